@@ -1,0 +1,51 @@
+# Everything here needs Python 3.11 (with venv) and make; the first target that runs builds .venv.
+#   PYTHON=...     the interpreter to build .venv with
+#   PIP_FLAGS=...  passed to pip, e.g. an extra index for a CPU-only build of torch
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+PIP_FLAGS ?=
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+DEMO_OUT := demo.birdnn
+
+.DEFAULT_GOAL := help
+.PHONY: help venv demo test test-all lint format properties clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(STAMP): pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "make: no python3.11 found; say PYTHON=/path/to/python3.11" >&2; exit 1; }
+	$(PYTHON) -m venv --clear $(VENV)
+	$(BIN)/python -m pip install --quiet $(PIP_FLAGS) -c constraints.txt -e '.[dev]'
+	@touch $@
+
+venv: $(STAMP) ## build .venv with the tested versions (again when pyproject.toml or constraints.txt change)
+
+demo: $(STAMP) ## repair the embedded network against phi-8 and phi-2, prove the repair, say where the report is
+	$(BIN)/birdnn repair --net birdnn/data/demo.onnx --prop properties/prop_8.vnnlib --prop properties/prop_2.vnnlib \
+	  --suite properties/acasxu.toml --out $(DEMO_OUT)
+	@echo "Report: $(CURDIR)/$(DEMO_OUT)/repair.json"
+
+test: $(STAMP) ## the tests, without those that take minutes
+	$(BIN)/python -m pytest
+
+test-all: $(STAMP) ## all tests, the slow ones included
+	$(BIN)/python -m pytest -m ""
+
+lint: $(STAMP) ## ruff, mypy, import contracts, size ratchet
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python tools/check_sizes.py
+
+format: $(STAMP) ## let ruff format and mend what it can
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+properties: $(STAMP) ## write prop_1 .. prop_10 again from the table of raw units
+	$(BIN)/python tools/make_properties.py
+
+clean: ## remove .venv, caches and the demo's output
+	rm -rf $(VENV) $(DEMO_OUT) build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

@@ -1,0 +1,48 @@
+"""What every test may ask for: the ACAS Xu data, a graphics device, and Hypothesis without deadlines."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import hypothesis
+import pytest
+import torch
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# Two shared cores make time limits per example a source of noise, not of findings.
+hypothesis.settings.register_profile(
+    "birdnn",
+    deadline=None,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow, hypothesis.HealthCheck.function_scoped_fixture],
+)
+hypothesis.settings.load_profile("birdnn")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    default = ROOT.parent / "shared" / "acasxu"
+    parser.addoption("--acasxu", type=Path, default=default, help="folder of the ACAS Xu networks and properties")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    missing = not (config.getoption("--acasxu") / "onnx").is_dir()
+    for item in items:
+        if missing and "acasxu" in item.keywords:
+            item.add_marker(pytest.mark.skip(reason="no ACAS Xu data (--acasxu DIR)"))
+        if "gpu" in item.keywords and not torch.cuda.is_available():
+            item.add_marker(pytest.mark.skip(reason="no CUDA device"))
+
+
+@pytest.fixture(scope="session")
+def acasxu(request: pytest.FixtureRequest) -> Path:
+    """Folder with `onnx/`, `nnet/`, `vnnlib/`; a test that asks for it carries the marker `acasxu`."""
+    folder: Path = request.config.getoption("--acasxu")
+    if not (folder / "onnx").is_dir():
+        pytest.skip("no ACAS Xu data (--acasxu DIR)")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def properties() -> Path:
+    """Folder with `prop_1.vnnlib` .. `prop_10.vnnlib` and `acasxu.toml`."""
+    return ROOT / "properties"
