@@ -1,0 +1,60 @@
+"""Batches of axis-parallel boxes: the pieces into which a search cuts an input region."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Boxes:
+    """A batch of boxes ``lower <= x <= upper``.
+
+    Attributes:
+        lower, upper: corners, shape (boxes, inputs), network units, float64 in the search.
+    """
+
+    lower: Tensor
+    upper: Tensor
+
+    def __len__(self) -> int:
+        return self.lower.shape[0]
+
+    def __getitem__(self, which: slice | Tensor) -> Boxes:
+        return Boxes(self.lower[which], self.upper[which])
+
+    def centres(self) -> Tensor:
+        """Midpoints, shape (boxes, inputs)."""
+        return self.lower + (self.upper - self.lower) / 2
+
+    def widths(self) -> Tensor:
+        """Edge lengths, shape (boxes, inputs)."""
+        return self.upper - self.lower
+
+    def empty(self) -> Tensor:
+        """Which boxes hold no point, shape (boxes,)."""
+        return (self.lower > self.upper).any(1)
+
+    def bisect(self, dimension: Tensor) -> Boxes:
+        """Cut box i in the middle of edge ``dimension[i]``; all first halves come before all second halves.
+
+        The two halves share the cut, so that together they cover the box whatever the rounding of the midpoint.
+        """
+        column = dimension[:, None]
+        middle = self.centres().gather(1, column)
+        return Boxes(
+            torch.cat([self.lower, self.lower.scatter(1, column, middle)]),
+            torch.cat([self.upper.scatter(1, column, middle), self.upper]),
+        )
+
+    def uniform(self, count: int, generator: torch.Generator) -> Tensor:
+        """``count`` uniform points of each box, shape (boxes, count, inputs); the generator lives on the CPU."""
+        draw = torch.rand(len(self), count, self.lower.shape[1], generator=generator, dtype=self.lower.dtype)
+        return self.lower[:, None] + draw.to(self.lower.device) * self.widths()[:, None]
+
+    @staticmethod
+    def concatenate(parts: list[Boxes]) -> Boxes:
+        """All boxes of ``parts`` in their order."""
+        return Boxes(torch.cat([p.lower for p in parts]), torch.cat([p.upper for p in parts]))
