@@ -45,7 +45,7 @@ format: $(STAMP) ## let ruff format and mend what it can
 	$(BIN)/ruff check --fix .
 
 properties: $(STAMP) ## write prop_1 .. prop_10 again from the table of raw units
-	$(BIN)/python tools/make_properties.py
+	$(BIN)/python -m tools.make_properties
 
 clean: ## remove .venv, caches and the demo's output
 	rm -rf $(VENV) $(DEMO_OUT) build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

@@ -1,0 +1,305 @@
+"""A suite: what an ONNX file does not say about a family of networks, in one TOML file.
+
+Input domain, decision rule, units, the properties in words, and for each known network the fingerprint of its weights
+and the properties that are meant for it. A network is recognised by content, never by its file's name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from fractions import Fraction
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal, Self, TypeVar
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from torch import Tensor
+
+from birdnn.errors import FormatError, MismatchError
+from birdnn.formats.files import read_bytes
+from birdnn.formats.vnnlib import read_property
+from birdnn.network import Affine, Network, NotAChain, weights_sha256
+from birdnn.spec import Property, Scaling
+
+BUNDLED = ("acasxu",)
+SIZE_LIMIT_BYTES = 16 * 2**20
+
+Decision = Literal["argmin", "argmax", "none"]
+Key = str  # 64 hexadecimal digits
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+
+
+class Quantity(_Table):
+    """An input or output: its name, what it means, its unit, and how raw values become network values.
+
+    ``network value = (raw - mean) / range``; `lower` and `upper` are the declared domain in raw units.
+    """
+
+    name: str = Field(min_length=1)
+    text: str
+    unit: str = ""
+    lower: Decimal | None = None
+    upper: Decimal | None = None
+    mean: Decimal = Decimal(0)
+    range: Decimal = Field(default=Decimal(1), gt=0)
+
+
+class Domain(_Table):
+    """The declared input domain in network units."""
+
+    lower: tuple[Decimal, ...] = Field(min_length=1)
+    upper: tuple[Decimal, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _is_a_box(self) -> Self:
+        if len(self.lower) != len(self.upper):
+            raise ValueError(f"lower has {len(self.lower)} numbers, upper {len(self.upper)}")
+        for i, (low, high) in enumerate(zip(self.lower, self.upper, strict=True)):
+            if not low <= high:
+                raise ValueError(f"lower[{i}] = {low} is above upper[{i}] = {high}")
+        return self
+
+
+class Stated(_Table):
+    """A property as the suite states it: `file` lies beside the suite, `text` says it in words."""
+
+    name: str = Field(min_length=1)
+    file: str = Field(pattern=r"^[^/\\]+$")
+    text: str
+
+
+class Entry(_Table):
+    """A network that the suite knows, and the names of the properties that are meant for it."""
+
+    name: str = Field(min_length=1)
+    weights_sha256: Key = Field(pattern=r"^[0-9a-f]{64}$")
+    content_key: Key = Field(pattern=r"^[0-9a-f]{64}$")
+    properties: tuple[str, ...]
+
+    @property
+    def applicable(self) -> tuple[str, ...]:
+        return self.properties
+
+
+class _File(_Table):
+    """The whole TOML file."""
+
+    suite: str = Field(min_length=1)
+    text: str = ""
+    decision: Decision
+    units: Literal["normalised", "raw"] = "normalised"
+    domain: Domain
+    inputs: tuple[Quantity, ...] = Field(min_length=1)
+    outputs: tuple[Quantity, ...] = Field(min_length=1)
+    properties: tuple[Stated, ...]
+    networks: tuple[Entry, ...]
+
+    @model_validator(mode="after")
+    def _hangs_together(self) -> Self:
+        if len(self.domain.lower) != len(self.inputs):
+            raise ValueError(f"domain has {len(self.domain.lower)} inputs, the suite {len(self.inputs)}")
+        stated = {p.name for p in self.properties}
+        for entry in self.networks:
+            if unknown := sorted(set(entry.properties) - stated):
+                raise ValueError(f"network {entry.name!r} names properties that are not stated: {', '.join(unknown)}")
+        for kind, names in (
+            ("property", [p.name for p in self.properties]),
+            ("network", [n.name for n in self.networks]),
+        ):
+            if twice := sorted({name for name in names if names.count(name) > 1}):
+                raise ValueError(f"{kind} stated twice: {', '.join(twice)}")
+        return self
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Suite:
+    """A suite file as read; see the module's description.
+
+    Raises:
+        FormatError: `load` cannot use the file; it names the key.
+        MismatchError: a network or property is asked for that the suite does not know.
+    """
+
+    path: Path
+    content: _File
+
+    @classmethod
+    def load(cls, where: str | Path) -> Self:
+        """The suite of a bundled name (``"acasxu"``) or of a TOML file."""
+        path = bundled(where) if isinstance(where, str) and where in BUNDLED else Path(where)
+        return cls(path, _validated(_File, path))
+
+    @property
+    def name(self) -> str:
+        return self.content.suite
+
+    @property
+    def decision(self) -> Decision:
+        """Which output decides."""
+        return self.content.decision
+
+    @property
+    def units(self) -> Literal["normalised", "raw"]:
+        """Units of the networks' inputs and of the property files."""
+        return self.content.units
+
+    @property
+    def inputs(self) -> tuple[Quantity, ...]:
+        return self.content.inputs
+
+    @property
+    def outputs(self) -> tuple[Quantity, ...]:
+        return self.content.outputs
+
+    @property
+    def entries(self) -> tuple[Entry, ...]:
+        return self.content.networks
+
+    @property
+    def texts(self) -> Mapping[str, str]:
+        """Property name to its statement in words."""
+        return {p.name: p.text for p in self.content.properties}
+
+    @property
+    def scaling(self) -> Scaling:
+        """Raw to network units; the outputs of a suite share one mean and range."""
+        first = self.outputs[0]
+        return Scaling(
+            input_means=tuple(Fraction(q.mean) for q in self.inputs),
+            input_ranges=tuple(Fraction(q.range) for q in self.inputs),
+            output_mean=Fraction(first.mean),
+            output_range=Fraction(first.range),
+        )
+
+    def domain(self) -> tuple[Tensor, Tensor]:
+        """The declared input domain in network units: lower and upper corner, (n_inputs,) float64."""
+        return _corners(self.content.domain)
+
+    def recognise(self, net: Network) -> Entry | None:
+        """The entry whose weights `net` has, whatever its file is called and whether ONNX or NNet; else None."""
+        if (net.n_inputs, net.n_outputs) != (len(self.inputs), len(self.outputs)):
+            return None
+        by_weights = weights_sha256(net)
+        by_content = content_key(net)
+        for entry in self.entries:
+            if by_weights == entry.weights_sha256 or by_content == entry.content_key:
+                return entry
+        return None
+
+    def entry(self, name: str) -> Entry:
+        """The entry called `name` (``"N2,9"``), for a network that has changed since."""
+        for entry in self.entries:
+            if entry.name == name:
+                return entry
+        known = ", ".join(entry.name for entry in self.entries)
+        raise MismatchError(f"suite {self.name!r} knows no network {name!r}; it knows {known}")
+
+    def property(self, name: str) -> Property:
+        """The property called `name` (``"prop_8"``), read from its file beside the suite."""
+        for stated in self.content.properties:
+            if stated.name == name:
+                return read_property(self.path.parent / stated.file)
+        raise MismatchError(f"suite {self.name!r} states no property {name!r}; it states {', '.join(self.texts)}")
+
+
+def bundled(name: str) -> Path:
+    """Where the package keeps the suite `name`."""
+    return Path(str(resources.files("birdnn"))) / "data" / "properties" / f"{name}.toml"
+
+
+def recognise(net: Network) -> tuple[Suite, Entry] | None:
+    """The bundled suite and entry that know `net` by its weights, if any does."""
+    for name in BUNDLED:
+        suite = Suite.load(name)
+        if entry := suite.recognise(net):
+            return suite, entry
+    return None
+
+
+def content_key(net: Network) -> str | None:
+    """Fingerprint of what a chain of layers computes with, free of names and of the file format.
+
+    sha256 over the folded layers in order: each affine map's shape, weights (row by row) and biases rounded to float32,
+    little-endian; each activation's kind and parameter. None where the network is no chain.
+    """
+    try:
+        layers = net.chain()
+    except NotAChain:
+        return None
+    digest = hashlib.sha256()
+    for layer in layers:
+        if isinstance(layer, Affine):
+            digest.update(f"affine {tuple(layer.weight.shape)}\n".encode())
+            for tensor in (layer.weight, layer.bias):
+                # Adding zero turns -0.0 into 0.0: the two compute the same.
+                digest.update((tensor.detach().cpu().float() + 0.0).numpy().astype("<f4").tobytes())
+        else:
+            digest.update(f"{layer.kind} {layer.alpha!r}\n".encode())
+    return digest.hexdigest()
+
+
+def read_domain(path: str | Path) -> tuple[Tensor, Tensor]:
+    """An input domain in network units: lower and upper corner, (n_inputs,) float64.
+
+    Either a TOML file with two arrays `lower` and `upper`, or a VNN-LIB property: the smallest box around its regions.
+
+    Raises:
+        FormatError: the file is neither, or its arrays are no box.
+    """
+    path = Path(path)
+    if path.name.removesuffix(".gz").endswith(".vnnlib"):
+        return hull(read_property(path))
+    return _corners(_validated(Domain, path))
+
+
+def hull(prop: Property) -> tuple[Tensor, Tensor]:
+    """The smallest box around all regions of `prop`: lower and upper corner, (n_inputs,) float64."""
+    lower = torch.stack([region.lower for region in prop.regions]).amin(0)
+    upper = torch.stack([region.upper for region in prop.regions]).amax(0)
+    return lower, upper
+
+
+T = TypeVar("T", bound=BaseModel)
+
+
+def _validated(model: type[T], path: Path) -> T:
+    """The TOML file `path` as a `model`, decimals exact."""
+    raw = _parsed(path)
+    try:
+        return model.model_validate(raw)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise FormatError(str(path), f"key {place}" if place else "", first["msg"]) from error
+
+
+def _parsed(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(read_bytes(path, SIZE_LIMIT_BYTES).decode("utf-8"), parse_float=Decimal)
+    except UnicodeDecodeError as error:
+        raise FormatError(str(path), f"byte {error.start}", "not UTF-8 text") from error
+    except tomllib.TOMLDecodeError as error:
+        raise FormatError(str(path), "", f"not TOML: {error}") from error
+
+
+def _corners(domain: Domain) -> tuple[Tensor, Tensor]:
+    """Corners as float64, rounded outward."""
+    lower = [_rounded(value, -math.inf) for value in domain.lower]
+    upper = [_rounded(value, math.inf) for value in domain.upper]
+    return torch.tensor(lower, dtype=torch.float64), torch.tensor(upper, dtype=torch.float64)
+
+
+def _rounded(value: Decimal, towards: float) -> float:
+    """The nearest float64 that does not lie on the wrong side of `value`."""
+    nearest = float(value)
+    beyond = Fraction(nearest) >= Fraction(value) if towards > 0 else Fraction(nearest) <= Fraction(value)
+    return nearest if beyond else math.nextafter(nearest, towards)
