@@ -29,6 +29,7 @@ from birdnn.spec import Property, Scaling
 
 BUNDLED = ("acasxu",)
 SIZE_LIMIT_BYTES = 16 * 2**20
+LARGEST = Decimal(10) ** 300
 
 Decision = Literal["argmin", "argmax", "none"]
 Key = str  # 64 hexadecimal digits
@@ -64,6 +65,8 @@ class Domain(_Table):
         if len(self.lower) != len(self.upper):
             raise ValueError(f"lower has {len(self.lower)} numbers, upper {len(self.upper)}")
         for i, (low, high) in enumerate(zip(self.lower, self.upper, strict=True)):
+            if max(abs(low), abs(high)) > LARGEST:
+                raise ValueError(f"lower[{i}] = {low}, upper[{i}] = {high}: too large for float64")
             if not low <= high:
                 raise ValueError(f"lower[{i}] = {low} is above upper[{i}] = {high}")
         return self
@@ -279,7 +282,7 @@ def _validated(model: type[T], path: Path) -> T:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         place = ".".join(str(part) for part in first["loc"])
-        raise FormatError(str(path), f"key {place}" if place else "", first["msg"]) from error
+        raise FormatError(str(path), f"key {place}" if place else "", first["msg"].removeprefix("Value error, ")) from error
 
 
 def _parsed(path: Path) -> dict[str, Any]:
