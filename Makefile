@@ -9,7 +9,7 @@ STAMP := $(VENV)/.installed
 DEMO_OUT := demo.birdnn
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-all lint format properties clean
+.PHONY: help venv demo test test-all lint wheel format properties clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,6 +39,11 @@ lint: $(STAMP) ## ruff, mypy, import contracts, size ratchet
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python tools/check_sizes.py
+
+wheel: $(STAMP) ## build the wheel into dist/ and check that it is complete
+	rm -rf dist
+	$(BIN)/python -m pip wheel --quiet --no-deps $(PIP_FLAGS) --wheel-dir dist .
+	$(BIN)/python -m tools.check_wheel dist/*.whl
 
 format: $(STAMP) ## let ruff format and mend what it can
 	$(BIN)/ruff format .

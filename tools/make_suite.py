@@ -55,7 +55,9 @@ def network(name: str, path: Path, applicable: tuple[str, ...]) -> Iterator[str]
     net = read_network(path)
     names = ", ".join(f'"{p}"' for p in applicable)
     yield from ("", "[[networks]]", f'name = "{name}"', f'weights_sha256 = "{weights_sha256(net)}"')
-    yield from (f'content_key = "{content_key(net)}"', f"properties = [{names}]")
+    if key := content_key(net):
+        yield f'content_key = "{key}"'
+    yield f"properties = [{names}]"
 
 
 def suite(folder: Path, demo: Path) -> str:

@@ -85,7 +85,7 @@ class Entry(_Table):
 
     name: str = Field(min_length=1)
     weights_sha256: Key = Field(pattern=r"^[0-9a-f]{64}$")
-    content_key: Key = Field(pattern=r"^[0-9a-f]{64}$")
+    content_key: Key | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
     properties: tuple[str, ...]
 
     @property
@@ -188,13 +188,14 @@ class Suite:
         return _corners(self.content.domain)
 
     def recognise(self, net: Network) -> Entry | None:
-        """The entry whose weights `net` has, whatever its file is called and whether ONNX or NNet; else None."""
+        """The entry that computes what `net` does, whatever its file is called and whether ONNX or NNet; else None."""
         if (net.n_inputs, net.n_outputs) != (len(self.inputs), len(self.outputs)):
             return None
-        by_weights = weights_sha256(net)
-        by_content = content_key(net)
+        # Weights alone do not tell a ReLU from a LeakyReLU; they serve where layers cannot be told apart.
+        key = content_key(net)
+        weights = weights_sha256(net) if key is None else None
         for entry in self.entries:
-            if by_weights == entry.weights_sha256 or by_content == entry.content_key:
+            if entry.content_key == key if key else entry.weights_sha256 == weights:
                 return entry
         return None
 
@@ -282,7 +283,9 @@ def _validated(model: type[T], path: Path) -> T:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         place = ".".join(str(part) for part in first["loc"])
-        raise FormatError(str(path), f"key {place}" if place else "", first["msg"].removeprefix("Value error, ")) from error
+        raise FormatError(
+            str(path), f"key {place}" if place else "", first["msg"].removeprefix("Value error, ")
+        ) from error
 
 
 def _parsed(path: Path) -> dict[str, Any]:
