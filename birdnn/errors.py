@@ -1,0 +1,116 @@
+"""Errors that birdnn raises on purpose, and the exit status of each.
+
+::
+
+    BirdnnError                      5   our own fault
+    ├── InputError                   4   something the user handed over is unusable
+    │   ├── FormatError                  a file cannot be read: path, place, problem
+    │   │   └── UnsupportedOpError       a network holds an operator we do not know
+    │   ├── SpecError                    a property that makes no sense
+    │   └── MismatchError                property and network do not fit each other
+    ├── OutputError                  4   a result cannot be written where it was asked for
+    └── DisagreementError            6   two engines that must agree do not
+
+Every error keeps its raw arguments in ``args``, so that it survives pickling between processes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+
+class BirdnnError(Exception):
+    """Base of every error that birdnn raises on purpose.
+
+    Attributes:
+        exit_status: what the command line returns when this error ends it.
+    """
+
+    exit_status: ClassVar[int] = 5
+
+
+class InputError(BirdnnError):
+    """Something the user handed over is unusable."""
+
+    exit_status: ClassVar[int] = 4
+
+
+class FormatError(InputError):
+    """A file cannot be read as what it is meant to be.
+
+    Args:
+        path: the file, as the user wrote it.
+        place: where in the file: ``"line 12"``, ``"node 'X'"``, ``"byte 0"``; empty where no place can be named.
+        problem: what is wrong, in one sentence without a full stop.
+    """
+
+    def __init__(self, path: str, place: str, problem: str) -> None:
+        super().__init__(path, place, problem)
+        self.path, self.place, self.problem = path, place, problem
+
+    def __str__(self) -> str:
+        where = ", ".join(part for part in (self.path, self.place) if part)
+        return f"{where}: {self.problem}" if where else self.problem
+
+
+class UnsupportedOpError(FormatError):
+    """A network holds an operator that we have no rule for.
+
+    Args:
+        path: the file; empty where the network did not come from one.
+        op: the operator, as ONNX spells it.
+        node: name of the node that uses it.
+        supported: the operators that would have been accepted.
+    """
+
+    def __init__(self, path: str, op: str, node: str, supported: Sequence[str]) -> None:
+        names = tuple(sorted(supported))
+        problem = f"operator {op!r} is not supported; supported: {', '.join(names)}"
+        super().__init__(path, f"node {node!r}", problem)
+        self.args = (path, op, node, names)
+        self.op, self.node, self.supported = op, node, names
+
+
+class SpecError(InputError):
+    """A property that makes no sense: an empty box, NaN, an unbounded input."""
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(problem)
+        self.problem = problem
+
+
+class MismatchError(InputError):
+    """A property, a network or a set of weights do not fit each other."""
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(problem)
+        self.problem = problem
+
+
+class OutputError(BirdnnError):
+    """A result cannot be written where it was asked for.
+
+    Args:
+        path: the place that was asked for.
+        problem: why nothing was written there.
+    """
+
+    exit_status: ClassVar[int] = 4
+
+    def __init__(self, path: str, problem: str) -> None:
+        super().__init__(path, problem)
+        self.path, self.problem = path, problem
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.problem}"
+
+
+class DisagreementError(BirdnnError):
+    """Two engines that must agree do not: stop and look."""
+
+    exit_status: ClassVar[int] = 6
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(problem)
+        self.problem = problem

@@ -1,0 +1,119 @@
+"""Bytes of files: sizes checked before reading, ``.gz`` opened on the way, writing all or nothing."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import os
+import tempfile
+import zlib
+from pathlib import Path
+
+from birdnn.errors import FormatError, OutputError
+
+_GZIP_MAGIC = b"\x1f\x8b"
+
+
+def stem_and_kind(path: str | Path) -> tuple[str, str]:
+    """Name without extensions and the extension that says the format: ``a/prop_8.vnnlib.gz`` -> ``prop_8, vnnlib``."""
+    name = Path(path).name
+    if name.lower().endswith(".gz"):
+        name = name[:-3]
+    stem, dot, kind = name.rpartition(".")
+    return (stem, kind.lower()) if dot and stem else (name, "")
+
+
+def sha256(data: bytes) -> str:
+    """Hex digest."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def read_stored(path: str | Path, limit: int) -> bytes:
+    """The bytes of a regular file as stored, at most `limit` of them.
+
+    Raises:
+        FormatError: the file is missing, no regular file, unreadable, empty or larger than `limit` bytes.
+    """
+    place = str(path)
+    try:
+        if not os.path.exists(place):
+            raise FormatError(place, "", "no such file")
+        if not os.path.isfile(place):
+            raise FormatError(place, "", "not a regular file")
+        with open(place, "rb") as file:
+            data = file.read(limit + 1)
+    except (OSError, ValueError) as error:  # ValueError: a NUL byte in the name
+        raise FormatError(place, "", f"cannot be read: {getattr(error, 'strerror', None) or error}") from None
+    if not data:
+        raise FormatError(place, "byte 0", "the file is empty")
+    if len(data) > limit:
+        raise FormatError(place, "", f"the file is larger than {limit} bytes")
+    return data
+
+
+def decompressed(data: bytes, path: str | Path, limit: int) -> bytes:
+    """`data`, unpacked where it is gzip.
+
+    Raises:
+        FormatError: a truncated or damaged archive, an empty one, or one of more than `limit` bytes.
+    """
+    if not data.startswith(_GZIP_MAGIC):
+        return data
+    try:
+        with gzip.GzipFile(fileobj=io.BytesIO(data)) as archive:
+            unpacked = archive.read(limit + 1)
+    except (OSError, EOFError, zlib.error) as error:
+        raise FormatError(str(path), "", f"damaged gzip archive: {error}") from None
+    if not unpacked:
+        raise FormatError(str(path), "byte 0", "the gzip archive holds nothing")
+    if len(unpacked) > limit:
+        raise FormatError(str(path), "", f"the gzip archive unpacks to more than {limit} bytes")
+    return unpacked
+
+
+def read_bytes(path: str | Path, limit: int) -> bytes:
+    """The content of a file, unpacked where it is gzip; stored and unpacked size at most `limit` bytes.
+
+    Raises:
+        FormatError: the file is missing, unreadable, empty, too large, or a damaged archive.
+    """
+    return decompressed(read_stored(path, limit), path, limit)
+
+
+def write_bytes(path: str | Path, data: bytes, *, keep: str | Path | None = None) -> None:
+    """Write a file all at once: a temporary one beside it is moved into place. ``.gz`` compresses.
+
+    Args:
+        path: where to.
+        data: the content.
+        keep: a file that must not be overwritten (the input).
+
+    Raises:
+        OutputError: `path` is `keep`, or cannot be written.
+    """
+    target = Path(path)
+    if keep is not None and os.path.realpath(target) == os.path.realpath(keep):
+        raise OutputError(str(path), "the input is never overwritten; name another file")
+    if keep is not None and target.exists() and Path(keep).exists() and os.path.samefile(target, keep):
+        raise OutputError(str(path), "the input is never overwritten (a link to it); name another file")
+    if target.name.lower().endswith(".gz"):
+        data = gzip.compress(data, mtime=0)
+    try:
+        handle, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+    except (OSError, ValueError) as error:
+        raise OutputError(str(path), f"cannot be written: {getattr(error, 'strerror', None) or error}") from None
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        mask = os.umask(0)
+        os.umask(mask)
+        os.chmod(temporary, 0o666 & ~mask)
+        os.replace(temporary, target)
+    except BaseException as error:
+        Path(temporary).unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise OutputError(str(path), f"cannot be written: {error.strerror or error}") from None
+        raise

@@ -1,0 +1,138 @@
+"""Tensors of an ONNX file: checked before anything is allocated, and put back."""
+
+from __future__ import annotations
+
+import math
+import os
+from pathlib import Path
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, numpy_helper
+
+from birdnn.errors import FormatError, MismatchError
+
+Array = NDArray[np.generic]
+
+_FLOATS = {TensorProto.FLOAT: "float_data", TensorProto.DOUBLE: "double_data", TensorProto.FLOAT16: "int32_data"}
+_FIELDS = {
+    **_FLOATS,
+    TensorProto.INT64: "int64_data",
+    TensorProto.INT32: "int32_data",
+    TensorProto.BOOL: "int32_data",
+    TensorProto.INT8: "int32_data",
+    TensorProto.UINT8: "int32_data",
+}
+
+
+def read_tensor(tensor: TensorProto, path: str, kind: str = "initialiser") -> Array:
+    """The values of a tensor.
+
+    Its declared size is compared with the bytes that are there before an array is made.
+
+    Raises:
+        FormatError: a data type we do not read, sizes that do not fit, NaN or infinity.
+    """
+    place = f"{kind} {tensor.name!r}"
+    if tensor.data_type not in _FIELDS:
+        raise FormatError(path, place, f"data type {_type_name(tensor.data_type)} is not supported")
+    if any(size < 0 for size in tensor.dims):
+        raise FormatError(path, place, f"negative dimension in {list(tensor.dims)}")
+    if tensor.data_location == TensorProto.EXTERNAL:
+        raise FormatError(path, place, "its data lies outside the file and was not loaded")
+    count = math.prod(tensor.dims)
+    itemsize = onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize
+    stored = len(getattr(tensor, _FIELDS[tensor.data_type]))
+    if tensor.HasField("raw_data"):
+        stored, odd = divmod(len(tensor.raw_data), itemsize)
+        stored += odd > 0
+    if stored != count:
+        raise FormatError(path, place, f"dimensions {list(tensor.dims)} need {count} values; the file holds {stored}")
+    try:
+        array: Array = np.array(numpy_helper.to_array(tensor))
+    except (ValueError, TypeError, OverflowError) as error:
+        raise FormatError(path, place, f"cannot be read: {error}") from None
+    if tensor.data_type in _FLOATS and not np.isfinite(array).all():
+        raise FormatError(path, place, "holds NaN or infinity")
+    return array
+
+
+def put_tensor(tensor: TensorProto, values: Array) -> None:
+    """Replace the values of a tensor that `read_tensor` accepts, in place; data type and kind of storage stay.
+
+    A tensor whose bits would not change is left alone.
+
+    Raises:
+        MismatchError: another shape, NaN or infinity, or a value beyond the range of the tensor's data type.
+    """
+    dtype = onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type)
+    if tuple(tensor.dims) != values.shape:
+        raise MismatchError(f"initialiser {tensor.name!r} has shape {tuple(tensor.dims)}, not {values.shape}")
+    with np.errstate(over="ignore"):
+        new = np.ascontiguousarray(values, dtype=dtype).reshape(values.shape)
+    if not np.isfinite(new).all():
+        raise MismatchError(f"initialiser {tensor.name!r} would hold NaN or infinity")
+    if new.tobytes() == np.ascontiguousarray(numpy_helper.to_array(tensor)).tobytes():
+        return
+    if tensor.HasField("raw_data"):
+        tensor.raw_data = new.astype(dtype.newbyteorder("<")).tobytes()
+        return
+    field = getattr(tensor, _FLOATS[tensor.data_type])
+    del field[:]
+    field.extend((new.view(np.uint16) if tensor.data_type == TensorProto.FLOAT16 else new).ravel().tolist())
+
+
+def embed_external(model: onnx.ModelProto, path: str | Path, limit: int) -> bool:
+    """Read tensors that lie in files beside `path` into the model; returns whether there were any.
+
+    Raises:
+        FormatError: such a file lies outside the folder of `path`, is missing, or is too short.
+    """
+    found = False
+    tensors = list(model.graph.initializer)
+    tensors += [a.t for node in model.graph.node for a in node.attribute if a.HasField("t")]
+    for tensor in tensors:
+        if tensor.data_location == TensorProto.EXTERNAL:
+            found = True
+            data = _external_bytes(tensor, path, limit)
+            limit -= len(data)
+            tensor.raw_data = data
+            del tensor.external_data[:]
+            tensor.data_location = TensorProto.DEFAULT
+    return found
+
+
+def _external_bytes(tensor: TensorProto, path: str | Path, limit: int) -> bytes:
+    place = f"initialiser {tensor.name!r}"
+    entries = {entry.key: entry.value for entry in tensor.external_data}
+    location = entries.get("location", "")
+    folder = os.path.realpath(Path(path).parent)
+    try:
+        target = os.path.realpath(os.path.join(folder, location))
+        offset, length = int(entries.get("offset", 0)), int(entries.get("length", -1))
+    except ValueError:
+        raise FormatError(str(path), place, f"external data entry cannot be read: {entries}") from None
+    if not location or os.path.commonpath([folder, target]) != folder:
+        raise FormatError(str(path), place, f"external data {location!r} lies outside the folder of the file")
+    if not os.path.isfile(target):
+        raise FormatError(str(path), place, f"external data file {location!r} is missing")
+    available = os.path.getsize(target) - offset
+    length = available if length < 0 else length
+    if offset < 0 or length > available:
+        raise FormatError(str(path), place, f"external data file {location!r} is too short")
+    if length > limit:
+        raise FormatError(str(path), place, f"external data of {length} bytes is beyond the limit")
+    try:
+        with open(target, "rb") as file:
+            file.seek(offset)
+            return file.read(length)
+    except OSError as error:
+        raise FormatError(str(path), place, f"external data cannot be read: {error.strerror}") from None
+
+
+def _type_name(data_type: int) -> str:
+    try:
+        return TensorProto.DataType.Name(data_type)  # type: ignore[arg-type]
+    except ValueError:
+        return str(data_type)

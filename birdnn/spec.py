@@ -1,0 +1,338 @@
+"""A property: regions of inputs, and for each the outputs that must not occur there.
+
+A property describes what is *unsafe*, as VNN-LIB does: it is violated iff some input of a region's box gives an output in
+one of that region's unsafe polytopes. Numbers are exact rationals; tensors beside them are rounded so that the box and
+the unsafe set only grow.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from birdnn.errors import MismatchError, SpecError
+
+
+def round_down(value: Fraction) -> float:
+    """The largest float64 that is at most `value`; minus infinity below the range."""
+    try:
+        nearest = float(value)
+    except OverflowError:
+        return -math.inf if value < 0 else math.nextafter(math.inf, 0.0)
+    return nearest if nearest <= value else math.nextafter(nearest, -math.inf)
+
+
+def round_up(value: Fraction) -> float:
+    """The smallest float64 that is at least `value`; infinity above the range."""
+    return -round_down(-value)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A half-space of outputs: ``coefficients . y <= bound``, or ``<`` where `strict`.
+
+    Attributes:
+        coefficients: one for each output.
+        bound: right-hand side.
+        strict: the boundary does not belong to it.
+    """
+
+    coefficients: tuple[Fraction, ...]
+    bound: Fraction
+    strict: bool = False
+
+    def holds(self, y: Sequence[Fraction]) -> bool:
+        """Does `y` lie in the half-space? Exact."""
+        value = sum((c * v for c, v in zip(self.coefficients, y, strict=True) if c), Fraction(0))
+        return value < self.bound if self.strict else value <= self.bound
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Polytope:
+    """A set of unsafe outputs: those in all of its half-spaces. Without rows it is everything.
+
+    Attributes:
+        rows: the half-spaces, exact.
+        n_outputs: dimension of the space.
+        a: (rows, n_outputs) float64, the coefficients, to nearest.
+        b: (rows,) float64, the right-hand sides, rounded up: the unsafe set only grows.
+        strict: (rows,) bool.
+
+    Raises:
+        SpecError: a row has another number of coefficients, or a number is beyond the range of float64.
+    """
+
+    rows: tuple[Row, ...]
+    n_outputs: int
+    a: Tensor = field(init=False)
+    b: Tensor = field(init=False)
+    strict: Tensor = field(init=False)
+
+    def __post_init__(self) -> None:
+        if any(len(row.coefficients) != self.n_outputs for row in self.rows):
+            raise SpecError(f"a constraint on outputs does not have {self.n_outputs} coefficients")
+        try:
+            a = [[float(c) for c in row.coefficients] for row in self.rows]
+        except OverflowError:
+            raise SpecError("a coefficient of an output is beyond the range of float64") from None
+        b = [round_up(row.bound) for row in self.rows]
+        if not all(map(math.isfinite, b)):
+            raise SpecError("a bound on an output is beyond the range of float64")
+        object.__setattr__(self, "a", torch.tensor(a, dtype=torch.float64).reshape(len(self.rows), self.n_outputs))
+        object.__setattr__(self, "b", torch.tensor(b, dtype=torch.float64))
+        object.__setattr__(self, "strict", torch.tensor([row.strict for row in self.rows], dtype=torch.bool))
+
+    def margin(self, y: Tensor) -> Tensor:
+        """For outputs (n, n_outputs) the largest ``a @ y - b`` over the rows, (n,); minus infinity without rows."""
+        if not self.rows:
+            return torch.full_like(y[:, 0], -math.inf)
+        return (y @ self.a.to(y).T - self.b.to(y)).amax(dim=1)
+
+    def holds(self, y: Sequence[Fraction]) -> bool:
+        """Does `y` lie in the polytope? Exact."""
+        return all(row.holds(y) for row in self.rows)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Region:
+    """One box of inputs, and what must not happen in it.
+
+    Attributes:
+        exact_lower, exact_upper: corners of the box.
+        strict_lower, strict_upper: bounds that the box itself excludes; empty means none. Tensors and searches take
+            the closed box, exact tests honour strictness.
+        unsafe: the unsafe polytopes.
+        lower, upper: (n_inputs,) float64, the corners rounded outward.
+
+    Raises:
+        SpecError: the box is empty or unbounded, or lengths differ.
+    """
+
+    exact_lower: tuple[Fraction, ...]
+    exact_upper: tuple[Fraction, ...]
+    unsafe: tuple[Polytope, ...]
+    strict_lower: tuple[bool, ...] = ()
+    strict_upper: tuple[bool, ...] = ()
+    lower: Tensor = field(init=False)
+    upper: Tensor = field(init=False)
+
+    def __post_init__(self) -> None:
+        size = len(self.exact_lower)
+        for name in ("strict_lower", "strict_upper"):
+            object.__setattr__(self, name, getattr(self, name) or (False,) * size)
+        if not size or {size} != {len(self.exact_upper), len(self.strict_lower), len(self.strict_upper)}:
+            raise SpecError("the corners of a box have different lengths, or none")
+        for i, (low, high) in enumerate(zip(self.exact_lower, self.exact_upper, strict=True)):
+            if low > high:
+                raise SpecError(f"input {i} has lower bound {float(low):.9g} above upper bound {float(high):.9g}")
+            if low == high and (self.strict_lower[i] or self.strict_upper[i]):
+                raise SpecError(f"input {i} has an empty range: a strict bound at {float(low):.9g} on both sides")
+        lower = torch.tensor([round_down(value) for value in self.exact_lower], dtype=torch.float64)
+        upper = torch.tensor([round_up(value) for value in self.exact_upper], dtype=torch.float64)
+        if not (lower.isfinite().all() and upper.isfinite().all()):
+            raise SpecError("a bound on an input is beyond the range of float64")
+        object.__setattr__(self, "lower", lower)
+        object.__setattr__(self, "upper", upper)
+
+    @property
+    def n_inputs(self) -> int:
+        """Dimension of the box."""
+        return len(self.exact_lower)
+
+    def margin(self, y: Tensor) -> Tensor:
+        """How far outputs (n, n_outputs) are from being unsafe: (n,), in the type of `y`.
+
+        The least over the polytopes of the largest ``a @ y - b`` over their rows: at most 0 is unsafe, up to rounding
+        and to the boundary of strict rows, which `Property.violated` decides exactly. Infinity without polytopes.
+        """
+        if not self.unsafe:
+            return torch.full_like(y[:, 0], math.inf)
+        return torch.stack([polytope.margin(y) for polytope in self.unsafe]).amin(dim=0)
+
+    def float32_box(self) -> tuple[Tensor, Tensor]:
+        """The outermost float32 points inside the exact box, strictness honoured: (n_inputs,) each.
+
+        Where an input's range holds no float32, its first is greater than its second.
+        """
+        low = [_float32_at_least(v, s) for v, s in zip(self.exact_lower, self.strict_lower, strict=True)]
+        high = [-_float32_at_least(-v, s) for v, s in zip(self.exact_upper, self.strict_upper, strict=True)]
+        return torch.tensor(low, dtype=torch.float32), torch.tensor(high, dtype=torch.float32)
+
+    def contains(self, x: Sequence[float]) -> bool:
+        """Does the exact box contain `x`? False where `x` holds NaN or infinity, or has another length."""
+        if len(x) != self.n_inputs or not all(math.isfinite(value) for value in x):
+            return False
+        return self._contains([Fraction(float(value)) for value in x])
+
+    def _contains(self, x: Sequence[Fraction]) -> bool:
+        above = zip(self.exact_lower, x, self.strict_lower, strict=True)
+        below = zip(x, self.exact_upper, self.strict_upper, strict=True)
+        return all(a < b if strict else a <= b for pairs in (above, below) for a, b, strict in pairs)
+
+
+def _float32_at_least(value: Fraction, strict: bool) -> float:
+    """The smallest float32 that is at least (strict: greater than) `value`, as a Python float; infinity if none is."""
+
+    def inside(candidate: np.float32) -> bool:
+        exact = Fraction(float(candidate))
+        return exact > value if strict else exact >= value
+
+    infinity, largest = np.float32(np.inf), np.finfo(np.float32).max
+    point = np.float32(min(max(round_down(value), -float(largest)), float(largest)))
+    while point > -largest and inside(np.nextafter(point, -infinity)):
+        point = np.nextafter(point, -infinity)
+    while not inside(point):
+        if point == largest:
+            return math.inf
+        point = np.nextafter(point, infinity)
+    return float(point)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scaling:
+    """How raw units become network units: ``x = (raw - mean) / range``, and back for outputs.
+
+    Attributes:
+        input_means, input_ranges: one for each input, raw units.
+        output_mean, output_range: the same for all outputs, raw units.
+
+    Raises:
+        SpecError: a range is not positive, or lengths differ.
+    """
+
+    input_means: tuple[Fraction, ...]
+    input_ranges: tuple[Fraction, ...]
+    output_mean: Fraction
+    output_range: Fraction
+
+    def __post_init__(self) -> None:
+        if len(self.input_means) != len(self.input_ranges):
+            raise SpecError("a scaling needs as many means as ranges")
+        if any(value <= 0 for value in (*self.input_ranges, self.output_range)):
+            raise SpecError("a scaling needs positive ranges")
+
+    def normalised_inputs(self, raw: Tensor) -> Tensor:
+        """Raw inputs (n, n_inputs) in network units, rounded in the type of `raw`."""
+        means, ranges = (raw.new_tensor([float(v) for v in values]) for values in (self.input_means, self.input_ranges))
+        return (raw - means) / ranges
+
+    def raw_inputs(self, x: Tensor) -> Tensor:
+        """Inputs (n, n_inputs) in network units in raw ones, rounded in the type of `x`."""
+        means, ranges = (x.new_tensor([float(v) for v in values]) for values in (self.input_means, self.input_ranges))
+        return x * ranges + means
+
+    def raw_outputs(self, y: Tensor) -> Tensor:
+        """Outputs in network units in raw ones, rounded in the type of `y`."""
+        return y * float(self.output_range) + float(self.output_mean)
+
+    def _region(self, region: Region) -> Region:
+        def scaled(corner: tuple[Fraction, ...]) -> tuple[Fraction, ...]:
+            parts = zip(corner, self.input_means, self.input_ranges, strict=True)
+            return tuple((value - mean) / extent for value, mean, extent in parts)
+
+        return Region(
+            exact_lower=scaled(region.exact_lower),
+            exact_upper=scaled(region.exact_upper),
+            strict_lower=region.strict_lower,
+            strict_upper=region.strict_upper,
+            unsafe=tuple(self._polytope(polytope) for polytope in region.unsafe),
+        )
+
+    def _polytope(self, polytope: Polytope) -> Polytope:
+        rows = []
+        for row in polytope.rows:
+            bound = (row.bound - self.output_mean * sum(row.coefficients, Fraction(0))) / self.output_range
+            rows.append(Row(row.coefficients, bound, row.strict))
+        return Polytope(rows=tuple(rows), n_outputs=polytope.n_outputs)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Property:
+    """A statement about a network: no input of a region's box has an output in that region's unsafe polytopes.
+
+    Attributes:
+        name: the file's stem, e.g. ``"prop_8"``.
+        regions: its boxes with their unsafe polytopes.
+        n_inputs, n_outputs: sizes of the networks it speaks about.
+        text: the file's text.
+        sha256: hex digest of the file as stored.
+        path: the file, or None.
+
+    Raises:
+        SpecError: no region, or one of another size.
+
+    Source: Katz et al. 2017, arXiv:1702.01135, for the form; VNN-LIB for the meaning of the text.
+    """
+
+    name: str
+    regions: tuple[Region, ...]
+    n_inputs: int
+    n_outputs: int
+    text: str = ""
+    sha256: str = ""
+    path: str | None = None
+
+    def __post_init__(self) -> None:
+        if not self.regions:
+            raise SpecError(f"property {self.name!r} has no input region")
+        for region in self.regions:
+            if region.n_inputs != self.n_inputs or any(p.n_outputs != self.n_outputs for p in region.unsafe):
+                raise SpecError(f"property {self.name!r} has a region of another size than its variables")
+
+    def require_sizes(self, n_inputs: int, n_outputs: int) -> None:
+        """Refuse a network of another size.
+
+        Raises:
+            MismatchError: the property speaks about other numbers of inputs or outputs.
+        """
+        if (n_inputs, n_outputs) != (self.n_inputs, self.n_outputs):
+            mine = f"{self.n_inputs} inputs and {self.n_outputs} outputs"
+            raise MismatchError(f"property {self.name!r} speaks about {mine}; the network has {n_inputs} and {n_outputs}")
+
+    def violated(self, x: Sequence[float], y: Sequence[float]) -> bool:
+        """Is an input `x` with output `y` a violation? Exact rational arithmetic on the floats as given.
+
+        True iff `x` lies in some region's exact box and `y` in one of its unsafe polytopes. NaN or infinity in either
+        is no evidence: False.
+
+        Raises:
+            MismatchError: another number of inputs or outputs.
+        """
+        self.require_sizes(len(x), len(y))
+        if not all(math.isfinite(value) for value in (*x, *y)):
+            return False
+        point, outputs = [Fraction(float(v)) for v in x], [Fraction(float(v)) for v in y]
+        return any(
+            region._contains(point) and any(polytope.holds(outputs) for polytope in region.unsafe)
+            for region in self.regions
+        )
+
+    def outputs(self) -> frozenset[int]:
+        """Indices of the outputs that its formula mentions with a coefficient other than 0."""
+        rows = (row for region in self.regions for polytope in region.unsafe for row in polytope.rows)
+        return frozenset(index for row in rows for index, value in enumerate(row.coefficients) if value)
+
+    def scaled(self, scaling: Scaling) -> Property:
+        """This property, in raw units, restated exactly in network units.
+
+        Raises:
+            MismatchError: the scaling is for another number of inputs.
+        """
+        if len(scaling.input_means) != self.n_inputs:
+            raise MismatchError(f"a scaling of {len(scaling.input_means)} inputs for a property of {self.n_inputs}")
+        regions = tuple(scaling._region(region) for region in self.regions)
+        return Property(
+            name=self.name,
+            regions=regions,
+            n_inputs=self.n_inputs,
+            n_outputs=self.n_outputs,
+            text=self.text,
+            sha256=self.sha256,
+            path=self.path,
+        )
