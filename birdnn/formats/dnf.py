@@ -1,0 +1,263 @@
+"""From a formula over inputs and outputs to regions: a union of (input box, unsafe polytopes)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import reduce
+from itertools import product
+
+from birdnn.errors import FormatError, SpecError
+from birdnn.spec import Polytope, Region, Row
+
+MAX_DISJUNCTS = 20_000
+"""Most branches that a formula may have once it is multiplied out."""
+
+MAX_BOX_ENTRIES = 20_000_000
+"""Most bounds of inputs over all boxes of a property."""
+
+MAX_ROW_ENTRIES = 20_000_000
+"""Most coefficients of outputs over all polytopes of a property."""
+
+Variable = tuple[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """A linear expression: ``sum of factor * variable, + constant``; a variable is ``("X", i)`` or ``("Y", j)``."""
+
+    factors: Mapping[Variable, Fraction]
+    constant: Fraction
+
+    def plus(self, other: Term, scale: Fraction) -> Term:
+        """``self + scale * other``."""
+        factors = dict(self.factors)
+        for key, value in other.factors.items():
+            factors[key] = factors.get(key, Fraction(0)) + scale * value
+        kept = {key: value for key, value in factors.items() if value}
+        return Term(kept, self.constant + scale * other.constant)
+
+    def times(self, scale: Fraction) -> Term:
+        """``scale * self``."""
+        factors = {key: scale * value for key, value in self.factors.items()} if scale else {}
+        return Term(factors, scale * self.constant)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Atom:
+    """The comparison ``term <= 0``, or ``< 0`` where `strict`, written in `line`."""
+
+    term: Term
+    strict: bool
+    line: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class And:
+    """All of `parts`; true without any."""
+
+    parts: tuple[Formula, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Or:
+    """One of `parts`; false without any."""
+
+    parts: tuple[Formula, ...]
+
+
+Formula = Atom | And | Or
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """A bound on one input: its value, whether it excludes the value itself, and the line that says so."""
+
+    value: Fraction
+    strict: bool
+    line: int
+
+
+Branch = tuple[tuple["Limit", ...], tuple[Row, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """One comparison that speaks about one input: an upper bound on it where `upper`, else a lower one."""
+
+    index: int
+    upper: bool
+    bound: Bound
+
+
+class _Empty(Exception):
+    """A branch whose box holds no point."""
+
+    def __init__(self, line: int, problem: str) -> None:
+        super().__init__(line, problem)
+        self.line, self.problem = line, problem
+
+
+Box = dict[tuple[int, bool], Bound]
+
+
+def build_regions(formula: Formula, n_inputs: int, n_outputs: int, path: str) -> tuple[Region, ...]:
+    """The regions of a formula that describes the unsafe set.
+
+    Branches with the same box become one region; a branch whose box is empty is dropped if another remains.
+
+    Raises:
+        FormatError: a comparison relates two inputs or an input with an output, an input is unbounded or has no
+            values, or there are too many branches.
+    """
+    branches = _Multiplier(n_outputs, path).branches(formula)
+    common = _common(branches)
+    boxes: dict[frozenset[Limit], list[tuple[Row, ...]]] = {}
+    for limits, rows in branches:
+        boxes.setdefault(frozenset(limits) - common, []).append(rows)
+    if len(boxes) * n_inputs > MAX_BOX_ENTRIES:
+        raise FormatError(path, "", f"{len(boxes)} input boxes of {n_inputs} inputs are too many")
+    entries = sum(len(rows) for _, rows in branches) * n_outputs
+    if entries > MAX_ROW_ENTRIES:
+        raise FormatError(path, "", f"constraints on outputs with {entries} coefficients are too many")
+    return _regions(common, boxes, (n_inputs, n_outputs), path)
+
+
+def _common(branches: list[Branch]) -> frozenset[Limit]:
+    if not branches:
+        return frozenset()
+    return reduce(lambda a, b: a & b, (frozenset(limits) for limits, _ in branches))
+
+
+def _regions(
+    common: frozenset[Limit], boxes: dict[frozenset[Limit], list[tuple[Row, ...]]], sizes: tuple[int, int], path: str
+) -> tuple[Region, ...]:
+    n_inputs, n_outputs = sizes
+    merged: dict[tuple[tuple[Fraction, bool], ...], dict[tuple[Row, ...], None]] = {}
+    empty: _Empty | None = None
+    try:
+        start = _tightened({}, common)
+        for limits, alternatives in boxes.items():
+            try:
+                box = _tightened(start, limits)
+            except _Empty as error:
+                empty = empty or error
+                continue
+            key = _corners(box, n_inputs, path)
+            merged.setdefault(key, {}).update(dict.fromkeys(alternatives))
+    except _Empty as error:
+        empty = error
+    if not merged:
+        line, problem = (empty.line, empty.problem) if empty else (0, "the assertions contradict each other")
+        raise FormatError(path, f"line {line}" if line else "", problem)
+    try:
+        return tuple(_region(key, rows, n_inputs, n_outputs) for key, rows in merged.items())
+    except SpecError as error:
+        raise FormatError(path, "", error.problem) from None
+
+
+def _region(
+    corners: tuple[tuple[Fraction, bool], ...], polytopes: Iterable[tuple[Row, ...]], n_inputs: int, n_outputs: int
+) -> Region:
+    lower, upper = corners[:n_inputs], corners[n_inputs:]
+    return Region(
+        exact_lower=tuple(value for value, _ in lower),
+        exact_upper=tuple(value for value, _ in upper),
+        strict_lower=tuple(strict for _, strict in lower),
+        strict_upper=tuple(strict for _, strict in upper),
+        unsafe=tuple(Polytope(rows=rows, n_outputs=n_outputs) for rows in polytopes),
+    )
+
+
+def _corners(box: Box, n_inputs: int, path: str) -> tuple[tuple[Fraction, bool], ...]:
+    for upper, word in ((False, "lower"), (True, "upper")):
+        for index in range(n_inputs):
+            if (index, upper) not in box:
+                raise FormatError(path, "", f"input X_{index} has no {word} bound; every input must be bounded")
+    bounds = (box[index, upper] for upper in (False, True) for index in range(n_inputs))
+    return tuple((bound.value, bound.strict) for bound in bounds)
+
+
+def _tightened(box: Box, limits: Iterable[Limit]) -> Box:
+    box = dict(box)
+    for limit in sorted(limits, key=lambda limit: limit.bound.line):
+        key, new = (limit.index, limit.upper), limit.bound
+        old = box.get(key)
+        if old is None or (new.value < old.value if limit.upper else new.value > old.value):
+            box[key] = new
+        elif new.value == old.value and new.strict:
+            box[key] = new
+        _check_not_empty(box, limit.index)
+    return box
+
+
+def _check_not_empty(box: Box, index: int) -> None:
+    low, high = box.get((index, False)), box.get((index, True))
+    if low is None or high is None:
+        return
+    line = max(low.line, high.line)
+    if low.value > high.value:
+        problem = f"input X_{index} has lower bound {_short(low.value)} above upper bound {_short(high.value)}"
+        raise _Empty(line, problem)
+    if low.value == high.value and (low.strict or high.strict):
+        raise _Empty(line, f"input X_{index} has no value: a strict bound at {_short(low.value)} from both sides")
+
+
+def _short(value: Fraction) -> str:
+    try:
+        return f"{float(value):.9g}"
+    except OverflowError:
+        return "a number beyond float64"
+
+
+class _Multiplier:
+    """Multiplies a formula out into branches."""
+
+    def __init__(self, n_outputs: int, path: str) -> None:
+        self.n_outputs, self.path = n_outputs, path
+
+    def branches(self, formula: Formula) -> list[Branch]:
+        if isinstance(formula, Atom):
+            return self._atom(formula)
+        if isinstance(formula, Or):
+            found = [branch for part in formula.parts for branch in self.branches(part)]
+            self._limit(len(found))
+            return found
+        return self._all([self.branches(part) for part in formula.parts])
+
+    def _all(self, factors: list[list[Branch]]) -> list[Branch]:
+        single = [factor[0] for factor in factors if len(factor) == 1]
+        several = [factor for factor in factors if len(factor) != 1]
+        count = 1
+        for factor in several:
+            count *= len(factor)
+            self._limit(count)
+        limits = tuple(limit for branch in single for limit in branch[0])
+        rows = tuple(row for branch in single for row in branch[1])
+        found = []
+        for choice in product(*several):
+            more = tuple(limit for branch in choice for limit in branch[0])
+            found.append((limits + more, rows + tuple(row for branch in choice for row in branch[1])))
+        return found
+
+    def _limit(self, count: int) -> None:
+        if count > MAX_DISJUNCTS:
+            raise FormatError(self.path, "", f"the formula has more than {MAX_DISJUNCTS} branches")
+
+    def _atom(self, atom: Atom) -> list[Branch]:
+        kinds = {kind for kind, _ in atom.term.factors}
+        constant = atom.term.constant
+        if not kinds:
+            holds = constant < 0 if atom.strict else constant <= 0
+            return [((), ())] if holds else []
+        if kinds == {"Y"}:
+            factors = atom.term.factors
+            coefficients = tuple(factors.get(("Y", index), Fraction(0)) for index in range(self.n_outputs))
+            return [((), (Row(coefficients, -constant, atom.strict),))]
+        if len(atom.term.factors) > 1:
+            names = ", ".join(f"{kind}_{index}" for kind, index in sorted(atom.term.factors)[:4])
+            problem = f"a comparison that relates {names} is not supported: the inputs must form boxes"
+            raise FormatError(self.path, f"line {atom.line}", problem)
+        ((_, index), factor) = next(iter(atom.term.factors.items()))
+        return [((Limit(index, factor > 0, Bound(-constant / factor, atom.strict, atom.line)),), ())]
