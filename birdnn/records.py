@@ -6,8 +6,9 @@ types, so that nothing but a finished proof can be mistaken for one.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
@@ -18,8 +19,22 @@ from birdnn.boxes import Boxes
 
 ARITHMETIC = "float64, rounding not accounted for"
 
-Replay: TypeAlias = Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float32]]
-"""Runs the network as a file, outside torch: (inputs,) -> (outputs,), both float32."""
+
+@runtime_checkable
+class Replay(Protocol):
+    """Runs the network as its file says, outside torch.
+
+    Attributes:
+        name: who runs it, e.g. ``"onnxruntime"``.
+    """
+
+    @property
+    def name(self) -> str:
+        """See above."""
+
+    def __call__(self, x: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Outputs, shape (outputs,), at the point ``x``, shape (inputs,)."""
+
 
 UnknownReason = Literal["timeout", "memory", "boxes", "interrupted", "precision"]
 
@@ -65,7 +80,6 @@ class Unknown:
         boxes: how many were examined.
         undecided: boxes that were still open, hardest first, at most a few thousand of them.
         open_boxes: how many were open in all.
-        peak_bytes: memory that the open boxes took at most.
     """
 
     reason: UnknownReason
@@ -195,3 +209,220 @@ class Rate:
         if self.by_proof:
             return 1.0
         return self.hits / self.n if self.n >= 100 else None
+
+
+# --- what a command asks for and what it gets back (pipeline fills these, report reads them) -------------------------
+
+Units = Literal["normalised", "raw"]
+Decision = Literal["argmin", "argmax", "none"]
+Pairing = Literal["input", "output", "projection"]
+Guarantee = Literal["proved", "pac", "violated", "unknown"]
+RepairResult = Literal["proved", "sampled", "violated", "nothing_to_repair"]
+Role = Literal["goal", "keep", "suite"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Machine:
+    """What the command ran on; ``memory_gib`` is None where the system does not say."""
+
+    system: str
+    cpu: str
+    cores: int
+    threads: int
+    memory_gib: float | None
+    device: str = "cpu"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerifySettings:
+    """The options of ``verify`` and ``falsify``.
+
+    Attributes:
+        timeout_s: limit for all properties together, reading included; None: no limit.
+        memory_gib: limit for the open boxes of the search; None: the engine's own.
+        units: what the property speaks; ``"raw"`` needs a network that brings its scaling (NNet, or known to a suite).
+        seed: of every random draw.
+        command: the command line, for the record.
+    """
+
+    timeout_s: float | None = None
+    memory_gib: float | None = None
+    units: Units = "normalised"
+    seed: int = 0
+    command: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PropertyVerdict:
+    """One property's answer; `path` is absolute, `sha256` of the file, `text` one line that says what must hold."""
+
+    name: str
+    path: str
+    sha256: str
+    text: str
+    verdict: Verdict
+    solve_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerifyOutcome:
+    """What ``verify`` or ``falsify`` found, one answer for each property in the order asked.
+
+    Attributes:
+        wall_s: from the start of reading to the last answer; `solve_s` without reading, summed over properties.
+        interrupted: the user stopped it; later properties are `Unknown` with reason ``"interrupted"``.
+        notes: what was inferred and what a user should know, one sentence each.
+    """
+
+    net: str
+    net_sha256: str
+    verdicts: tuple[PropertyVerdict, ...]
+    wall_s: float
+    solve_s: float
+    settings: VerifySettings
+    versions: Mapping[str, str]
+    machine: Machine
+    interrupted: bool = False
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RepairRequest:
+    """Everything that ``repair``'s command line says; paths as given, None where the user said nothing.
+
+    Attributes:
+        props: properties to repair; may be empty where `suite` names those that apply.
+        keep: properties that must stay true.
+        suite: a suite file, or the name of one that is installed (``"acasxu"``).
+        as_name: which network of the suite this is, e.g. ``"N2,9"``; None: recognised by content.
+        domain: a property file whose input boxes are the domain; None: from the suite or the NNet header.
+        decision: None: from the suite, otherwise ``"none"``.
+        out: folder for the result; None: ``./NAME.birdnn``.
+        timeout_s: limit for everything; None: no limit.
+        command: the command line, for the record.
+    """
+
+    net: Path
+    props: tuple[Path, ...] = ()
+    keep: tuple[Path, ...] = ()
+    suite: str | None = None
+    as_name: str | None = None
+    domain: Path | None = None
+    decision: Decision | None = None
+    method: str = "retrain"
+    pairing: Pairing = "projection"
+    out: Path | None = None
+    timeout_s: float | None = None
+    units: Units = "normalised"
+    seed: int = 0
+    command: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PropertyOutcome:
+    """One property before and after a repair.
+
+    Attributes:
+        role: ``"goal"`` to be repaired, ``"keep"`` named to stay true, ``"suite"`` taken from the suite.
+        before, after: the guarantee on the original and on the repaired file as read back; `after` equals `before`
+            where no network was written.
+        verify_s: seconds that the last verification (of the repaired network, if there is one) took.
+        boxes: boxes of that verification.
+        arithmetic: what `after` speaks about.
+        counterexamples: replayed witnesses on the original file, a few of them.
+        remaining: a replayed witness on the repaired file where `after` is ``"violated"``.
+    """
+
+    name: str
+    path: str
+    sha256: str
+    text: str
+    role: Role
+    before: Guarantee
+    after: Guarantee
+    verify_s: float
+    boxes: int
+    arithmetic: str = ARITHMETIC
+    counterexamples: tuple[Witness, ...] = ()
+    remaining: Witness | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Domain:
+    """The declared input domain, network units, and where it comes from, e.g. ``"suite acasxu"``."""
+
+    lower: tuple[float, ...]
+    upper: tuple[float, ...]
+    source: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SuiteMatch:
+    """A suite that knows the network.
+
+    Attributes:
+        name: the suite, e.g. ``"acasxu"``.
+        entry: the network there, e.g. ``"N2,9"``.
+        by: how it was found: ``"content"`` (sha256 of the weights) or ``"--as"``.
+        applicable: names of all properties that are meant to hold.
+        not_named: those of them that the user did not ask for.
+    """
+
+    name: str
+    entry: str
+    by: Literal["content", "--as"]
+    applicable: tuple[str, ...]
+    not_named: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RepairOutcome:
+    """What ``repair`` did; every figure is measured on the file as written, on points drawn after it was frozen.
+
+    Attributes:
+        result: ``"proved"`` only if every property is; ``"sampled"``: none is violated as far as sampling sees;
+            ``"violated"``: no repair found, `out` is the best attempt; ``"nothing_to_repair"``: `out` is None.
+        out: absolute path of the repaired network.
+        report: absolute path of ``repair.json``.
+        fidelity: None where the domain is unknown; `fidelity_note` then says why.
+        region_fidelity: property name -> fidelity over its region's points that did not violate.
+        drawdown: one entry for each applicable property.
+        efficacy, generalisation: None where there was nothing to count.
+        regressions: names of applicable properties that were proved before and are not now.
+        change: only initialisers that differ.
+        repair_s, verify_s, sample_s: seconds in each stage; `wall_s` of everything.
+        rounds: repair-verify rounds done.
+        interrupted: the user stopped it; `out` is the best attempt so far.
+        timed_out: ``--timeout`` ended it.
+        notes: what was inferred and what a user should know, one sentence each.
+    """
+
+    result: RepairResult
+    request: RepairRequest
+    net: str
+    net_sha256: str
+    out: str | None
+    out_sha256: str | None
+    report: str | None
+    properties: tuple[PropertyOutcome, ...]
+    fidelity: Fidelity | None
+    fidelity_note: str
+    region_fidelity: Mapping[str, Fidelity]
+    drawdown: tuple[Drawdown, ...]
+    efficacy: Rate | None
+    generalisation: Rate | None
+    regressions: tuple[str, ...]
+    change: tuple[InitialiserChange, ...]
+    domain: Domain | None
+    decision: Decision
+    suite: SuiteMatch | None
+    repair_s: float
+    verify_s: float
+    sample_s: float
+    wall_s: float
+    rounds: int
+    versions: Mapping[str, str]
+    machine: Machine
+    interrupted: bool = False
+    timed_out: bool = False
+    notes: tuple[str, ...] = ()

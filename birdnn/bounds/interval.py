@@ -1,0 +1,218 @@
+"""Interval bounds for any graph that the importer reads: loose, cheap, always there.
+
+Each operator has a rule that maps intervals of its inputs to an interval of its output. Affine operators use centre and
+radius, monotone ones their end points. An operator without a rule raises; nothing is ever assumed monotone.
+
+All arithmetic is float64; its rounding is not accounted for here.
+
+Source: interval bound propagation, Gowal et al. 2018, arXiv:1810.12715.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TypeAlias
+
+import torch
+from torch import Tensor
+
+from birdnn.bounds.protocol import BoundResult, Question
+from birdnn.boxes import Boxes
+from birdnn.errors import UnsupportedOpError
+from birdnn.network import Network, Node
+from birdnn.operators import apply
+
+Interval: TypeAlias = tuple[Tensor, Tensor]
+Rule: TypeAlias = Callable[[Node, "list[Interval]"], Interval]
+
+
+def propagate(net: Network, lower: Tensor, upper: Tensor) -> Interval:
+    """Intervals of the outputs for a batch of input boxes: (boxes, inputs) twice -> (boxes, outputs) twice.
+
+    Raises:
+        UnsupportedOpError: an operator has no sound rule.
+    """
+    fixed = {name: value.detach().to(lower) for name, value in net.values().items()}
+    if net.graph.batched:
+        shape = (-1, *net.input_shape[1:])
+        low, high = _walk(net, fixed, (lower.reshape(shape), upper.reshape(shape)))
+        return low.reshape(len(lower), -1), high.reshape(len(lower), -1)
+
+    def single(low: Tensor, high: Tensor) -> Interval:
+        ends = _walk(net, fixed, (low.reshape(net.input_shape), high.reshape(net.input_shape)))
+        return ends[0].reshape(-1), ends[1].reshape(-1)
+
+    both: Interval = torch.func.vmap(single)(lower, upper)
+    return both
+
+
+class IntervalBound:
+    """`MarginBound` by interval propagation; hands no planes to clipping and nothing to the halves of a box.
+
+    Args:
+        net: any network.
+        device: where the tensors live.
+    """
+
+    name = "interval"
+
+    def __init__(self, net: Network, device: torch.device) -> None:
+        self.device = device
+        self._net = net.with_values({}).to(device=device, dtype=torch.float64)
+
+    def root(self, boxes: int) -> Tensor:
+        """Nothing is inherited: shape (boxes, 0)."""
+        return torch.zeros(boxes, 0, dtype=torch.float64, device=self.device)
+
+    def bound(self, question: Question, boxes: Boxes, opened: Tensor, inherited: Tensor) -> BoundResult:
+        """See `MarginBound.bound`; the best single row of each polytope."""
+        with torch.no_grad():
+            low, high = propagate(self._net, boxes.lower, boxes.upper)
+            box, polytope = opened.nonzero(as_tuple=True)
+            a = question.a[polytope]
+            rows = torch.einsum("iro,io->ir", a.clamp(min=0), low[box])
+            rows = rows + torch.einsum("iro,io->ir", a.clamp(max=0), high[box])
+            lower = (rows - question.b[polytope]).amax(1)
+            return BoundResult(
+                box,
+                polytope,
+                lower,
+                boxes.lower.new_zeros(len(box), 1, boxes.lower.shape[1]),
+                lower[:, None],
+                inherited,
+            )
+
+    def sensitivity(self, question: Question, opened: Tensor, inherited: Tensor) -> Tensor:
+        """All inputs alike, so that the longest edge is cut."""
+        del question, inherited
+        return torch.ones(len(opened), self._net.n_inputs, dtype=torch.float64, device=self.device)
+
+
+def _walk(net: Network, fixed: Mapping[str, Tensor], x: Interval) -> Interval:
+    values: dict[str, Interval] = {name: (value, value) for name, value in fixed.items()}
+    values[net.input_name] = x
+    for node in net.nodes:
+        if node.output not in net.graph.dependent:
+            number = _apply(node, [values[name][0] for name in node.inputs])
+            values[node.output] = number, number
+            continue
+        values[node.output] = rule_for(node)(node, [values[name] for name in node.inputs])
+    return values[net.output_name]
+
+
+def rule_for(node: Node) -> Rule:
+    """The rule of a node's operator.
+
+    Raises:
+        UnsupportedOpError: there is none.
+    """
+    if node.op not in RULES:
+        raise UnsupportedOpError("", node.op, node.name, tuple(sorted(RULES)))
+    return RULES[node.op]
+
+
+def _apply(node: Node, inputs: list[Tensor]) -> Tensor:
+    return apply(node.op, inputs, node.attributes, node.name)
+
+
+def _monotone(node: Node, inputs: list[Interval]) -> Interval:
+    """Operators that grow with each of their inputs."""
+    return _apply(node, [low for low, _ in inputs]), _apply(node, [high for _, high in inputs])
+
+
+def _affine_in_first(node: Node, inputs: list[Interval]) -> Interval:
+    """Convolution and Gemm-like operators whose first input is an interval and whose others are numbers."""
+    low, high = inputs[0]
+    others = [_number(node, interval) for interval in inputs[1:]]
+    middle = _apply(node, [(low + high) / 2, *others])
+    spread = _apply(node, [(high - low) / 2, others[0].abs(), *(torch.zeros_like(c) for c in others[1:])])
+    return middle - spread, middle + spread
+
+
+def _gemm(node: Node, inputs: list[Interval]) -> Interval:
+    """Gemm with one interval factor; the addend may be an interval too."""
+    (low_a, high_a), (low_b, high_b) = inputs[:2]
+    if low_a is not high_a and low_b is not high_b:
+        raise UnsupportedOpError("", f"{node.op} of two variable factors", node.name, tuple(sorted(RULES)))
+    a, b = (low_a + high_a) / 2, (low_b + high_b) / 2
+    radius_a, radius_b = (high_a - low_a) / 2, (high_b - low_b) / 2
+    middle = _apply(node, [a, b])
+    spread = _apply(node, [radius_a, b.abs()]) if low_a is not high_a else _apply(node, [a.abs(), radius_b])
+    spread = spread.abs()  # Gemm's alpha may be negative
+    low, high = middle - spread, middle + spread
+    if len(inputs) < 3:
+        return low, high
+    beta = node.attributes["beta"]
+    ends = beta * inputs[2][0], beta * inputs[2][1]
+    return low + torch.minimum(*ends), high + torch.maximum(*ends)
+
+
+def _sub(node: Node, inputs: list[Interval]) -> Interval:
+    (low_a, high_a), (low_b, high_b) = inputs
+    return _apply(node, [low_a, high_b]), _apply(node, [high_a, low_b])
+
+
+def _mul(node: Node, inputs: list[Interval]) -> Interval:
+    (low_a, high_a), (low_b, high_b) = inputs
+    return _hull([_apply(node, [a, b]) for a in (low_a, high_a) for b in (low_b, high_b)])
+
+
+def _div(node: Node, inputs: list[Interval]) -> Interval:
+    low, high = inputs[0]
+    divisor = _number(node, inputs[1])
+    return _hull([_apply(node, [low, divisor]), _apply(node, [high, divisor])])
+
+
+def _batch_normalization(node: Node, inputs: list[Interval]) -> Interval:
+    low, high = inputs[0]
+    others = [_number(node, interval) for interval in inputs[1:]]
+    return _hull([_apply(node, [low, *others]), _apply(node, [high, *others])])
+
+
+def _bent_at_zero(node: Node, inputs: list[Interval]) -> Interval:
+    """LeakyReLU and ELU: monotone on each side of zero, whatever the sign of alpha."""
+    low, high = inputs[0]
+    inside = torch.zeros_like(low).clamp(min=low, max=high)
+    return _hull([_apply(node, [low]), _apply(node, [high]), _apply(node, [inside])])
+
+
+def _hull(candidates: list[Tensor]) -> Interval:
+    stacked = torch.stack(candidates)
+    return stacked.amin(0), stacked.amax(0)
+
+
+def _number(node: Node, interval: Interval) -> Tensor:
+    low, high = interval
+    if low is not high:
+        raise UnsupportedOpError("", f"{node.op} with a variable operand", node.name, tuple(sorted(RULES)))
+    return low
+
+
+RULES: Mapping[str, Rule] = {
+    "Add": _monotone,
+    "AveragePool": _monotone,
+    "BatchNormalization": _batch_normalization,
+    "Clip": _monotone,
+    "Concat": _monotone,
+    "Conv": _affine_in_first,
+    "Div": _div,
+    "Elu": _bent_at_zero,
+    "Flatten": _monotone,
+    "Gemm": _gemm,
+    "GlobalAveragePool": _monotone,
+    "Identity": _monotone,
+    "LeakyRelu": _bent_at_zero,
+    "MatMul": _gemm,
+    "MaxPool": _monotone,
+    "Mul": _mul,
+    "Relu": _monotone,
+    "Reshape": _monotone,
+    "Sigmoid": _monotone,
+    "Slice": _monotone,
+    "Squeeze": _monotone,
+    "Sub": _sub,
+    "Tanh": _monotone,
+    "Transpose": _monotone,
+    "Unsqueeze": _monotone,
+}
+"""Operator -> interval rule."""

@@ -1,0 +1,96 @@
+"""What a search asks of a bound method, and what it gets.
+
+A property is violated on a box iff some of its unsafe polytopes is reachable. A bound method gives, for each pair of
+a box and a polytope that is still open (an *item*), a number below
+
+    max over multipliers lambda >= 0, sum(lambda) = 1, of min over the box of sum_i lambda_i (a_i @ f(x) - b_i),
+
+for multipliers of its own choice. A positive number proves that the polytope is out of reach: one point of the box
+inside it would have every term at or below zero.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from birdnn.boxes import Boxes
+from birdnn.spec import Polytope
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Question:
+    """The unsafe polytopes of one region, padded to the same number of rows.
+
+    Attributes:
+        a: shape (polytopes, rows, outputs).
+        b: shape (polytopes, rows).
+        closed: shape (polytopes,); false where every row is strict, so that a bound of exactly zero is a proof.
+    """
+
+    a: Tensor
+    b: Tensor
+    closed: Tensor
+
+    @staticmethod
+    def of(polytopes: tuple[Polytope, ...], n_outputs: int, device: torch.device) -> Question:
+        """Stack ``polytopes``; padding repeats a polytope's first row, a polytope without rows is never excluded."""
+        rows = max([1, *(len(p.rows) for p in polytopes)])
+        a = torch.zeros(len(polytopes), rows, n_outputs, dtype=torch.float64)
+        b = torch.zeros(len(polytopes), rows, dtype=torch.float64)
+        closed = torch.ones(len(polytopes), dtype=torch.bool)
+        for i, polytope in enumerate(polytopes):
+            n = len(polytope.rows)
+            if n:
+                pick = torch.arange(rows).clamp(max=n - 1)
+                a[i], b[i] = polytope.a[pick], polytope.b[pick]
+                closed[i] = not bool(polytope.strict.all())
+        return Question(a.to(device), b.to(device), closed.to(device))
+
+    def __len__(self) -> int:
+        return self.a.shape[0]
+
+    def excluded(self, lower: Tensor, polytope: Tensor) -> Tensor:
+        """Which items are proved, given a lower bound of each; a NaN proves nothing."""
+        return (lower > 0) | ((lower >= 0) & ~self.closed[polytope])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BoundResult:
+    """Bounds of all items of a batch of boxes.
+
+    Attributes:
+        box, polytope: indices of each item, shape (items,).
+        lower: proved lower bound of each item, shape (items,).
+        plane: coefficients of linear functions of the input that lie below some combination of the item's rows,
+            shape (items, planes, inputs). Where such a function is positive the polytope is out of reach.
+        plane_minimum: minimum of each such function over the item's box, shape (items, planes).
+        inherited: what the halves of each box may start from, shape (boxes, k); means something to the method only.
+    """
+
+    box: Tensor
+    polytope: Tensor
+    lower: Tensor
+    plane: Tensor
+    plane_minimum: Tensor
+    inherited: Tensor
+
+
+@runtime_checkable
+class MarginBound(Protocol):
+    """A sound bound method for one network. All tensors are float64 on ``device``."""
+
+    name: str
+    device: torch.device
+
+    def root(self, boxes: int) -> Tensor:
+        """The `BoundResult.inherited` of boxes of which nothing is known, shape (boxes, k)."""
+
+    def bound(self, question: Question, boxes: Boxes, opened: Tensor, inherited: Tensor) -> BoundResult:
+        """Bound every item of ``opened``, shape (boxes, polytopes), bool."""
+
+    def sensitivity(self, question: Question, opened: Tensor, inherited: Tensor) -> Tensor:
+        """How strongly the bounds of a box depend on each input's width, shape (boxes, inputs); for branching."""

@@ -1,0 +1,227 @@
+"""Linear bounds of the elementwise activations: the table that bound propagation looks up.
+
+Over an interval [l, u] of its pre-activation z an activation lies between lines. Each rule gives two valid lower and
+two valid upper lines; every convex combination of valid lines is valid, and that is the freedom which slope
+optimisation uses. For ReLU the lower lines are 0 and z (CROWN, Zhang et al. 2018, arXiv:1811.00866; alpha-CROWN,
+Xu et al. 2021, arXiv:2011.13824), for sigmoid and tanh tangents (DeepPoly, Singh et al. 2019).
+
+All arithmetic is float64; its rounding is not accounted for here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import torch
+from torch import Tensor
+
+from birdnn.network import Activation
+
+_BISECTIONS = 40
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Relaxation:
+    """Lines around an activation, each tensor of shape (boxes, neurons).
+
+    Attributes:
+        loose: where the lower (or upper) lines differ, so that there is something to choose.
+        low: two lower lines, as (slope, offset); an offset of None is zero.
+        up: two upper lines; the same object twice where there is only one.
+        start: first guess of the weight of the second lower line, in 0..1.
+    """
+
+    loose: Tensor
+    low: tuple[Line, Line]
+    up: tuple[Line, Line]
+    start: Tensor
+
+    @property
+    def one_upper(self) -> bool:
+        """True where the upper line leaves no choice."""
+        return self.up[0] is self.up[1]
+
+    def take(self, box: Tensor) -> Relaxation:
+        """The relaxation of the boxes ``box``, in that order."""
+        low, up = self.low[0].take(box), self.up[0].take(box)
+        return Relaxation(
+            self.loose[box],
+            (low, low if self.low[0] is self.low[1] else self.low[1].take(box)),
+            (up, up if self.one_upper else self.up[1].take(box)),
+            self.start[box],
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Line:
+    """``slope * z + offset`` for each neuron."""
+
+    slope: Tensor
+    offset: Tensor | None
+
+    def at(self, z: Tensor) -> Tensor:
+        """The line's value, shape of ``z``."""
+        return self.slope * z if self.offset is None else torch.addcmul(self.offset, self.slope, z)
+
+    def take(self, box: Tensor) -> Line:
+        """The lines of the boxes ``box``, in that order."""
+        return Line(self.slope[box], None if self.offset is None else self.offset[box])
+
+
+Rule: TypeAlias = Callable[[Tensor, Tensor, float], Relaxation]
+
+
+def relax(activation: Activation, lower: Tensor, upper: Tensor) -> Relaxation:
+    """Lines that hold for every pre-activation in ``lower .. upper``.
+
+    Raises:
+        KeyError: no rule for this activation (the graph importer admits only those that have one).
+    """
+    return RULES[activation.kind](lower, upper, activation.alpha)
+
+
+def value(activation: Activation, z: Tensor) -> Tensor:
+    """The activation itself, elementwise."""
+    return FUNCTIONS[activation.kind](z, activation.alpha)
+
+
+def _leaky(lower: Tensor, upper: Tensor, alpha: float) -> Relaxation:
+    """max(z, alpha z) for alpha <= 1, min(z, alpha z) above; ReLU is alpha = 0."""
+    loose = (lower < 0) & (upper > 0)
+    width = (upper - lower).where(loose, torch.ones_like(upper))
+    fixed = torch.where(lower >= 0, 1.0, torch.full_like(lower, alpha))
+    chord_slope = ((upper - alpha * lower) / width).where(loose, fixed)
+    chord_offset = ((alpha - 1) * lower * upper / width).where(loose, torch.zeros_like(lower))
+    chord = Line(chord_slope, chord_offset)
+    small = Line(torch.where(loose, alpha, fixed), None)
+    large = Line(torch.where(loose, 1.0, fixed), None)
+    start = (upper > -lower).to(lower.dtype)
+    if alpha <= 1:
+        return Relaxation(loose, (small, large), (chord, chord), start)
+    return Relaxation(loose, (chord, chord), (small, large), start)
+
+
+def _relu(lower: Tensor, upper: Tensor, alpha: float) -> Relaxation:
+    del alpha
+    return _leaky(lower, upper, 0.0)
+
+
+def _elu(lower: Tensor, upper: Tensor, alpha: float) -> Relaxation:
+    """Convex for 0 <= alpha <= 1; otherwise constants where the interval holds zero (alpha > 1 has a concave kink)."""
+    chord = _chord(lower, upper, lambda z: _elu_value(z, alpha))
+    near, far = torch.lerp(lower, upper, 0.25), torch.lerp(lower, upper, 0.75)
+    low = tuple(_tangent(p, _elu_value(p, alpha), _elu_slope(p, alpha)) for p in (near, far))
+    if not 0 <= alpha <= 1:
+        mixed = (lower < 0) & (upper > 0)
+        floor = torch.minimum(_elu_value(lower, alpha), torch.zeros_like(lower))
+        ceiling = torch.maximum(_elu_value(upper, alpha), _elu_value(lower, alpha))
+        if alpha < 0:
+            mixed = lower < 0
+            floor, ceiling = torch.minimum(_elu_value(upper, alpha), floor), torch.clamp(ceiling, min=0)
+            floor, ceiling = floor.clamp(max=0), ceiling.clamp(min=-alpha)
+        low = tuple(_flat_where(mixed, floor, line) for line in low)
+        chord = _flat_where(mixed, ceiling, chord)
+    return Relaxation(upper > lower, (low[0], low[1]), (chord, chord), torch.full_like(lower, 0.5))
+
+
+def _sigmoid(lower: Tensor, upper: Tensor, alpha: float) -> Relaxation:
+    del alpha
+    return _s_shaped(lower, upper, torch.sigmoid, lambda z: torch.sigmoid(z) * torch.sigmoid(-z), 1.0)
+
+
+def _tanh(lower: Tensor, upper: Tensor, alpha: float) -> Relaxation:
+    del alpha
+    return _s_shaped(lower, upper, torch.tanh, lambda z: 1 - torch.tanh(z) ** 2, 0.0)
+
+
+def _s_shaped(
+    lower: Tensor, upper: Tensor, f: Callable[[Tensor], Tensor], slope: Callable[[Tensor], Tensor], twin: float
+) -> Relaxation:
+    """Lines of a function that is convex below zero, concave above, with ``f(-z) = twin - f(z)``."""
+    up = _upper_tangents(lower, upper, f, slope)
+    mirrored = _upper_tangents(-upper, -lower, f, slope)
+    # f(z) = twin - f(-z) >= twin - (s * (-z) + t)
+    low = tuple(Line(line.slope, twin - _offset(line)) for line in mirrored)
+    return Relaxation(upper > lower, (low[0], low[1]), up, torch.full_like(lower, 0.5))
+
+
+def _upper_tangents(
+    lower: Tensor, upper: Tensor, f: Callable[[Tensor], Tensor], slope: Callable[[Tensor], Tensor]
+) -> tuple[Line, Line]:
+    """Two lines above an S-shaped ``f``: tangents on its concave side where these clear the lower end, else the chord.
+
+    A tangent at d >= 0 that lies above f at ``lower`` lies above f on the whole interval: on the concave side by
+    concavity, on the convex side because it does at both ends of it.
+    """
+
+    def clears(d: Tensor) -> Tensor:
+        return f(d) + slope(d) * (lower - d) >= f(lower)
+
+    far = upper.clamp(min=0)
+    near = lower.clamp(min=0).minimum(far)  # invariant of the bisection: `far` clears wherever anything does
+    concave = lower >= 0  # there every tangent is valid, whatever rounding makes of the test
+    possible = (upper > 0) & (concave | clears(far))
+    left = near.clone()
+    right = far.clone()
+    for _ in range(_BISECTIONS):
+        middle = (left + right) / 2
+        good = clears(middle)
+        right = torch.where(good, middle, right)
+        left = torch.where(good, left, middle)
+    least = torch.where(concave | clears(near), near, right)
+    chord = _chord(lower, upper, f)
+    lines = []
+    for weight in (0.25, 0.75):
+        point = torch.lerp(least, far, weight)
+        point = torch.where(concave | clears(point), point, far)
+        tangent = _tangent(point, f(point), slope(point))
+        lines.append(
+            Line(
+                torch.where(possible, tangent.slope, chord.slope),
+                torch.where(possible, _offset(tangent), _offset(chord)) + 4e-16,
+            )
+        )
+    return lines[0], lines[1]
+
+
+def _chord(lower: Tensor, upper: Tensor, f: Callable[[Tensor], Tensor]) -> Line:
+    """The line through both ends; a constant above both where the interval is a point or nearly so."""
+    width = upper - lower
+    wide = width > 1e-9
+    at_lower, at_upper = f(lower), f(upper)
+    slope = torch.where(wide, (at_upper - at_lower) / width.where(wide, torch.ones_like(width)), 0.0)
+    offset = torch.maximum(at_lower - slope * lower, at_upper - slope * upper)
+    return Line(slope, torch.where(wide, offset, torch.maximum(at_lower, at_upper)))
+
+
+def _tangent(point: Tensor, at_point: Tensor, slope: Tensor) -> Line:
+    return Line(slope, at_point - slope * point)
+
+
+def _offset(line: Line) -> Tensor:
+    return torch.zeros_like(line.slope) if line.offset is None else line.offset
+
+
+def _flat_where(mask: Tensor, level: Tensor, line: Line) -> Line:
+    return Line(torch.where(mask, torch.zeros_like(line.slope), line.slope), torch.where(mask, level, _offset(line)))
+
+
+def _elu_value(z: Tensor, alpha: float) -> Tensor:
+    return torch.where(z > 0, z, alpha * torch.expm1(z.clamp(max=0)))
+
+
+def _elu_slope(z: Tensor, alpha: float) -> Tensor:
+    return torch.where(z > 0, torch.ones_like(z), alpha * torch.exp(z.clamp(max=0)))
+
+
+RULES: dict[str, Rule] = {"relu": _relu, "leaky_relu": _leaky, "elu": _elu, "sigmoid": _sigmoid, "tanh": _tanh}
+
+FUNCTIONS: dict[str, Callable[[Tensor, float], Tensor]] = {
+    "relu": lambda z, _: z.clamp(min=0),
+    "leaky_relu": lambda z, alpha: torch.where(z > 0, z, alpha * z),
+    "elu": _elu_value,
+    "sigmoid": lambda z, _: torch.sigmoid(z),
+    "tanh": lambda z, _: torch.tanh(z),
+}

@@ -1,0 +1,1 @@
+"""The same question to someone else: engines that birdnn did not write."""

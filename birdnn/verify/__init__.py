@@ -1,0 +1,8 @@
+"""Deciding a property: falsification, then branch and bound with replayed counterexamples."""
+
+from __future__ import annotations
+
+from birdnn.verify.attack import AttackSettings, attack
+from birdnn.verify.search import SearchSettings, estimate_boxes, falsify, verify
+
+__all__ = ["AttackSettings", "SearchSettings", "attack", "estimate_boxes", "falsify", "verify"]

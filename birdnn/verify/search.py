@@ -1,0 +1,285 @@
+"""Sound and complete verification: falsify first, then branch and bound over input boxes.
+
+The tree is searched depth first in batches, so that the open boxes stay few. A box is closed when a float64 lower bound
+excludes every unsafe polytope on it, or when clipping leaves nothing of it. Every batch also yields candidates for a
+counterexample; one that violates when replayed ends the search, one that does not leaves its box open.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from birdnn.bounds.crown import CrownBound, CrownSettings
+from birdnn.bounds.interval import IntervalBound
+from birdnn.bounds.protocol import MarginBound, Question
+from birdnn.boxes import Boxes
+from birdnn.network import Network, NotAChain
+from birdnn.records import (
+    Progress,
+    Proved,
+    Replay,
+    Unknown,
+    UnknownReason,
+    Unwatched,
+    Verdict,
+    Violated,
+    Watch,
+    Witness,
+)
+from birdnn.spec import Property, Region
+from birdnn.verify.attack import AttackSettings, attack
+from birdnn.verify.treesize import boxes_below
+from birdnn.verify.witness import Judge
+from birdnn.verify.work import Step, Work, examine, halve
+
+_KEPT_UNDECIDED = 2048
+_NEWS_EVERY_S = 0.2
+_FIRST_ESTIMATE_S = 3.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchSettings:
+    """Limits and effort of a verification.
+
+    Attributes:
+        timeout_s: wall time in seconds, falsification included.
+        memory_bytes: what the open boxes may take.
+        max_boxes: how many boxes may be examined.
+        batch: boxes examined together; None picks by device.
+        smallest_width: a box whose every edge is below this share of its region's edge is given up as undecidable.
+        seed: of every random draw.
+        device: torch device of the search.
+        attack, crown: effort of falsification and of the bounds.
+    """
+
+    timeout_s: float = float("inf")
+    memory_bytes: int = 4 * 2**30
+    max_boxes: float = float("inf")
+    batch: int | None = None
+    smallest_width: float = 1e-12
+    seed: int = 0
+    device: str = "cpu"
+    attack: AttackSettings = field(default_factory=AttackSettings)
+    crown: CrownSettings = field(default_factory=CrownSettings)
+
+
+def verify(
+    net: Network,
+    prop: Property,
+    *,
+    settings: SearchSettings,
+    replays: Sequence[Replay],
+    watch: Watch | None = None,
+) -> Verdict:
+    """Decide ``prop`` for ``net``.
+
+    Returns:
+        `Proved` once a complete cover of every region has positive bounds; `Violated` with a replayed witness;
+        `Unknown` with the reason and the hardest open boxes otherwise.
+
+    Raises:
+        MismatchError: the property speaks about another number of inputs or outputs.
+    """
+    return _Search(net, prop, settings, replays, watch or Unwatched()).run()
+
+
+def falsify(
+    net: Network,
+    prop: Property,
+    *,
+    settings: SearchSettings,
+    replays: Sequence[Replay],
+    watch: Watch | None = None,
+    rounds: int = 1,
+) -> Violated | Unknown:
+    """Look for a counterexample only: ``rounds`` attacks on each region, as the time allows."""
+    search = _Search(net, prop, settings, replays, watch or Unwatched())
+    for _ in range(rounds):
+        for region in prop.regions:
+            witness = search.attack(region)
+            if witness is not None:
+                return Violated(witness=witness, boxes=0)
+            reason = search.limit_reached()
+            if reason is not None:
+                return Unknown(reason=reason, boxes=0)
+    return Unknown(reason="boxes", boxes=0)
+
+
+def make_bound(net: Network, settings: SearchSettings) -> MarginBound:
+    """The tightest bound method that the network's graph allows."""
+    device = torch.device(settings.device)
+    try:
+        return CrownBound(net, device, settings.crown)
+    except NotAChain:
+        return IntervalBound(net, device)
+
+
+def estimate_boxes(net: Network, prop: Property, *, settings: SearchSettings, descents: int = 256) -> float:
+    """Estimated number of boxes of a complete proof (see `birdnn.verify.treesize`)."""
+    bound = make_bound(net, settings)
+    generator = torch.Generator().manual_seed(settings.seed)
+    total = 0.0
+    for region in prop.regions:
+        question = Question.of(region.unsafe, prop.n_outputs, bound.device)
+        total += boxes_below(bound, question, _root(bound, region), descents=descents, generator=generator)
+    return total
+
+
+def _root(bound: MarginBound, region: Region) -> Work:
+    boxes = Boxes(region.lower[None].to(bound.device), region.upper[None].to(bound.device))
+    return Work(boxes, torch.ones(1, len(region.unsafe), dtype=torch.bool, device=bound.device), bound.root(1))
+
+
+class _Search:
+    """The state of one verification."""
+
+    def __init__(
+        self, net: Network, prop: Property, settings: SearchSettings, replays: Sequence[Replay], watch: Watch
+    ) -> None:
+        prop.require_sizes(net.n_inputs, net.n_outputs)
+        self.started = time.monotonic()
+        self.prop, self.settings, self.watch = prop, settings, watch
+        self.net = net.with_values({}).to(device=torch.device(settings.device), dtype=torch.float32)
+        self.source = net
+        self.judge = Judge(self.net, prop, replays)
+        self.generator = torch.Generator().manual_seed(settings.seed)
+        self.boxes = 0
+        self.batch = settings.batch or (256 if settings.device == "cpu" else 4096)
+        self.last_news = self.started
+        self.next_estimate_s = _FIRST_ESTIMATE_S
+        self.left_s: float | None = None
+        self.done_boxes = 0.0
+
+    def run(self) -> Verdict:
+        for region in self.prop.regions:
+            witness = self.attack(region)
+            if witness is not None:
+                return Violated(witness=witness, boxes=self.boxes)
+        bound = make_bound(self.source, self.settings)
+        gave_up: list[Boxes] = []
+        for region in self.prop.regions:
+            verdict = self._search(bound, region, gave_up)
+            if verdict is not None:
+                return verdict
+        if gave_up:
+            stuck = Boxes.concatenate(gave_up)
+            return Unknown(
+                reason="precision", boxes=self.boxes, undecided=stuck[:_KEPT_UNDECIDED], open_boxes=len(stuck)
+            )
+        return Proved(boxes=self.boxes)
+
+    def attack(self, region: Region, inside: Boxes | None = None) -> Witness | None:
+        """One round of falsification."""
+        points = attack(self.net, region, settings=self.settings.attack, generator=self.generator, inside=inside)
+        return self.judge.first(region, points)
+
+    def limit_reached(self, waiting: Sequence[Work] = ()) -> UnknownReason | None:
+        """Why the search has to end now, if it has to."""
+        if self.watch.stopped():
+            return "interrupted"
+        if time.monotonic() - self.started > self.settings.timeout_s:
+            return "timeout"
+        if self.boxes >= self.settings.max_boxes:
+            return "boxes"
+        # a batch needs its rows besides the boxes themselves: the factor covers them and the two halves
+        if sum(w.bytes for w in waiting) > self.settings.memory_bytes:
+            return "memory"
+        return None
+
+    def _search(self, bound: MarginBound, region: Region, gave_up: list[Boxes]) -> Verdict | None:
+        """None once the region is proved, but for boxes added to ``gave_up``."""
+        question = Question.of(region.unsafe, self.prop.n_outputs, bound.device)
+        smallest = self.settings.smallest_width * (region.upper - region.lower).to(bound.device)
+        stack = [_root(bound, region)]
+        while stack:
+            reason = self.limit_reached(stack)
+            if reason is not None:
+                return self._undecided(reason, stack)
+            batch = self._take(stack)
+            step = self._examine(bound, question, batch, stack)
+            if step is None:
+                continue
+            witness = self.judge.first(region, self._candidates(batch, step))
+            if witness is not None:
+                return Violated(witness=witness, boxes=self.boxes)
+            tiny = (step.remains.boxes.widths() <= smallest).all(1)
+            if bool(tiny.any()):
+                gave_up.append(step.remains.boxes[tiny])
+            remains = step.remains[~tiny]
+            if len(remains):
+                # hardest last: the stack's end is taken first, and hard boxes are where counterexamples are
+                order = step.score[~tiny].argsort(descending=True)
+                stack.append(halve(bound, question, remains[order]))
+            self._tell(bound, question, stack)
+        return None
+
+    def _take(self, stack: list[Work]) -> Work:
+        """Up to a batch of work from the end of the stack."""
+        parts, wanted = [], self.batch
+        while stack and wanted > 0:
+            top = stack.pop()
+            if len(top) > wanted:
+                stack.append(top[: len(top) - wanted])
+                top = top[len(top) - wanted :]
+            parts.append(top)
+            wanted -= len(top)
+        return parts[0] if len(parts) == 1 else Work.concatenate(parts)
+
+    def _examine(self, bound: MarginBound, question: Question, batch: Work, stack: list[Work]) -> Step | None:
+        """One step; where the device runs out of memory the batch goes back and later ones are smaller."""
+        try:
+            step = examine(bound, question, batch)
+        except torch.OutOfMemoryError:
+            if self.batch == 1:
+                raise
+            self.batch = max(1, self.batch // 2)
+            stack.append(batch)
+            return None
+        self.boxes += len(batch)
+        return step
+
+    def _candidates(self, batch: Work, step: Step) -> Tensor:
+        """Where the bounds of the open boxes are attained, and their centres."""
+        if not len(step.remains):
+            return batch.boxes.lower[:0]
+        plane = step.result.plane[:, -1]
+        first = torch.searchsorted(step.result.box, step.parent)
+        corner = torch.where(plane[first] > 0, batch.boxes.lower[step.parent], batch.boxes.upper[step.parent])
+        return torch.cat([corner, step.remains.boxes.centres()])
+
+    def _undecided(self, reason: UnknownReason, stack: list[Work]) -> Unknown:
+        boxes = [w.boxes for w in reversed(stack)]
+        total = sum(len(b) for b in boxes)
+        return Unknown(
+            reason=reason,
+            boxes=self.boxes,
+            undecided=Boxes.concatenate(boxes)[:_KEPT_UNDECIDED],
+            open_boxes=total,
+        )
+
+    def _tell(self, bound: MarginBound, question: Question, stack: list[Work]) -> None:
+        """News for the watch; now and then a new estimate of what is left."""
+        now = time.monotonic()
+        spent = now - self.started
+        waiting = sum(len(w) for w in stack)
+        if stack and spent > self.next_estimate_s:
+            self.next_estimate_s = 2 * spent
+            left = boxes_below(bound, question, Work.concatenate(stack), descents=128, generator=self.generator)
+            self.left_s = left * spent / max(1, self.boxes)
+            self.done_boxes = self.boxes + left
+        elif now - self.last_news < _NEWS_EVERY_S:
+            return
+        self.last_news = now
+        self.watch.update(
+            Progress(
+                phase=f"proving {self.prop.name}",
+                done=min(1.0, self.boxes / self.done_boxes) if self.done_boxes else None,
+                left_s=self.left_s,
+                detail=f"{self.boxes:,} boxes, {waiting:,} open",
+            )
+        )
