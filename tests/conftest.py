@@ -7,8 +7,14 @@ from pathlib import Path
 import hypothesis
 import pytest
 import torch
+from beartype import BeartypeConf
+from beartype.claw import beartype_package
 
 ROOT = Path(__file__).resolve().parent.parent
+
+# Every call inside the package is checked against its annotations while tests run. An int may stand for a float
+# (PEP 484); annotated assignments are mypy's business.
+beartype_package("birdnn", conf=BeartypeConf(is_pep484_tower=True, claw_is_pep526=False))
 
 # Two shared cores make time limits per example a source of noise, not of findings.
 hypothesis.settings.register_profile(
