@@ -187,7 +187,10 @@ class Network(nn.Module):
 
     @property
     def repairable(self) -> frozenset[str]:
-        """Initialisers that a repair may change: weights and biases, never preprocessing, shapes or ``Constant`` nodes."""
+        """Initialisers that a repair may change: weights and biases behind or in the first weighted layer.
+
+        Never preprocessing, shapes, statistics of a normalisation, or ``Constant`` nodes, which are no initialisers.
+        """
         return self.graph.repairable
 
     def value(self, name: str) -> Tensor:
@@ -254,9 +257,9 @@ class Network(nn.Module):
     def chain(self) -> tuple[Affine | Activation, ...]:
         """The network as dense affine maps and elementwise activations, in float64.
 
-        Starts and ends with `Affine`, and the two kinds alternate; neighbouring affine operations are folded into one by
-        applying their linear parts to a basis, so that the first layer's weights are exact. The result carries no
-        gradient.
+        Starts and ends with `Affine`, and the two kinds alternate; neighbouring affine operations are folded into one
+        by applying their linear parts to a basis, so that the first layer's weights are exact. The result carries
+        no gradient.
 
         Raises:
             NotAChain: the graph has another form, or a matrix would exceed `MAX_DENSE_ENTRIES`.

@@ -1,9 +1,9 @@
 """The operators of a network: what each computes, and the linear part of those that are affine.
 
-An operator takes its tensor inputs and its attributes and returns one tensor. Attributes are in the *lowered* form that
-`birdnn.formats.onnx` produces, whatever the opset of the file: reshaping operators carry ``shape`` (leading ``-1`` where
-it is the batch), ``Clip`` carries ``min`` and ``max``, ``Slice`` carries ``slices``, pooling and convolution carry
-explicit ``pads``. The first axis of every value that depends on the input is the batch.
+An operator takes its tensor inputs and its attributes and returns one tensor. Attributes are in the *lowered* form
+that `birdnn.formats.onnx` produces, whatever the opset of the file: reshaping operators carry ``shape`` (leading ``-1``
+where it is the batch), ``Clip`` carries ``min`` and ``max``, ``Slice`` carries ``slices`` (axis, start, stop, step),
+pooling and convolution carry explicit ``pads``; ``overshoot`` is what ``ceil_mode`` adds to those of a pooling.
 
 Source: ONNX operator specification, https://onnx.ai/onnx/operators/.
 """

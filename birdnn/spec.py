@@ -1,8 +1,8 @@
 """A property: regions of inputs, and for each the outputs that must not occur there.
 
-A property describes what is *unsafe*, as VNN-LIB does: it is violated iff some input of a region's box gives an output in
-one of that region's unsafe polytopes. Numbers are exact rationals; tensors beside them are rounded so that the box and
-the unsafe set only grow.
+A property describes what is *unsafe*, as VNN-LIB does: it is violated iff some input of a region's box gives an output
+in one of that region's unsafe polytopes. Numbers are exact rationals; tensors beside them are rounded so that the box
+and the unsafe set only grow.
 """
 
 from __future__ import annotations
@@ -293,7 +293,8 @@ class Property:
         """
         if (n_inputs, n_outputs) != (self.n_inputs, self.n_outputs):
             mine = f"{self.n_inputs} inputs and {self.n_outputs} outputs"
-            raise MismatchError(f"property {self.name!r} speaks about {mine}; the network has {n_inputs} and {n_outputs}")
+            theirs = f"the network has {n_inputs} and {n_outputs}"
+            raise MismatchError(f"property {self.name!r} speaks about {mine}; {theirs}")
 
     def violated(self, x: Sequence[float], y: Sequence[float]) -> bool:
         """Is an input `x` with output `y` a violation? Exact rational arithmetic on the floats as given.

@@ -2,7 +2,52 @@
 
 from __future__ import annotations
 
-from birdnn.formats.onnx import read_onnx as read_network
-from birdnn.formats.vnnlib import read_property
+from pathlib import Path
 
-__all__ = ["read_network", "read_property"]
+from birdnn.errors import FormatError
+from birdnn.formats.files import read_bytes, stem_and_kind
+from birdnn.formats.nnet import read_nnet, write_nnet
+from birdnn.formats.onnx import read_onnx, write_onnx
+from birdnn.formats.vnnlib import read_property
+from birdnn.network import Network
+
+__all__ = ["network_kind", "read_network", "read_property", "write_network"]
+
+_NETWORK_LIMIT = 1 << 30
+
+
+def network_kind(path: str | Path) -> str:
+    """``"onnx"`` or ``"nnet"``: by extension (``.gz`` ignored), and by content where the extension says neither.
+
+    Raises:
+        FormatError: the file is missing or empty, or its extension is unknown and its content is not text.
+    """
+    kind = stem_and_kind(path)[1]
+    if kind in {"onnx", "nnet"}:
+        return kind
+    head = read_bytes(path, _NETWORK_LIMIT)[:2]
+    if head == b"//":
+        return "nnet"
+    if kind in {"", "pb"}:
+        return "onnx"
+    raise FormatError(str(path), "", f"a network is expected (.onnx or .nnet, also with .gz), not .{kind}")
+
+
+def read_network(path: str | Path) -> Network:
+    """Read an ONNX or NNet network, compressed or not.
+
+    Raises:
+        FormatError: the file cannot be read as a network.
+    """
+    return read_nnet(path).network if network_kind(path) == "nnet" else read_onnx(path)
+
+
+def write_network(net: Network, original: str | Path, out: str | Path) -> None:
+    """Write `net`, whose values were changed, as the file `original` with other values, in the same format.
+
+    Raises:
+        OutputError: `out` is `original`, or cannot be written.
+        MismatchError: `net` does not have the initialisers of `original`.
+    """
+    writer = write_nnet if network_kind(original) == "nnet" else write_onnx
+    writer(net, original, out)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
@@ -19,6 +20,10 @@ MAX_BOX_ENTRIES = 20_000_000
 
 MAX_ROW_ENTRIES = 20_000_000
 """Most coefficients of outputs over all polytopes of a property."""
+
+_NUMBER = re.compile(r"([+-]?)([0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE]([+-]?[0-9]+))?")
+_MAX_DIGITS = 1000
+_MAX_EXPONENT = 400
 
 Variable = tuple[str, int]
 
@@ -77,6 +82,22 @@ class Bound:
     value: Fraction
     strict: bool
     line: int
+
+
+def parse_number(text: str) -> Fraction | None:
+    """An exact number, or None where `text` is none (or one of absurd size)."""
+    match = _NUMBER.fullmatch(text)
+    if not match or len(text) > _MAX_DIGITS or abs(int(match[3] or 0)) > _MAX_EXPONENT:
+        return None
+    return Fraction(text)
+
+
+def compare(relation: str, left: Term, right: Term, line: int) -> Formula:
+    """The formula ``left relation right``."""
+    below, above = left.plus(right, Fraction(-1)), right.plus(left, Fraction(-1))
+    if relation == "=":
+        return And((Atom(below, False, line), Atom(above, False, line)))
+    return Atom(below if relation in ("<=", "<") else above, relation in ("<", ">"), line)
 
 
 Branch = tuple[tuple["Limit", ...], tuple[Row, ...]]
@@ -184,12 +205,16 @@ def _tightened(box: Box, limits: Iterable[Limit]) -> Box:
     for limit in sorted(limits, key=lambda limit: limit.bound.line):
         key, new = (limit.index, limit.upper), limit.bound
         old = box.get(key)
-        if old is None or (new.value < old.value if limit.upper else new.value > old.value):
-            box[key] = new
-        elif new.value == old.value and new.strict:
+        if old is None or _tighter(new, old, limit.upper):
             box[key] = new
         _check_not_empty(box, limit.index)
     return box
+
+
+def _tighter(new: Bound, old: Bound, upper: bool) -> bool:
+    if new.value == old.value:
+        return new.strict
+    return new.value < old.value if upper else new.value > old.value
 
 
 def _check_not_empty(box: Box, index: int) -> None:
@@ -216,6 +241,7 @@ class _Multiplier:
 
     def __init__(self, n_outputs: int, path: str) -> None:
         self.n_outputs, self.path = n_outputs, path
+        self.entries = 0
 
     def branches(self, formula: Formula) -> list[Branch]:
         if isinstance(formula, Atom):
@@ -253,6 +279,11 @@ class _Multiplier:
             return [((), ())] if holds else []
         if kinds == {"Y"}:
             factors = atom.term.factors
+            self.entries += self.n_outputs
+            if self.entries > MAX_ROW_ENTRIES:
+                raise FormatError(
+                    self.path, f"line {atom.line}", "the constraints on outputs have too many coefficients"
+                )
             coefficients = tuple(factors.get(("Y", index), Fraction(0)) for index in range(self.n_outputs))
             return [((), (Row(coefficients, -constant, atom.strict),))]
         if len(atom.term.factors) > 1:

@@ -35,13 +35,13 @@ def read_stored(path: str | Path, limit: int) -> bytes:
     Raises:
         FormatError: the file is missing, no regular file, unreadable, empty or larger than `limit` bytes.
     """
-    place = str(path)
+    place, source = str(path), Path(path)
     try:
-        if not os.path.exists(place):
+        if not source.exists():
             raise FormatError(place, "", "no such file")
-        if not os.path.isfile(place):
+        if not source.is_file():
             raise FormatError(place, "", "not a regular file")
-        with open(place, "rb") as file:
+        with source.open("rb") as file:
             data = file.read(limit + 1)
     except (OSError, ValueError) as error:  # ValueError: a NUL byte in the name
         raise FormatError(place, "", f"cannot be read: {getattr(error, 'strerror', None) or error}") from None
@@ -93,10 +93,8 @@ def write_bytes(path: str | Path, data: bytes, *, keep: str | Path | None = None
         OutputError: `path` is `keep`, or cannot be written.
     """
     target = Path(path)
-    if keep is not None and os.path.realpath(target) == os.path.realpath(keep):
+    if keep is not None and _same_file(target, Path(keep)):
         raise OutputError(str(path), "the input is never overwritten; name another file")
-    if keep is not None and target.exists() and Path(keep).exists() and os.path.samefile(target, keep):
-        raise OutputError(str(path), "the input is never overwritten (a link to it); name another file")
     if target.name.lower().endswith(".gz"):
         data = gzip.compress(data, mtime=0)
     try:
@@ -110,10 +108,17 @@ def write_bytes(path: str | Path, data: bytes, *, keep: str | Path | None = None
             os.fsync(file.fileno())
         mask = os.umask(0)
         os.umask(mask)
-        os.chmod(temporary, 0o666 & ~mask)
-        os.replace(temporary, target)
+        Path(temporary).chmod(0o666 & ~mask)
+        Path(temporary).replace(target)
     except BaseException as error:
         Path(temporary).unlink(missing_ok=True)
         if isinstance(error, OSError):
             raise OutputError(str(path), f"cannot be written: {error.strerror or error}") from None
         raise
+
+
+def _same_file(first: Path, second: Path) -> bool:
+    try:
+        return first.resolve() == second.resolve() or first.samefile(second)
+    except (OSError, ValueError):  # one of them does not exist, or cannot
+        return False

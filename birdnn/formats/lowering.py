@@ -1,34 +1,24 @@
 """From the nodes of an ONNX graph, whatever their opset, to the lowered ones of `birdnn.operators`.
 
-Shapes are found without allocating anything, on torch's ``meta`` device, so that a file that declares gigantic sizes is
-refused before memory is asked for.
+One rule for each operator: it reads the node as the file states it and returns the node's tensor inputs and attributes
+in one form for all opsets, with everything that shapes decide (automatic padding, target shapes, slices) resolved.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from types import MappingProxyType
+from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-import onnx
-import torch
-from torch import Tensor
-
-from birdnn.errors import FormatError, UnsupportedOpError
+from birdnn.errors import FormatError
 from birdnn.formats.tensors import Array
-from birdnn.network import Node
-from birdnn.operators import OPERATORS, SUPPORTED, apply
 
-MAX_VALUES = 1 << 26
+MAX_VALUES = 1 << 24
 """Most entries that one value of a graph may have for one sample."""
 
 Lowered = tuple[tuple[str, ...], dict[str, Any]]
 
-_INTEGER_OPS = frozenset({"Cast", "Gather", "Shape"})
-_SAME_SHAPE = frozenset({"Elu", "LeakyRelu", "Relu", "Sigmoid", "Tanh", "Clip", "Identity"})
 _BINARY = frozenset({"Add", "Sub", "Mul", "Div"})
 
 
@@ -54,7 +44,6 @@ class Site:
     opset: int
     shapes: Mapping[str, tuple[int, ...]]
     known: Mapping[str, Array]
-    used: int = field(default=0)
 
     def fail(self, problem: str) -> FormatError:
         """An error at this node, to be raised."""
@@ -76,7 +65,7 @@ class Site:
         return self.known[name]
 
     def integers(self, key: str, index: int, since: int) -> list[int] | None:
-        """A list of integers that is the attribute `key` before opset `since` and input number `index` from there on."""
+        """A list of integers: the attribute `key` before opset `since`, input number `index` from there on."""
         if self.opset < since:
             return _ints(self, key, None)
         if not self.has(index):
@@ -101,7 +90,8 @@ def _ints(site: Site, key: str, default: list[int] | None) -> list[int] | None:
     return value
 
 
-def _int(site: Site, key: str, default: int) -> int:
+def integer_attribute(site: Site, key: str, default: int) -> int:
+    """The attribute `key`, which must be an integer."""
     value = site.attributes.get(key, default)
     if not isinstance(value, int):
         raise site.fail(f"attribute {key!r} must be an integer")
@@ -140,7 +130,7 @@ def _scaled(key: str, default: float) -> Callable[[Site], Lowered]:
 
 
 def _gemm(site: Site) -> Lowered:
-    flags = {key: bool(_int(site, key, 0)) for key in ("transA", "transB")}
+    flags = {key: bool(integer_attribute(site, key, 0)) for key in ("transA", "transB")}
     names = _operands(site, 2, 3)
     if any(len(site.shapes[name]) != 2 for name in names[:2]):
         raise site.fail("takes matrices")
@@ -163,7 +153,7 @@ def _clip(site: Site) -> Lowered:
 
 
 def _flatten(site: Site) -> Lowered:
-    shape, axis = site.shape(), _int(site, "axis", 1)
+    shape, axis = site.shape(), integer_attribute(site, "axis", 1)
     axis = axis if axis == len(shape) else site.axis(axis)
     return _operands(site, 1), {"shape": (math.prod(shape[:axis]), math.prod(shape[axis:]))}
 
@@ -172,7 +162,7 @@ def _reshape(site: Site) -> Lowered:
     target, shape = site.integers("shape", 1, since=5), site.shape()
     if target is None:
         raise site.fail("has no target shape")
-    if not _int(site, "allowzero", 0):
+    if not integer_attribute(site, "allowzero", 0):
         if any(size == 0 and index >= len(shape) for index, size in enumerate(target)):
             raise site.fail(f"target shape {target} copies an axis that its input lacks")
         target = [shape[index] if size == 0 else size for index, size in enumerate(target)]
@@ -219,7 +209,7 @@ def _transpose(site: Site) -> Lowered:
 def _concat(site: Site) -> Lowered:
     if "axis" not in site.attributes:
         raise site.fail("has no axis")
-    return _operands(site, 1, len(site.inputs)), {"axis": site.axis(_int(site, "axis", 0))}
+    return _operands(site, 1, len(site.inputs)), {"axis": site.axis(integer_attribute(site, "axis", 0))}
 
 
 def _slice(site: Site) -> Lowered:
@@ -242,7 +232,7 @@ def _slice(site: Site) -> Lowered:
 
 
 def _batch_normalization(site: Site) -> Lowered:
-    if _int(site, "training_mode", 0) or not _int(site, "spatial", 1):
+    if integer_attribute(site, "training_mode", 0) or not integer_attribute(site, "spatial", 1):
         raise site.fail("only spatial inference mode is supported")
     if len(site.shape()) < 2:
         raise site.fail("takes values with a channel axis")
@@ -257,7 +247,8 @@ def _window(site: Site, kernel: Sequence[int]) -> dict[str, Any]:
     pads, mode = _ints(site, "pads", [0] * 2 * rank) or [], site.attributes.get("auto_pad", b"NOTSET")
     if not 1 <= rank <= 3 or {len(kernel), len(strides), len(dilations)} != {rank} or len(pads) != 2 * rank:
         raise site.fail(f"kernel, strides, dilations or pads do not fit {rank} spatial axes")
-    if min(*kernel, *strides, *dilations) < 1 or min(pads) < 0 or max(*kernel, *strides, *dilations, *pads) > MAX_VALUES:
+    steps = [*kernel, *strides, *dilations]
+    if min(steps) < 1 or min(pads) < 0 or max(*steps, *pads) > MAX_VALUES:
         raise site.fail("kernel, strides, dilations or pads out of range")
     reach = [(size - 1) * dilation + 1 for size, dilation in zip(kernel, dilations, strict=True)]
     if mode in (b"SAME_UPPER", b"SAME_LOWER"):
@@ -270,7 +261,7 @@ def _window(site: Site, kernel: Sequence[int]) -> dict[str, Any]:
     elif mode != b"NOTSET":
         raise site.fail(f"auto_pad {mode!r} is unknown")
     overshoot = [0] * 2 * rank
-    if _int(site, "ceil_mode", 0) and mode == b"NOTSET":
+    if integer_attribute(site, "ceil_mode", 0) and mode == b"NOTSET":
         for axis in range(rank):
             padded = spatial[axis] + pads[axis] + pads[axis + rank]
             last = -(-(padded - reach[axis]) // strides[axis]) * strides[axis]
@@ -289,7 +280,7 @@ def _conv(site: Site) -> Lowered:
         raise site.fail(f"weight of shape {list(weight)} does not fit kernel {kernel}")
     window = _window(site, kernel)
     del window["overshoot"]
-    return names, {**window, "group": _int(site, "group", 1)}
+    return names, {**window, "group": integer_attribute(site, "group", 1)}
 
 
 def _pool(site: Site) -> Lowered:
@@ -298,8 +289,8 @@ def _pool(site: Site) -> Lowered:
         raise site.fail("has no kernel_shape")
     window = {"kernel_shape": tuple(kernel), **_window(site, kernel)}
     if site.op == "AveragePool":
-        window["count_include_pad"] = bool(_int(site, "count_include_pad", 0))
-    elif _int(site, "storage_order", 0):
+        window["count_include_pad"] = bool(integer_attribute(site, "count_include_pad", 0))
+    elif integer_attribute(site, "storage_order", 0):
         raise site.fail("only storage_order 0 is supported")
     return _operands(site, 1), window
 
@@ -331,147 +322,3 @@ LOWER: Mapping[str, Callable[[Site], Lowered]] = {
     "Unsqueeze": _unsqueeze,
 }
 """Operator -> rule that turns a node of the file into the names of its tensor inputs and its lowered attributes."""
-
-
-@dataclass
-class Lowering:
-    """Lowers the nodes of a graph one after the other.
-
-    Attributes:
-        path: file, for errors.
-        opset: version of the operator set.
-        input_name: the graph's input.
-        known: value name -> array; grows by what can be computed from constants of integers.
-        shapes: value name -> shape for a batch of one; grows.
-        dtypes: value name -> data type of floating values; grows.
-        dependent: values that depend on the input; grows.
-        nodes: the lowered nodes, for a single sample.
-    """
-
-    path: str
-    opset: int
-    input_name: str
-    known: dict[str, Array]
-    shapes: dict[str, tuple[int, ...]]
-    dtypes: dict[str, torch.dtype]
-    dependent: set[str]
-    nodes: list[Node] = field(default_factory=list)
-
-    def add(self, proto: onnx.NodeProto) -> None:
-        """Lower one node.
-
-        Raises:
-            FormatError: its inputs or attributes make no sense, or its value would be too large.
-            UnsupportedOpError: there is no rule for its operator.
-        """
-        outputs = [name for name in proto.output if name]
-        name = proto.name or (outputs[0] if outputs else proto.op_type)
-        supported = proto.domain in ("", "ai.onnx") and (proto.op_type in LOWER or proto.op_type in _INTEGER_OPS)
-        if not supported:
-            raise UnsupportedOpError(self.path, proto.op_type, name, SUPPORTED)
-        attributes = {a.name: onnx.helper.get_attribute_value(a) for a in proto.attribute}
-        lists = {k: v if isinstance(v, int | float | bytes) or v is None else list(v) for k, v in attributes.items()}
-        site = Site(
-            self.path, proto.op_type, name, tuple(proto.input), lists, self.opset, self.shapes, self.known
-        )
-        if len(outputs) != 1 or outputs[0] != proto.output[0]:
-            raise site.fail(f"has {len(outputs)} outputs; only the first one is supported")
-        if outputs[0] in self.shapes:
-            raise site.fail(f"value {outputs[0]!r} is made twice")
-        missing = [part for part in site.inputs if part and part not in self.shapes]
-        if missing:
-            raise site.fail(f"reads {missing[0]!r}, which nothing made before")
-        if not site.has(0):
-            raise site.fail("has no input")
-        if not self._fold(site, outputs[0]):
-            inputs, lowered = LOWER[site.op](site)
-            self._append(site, Node(site.op, name, inputs, outputs[0], MappingProxyType(lowered)))
-
-    def _fold(self, site: Site, output: str) -> bool:
-        """Compute a node of constant integers at once: shape arithmetic that exporters leave in the graph."""
-        if site.op == "Shape":
-            value = np.array(site.shape(), dtype=np.int64)
-        elif all(name in self.known and self.known[name].dtype.kind in "iub" for name in site.inputs if name):
-            value = _integer_result(site)
-        elif site.op in _INTEGER_OPS:
-            raise site.fail("is supported on constant integers only")
-        else:
-            return False
-        self.known[output], self.shapes[output] = value, value.shape
-        return True
-
-    def _append(self, site: Site, node: Node) -> None:
-        bad = [name for name in node.inputs if name not in self.dtypes]
-        if bad:
-            raise site.fail(f"reads {bad[0]!r}, which does not hold floating-point numbers")
-        out = _shape_of(site, node, [self._meta(name) for name in node.inputs])
-        if out.numel() > MAX_VALUES or not out.numel():
-            raise site.fail(f"its value of shape {list(out.shape)} is empty or larger than {MAX_VALUES} entries")
-        self.shapes[node.output], self.dtypes[node.output] = tuple(out.shape), out.dtype
-        if any(name in self.dependent for name in node.inputs):
-            self.dependent.add(node.output)
-        self.nodes.append(node)
-
-    def _meta(self, name: str) -> Tensor:
-        return torch.empty(self.shapes[name], dtype=self.dtypes[name], device="meta")
-
-    def batched(self) -> tuple[Node, ...] | None:
-        """The nodes rewritten so that the first axis of every dependent value is a batch; None where that cannot be."""
-        probe = 3
-        if len(self.shapes[self.input_name]) < 2 or any(self.shapes[name][:1] != (1,) for name in self.dependent):
-            return None
-        values = {name: self._meta(name) for name in self.dtypes if name not in self.dependent}
-        values[self.input_name] = torch.empty((probe, *self.shapes[self.input_name][1:]), device="meta")
-        nodes = []
-        for node in self.nodes:
-            if node.output in self.dependent and "shape" in node.attributes:
-                shape = {"shape": (-1, *node.attributes["shape"][1:])}
-                node = Node(node.op, node.name, node.inputs, node.output, MappingProxyType(shape))
-            nodes.append(node)
-            if node.output in self.dependent:
-                inputs = [values[name].to(torch.float32) for name in node.inputs]
-                try:
-                    values[node.output] = apply(node.op, inputs, node.attributes, node.name)
-                except (RuntimeError, IndexError):
-                    return None
-                if tuple(values[node.output].shape) != (probe, *self.shapes[node.output][1:]):
-                    return None
-        return tuple(nodes)
-
-
-def _shape_of(site: Site, node: Node, inputs: list[Tensor]) -> Tensor:
-    if len({part.dtype for part in inputs}) > 1:
-        raise site.fail("its inputs have different data types")
-    if node.op in _SAME_SHAPE:
-        return inputs[0]
-    if node.op in _BINARY | {"MatMul", "Gemm"}:
-        _refuse_outer_growth(site, inputs)
-    try:
-        return apply(node.op, inputs, node.attributes, node.name)
-    except (RuntimeError, IndexError, TypeError, ValueError, KeyError, OverflowError) as error:
-        shapes = ", ".join(str(list(part.shape)) for part in inputs)
-        reason = str(error).strip().partition("\n")[0]
-        raise site.fail(f"does not fit inputs of shapes {shapes} ({reason})") from None
-
-
-def _refuse_outer_growth(site: Site, inputs: list[Tensor]) -> None:
-    if math.prod(max(part.numel(), 1) for part in inputs[:2]) > MAX_VALUES**2:
-        raise site.fail("its operands are too large")
-
-
-def _integer_result(site: Site) -> Array:
-    arrays = [site.array(index) for index in range(len(site.inputs)) if site.has(index)]
-    if site.op == "Cast":
-        return arrays[0].astype(np.int64)
-    if site.op == "Gather":
-        axis = site.axis(_int(site, "axis", 0))
-        try:
-            return np.take(arrays[0], arrays[1].astype(np.int64), axis=axis)
-        except (IndexError, ValueError):
-            raise site.fail("gathers outside its input") from None
-    inputs, attributes = LOWER[site.op](site)
-    tensors = [torch.from_numpy(np.ascontiguousarray(site.known[name])) for name in inputs]
-    if site.op not in OPERATORS or site.op == "Div":
-        raise site.fail("is not supported on integers")
-    out = _shape_of(site, Node(site.op, site.name, inputs, "", attributes), tensors)
-    return np.asarray(out.numpy())

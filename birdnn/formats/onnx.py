@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime
 import torch
 from google.protobuf.message import DecodeError, EncodeError
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike
+from onnx import TensorProto, helper, numpy_helper
 
-from birdnn.errors import FormatError, MismatchError, UnsupportedOpError
-from birdnn.formats.files import decompressed, read_stored, sha256, write_bytes
-from birdnn.formats.lowering import MAX_VALUES, Lowering
+from birdnn.errors import FormatError, MismatchError, SpecError, UnsupportedOpError
+from birdnn.formats.agreement import require_agreement
+from birdnn.formats.files import decompressed, read_bytes, read_stored, sha256, write_bytes
+from birdnn.formats.graph import Lowering
+from birdnn.formats.lowering import MAX_VALUES
 from birdnn.formats.tensors import Array, embed_external, put_tensor, read_tensor
 from birdnn.network import Graph, Network, Node
 from birdnn.operators import SUPPORTED
@@ -24,16 +27,26 @@ MAX_BYTES = 1 << 30
 """Largest file that is read, compressed or not."""
 
 _OPSETS = range(7, onnx.defs.onnx_opset_version() + 1)
-_FLOATS = {
-    onnx.TensorProto.FLOAT: torch.float32,
-    onnx.TensorProto.DOUBLE: torch.float64,
-    onnx.TensorProto.FLOAT16: torch.float16,
+_FLOATS: Mapping[int, torch.dtype] = {
+    TensorProto.FLOAT: torch.float32,
+    TensorProto.DOUBLE: torch.float64,
+    TensorProto.FLOAT16: torch.float16,
 }
 _LAYOUT = frozenset({"Flatten", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze"})
 _WEIGHTED = frozenset({"Gemm", "MatMul", "Conv"})
-_ACTIVATIONS = {"Relu": None, "LeakyRelu": 0.01, "Elu": 1.0, "Sigmoid": None, "Tanh": None}
-_SLACK = 1024
-_N_PROBES = 4
+_EXPORT_IR, _EXPORT_OPSET = 8, 13
+_RESHAPING = frozenset({"Flatten", "Reshape", "Squeeze", "Unsqueeze"})
+_EXPORTED: Mapping[str, tuple[str, ...]] = {
+    **dict.fromkeys(("Add", "Div", "Identity", "MatMul", "Mul", "Relu", "Sigmoid", "Sub", "Tanh", *_RESHAPING), ()),
+    "BatchNormalization": ("epsilon",),
+    "Concat": ("axis",),
+    "Conv": ("strides", "pads", "dilations", "group"),
+    "Elu": ("alpha",),
+    "Gemm": ("alpha", "beta", "transA", "transB"),
+    "GlobalAveragePool": (),
+    "LeakyRelu": ("alpha",),
+    "Transpose": ("perm",),
+}
 
 
 def read_onnx(path: str | Path) -> Network:
@@ -47,6 +60,30 @@ def read_onnx(path: str | Path) -> Network:
     """
     stored = read_stored(path, MAX_BYTES)
     return network_from_onnx(decompressed(stored, path, MAX_BYTES), path=path, digest=sha256(stored))
+
+
+def write_onnx(net: Network, original: str | Path, out: str | Path) -> None:
+    """Write the file `original` with the initialiser values of `net`; ``.gz`` by the extension of `out`.
+
+    Graph, names, shapes, opset, metadata, data types and the kind of storage stay; initialisers that did not change
+    keep their bytes. Values are rounded to the data type of the file. External data is embedded. The file appears all
+    at once.
+
+    Raises:
+        FormatError: `original` cannot be read.
+        MismatchError: `net` has initialisers that `original` lacks, in name or shape, or values that are not finite.
+        OutputError: `out` is `original`, or cannot be written.
+    """
+    data = read_bytes(original, MAX_BYTES)
+    model = _parse(data, str(original))
+    changed = embed_external(model, original, MAX_BYTES)
+    tensors = {tensor.name: tensor for tensor in model.graph.initializer}
+    for name, value in net.initialisers().items():
+        if name not in tensors:
+            raise MismatchError(f"{original} has no initialiser {name!r}")
+        read_tensor(tensors[name], str(original))
+        changed |= put_tensor(tensors[name], value.detach().cpu().numpy())
+    write_bytes(out, _serialised(model, str(original)) if changed else data, keep=original)
 
 
 def network_from_onnx(data: bytes, *, path: str | Path = "", digest: str = "", check: bool = True) -> Network:
@@ -88,7 +125,7 @@ def network_from_onnx(data: bytes, *, path: str | Path = "", digest: str = "", c
         sha256=digest,
     )
     if check:
-        _compare_with_onnxruntime(net, data, lowering.dtypes[lowering.input_name])
+        require_agreement(net, data, lowering.dtypes[lowering.input_name])
     return net
 
 
@@ -102,6 +139,13 @@ def _parse(data: bytes, path: str) -> onnx.ModelProto:
     if model.graph.sparse_initializer:
         raise FormatError(path, "", "sparse initialisers are not supported")
     return model
+
+
+def _serialised(model: onnx.ModelProto, path: str) -> bytes:
+    try:
+        return bytes(model.SerializeToString())
+    except (EncodeError, ValueError) as error:  # protobuf ends at 2 GiB
+        raise FormatError(path, "", f"cannot be put into one ONNX file: {error}") from None
 
 
 def _opset(model: onnx.ModelProto, path: str) -> int:
@@ -135,7 +179,10 @@ def _lower(model: onnx.ModelProto, path: str) -> tuple[Lowering, str]:
         input_name=inputs[0].name,
         known=known,
         shapes={inputs[0].name: shape, **{name: array.shape for name, array in known.items()}},
-        dtypes={inputs[0].name: dtype, **{n: torch.from_numpy(a).dtype for n, a in known.items() if a.dtype.kind == "f"}},
+        dtypes={
+            inputs[0].name: dtype,
+            **{name: torch.from_numpy(array).dtype for name, array in known.items() if array.dtype.kind == "f"},
+        },
         dependent={inputs[0].name},
     )
     for node in needed:
@@ -182,17 +229,17 @@ def _constant(node: onnx.NodeProto, path: str) -> Array:
         raise FormatError(path, place, "one value and one output are expected")
     attribute = node.attribute[0]
     if attribute.name == "value":
-        tensor = onnx.TensorProto()
+        tensor = TensorProto()
         tensor.CopyFrom(attribute.t)
         tensor.name = node.output[0]
         return read_tensor(tensor, path, "constant")
     if attribute.name in ("value_float", "value_floats"):
-        array: Array = np.array(onnx.helper.get_attribute_value(attribute), dtype=np.float32)
+        array: Array = np.array(helper.get_attribute_value(attribute), dtype=np.float32)
         if not np.isfinite(array).all():
             raise FormatError(path, place, "holds NaN or infinity")
         return array
     if attribute.name in ("value_int", "value_ints"):
-        return np.array(onnx.helper.get_attribute_value(attribute), dtype=np.int64)
+        return np.array(helper.get_attribute_value(attribute), dtype=np.int64)
     raise FormatError(path, place, f"attribute {attribute.name!r} is not supported")
 
 
@@ -230,52 +277,104 @@ def _repairable(nodes: Sequence[Node], dependent: frozenset[str], initialisers: 
     return frozenset(chosen - refused)
 
 
-def _session(data: bytes, path: str) -> onnxruntime.InferenceSession:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 4
-    try:
-        return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # its exceptions share no base class
-        reason = str(error).strip().partition("\n")[0]
-        raise FormatError(path, "", f"onnxruntime refuses the network: {reason}") from None
+def layers_to_onnx(
+    layers: Sequence[tuple[ArrayLike, ArrayLike]],
+    activation: str = "Relu",
+    *,
+    alpha: float | None = None,
+    dtype: type[np.floating[Any]] = np.float32,
+) -> bytes:
+    """An ONNX file of a fully connected network: ``Gemm`` nodes with an activation between them.
 
+    Args:
+        layers: weight (out, in) and bias (out,) of each; initialisers are called ``W0``, ``B0``, ``W1``, ...
+        activation: ``Relu``, ``LeakyRelu``, ``Elu``, ``Sigmoid`` or ``Tanh``.
+        alpha: slope of a leaky ReLU, scale of an ELU; by default what ONNX says, 0.01 and 1.
+        dtype: of the initialisers, the input ``X`` and the output ``Y``; batches of any size.
 
-def _compare_with_onnxruntime(net: Network, data: bytes, dtype: torch.dtype) -> None:
-    """Refuse a network that we read otherwise than onnxruntime does.
-
-    Both run in the file's data type, so they may differ by rounding: each entry of a value carries an error of some
-    units in the last place of the largest number that was summed on the way. `_SLACK` units of the largest value
-    anywhere in the network are allowed; a misread operator is off by far more.
+    Raises:
+        SpecError: no layers, sizes that do not fit each other, or an unknown activation.
     """
-    session = _session(data, net.source)
-    generator = torch.Generator().manual_seed(0)
-    probes = torch.randn((_N_PROBES, net.n_inputs), generator=generator).to(dtype)
-    try:
-        theirs = [_run_session(session, net, row.numpy()) for row in probes]
-    except Exception as error:  # its exceptions share no base class
-        reason = str(error).strip().partition("\n")[0]
-        raise FormatError(net.source, "", f"onnxruntime cannot run the network: {reason}") from None
-    expected = np.stack([out.ravel() for out in theirs]) if theirs[0].size == net.n_outputs else np.empty(0)
-    with torch.no_grad():
-        scale = _largest_value(net, probes.double())
-        ours = net(probes).numpy()
-    if ours.shape != expected.shape:
-        raise FormatError(net.source, "", f"onnxruntime gives {theirs[0].size} outputs, our reading {net.n_outputs}")
-    difference = np.abs(ours.astype(np.float64) - expected.astype(np.float64))
-    allowed = _SLACK * torch.finfo(dtype).eps * scale
-    if not (difference <= allowed).all():
-        worst = f"{np.nanmax(difference):.3g} apart, {allowed:.3g} allowed"
-        raise FormatError(net.source, "", f"our reading and onnxruntime differ: outputs {worst}")
+    arrays = [(np.asarray(weight, dtype), np.asarray(bias, dtype)) for weight, bias in layers]
+    if not arrays or any(w.ndim != 2 or not w.size or b.shape != w.shape[:1] for w, b in arrays):
+        raise SpecError("layers need a weight (out, in) and a bias (out,) each")
+    if any(first.shape[0] != second.shape[1] for (first, _), (second, _) in pairwise(arrays)):
+        raise SpecError("the sizes of the layers do not fit each other")
+    if activation not in ("Relu", "LeakyRelu", "Elu", "Sigmoid", "Tanh"):
+        raise SpecError(f"activation {activation!r} is unknown")
+    options: dict[str, Any] = {} if alpha is None or activation not in ("LeakyRelu", "Elu") else {"alpha": float(alpha)}
+    nodes, tensors, value = [], [], "X"
+    for index, pair in enumerate(arrays):
+        last = index == len(arrays) - 1
+        names, out = [f"W{index}", f"B{index}"], "Y" if last else f"affine_{index}"
+        tensors += [numpy_helper.from_array(array, name) for array, name in zip(pair, names, strict=True)]
+        nodes.append(helper.make_node("Gemm", [value, *names], [out], name=f"layer_{index}", transB=1))
+        value = out
+        if not last:
+            value = f"active_{index}"
+            nodes.append(helper.make_node(activation, [out], [value], name=f"activation_{index}", **options))
+    element = helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
+    sizes = {"X": arrays[0][0].shape[1], "Y": arrays[-1][0].shape[0]}
+    infos = [helper.make_tensor_value_info(name, element, ["batch", size]) for name, size in sizes.items()]
+    return _model(helper.make_graph(nodes, "birdnn", infos[:1], infos[1:], tensors))
 
 
-def _run_session(session: onnxruntime.InferenceSession, net: Network, x: NDArray[Any]) -> NDArray[Any]:
-    out: NDArray[Any] = session.run([net.output_name], {net.input_name: x.reshape(net.input_shape)})[0]
-    return out
+def network_from_layers(
+    layers: Sequence[tuple[ArrayLike, ArrayLike]],
+    activation: str = "Relu",
+    *,
+    alpha: float | None = None,
+    dtype: type[np.floating[Any]] = np.float32,
+    check: bool = False,
+) -> Network:
+    """The fully connected network that `layers_to_onnx` describes; `check` compares it with onnxruntime.
+
+    Raises:
+        SpecError: see `layers_to_onnx`.
+        FormatError: a value is not finite.
+    """
+    return network_from_onnx(layers_to_onnx(layers, activation, alpha=alpha, dtype=dtype), check=check)
 
 
-def _largest_value(net: Network, x: torch.Tensor) -> float:
-    """The largest absolute value that any node makes on `x`, weights included."""
-    largest = float(x.abs().max())
-    values: dict[str, torch.Tensor] = {name: tensor.double() for name, tensor in net.values().items()}
-    return max([largest, float(net(x).abs().max()), *(float(v.abs().max()) for v in values.values() if v.numel())])
+def to_onnx_bytes(net: Network) -> bytes:
+    """An ONNX file of a network that did not come from one: same values and names, for replay in other engines.
+
+    The input has the network's own shape, with a free batch where the graph has one.
+
+    Raises:
+        UnsupportedOpError: the network holds pooling, ``Clip`` or ``Slice``; write those with `write_onnx`.
+    """
+    initialisers = {name: value.detach().cpu().numpy() for name, value in net.initialisers().items()}
+    tensors = [numpy_helper.from_array(value, name) for name, value in initialisers.items()]
+    nodes = []
+    for name, value in net.values().items():
+        if name not in initialisers:
+            constant = numpy_helper.from_array(value.detach().cpu().numpy(), name)
+            nodes.append(helper.make_node("Constant", [], [name], value=constant))
+    for node in net.nodes:
+        if node.op not in _EXPORTED:
+            raise UnsupportedOpError(net.source, node.op, node.name, tuple(_EXPORTED))
+        inputs, op = list(node.inputs), "Reshape" if node.op in _RESHAPING else node.op
+        if op == "Reshape":
+            inputs.append(f"{node.output}__shape")
+            tensors.append(numpy_helper.from_array(np.array(node.attributes["shape"], np.int64), inputs[-1]))
+        options = {key: _plain(node.attributes[key]) for key in _EXPORTED[node.op]}
+        nodes.append(helper.make_node(op, inputs, [node.output], name=node.name, **options))
+    dtype = next((value.dtype for value in initialisers.values()), np.dtype(np.float32))
+    infos = []
+    for name, shape in ((net.input_name, net.input_shape), (net.output_name, net.output_shape)):
+        sizes: list[int | str | None] = ["batch", *shape[1:]] if net.graph.batched else list(shape)
+        infos.append(helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(dtype), sizes))
+    return _model(helper.make_graph(nodes, "birdnn", infos[:1], infos[1:], tensors))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, bool):
+        return int(value)
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _model(graph: onnx.GraphProto) -> bytes:
+    opsets = [helper.make_opsetid("", _EXPORT_OPSET)]
+    model = helper.make_model(graph, opset_imports=opsets, ir_version=_EXPORT_IR, producer_name="birdnn")
+    return bytes(model.SerializeToString())

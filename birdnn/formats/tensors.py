@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-import os
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +15,12 @@ from birdnn.errors import FormatError, MismatchError
 
 Array = NDArray[np.generic]
 
-_FLOATS = {TensorProto.FLOAT: "float_data", TensorProto.DOUBLE: "double_data", TensorProto.FLOAT16: "int32_data"}
-_FIELDS = {
+_FLOATS: Mapping[int, str] = {
+    TensorProto.FLOAT: "float_data",
+    TensorProto.DOUBLE: "double_data",
+    TensorProto.FLOAT16: "int32_data",
+}
+_FIELDS: Mapping[int, str] = {
     **_FLOATS,
     TensorProto.INT64: "int64_data",
     TensorProto.INT32: "int32_data",
@@ -58,10 +62,10 @@ def read_tensor(tensor: TensorProto, path: str, kind: str = "initialiser") -> Ar
     return array
 
 
-def put_tensor(tensor: TensorProto, values: Array) -> None:
+def put_tensor(tensor: TensorProto, values: Array) -> bool:
     """Replace the values of a tensor that `read_tensor` accepts, in place; data type and kind of storage stay.
 
-    A tensor whose bits would not change is left alone.
+    A tensor whose bits would not change is left alone; returns whether it changed.
 
     Raises:
         MismatchError: another shape, NaN or infinity, or a value beyond the range of the tensor's data type.
@@ -74,13 +78,14 @@ def put_tensor(tensor: TensorProto, values: Array) -> None:
     if not np.isfinite(new).all():
         raise MismatchError(f"initialiser {tensor.name!r} would hold NaN or infinity")
     if new.tobytes() == np.ascontiguousarray(numpy_helper.to_array(tensor)).tobytes():
-        return
+        return False
     if tensor.HasField("raw_data"):
         tensor.raw_data = new.astype(dtype.newbyteorder("<")).tobytes()
-        return
+        return True
     field = getattr(tensor, _FLOATS[tensor.data_type])
     del field[:]
     field.extend((new.view(np.uint16) if tensor.data_type == TensorProto.FLOAT16 else new).ravel().tolist())
+    return True
 
 
 def embed_external(model: onnx.ModelProto, path: str | Path, limit: int) -> bool:
@@ -107,32 +112,29 @@ def _external_bytes(tensor: TensorProto, path: str | Path, limit: int) -> bytes:
     place = f"initialiser {tensor.name!r}"
     entries = {entry.key: entry.value for entry in tensor.external_data}
     location = entries.get("location", "")
-    folder = os.path.realpath(Path(path).parent)
+    folder = Path(path).parent.resolve()
     try:
-        target = os.path.realpath(os.path.join(folder, location))
+        target = (folder / location).resolve()
         offset, length = int(entries.get("offset", 0)), int(entries.get("length", -1))
-    except ValueError:
+    except (ValueError, OSError):
         raise FormatError(str(path), place, f"external data entry cannot be read: {entries}") from None
-    if not location or os.path.commonpath([folder, target]) != folder:
+    if not location or not target.is_relative_to(folder):
         raise FormatError(str(path), place, f"external data {location!r} lies outside the folder of the file")
-    if not os.path.isfile(target):
+    if not target.is_file():
         raise FormatError(str(path), place, f"external data file {location!r} is missing")
-    available = os.path.getsize(target) - offset
+    available = target.stat().st_size - offset
     length = available if length < 0 else length
     if offset < 0 or length > available:
         raise FormatError(str(path), place, f"external data file {location!r} is too short")
     if length > limit:
         raise FormatError(str(path), place, f"external data of {length} bytes is beyond the limit")
     try:
-        with open(target, "rb") as file:
+        with target.open("rb") as file:
             file.seek(offset)
-            return file.read(length)
+            return bytes(file.read(length))
     except OSError as error:
         raise FormatError(str(path), place, f"external data cannot be read: {error.strerror}") from None
 
 
 def _type_name(data_type: int) -> str:
-    try:
-        return TensorProto.DataType.Name(data_type)  # type: ignore[arg-type]
-    except ValueError:
-        return str(data_type)
+    return TensorProto.DataType.Name(data_type) if data_type in TensorProto.DataType.values() else str(data_type)

@@ -10,14 +10,15 @@ Source: the VNN-COMP dialect of VNN-LIB 1.0 (SMT-LIB 2 text); VNN-LIB 2.0 standa
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from birdnn.errors import FormatError
-from birdnn.formats.dnf import And, Atom, Formula, Or, Term, build_regions
+from birdnn.formats.dnf import And, Formula, Or, Term, build_regions, compare, parse_number
 from birdnn.formats.files import decompressed, read_stored, sha256, stem_and_kind
 from birdnn.spec import Property
 
@@ -28,13 +29,10 @@ MAX_DEPTH = 200
 """Deepest nest of parentheses."""
 
 _TOKEN = re.compile(r"[ \t\r\f]+|;[^\n]*|(?P<line>\n)|(?P<token>[()]|\"[^\"]*\"|\|[^|]*\||[^\s()\";|]+)|(?P<bad>.)")
-_NUMBER = re.compile(r"([+-]?)([0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE]([+-]?[0-9]+))?")
 _VARIABLE = re.compile(r"([XY])_(0|[1-9][0-9]{0,8})")
 _IGNORED = frozenset(
     {"set-logic", "set-info", "set-option", "check-sat", "get-model", "get-value", "exit", "echo", "vnnlib-version"}
 )
-_MAX_DIGITS = 1000
-_MAX_EXPONENT = 400
 
 
 class Token(NamedTuple):
@@ -154,14 +152,6 @@ def _head(group: Group) -> str:
     return group.parts[0].text if group.parts and isinstance(group.parts[0], Token) else ""
 
 
-def parse_number(text: str) -> Fraction | None:
-    """An exact number, or None where `text` is none (or one of absurd size)."""
-    match = _NUMBER.fullmatch(text)
-    if not match or len(text) > _MAX_DIGITS or abs(int(match[3] or 0)) > _MAX_EXPONENT:
-        return None
-    return Fraction(text)
-
-
 def _read_commands(commands: Iterable[Group], source: Source) -> tuple[tuple[int, int], Formula]:
     declared: dict[tuple[str, int], int] = {}
     asserted: list[Formula] = []
@@ -236,8 +226,7 @@ class _Reader:
         if len(rest) < 2:
             raise self.source.fail(part.line, f"{head!r} takes at least two terms")
         terms = [self.term(inner) for inner in rest]
-        pairs = zip(terms, terms[1:], strict=False)
-        return And(tuple(compare(head, left, right, part.line) for left, right in pairs))
+        return And(tuple(compare(head, left, right, part.line) for left, right in pairwise(terms)))
 
     def term(self, part: Token | Group) -> Term:
         if isinstance(part, Token):
@@ -277,15 +266,3 @@ class _Reader:
         if number is None:
             raise self.source.fail(token.line, f"{token.text[:40]!r} is neither a variable nor a number we can read")
         return Term({}, number)
-
-
-def compare(relation: str, left: Term, right: Term, line: int) -> Formula:
-    """The formula ``left relation right``."""
-    below, above = left.plus(right, Fraction(-1)), right.plus(left, Fraction(-1))
-    if relation == "=":
-        return And((Atom(below, False, line), Atom(above, False, line)))
-    return Atom(below if relation in ("<=", "<") else above, relation in ("<", ">"), line)
-
-
-__all__: Sequence[str] = ["compare", "parse_number", "parse_property", "read_groups", "read_property"]
-_Kind = Literal["X", "Y"]

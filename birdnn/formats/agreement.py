@@ -1,0 +1,82 @@
+"""Is a network read as onnxruntime reads it?"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import torch
+from numpy.typing import NDArray
+
+from birdnn.errors import FormatError
+from birdnn.network import Network
+from birdnn.operators import apply
+
+_SLACK = 512
+_N_PROBES = 4
+
+
+def require_agreement(net: Network, data: bytes, dtype: torch.dtype) -> None:
+    """Refuse a network that we read otherwise than onnxruntime does, on seeded inputs, one at a time and as a batch.
+
+    Both run in the file's data type, so they may differ by rounding: each entry of a value carries an error of some
+    units in the last place of the largest number that was summed on the way. 512 units of the largest value anywhere in
+    the network are allowed (on the ACAS Xu networks fewer than 2 are seen); a misread operator is off by far more.
+
+    Args:
+        net: what was read.
+        data: the bytes of the uncompressed file.
+        dtype: data type of the file's input.
+
+    Raises:
+        FormatError: they differ, or onnxruntime cannot load or run the file.
+    """
+    session = _session(data, net.source)
+    generator = torch.Generator().manual_seed(0)
+    probes = torch.randn((_N_PROBES, net.n_inputs), generator=generator).to(dtype)
+    theirs = [_run(session, net, row.numpy()) for row in probes]
+    if theirs[0].size != net.n_outputs:
+        raise FormatError(net.source, "", f"onnxruntime gives {theirs[0].size} outputs, our reading {net.n_outputs}")
+    try:
+        with torch.no_grad():
+            scale = np.array([[_largest_value(net, row)] for row in probes.double()])
+            ours = net(probes).double().numpy()
+    except RuntimeError as error:
+        raise FormatError(net.source, "", f"the network cannot be evaluated: {_first_line(error)}") from None
+    difference = np.abs(ours - np.stack([out.ravel() for out in theirs]).astype(np.float64))
+    allowed = _SLACK * torch.finfo(dtype).eps * scale
+    if not (difference <= allowed).all():
+        worst = f"{float(difference.max()):.3g} apart, {float(allowed.min()):.3g} allowed"
+        raise FormatError(net.source, "", f"our reading and onnxruntime differ: outputs are {worst}")
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0]
+
+
+def _session(data: bytes, path: str) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 4
+    try:
+        return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # noqa: BLE001 - its exceptions share no base class
+        raise FormatError(path, "", f"onnxruntime refuses the network: {_first_line(error)}") from None
+
+
+def _run(session: onnxruntime.InferenceSession, net: Network, x: NDArray[Any]) -> NDArray[Any]:
+    try:
+        out: NDArray[Any] = session.run([net.output_name], {net.input_name: x.reshape(net.input_shape)})[0]
+    except Exception as error:  # noqa: BLE001 - its exceptions share no base class
+        raise FormatError(net.source, "", f"onnxruntime cannot run the network: {_first_line(error)}") from None
+    return out
+
+
+def _largest_value(net: Network, row: torch.Tensor) -> float:
+    """The largest absolute value that any node makes from one input (n_inputs,)."""
+    values = {name: tensor.double() for name, tensor in net.values().items()}
+    values[net.input_name] = row.reshape(net.input_shape)
+    for node in net.nodes:  # both forms of a graph take a batch of one
+        values[node.output] = apply(node.op, [values[name] for name in node.inputs], node.attributes, node.name)
+    return max(float(values[name].abs().max()) for name in (net.input_name, *(node.output for node in net.nodes)))

@@ -1,0 +1,158 @@
+"""The graph of an ONNX file, lowered node by node, and its form for batches."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+import numpy as np
+import onnx
+import torch
+
+from birdnn.errors import UnsupportedOpError
+from birdnn.formats.lowering import LOWER, MAX_VALUES, Site, integer_attribute
+from birdnn.formats.shapes import SHAPES, Shape, ShapeProblem
+from birdnn.formats.tensors import Array
+from birdnn.network import Node
+from birdnn.operators import OPERATORS, SUPPORTED, apply
+
+_INTEGER_OPS = frozenset({"Cast", "Gather", "Shape"})
+_PROBE = 3
+
+
+@dataclass
+class Lowering:
+    """Lowers the nodes of a graph one after the other.
+
+    Attributes:
+        path: file, for errors.
+        opset: version of the operator set.
+        input_name: the graph's input.
+        known: value name -> array; grows by what can be computed from constants of integers.
+        shapes: value name -> shape for a batch of one; grows.
+        dtypes: value name -> data type of floating values; grows.
+        dependent: values that depend on the input; grows.
+        nodes: the lowered nodes, for a single sample.
+    """
+
+    path: str
+    opset: int
+    input_name: str
+    known: dict[str, Array]
+    shapes: dict[str, Shape]
+    dtypes: dict[str, torch.dtype]
+    dependent: set[str]
+    nodes: list[Node] = field(default_factory=list)
+
+    def add(self, proto: onnx.NodeProto) -> None:
+        """Lower one node.
+
+        Raises:
+            FormatError: its inputs or attributes make no sense, or its value would be too large.
+            UnsupportedOpError: there is no rule for its operator.
+        """
+        outputs = [name for name in proto.output if name]
+        name = proto.name or (outputs[0] if outputs else proto.op_type)
+        supported = proto.domain in ("", "ai.onnx") and (proto.op_type in LOWER or proto.op_type in _INTEGER_OPS)
+        if not supported:
+            raise UnsupportedOpError(self.path, proto.op_type, name, SUPPORTED)
+        attributes = {a.name: onnx.helper.get_attribute_value(a) for a in proto.attribute}
+        lists = {k: v if isinstance(v, int | float | bytes) or v is None else list(v) for k, v in attributes.items()}
+        site = Site(self.path, proto.op_type, name, tuple(proto.input), lists, self.opset, self.shapes, self.known)
+        if len(outputs) != 1 or outputs[0] != proto.output[0]:
+            raise site.fail(f"has {len(outputs)} outputs; only the first one is supported")
+        if outputs[0] in self.shapes:
+            raise site.fail(f"value {outputs[0]!r} is made twice")
+        missing = [part for part in site.inputs if part and part not in self.shapes]
+        if missing:
+            raise site.fail(f"reads {missing[0]!r}, which nothing made before")
+        if not site.has(0):
+            raise site.fail("has no input")
+        if not self._fold(site, outputs[0]):
+            inputs, lowered = LOWER[site.op](site)
+            self._append(site, Node(site.op, name, inputs, outputs[0], MappingProxyType(lowered)))
+
+    def _fold(self, site: Site, output: str) -> bool:
+        """Compute a node of constant integers at once: shape arithmetic that exporters leave in the graph."""
+        if site.op == "Shape":
+            value: Array = np.array(site.shape(), dtype=np.int64)
+        elif all(name in self.known and self.known[name].dtype.kind in "iub" for name in site.inputs if name):
+            value = _integer_result(site)
+        elif site.op in _INTEGER_OPS:
+            raise site.fail("is supported on constant integers only")
+        else:
+            return False
+        self.known[output], self.shapes[output] = value, value.shape
+        return True
+
+    def _append(self, site: Site, node: Node) -> None:
+        bad = [name for name in node.inputs if name not in self.dtypes]
+        if bad:
+            raise site.fail(f"reads {bad[0]!r}, which does not hold floating-point numbers")
+        if len({self.dtypes[name] for name in node.inputs}) > 1:
+            raise site.fail("its inputs have different data types")
+        shape = _shape_of(site, node, self.shapes)
+        if not 0 < math.prod(shape) <= MAX_VALUES:
+            raise site.fail(f"its value of shape {list(shape)} is empty or larger than {MAX_VALUES} entries")
+        self.shapes[node.output], self.dtypes[node.output] = shape, self.dtypes[node.inputs[0]]
+        if any(name in self.dependent for name in node.inputs):
+            self.dependent.add(node.output)
+        self.nodes.append(node)
+
+    def batched(self) -> tuple[Node, ...] | None:
+        """The nodes rewritten so that the first axis of every dependent value is a batch; None where that cannot be.
+
+        Every rewritten node is tried on the shapes of a batch of `_PROBE`.
+        """
+        if len(self.shapes[self.input_name]) < 2 or any(self.shapes[name][:1] != (1,) for name in self.dependent):
+            return None
+        wanted = {name: (_PROBE, *self.shapes[name][1:]) for name in self.dependent}
+        shapes = {**self.shapes, **wanted}
+        nodes = []
+        for node in self.nodes:
+            if node.output in self.dependent and "shape" in node.attributes:
+                shape = {"shape": (-1, *node.attributes["shape"][1:])}
+                node = Node(node.op, node.name, node.inputs, node.output, MappingProxyType(shape))
+            elif node.output in self.dependent and not self._takes_batch(node, shapes):
+                return None
+            nodes.append(node)
+        return tuple(nodes)
+
+    def _takes_batch(self, node: Node, shapes: Mapping[str, Shape]) -> bool:
+        inputs = [shapes[name] for name in node.inputs]
+        if node.op == "Concat" and node.attributes["axis"] > 0:  # a constant operand is repeated
+            inputs = [(_PROBE, *shape[1:]) if shape[:1] == (1,) else shape for shape in inputs]
+        try:
+            return SHAPES[node.op](inputs, node.attributes) == shapes[node.output]
+        except ShapeProblem:
+            return False
+
+
+def _shape_of(site: Site, node: Node, shapes: Mapping[str, Shape]) -> Shape:
+    inputs = [shapes[name] for name in node.inputs]
+    try:
+        return SHAPES[node.op](inputs, node.attributes)
+    except ShapeProblem as problem:
+        listed = ", ".join(str(list(shape)) for shape in inputs)
+        raise site.fail(f"does not fit inputs of shapes {listed}: {problem}") from None
+
+
+def _integer_result(site: Site) -> Array:
+    arrays = [site.array(index) for index in range(len(site.inputs)) if site.has(index)]
+    if site.op == "Cast":
+        return arrays[0].astype(np.int64)
+    if site.op == "Gather":
+        axis = site.axis(integer_attribute(site, "axis", 0))
+        try:
+            return np.take(arrays[0], arrays[1].astype(np.int64), axis=axis)
+        except (IndexError, ValueError):
+            raise site.fail("gathers outside its input") from None
+    inputs, attributes = LOWER[site.op](site)
+    tensors = [torch.from_numpy(np.ascontiguousarray(site.known[name])) for name in inputs]
+    if site.op not in OPERATORS or site.op == "Div":
+        raise site.fail("is not supported on integers")
+    if math.prod(_shape_of(site, Node(site.op, site.name, inputs, "", attributes), site.shapes)) > MAX_VALUES:
+        raise site.fail("its value is too large")
+    return np.asarray(apply(site.op, tensors, attributes, site.name).numpy())

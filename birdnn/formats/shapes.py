@@ -1,0 +1,138 @@
+"""Shapes of lowered operators' values, by arithmetic alone: nothing is allocated for what a file merely declares."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from itertools import zip_longest
+
+from birdnn.operators import Attributes
+
+Shape = tuple[int, ...]
+ShapeRule = Callable[[Sequence[Shape], Attributes], Shape]
+
+
+class ShapeProblem(ValueError):
+    """Shapes that an operator does not take."""
+
+
+def _require(condition: bool, problem: str) -> None:
+    if not condition:
+        raise ShapeProblem(problem)
+
+
+def broadcast(first: Shape, second: Shape) -> Shape:
+    """The shape of an elementwise operation on two values.
+
+    Raises:
+        ShapeProblem: they do not broadcast.
+    """
+    out = []
+    for a, b in zip_longest(reversed(first), reversed(second), fillvalue=1):
+        _require(a == b or 1 in (a, b), "they do not broadcast")
+        out.append(b if a == 1 else a)
+    return tuple(reversed(out))
+
+
+def _binary(shapes: Sequence[Shape], _: Attributes) -> Shape:
+    return broadcast(shapes[0], shapes[1])
+
+
+def _same(shapes: Sequence[Shape], _: Attributes) -> Shape:
+    return shapes[0]
+
+
+def _given(_: Sequence[Shape], attributes: Attributes) -> Shape:
+    shape: Shape = attributes["shape"]
+    return shape
+
+
+def _matmul(shapes: Sequence[Shape], _: Attributes) -> Shape:
+    a, b = shapes
+    _require(len(a) > 0 and len(b) > 0, "a scalar cannot be multiplied as a matrix")
+    left = a if len(a) > 1 else (1, *a)
+    right = b if len(b) > 1 else (*b, 1)
+    _require(left[-1] == right[-2], "inner sizes differ")
+    rows = left[-2:-1] if len(a) > 1 else ()
+    columns = right[-1:] if len(b) > 1 else ()
+    return (*broadcast(left[:-2], right[:-2]), *rows, *columns)
+
+
+def _gemm(shapes: Sequence[Shape], attributes: Attributes) -> Shape:
+    _require(len(shapes[0]) == len(shapes[1]) == 2, "matrices are expected")
+    a = shapes[0][::-1] if attributes["transA"] else shapes[0]
+    b = shapes[1][::-1] if attributes["transB"] else shapes[1]
+    _require(a[1] == b[0], "inner sizes differ")
+    out = (a[0], b[1])
+    if len(shapes) > 2:
+        _require(broadcast(out, shapes[2]) == out, "the summand does not fit the product")
+    return out
+
+
+def _windows(spatial: Shape, kernel: Sequence[int], attributes: Attributes) -> Shape:
+    rank = len(spatial)
+    extra = attributes.get("overshoot", (0,) * 2 * rank)
+    out = []
+    for axis, size in enumerate(spatial):
+        padded = size + sum(part[axis] + part[axis + rank] for part in (attributes["pads"], extra))
+        reach = (kernel[axis] - 1) * attributes["dilations"][axis] + 1
+        _require(padded >= reach, "the window is larger than its input")
+        out.append((padded - reach) // attributes["strides"][axis] + 1)
+    return tuple(out)
+
+
+def _conv(shapes: Sequence[Shape], attributes: Attributes) -> Shape:
+    x, weight, group = shapes[0], shapes[1], attributes["group"]
+    _require(len(x) == len(weight) and 3 <= len(x) <= 5, "ranks do not fit")
+    _require(group >= 1 and x[1] == weight[1] * group and weight[0] % group == 0, "channels and groups do not fit")
+    _require(len(shapes) < 3 or shapes[2] == weight[:1], "the bias does not fit the weight")
+    return (x[0], weight[0], *_windows(x[2:], weight[2:], attributes))
+
+
+def _pool(shapes: Sequence[Shape], attributes: Attributes) -> Shape:
+    x = shapes[0]
+    return (*x[:2], *_windows(x[2:], attributes["kernel_shape"], attributes))
+
+
+def _global_pool(shapes: Sequence[Shape], _: Attributes) -> Shape:
+    return (*shapes[0][:2], *(1 for _ in shapes[0][2:]))
+
+
+def _normalization(shapes: Sequence[Shape], _: Attributes) -> Shape:
+    _require(all(shape == shapes[0][1:2] for shape in shapes[1:]), "parameters do not fit the channels")
+    return shapes[0]
+
+
+def _concat(shapes: Sequence[Shape], attributes: Attributes) -> Shape:
+    axis, first = attributes["axis"], shapes[0]
+    for shape in shapes:
+        same = len(shape) == len(first) and all(i == axis or a == b for i, (a, b) in enumerate(zip(shape, first)))  # noqa: B905
+        _require(same, "sizes off the axis differ")
+    return (*first[:axis], sum(shape[axis] for shape in shapes), *first[axis + 1 :])
+
+
+def _slice(shapes: Sequence[Shape], attributes: Attributes) -> Shape:
+    out = list(shapes[0])
+    for axis, start, stop, step in attributes["slices"]:
+        out[axis] = len(range(start, stop, step))
+    return tuple(out)
+
+
+def _transpose(shapes: Sequence[Shape], attributes: Attributes) -> Shape:
+    return tuple(shapes[0][axis] for axis in attributes["perm"])
+
+
+SHAPES: Mapping[str, ShapeRule] = {
+    **dict.fromkeys(("Add", "Sub", "Mul", "Div"), _binary),
+    **dict.fromkeys(("Relu", "LeakyRelu", "Elu", "Sigmoid", "Tanh", "Clip", "Identity"), _same),
+    **dict.fromkeys(("Flatten", "Reshape", "Squeeze", "Unsqueeze"), _given),
+    **dict.fromkeys(("AveragePool", "MaxPool"), _pool),
+    "BatchNormalization": _normalization,
+    "Concat": _concat,
+    "Conv": _conv,
+    "Gemm": _gemm,
+    "GlobalAveragePool": _global_pool,
+    "MatMul": _matmul,
+    "Slice": _slice,
+    "Transpose": _transpose,
+}
+"""Operator -> rule from the shapes of its inputs and its lowered attributes to the shape of its value."""
