@@ -13,7 +13,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
-from importlib import resources
 from pathlib import Path
 from typing import Any, Literal, Self, TypeVar
 
@@ -217,7 +216,7 @@ class Suite:
 
 def bundled(name: str) -> Path:
     """Where the package keeps the suite `name`."""
-    return Path(str(resources.files("birdnn"))) / "data" / "properties" / f"{name}.toml"
+    return Path(__file__).resolve().parent.parent / "data" / "properties" / f"{name}.toml"
 
 
 def recognise(net: Network) -> tuple[Suite, Entry] | None:
