@@ -311,7 +311,7 @@ class _Folding:
 
     def close(self, image: tuple[Tensor, Tensor]) -> None:
         basis, offset = image
-        self.layers.append(Affine(basis.flatten(1).T.contiguous(), offset.flatten().clone()))
+        self.layers.append(Affine(basis.reshape(basis.shape[0], -1).T.contiguous(), offset.flatten().clone()))
 
     def at(self, name: str, node: Node) -> tuple[Tensor, Tensor]:
         if name not in self.live:

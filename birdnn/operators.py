@@ -92,7 +92,7 @@ def _average_pool(inputs: Sequence[Tensor], attributes: Attributes) -> Tensor:
 def _concat(inputs: Sequence[Tensor], attributes: Attributes) -> Tensor:
     axis = attributes["axis"] % inputs[0].dim()
     if axis:  # a constant operand is written for a batch of one
-        batch = max(part.shape[0] for part in inputs)
+        batch = next((part.shape[0] for part in inputs if part.shape[0] != 1), 1)
         inputs = [part.expand(batch, *part.shape[1:]) for part in inputs]
     return torch.cat(list(inputs), dim=axis)
 

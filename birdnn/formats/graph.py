@@ -146,7 +146,7 @@ def _integer_result(site: Site) -> Array:
     if site.op == "Gather":
         axis = site.axis(integer_attribute(site, "axis", 0))
         try:
-            return np.take(arrays[0], arrays[1].astype(np.int64), axis=axis)
+            return np.asarray(np.take(arrays[0], arrays[1].astype(np.int64), axis=axis))
         except (IndexError, ValueError):
             raise site.fail("gathers outside its input") from None
     inputs, attributes = LOWER[site.op](site)

@@ -248,11 +248,13 @@ def _repairable(nodes: Sequence[Node], dependent: frozenset[str], initialisers: 
     makers = {node.output: node for node in nodes}
 
     def sources(name: str) -> set[str]:
-        """The initialisers that `name` is, seen through layout operations."""
-        if name in initialisers:
-            return {name}
-        maker = makers.get(name)
-        return sources(maker.inputs[0]) if maker and maker.op in _LAYOUT and name not in dependent else set()
+        """The initialiser that `name` is, seen through layout operations; none where it is something else."""
+        while name not in initialisers:
+            maker = makers.get(name)
+            if maker is None or maker.op not in _LAYOUT or name in dependent:
+                return set()
+            name = maker.inputs[0]
+        return {name}
 
     weighted: set[str] = set()  # dependent values behind a weighted layer
     biasable: set[str] = set()  # values that are a weighted layer's own, up to layout

@@ -25,7 +25,7 @@ from birdnn.spec import Property
 MAX_BYTES = 1 << 26
 """Largest file that is read, compressed or not."""
 
-MAX_DEPTH = 200
+MAX_DEPTH = 100
 """Deepest nest of parentheses."""
 
 _TOKEN = re.compile(r"[ \t\r\f]+|;[^\n]*|(?P<line>\n)|(?P<token>[()]|\"[^\"]*\"|\|[^|]*\||[^\s()\";|]+)|(?P<bad>.)")
@@ -90,7 +90,7 @@ def parse_property(text: str, *, path: str = "", name: str = "", digest: str = "
     """
     source = Source(path)
     commands = read_groups(text, source)
-    if any(_head(command) == "vnnlib-version" for command in commands) and "declare-network" in text:
+    if any(_speaks_version_2(command) for command in commands):
         from birdnn.formats.vnnlib2 import read_query  # the package vnnlib is needed for 2.0 only
 
         sizes, formula = read_query(text, path)
@@ -150,6 +150,12 @@ def read_groups(text: str, source: Source) -> list[Group]:
 
 def _head(group: Group) -> str:
     return group.parts[0].text if group.parts and isinstance(group.parts[0], Token) else ""
+
+
+def _speaks_version_2(command: Group) -> bool:
+    head, rest = _head(command), command.parts[1:]
+    versioned = head == "vnnlib-version" and rest and isinstance(rest[0], Token) and rest[0].text.startswith("<2")
+    return head == "declare-network" or bool(versioned)
 
 
 def _read_commands(commands: Iterable[Group], source: Source) -> tuple[tuple[int, int], Formula]:

@@ -1,0 +1,407 @@
+"""Reading and writing ONNX files: what is repairable, what is refused, and what a written file keeps."""
+
+from __future__ import annotations
+
+import gzip
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from onnx import TensorProto, helper, numpy_helper
+
+from birdnn.errors import FormatError, InputError, MismatchError, OutputError, SpecError, UnsupportedOpError
+from birdnn.formats.onnx import layers_to_onnx, network_from_layers, network_from_onnx, read_onnx, to_onnx_bytes, write_onnx
+from birdnn.formats.onnx import MAX_VALUES
+from birdnn.network import Affine, weights_sha256
+from tests.formats.models import Array, dense, model, node, perceptron, run
+
+RNG = np.random.default_rng(11)
+
+
+def floats(*shape: int) -> Array:
+    return RNG.normal(size=shape).astype(np.float32)
+
+
+def edited(data: bytes, change: Callable[[onnx.ModelProto], Any]) -> bytes:
+    proto = onnx.load_model_from_string(data)
+    change(proto)
+    return proto.SerializeToString()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("raw", [True, False])
+@pytest.mark.parametrize("listed", [True, False])
+def test_kinds_of_storage(dtype: type[np.floating[Any]], raw: bool, listed: bool) -> None:
+    """raw_data or float_data, float64, and IR version 3 with initialisers among the inputs give the same network."""
+    data = perceptron(ir=3 if listed else 8, listed=listed, dtype=dtype, raw=raw)
+    net = network_from_onnx(data)
+    assert (net.input_name, net.input_shape, net.n_inputs, net.n_outputs) == ("x", (1, 1, 1, 4), 4, 3)
+    assert {value.dtype for value in net.initialisers().values()} == {torch.from_numpy(np.zeros(1, dtype)).dtype}
+    assert weights_sha256(net) == weights_sha256(network_from_onnx(data, check=False))
+
+
+def test_preprocessing_is_never_repairable() -> None:
+    """The mean that is subtracted before the first layer is part of what the input means."""
+    net = network_from_onnx(perceptron())
+    assert net.repairable == {"W0", "B0", "W1", "B1"}
+    assert set(net.initialisers()) == {"mean", "W0", "B0", "W1", "B1"}
+    assert {name for name, value in net.initialisers().items() if isinstance(value, torch.nn.Parameter)} == net.repairable
+
+
+def test_repairable_in_a_residual_convolutional_network() -> None:
+    """Weights, biases, scale and shift; not statistics, shapes, constants, later scalings or normalisation of the input."""
+    tensors = {
+        "c1": floats(3, 2, 3, 3), "d1": floats(3), "s": floats(3), "t": floats(3), "m": floats(3), "v": floats(3) ** 2,
+        "c2": floats(3, 3, 1, 1), "b2": floats(1, 3, 1, 1), "w": floats(2, 27), "b": floats(2), "gain": floats(2),
+        "pm": floats(2), "pv": floats(2) ** 2, "ps": floats(2), "pt": floats(2),
+        "shape": np.array([1, -1], np.int64),
+    }  # fmt: skip
+    nodes = [
+        node("BatchNormalization", ["x", "ps", "pt", "pm", "pv"], "pre"),
+        node("Conv", ["pre", "c1", "d1"], "h1", pads=[1, 1, 1, 1]),
+        node("BatchNormalization", ["h1", "s", "t", "m", "v"], "h2"),
+        node("Relu", ["h2"], "h3"),
+        node("Conv", ["h3", "c2"], "h4"),
+        node("Add", ["h4", "b2"], "h5"),
+        node("Add", ["h5", "h3"], "h6"),
+        node("Reshape", ["h6", "shape"], "flat"),
+        node("Transpose", ["w"], "wt", perm=[1, 0]),
+        node("MatMul", ["flat", "wt"], "o1"),
+        node("Add", ["b", "o1"], "o2"),
+        helper.make_node("Constant", [], ["k"], value=numpy_helper.from_array(floats(2), "k")),
+        node("Add", ["o2", "k"], "o3"),
+        node("Mul", ["o3", "gain"], "y"),
+    ]
+    net = network_from_onnx(model(nodes, tensors, (1, 2, 3, 3)))
+    assert net.repairable == {"c1", "d1", "s", "t", "c2", "b2", "w", "b"}
+    assert "k" not in net.initialisers()
+    assert "k" in net.values()
+    assert net.graph.batched
+
+
+def test_a_shared_parameter_stays_one() -> None:
+    """Two nodes that read one initialiser must see the same change."""
+    weight = floats(3, 3)
+    nodes = [node("MatMul", ["x", "w"], "a"), node("Relu", ["a"], "b"), node("MatMul", ["b", "w"], "y")]
+    net = network_from_onnx(model(nodes, {"w": weight}, (1, 3)))
+    assert len(list(net.parameters())) == 1
+    net(torch.ones(1, 3)).sum().backward()
+    once = [value.grad for value in net.parameters()]
+    assert once[0] is not None
+    changed = net.with_values({"w": torch.eye(3)})
+    assert torch.equal(changed(torch.tensor([[1.0, -2.0, 3.0]])), torch.tensor([[1.0, 0.0, 3.0]]))
+
+
+def test_a_batch_normalization_of_the_input_and_a_weight_used_twice_are_excluded() -> None:
+    """An initialiser that also serves preprocessing is preprocessing."""
+    nodes = [node("Add", ["x", "b"], "a"), node("MatMul", ["a", "w"], "c"), node("Add", ["c", "b"], "y")]
+    net = network_from_onnx(model(nodes, {"w": floats(3, 3), "b": floats(3)}, (1, 3)))
+    assert net.repairable == {"w"}
+
+
+def refuse(data: bytes, match: str, error: type[FormatError] = FormatError) -> None:
+    with pytest.raises(error, match=match) as caught:
+        network_from_onnx(data, path="net.onnx")
+    assert str(caught.value).startswith("net.onnx")
+    assert "\n" not in str(caught.value)
+
+
+def test_unsupported_operators_are_named() -> None:
+    """The message names node, operator and what would have been accepted."""
+    refuse(model([node("Softmax", ["x"])], {}), r"node 'the_Softmax': operator 'Softmax' .*supported: Add,", UnsupportedOpError)
+    foreign = helper.make_node("Relu", ["x"], ["y"], name="n", domain="com.acme")
+    refuse(model([foreign], {}), "com.acme.Relu", UnsupportedOpError)
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+def test_weights_that_are_not_finite(bad: float) -> None:
+    """NaN compares false with everything, so it would prove anything."""
+    weight = floats(4, 3)
+    weight[1, 1] = bad
+    refuse(model([node("MatMul", ["x", "my_weight"])], {"my_weight": weight}), "initialiser 'my_weight': holds NaN")
+    constant = helper.make_node("Constant", [], ["k"], value=numpy_helper.from_array(weight))
+    refuse(model([constant, node("MatMul", ["x", "k"])], {}), "constant 'k': holds NaN")
+
+
+def test_declared_sizes_are_compared_with_the_bytes() -> None:
+    """A file of a few bytes must not make us allocate terabytes."""
+    base = model([node("MatMul", ["x", "w"])], {"w": floats(4, 3)})
+
+    def grow(proto: onnx.ModelProto) -> None:
+        proto.graph.initializer[0].dims[:] = [4, 10**15]
+
+    refuse(edited(base, grow), r"initialiser 'w': dimensions \[4, 1000000000000000\] need")
+
+    def negate(proto: onnx.ModelProto) -> None:
+        proto.graph.initializer[0].dims[:] = [-4, -3]
+
+    refuse(edited(base, negate), "negative dimension")
+
+    def wide(proto: onnx.ModelProto) -> None:
+        proto.graph.input[0].type.tensor_type.shape.dim[1].dim_value = 10**15
+
+    refuse(edited(base, wide), f"input 'x': shape .* more than {MAX_VALUES}")
+    pads = model([node("Conv", ["x", "w"], pads=[10**6] * 4)], {"w": floats(1, 1, 1, 1)}, (1, 1, 2, 2))
+    refuse(pads, "node 'the_Conv'.* larger than")
+    more = model([node("Conv", ["x", "w"], pads=[2**62] * 4)], {"w": floats(1, 1, 1, 1)}, (1, 1, 2, 2))
+    refuse(more, "out of range")
+    outer = [node("Reshape", ["x", "s"], "column"), node("Add", ["column", "x"], "y")]
+    refuse(model(outer, {"s": np.array([-1, 1], np.int64)}, (1, 100_000)), "node 'the_Add'.* larger than")
+
+
+def test_one_input_and_one_output() -> None:
+    """Which input a property speaks about would be a guess."""
+    data = model([node("Relu", ["x"])], {})
+    info = helper.make_tensor_value_info("z", TensorProto.FLOAT, [1, 4])
+    refuse(edited(data, lambda p: p.graph.input.append(info)), r"one input is expected, not 2 \('x', 'z'\)")
+    refuse(edited(data, lambda p: p.graph.output.append(info)), "one output is expected, not 2")
+    refuse(edited(data, lambda p: p.graph.ClearField("input")), "one input is expected, not 0")
+    constant = helper.make_node("Constant", [], ["y"], value=numpy_helper.from_array(floats(1, 4)))
+    refuse(model([constant], {}), "does not depend on the input")
+
+
+def graph_errors() -> dict[str, tuple[bytes, str]]:
+    data = model([node("Relu", ["x"])], {})
+    dims = {"": "axis 1 has no fixed size"}
+    return {
+        "dangling": (model([node("Relu", ["nowhere"])], {}), "reads 'nowhere', which nothing made"),
+        "missing output": (edited(data, lambda p: setattr(p.graph.output[0], "name", "q")), "does not depend"),
+        "twice": (model([node("Relu", ["x"], "y"), node("Tanh", ["x"], "y")], {}), "made twice"),
+        "old opset": (model([node("Relu", ["x"])], {}, opset=6), "opset .6. is not one of 7 to"),
+        "no opset": (edited(data, lambda p: p.ClearField("opset_import")), "opset"),
+        "free axis": (model([node("Relu", ["x"])], {}, (1, "n")), dims[""]),
+        "integers": (edited(data, lambda p: setattr(p.graph.input[0].type.tensor_type, "elem_type", 7)), "floating"),
+        "shapes": (model([node("MatMul", ["x", "w"])], {"w": floats(3, 3)}), r"shapes \[1, 4\], \[3, 3\]: inner sizes"),
+        "types": (model([node("Add", ["x", "w"])], {"w": floats(4).astype(np.float64)}), "different data types"),
+        "int operand": (model([node("Add", ["x", "w"])], {"w": np.arange(4)}), "does not hold floating-point"),
+        "live shape": (model([node("Reshape", ["x", "x"])], {}), "must be a constant"),
+        "training": (
+            model([node("BatchNormalization", ["x", "a", "a", "a", "a"], training_mode=1)], {"a": floats(4)}, opset=14),
+            "inference mode",
+        ),
+        "sparse": (edited(data, lambda p: p.graph.sparse_initializer.add()), "sparse"),
+        "empty": (edited(data, lambda p: p.graph.ClearField("node")), "holds no graph"),
+        "half used": (
+            model([helper.make_node("MaxPool", ["x"], ["y", "i"], name="p", kernel_shape=[2])], {}, (1, 1, 4)),
+            "has 2 outputs",
+        ),
+    }
+
+
+@pytest.mark.parametrize("name", graph_errors())
+def test_graphs_that_make_no_sense(name: str) -> None:
+    """Each with a message that says where."""
+    data, message = graph_errors()[name]
+    refuse(data, message)
+
+
+def test_nodes_that_the_output_does_not_need_are_ignored() -> None:
+    """Dead branches, even of unknown operators, do not change what the network computes."""
+    data = model([node("Relu", ["x"]), node("Softmax", ["x"], "unused")], {"never": floats(2)})
+    net = network_from_onnx(data)
+    assert [step.op for step in net.nodes] == ["Relu"]
+    assert net.initialisers() == {}
+
+
+def external(folder: Path, location: str) -> Path:
+    proto = onnx.load_model_from_string(model([node("MatMul", ["x", "w"])], {"w": floats(4, 3)}))
+    tensor = proto.graph.initializer[0]
+    data = tensor.raw_data
+    tensor.ClearField("raw_data")
+    tensor.data_location = TensorProto.EXTERNAL
+    for key, value in (("location", location), ("offset", "8"), ("length", str(len(data)))):
+        tensor.external_data.add(key=key, value=value)
+    (folder / "inside").mkdir(parents=True)
+    (folder / "inside" / "w.bin").write_bytes(b"8 bytes." + data)
+    (folder / "w.bin").write_bytes(b"8 bytes." + data)
+    path = folder / "inside" / "net.onnx"
+    path.write_bytes(proto.SerializeToString())
+    return path
+
+
+def test_external_data_inside_the_folder(tmp_path: Path) -> None:
+    """Inside is read, and embedded when the network is written."""
+    path = external(tmp_path, "w.bin")
+    net = read_onnx(path)
+    assert net.repairable == {"w"}
+    out = tmp_path / "elsewhere.onnx"
+    write_onnx(net, path, out)
+    assert weights_sha256(read_onnx(out)) == weights_sha256(net)
+
+
+@pytest.mark.parametrize("location", ["../w.bin", "/etc/passwd", "link.bin", "", "missing.bin", "\0"])
+def test_external_data_outside_the_folder_is_refused(tmp_path: Path, location: str) -> None:
+    """A network must not make us read files of the machine."""
+    path = external(tmp_path, location)
+    (path.parent / "link.bin").symlink_to(tmp_path / "w.bin")
+    with pytest.raises(FormatError, match="initialiser 'w': external data"):
+        read_onnx(path)
+
+
+def test_external_data_that_is_too_short(tmp_path: Path) -> None:
+    """Its size is known before it is read."""
+    path = external(tmp_path, "w.bin")
+    (path.parent / "w.bin").write_bytes(b"short")
+    with pytest.raises(FormatError, match="too short"):
+        read_onnx(path)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("raw", [True, False])
+def test_writing_changes_initialiser_values_only(tmp_path: Path, dtype: type[np.floating[Any]], raw: bool) -> None:
+    """The network stays the user's: every other field of the file is as it was."""
+    original, out = tmp_path / "in.onnx", tmp_path / "out.onnx"
+    data = perceptron(ir=3, listed=True, dtype=dtype, raw=raw)
+    original.write_bytes(data)
+    net = read_onnx(original)
+    write_onnx(net, original, out)
+    assert out.read_bytes() == data
+    changed = net.with_values({"B1": torch.tensor([1.0, 2.0, 3.0])})
+    write_onnx(changed, original, out)
+    before, after = onnx.load_model_from_string(data), onnx.load_model_from_string(out.read_bytes())
+    position = [tensor.name for tensor in before.graph.initializer].index("B1")
+    assert numpy_helper.to_array(after.graph.initializer[position]).tolist() == [1, 2, 3]
+    assert after.graph.initializer[position].HasField("raw_data") == raw
+    after.graph.initializer[position].CopyFrom(before.graph.initializer[position])
+    assert after.SerializeToString() == data
+    assert weights_sha256(read_onnx(out)) == weights_sha256(changed)
+    assert len(out.read_bytes()) == len(data)
+
+
+def test_writing_float16(tmp_path: Path) -> None:
+    """Values are rounded to what the file stores."""
+    tensors = {"w": floats(4, 3).astype(np.float16)}
+    for raw in (True, False):
+        proto = onnx.load_model_from_string(model([node("MatMul", ["x", "w"])], tensors, dtype=np.float16))
+        if not raw:
+            half = proto.graph.initializer[0]
+            half.int32_data.extend(np.frombuffer(half.raw_data, np.uint16).tolist())
+            half.ClearField("raw_data")
+        original, out = tmp_path / "in.onnx", tmp_path / "out.onnx"
+        original.write_bytes(proto.SerializeToString())
+        net = read_onnx(original)
+        changed = net.with_values({"w": torch.full((4, 3), 1 / 3)})
+        write_onnx(changed, original, out)
+        assert torch.equal(read_onnx(out).value("w"), torch.full((4, 3), 1 / 3).half())
+
+
+def test_writing_compressed(tmp_path: Path) -> None:
+    """`.gz` in and out, by extension; the same content twice gives the same bytes."""
+    original, out = tmp_path / "in.onnx.gz", tmp_path / "out.onnx.gz"
+    original.write_bytes(gzip.compress(perceptron()))
+    net = read_onnx(original)
+    write_onnx(net, original, out)
+    assert gzip.decompress(out.read_bytes()) == perceptron()
+    first = out.read_bytes()
+    write_onnx(net, original, out)
+    assert out.read_bytes() == first
+    write_onnx(net, original, tmp_path / "plain.onnx")
+    assert (tmp_path / "plain.onnx").read_bytes() == perceptron()
+
+
+def test_the_input_is_never_overwritten(tmp_path: Path) -> None:
+    """Not under another name either."""
+    original = tmp_path / "in.onnx"
+    original.write_bytes(perceptron())
+    (tmp_path / "soft.onnx").symlink_to(original)
+    (tmp_path / "hard.onnx").hardlink_to(original)
+    net = read_onnx(original)
+    for out in (original, tmp_path / "." / "in.onnx", tmp_path / "soft.onnx", tmp_path / "hard.onnx"):
+        with pytest.raises(OutputError, match="never overwritten"):
+            write_onnx(net, original, out)
+    with pytest.raises(OutputError, match="cannot be written"):
+        write_onnx(net, original, tmp_path / "missing" / "out.onnx")
+    assert original.read_bytes() == perceptron()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["hard.onnx", "in.onnx", "soft.onnx"]
+
+
+def test_writing_what_does_not_fit(tmp_path: Path) -> None:
+    """Another network's values, or NaN, are not written, and no file appears."""
+    original, out = tmp_path / "in.onnx", tmp_path / "out.onnx"
+    original.write_bytes(perceptron())
+    other = network_from_layers([(np.eye(2), np.zeros(2))])
+    with pytest.raises(MismatchError, match="no initialiser 'W0'|shape"):
+        write_onnx(other, original, out)
+    spoiled = read_onnx(original).with_values({"B0": torch.full((6,), math.nan)})
+    with pytest.raises(MismatchError, match="'B0' would hold NaN"):
+        write_onnx(spoiled, original, out)
+    wide = read_onnx(original).double()
+    with torch.no_grad():
+        wide.value("B0").fill_(1e300)
+    with pytest.raises(MismatchError, match="'B0' would hold NaN"):
+        write_onnx(wide, original, out)
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(None, "no such file"), (b"", "empty"), (b"not a network", "not an ONNX file"), (b"\x1f\x8bgarbage", "gzip")],
+)
+def test_files_that_are_no_networks(tmp_path: Path, content: bytes | None, message: str) -> None:
+    """Missing, empty, random: one message that names the file."""
+    path = tmp_path / "net.onnx"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(FormatError, match=message) as caught:
+        read_onnx(path)
+    assert str(path) in str(caught.value)
+    with pytest.raises(FormatError, match="regular"):
+        read_onnx(tmp_path)
+
+
+def test_layers_to_onnx_refuses_what_is_no_network() -> None:
+    """Sizes that do not fit, unknown activations, values that are not finite."""
+    square, zero = np.eye(2), np.zeros(2)
+    for layers in ([], [(square, np.zeros(3))], [(np.ones(2), zero)], [(square, zero), (np.eye(3), np.zeros(3))]):
+        with pytest.raises(SpecError):
+            layers_to_onnx(layers)
+    with pytest.raises(SpecError, match="Swish"):
+        layers_to_onnx([(square, zero)], "Swish")
+    with pytest.raises(InputError, match="NaN"):
+        network_from_layers([(square * math.nan, zero)])
+
+
+@pytest.mark.parametrize("activation", ["Relu", "LeakyRelu", "Elu", "Sigmoid", "Tanh"])
+def test_export_is_read_back(activation: str) -> None:
+    """A network that did not come from a file can be given to other engines."""
+    tensors = dense(RNG, 3, 5, 2)
+    layers = [(tensors[f"W{i}"].T, tensors[f"B{i}"]) for i in range(2)]
+    net = network_from_layers(layers, activation, alpha=0.2, check=True)
+    again = network_from_onnx(to_onnx_bytes(net))
+    x = torch.randn(6, 3)
+    assert torch.equal(net(x), again(x))
+    assert weights_sha256(again) == weights_sha256(net)
+    assert again.repairable == net.repairable
+    assert np.allclose(run(to_onnx_bytes(net), x.numpy()), net(x).detach().numpy(), atol=1e-6)
+
+
+def test_export_of_a_graph() -> None:
+    """Reshapes and constants too; pooling is refused by name."""
+    net = network_from_onnx(perceptron())
+    again = network_from_onnx(to_onnx_bytes(net))
+    x = torch.randn(6, 4)
+    assert torch.equal(net(x), again(x))
+    pooled = network_from_onnx(model([node("MaxPool", ["x"], kernel_shape=[2])], {}, (1, 1, 4)))
+    with pytest.raises(UnsupportedOpError, match="MaxPool"):
+        to_onnx_bytes(pooled)
+
+
+@pytest.mark.acasxu
+def test_the_acasxu_networks_load(acasxu: Path) -> None:
+    """All 45: five inputs, seven affine maps, preprocessing untouched, and onnxruntime agrees (checked on load)."""
+    paths = sorted((acasxu / "onnx").glob("*.onnx"))
+    assert len(paths) == 45
+    for path in paths:
+        net = read_onnx(path)
+        assert (net.input_shape, net.n_inputs, net.n_outputs) == ((1, 1, 1, 5), 5, 5)
+        assert "input_AvgImg" in net.initialisers()
+        assert "input_AvgImg" not in net.repairable
+        assert len(net.repairable) == 14
+        chain = net.chain()
+        assert sum(isinstance(layer, Affine) for layer in chain) == 7
+        assert len(chain) == 13

@@ -1,0 +1,199 @@
+"""Each operator and each way that opsets write it, against onnxruntime."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from birdnn.errors import FormatError
+from birdnn.formats.graph import Lowering
+from birdnn.formats.lowering import LOWER
+from birdnn.formats.onnx import network_from_onnx
+from birdnn.formats.shapes import SHAPES
+from birdnn.operators import OPERATORS
+from tests.formats.models import Array, model, node, run
+
+RNG = np.random.default_rng(3)
+
+
+def floats(*shape: int) -> Array:
+    return RNG.normal(size=shape).astype(np.float32)
+
+
+def ints(*values: int) -> Array:
+    return np.array(values, dtype=np.int64)
+
+
+def conv(shape: tuple[int, ...], weight: tuple[int, ...], **options: Any) -> bytes:
+    tensors = {"w": floats(*weight), "b": floats(weight[0])}
+    return model([node("Conv", ["x", "w", "b"], **options)], tensors, shape)
+
+
+def pool(op: str, shape: tuple[int, ...], opset: int = 13, **options: Any) -> bytes:
+    return model([node(op, ["x"], **options)], {}, shape, opset=opset)
+
+
+def simple(op: str, *tensors: Array, shape: tuple[int | str, ...] = (1, 4), opset: int = 13, **options: Any) -> bytes:
+    named = {f"t{index}": tensor for index, tensor in enumerate(tensors)}
+    return model([node(op, ["x", *named], **options)], named, shape, opset=opset)
+
+
+def swapped(op: str, tensor: Array, shape: tuple[int, ...] = (1, 4), **options: Any) -> bytes:
+    return model([node(op, ["t", "x"], **options)], {"t": tensor}, shape)
+
+
+IMAGE = (1, 2, 7, 6)
+
+CASES: Mapping[str, bytes] = {
+    "add": simple("Add", floats(4)),
+    "add-batch-1": simple("Add", floats(1, 4)),
+    "add-higher-rank": simple("Add", floats(1, 1, 4)),
+    "add-outer": simple("Add", floats(3, 1)),
+    "sub": simple("Sub", floats(1, 4)),
+    "sub-from": swapped("Sub", floats(1)),
+    "mul": simple("Mul", floats(4)),
+    "div": simple("Div", np.abs(floats(4)) + 1),
+    "div-into": model([node("Sigmoid", ["x"], "s"), node("Div", ["t", "s"])], {"t": floats(4)}),
+    "relu": simple("Relu"),
+    "leaky-default": simple("LeakyRelu"),
+    "leaky": simple("LeakyRelu", alpha=0.3),
+    "elu-default": simple("Elu"),
+    "elu": simple("Elu", alpha=0.4),
+    "sigmoid": simple("Sigmoid"),
+    "tanh": simple("Tanh"),
+    "identity": simple("Identity"),
+    "clip-6": simple("Clip", opset=10, min=-0.2, max=0.5),
+    "clip-6-open": simple("Clip", opset=10, max=0.5),
+    "clip-11": simple("Clip", np.float32(-0.2), np.float32(0.5)),
+    "clip-11-max-only": model([node("Clip", ["x", "", "t"])], {"t": np.float32(0.1)}),
+    "matmul": simple("MatMul", floats(4, 3)),
+    "matmul-vector": simple("MatMul", floats(4)),
+    "matmul-left": swapped("MatMul", floats(5, 4), (1, 4, 2)),
+    "matmul-left-no-batch": swapped("MatMul", floats(5, 4), (4, 1)),
+    "matmul-own": model([node("Transpose", ["x"], "t", perm=[0, 2, 1]), node("MatMul", ["x", "t"])], {}, (1, 3, 2)),
+    "gemm": simple("Gemm", floats(4, 3), floats(3)),
+    "gemm-no-c": simple("Gemm", floats(4, 3)),
+    "gemm-all": simple("Gemm", floats(3, 4), floats(1, 3), transB=1, alpha=0.5, beta=-2.0),
+    "gemm-scalar-c": simple("Gemm", floats(4, 3), floats(1)),
+    "gemm-trans-a": simple("Gemm", floats(4, 3), floats(3), shape=(4, 2), transA=1),
+    "flatten": simple("Flatten", shape=IMAGE),
+    "flatten-0": simple("Flatten", shape=IMAGE, axis=0),
+    "flatten-2": simple("Flatten", shape=IMAGE, axis=2),
+    "flatten-negative": simple("Flatten", shape=IMAGE, axis=-3),
+    "reshape": simple("Reshape", ints(1, -1), shape=IMAGE),
+    "reshape-all": simple("Reshape", ints(-1, 84), shape=IMAGE),
+    "reshape-zero": simple("Reshape", ints(0, 14, -1), shape=IMAGE),
+    "reshape-no-batch": simple("Reshape", ints(12, 7), shape=IMAGE),
+    "reshape-symbolic": simple("Reshape", ints(0, -1), shape=("N", 2, 3)),
+    "transpose": simple("Transpose", shape=IMAGE, perm=[0, 3, 1, 2]),
+    "transpose-reverse": simple("Transpose", shape=IMAGE),
+    "squeeze-11": simple("Squeeze", shape=(1, 1, 4), opset=11, axes=[1]),
+    "squeeze-13": simple("Squeeze", ints(1), shape=(1, 1, 4)),
+    "squeeze-all": simple("Squeeze", shape=(1, 1, 4)),
+    "squeeze-negative": simple("Squeeze", ints(-1), shape=(1, 4, 1)),
+    "unsqueeze-11": simple("Unsqueeze", opset=11, axes=[1, 3]),
+    "unsqueeze-13": simple("Unsqueeze", ints(-1)),
+    "unsqueeze-front": simple("Unsqueeze", ints(0)),
+    "concat-constant": model([node("Concat", ["x", "t", "x"], axis=1)], {"t": floats(1, 3)}),
+    "concat-last": model([node("Concat", ["x", "x"], axis=-1)], {}, (1, 2, 3)),
+    "concat-batch": model([node("Concat", ["x", "t"], axis=0)], {"t": floats(1, 4)}),
+    "slice-9": simple("Slice", shape=IMAGE, opset=9, starts=[1, -4], ends=[9, -1], axes=[2, 3]),
+    "slice-10": simple("Slice", ints(0, 1), ints(2**62, 5), ints(1, 2), ints(1, 2), shape=IMAGE, opset=10),
+    "slice-back": simple("Slice", ints(-1), ints(-(2**62)), ints(1), ints(-2), shape=(1, 5)),
+    "slice-no-axes": simple("Slice", ints(0, 1), ints(1, 3)),
+    "conv": conv(IMAGE, (3, 2, 3, 2)),
+    "conv-all": conv(IMAGE, (4, 1, 3, 2), group=2, strides=[2, 1], pads=[1, 0, 2, 1], dilations=[1, 2]),
+    "conv-1d": conv((1, 2, 9), (3, 2, 3), pads=[2, 1]),
+    "conv-3d": conv((1, 1, 4, 5, 3), (2, 1, 2, 2, 2), strides=[1, 2, 1]),
+    "conv-same-upper": conv(IMAGE, (3, 2, 4, 3), auto_pad="SAME_UPPER", strides=[2, 2]),
+    "conv-same-lower": conv(IMAGE, (3, 2, 4, 3), auto_pad="SAME_LOWER", strides=[2, 1]),
+    "conv-valid": conv(IMAGE, (3, 2, 4, 3), auto_pad="VALID"),
+    "max-pool": pool("MaxPool", IMAGE, kernel_shape=[3, 2]),
+    "max-pool-all": pool("MaxPool", IMAGE, kernel_shape=[3, 2], strides=[2, 2], pads=[1, 0, 1, 1], dilations=[2, 1]),
+    "max-pool-ceil": pool("MaxPool", IMAGE, kernel_shape=[2, 3], strides=[2, 2], ceil_mode=1),
+    "max-pool-same": pool("MaxPool", IMAGE, kernel_shape=[2, 3], strides=[2, 2], auto_pad="SAME_UPPER"),
+    "max-pool-1d": pool("MaxPool", (1, 2, 9), kernel_shape=[3], strides=[2]),
+    "average-pool": pool("AveragePool", IMAGE, kernel_shape=[3, 2], strides=[2, 1]),
+    "average-pool-pads": pool("AveragePool", IMAGE, kernel_shape=[3, 2], pads=[1, 0, 2, 1], strides=[2, 2]),
+    "average-pool-include": pool("AveragePool", IMAGE, kernel_shape=[3, 3], pads=[1, 1, 2, 1], count_include_pad=1),
+    "average-pool-ceil": pool("AveragePool", IMAGE, kernel_shape=[2, 3], strides=[2, 2], ceil_mode=1),
+    "average-pool-ceil-include": pool(
+        "AveragePool", IMAGE, opset=19, kernel_shape=[3, 3], strides=[3, 3], pads=[1] * 4, ceil_mode=1, count_include_pad=1
+    ),
+    "average-pool-same": pool("AveragePool", IMAGE, kernel_shape=[2, 3], strides=[2, 2], auto_pad="SAME_LOWER"),
+    "average-pool-1d": pool("AveragePool", (1, 2, 9), kernel_shape=[3], strides=[2]),
+    "global-average-pool": pool("GlobalAveragePool", IMAGE),
+    "batch-normalization": simple(
+        "BatchNormalization", floats(2), floats(2), floats(2), np.abs(floats(2)), shape=IMAGE, epsilon=0.1
+    ),
+    "batch-normalization-8": simple(
+        "BatchNormalization", floats(4), floats(4), floats(4), np.abs(floats(4)), shape=(1, 4), opset=8
+    ),
+    "no-batch": model([node("MatMul", ["x", "t"], "m"), node("Relu", ["m"])], {"t": floats(4, 3)}, (4,)),
+    "batch-of-two": model([node("MatMul", ["x", "t"])], {"t": floats(4, 3)}, (2, 4)),
+    "symbolic-batch": simple("MatMul", floats(4, 3), shape=("N", 4)),
+    "shape-arithmetic": model(
+        [
+            node("Shape", ["x"], "s"),
+            node("Gather", ["s", "zero"], "n", axis=0),
+            node("Unsqueeze", ["n", "axes"], "n1"),
+            node("Concat", ["n1", "rest"], "target", axis=0),
+            node("Reshape", ["x", "target"]),
+        ],
+        {"zero": np.array(0, np.int64), "axes": ints(0), "rest": ints(-1)},
+        IMAGE,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_an_operator_computes_what_onnxruntime_does(name: str) -> None:
+    """Fresh inputs, many at once: a wrong default, pad or axis would make every proof speak about another network."""
+    data = CASES[name]
+    net = network_from_onnx(data)  # compares on its own probes
+    x = torch.from_numpy(RNG.normal(size=(5, net.n_inputs)).astype(np.float32))
+    theirs = np.stack([run(data, row.reshape(net.input_shape)).ravel() for row in x.numpy()])
+    assert np.allclose(net(x).detach().numpy(), theirs, rtol=1e-5, atol=1e-5)
+    assert net(x.double()).dtype == torch.float64
+    assert net(x[:0]).shape == (0, net.n_outputs)
+    alone = torch.cat([net(row[None].double()) for row in x])
+    assert torch.allclose(net(x.double()), alone, rtol=1e-12, atol=1e-12)
+
+
+def test_the_tables_speak_about_the_same_operators() -> None:
+    """An operator that one table lacks would end in a KeyError instead of a verdict or a clear refusal."""
+    assert set(OPERATORS) == set(LOWER) == set(SHAPES)
+    covered = {step.op for data in CASES.values() for step in network_from_onnx(data, check=False).nodes}
+    assert covered == set(OPERATORS)
+
+
+@pytest.mark.parametrize(
+    ("op", "wrong"),
+    [
+        ("LeakyRelu", lambda inputs, _: torch.nn.functional.leaky_relu(inputs[0], 0.011)),
+        ("Elu", lambda inputs, _: torch.nn.functional.elu(inputs[0], 1.01)),
+        ("Sub", lambda inputs, _: inputs[1] - inputs[0]),
+        ("Tanh", lambda inputs, _: torch.tanh(inputs[0]) * 1.001),
+    ],
+)
+def test_a_misread_operator_is_refused_on_load(
+    op: str, wrong: Callable[..., torch.Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The comparison with onnxruntime is what catches an operator that we get wrong."""
+    data = next(data for data in CASES.values() if [n.op for n in network_from_onnx(data).nodes] == [op])
+    monkeypatch.setitem(OPERATORS, op, wrong)  # type: ignore[arg-type]
+    with pytest.raises(FormatError, match="onnxruntime differ"):
+        network_from_onnx(data)
+
+
+def test_wrongly_batched_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A graph that mixes the samples of a batch must be evaluated sample by sample."""
+    data = CASES["add-outer"]
+    assert not network_from_onnx(data).graph.batched
+    monkeypatch.setattr(Lowering, "batched", lambda self: tuple(self.nodes))
+    with pytest.raises((FormatError, RuntimeError)):
+        network_from_onnx(data)
