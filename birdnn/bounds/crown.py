@@ -149,8 +149,8 @@ class CrownBound:
             if k == 0:
                 middle = torch.addmm(self._bias[0], centre, self._weight[0].T)
                 spread = radius @ self._magnitude[0].T
-                low.copy_(torch.maximum(low, middle - spread))
-                up.copy_(torch.minimum(up, middle + spread))
+                low.copy_(torch.maximum(low, _or_unknown(middle - spread)))
+                up.copy_(torch.minimum(up, -_or_unknown(-middle - spread)))
             else:
                 self._tighten(k, low, up, slopes, centre, radius)
             relaxations.append(relax(activation, low, up))
@@ -262,8 +262,12 @@ class _FinalRows:
 
 def _minimum(rows: Tensor, constant: Tensor, centre: Tensor, radius: Tensor) -> Tensor:
     """Minimum of ``rows @ x + constant`` over each box, shape (rows,)."""
-    minimum: Tensor = torch.linalg.vecdot(rows, centre) - torch.linalg.vecdot(rows.abs(), radius) + constant
-    return minimum
+    return _or_unknown(torch.linalg.vecdot(rows, centre) - torch.linalg.vecdot(rows.abs(), radius) + constant)
+
+
+def _or_unknown(lower: Tensor) -> Tensor:
+    """Minus infinity for each lower bound that overflowed: NaN would pass for the bound of an inactive ReLU."""
+    return lower.nan_to_num(nan=-torch.inf, posinf=-torch.inf, neginf=-torch.inf)
 
 
 def _mix(lines: tuple[Line, Line], weight: Tensor) -> tuple[Tensor, Tensor | None]:

@@ -96,8 +96,14 @@ def _walk(net: Network, fixed: Mapping[str, Tensor], x: Interval) -> Interval:
             number = _apply(node, [values[name][0] for name in node.inputs])
             values[node.output] = number, number
             continue
-        values[node.output] = rule_for(node)(node, [values[name] for name in node.inputs])
+        low, high = rule_for(node)(node, [values[name] for name in node.inputs])
+        values[node.output] = _or_unknown(low, -torch.inf), _or_unknown(high, torch.inf)
     return values[net.output_name]
+
+
+def _or_unknown(end: Tensor, unknown: float) -> Tensor:
+    """An end that overflowed, to either side or to NaN, says nothing: a later sigmoid would make a number of it."""
+    return end.nan_to_num(nan=unknown, posinf=unknown, neginf=unknown)
 
 
 def rule_for(node: Node) -> Rule:

@@ -37,7 +37,7 @@ class Question:
 
     @staticmethod
     def of(polytopes: tuple[Polytope, ...], n_outputs: int, device: torch.device) -> Question:
-        """Stack ``polytopes``; padding repeats a polytope's first row, a polytope without rows is never excluded."""
+        """Stack ``polytopes``; padding repeats a polytope's last row, a polytope without rows is never excluded."""
         rows = max([1, *(len(p.rows) for p in polytopes)])
         a = torch.zeros(len(polytopes), rows, n_outputs, dtype=torch.float64)
         b = torch.zeros(len(polytopes), rows, dtype=torch.float64)
@@ -54,8 +54,8 @@ class Question:
         return self.a.shape[0]
 
     def excluded(self, lower: Tensor, polytope: Tensor) -> Tensor:
-        """Which items are proved, given a lower bound of each; a NaN proves nothing."""
-        return (lower > 0) | ((lower >= 0) & ~self.closed[polytope])
+        """Which items are proved, given a lower bound of each; NaN and infinity (an overflow) prove nothing."""
+        return lower.isfinite() & ((lower > 0) | ((lower >= 0) & ~self.closed[polytope]))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
