@@ -109,20 +109,17 @@ def _relu(lower: Tensor, upper: Tensor, alpha: float) -> Relaxation:
 
 
 def _elu(lower: Tensor, upper: Tensor, alpha: float) -> Relaxation:
-    """Convex for 0 <= alpha <= 1; otherwise constants where the interval holds zero (alpha > 1 has a concave kink)."""
+    """Convex for 0 <= alpha <= 1; otherwise constants wherever it is not (alpha > 1: a concave kink at zero)."""
     chord = _chord(lower, upper, lambda z: _elu_value(z, alpha))
     near, far = torch.lerp(lower, upper, 0.25), torch.lerp(lower, upper, 0.75)
     low = tuple(_tangent(p, _elu_value(p, alpha), _elu_slope(p, alpha)) for p in (near, far))
     if not 0 <= alpha <= 1:
-        mixed = (lower < 0) & (upper > 0)
-        floor = torch.minimum(_elu_value(lower, alpha), torch.zeros_like(lower))
-        ceiling = torch.maximum(_elu_value(upper, alpha), _elu_value(lower, alpha))
-        if alpha < 0:
-            mixed = lower < 0
-            floor, ceiling = torch.minimum(_elu_value(upper, alpha), floor), torch.clamp(ceiling, min=0)
-            floor, ceiling = floor.clamp(max=0), ceiling.clamp(min=-alpha)
-        low = tuple(_flat_where(mixed, floor, line) for line in low)
-        chord = _flat_where(mixed, ceiling, chord)
+        bent = (lower < 0) & (upper > 0) if alpha > 0 else lower < 0
+        at_lower, at_upper = _elu_value(lower, alpha), _elu_value(upper, alpha)
+        # for alpha < 0 it falls until zero and rises from there
+        floor = torch.minimum(at_lower, at_upper) if alpha > 0 else at_upper.where(upper < 0, torch.zeros_like(upper))
+        low = tuple(_flat_where(bent, floor, line) for line in low)
+        chord = _flat_where(bent, torch.maximum(at_lower, at_upper), chord)
     return Relaxation(upper > lower, (low[0], low[1]), (chord, chord), torch.full_like(lower, 0.5))
 
 
@@ -133,7 +130,8 @@ def _sigmoid(lower: Tensor, upper: Tensor, alpha: float) -> Relaxation:
 
 def _tanh(lower: Tensor, upper: Tensor, alpha: float) -> Relaxation:
     del alpha
-    return _s_shaped(lower, upper, torch.tanh, lambda z: 1 - torch.tanh(z) ** 2, 0.0)
+    # 1 - tanh(z) ** 2 cancels: at z = 18 nothing of it is right
+    return _s_shaped(lower, upper, torch.tanh, lambda z: 4 * torch.sigmoid(2 * z) * torch.sigmoid(-2 * z), 0.0)
 
 
 def _s_shaped(
