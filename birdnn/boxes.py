@@ -49,6 +49,11 @@ class Boxes:
             torch.cat([self.upper.scatter(1, column, middle), self.upper]),
         )
 
+    def divisible(self) -> Tensor:
+        """Which edges have a midpoint strictly between their ends, shape (boxes, inputs)."""
+        middle = self.centres()
+        return (middle > self.lower) & (middle < self.upper)
+
     def uniform(self, count: int, generator: torch.Generator) -> Tensor:
         """``count`` uniform points of each box, shape (boxes, count, inputs); the generator lives on the CPU."""
         draw = torch.rand(len(self), count, self.lower.shape[1], generator=generator, dtype=self.lower.dtype)
@@ -59,17 +64,18 @@ class Boxes:
 
         Domain clipping (Zhou et al. 2025, Clip-and-Verify): moving from the plane's minimum over the box along input d
         alone, the plane turns positive after ``-minimum / |coefficient|``. Edges keep a slack of 1e-9 of their width
-        for rounding. A box that loses all its points comes back `empty`.
+        and a few units in the last place of the corners for rounding; a minimum of NaN cuts nothing. A box that loses
+        all its points comes back `empty`.
 
         Args:
             plane: coefficients, shape (boxes, planes, inputs).
             minimum: minimum of each plane over its box, shape (boxes, planes).
         """
-        width = self.widths()[:, None]
-        reach = -minimum[..., None] / plane.abs().clamp(min=1e-300) + 1e-9 * width
+        slack = 1e-9 * self.widths() + 1e-15 * torch.maximum(self.lower.abs(), self.upper.abs())
+        reach = (-minimum[..., None] / plane.abs()).nan_to_num(nan=torch.inf, posinf=torch.inf)
         away = torch.full_like(reach, torch.inf)
-        upper = self.lower + reach.where(plane > 0, away).amin(1)
-        lower = self.upper - reach.where(plane < 0, away).amin(1)
+        upper = self.lower + reach.where(plane > 0, away).amin(1) + slack
+        lower = self.upper - reach.where(plane < 0, away).amin(1) - slack
         return Boxes(torch.maximum(self.lower, lower), torch.minimum(self.upper, upper))
 
     @staticmethod

@@ -72,7 +72,7 @@ def attack(
         margin = polytope.margin(outputs)
         hunt = _Hunt(net, polytope, region, settings, generator, thorough)
         found.append(hunt.by_population(points, margin))
-        if thorough or not hunt.successful:
+        if polytope.rows and (thorough or not hunt.successful):  # without rows the margin has no gradient
             found.append(hunt.by_gradient(points, margin))
         if hunt.successful and not thorough:
             break

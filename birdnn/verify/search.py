@@ -51,7 +51,8 @@ class SearchSettings:
         memory_bytes: what the open boxes may take.
         max_boxes: how many boxes may be examined.
         batch: boxes examined together; None picks by device.
-        smallest_width: a box whose every edge is below this share of its region's edge is given up as undecidable.
+        smallest_width: a box whose every edge is below this share of its region's edge is given up as undecidable, as
+            is one of which no edge has a midpoint in float64.
         seed: of every random draw.
         device: torch device of the search.
         attack, crown: effort of falsification and of the bounds.
@@ -160,6 +161,9 @@ class _Search:
             witness = self.attack(region)
             if witness is not None:
                 return Violated(witness=witness, boxes=self.boxes)
+            reason = self.limit_reached()
+            if reason is not None:
+                return Unknown(reason=reason, boxes=self.boxes)
         bound = make_bound(self.source, self.settings)
         gave_up: list[Boxes] = []
         for region in self.prop.regions:
@@ -207,7 +211,7 @@ class _Search:
             witness = self.judge.first(region, self._candidates(batch, step))
             if witness is not None:
                 return Violated(witness=witness, boxes=self.boxes)
-            tiny = (step.remains.boxes.widths() <= smallest).all(1)
+            tiny = (step.remains.boxes.widths() <= smallest).all(1) | ~step.remains.boxes.divisible().any(1)
             if bool(tiny.any()):
                 gave_up.append(step.remains.boxes[tiny])
             remains = step.remains[~tiny]

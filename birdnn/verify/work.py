@@ -87,5 +87,7 @@ def examine(bound: MarginBound, question: Question, work: Work) -> Step:
 def halve(bound: MarginBound, question: Question, work: Work) -> Work:
     """Bisect each box where the bounds of its open rows react most; first halves first, then second halves."""
     score = bound.sensitivity(question, work.opened, work.inherited) * work.boxes.widths()
-    dimension = score.nan_to_num(nan=-1.0, posinf=torch.finfo(score.dtype).max).argmax(1)
+    score = score.nan_to_num(nan=0.0, posinf=torch.finfo(score.dtype).max)
+    # an edge without a midpoint would give the same box again, for ever
+    dimension = score.masked_fill(~work.boxes.divisible(), -1.0).argmax(1)
     return Work(work.boxes.bisect(dimension), work.opened.repeat(2, 1), work.inherited.repeat(2, 1))
