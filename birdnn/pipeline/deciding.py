@@ -1,0 +1,141 @@
+"""`verify` and `falsify` on files: one network, several properties, one limit for all of them."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from birdnn.pipeline.facts import machine, versions
+from birdnn.pipeline.load import Loaded, load_network, load_property, statement
+from birdnn.records import (
+    Progress,
+    PropertyVerdict,
+    Unknown,
+    Unwatched,
+    Verdict,
+    VerifyOutcome,
+    VerifySettings,
+    Watch,
+)
+from birdnn.spec import Property
+from birdnn.verify import SearchSettings, falsify, verify
+
+Decide = Callable[[Loaded, Property, SearchSettings, Watch], Verdict]
+
+
+def verify_files(
+    net_path: Path, prop_paths: Sequence[Path], *, settings: VerifySettings, watch: Watch | None = None
+) -> VerifyOutcome:
+    """Decide each property for the network, in the order given.
+
+    Everything is read before the first search starts, so that a mistake in the last file costs no time.
+
+    Raises:
+        InputError: a file is unusable, or a property does not fit the network.
+    """
+    return _Run(net_path, prop_paths, settings, watch or Unwatched()).outcome(_verified)
+
+
+def falsify_files(
+    net_path: Path, prop_paths: Sequence[Path], *, settings: VerifySettings, watch: Watch | None = None
+) -> VerifyOutcome:
+    """Look for a counterexample of each property; never proves one. Raises as `verify_files` does."""
+    return _Run(net_path, prop_paths, settings, watch or Unwatched()).outcome(_falsified)
+
+
+def search_settings(settings: VerifySettings, timeout_s: float) -> SearchSettings:
+    """The engine's settings, with `timeout_s` for what is left of the time."""
+    limits = SearchSettings(timeout_s=timeout_s, seed=settings.seed)
+    if settings.memory_gib is None:
+        return limits
+    return SearchSettings(timeout_s=timeout_s, seed=settings.seed, memory_bytes=int(settings.memory_gib * 2**30))
+
+
+def _verified(loaded: Loaded, prop: Property, settings: SearchSettings, watch: Watch) -> Verdict:
+    return verify(loaded.net, prop, settings=settings, replays=loaded.replays, watch=watch)
+
+
+def _falsified(loaded: Loaded, prop: Property, settings: SearchSettings, watch: Watch) -> Verdict:
+    # without a limit a few rounds, with one as many as fit
+    rounds = 10**9 if math.isfinite(settings.timeout_s) else 10
+    return falsify(loaded.net, prop, settings=settings, replays=loaded.replays, watch=watch, rounds=rounds)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Question:
+    path: Path
+    prop: Property
+
+
+class _Run:
+    """One command on one network."""
+
+    def __init__(self, net_path: Path, prop_paths: Sequence[Path], settings: VerifySettings, watch: Watch) -> None:
+        self.started = time.monotonic()
+        self.settings, self.watch = settings, watch
+        watch.update(Progress(phase=f"reading {net_path.name}"))
+        self.loaded = load_network(net_path)
+        self.questions = [
+            _Question(path=path, prop=load_property(path, self.loaded, settings.units)) for path in prop_paths
+        ]
+
+    def left_s(self) -> float:
+        """What is left of the time limit."""
+        if self.settings.timeout_s is None:
+            return math.inf
+        return max(0.0, self.settings.timeout_s - (time.monotonic() - self.started))
+
+    def outcome(self, decide: Decide) -> VerifyOutcome:
+        """Ask every question."""
+        verdicts = tuple(self.answer(question, decide) for question in self.questions)
+        return VerifyOutcome(
+            net=str(self.loaded.path),
+            net_sha256=self.loaded.net.sha256,
+            verdicts=verdicts,
+            wall_s=time.monotonic() - self.started,
+            solve_s=sum(v.solve_s for v in verdicts),
+            settings=self.settings,
+            versions=versions(),
+            machine=machine(),
+            interrupted=self.watch.stopped(),
+            notes=notes(self.loaded, tuple(q.prop for q in self.questions)),
+        )
+
+    def answer(self, question: _Question, decide: Decide) -> PropertyVerdict:
+        """One property's verdict."""
+        begun, prop = time.monotonic(), question.prop
+        verdict: Verdict | None = self.refusal()
+        if verdict is None:
+            self.watch.update(Progress(phase=f"looking for a counterexample to {prop.name}"))
+            verdict = decide(self.loaded, prop, search_settings(self.settings, self.left_s()), self.watch)
+        return PropertyVerdict(
+            name=prop.name,
+            path=str(question.path.resolve()),
+            sha256=prop.sha256,
+            text=statement(prop),
+            verdict=verdict,
+            solve_s=time.monotonic() - begun,
+        )
+
+    def refusal(self) -> Unknown | None:
+        """Why a question is not even begun."""
+        if self.watch.stopped():
+            return Unknown(reason="interrupted", boxes=0)
+        return Unknown(reason="timeout", boxes=0) if self.left_s() <= 0 else None
+
+
+def notes(loaded: Loaded, props: tuple[Property, ...]) -> tuple[str, ...]:
+    """What was inferred about the network and what a user should know, one sentence each."""
+    said = []
+    if loaded.known is not None:
+        suite, entry = loaded.known
+        said.append(f"The weights are those of {entry.name} in suite {suite.name}.")
+        asked = {prop.name for prop in props}
+        if others := [name for name in entry.applicable if name not in asked]:
+            said.append(f"Properties of the suite that apply to it and were not asked: {', '.join(others)}.")
+    if loaded.nnet is not None:
+        said.extend(line for prop in props for line in loaded.nnet.warnings(prop))
+    return tuple(said)

@@ -1,0 +1,117 @@
+"""Files into what the stages work with: a network with those who replay it, a property in the network's own units."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+
+from birdnn.crosscheck.onnxruntime import OnnxReplay
+from birdnn.errors import MismatchError
+from birdnn.formats import network_kind, read_network, read_property
+from birdnn.formats.files import read_bytes
+from birdnn.formats.nnet import NNet, read_nnet
+from birdnn.formats.onnx import MAX_BYTES
+from birdnn.formats.suite import Entry, Suite, recognise
+from birdnn.formats.tensors import embed_external
+from birdnn.network import Network
+from birdnn.records import Replay, Units
+from birdnn.spec import Property, Scaling
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Loaded:
+    """A network as read.
+
+    Attributes:
+        net: the network.
+        path: absolute path of its file.
+        replays: those who run the file outside torch, at least one.
+        nnet: the whole file where it is NNet: scaling, header's ranges.
+        known: the bundled suite and its entry that know the network by content.
+    """
+
+    net: Network
+    path: Path
+    replays: tuple[Replay, ...]
+    nnet: NNet | None
+    known: tuple[Suite, Entry] | None
+
+
+def load_network(path: Path) -> Loaded:
+    """Read a network and prepare its replay.
+
+    Raises:
+        FormatError: the file is unusable.
+        DisagreementError: torch and onnxruntime differ on it.
+    """
+    nnet = read_nnet(path) if network_kind(path) == "nnet" else None
+    net = read_network(path) if nnet is None else nnet.network
+    replays = (OnnxReplay(_onnx_bytes(path)),) if nnet is None else nnet_replays(nnet)
+    return Loaded(net=net, path=path.resolve(), replays=replays, nnet=nnet, known=recognise(net))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class NumpyReplay:
+    """`Replay` of an NNet file by NumPy on the file's own numbers."""
+
+    nnet: NNet
+    name: str = "numpy"
+
+    def __call__(self, x: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Outputs at one point: (inputs,) -> (outputs,), both normalised."""
+        return self.nnet.evaluate(x)
+
+
+def nnet_replays(nnet: NNet) -> tuple[Replay, ...]:
+    """Two engines, on our ONNX export and directly: what violates must do so on both."""
+    return OnnxReplay(nnet.onnx_bytes()), NumpyReplay(nnet)
+
+
+def _onnx_bytes(path: Path) -> bytes:
+    """The file's bytes, unpacked, external data embedded: a runtime that reads bytes has no folder to look into."""
+    data = read_bytes(path, MAX_BYTES)
+    model = onnx.ModelProto.FromString(data)
+    return model.SerializeToString() if embed_external(model, path, MAX_BYTES) else data
+
+
+def load_property(path: Path, loaded: Loaded, units: Units) -> Property:
+    """Read a property, state it in the network's units and see that it fits.
+
+    Raises:
+        FormatError, SpecError: the file is unusable, or what it says makes no sense.
+        MismatchError: it is for another number of inputs or outputs, or speaks raw units and nothing says the scaling.
+    """
+    prop = read_property(path)
+    prop.require_sizes(loaded.net.n_inputs, loaded.net.n_outputs)
+    return prop if units == "normalised" else prop.scaled(scaling_of(loaded))
+
+
+def scaling_of(loaded: Loaded) -> Scaling:
+    """Raw to network units: from the file, else from the suite that knows the network.
+
+    Raises:
+        MismatchError: neither says it.
+    """
+    if loaded.nnet is not None:
+        return loaded.nnet.scaling
+    if loaded.known is not None:
+        return loaded.known[0].scaling
+    raise MismatchError(
+        f"{loaded.path}: --units raw needs the network's scaling. An ONNX file does not hold it, and no suite knows "
+        "this network; give the NNet file, or the property in normalised units"
+    )
+
+
+def statement(prop: Property) -> str:
+    """One line that says what a property is about: its file's first comment, or the shape of its formula."""
+    for line in prop.text.splitlines():
+        comment = line.strip().lstrip("; \t").strip()
+        if line.lstrip().startswith(";") and any(letter.isalpha() for letter in comment):
+            return comment
+    regions, unsafe = len(prop.regions), sum(len(region.unsafe) for region in prop.regions)
+    boxes = "1 input box" if regions == 1 else f"{regions} input boxes"
+    return f"{boxes}, {unsafe} unsafe output {'polytope' if unsafe == 1 else 'polytopes'}"
