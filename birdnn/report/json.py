@@ -1,0 +1,274 @@
+"""Records as the published models, and the models as text.
+
+Writing is left to a callable, so that files appear all at once by the one writer that the package has.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import assert_never
+
+from pydantic import BaseModel
+
+from birdnn.records import (
+    ARITHMETIC,
+    Domain,
+    Drawdown,
+    Fidelity,
+    Machine,
+    PropertyOutcome,
+    PropertyVerdict,
+    Proved,
+    Rate,
+    RepairOutcome,
+    SuiteMatch,
+    Unknown,
+    Verdict,
+    VerifyOutcome,
+    Violated,
+    Witness,
+)
+from birdnn.report.schema import (
+    ChangeModel,
+    CompetitionVerdict,
+    CounterexampleModel,
+    DomainModel,
+    DrawdownModel,
+    FidelityModel,
+    MachineModel,
+    Outcome,
+    PropertyDrawdownModel,
+    PropertyModel,
+    RateModel,
+    RepairReport,
+    SuiteModel,
+    VerdictModel,
+    VerifyReport,
+)
+
+Writer = Callable[[Path, bytes], None]
+
+_WORST_FIRST: Sequence[CompetitionVerdict] = ("sat", "unknown", "timeout", "unsat")
+
+
+def outcome_of(verdict: Verdict) -> Outcome:
+    """The verdict in our word."""
+    match verdict:
+        case Proved():
+            return "proved"
+        case Violated():
+            return "violated"
+        case Unknown():
+            return "unknown"
+        case _:
+            assert_never(verdict)
+
+
+def competition_verdict(verdict: Verdict) -> CompetitionVerdict:
+    """The verdict in VNN-COMP's word, which speaks about the unsafe set: ``unsat`` means that the property holds."""
+    match verdict:
+        case Proved():
+            return "unsat"
+        case Violated():
+            return "sat"
+        case Unknown():
+            return "timeout" if verdict.reason == "timeout" else "unknown"
+        case _:
+            assert_never(verdict)
+
+
+def worst(verdicts: Sequence[Verdict]) -> Verdict:
+    """The verdict that speaks for all of them: proved only if every one is.
+
+    Raises:
+        ValueError: there is none.
+    """
+    return min(verdicts, key=lambda verdict: _WORST_FIRST.index(competition_verdict(verdict)))
+
+
+def verify_report(outcome: VerifyOutcome) -> VerifyReport:
+    """The published model of a ``verify`` or ``falsify``."""
+    deciding, settings = worst([v.verdict for v in outcome.verdicts]), outcome.settings
+    properties = [_verdict(v) for v in outcome.verdicts]
+    return VerifyReport(
+        command=shlex.join(settings.command),
+        outcome=outcome_of(deciding),
+        verdict=competition_verdict(deciding),
+        interrupted=outcome.interrupted,
+        wall_s=outcome.wall_s,
+        solve_s=outcome.solve_s,
+        boxes=sum(v.verdict.boxes for v in outcome.verdicts),
+        counterexample=_witness_of(deciding),
+        arithmetic=deciding.arithmetic,
+        net=outcome.net,
+        net_sha256=outcome.net_sha256,
+        property_sha256=outcome.verdicts[0].sha256 if len(outcome.verdicts) == 1 else None,
+        properties=properties,
+        units=settings.units,
+        timeout_s=settings.timeout_s,
+        memory_gib=settings.memory_gib,
+        seed=settings.seed,
+        notes=list(outcome.notes),
+        versions=dict(outcome.versions),
+        machine=_machine(outcome.machine),
+    )
+
+
+def repair_report(outcome: RepairOutcome) -> RepairReport:
+    """The published model of a ``repair``."""
+    request, domain = outcome.request, outcome.domain
+    return RepairReport(
+        command=shlex.join(request.command),
+        outcome=outcome.result,
+        interrupted=outcome.interrupted,
+        timed_out=outcome.timed_out,
+        method=request.method,
+        pairing=request.pairing,
+        rounds=outcome.rounds,
+        properties=[_property(p) for p in outcome.properties],
+        fidelity=None if outcome.fidelity is None else _fidelity(outcome.fidelity),
+        fidelity_note=outcome.fidelity_note,
+        region_fidelity={name: _fidelity(value) for name, value in outcome.region_fidelity.items()},
+        drawdown=_drawdown(outcome.drawdown),
+        efficacy=_rate(outcome.efficacy),
+        generalisation=_rate(outcome.generalisation),
+        regressions=list(outcome.regressions),
+        change={c.name: ChangeModel(count=c.count, size=c.size, L1=c.l1, Linf=c.linf) for c in outcome.change},
+        arithmetic="; ".join(dict.fromkeys(p.arithmetic for p in outcome.properties)) or ARITHMETIC,
+        repair_s=outcome.repair_s,
+        verify_s=outcome.verify_s,
+        sample_s=outcome.sample_s,
+        wall_s=outcome.wall_s,
+        timeout_s=request.timeout_s,
+        net=outcome.net,
+        net_sha256=outcome.net_sha256,
+        out=outcome.out,
+        out_sha256=outcome.out_sha256,
+        domain=None if domain is None else _domain(domain),
+        decision=outcome.decision,
+        suite=None if outcome.suite is None else _suite(outcome.suite),
+        units=request.units,
+        seed=request.seed,
+        notes=list(outcome.notes),
+        versions=dict(outcome.versions),
+        machine=_machine(outcome.machine),
+    )
+
+
+def dumps(report: BaseModel) -> str:
+    """A report as indented JSON text with a final line feed; no NaN or infinity."""
+    return json.dumps(report.model_dump(mode="json"), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def write_report(report: BaseModel, path: Path, write: Writer) -> None:
+    """Write a report through `write`, which puts the whole file in place at once."""
+    write(path, dumps(report).encode("utf-8"))
+
+
+def schemas() -> dict[str, str]:
+    """File name -> JSON schema text of what the commands write."""
+    return {
+        f"{name}.schema.json": json.dumps(model.model_json_schema(mode="serialization"), indent=2) + "\n"
+        for name, model in (("verify", VerifyReport), ("repair", RepairReport))
+    }
+
+
+def counterexample_text(witness: Witness) -> str:
+    """A counterexample in VNN-COMP's format: ``((X_0 v)`` ... ``(Y_n v))``, one value a line, exact decimals."""
+    values = [f"(X_{i} {v!r})" for i, v in enumerate(witness.x)] + [f"(Y_{i} {v!r})" for i, v in enumerate(witness.y)]
+    return "(" + "\n".join(values) + ")\n"
+
+
+def _witness(witness: Witness) -> CounterexampleModel:
+    return CounterexampleModel(x=list(witness.x), y=list(witness.y), replayed_by=list(witness.replayed_by))
+
+
+def _witness_of(verdict: Verdict) -> CounterexampleModel | None:
+    return _witness(verdict.witness) if isinstance(verdict, Violated) else None
+
+
+def _machine(machine: Machine) -> MachineModel:
+    return MachineModel(
+        system=machine.system,
+        cpu=machine.cpu,
+        cores=machine.cores,
+        threads=machine.threads,
+        memory_gib=machine.memory_gib,
+        device=machine.device,
+    )
+
+
+def _verdict(answer: PropertyVerdict) -> VerdictModel:
+    verdict = answer.verdict
+    undecided = verdict if isinstance(verdict, Unknown) else None
+    return VerdictModel(
+        name=answer.name,
+        file=answer.path,
+        sha256=answer.sha256,
+        text=answer.text,
+        outcome=outcome_of(verdict),
+        verdict=competition_verdict(verdict),
+        reason=undecided.reason if undecided else None,
+        solve_s=answer.solve_s,
+        boxes=verdict.boxes,
+        open_boxes=undecided.open_boxes if undecided else 0,
+        counterexample=_witness_of(verdict),
+        arithmetic=verdict.arithmetic,
+    )
+
+
+def _property(prop: PropertyOutcome) -> PropertyModel:
+    return PropertyModel(
+        name=prop.name,
+        file=prop.path,
+        sha256=prop.sha256,
+        text=prop.text,
+        role=prop.role,
+        before=prop.before,
+        after=prop.after,
+        verify_s=prop.verify_s,
+        boxes=prop.boxes,
+        arithmetic=prop.arithmetic,
+        counterexamples=[_witness(w) for w in prop.counterexamples],
+        remaining=None if prop.remaining is None else _witness(prop.remaining),
+    )
+
+
+def _fidelity(value: Fidelity) -> FidelityModel:
+    return FidelityModel(decision_agreement=value.decision_agreement, mae=value.mae, n=value.n)
+
+
+def _rate(rate: Rate | None) -> RateModel | None:
+    return None if rate is None else RateModel(share=rate.share, hits=rate.hits, n=rate.n, by_proof=rate.by_proof)
+
+
+def worst_drawdown(entries: Sequence[Drawdown]) -> Drawdown | None:
+    """The property that lost most; None where none was measured."""
+    return max((entry for entry in entries if entry.n), key=lambda entry: entry.share, default=None)
+
+
+def _drawdown(entries: Sequence[Drawdown]) -> DrawdownModel:
+    top = worst_drawdown(entries)
+    return DrawdownModel(
+        worst=top.name if top else None,
+        share=top.share if top else None,
+        n=top.n if top else None,
+        properties=[PropertyDrawdownModel(name=e.name, share=e.share, n=e.n) for e in entries],
+    )
+
+
+def _domain(domain: Domain) -> DomainModel:
+    return DomainModel(lower=list(domain.lower), upper=list(domain.upper), source=domain.source)
+
+
+def _suite(suite: SuiteMatch) -> SuiteModel:
+    return SuiteModel(
+        name=suite.name,
+        entry=suite.entry,
+        by=suite.by,
+        applicable=list(suite.applicable),
+        not_named=list(suite.not_named),
+    )

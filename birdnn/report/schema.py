@@ -1,0 +1,205 @@
+"""The published shape of results: one pydantic model for each command.
+
+Fields are added, never renamed. Numbers that could not be measured are null, never zero. Seconds end in ``_s``.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+SCHEMA_VERSION: Literal[1] = 1
+
+Outcome = Literal["proved", "violated", "unknown"]
+CompetitionVerdict = Literal["unsat", "sat", "unknown", "timeout"]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class CounterexampleModel(_Model):
+    """A replayed counterexample, network units."""
+
+    x: list[float] = Field(description="Inputs: float32 values inside the exact input box.")
+    y: list[float] = Field(description="Outputs, as the first engine of `replayed_by` gave them.")
+    replayed_by: list[str] = Field(description="Engines on which it violates, with tolerance 0.")
+
+
+class MachineModel(_Model):
+    """What the command ran on."""
+
+    system: str
+    cpu: str
+    cores: int = Field(description="Cores that this process may use.")
+    threads: int
+    memory_gib: float | None
+    device: str
+
+
+class VerdictModel(_Model):
+    """One property's answer."""
+
+    name: str
+    file: str
+    sha256: str
+    text: str = Field(description="One line that says what the property is about.")
+    outcome: Outcome
+    verdict: CompetitionVerdict
+    reason: str | None = Field(description="Why undecided: timeout, memory, boxes, interrupted or precision.")
+    solve_s: float
+    boxes: int = Field(description="Boxes examined by branch and bound; 0 where falsification alone decided.")
+    open_boxes: int = Field(description="Boxes left open by an undecided search.")
+    counterexample: CounterexampleModel | None
+    arithmetic: str = Field(description="Which arithmetic the answer speaks about.")
+
+
+class VerifyReport(_Model):
+    """What `birdnn verify --json` and `birdnn falsify --json` write.
+
+    For several properties `outcome` and `verdict` are the worst (violated, then unknown, then proved), `counterexample`
+    the first one found, `solve_s` and `boxes` sums, `property_sha256` null; `properties` has each.
+    """
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    tool: Literal["birdnn"] = "birdnn"
+    command: str
+    outcome: Outcome
+    verdict: CompetitionVerdict
+    interrupted: bool
+    wall_s: float = Field(description="Reading included.")
+    solve_s: float
+    boxes: int
+    counterexample: CounterexampleModel | None
+    arithmetic: str
+    net: str
+    net_sha256: str
+    property_sha256: str | None
+    properties: list[VerdictModel]
+    units: Literal["normalised", "raw"] = Field(description="What the property files speak; x and y are normalised.")
+    timeout_s: float | None
+    memory_gib: float | None
+    seed: int
+    notes: list[str]
+    versions: dict[str, str]
+    machine: MachineModel
+
+
+class PropertyModel(_Model):
+    """One property before and after a repair."""
+
+    name: str
+    file: str
+    sha256: str
+    text: str = Field(description="One line that says what the property is about.")
+    role: Literal["goal", "keep", "suite"]
+    before: Literal["proved", "pac", "violated", "unknown"]
+    after: Literal["proved", "pac", "violated", "unknown"]
+    verify_s: float
+    boxes: int
+    arithmetic: str = Field(description="Which arithmetic `after` speaks about.")
+    counterexamples: list[CounterexampleModel] = Field(description="Of the original file; a few.")
+    remaining: CounterexampleModel | None = Field(description="Of the repaired file.")
+
+
+class FidelityModel(_Model):
+    """Behaviour kept over points that no repair has seen."""
+
+    decision_agreement: float | None = Field(description="Share with the same decision; null without a decision rule.")
+    mae: float = Field(description="Mean absolute difference of the outputs, network units.")
+    n: int
+
+
+class RateModel(_Model):
+    """`hits` of `n`; `share` is null below 100 points unless a proof gives it."""
+
+    share: float | None
+    hits: int
+    n: int
+    by_proof: bool
+
+
+class PropertyDrawdownModel(_Model):
+    """Share of a property's points that satisfied it before and violate it now."""
+
+    name: str
+    share: float
+    n: int
+
+
+class DrawdownModel(_Model):
+    """The worst property, and each."""
+
+    worst: str | None
+    share: float | None
+    n: int | None
+    properties: list[PropertyDrawdownModel]
+
+
+class ChangeModel(_Model):
+    """How far one initialiser moved."""
+
+    count: int = Field(description="Values that differ.")
+    size: int
+    L1: float
+    Linf: float
+
+
+class DomainModel(_Model):
+    """The declared input domain, network units."""
+
+    lower: list[float]
+    upper: list[float]
+    source: str
+
+
+class SuiteModel(_Model):
+    """A suite that knows the network."""
+
+    name: str
+    entry: str
+    by: Literal["content", "--as"]
+    applicable: list[str]
+    not_named: list[str] = Field(description="Applicable properties that the user did not ask for.")
+
+
+class RepairReport(_Model):
+    """What `birdnn repair` writes: `repair.json` in the output folder, and `--json`."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    tool: Literal["birdnn"] = "birdnn"
+    command: str
+    outcome: Literal["proved", "sampled", "violated", "nothing_to_repair"]
+    interrupted: bool
+    timed_out: bool
+    method: str
+    pairing: str
+    rounds: int
+    properties: list[PropertyModel]
+    fidelity: FidelityModel | None
+    fidelity_note: str = Field(description="Why `fidelity` is null; empty otherwise.")
+    region_fidelity: dict[str, FidelityModel]
+    drawdown: DrawdownModel
+    efficacy: RateModel | None
+    generalisation: RateModel | None
+    regressions: list[str]
+    change: dict[str, ChangeModel]
+    arithmetic: str
+    repair_s: float
+    verify_s: float
+    sample_s: float
+    wall_s: float
+    timeout_s: float | None
+    net: str
+    net_sha256: str
+    out: str | None = Field(description="Absolute path; null where there was nothing to repair.")
+    out_sha256: str | None
+    domain: DomainModel | None
+    decision: Literal["argmin", "argmax", "none"]
+    suite: SuiteModel | None
+    units: Literal["normalised", "raw"]
+    seed: int
+    notes: list[str]
+    versions: dict[str, str]
+    machine: MachineModel

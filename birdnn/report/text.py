@@ -1,0 +1,254 @@
+"""Results as tables for the terminal: Rich renderables, readable from 60 columns on and without colour."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Literal, assert_never
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from birdnn.records import (
+    Fidelity,
+    Guarantee,
+    InitialiserChange,
+    PropertyOutcome,
+    Proved,
+    Rate,
+    RepairOutcome,
+    Unknown,
+    UnknownReason,
+    Verdict,
+    VerifyOutcome,
+    Violated,
+)
+from birdnn.report.json import competition_verdict, outcome_of, worst_drawdown
+
+NARROW = 72
+"""Below this width tables leave out their least needed columns."""
+
+STYLES = {"proved": "bold green", "violated": "bold red", "unknown": "bold yellow", "pac": "bold cyan"}
+_BASIS: dict[Guarantee, str] = {
+    "proved": "complete search",
+    "pac": "sampling",
+    "violated": "counterexample",
+    "unknown": "none",
+}
+_REASONS: dict[UnknownReason, str] = {
+    "timeout": "time is up",
+    "memory": "memory limit",
+    "boxes": "no counterexample found, nothing proved",
+    "interrupted": "interrupted",
+    "precision": "a box too small to cut stays open",
+}
+
+
+def seconds(value: float) -> str:
+    """A duration as people read it: ``0.04 s``, ``12.3 s``, ``4 min 05 s``."""
+    if value < 10:
+        return f"{value:.2f} s"
+    if value < 120:
+        return f"{value:.1f} s"
+    minutes, rest = divmod(round(value), 60)
+    return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def percent(share: float) -> str:
+    """A share in percent that never rounds to 0 or 100 unless it is."""
+    if share in (0.0, 1.0):
+        return f"{share:.0%}".replace("%", " %")
+    digits = 2
+    while digits < 8 and round(share * 100, digits) in (0.0, 100.0):
+        digits += 1
+    return f"{share * 100:.{digits}f} %"
+
+
+def verify_summary(outcome: VerifyOutcome, width: int = 80) -> RenderableType:
+    """One row for each property, then what was found out on the way."""
+    table = _table()
+    table.add_column("property", overflow="fold")
+    table.add_column("answer")
+    table.add_column("VNN-COMP")
+    table.add_column("boxes", justify="right")
+    table.add_column("time", justify="right")
+    if width >= NARROW:
+        table.add_column("because", overflow="fold")
+    for answer in outcome.verdicts:
+        word = outcome_of(answer.verdict)
+        cells: list[RenderableType] = [
+            Text(answer.name),
+            Text(word, STYLES[word]),
+            Text(competition_verdict(answer.verdict)),
+            f"{answer.verdict.boxes:,}",
+            seconds(answer.solve_s),
+        ]
+        table.add_row(*cells, *([Text(_because(answer.verdict))] if width >= NARROW else []))
+    facts = _facts()
+    for answer in outcome.verdicts:
+        if isinstance(answer.verdict, Violated):
+            x = ", ".join(f"{v:.6g}" for v in answer.verdict.witness.x[:8])
+            more = f" (of {len(answer.verdict.witness.x)})" if len(answer.verdict.witness.x) > 8 else ""
+            _fact(facts, f"input that breaks {answer.name}", f"{x}{more}")
+    _fact(facts, "arithmetic", "; ".join(dict.fromkeys(v.verdict.arithmetic for v in outcome.verdicts)))
+    _fact(facts, "time in all", seconds(outcome.wall_s))
+    _notes(facts, outcome.notes)
+    return Group(table, facts)
+
+
+def repair_summary(outcome: RepairOutcome, width: int = 80) -> RenderableType:
+    """What a person wants to know after a repair: the properties, what else changed, where the files are."""
+    table = _table()
+    table.add_column("property", overflow="fold")
+    table.add_column("before")
+    table.add_column("after")
+    table.add_column("guarantee")
+    if width >= NARROW:
+        table.add_column("boxes", justify="right")
+    table.add_column("time", justify="right")
+    for prop in outcome.properties:
+        boxes = [f"{prop.boxes:,}"] if width >= NARROW else []
+        name = Text(prop.name if prop.role == "goal" else f"{prop.name} ({prop.role})")
+        before, after = Text(prop.before, STYLES[prop.before]), Text(prop.after, STYLES[prop.after])
+        table.add_row(name, before, after, _basis(prop), *boxes, seconds(prop.verify_s))
+    facts = _facts()
+    if outcome.out is not None:
+        _measurements(facts, outcome)
+    _spent(facts, outcome)
+    _notes(facts, outcome.notes)
+    _others(facts, outcome)
+    _files(facts, outcome)
+    return Group(headline(outcome), table, facts)
+
+
+def headline(outcome: RepairOutcome) -> Text:
+    """The result in one sentence."""
+    goals = [prop for prop in outcome.properties if prop.role == "goal"] or list(outcome.properties)
+    good = sum(prop.after == "proved" for prop in goals)
+    match outcome.result:
+        case "proved":
+            text = Text("Repaired, and every property is proved.", STYLES["proved"])
+        case "nothing_to_repair":
+            text = Text("Nothing to repair: no property is violated. No network was written.", STYLES["proved"])
+        case "sampled":
+            text = Text("Repaired as far as sampling sees, not proved.", STYLES["unknown"])
+        case "violated":
+            kept = "The best attempt was kept." if outcome.out else "No network was written."
+            text = Text(f"No repair found: {good} of {len(goals)} properties proved. {kept}", STYLES["violated"])
+        case _:
+            assert_never(outcome.result)
+    if outcome.interrupted:
+        text.append(" Interrupted: this is the best so far.", STYLES["unknown"])
+    elif outcome.timed_out:
+        text.append(" The time limit ended it.", STYLES["unknown"])
+    return text
+
+
+def _table() -> Table:
+    return Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1), show_edge=False)
+
+
+def _facts() -> Table:
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(style="dim", max_width=22, overflow="fold")
+    grid.add_column(overflow="fold")
+    grid.add_row("", "")
+    return grid
+
+
+def _fact(grid: Table, name: str, value: str) -> None:
+    if value:
+        grid.add_row(Text(name), Text(value))
+
+
+def _notes(grid: Table, notes: Iterable[str]) -> None:
+    for note in notes:
+        _fact(grid, "note", note)
+
+
+def _because(verdict: Verdict) -> str:
+    match verdict:
+        case Proved():
+            return _BASIS["proved"]
+        case Violated():
+            return f"replayed by {', '.join(verdict.witness.replayed_by)}"
+        case Unknown():
+            still = f", {verdict.open_boxes:,} boxes open" if verdict.open_boxes else ""
+            return _REASONS[verdict.reason] + still
+        case _:
+            assert_never(verdict)
+
+
+def _basis(prop: PropertyOutcome) -> str:
+    return _BASIS[prop.after]
+
+
+def fidelity_text(value: Fidelity, decision: Literal["argmin", "argmax", "none"]) -> str:
+    """Agreement, mean absolute difference and number of points."""
+    same = "" if value.decision_agreement is None else f"{percent(value.decision_agreement)} same {decision}, "
+    return f"{same}outputs moved by {value.mae:.2g} on average (n = {value.n:,})"
+
+
+def _rate_text(rate: Rate | None) -> str:
+    if rate is None:
+        return "not measured"
+    if rate.by_proof:
+        return "100 % by proof"
+    if rate.share is None:
+        return f"{rate.hits:,} of {rate.n:,}"
+    return f"{percent(rate.share)} ({rate.hits:,} of {rate.n:,})"
+
+
+def _measurements(grid: Table, outcome: RepairOutcome) -> None:
+    """Efficacy and generalisation, fidelity, drawdown, the change."""
+    _fact(grid, "efficacy", _rate_text(outcome.efficacy))
+    _fact(grid, "generalisation", _rate_text(outcome.generalisation))
+    if outcome.fidelity is None:
+        _fact(grid, "fidelity", f"not measured: {outcome.fidelity_note or 'domain unknown, give --domain'}")
+    else:
+        where = f"; domain: {outcome.domain.source}" if outcome.domain else ""
+        _fact(grid, "fidelity", fidelity_text(outcome.fidelity, outcome.decision) + where)
+    for name, value in outcome.region_fidelity.items():
+        _fact(grid, f"  in {name}'s region", fidelity_text(value, outcome.decision))
+    top = worst_drawdown(outcome.drawdown)
+    if top is not None:
+        count = len(outcome.drawdown)
+        others = f"; worst of {count} properties" if count > 1 else ""
+        _fact(grid, "drawdown", f"{percent(top.share)} of {top.n:,} points ({top.name}{others})")
+    else:
+        _fact(grid, "drawdown", "not measured")
+    _fact(grid, "regressions", ", ".join(outcome.regressions) or "none")
+    _fact(grid, "changed", _change_text(outcome.change))
+
+
+def _change_text(change: tuple[InitialiserChange, ...]) -> str:
+    if not change:
+        return "nothing"
+    count, size = sum(c.count for c in change), sum(c.size for c in change)
+    largest = max(change, key=lambda c: c.linf)
+    plural = "initialiser" if len(change) == 1 else "initialisers"
+    return f"{count:,} of {size:,} values in {len(change)} {plural}, at most by {largest.linf:.2g} ({largest.name})"
+
+
+def _spent(grid: Table, outcome: RepairOutcome) -> None:
+    parts = f"repair {seconds(outcome.repair_s)}, proof {seconds(outcome.verify_s)}"
+    rounds = "1 round" if outcome.rounds == 1 else f"{outcome.rounds} rounds"
+    _fact(grid, "time", f"{seconds(outcome.wall_s)}: {parts}, sampling {seconds(outcome.sample_s)}; {rounds}")
+    _fact(grid, "arithmetic", "; ".join(dict.fromkeys(p.arithmetic for p in outcome.properties)))
+
+
+def _others(grid: Table, outcome: RepairOutcome) -> None:
+    suite = outcome.suite
+    if suite is None:
+        return
+    by = "its weights" if suite.by == "content" else "--as"
+    _fact(grid, "known as", f"{suite.entry} of suite {suite.name} (by {by})")
+    if suite.not_named:
+        names = ", ".join(suite.not_named)
+        _fact(grid, "also applicable", f"{names}: not asked for; --suite {suite.name} repairs and proves them too")
+
+
+def _files(grid: Table, outcome: RepairOutcome) -> None:
+    _fact(grid, "repaired network", outcome.out or "")
+    _fact(grid, "report", outcome.report or "")
