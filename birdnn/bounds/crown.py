@@ -203,7 +203,7 @@ class _FinalRows:
         first = [_Slopes.of(r, None, None).of_rows(owner) for r in self.relaxations]
         plane, constant, _ = self._back(rows, constant, first)
         centre, radius = self.centre.repeat_interleave(n_rows, 0), self.radius.repeat_interleave(n_rows, 0)
-        plane = plane.view(items, n_rows, -1)
+        plane = plane.view(items, n_rows, plane.shape[1])
         minimum = _minimum(plane.flatten(0, 1), constant, centre, radius).view(items, n_rows)
         best, row = minimum.max(1)
         open_items = (~self.question.excluded(best, self.polytope)).nonzero()[:, 0]
