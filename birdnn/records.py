@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Protocol, TypeAlias, runtime_checkable
+from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -32,8 +32,8 @@ class Replay(Protocol):
     def name(self) -> str:
         """See above."""
 
-    def __call__(self, x: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """Outputs, shape (outputs,), at the point ``x``, shape (inputs,)."""
+    def __call__(self, x: npt.NDArray[np.float32]) -> npt.NDArray[np.floating[Any]]:
+        """Outputs, shape (outputs,), in the file's type, at the point ``x``, shape (inputs,)."""
 
 
 UnknownReason = Literal["timeout", "memory", "boxes", "interrupted", "precision"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -32,8 +33,8 @@ class OnnxReplay:
         self._shape = tuple(d if isinstance(d, int) and d > 0 else 1 for d in first.shape)
         self._dtype = np.float64 if first.type == "tensor(double)" else np.float32
 
-    def __call__(self, x: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """Outputs at one point: (inputs,) -> (outputs,).
+    def __call__(self, x: npt.NDArray[np.float32]) -> npt.NDArray[np.floating[Any]]:
+        """Outputs at one point, in the model's type: (inputs,) -> (outputs,).
 
         Raises:
             ValueError: ``x`` has the wrong number of values.
