@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Literal, assert_never
 
 from rich import box
@@ -91,7 +91,7 @@ def verify_summary(outcome: VerifyOutcome, width: int = 80) -> RenderableType:
             x = ", ".join(f"{v:.6g}" for v in answer.verdict.witness.x[:8])
             more = f" (of {len(answer.verdict.witness.x)})" if len(answer.verdict.witness.x) > 8 else ""
             _fact(facts, f"input that breaks {answer.name}", f"{x}{more}")
-    _fact(facts, "arithmetic", "; ".join(dict.fromkeys(v.verdict.arithmetic for v in outcome.verdicts)))
+    _arithmetic(facts, [(v.name, v.verdict.arithmetic) for v in outcome.verdicts])
     _fact(facts, "time in all", seconds(outcome.wall_s))
     _notes(facts, outcome.notes)
     return Group(table, facts)
@@ -235,7 +235,15 @@ def _spent(grid: Table, outcome: RepairOutcome) -> None:
     parts = f"repair {seconds(outcome.repair_s)}, proof {seconds(outcome.verify_s)}"
     rounds = "1 round" if outcome.rounds == 1 else f"{outcome.rounds} rounds"
     _fact(grid, "time", f"{seconds(outcome.wall_s)}: {parts}, sampling {seconds(outcome.sample_s)}; {rounds}")
-    _fact(grid, "arithmetic", "; ".join(dict.fromkeys(p.arithmetic for p in outcome.properties)))
+    _arithmetic(grid, [(prop.name, prop.arithmetic) for prop in outcome.properties])
+
+
+def _arithmetic(grid: Table, stated: Sequence[tuple[str, str]]) -> None:
+    """Which arithmetic the answers speak about; with the properties' names where it is not the same for all."""
+    kinds = list(dict.fromkeys(kind for _, kind in stated))
+    for kind in kinds:
+        names = ", ".join(name for name, own in stated if own == kind)
+        _fact(grid, "arithmetic", kind if len(kinds) == 1 else f"{kind} ({names})")
 
 
 def _others(grid: Table, outcome: RepairOutcome) -> None:

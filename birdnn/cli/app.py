@@ -1,0 +1,84 @@
+"""The application: commands put together, and the help that teaches.
+
+Nothing here or in the command modules imports torch before a command runs: help must come at once.
+"""
+
+from __future__ import annotations
+
+from importlib import metadata
+from typing import Annotated
+
+import typer
+
+from birdnn.cli.failures import DEBUG
+from birdnn.cli.falsify import falsify
+from birdnn.cli.repair import repair
+from birdnn.cli.verify import verify
+
+HELP = """Find where a neural network breaks a property, repair it, prove the repair.
+
+A network (ONNX or NNet) and properties (VNN-LIB) go in, .gz of each as well. A property file describes what is \
+[bold]unsafe[/]: [cyan]sat[/] means violated, [cyan]unsat[/] means that the property holds.
+
+[bold]Examples[/]
+
+Does the property hold? The first line of output is the verdict:
+[cyan]birdnn verify --net net.onnx --prop prop_8.vnnlib --timeout 116[/]
+
+Repair one property, keep another true, write to ./net.birdnn/:
+[cyan]birdnn repair --net net.onnx --prop prop_8.vnnlib --keep prop_1.vnnlib[/]
+
+Repair an ACAS Xu network against all that applies to it:
+[cyan]birdnn repair --net ACASXU_2_9.onnx --suite acasxu --json result.json[/]
+
+[bold]Units[/]
+
+A property must speak the network's units. ACAS Xu's ONNX files and the usual VNN-LIB properties are normalised; NNet \
+headers and the tables in papers are raw (feet, radians). With a property in raw units say [cyan]--units raw[/]. \
+Mixing them answers another question, and nothing will tell you.
+
+[bold]Exit statuses[/]
+
+  0  proved, or nothing to repair
+  1  violated; no repair found (the best attempt is kept)
+  2  wrong use of the command line
+  3  undecided: timeout or unknown; repaired but not proved
+  4  bad input: file, format, unsupported operator, property that does not fit
+  5  our own fault
+  6  two engines disagree: stop and look
+130  interrupted; the best result so far is on disk
+"""
+
+app = typer.Typer(
+    name="birdnn",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        try:
+            number = metadata.version("birdnn")
+        except metadata.PackageNotFoundError:
+            number = "(not installed)"
+        typer.echo(f"birdnn {number}")
+        raise typer.Exit()
+
+
+@app.callback(help=HELP)
+def _root(
+    version: Annotated[
+        bool,
+        typer.Option("--version", metavar="", callback=_version, is_eager=True, help="Print the version and leave."),
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", metavar="", help="Show tracebacks of unexpected errors.")] = False,
+) -> None:
+    DEBUG.set(debug)
+
+
+for _command in (verify, falsify, repair):
+    app.command()(_command)

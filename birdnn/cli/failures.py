@@ -1,0 +1,103 @@
+"""Errors as messages and exit statuses; nobody but a developer who asks sees a traceback."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import os
+import sys
+import tempfile
+import traceback
+from collections.abc import Callable
+from contextvars import ContextVar
+from pathlib import Path
+from typing import Any, TypeVar, get_type_hints
+
+import typer
+
+from birdnn.errors import BirdnnError
+
+DEBUG: ContextVar[bool] = ContextVar("debug", default=False)
+"""Does the user want tracebacks? Set by the root command's option."""
+
+OWN_FAULT = 5
+INTERRUPTED = 130
+
+Options = TypeVar("Options")
+
+
+def complain(message: str) -> None:
+    """One message on stderr."""
+    typer.echo(f"birdnn: {message}", err=True)
+
+
+def command(options: type[Options]) -> Callable[[Callable[[Options], int]], Callable[..., None]]:
+    """Make a command of a function that takes a frozen dataclass of its options and returns its exit status.
+
+    The dataclass's fields become the command line's options; errors become messages and exit statuses.
+    """
+    hints = get_type_hints(options, include_extras=True)
+    parameters = [
+        inspect.Parameter(
+            field.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=inspect.Parameter.empty if field.default is dataclasses.MISSING else field.default,
+            annotation=hints[field.name],
+        )
+        for field in dataclasses.fields(options)  # type: ignore[arg-type]
+    ]
+
+    def decorate(body: Callable[[Options], int]) -> Callable[..., None]:
+        def run(**values: Any) -> None:
+            raise typer.Exit(_status(lambda: body(options(**values))))
+
+        run.__name__, run.__doc__ = body.__name__, _paragraphs(body.__doc__ or "")
+        run.__annotations__ = hints
+        run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        return run
+
+    return decorate
+
+
+def _paragraphs(text: str) -> str:
+    """A docstring whose lines are joined within paragraphs: the terminal breaks them, not the source."""
+    return "\n\n".join(" ".join(part.split()) for part in text.split("\n\n"))
+
+
+def _status(body: Callable[[], int]) -> int:
+    try:
+        return body()
+    except BirdnnError as error:
+        complain(f"error: {error}")
+        if DEBUG.get():
+            traceback.print_exc()
+        return error.exit_status
+    except KeyboardInterrupt:
+        complain("interrupted")
+        return INTERRUPTED
+    except (typer.Exit, typer.BadParameter):
+        raise
+    except Exception as error:  # noqa: BLE001 - the last place that can still say something useful
+        return _own_fault(error)
+
+
+def _own_fault(error: Exception) -> int:
+    """Say what happened and where the traceback is."""
+    complain(f"internal error: {type(error).__name__}: {str(error)[:300] or 'no message'}")
+    if DEBUG.get():
+        traceback.print_exc()
+        return OWN_FAULT
+    where = _saved_traceback()
+    complain(f"This is a defect of birdnn, not of your files. The traceback is in {where}." if where else "")
+    complain("Please report it with that file, the command line and, if you can share them, the inputs.")
+    return OWN_FAULT
+
+
+def _saved_traceback() -> Path | None:
+    try:
+        handle, name = tempfile.mkstemp(prefix="birdnn-", suffix=".traceback.txt")
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(f"{' '.join(sys.argv)}\n{traceback.format_exc()}")
+    except OSError:
+        return None
+    return Path(name)

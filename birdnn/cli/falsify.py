@@ -1,0 +1,55 @@
+"""``birdnn falsify``: look for a counterexample only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from birdnn.cli.failures import command
+from birdnn.cli.options import (
+    Counterexample,
+    Json,
+    Net,
+    Props,
+    Quiet,
+    Seed,
+    Timeout,
+    Units,
+    UnitsOption,
+    command_line,
+    require_writable,
+)
+from birdnn.cli.progress import TerminalWatch
+from birdnn.cli.verify import finish
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FalsifyOptions:
+    """What the command line says."""
+
+    net: Net
+    prop: Props
+    timeout: Timeout = None
+    units: UnitsOption = Units.NORMALISED
+    seed: Seed = 0
+    counterexample: Counterexample = None
+    json: Json = None
+    quiet: Quiet = False
+
+
+@command(FalsifyOptions)
+def falsify(options: FalsifyOptions) -> int:
+    """Look for a counterexample, and never prove anything.
+
+    Without --timeout ten rounds of attack on each property, with it as many as fit. The first line of output is sat
+    (a counterexample was found and replayed), unknown or timeout.
+    """
+    require_writable((options.json, options.counterexample), (options.net, *options.prop))
+    with TerminalWatch(quiet=options.quiet) as watch:
+        from birdnn.pipeline import falsify_files
+        from birdnn.records import VerifySettings
+
+        settings = VerifySettings(
+            timeout_s=options.timeout, units=options.units.value, seed=options.seed, command=command_line()
+        )
+        outcome = falsify_files(options.net, options.prop, settings=settings, watch=watch)
+    return finish(outcome, json=options.json, counterexample=options.counterexample, quiet=options.quiet)

@@ -1,0 +1,86 @@
+"""Options that commands share, and checks that must come before hours of work."""
+
+from __future__ import annotations
+
+import math
+import os
+import sys
+from collections.abc import Iterable
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from birdnn.errors import OutputError
+
+
+class Units(StrEnum):
+    """What a property file speaks."""
+
+    NORMALISED = "normalised"
+    RAW = "raw"
+
+
+def _positive(value: float | None) -> float | None:
+    if value is not None and not (value > 0 and math.isfinite(value)):
+        raise typer.BadParameter("a positive number is expected")
+    return value
+
+
+Net = Annotated[Path, typer.Option("--net", metavar="FILE", help="The network: .onnx or .nnet, also with .gz.")]
+Props = Annotated[
+    list[Path], typer.Option("--prop", metavar="FILE", help="A property: .vnnlib, also with .gz. May be repeated.")
+]
+Timeout = Annotated[
+    float | None,
+    typer.Option("--timeout", metavar="S", callback=_positive, help="Seconds for everything together. Default: none."),
+]
+Memory = Annotated[
+    float | None,
+    typer.Option(
+        "--memory",
+        metavar="GIB",
+        callback=_positive,
+        help="GiB that the open boxes of the search may take. Default: 4.",
+    ),
+]
+UnitsOption = Annotated[Units, typer.Option("--units", help="What the property files speak; see birdnn --help.")]
+Seed = Annotated[
+    int, typer.Option("--seed", metavar="N", min=0, max=2**63 - 1, help="Of every random draw; runs repeat with it.")
+]
+Json = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the result for programs there.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", metavar="", help="No progress, no table: one line of output.")]
+Counterexample = Annotated[
+    Path | None,
+    typer.Option(
+        "--counterexample", metavar="FILE", help="Where violated: write the first counterexample, as VNN-COMP does."
+    ),
+]
+
+
+def require_writable(outputs: Iterable[Path | None], inputs: Iterable[Path]) -> None:
+    """See that result files can be written, before work is spent on them.
+
+    Raises:
+        OutputError: the folder is missing or not writable, the place is a folder, or it is an input file.
+    """
+    taken = {os.path.realpath(path) for path in inputs}
+    for path in outputs:
+        if path is None:
+            continue
+        folder = path.parent
+        if not folder.is_dir():
+            raise OutputError(str(path), f"there is no folder {folder}")
+        if path.is_dir():
+            raise OutputError(str(path), "is a folder; name a file")
+        if not os.access(folder, os.W_OK):
+            raise OutputError(str(path), f"cannot be written: no permission in {folder}")
+        if os.path.realpath(path) in taken:
+            raise OutputError(str(path), "the input is never overwritten; name another file")
+        taken.add(os.path.realpath(path))
+
+
+def command_line() -> tuple[str, ...]:
+    """The command as typed, for the record."""
+    return ("birdnn", *sys.argv[1:])

@@ -1,0 +1,192 @@
+"""Progress on stderr: a live line on a terminal, a plain line now and then in a file, nothing with --quiet."""
+
+from __future__ import annotations
+
+import sys
+import time
+from contextlib import AbstractContextManager
+from types import TracebackType
+from typing import NamedTuple, Protocol, Self
+
+from rich.console import Console
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.spinner import Spinner
+from rich.table import Table
+from rich.text import Text
+
+from birdnn.cli.interrupt import Interrupt
+from birdnn.cli.terminal import console
+
+PLAIN_EVERY_S = 10.0
+PLAIN_PHASE_EVERY_S = 1.0
+WORTH_A_LINE_S = 0.5
+BAR_COLUMNS = 16
+
+
+class _News(Protocol):
+    """What a screen reads of `birdnn.records.Progress`, which costs seconds to import."""
+
+    @property
+    def phase(self) -> str: ...
+    @property
+    def done(self) -> float | None: ...
+    @property
+    def left_s(self) -> float | None: ...
+    @property
+    def detail(self) -> str: ...
+
+
+class _Starting(NamedTuple):
+    phase: str = "starting"
+    done: float | None = None
+    left_s: float | None = None
+    detail: str = ""
+
+
+class _Screen(Protocol):
+    def update(self, news: _News) -> None: ...
+    def close(self) -> None: ...
+
+
+def _clock(seconds: float) -> str:
+    """``7 s``, ``3:05``, ``1:02:03``."""
+    whole = max(0, round(seconds))
+    if whole < 60:
+        return f"{whole} s"
+    hours, rest = divmod(whole, 3600)
+    return f"{hours}:{rest // 60:02d}:{rest % 60:02d}" if hours else f"{rest // 60}:{rest % 60:02d}"
+
+
+class LiveScreen:
+    """The running phase as one line that moves; phases that took their time stay above it."""
+
+    def __init__(self, where: Console) -> None:
+        self._console = where
+        self._spinner = Spinner("dots" if where.encoding.lower().startswith("utf") else "line")
+        self._news: _News | None = None
+        self._begun = time.monotonic()
+        self._live = Live(get_renderable=self._line, console=where, refresh_per_second=8, transient=True)
+        self._live.start()
+
+    def update(self, news: _News) -> None:
+        """Show the news; a new phase sends the last one into the scroll-back."""
+        if self._news is None or news.phase != self._news.phase:
+            self._leave_behind()
+            self._begun = time.monotonic()
+        self._news = news
+
+    def close(self) -> None:
+        """Remove the line."""
+        self._leave_behind()
+        self._live.stop()
+
+    def _leave_behind(self) -> None:
+        spent = time.monotonic() - self._begun
+        if self._news is None or spent < WORTH_A_LINE_S:
+            return
+        detail = f"  {self._news.detail}" if self._news.detail else ""
+        line = Text.assemble(("- ", "green"), self._news.phase, (f"  {spent:.1f} s{detail}", "dim"))
+        line.truncate(self._console.width, overflow="ellipsis")
+        self._live.console.print(line)
+
+    def _line(self) -> Table | Text:
+        news = self._news
+        if news is None:
+            return Text("")
+        grid = Table.grid(padding=(0, 1))
+        for overflow in ("crop", "ellipsis", "ellipsis", "ellipsis"):
+            grid.add_column(no_wrap=True, overflow=overflow)
+        spent = _clock(time.monotonic() - self._begun)
+        left = "" if news.left_s is None else f", about {_clock(news.left_s)} left"
+        share = "" if news.done is None else f"{min(100, int(news.done * 100))} %, "
+        clock = Text(f"{share}{spent}{left}")
+        if self._console.width < 80:
+            grid.add_row(self._spinner, Text(news.phase), clock)
+        else:
+            total = None if news.done is None else 1.0
+            bar = ProgressBar(total=total, completed=news.done or 0.0, width=BAR_COLUMNS, pulse=total is None)
+            grid.add_column(no_wrap=True, overflow="ellipsis", style="dim")
+            grid.add_row(self._spinner, Text(news.phase), bar, clock, Text(news.detail))
+        return grid
+
+
+class PlainScreen:
+    """Lines without any control characters: one for a new phase, then one every ten seconds."""
+
+    def __init__(self, where: Console) -> None:
+        self._console = where
+        self._start = time.monotonic()
+        self._last = -PLAIN_EVERY_S
+        self._phase = ""
+
+    def update(self, news: _News) -> None:
+        """Print the news, if it is time."""
+        now = time.monotonic() - self._start
+        wait = PLAIN_EVERY_S if news.phase == self._phase else PLAIN_PHASE_EVERY_S
+        if now - self._last < wait:
+            return
+        parts = [news.detail] if news.detail else []
+        if news.done is not None:
+            parts.insert(0, f"{min(100, int(news.done * 100))} %")
+        if news.left_s is not None:
+            parts.append(f"about {_clock(news.left_s)} left")
+        rest = f": {', '.join(parts)}" if parts else ""
+        self._console.print(Text(f"[{now:6.1f} s] {news.phase}{rest}"), soft_wrap=True)
+        self._last, self._phase = now, news.phase
+
+    def close(self) -> None:
+        """Nothing to remove."""
+
+
+class SilentScreen:
+    """Shows nothing."""
+
+    def update(self, news: _News) -> None:
+        """Ignore the news."""
+
+    def close(self) -> None:
+        """Nothing to remove."""
+
+
+class TerminalWatch(AbstractContextManager["TerminalWatch"]):
+    """`birdnn.records.Watch` of someone in front of a terminal, or behind a pipe."""
+
+    def __init__(self, *, quiet: bool) -> None:
+        self._quiet = quiet
+        self._interrupt = Interrupt()
+        self._screen: _Screen = SilentScreen()
+        self._broken = False
+
+    def update(self, news: _News) -> None:
+        """Take the news. A terminal that has gone away must not end the work."""
+        if self._broken:
+            return
+        try:
+            self._screen.update(news)
+        except OSError:
+            self._broken = True
+
+    def stopped(self) -> bool:
+        """Did the user press Ctrl-C?"""
+        return self._interrupt.stopped()
+
+    def __enter__(self) -> Self:
+        self._interrupt.__enter__()
+        if not self._quiet:
+            where = console(stderr=True)
+            self._screen = (
+                LiveScreen(where) if sys.stderr.isatty() and not where.is_dumb_terminal else PlainScreen(where)
+            )
+        self.update(_Starting())
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            self._screen.close()
+        except OSError:
+            self._broken = True
+        finally:
+            self._interrupt.__exit__(kind, error, trace)

@@ -1,0 +1,153 @@
+"""``birdnn repair``: the main job."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from birdnn.cli.failures import INTERRUPTED, command, complain
+from birdnn.cli.options import (
+    Json,
+    Net,
+    Quiet,
+    Seed,
+    Timeout,
+    Units,
+    UnitsOption,
+    command_line,
+    require_writable,
+)
+from birdnn.cli.progress import TerminalWatch
+from birdnn.cli.terminal import first_line, show_result
+from birdnn.errors import OutputError
+
+if TYPE_CHECKING:
+    from birdnn.records import RepairOutcome
+
+STATUS = {"proved": 0, "nothing_to_repair": 0, "violated": 1, "sampled": 3}
+
+
+class Decision(StrEnum):
+    """Which output decides."""
+
+    ARGMIN = "argmin"
+    ARGMAX = "argmax"
+    NONE = "none"
+
+
+class Method(StrEnum):
+    """How to repair."""
+
+    RETRAIN = "retrain"
+
+
+class Pairing(StrEnum):
+    """Which good behaviour a bad point learns from."""
+
+    INPUT = "input"
+    OUTPUT = "output"
+    PROJECTION = "projection"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RepairOptions:
+    """What the command line says."""
+
+    net: Net
+    prop: Annotated[
+        list[Path] | None,
+        typer.Option("--prop", metavar="FILE", help="A property to repair: .vnnlib, also with .gz. May be repeated."),
+    ] = None
+    keep: Annotated[
+        list[Path] | None,
+        typer.Option("--keep", metavar="FILE", help="A property that must stay true. May be repeated."),
+    ] = None
+    suite: Annotated[
+        str | None,
+        typer.Option("--suite", metavar="TOML", help="All properties that apply to the network: a file, or 'acasxu'."),
+    ] = None
+    as_name: Annotated[
+        str | None, typer.Option("--as", metavar="NAME", help="Which network of the suite this is, e.g. N2,9.")
+    ] = None
+    domain: Annotated[
+        Path | None,
+        typer.Option("--domain", metavar="FILE", help="The whole input domain: .toml with lower, upper, or .vnnlib."),
+    ] = None
+    decision: Annotated[
+        Decision | None, typer.Option("--decision", help="Which output decides; else the suite says it.")
+    ] = None
+    method: Annotated[Method, typer.Option("--method", help="How to repair.")] = Method.RETRAIN
+    pairing: Annotated[Pairing, typer.Option("--pairing", help="Which good behaviour a bad point imitates.")] = (
+        Pairing.PROJECTION
+    )
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="Folder for the result. Default: ./NAME.birdnn")
+    ] = None
+    timeout: Timeout = None
+    units: UnitsOption = Units.NORMALISED
+    seed: Seed = 0
+    json: Json = None
+    quiet: Quiet = False
+
+
+@command(RepairOptions)
+def repair(options: RepairOptions) -> int:
+    """Repair a network, prove the repair, and measure what else changed.
+
+    The result is the same file with other weights, NAME.repaired.onnx, and repair.json beside it. Where nothing is
+    violated no network is written. Ctrl-C once stops and keeps the best attempt.
+    """
+    if not options.prop and options.suite is None:
+        raise typer.BadParameter("say what to repair: --prop FILE, or --suite TOML", param_hint="--prop")
+    if options.as_name is not None and options.suite is None:
+        raise typer.BadParameter("names a network of a suite: say which with --suite", param_hint="--as")
+    inputs = [options.net, *(options.prop or ()), *(options.keep or ()), *([options.domain] if options.domain else [])]
+    require_writable((options.json,), inputs)
+    if options.out is not None and os.path.lexists(options.out) and not options.out.is_dir():
+        raise OutputError(str(options.out), "exists and is no folder")
+    with TerminalWatch(quiet=options.quiet) as watch:
+        from birdnn.pipeline import repair_files
+        from birdnn.records import RepairRequest
+
+        request = RepairRequest(
+            net=options.net,
+            props=tuple(options.prop or ()),
+            keep=tuple(options.keep or ()),
+            suite=options.suite,
+            as_name=options.as_name,
+            domain=options.domain,
+            decision=None if options.decision is None else options.decision.value,
+            method=options.method.value,
+            pairing=options.pairing.value,
+            out=options.out,
+            timeout_s=options.timeout,
+            units=options.units.value,
+            seed=options.seed,
+            command=command_line(),
+        )
+        outcome = repair_files(request, watch=watch)
+    return finish(outcome, json=options.json, quiet=options.quiet)
+
+
+def finish(outcome: RepairOutcome, *, json: Path | None, quiet: bool) -> int:
+    """Print and write what was done; the exit status."""
+    from birdnn.formats.files import write_bytes
+    from birdnn.report.json import repair_report, write_report
+    from birdnn.report.text import repair_summary
+
+    if json is not None:
+        write_report(repair_report(outcome), json, write_bytes)
+    if quiet:
+        first_line(" ".join(part for part in (outcome.result, outcome.out) if part))
+    else:
+        show_result(lambda width: repair_summary(outcome, width))
+    if outcome.interrupted:
+        kept = f"the best attempt so far is {outcome.out}" if outcome.out else "no network was written"
+        complain(f"interrupted; {kept}")
+        return INTERRUPTED
+    return STATUS[outcome.result]

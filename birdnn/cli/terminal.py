@@ -1,0 +1,55 @@
+"""Where output goes: results to stdout, everything else to stderr; plain text where nobody looks at a screen."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console, RenderableType
+
+FILE_WIDTH = 100
+"""Columns of tables that go to a file or a pipe."""
+
+
+def console(*, stderr: bool) -> Console:
+    """A console that wraps at the terminal's width, and at `FILE_WIDTH` where there is none. Honours NO_COLOR."""
+    stream = sys.stderr if stderr else sys.stdout
+    return Console(file=stream, width=None if stream.isatty() else FILE_WIDTH, highlight=False, soft_wrap=False)
+
+
+def first_line(text: str) -> None:
+    """The line that programs read; it comes at once and before everything else on stdout."""
+    with _reader_may_leave():
+        print(text, flush=True)
+
+
+def show(build: Callable[[int], RenderableType]) -> None:
+    """Something for people: to stdout on a terminal, otherwise to stderr, so that stdout stays for programs.
+
+    `build` is given the number of columns.
+    """
+    _print(build, stderr=not sys.stdout.isatty())
+
+
+def show_result(build: Callable[[int], RenderableType]) -> None:
+    """A result for people that stdout is there for, be it a file."""
+    _print(build, stderr=False)
+
+
+def _print(build: Callable[[int], RenderableType], *, stderr: bool) -> None:
+    where = console(stderr=stderr)
+    with _reader_may_leave():
+        where.print(build(where.width))
+        where.file.flush()
+
+
+@contextmanager
+def _reader_may_leave() -> Iterator[None]:
+    """A reader that closes its end of the pipe changes neither the result nor the exit status."""
+    try:
+        yield
+    except BrokenPipeError:
+        # Python would complain once more when it flushes at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
