@@ -1,0 +1,102 @@
+"""What retraining is after in one input region: its samples, its hard points, the margin it asks for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from birdnn.network import Network
+from birdnn.records import Pairing, SampleSet
+from birdnn.repair.protocol import Goal
+from birdnn.repair.targets import targets
+from birdnn.sample import evaluate, from_region
+from birdnn.spec import Region
+
+_CHARACTERISED = 8192
+_POOL_LIMIT = 4096
+_KEPT_SHARE_OF_MARGIN = 0.5
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Aim:
+    """One region of one goal.
+
+    Attributes:
+        goal, region: which.
+        margin: signed margin to reach, in the units of the property's left-hand sides.
+        samples: uniform points for each step.
+        positives: inputs that satisfied the property, with the original's behaviour there.
+        negatives: inputs that violated it.
+        pool: inputs that were close to unsafe on some candidate, hardest first, (m, inputs).
+    """
+
+    goal: Goal
+    region: Region
+    margin: float
+    samples: int
+    positives: SampleSet
+    negatives: Tensor
+    pool: Tensor = field(default_factory=lambda: torch.empty(0))
+
+    @staticmethod
+    def of(goal: Goal, region: Region, net: Network, *, share: float, samples: int, generator: torch.Generator) -> Aim:
+        """Characterise the region: the margin to ask for is ``share`` of the median margin of its positive points."""
+        x = from_region(region, _CHARACTERISED, generator)
+        y = evaluate(net, x)
+        everything = SampleSet(x=x, y=y, margin=region.margin(y))
+        positives = everything.where(everything.margin > 0)
+        scale = positives.margin if len(positives) else everything.margin.abs()
+        finite = scale[scale.isfinite()]
+        median = float(finite.median()) if len(finite) else 0.0
+        negatives = x[everything.margin <= 0]
+        aim = Aim(
+            goal=goal,
+            region=region,
+            margin=share * median,
+            samples=samples,
+            positives=positives,
+            negatives=negatives,
+        )
+        aim.pool = x[:0]
+        return aim
+
+    @property
+    def name(self) -> str:
+        """Of the property."""
+        return self.goal.prop.name
+
+    def draw(self, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Uniform points and points of the pool for one step."""
+        fresh = from_region(self.region, self.samples, generator)
+        if not len(self.pool):
+            return fresh, self.pool
+        picked = torch.randint(len(self.pool), (min(len(self.pool), self.samples),), generator=generator)
+        return fresh, self.pool[picked]
+
+    def targets(self, x: Tensor, y: Tensor, pairing: Pairing) -> Tensor:
+        """What the outputs ``y`` of the original at ``x`` ought to be."""
+        return targets(self.region, x, y, self.positives, pairing, self.margin) if self.goal.repair else y
+
+    def shortfall(self, before: Tensor, now: Tensor) -> Tensor:
+        """How far outputs ``now`` miss what is asked, as multiples of the margin, (n,); ``before``: the original's."""
+        wanted = torch.full_like(now[:, 0], self.margin)
+        if not self.goal.repair:
+            own = self.region.margin(before)
+            wanted = torch.where(
+                own > 0, (_KEPT_SHARE_OF_MARGIN * own).clamp(max=self.margin), torch.full_like(own, -torch.inf)
+            )
+        missing = (wanted - self.region.margin(now)).clamp(min=0)
+        return missing / max(self.margin, 1e-30)
+
+    def absorb(self, points: Tensor, student: Network) -> int:
+        """Keep the hardest of old and new points; returns how many of them are unsafe for ``student`` now."""
+        x = torch.cat([self.pool, points.cpu()])
+        if not len(x):
+            return 0
+        margin = self.region.margin(evaluate(student, x))
+        order = margin.argsort()
+        order = order[margin[order] < 2 * self.margin][:_POOL_LIMIT]
+        self.pool = x[order]
+        return int((margin <= 0).sum())

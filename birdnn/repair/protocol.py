@@ -1,0 +1,75 @@
+"""What every repair method is given and gives back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol, TypeAlias, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from birdnn.boxes import Boxes
+from birdnn.network import Network
+from birdnn.records import Decision, Watch
+from birdnn.spec import Property, Region
+
+Resample: TypeAlias = Callable[[Network, Region, torch.Generator, bool], Tensor]
+"""Inputs of a region that are close to unsafe for a network, (m, inputs) float32; the flag asks for thorough effort."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Goal:
+    """A property and its part in a repair.
+
+    Attributes:
+        prop: the property.
+        repair: it must hold afterwards. Otherwise it must only not become worse: points that satisfied it stay so.
+        violated: the original violates it; such a goal gets most of the samples.
+    """
+
+    prop: Property
+    repair: bool
+    violated: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class RepairTask:
+    """What is to be repaired.
+
+    Attributes:
+        net: the original.
+        goals: properties, in any order.
+        domain: corners of the input domain, (inputs,) float64 each; None where nobody knows it.
+        decision: which output decides.
+        resample: finds inputs close to unsafe.
+        seed: of every random draw.
+    """
+
+    net: Network
+    goals: tuple[Goal, ...]
+    domain: tuple[Tensor, Tensor] | None
+    decision: Decision
+    resample: Resample
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Evidence:
+    """What a verification of the last candidate told, one entry for each property that is not yet proved.
+
+    Attributes:
+        points: counterexamples, property name -> (m, inputs) float32.
+        undecided: boxes that the search left open, property name -> boxes.
+    """
+
+    points: dict[str, Tensor] = field(default_factory=dict)
+    undecided: dict[str, Boxes] = field(default_factory=dict)
+
+
+@runtime_checkable
+class Repairer(Protocol):
+    """A repair method in the loop with a verifier."""
+
+    def propose(self, evidence: Evidence, *, timeout_s: float, watch: Watch) -> Network:
+        """The next candidate, made from what was learnt about the last one; within ``timeout_s`` seconds."""

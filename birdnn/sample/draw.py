@@ -1,0 +1,84 @@
+"""Uniform draws from boxes, regions and properties, in float32, and a network's outputs on them.
+
+Generators live on the CPU, so that a seed gives the same points on every device; the points come back on the CPU and
+`evaluate` takes them to the network in batches.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from birdnn.boxes import Boxes
+from birdnn.errors import SpecError
+from birdnn.network import Network
+from birdnn.records import SampleSet
+from birdnn.spec import Property, Region
+
+BATCH = 1 << 15
+
+
+def uniform(lower: Tensor, upper: Tensor, count: int, generator: torch.Generator) -> Tensor:
+    """``count`` uniform float32 points between two corners of shape (inputs,): (count, inputs)."""
+    draw = torch.rand(count, len(lower), generator=generator, dtype=torch.float64)
+    return (lower.cpu() + draw * (upper - lower).cpu()).float()
+
+
+def from_region(region: Region, count: int, generator: torch.Generator) -> Tensor:
+    """``count`` uniform float32 points of a region's exact box: (count, inputs).
+
+    Raises:
+        SpecError: the box holds no float32 point.
+    """
+    lower, upper = region.float32_box()
+    if bool((lower > upper).any()):
+        raise SpecError("an input region holds no float32 point to sample")
+    return torch.minimum(torch.maximum(uniform(region.lower, region.upper, count, generator), lower), upper)
+
+
+def from_boxes(boxes: Boxes, count: int, generator: torch.Generator) -> Tensor:
+    """About ``count`` float32 points spread evenly over the boxes, uniform in each: (m, inputs)."""
+    each = max(1, math.ceil(count / max(1, len(boxes))))
+    points = boxes.uniform(each, generator).flatten(0, 1).float().cpu()
+    if len(points) <= count:
+        return points
+    return points[torch.randperm(len(points), generator=generator)[:count]]
+
+
+def shares(prop: Property, count: int) -> list[int]:
+    """How many of ``count`` points go to each region: in proportion to volume over the inputs that vary, at least 1."""
+    widths = torch.stack([region.upper - region.lower for region in prop.regions])
+    varying = widths.amax(0) > 0
+    volumes = widths[:, varying].prod(1)
+    if not bool(volumes.sum() > 0):
+        volumes = torch.ones(len(prop.regions), dtype=torch.float64)
+    return [max(1, round(count * float(v))) for v in volumes / volumes.sum()]
+
+
+def from_property(prop: Property, count: int, generator: torch.Generator) -> list[Tensor]:
+    """Uniform points of a property's input set, one tensor for each region, about ``count`` in all."""
+    parts = zip(prop.regions, shares(prop, count), strict=True)
+    return [from_region(region, n, generator) for region, n in parts]
+
+
+def evaluate(net: Network, x: Tensor, *, batch: int = BATCH) -> Tensor:
+    """Outputs (n, outputs) for float32 inputs (n, inputs), in batches, without gradients; the result is on the CPU."""
+    device = next(iter(net.values().values())).device
+    with torch.no_grad():
+        parts = [net(part.to(device)).cpu() for part in torch.split(x, batch)]
+    return torch.cat(parts) if parts else x.new_zeros(0, net.n_outputs)
+
+
+def characterise(net: Network, prop: Property, count: int, generator: torch.Generator) -> SampleSet:
+    """What a network does on about ``count`` uniform points of a property's inputs; margins are each region's own."""
+    xs = from_property(prop, count, generator)
+    ys = [evaluate(net, x) for x in xs]
+    margins = [region.margin(y) for region, y in zip(prop.regions, ys, strict=True)]
+    return SampleSet(x=torch.cat(xs), y=torch.cat(ys), margin=torch.cat(margins))
+
+
+def distinct(x: Tensor) -> Tensor:
+    """The rows of ``x`` without duplicates, shape (m, inputs), sorted."""
+    return torch.unique(x, dim=0) if len(x) else x
