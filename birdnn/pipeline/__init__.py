@@ -3,5 +3,7 @@
 from __future__ import annotations
 
 from birdnn.pipeline.deciding import falsify_files, verify_files
+from birdnn.pipeline.repairing import repair_files
+from birdnn.pipeline.settings import RepairSettings
 
-__all__ = ["falsify_files", "verify_files"]
+__all__ = ["RepairSettings", "falsify_files", "repair_files", "verify_files"]

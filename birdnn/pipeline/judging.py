@@ -1,0 +1,159 @@
+"""Is a network what its properties say? Each answer with its evidence, on files as they lie on the disk."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from birdnn.network import Network
+from birdnn.pipeline.load import Loaded
+from birdnn.pipeline.plan import Subject
+from birdnn.pipeline.settings import RepairSettings
+from birdnn.records import Guarantee, Proved, Unknown, Verdict, Violated, Watch, Witness
+from birdnn.repair import Evidence
+from birdnn.spec import Property, Region
+from birdnn.verify import AttackSettings, SearchSettings, attack, falsify, verify
+from birdnn.verify.witness import Judge
+
+_SHOWN_COUNTEREXAMPLES = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Answer:
+    """One property's verdict, and how long it took."""
+
+    verdict: Verdict
+    verify_s: float
+
+    @property
+    def guarantee(self) -> Guarantee:
+        """In one word."""
+        if isinstance(self.verdict, Proved):
+            return "proved"
+        return "violated" if isinstance(self.verdict, Violated) else "unknown"
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Attempt:
+    """A candidate as read back from disk.
+
+    Attributes:
+        loaded: network and replays.
+        answers: property name -> answer; a property that was not looked at is missing.
+    """
+
+    loaded: Loaded
+    answers: dict[str, Answer] = field(default_factory=dict)
+
+    def guarantee(self, name: str) -> Guarantee:
+        """``"unknown"`` for a property that was not looked at."""
+        return self.answers[name].guarantee if name in self.answers else "unknown"
+
+    def rank(self, wanted: list[str]) -> tuple[bool, int, int]:
+        """Greater is better: all proved, then few violated, then many proved."""
+        words = [self.guarantee(name) for name in wanted]
+        return all(w == "proved" for w in words), -words.count("violated"), words.count("proved")
+
+    def evidence(self) -> Evidence:
+        """What the next candidate can learn."""
+        found = Evidence()
+        for name, answer in self.answers.items():
+            if isinstance(answer.verdict, Violated):
+                found.points[name] = torch.tensor([answer.verdict.witness.x])
+            elif isinstance(answer.verdict, Unknown) and answer.verdict.undecided is not None:
+                found.undecided[name] = answer.verdict.undecided
+        return found
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Clock:
+    """The time limit of a command and the user's wish to stop.
+
+    Attributes:
+        timeout_s: for everything.
+        spent: stage -> seconds so far.
+    """
+
+    timeout_s: float
+    watch: Watch
+    started: float = field(default_factory=time.monotonic)
+    spent: dict[str, float] = field(default_factory=dict)
+
+    def wall_s(self) -> float:
+        """Seconds since the start."""
+        return time.monotonic() - self.started
+
+    def left_s(self) -> float:
+        """Seconds to the limit, never negative."""
+        return max(0.0, self.timeout_s - self.wall_s()) if math.isfinite(self.timeout_s) else math.inf
+
+    def over(self) -> bool:
+        """Must everything end now?"""
+        return self.watch.stopped() or self.left_s() <= 0
+
+    def book(self, stage: str, begun: float) -> float:
+        """Add the seconds since ``begun`` to a stage."""
+        seconds = time.monotonic() - begun
+        self.spent[stage] = self.spent.get(stage, 0.0) + seconds
+        return seconds
+
+
+def decide(loaded: Loaded, subject: Subject, clock: Clock, *, limit_s: float, seed: int, cheap: bool = False) -> Answer:
+    """Verify one property; ``cheap`` only looks for a counterexample."""
+    begun = time.monotonic()
+    limits = SearchSettings(timeout_s=min(limit_s, clock.left_s()), seed=seed)
+    method = falsify if cheap else verify
+    verdict: Verdict = method(loaded.net, subject.prop, settings=limits, replays=loaded.replays, watch=clock.watch)
+    return Answer(verdict=verdict, verify_s=clock.book("verify", begun))
+
+
+def decide_all(loaded: Loaded, subjects: list[Subject], clock: Clock, *, limit_s: float, seed: int) -> Attempt:
+    """Answers in the order given; ends early at a property that is violated, for then the candidate is lost.
+
+    Counterexamples are looked for in all properties before the first proof is begun.
+    """
+    attempt = Attempt(loaded=loaded)
+    for cheap in (True, False):
+        for subject in subjects:
+            if clock.over():
+                return attempt
+            answer = decide(loaded, subject, clock, limit_s=limit_s, seed=seed, cheap=cheap)
+            attempt.answers[subject.prop.name] = answer
+            if answer.guarantee == "violated":
+                return attempt
+    return attempt
+
+
+def counterexamples(loaded: Loaded, prop: Property, first: Witness, points: Tensor) -> tuple[Witness, ...]:
+    """A few replayed witnesses, ``first`` among them."""
+    judge = Judge(loaded.net.with_values({}).float(), prop, loaded.replays)
+    found = [first]
+    for region in prop.regions:
+        for point in judge.suspicious(region, points):
+            if len(found) == _SHOWN_COUNTEREXAMPLES:
+                return tuple(found)
+            witness = judge.replayed(point)
+            if witness is not None and witness.x not in {w.x for w in found}:
+                found.append(witness)
+    return tuple(found)
+
+
+def hunter(settings: RepairSettings) -> Hunter:
+    """`Resample` by attack."""
+    return Hunter(settings.hunt, settings.light_hunt)
+
+
+@dataclass(frozen=True, slots=True)
+class Hunter:
+    """See `hunter`."""
+
+    hard: AttackSettings
+    light: AttackSettings
+
+    def __call__(self, net: Network, region: Region, generator: torch.Generator, thorough: bool) -> Tensor:
+        effort = self.hard if thorough else self.light
+        return attack(net, region, settings=effort, generator=generator, thorough=True).cpu()

@@ -1,0 +1,154 @@
+"""What a repair command asks for, once its files are read: the properties and their roles, the domain, the decision."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from torch import Tensor
+
+from birdnn.errors import MismatchError
+from birdnn.formats.suite import Entry, Suite, read_domain
+from birdnn.pipeline.load import Loaded, load_network, load_property, statement
+from birdnn.records import Decision, Domain, RepairRequest, Role, SuiteMatch
+from birdnn.spec import Property
+
+UNKNOWN_DOMAIN = "not measured: domain unknown, give --domain"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Subject:
+    """One property of a repair; `role` is None for one that applies to the network and was not asked about."""
+
+    prop: Property
+    path: str
+    text: str
+    role: Role | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Plan:
+    """A repair command with everything read.
+
+    Attributes:
+        subjects: the properties that were asked about, then the applicable ones that were not.
+        corners: of the domain, (inputs,) float64 each; None where nobody knows it.
+        domain: the same as a record.
+    """
+
+    request: RepairRequest
+    loaded: Loaded
+    subjects: tuple[Subject, ...]
+    corners: tuple[Tensor, Tensor] | None
+    domain: Domain | None
+    decision: Decision
+    suite: SuiteMatch | None
+    notes: tuple[str, ...]
+
+
+def read_plan(request: RepairRequest) -> Plan:
+    """Read every file that the request names.
+
+    Raises:
+        InputError: a file is unusable, a property does not fit, or the suite does not know the network.
+    """
+    loaded = load_network(request.net)
+    known, by_name = _suite_of(request, loaded)
+    if known is not None:
+        loaded = replace(loaded, known=known)  # the suite that was named also says the scaling
+    subjects = _named(request, loaded)
+    if known is not None:
+        subjects += _applicable(known, subjects, "suite" if request.suite is not None else None)
+    if not any(subject.role in ("goal", "suite") for subject in subjects):
+        raise MismatchError("nothing says what to repair: name a property, or a suite that knows the network")
+    for subject in subjects:
+        subject.prop.require_sizes(loaded.net.n_inputs, loaded.net.n_outputs)
+    corners, source = _domain(request, loaded)
+    match = None
+    if known is not None:
+        missing = tuple(subject.prop.name for subject in subjects if subject.role is None)
+        match = SuiteMatch(
+            name=known[0].name,
+            entry=known[1].name,
+            by="--as" if by_name else "content",
+            applicable=known[1].applicable,
+            not_named=missing,
+        )
+    return Plan(
+        request=request,
+        loaded=loaded,
+        subjects=tuple(subjects),
+        corners=corners,
+        domain=None if corners is None else _record(corners, source),
+        decision=request.decision or (known[0].decision if known is not None else "none"),
+        suite=match,
+        notes=_notes(loaded, match, subjects),
+    )
+
+
+def _suite_of(request: RepairRequest, loaded: Loaded) -> tuple[tuple[Suite, Entry] | None, bool]:
+    """The suite and entry that know the network, and whether the user said which."""
+    if request.suite is None:
+        return loaded.known, False
+    suite = Suite.load(request.suite)
+    if request.as_name is not None:
+        return (suite, suite.entry(request.as_name)), True
+    entry = suite.recognise(loaded.net)
+    if entry is None:
+        raise MismatchError(f"suite {suite.name!r} does not know this network; say which it is with --as NAME")
+    return (suite, entry), False
+
+
+def _named(request: RepairRequest, loaded: Loaded) -> list[Subject]:
+    found: list[Subject] = []
+    roles: tuple[tuple[Role, tuple[Path, ...]], ...] = (("goal", request.props), ("keep", request.keep))
+    for role, paths in roles:
+        for path in paths:
+            prop = load_property(path, loaded, request.units)
+            if any(prop.name == other.prop.name for other in found):
+                raise MismatchError(f"two properties are called {prop.name!r}; results could not be told apart")
+            found.append(Subject(prop=prop, path=str(path.resolve()), text=statement(prop), role=role))
+    return found
+
+
+def _applicable(known: tuple[Suite, Entry], named: list[Subject], role: Role | None) -> list[Subject]:
+    suite, entry = known
+    taken = {subject.prop.name for subject in named}
+    found = []
+    for name in entry.applicable:
+        if name not in taken:
+            prop = suite.property(name)
+            text = suite.texts.get(name, statement(prop))
+            found.append(Subject(prop=prop, path=str(prop.path or ""), text=text, role=role))
+    return found
+
+
+def _domain(request: RepairRequest, loaded: Loaded) -> tuple[tuple[Tensor, Tensor] | None, str]:
+    if request.domain is not None:
+        corners = read_domain(request.domain)
+        if len(corners[0]) != loaded.net.n_inputs:
+            have = f"{len(corners[0])} inputs; the network has {loaded.net.n_inputs}"
+            raise MismatchError(f"the domain {request.domain} has {have}")
+        return corners, str(request.domain)
+    if loaded.known is not None:
+        return loaded.known[0].domain(), f"suite {loaded.known[0].name}"
+    if loaded.nnet is not None:
+        return loaded.nnet.domain(), "the NNet header"
+    return None, ""
+
+
+def _record(corners: tuple[Tensor, Tensor], source: str) -> Domain:
+    lower, upper = (tuple(float(v) for v in side) for side in corners)
+    return Domain(lower=lower, upper=upper, source=source)
+
+
+def _notes(loaded: Loaded, match: SuiteMatch | None, subjects: list[Subject]) -> tuple[str, ...]:
+    said = []
+    if match is not None and match.by == "content":
+        said.append(f"The weights are those of {match.entry} in suite {match.name}.")
+    if match is not None and match.not_named:
+        others = ", ".join(match.not_named)
+        said.append(f"Other properties apply to it and were watched, not repaired: {others}; --suite repairs all.")
+    if loaded.nnet is not None:
+        said.extend(line for subject in subjects for line in loaded.nnet.warnings(subject.prop))
+    return tuple(said)

@@ -1,0 +1,316 @@
+"""`repair` on files: measure the defect, change the network, prove the file that was written, measure what changed."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from birdnn.errors import DisagreementError, MismatchError, OutputError
+from birdnn.formats import network_kind, write_network
+from birdnn.formats.files import stem_and_kind, write_bytes
+from birdnn.formats.nnet import read_nnet
+from birdnn.metrics import change, regressions
+from birdnn.network import Network
+from birdnn.pipeline.facts import machine, versions
+from birdnn.pipeline.judging import Answer, Attempt, Clock, counterexamples, decide, decide_all, hunter
+from birdnn.pipeline.load import load_network
+from birdnn.pipeline.measuring import Comparison, Measured
+from birdnn.pipeline.plan import Plan, Subject, read_plan
+from birdnn.pipeline.settings import RepairSettings
+from birdnn.records import (
+    ARITHMETIC,
+    Guarantee,
+    Progress,
+    PropertyOutcome,
+    RepairOutcome,
+    RepairRequest,
+    RepairResult,
+    Unwatched,
+    Violated,
+    Watch,
+    Witness,
+)
+from birdnn.repair import Evidence, Goal, RepairTask, Retrain
+from birdnn.report.json import repair_report, write_report
+
+_SELECTION_POINTS = 100_000
+
+
+def repair_files(
+    request: RepairRequest, *, watch: Watch | None = None, settings: RepairSettings | None = None
+) -> RepairOutcome:
+    """Repair a network as the request says; the result lies in the request's folder.
+
+    The proof speaks about the file as read back. On interruption or at the time limit the best attempt is on disk.
+
+    Raises:
+        InputError: a file is unusable, or properties do not fit.
+        OutputError: the folder cannot be written.
+        DisagreementError: a sample violates what was proved.
+    """
+    return _Repair(request, watch or Unwatched(), settings or RepairSettings()).run()
+
+
+class _Repair:
+    """One command."""
+
+    def __init__(self, request: RepairRequest, watch: Watch, settings: RepairSettings) -> None:
+        if request.method != "retrain":
+            raise MismatchError(f"method {request.method!r} is unknown; known: retrain")
+        timeout = math.inf if request.timeout_s is None else request.timeout_s
+        self.clock = Clock(timeout_s=timeout, watch=watch)
+        self.request, self.watch = request, watch
+        retrain = replace(settings.retrain, pairing=request.pairing)
+        self.settings = replace(settings, retrain=retrain)
+        watch.update(Progress(phase=f"reading {request.net.name}"))
+        self.plan: Plan = read_plan(request)
+        self.before: dict[str, Answer] = {}
+        self.witnesses: dict[str, tuple[Witness, ...]] = {}
+        self.folder = self._folder()
+        self.rounds = 0
+        self.finished = False
+
+    @property
+    def asked(self) -> list[Subject]:
+        """The subjects that have to be proved in the end, violated ones first: they are where candidates fail."""
+        asked = [s for s in self.plan.subjects if s.role is not None]
+        return sorted(asked, key=lambda s: self.before[s.prop.name].guarantee == "proved")
+
+    def run(self) -> RepairOutcome:
+        self._establish()
+        words = {name: answer.guarantee for name, answer in self.before.items()}
+        if all(words[s.prop.name] == "proved" for s in self.asked):
+            return self._outcome("nothing_to_repair", None, None)
+        repairer = Retrain(self._task(), self.settings.retrain)
+        best = self._search(repairer)
+        if best is None:
+            kept = any(words[s.prop.name] == "violated" for s in self.asked)
+            return self._outcome("violated" if kept else "sampled", None, None)
+        self._watched(best)
+        measured = self._measure(best, repairer.negatives())
+        return self._outcome(self._result(best), best, measured)
+
+    # --- the defect
+
+    def _establish(self) -> None:
+        """Decide every property on the original."""
+        for subject in self.plan.subjects:
+            name = subject.prop.name
+            self.watch.update(Progress(phase=f"deciding {name} on the original"))
+            limit = min(self.settings.before_s, 0.2 * self.clock.timeout_s)
+            answer = decide(self.plan.loaded, subject, self.clock, limit_s=limit, seed=self.request.seed)
+            self.before[name] = answer
+            if isinstance(answer.verdict, Violated) and subject.role is not None:
+                self.witnesses[name] = self._more_witnesses(subject, answer.verdict.witness)
+
+    def _more_witnesses(self, subject: Subject, first: Witness) -> tuple[Witness, ...]:
+        generator, hunt = torch.Generator().manual_seed(self.request.seed), hunter(self.settings)
+        net = self.plan.loaded.net.with_values({}).float()
+        points = torch.cat([hunt(net, region, generator, False) for region in subject.prop.regions])
+        return counterexamples(self.plan.loaded, subject.prop, first, points)
+
+    # --- the repair
+
+    def _task(self) -> RepairTask:
+        goals = []
+        for subject in self.plan.subjects:
+            was = self.before[subject.prop.name].guarantee
+            # one that was not asked about and is violated anyway: only its satisfying points are protected
+            must = subject.role is not None or was == "proved"
+            goals.append(Goal(prop=subject.prop, repair=must, violated=was != "proved"))
+        return RepairTask(
+            net=self.plan.loaded.net,
+            goals=tuple(goals),
+            domain=self.plan.corners,
+            decision=self.plan.decision,
+            resample=hunter(self.settings),
+            seed=self.request.seed,
+        )
+
+    def _search(self, repairer: Retrain) -> Attempt | None:
+        """Candidates until one is proved, then a few more for less change; the best is left on disk."""
+        best: Attempt | None = None
+        evidence, spare = Evidence(), self.settings.better_rounds
+        wanted = [s.prop.name for s in self.asked]
+        limit_s = self.settings.slice_s
+        while self.rounds < self.settings.rounds and not self.clock.over():
+            attempt = self._candidate(repairer, evidence, limit_s)
+            if best is None or self._better(attempt, best, wanted):
+                best = attempt
+                self._keep(attempt)
+            if best.rank(wanted)[0]:
+                spare -= 1
+                if spare < 0:
+                    break
+            evidence = attempt.evidence()
+            limit_s *= self.settings.slice_growth
+        self._discard()
+        return best
+
+    def _candidate(self, repairer: Retrain, evidence: Evidence, limit_s: float) -> Attempt:
+        """Train, write, read back, decide."""
+        self.rounds += 1
+        begun, share = time.monotonic(), self.settings.training_share
+        net = repairer.propose(evidence, timeout_s=share * self.clock.left_s(), watch=self.watch)
+        self.clock.book("repair", begun)
+        write_network(net, self.request.net, self._draft())
+        loaded = load_network(self._draft())
+        return decide_all(loaded, self.asked, self.clock, limit_s=limit_s, seed=self.request.seed + self.rounds)
+
+    def _better(self, new: Attempt, old: Attempt, wanted: list[str]) -> bool:
+        ranks = new.rank(wanted), old.rank(wanted)
+        if ranks[0] != ranks[1] or not ranks[0][0]:
+            return ranks[0] > ranks[1]
+        scores = [
+            self._comparison(a.loaded.net).agreement(
+                _SELECTION_POINTS, torch.Generator().manual_seed(self.request.seed)
+            )
+            for a in (new, old)
+        ]
+        return scores[0] > scores[1]
+
+    def _watched(self, best: Attempt) -> None:
+        """Decide on the result what applies to the network and was not asked about, where it was proved before."""
+        for subject in self.plan.subjects:
+            name = subject.prop.name
+            if subject.role is None and self.before[name].guarantee == "proved" and not self.clock.over():
+                limit = max(self.settings.before_s, 3 * self.before[name].verify_s)
+                seed = self.request.seed
+                best.answers[name] = decide(best.loaded, subject, self.clock, limit_s=limit, seed=seed)
+
+    # --- files
+
+    def _folder(self) -> Path:
+        name = stem_and_kind(self.request.net)[0]
+        return (self.request.out or Path(f"{name}.birdnn")).resolve()
+
+    def _path(self, kind: str, *, prefix: str = "") -> Path:
+        return self.folder / f"{prefix}{stem_and_kind(self.request.net)[0]}.repaired.{kind}"
+
+    def _final(self) -> Path:
+        return self._path(network_kind(self.request.net))
+
+    def _draft(self) -> Path:
+        """Where a candidate is written before it is known to be the best."""
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputError(str(self.folder), f"cannot be made: {error.strerror or error}") from None
+        return self._path(network_kind(self.request.net), prefix=".draft.")
+
+    def _keep(self, attempt: Attempt) -> None:
+        """Move the draft, the very bytes that were judged, to where the result belongs."""
+        final = self._final()
+        if final.exists() and final.samefile(self.request.net):
+            raise OutputError(str(final), "the input is never overwritten; name another folder")
+        try:
+            self._draft().replace(final)
+        except OSError as error:
+            raise OutputError(str(final), f"cannot be written: {error.strerror or error}") from None
+        attempt.loaded = replace(attempt.loaded, path=final)
+        if network_kind(self.request.net) == "nnet":
+            write_bytes(self._path("onnx"), read_nnet(final).onnx_bytes(), keep=self.request.net)
+
+    def _discard(self) -> None:
+        self._path(network_kind(self.request.net), prefix=".draft.").unlink(missing_ok=True)
+
+    # --- what came of it
+
+    def _comparison(self, after: Network) -> Comparison:
+        return Comparison(
+            before=self.plan.loaded.net.with_values({}).float(),
+            after=after.with_values({}).float(),
+            plan=self.plan,
+            settings=self.settings,
+            resample=hunter(self.settings),
+        )
+
+    def _measure(self, best: Attempt, repair_set: dict[str, Tensor]) -> Measured:
+        self.watch.update(Progress(phase="measuring what changed"))
+        begun = time.monotonic()
+        proved = frozenset(n for n in best.answers if best.guarantee(n) == "proved")
+        violated = frozenset(s.prop.name for s in self.asked if self.before[s.prop.name].guarantee != "proved")
+        points = {
+            name: torch.cat([x, torch.tensor([w.x for w in self.witnesses.get(name, ())]).reshape(-1, x.shape[1])])
+            for name, x in repair_set.items()
+        }
+        measured = self._comparison(best.loaded.net).measure(points, proved, violated)
+        self.clock.book("sample", begun)
+        for entry in measured.drawdown:
+            if entry.share > 0 and entry.name in proved:
+                raise DisagreementError(f"{entry.name} is proved, and yet samples of its region violate it")
+        return measured
+
+    def _result(self, best: Attempt) -> RepairResult:
+        words = [best.guarantee(s.prop.name) for s in self.asked]
+        if all(word == "proved" for word in words):
+            return "proved"
+        return "violated" if "violated" in words else "sampled"
+
+    def _properties(self, best: Attempt | None) -> Iterable[PropertyOutcome]:
+        for subject in self.plan.subjects:
+            if subject.role is None:
+                continue
+            name = subject.prop.name
+            now = self.before[name] if best is None else best.answers.get(name)
+            verdict = None if now is None else now.verdict
+            before = self.before[name].guarantee
+            yield PropertyOutcome(
+                name=name,
+                path=subject.path,
+                sha256=subject.prop.sha256,
+                text=subject.text,
+                role=subject.role,
+                before=before,
+                after="unknown" if now is None else now.guarantee,
+                verify_s=0.0 if now is None else now.verify_s,
+                boxes=0 if verdict is None else verdict.boxes,
+                arithmetic=ARITHMETIC if verdict is None else verdict.arithmetic,
+                counterexamples=self.witnesses.get(name, ()),
+                remaining=verdict.witness if best is not None and isinstance(verdict, Violated) else None,
+            )
+
+    def _outcome(self, result: RepairResult, best: Attempt | None, measured: Measured | None) -> RepairOutcome:
+        before: dict[str, Guarantee] = {name: answer.guarantee for name, answer in self.before.items()}
+        original = self.plan.loaded.net
+        report = self.folder / "repair.json" if best is not None else None
+        outcome = RepairOutcome(
+            result=result,
+            request=self.request,
+            net=str(self.plan.loaded.path),
+            net_sha256=original.sha256,
+            out=None if best is None else str(best.loaded.path),
+            out_sha256=None if best is None else best.loaded.net.sha256,
+            report=None if report is None else str(report),
+            properties=tuple(self._properties(best)),
+            fidelity=None if measured is None else measured.fidelity,
+            fidelity_note="no network was written" if measured is None else measured.fidelity_note,
+            region_fidelity={} if measured is None else measured.region_fidelity,
+            drawdown=() if measured is None else measured.drawdown,
+            efficacy=None if measured is None else measured.efficacy,
+            generalisation=None if measured is None else measured.generalisation,
+            regressions=() if best is None else regressions(before, {n: best.guarantee(n) for n in before}),
+            change=() if best is None else change(original.initialisers(), best.loaded.net.initialisers()),
+            domain=self.plan.domain,
+            decision=self.plan.decision,
+            suite=self.plan.suite,
+            repair_s=self.clock.spent.get("repair", 0.0),
+            verify_s=self.clock.spent.get("verify", 0.0),
+            sample_s=self.clock.spent.get("sample", 0.0),
+            wall_s=self.clock.wall_s(),
+            rounds=self.rounds,
+            versions=versions(),
+            machine=machine(),
+            interrupted=self.watch.stopped(),
+            timed_out=self.clock.left_s() <= 0 and result != "proved",
+            notes=self.plan.notes,
+        )
+        if report is not None:
+            write_report(repair_report(outcome), report, write_bytes)
+        return outcome

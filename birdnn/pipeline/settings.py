@@ -1,0 +1,41 @@
+"""How hard the repair loop tries."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from birdnn.repair import RetrainSettings
+from birdnn.verify import AttackSettings
+
+
+def _light() -> AttackSettings:
+    return AttackSettings(samples=4096, generations=12, population=1024, elite=200, starts=32, steps=10)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RepairSettings:
+    """Effort of `repair_files`.
+
+    Attributes:
+        retrain: of the repair method; its pairing comes from the request.
+        hunt, light_hunt: looking for hard inputs between candidates, and while training.
+        before_s: seconds at most for deciding one property on the original.
+        slice_s: seconds for the first verification of one property on a candidate; later ones get `slice_growth` more.
+        rounds: candidates at most.
+        better_rounds: candidates tried after the first proof, in search of one that changes less.
+        training_share: of the time that is left, what one candidate may take.
+        domain_points, region_points, held_out_points: how many points the metrics are measured on.
+    """
+
+    retrain: RetrainSettings = field(default_factory=RetrainSettings)
+    hunt: AttackSettings = field(default_factory=AttackSettings)
+    light_hunt: AttackSettings = field(default_factory=_light)
+    before_s: float = 60.0
+    slice_s: float = 40.0
+    slice_growth: float = 1.5
+    rounds: int = 8
+    better_rounds: int = 1
+    training_share: float = 0.5
+    domain_points: int = 400_000
+    region_points: int = 100_000
+    held_out_points: int = 400_000
