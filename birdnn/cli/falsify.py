@@ -19,7 +19,6 @@ from birdnn.cli.options import (
     require_writable,
 )
 from birdnn.cli.progress import TerminalWatch
-from birdnn.cli.verify import finish
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +44,7 @@ def falsify(options: FalsifyOptions) -> int:
     """
     require_writable((options.json, options.counterexample), (options.net, *options.prop))
     with TerminalWatch(quiet=options.quiet) as watch:
+        from birdnn.cli.finish import finish_verify
         from birdnn.pipeline import falsify_files
         from birdnn.records import VerifySettings
 
@@ -52,4 +52,4 @@ def falsify(options: FalsifyOptions) -> int:
             timeout_s=options.timeout, units=options.units.value, seed=options.seed, command=command_line()
         )
         outcome = falsify_files(options.net, options.prop, settings=settings, watch=watch)
-    return finish(outcome, json=options.json, counterexample=options.counterexample, quiet=options.quiet)
+    return finish_verify(outcome, json=options.json, counterexample=options.counterexample, quiet=options.quiet)

@@ -28,6 +28,12 @@ def _positive(value: float | None) -> float | None:
     return value
 
 
+def _seed(value: int) -> int:
+    if not 0 <= value < 2**63:
+        raise typer.BadParameter("a whole number from 0 to 2**63 - 1 is expected")
+    return value
+
+
 Net = Annotated[Path, typer.Option("--net", metavar="FILE", help="The network: .onnx or .nnet, also with .gz.")]
 Props = Annotated[
     list[Path], typer.Option("--prop", metavar="FILE", help="A property: .vnnlib, also with .gz. May be repeated.")
@@ -47,7 +53,7 @@ Memory = Annotated[
 ]
 UnitsOption = Annotated[Units, typer.Option("--units", help="What the property files speak; see birdnn --help.")]
 Seed = Annotated[
-    int, typer.Option("--seed", metavar="N", min=0, max=2**63 - 1, help="Of every random draw; runs repeat with it.")
+    int, typer.Option("--seed", metavar="N", callback=_seed, help="Of every random draw; runs repeat with it.")
 ]
 Json = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the result for programs there.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", metavar="", help="No progress, no table: one line of output.")]

@@ -6,7 +6,7 @@ import sys
 import time
 from contextlib import AbstractContextManager
 from types import TracebackType
-from typing import NamedTuple, Protocol, Self
+from typing import NamedTuple, Protocol, Self, runtime_checkable
 
 from rich.console import Console
 from rich.live import Live
@@ -24,6 +24,7 @@ WORTH_A_LINE_S = 0.5
 BAR_COLUMNS = 16
 
 
+@runtime_checkable
 class _News(Protocol):
     """What a screen reads of `birdnn.records.Progress`, which costs seconds to import."""
 
@@ -44,6 +45,7 @@ class _Starting(NamedTuple):
     detail: str = ""
 
 
+@runtime_checkable
 class _Screen(Protocol):
     def update(self, news: _News) -> None: ...
     def close(self) -> None: ...
@@ -79,6 +81,7 @@ class LiveScreen:
     def close(self) -> None:
         """Remove the line."""
         self._leave_behind()
+        self._news = None
         self._live.stop()
 
     def _leave_behind(self) -> None:

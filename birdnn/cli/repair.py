@@ -6,11 +6,11 @@ import os
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from birdnn.cli.failures import INTERRUPTED, command, complain
+from birdnn.cli.failures import command
 from birdnn.cli.options import (
     Json,
     Net,
@@ -23,13 +23,7 @@ from birdnn.cli.options import (
     require_writable,
 )
 from birdnn.cli.progress import TerminalWatch
-from birdnn.cli.terminal import first_line, show_result
 from birdnn.errors import OutputError
-
-if TYPE_CHECKING:
-    from birdnn.records import RepairOutcome
-
-STATUS = {"proved": 0, "nothing_to_repair": 0, "violated": 1, "sampled": 3}
 
 
 class Decision(StrEnum):
@@ -111,6 +105,7 @@ def repair(options: RepairOptions) -> int:
     if options.out is not None and os.path.lexists(options.out) and not options.out.is_dir():
         raise OutputError(str(options.out), "exists and is no folder")
     with TerminalWatch(quiet=options.quiet) as watch:
+        from birdnn.cli.finish import finish_repair
         from birdnn.pipeline import repair_files
         from birdnn.records import RepairRequest
 
@@ -131,23 +126,4 @@ def repair(options: RepairOptions) -> int:
             command=command_line(),
         )
         outcome = repair_files(request, watch=watch)
-    return finish(outcome, json=options.json, quiet=options.quiet)
-
-
-def finish(outcome: RepairOutcome, *, json: Path | None, quiet: bool) -> int:
-    """Print and write what was done; the exit status."""
-    from birdnn.formats.files import write_bytes
-    from birdnn.report.json import repair_report, write_report
-    from birdnn.report.text import repair_summary
-
-    if json is not None:
-        write_report(repair_report(outcome), json, write_bytes)
-    if quiet:
-        first_line(" ".join(part for part in (outcome.result, outcome.out) if part))
-    else:
-        show_result(lambda width: repair_summary(outcome, width))
-    if outcome.interrupted:
-        kept = f"the best attempt so far is {outcome.out}" if outcome.out else "no network was written"
-        complain(f"interrupted; {kept}")
-        return INTERRUPTED
-    return STATUS[outcome.result]
+    return finish_repair(outcome, json=options.json, quiet=options.quiet)

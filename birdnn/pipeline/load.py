@@ -86,7 +86,10 @@ def load_property(path: Path, loaded: Loaded, units: Units) -> Property:
         MismatchError: it is for another number of inputs or outputs, or speaks raw units and nothing says the scaling.
     """
     prop = read_property(path)
-    prop.require_sizes(loaded.net.n_inputs, loaded.net.n_outputs)
+    try:
+        prop.require_sizes(loaded.net.n_inputs, loaded.net.n_outputs)
+    except MismatchError as error:
+        raise MismatchError(f"{path}: {error.problem} ({loaded.path.name})") from None
     return prop if units == "normalised" else prop.scaled(scaling_of(loaded))
 
 

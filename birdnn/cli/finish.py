@@ -1,0 +1,53 @@
+"""What a command prints and writes at its end. Loads what help must not wait for: import it inside a command."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from birdnn.cli.failures import INTERRUPTED, complain
+from birdnn.cli.terminal import first_line, show, show_result
+from birdnn.formats.files import write_bytes
+from birdnn.records import RepairOutcome, VerifyOutcome, Violated
+from birdnn.report.json import (
+    competition_verdict,
+    counterexample_text,
+    repair_report,
+    verify_report,
+    worst,
+    write_report,
+)
+from birdnn.report.text import repair_summary, verify_summary
+
+VERIFY_STATUS = {"unsat": 0, "sat": 1, "unknown": 3, "timeout": 3}
+REPAIR_STATUS = {"proved": 0, "nothing_to_repair": 0, "violated": 1, "sampled": 3}
+
+
+def finish_verify(outcome: VerifyOutcome, *, json: Path | None, counterexample: Path | None, quiet: bool) -> int:
+    """Print and write what was found; the exit status."""
+    deciding = worst([answer.verdict for answer in outcome.verdicts])
+    first_line(competition_verdict(deciding))
+    if json is not None:
+        write_report(verify_report(outcome), json, write_bytes)
+    if counterexample is not None and isinstance(deciding, Violated):
+        write_bytes(counterexample, counterexample_text(deciding.witness).encode())
+    if not quiet:
+        show(lambda width: verify_summary(outcome, width))
+    if outcome.interrupted:
+        complain("interrupted")
+        return INTERRUPTED
+    return VERIFY_STATUS[competition_verdict(deciding)]
+
+
+def finish_repair(outcome: RepairOutcome, *, json: Path | None, quiet: bool) -> int:
+    """Print and write what was done; the exit status."""
+    if json is not None:
+        write_report(repair_report(outcome), json, write_bytes)
+    if quiet:
+        first_line(" ".join(part for part in (outcome.result, outcome.out) if part))
+    else:
+        show_result(lambda width: repair_summary(outcome, width))
+    if outcome.interrupted:
+        kept = f"the best attempt so far is {outcome.out}" if outcome.out else "no network was written"
+        complain(f"interrupted; {kept}")
+        return INTERRUPTED
+    return REPAIR_STATUS[outcome.result]

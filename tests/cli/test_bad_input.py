@@ -1,0 +1,123 @@
+"""Unusable files: status 4, one message that names file and place, no traceback, nothing written."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from birdnn.formats.onnx import layers_to_onnx
+from tests.cli.conftest import Call, birdnn, box_property
+
+Spoil = Callable[[Path, Path], tuple[str, ...]]
+
+
+def _net(change: Callable[[bytes], bytes], *place: str) -> Spoil:
+    def spoil(net: Path, prop: Path) -> tuple[str, ...]:
+        net.write_bytes(change(net.read_bytes()))
+        return (net.name, *place)
+
+    return spoil
+
+
+def _prop(change: Callable[[str], str], *place: str) -> Spoil:
+    def spoil(net: Path, prop: Path) -> tuple[str, ...]:
+        prop.write_text(change(prop.read_text()))
+        return (prop.name, *place)
+
+    return spoil
+
+
+def _missing(which: int) -> Spoil:
+    def spoil(*files: Path) -> tuple[str, ...]:
+        files[which].unlink()
+        return (files[which].name, "no such file")
+
+    return spoil
+
+
+def _gigantic(data: bytes) -> bytes:
+    model = onnx.ModelProto.FromString(data)
+    del model.graph.initializer[0].dims[:]
+    model.graph.initializer[0].dims.extend([2**40, 2**20])
+    return model.SerializeToString()
+
+
+def _nan(data: bytes) -> bytes:
+    return layers_to_onnx([(np.array([[1.0, np.nan]]), np.array([0.0]))])
+
+
+def _cosine(data: bytes) -> bytes:
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 2]) for name in ("X", "Y")]
+    graph = helper.make_graph([helper.make_node("Cos", ["X"], ["Y"], name="wave")], "g", ends[:1], ends[1:])
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8).SerializeToString()
+
+
+def _outside(data: bytes) -> bytes:
+    model = onnx.ModelProto.FromString(data)
+    tensor = model.graph.initializer[0]
+    tensor.ClearField("raw_data")
+    tensor.data_location = TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value="../secret.bin")
+    return model.SerializeToString()
+
+
+NOISE = np.random.default_rng(5).bytes(4000)
+
+CASES: dict[str, Spoil] = {
+    "net missing": _missing(0),
+    "net empty": _net(lambda data: b"", "empty"),
+    "net truncated": _net(lambda data: data[: len(data) // 2]),
+    "net random": _net(lambda data: NOISE),
+    "net gigantic": _net(_gigantic, "W0"),
+    "net holds NaN": _net(_nan, "W0", "NaN"),
+    "net with an unsupported operator": _net(_cosine, "'wave'", "Cos", "supported:"),
+    "net with data outside": _net(_outside, "secret.bin"),
+    "net truncated gzip": _net(lambda data: gzip.compress(data)[:-9], "gzip"),
+    "property missing": _missing(1),
+    "property empty": _prop(lambda text: "", "empty"),
+    "property truncated": _prop(lambda text: text[: len(text) // 2], "line"),
+    "property random": _prop(lambda text: NOISE.decode("latin-1")),
+    "property gigantic": _prop(lambda text: text + "(declare-const X_99999999999 Real)\n"),
+    "property for three inputs": _prop(lambda text: box_property(3, "(>= Y_0 3.0)"), "3 inputs"),
+    "property lower above upper": _prop(lambda text: box_property(2, "(>= Y_0 3.0)", "2.0", "1.0"), "above"),
+    "property unbounded": _prop(lambda text: text.replace("(assert (<= X_1 1.0))", ""), "X_1"),
+    "property is a verse": _prop(lambda text: "the owl and the pussycat\nwent to sea\n", "line 1"),
+}
+
+
+@pytest.mark.parametrize("command", ["verify", "falsify"])
+@pytest.mark.parametrize("case", CASES)
+def test_bad_input(call: Call, net: Path, holds: Path, tmp_path: Path, case: str, command: str) -> None:
+    pieces = CASES[case](net, holds)
+    before = sorted(tmp_path.iterdir())
+    target = tmp_path / "result.json"
+    result = call(command, "--net", net, "--prop", holds, "--json", target, "--quiet")
+    assert result.status == 4, (result.out, result.err)
+    assert result.out == ""
+    assert result.err.startswith("birdnn: error: ")
+    assert result.err.count("\n") == 1, result.err
+    assert "Traceback" not in result.err
+    for piece in pieces:
+        assert piece in result.err
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_an_nnet_file_that_ends_early(call: Call, holds: Path, tmp_path: Path) -> None:
+    net = tmp_path / "short.nnet"
+    net.write_text("// nothing\n2,2,1,2,\n2,2,1,\n0,\n0,0,\n1,1,\n0,0,0,\n1,1,1,\n1,0,\n")
+    result = call("verify", "--net", net, "--prop", holds, "--quiet")
+    assert result.status == 4
+    assert "short.nnet, line" in result.err
+
+
+def test_a_real_process_shows_no_traceback(tmp_path: Path) -> None:
+    result = birdnn("verify", "--net", tmp_path / "none.onnx", "--prop", tmp_path / "none.vnnlib")
+    assert (result.status, result.out) == (4, "")
+    assert result.err.splitlines()[-1] == f"birdnn: error: {tmp_path / 'none.onnx'}: no such file"
+    assert "Traceback" not in result.err

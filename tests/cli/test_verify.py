@@ -1,0 +1,133 @@
+"""``birdnn verify`` and ``falsify``: first line, exit status, JSON, files."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Call, birdnn
+
+FIELDS = {
+    "outcome",
+    "verdict",
+    "wall_s",
+    "solve_s",
+    "boxes",
+    "counterexample",
+    "arithmetic",
+    "seed",
+    "versions",
+    "net_sha256",
+    "property_sha256",
+    "schema_version",
+}
+
+
+def test_a_property_that_holds(call: Call, net: Path, holds: Path, tmp_path: Path) -> None:
+    target = tmp_path / "result.json"
+    result = call("verify", "--net", net, "--prop", holds, "--json", target)
+    assert (result.status, result.out) == (0, "unsat\n")
+    assert "complete search" in result.err
+    report = json.loads(target.read_text())
+    assert set(report) >= FIELDS
+    assert (report["outcome"], report["verdict"], report["counterexample"]) == ("proved", "unsat", None)
+    assert report["properties"][0]["text"] == "the sum stays below three"
+    assert report["arithmetic"] == "float64, rounding not accounted for"
+
+
+def test_a_property_that_is_violated(call: Call, net: Path, broken: Path, tmp_path: Path) -> None:
+    target, witness = tmp_path / "result.json", tmp_path / "witness.txt"
+    result = call("verify", "--net", net, "--prop", broken, "--json", target, "--counterexample", witness)
+    assert (result.status, result.out) == (1, "sat\n")
+    found = json.loads(target.read_text())["counterexample"]
+    assert found["replayed_by"] == ["onnxruntime"]
+    assert sum(found["x"]) >= 1.5
+    lines = witness.read_text().splitlines()
+    assert lines[0] == f"((X_0 {found['x'][0]!r})"
+    assert lines[-1] == f"(Y_0 {found['y'][0]!r}))"
+
+
+def test_several_properties_answer_with_the_worst(call: Call, net: Path, holds: Path, broken: Path) -> None:
+    result = call("verify", "--net", net, "--prop", holds, "--prop", broken)
+    assert (result.status, result.out) == (1, "sat\n")
+    assert "proved" in result.err
+    assert "violated" in result.err
+
+
+def test_time_runs_out(call: Call, endless: tuple[Path, Path], tmp_path: Path) -> None:
+    target = tmp_path / "result.json"
+    result = call("verify", "--net", endless[0], "--prop", endless[1], "--timeout", 2, "--json", target, "--quiet")
+    assert (result.status, result.out, result.err) == (3, "timeout\n", "")
+    report = json.loads(target.read_text())
+    assert report["properties"][0]["reason"] == "timeout"
+    assert report["wall_s"] < 10
+
+
+def test_falsify_never_proves(call: Call, net: Path, holds: Path, broken: Path) -> None:
+    assert call("falsify", "--net", net, "--prop", holds, "--quiet").status == 3
+    found = call("falsify", "--net", net, "--prop", broken, "--quiet")
+    assert (found.status, found.out) == (1, "sat\n")
+
+
+def test_a_seed_repeats_a_run(call: Call, net: Path, broken: Path, tmp_path: Path) -> None:
+    points = []
+    for name in ("a.json", "b.json"):
+        call("verify", "--net", net, "--prop", broken, "--seed", 3, "--json", tmp_path / name)
+        points.append(json.loads((tmp_path / name).read_text())["counterexample"])
+    assert points[0] == points[1]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("verify",),
+        ("verify", "--net", "n.onnx"),
+        ("nonsense",),
+        ("verify", "--net", "n.onnx", "--prop", "p", "--timeout", "-1"),
+        ("verify", "--net", "n.onnx", "--prop", "p", "--timeout", "nan"),
+        ("verify", "--net", "n.onnx", "--prop", "p", "--units", "feet"),
+        ("verify", "--net", "n.onnx", "--prop", "p", "--seed", "-1"),
+        ("repair", "--net", "n.onnx"),
+        ("repair", "--net", "n.onnx", "--prop", "p", "--as", "N2,9"),
+    ],
+)
+def test_wrong_use_is_status_2(call: Call, arguments: tuple[str, ...]) -> None:
+    result = call(*arguments)
+    assert (result.status, result.out) == (2, "")
+    assert "Traceback" not in result.err
+
+
+def test_units_without_scaling_are_refused(call: Call, net: Path, holds: Path) -> None:
+    result = call("verify", "--net", net, "--prop", holds, "--units", "raw")
+    assert result.status == 4
+    assert "scaling" in result.err
+
+
+def test_results_never_overwrite_inputs(call: Call, net: Path, holds: Path, tmp_path: Path) -> None:
+    before = net.read_bytes()
+    for target in (net, holds, tmp_path, tmp_path / "missing" / "result.json"):
+        result = call("verify", "--net", net, "--prop", holds, "--json", target)
+        assert (result.status, result.out) == (4, ""), target
+        assert str(target) in result.err
+    assert net.read_bytes() == before
+
+
+def test_a_real_process(net: Path, broken: Path) -> None:
+    result = birdnn("verify", "--net", net, "--prop", broken)
+    assert (result.status, result.out) == (1, "sat\n")
+    assert "\x1b" not in result.err
+    assert "replayed by onnxruntime" in result.err
+
+
+@pytest.mark.acasxu
+def test_raw_and_normalised_properties_agree(call: Call, acasxu: Path, tmp_path: Path) -> None:
+    """phi-1 on N1,1 from its NNet file, in feet and radians, and the network's replay by two engines."""
+    raw = [(55947.691, 60760), (-3.141593, 3.141593), (-3.141593, 3.141593), (1145, 1200), (0, 60)]
+    lines = [f"(declare-const X_{i} Real)" for i in range(5)] + [f"(declare-const Y_{i} Real)" for i in range(5)]
+    lines += [f"(assert (>= X_{i} {low}))\n(assert (<= X_{i} {high}))" for i, (low, high) in enumerate(raw)]
+    (tmp_path / "raw.vnnlib").write_text("\n".join([*lines, "(assert (>= Y_0 1500.0))"]))
+    nnet = acasxu / "nnet" / "ACASXU_experimental_v2a_1_1.nnet"
+    result = call("verify", "--net", nnet, "--prop", tmp_path / "raw.vnnlib", "--units", "raw", "--timeout", 60)
+    assert (result.status, result.out) == (0, "unsat\n"), result.err
