@@ -62,7 +62,7 @@ def attack(
         inside: boxes of the region to draw the first points from; default the whole region.
         thorough: go on after the first unsafe point, to return as many as the effort finds.
     """
-    device = next(iter(net.values().values())).device
+    device = _device(net)
     boxes = Boxes(region.lower[None], region.upper[None]) if inside is None else inside
     points = boxes.uniform(-(-settings.samples // len(boxes)), generator).flatten(0, 1).to(device, torch.float32)
     found = [points[:0]]
@@ -79,6 +79,10 @@ def attack(
     return torch.cat(found)
 
 
+def _device(net: Network) -> torch.device:
+    return next((value.device for value in net.values().values()), torch.device("cpu"))
+
+
 class _Hunt:
     """The search for one polytope."""
 
@@ -93,7 +97,7 @@ class _Hunt:
     ) -> None:
         self.net, self.polytope, self.settings, self.generator = net, polytope, settings, generator
         self.thorough = thorough
-        device = next(iter(net.values().values())).device
+        device = _device(net)
         self.lower, self.upper = (side.to(device, torch.float32) for side in (region.lower, region.upper))
         self.width = self.upper - self.lower
         self.successful = False

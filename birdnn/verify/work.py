@@ -86,8 +86,8 @@ def examine(bound: MarginBound, question: Question, work: Work) -> Step:
 
 def halve(bound: MarginBound, question: Question, work: Work) -> Work:
     """Bisect each box where the bounds of its open rows react most; first halves first, then second halves."""
-    score = bound.sensitivity(question, work.opened, work.inherited) * work.boxes.widths()
-    score = score.nan_to_num(nan=0.0, posinf=torch.finfo(score.dtype).max)
+    sensitivity = bound.sensitivity(question, work.opened, work.inherited).nan_to_num(nan=1.0).clamp(min=1e-300)
+    score = sensitivity * work.boxes.widths()
     # an edge without a midpoint would give the same box again, for ever
     dimension = score.masked_fill(~work.boxes.divisible(), -1.0).argmax(1)
     return Work(work.boxes.bisect(dimension), work.opened.repeat(2, 1), work.inherited.repeat(2, 1))
