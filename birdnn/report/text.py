@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from birdnn.records import (
+    Drawdown,
     Fidelity,
     Guarantee,
     InitialiserChange,
@@ -186,8 +187,9 @@ def _basis(prop: PropertyOutcome) -> str:
 
 def fidelity_text(value: Fidelity, decision: Literal["argmin", "argmax", "none"]) -> str:
     """Agreement, mean absolute difference and number of points."""
-    same = "" if value.decision_agreement is None else f"{percent(value.decision_agreement)} same {decision}, "
-    return f"{same}outputs moved by {value.mae:.2g} on average (n = {value.n:,})"
+    share = value.decision_agreement
+    same = "" if share is None else f"{percent(share)} same decision ({decision}), "
+    return f"{same}mean absolute difference {value.mae:.2g}, n = {value.n:,}"
 
 
 def _rate_text(rate: Rate | None) -> str:
@@ -211,15 +213,20 @@ def _measurements(grid: Table, outcome: RepairOutcome) -> None:
         _fact(grid, "fidelity", fidelity_text(outcome.fidelity, outcome.decision) + where)
     for name, value in outcome.region_fidelity.items():
         _fact(grid, f"  in {name}'s region", fidelity_text(value, outcome.decision))
-    top = worst_drawdown(outcome.drawdown)
-    if top is not None:
-        count = len(outcome.drawdown)
-        others = f"; worst of {count} properties" if count > 1 else ""
-        _fact(grid, "drawdown", f"{percent(top.share)} of {top.n:,} points ({top.name}{others})")
-    else:
-        _fact(grid, "drawdown", "not measured")
+    _fact(grid, "drawdown", _drawdown_text(outcome.drawdown))
     _fact(grid, "regressions", ", ".join(outcome.regressions) or "none")
     _fact(grid, "changed", _change_text(outcome.change))
+
+
+def _drawdown_text(entries: Sequence[Drawdown]) -> str:
+    top = worst_drawdown(entries)
+    if top is None:
+        return "not measured"
+    of = "1 property" if len(entries) == 1 else f"{len(entries)} properties"
+    if top.share == 0:
+        least = min(entry.n for entry in entries if entry.n)
+        return f"none: no newly violating point in {of}, n at least {least:,}"
+    return f"{percent(top.share)} of {top.n:,} points in {top.name}, the worst of {of}"
 
 
 def _change_text(change: tuple[InitialiserChange, ...]) -> str:
@@ -250,8 +257,8 @@ def _others(grid: Table, outcome: RepairOutcome) -> None:
     suite = outcome.suite
     if suite is None:
         return
-    by = "its weights" if suite.by == "content" else "--as"
-    _fact(grid, "known as", f"{suite.entry} of suite {suite.name} (by {by})")
+    if suite.by == "--as":
+        _fact(grid, "taken as", f"{suite.entry} of suite {suite.name} (--as)")
     if suite.not_named:
         names = ", ".join(suite.not_named)
         _fact(grid, "also applicable", f"{names}: not asked for; --suite {suite.name} repairs and proves them too")

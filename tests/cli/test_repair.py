@@ -1,0 +1,147 @@
+"""``birdnn repair``: what reaches the pipeline, what is printed, exit status, interruption."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import pytest
+
+from birdnn.records import RepairOutcome, RepairRequest, Watch
+from tests.cli.conftest import ROOT, Call
+from tests.report.outcomes import prop, repair_outcome
+
+
+@pytest.fixture
+def requests(monkeypatch: pytest.MonkeyPatch) -> list[RepairRequest]:
+    """The requests that a stand-in for the pipeline got; it answers with a proved repair."""
+    seen: list[RepairRequest] = []
+
+    def stand_in(request: RepairRequest, *, watch: Watch) -> RepairOutcome:
+        seen.append(request)
+        return repair_outcome(request=request)
+
+    monkeypatch.setattr("birdnn.pipeline.repair_files", stand_in)
+    return seen
+
+
+def test_everything_said_reaches_the_pipeline(
+    call: Call, requests: list[RepairRequest], net: Path, holds: Path, broken: Path, tmp_path: Path
+) -> None:
+    options = [("--suite", "acasxu"), ("--as", "N2,9"), ("--decision", "argmax"), ("--pairing", "input")]
+    options += [("--domain", str(holds)), ("--out", str(tmp_path / "o")), ("--timeout", "9"), ("--seed", "4")]
+    flat = [word for pair in [*options, ("--units", "raw"), ("--method", "retrain")] for word in pair]
+    assert call("repair", "--net", net, "--prop", broken, "--keep", holds, *flat).status == 0
+    (request,) = requests
+    expected = RepairRequest(
+        net=net,
+        props=(broken,),
+        keep=(holds,),
+        suite="acasxu",
+        as_name="N2,9",
+        domain=holds,
+        decision="argmax",
+        method="retrain",
+        pairing="input",
+        out=tmp_path / "o",
+        timeout_s=9.0,
+        units="raw",
+        seed=4,
+        command=request.command,
+    )
+    assert request == expected
+
+
+@pytest.mark.parametrize(
+    ("changes", "status"),
+    [
+        ({}, 0),
+        ({"result": "nothing_to_repair", "out": None, "report": None}, 0),
+        ({"result": "violated", "properties": (prop(after="violated"),)}, 1),
+        ({"result": "sampled", "properties": (prop(after="unknown"),)}, 3),
+        ({"result": "violated", "interrupted": True}, 130),
+    ],
+)
+def test_exit_status(
+    call: Call, net: Path, broken: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any], status: int
+) -> None:
+    monkeypatch.setattr("birdnn.pipeline.repair_files", lambda request, *, watch: replace(repair_outcome(), **changes))
+    result = call("repair", "--net", net, "--prop", broken, "--quiet")
+    assert result.status == status
+    assert result.out.split()[0] == repair_outcome(**changes).result
+
+
+def test_the_table_goes_to_stdout_and_progress_does_not(
+    call: Call, requests: list[RepairRequest], net: Path, broken: Path
+) -> None:
+    result = call("repair", "--net", net, "--prop", broken)
+    assert result.out.startswith("Repaired, and every property is proved.")
+    assert "starting" in result.err
+
+
+def test_a_file_where_the_folder_should_be(call: Call, net: Path, broken: Path) -> None:
+    result = call("repair", "--net", net, "--prop", broken, "--out", broken, "--quiet")
+    assert (result.status, result.out) == (4, "")
+    assert str(broken) in result.err
+
+
+def test_bad_input_leaves_no_folder(call: Call, net: Path, broken: Path, tmp_path: Path) -> None:
+    broken.write_text("nonsense")
+    out = tmp_path / "out"
+    result = call("repair", "--net", net, "--prop", broken, "--out", out, "--json", tmp_path / "j.json", "--quiet")
+    assert (result.status, result.out) == (4, "")
+    assert not out.exists()
+    assert not (tmp_path / "j.json").exists()
+
+
+def test_nothing_to_repair_writes_no_network(call: Call, net: Path, holds: Path, tmp_path: Path) -> None:
+    target = tmp_path / "j.json"
+    result = call("repair", "--net", net, "--prop", holds, "--out", tmp_path / "out", "--json", target, "--quiet")
+    assert (result.status, result.out) == (0, "nothing_to_repair\n")
+    assert not list(tmp_path.glob("out/*.onnx"))
+    assert json.loads(target.read_text())["out"] is None
+
+
+def _demo(out: Path, *more: str) -> list[str]:
+    properties = ROOT / "birdnn" / "data" / "properties"
+    command = [sys.executable, "-m", "birdnn", "repair", "--net", str(ROOT / "birdnn" / "data" / "demo.onnx")]
+    return [*command, "--prop", str(properties / "prop_8.vnnlib"), "--out", str(out), *more]
+
+
+def test_interrupted_once_keeps_what_there_is(tmp_path: Path) -> None:
+    out, target = tmp_path / "out", tmp_path / "j.json"
+    process = subprocess.Popen(
+        _demo(out, "--json", str(target)),
+        cwd=ROOT,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if "imitating" in line:
+                break
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 130
+    assert "Traceback" not in err
+    report = json.loads(target.read_text())
+    assert report["interrupted"] is True
+    assert not list(out.glob(".*"))
+    if report["out"] is not None:
+        session = onnxruntime.InferenceSession(report["out"], providers=["CPUExecutionProvider"])
+        first = session.get_inputs()[0]
+        shape = [d if isinstance(d, int) and d > 0 else 1 for d in first.shape]
+        assert np.isfinite(session.run(None, {first.name: np.zeros(shape, np.float32)})[0]).all()

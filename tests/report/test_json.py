@@ -1,0 +1,112 @@
+"""The published models: field names, worst verdicts, whole files, a current schema."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from birdnn.records import Unknown, Verdict
+from birdnn.report.json import counterexample_text, dumps, repair_report, schemas, verify_report, worst, write_report
+from tests.report.outcomes import LATE, LOST, PROVED, VIOLATED, WITNESS, prop, repair_outcome, verify_outcome
+
+SCHEMAS = Path(__file__).resolve().parent.parent.parent / "docs" / "schema"
+
+REPAIR_FIELDS = {
+    "outcome",
+    "method",
+    "properties",
+    "fidelity",
+    "region_fidelity",
+    "drawdown",
+    "efficacy",
+    "generalisation",
+    "regressions",
+    "repair_s",
+    "verify_s",
+    "sample_s",
+    "wall_s",
+    "net",
+    "net_sha256",
+    "out",
+    "out_sha256",
+    "domain",
+    "decision",
+    "change",
+    "command",
+    "machine",
+    "seed",
+    "versions",
+    "schema_version",
+}
+PROPERTY_FIELDS = {"name", "before", "after", "verify_s", "sha256", "text", "arithmetic", "counterexamples"}
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "outcome", "verdict"),
+    [
+        ((PROVED,), "proved", "unsat"),
+        ((PROVED, PROVED), "proved", "unsat"),
+        ((PROVED, VIOLATED, LATE), "violated", "sat"),
+        ((PROVED, LATE), "unknown", "timeout"),
+        ((LATE, LOST, PROVED), "unknown", "unknown"),
+        ((Unknown(reason="memory", boxes=1),), "unknown", "unknown"),
+        ((Unknown(reason="interrupted", boxes=1),), "unknown", "unknown"),
+    ],
+)
+def test_the_worst_answer_speaks_for_all(verdicts: tuple[Verdict, ...], outcome: str, verdict: str) -> None:
+    report = verify_report(verify_outcome(*verdicts))
+    assert (report.outcome, report.verdict) == (outcome, verdict)
+    assert len(report.properties) == len(verdicts)
+    assert (report.counterexample is not None) == (outcome == "violated")
+
+
+def test_nothing_is_proved_without_an_answer() -> None:
+    with pytest.raises(ValueError, match="empty"):
+        worst([])
+
+
+def test_commands_are_quoted() -> None:
+    assert verify_report(verify_outcome(PROVED)).command == "birdnn verify --net 'my net.onnx'"
+
+
+def test_repair_has_the_promised_fields() -> None:
+    report = json.loads(dumps(repair_report(repair_outcome())))
+    assert set(report) >= REPAIR_FIELDS
+    assert set(report["properties"][0]) >= PROPERTY_FIELDS
+    assert set(report["fidelity"]) == {"decision_agreement", "mae", "n"}
+    assert report["change"] == {"W_1": {"count": 10, "size": 250, "L1": 0.5, "Linf": 0.03}}
+    assert (report["drawdown"]["worst"], report["drawdown"]["share"]) == ("prop_3", 1e-5)
+    assert report["generalisation"] == {"share": None, "hits": 40, "n": 40, "by_proof": False}
+
+
+def test_what_was_not_measured_is_null() -> None:
+    outcome = repair_outcome(fidelity=None, fidelity_note="domain unknown", drawdown=(), efficacy=None, domain=None)
+    report = repair_report(outcome)
+    assert report.fidelity is None
+    assert report.drawdown.worst is None
+    assert report.efficacy is None
+    assert report.fidelity_note == "domain unknown"
+
+
+def test_every_arithmetic_is_named() -> None:
+    outcome = repair_outcome(properties=(prop(), prop("b", arithmetic="exact")))
+    assert repair_report(outcome).arithmetic == "float64, rounding not accounted for; exact"
+
+
+def test_a_report_goes_through_the_writer_in_one_piece() -> None:
+    written: list[tuple[Path, bytes]] = []
+    write_report(repair_report(repair_outcome()), Path("x.json"), lambda path, data: written.append((path, data)))
+    ((path, data),) = written
+    assert path == Path("x.json")
+    assert json.loads(data)["outcome"] == "proved"
+
+
+def test_counterexamples_are_written_as_vnn_comp_does() -> None:
+    assert counterexample_text(WITNESS) == "((X_0 0.5)\n(X_1 -0.25)\n(Y_0 1.5))\n"
+
+
+def test_the_published_schema_is_current() -> None:
+    """Made by ``python -m tools.make_schema``."""
+    assert {path.name: path.read_text() for path in SCHEMAS.glob("*.json")} == schemas()

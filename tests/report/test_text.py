@@ -1,0 +1,90 @@
+"""Tables: they say what the records say, fit the terminal, and claim nothing more."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from rich.console import Console, RenderableType
+
+from birdnn.report.text import percent, repair_summary, seconds, verify_summary
+from tests.report.outcomes import LATE, PROVED, VIOLATED, prop, repair_outcome, verify_outcome
+
+OUTCOMES = {
+    "proved": repair_outcome(),
+    "unmeasured": repair_outcome(fidelity=None, drawdown=(), efficacy=None, generalisation=None, change=(), suite=None),
+    "nothing": repair_outcome(result="nothing_to_repair", out=None, report=None, properties=(prop(before="proved"),)),
+    "sampled": repair_outcome(result="sampled", properties=(prop(after="pac"), prop("b", after="unknown"))),
+    "violated": repair_outcome(result="violated", properties=(prop(after="violated"),), regressions=("prop_1",)),
+    "interrupted": repair_outcome(result="violated", interrupted=True, properties=(prop(after="unknown"),)),
+    "late": repair_outcome(result="sampled", timed_out=True, properties=(prop(after="unknown"),)),
+}
+
+
+def drawn(what: RenderableType, width: int = 80, *, colour: bool = False) -> str:
+    stream = io.StringIO()
+    Console(file=stream, width=width, force_terminal=colour, no_color=not colour, highlight=False).print(what)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+@pytest.mark.parametrize("case", OUTCOMES)
+def test_tables_fit_and_claim_nothing_more(case: str, width: int) -> None:
+    text = drawn(repair_summary(OUTCOMES[case], width), width)
+    assert max(map(len, text.splitlines())) <= width
+    assert "\x1b" not in text
+    assert "accuracy" not in text.lower()
+    assert "safe" not in text.lower()
+
+
+def test_a_proved_repair_says_what_a_person_wants_to_know() -> None:
+    text = " ".join(drawn(repair_summary(OUTCOMES["proved"]), 80).split())
+    for piece in (
+        "Repaired, and every property is proved.",
+        "prop_8 violated proved complete search 12,345 3.25 s",
+        "prop_2 (keep) proved proved",
+        "99.99 % same decision (argmin), mean absolute difference 8.1e-05, n = 400,000",
+        "0.001 % of 100,000 points in prop_3, the worst of 2 properties",
+        "efficacy 100 % by proof",
+        "generalisation 40 of 40",
+        "4 min 05 s",
+        "float64, rounding not accounted for",
+        "prop_3: not asked for",
+        "10 of 250 values in 1 initialiser",
+    ):
+        assert piece in text, piece
+
+
+def test_only_a_proof_is_called_one() -> None:
+    for case in ("sampled", "violated", "interrupted", "late"):
+        text = drawn(repair_summary(OUTCOMES[case]), 80)
+        assert "every property is proved" not in text
+        assert "complete search" not in text
+
+
+def test_unknown_domain_says_what_to_do() -> None:
+    assert "not measured: domain unknown, give --domain" in drawn(repair_summary(OUTCOMES["unmeasured"]), 100)
+
+
+@pytest.mark.parametrize("width", [60, 80])
+def test_verify_table(width: int) -> None:
+    text = drawn(verify_summary(verify_outcome(PROVED, VIOLATED, LATE), width), width)
+    assert max(map(len, text.splitlines())) <= width
+    for piece in ("unsat", "sat", "timeout", "0.5, -0.25"):
+        assert piece in text
+    assert ("7 boxes open" in text) == (width == 80)
+
+
+@pytest.mark.parametrize(
+    ("share", "text"),
+    [(1.0, "100 %"), (0.0, "0 %"), (0.99999, "99.999 %"), (0.5, "50.00 %"), (1e-7, "0.00001 %"), (0.9987, "99.87 %")],
+)
+def test_a_share_is_never_rounded_to_all_or_nothing(share: float, text: str) -> None:
+    assert percent(share) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(0.041, "0.04 s"), (12.34, "12.3 s"), (245.2, "4 min 05 s"), (7260, "2 h 01 min")]
+)
+def test_durations(value: float, text: str) -> None:
+    assert seconds(value) == text
