@@ -91,7 +91,8 @@ def _leaky(lower: Tensor, upper: Tensor, alpha: float) -> Relaxation:
     """max(z, alpha z) for alpha <= 1, min(z, alpha z) above; ReLU is alpha = 0."""
     loose = (lower < 0) & (upper > 0)
     width = (upper - lower).where(loose, torch.ones_like(upper))
-    fixed = torch.where(lower >= 0, 1.0, torch.where(upper <= 0, alpha, torch.nan).to(lower))
+    nothing = torch.full_like(lower, torch.nan)  # bounds of NaN: neither active nor inactive
+    fixed = torch.where(lower >= 0, 1.0, torch.where(upper <= 0, alpha, nothing))
     chord_slope = ((upper - alpha * lower) / width).where(loose, fixed)
     chord_offset = ((alpha - 1) * lower * upper / width).where(loose, torch.zeros_like(lower))
     chord = Line(chord_slope, chord_offset)
