@@ -111,6 +111,17 @@ def test_lines_on_unbounded_intervals_claim_nothing(activation: Activation, ends
         assert not bool((at(line, z) < f - 1e-12 * (1 + f.abs())).any())
 
 
+@pytest.mark.parametrize("activation", CASES, ids=str)
+@pytest.mark.parametrize("ends", [(math.nan, math.nan), (math.nan, 1.0), (-1.0, math.nan)])
+def test_lines_on_no_interval_are_no_lines(activation: Activation, ends: tuple[float, float]) -> None:
+    """NaN is neither below nor above zero: not both signs, hence once the line of an inactive ReLU."""
+    found = relax(activation, *(torch.tensor([[end]], dtype=torch.float64) for end in ends))
+    z = torch.tensor([-2.0, 0.0, 2.0], dtype=torch.float64)
+    f = value(activation, z)
+    assert not any(bool((at(line, z) > f).any()) for line in found.low)
+    assert not any(bool((at(line, z) < f).any()) for line in found.up)
+
+
 def test_each_rule_has_its_function() -> None:
     """A rule around another function than the network's bounds something else."""
     z = torch.linspace(-3, 3, 25, dtype=torch.float64)
