@@ -102,16 +102,26 @@ class Clock:
         return seconds
 
 
-def decide(loaded: Loaded, subject: Subject, clock: Clock, *, limit_s: float, seed: int, cheap: bool = False) -> Answer:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Effort:
+    """What one verification may cost: boxes, so that a seed repeats a run however busy the machine is, and seconds."""
+
+    boxes: float
+    seconds: float
+    seed: int
+
+
+def decide(loaded: Loaded, subject: Subject, clock: Clock, effort: Effort, *, cheap: bool = False) -> Answer:
     """Verify one property; ``cheap`` only looks for a counterexample."""
     begun = time.monotonic()
-    limits = SearchSettings(timeout_s=min(limit_s, clock.left_s()), seed=seed)
+    seconds = min(effort.seconds, clock.left_s())
+    limits = SearchSettings(timeout_s=seconds, max_boxes=effort.boxes, seed=effort.seed)
     method = falsify if cheap else verify
     verdict: Verdict = method(loaded.net, subject.prop, settings=limits, replays=loaded.replays, watch=clock.watch)
     return Answer(verdict=verdict, verify_s=clock.book("verify", begun))
 
 
-def decide_all(loaded: Loaded, subjects: list[Subject], clock: Clock, *, limit_s: float, seed: int) -> Attempt:
+def decide_all(loaded: Loaded, subjects: list[Subject], clock: Clock, effort: Effort) -> Attempt:
     """Answers in the order given; ends early at a property that is violated, for then the candidate is lost.
 
     Counterexamples are looked for in all properties before the first proof is begun.
@@ -121,7 +131,7 @@ def decide_all(loaded: Loaded, subjects: list[Subject], clock: Clock, *, limit_s
         for subject in subjects:
             if clock.over():
                 return attempt
-            answer = decide(loaded, subject, clock, limit_s=limit_s, seed=seed, cheap=cheap)
+            answer = decide(loaded, subject, clock, effort, cheap=cheap)
             attempt.answers[subject.prop.name] = answer
             if answer.guarantee == "violated":
                 return attempt

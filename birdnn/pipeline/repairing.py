@@ -18,7 +18,7 @@ from birdnn.formats.nnet import read_nnet
 from birdnn.metrics import change, regressions
 from birdnn.network import Network
 from birdnn.pipeline.facts import machine, versions
-from birdnn.pipeline.judging import Answer, Attempt, Clock, counterexamples, decide, decide_all, hunter
+from birdnn.pipeline.judging import Answer, Attempt, Clock, Effort, counterexamples, decide, decide_all, hunter
 from birdnn.pipeline.load import load_network
 from birdnn.pipeline.measuring import Comparison, Measured
 from birdnn.pipeline.plan import Plan, Subject, read_plan
@@ -103,11 +103,14 @@ class _Repair:
         for subject in self.plan.subjects:
             name = subject.prop.name
             self.watch.update(Progress(phase=f"deciding {name} on the original"))
-            limit = min(self.settings.before_s, 0.2 * self.clock.timeout_s)
-            answer = decide(self.plan.loaded, subject, self.clock, limit_s=limit, seed=self.request.seed)
+            answer = decide(self.plan.loaded, subject, self.clock, self._effort_before())
             self.before[name] = answer
             if isinstance(answer.verdict, Violated) and subject.role is not None:
                 self.witnesses[name] = self._more_witnesses(subject, answer.verdict.witness)
+
+    def _effort_before(self) -> Effort:
+        seconds = min(self.settings.before_s, 0.2 * self.clock.timeout_s)
+        return Effort(boxes=self.settings.before_boxes, seconds=seconds, seed=self.request.seed)
 
     def _more_witnesses(self, subject: Subject, first: Witness) -> tuple[Witness, ...]:
         generator, hunt = torch.Generator().manual_seed(self.request.seed), hunter(self.settings)
@@ -138,9 +141,8 @@ class _Repair:
         best: Attempt | None = None
         evidence, spare = Evidence(), self.settings.better_rounds
         wanted = [s.prop.name for s in self.asked]
-        limit_s = self.settings.slice_s
         while self.rounds < self.settings.rounds and not self.clock.over():
-            attempt = self._candidate(repairer, evidence, limit_s)
+            attempt = self._candidate(repairer, evidence)
             if best is None or self._better(attempt, best, wanted):
                 best = attempt
                 self._keep(attempt)
@@ -149,11 +151,10 @@ class _Repair:
                 if spare < 0:
                     break
             evidence = attempt.evidence()
-            limit_s *= self.settings.slice_growth
         self._discard()
         return best
 
-    def _candidate(self, repairer: Retrain, evidence: Evidence, limit_s: float) -> Attempt:
+    def _candidate(self, repairer: Retrain, evidence: Evidence) -> Attempt:
         """Train, write, read back, decide."""
         self.rounds += 1
         begun, share = time.monotonic(), self.settings.training_share
@@ -161,7 +162,13 @@ class _Repair:
         self.clock.book("repair", begun)
         write_network(net, self.request.net, self._draft())
         loaded = load_network(self._draft())
-        return decide_all(loaded, self.asked, self.clock, limit_s=limit_s, seed=self.request.seed + self.rounds)
+        growth = self.settings.slice_growth ** (self.rounds - 1)
+        effort = Effort(
+            boxes=growth * self.settings.slice_boxes,
+            seconds=growth * self.settings.slice_s,
+            seed=self.request.seed + self.rounds,
+        )
+        return decide_all(loaded, self.asked, self.clock, effort)
 
     def _better(self, new: Attempt, old: Attempt, wanted: list[str]) -> bool:
         ranks = new.rank(wanted), old.rank(wanted)
@@ -180,9 +187,7 @@ class _Repair:
         for subject in self.plan.subjects:
             name = subject.prop.name
             if subject.role is None and self.before[name].guarantee == "proved" and not self.clock.over():
-                limit = max(self.settings.before_s, 3 * self.before[name].verify_s)
-                seed = self.request.seed
-                best.answers[name] = decide(best.loaded, subject, self.clock, limit_s=limit, seed=seed)
+                best.answers[name] = decide(best.loaded, subject, self.clock, self._effort_before())
 
     # --- files
 

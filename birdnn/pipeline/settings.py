@@ -19,8 +19,8 @@ class RepairSettings:
     Attributes:
         retrain: of the repair method; its pairing comes from the request.
         hunt, light_hunt: looking for hard inputs between candidates, and while training.
-        before_s: seconds at most for deciding one property on the original.
-        slice_s: seconds for the first verification of one property on a candidate; later ones get `slice_growth` more.
+        before_boxes, before_s: boxes and seconds at most for deciding one property on the original.
+        slice_boxes, slice_s: the same for each property on the first candidate; later ones get `slice_growth` more.
         rounds: candidates at most.
         better_rounds: candidates tried after the first proof, in search of one that changes less.
         training_share: of the time that is left, what one candidate may take.
@@ -30,8 +30,10 @@ class RepairSettings:
     retrain: RetrainSettings = field(default_factory=RetrainSettings)
     hunt: AttackSettings = field(default_factory=AttackSettings)
     light_hunt: AttackSettings = field(default_factory=_light)
-    before_s: float = 60.0
-    slice_s: float = 40.0
+    before_boxes: int = 300_000
+    before_s: float = 300.0
+    slice_boxes: int = 60_000
+    slice_s: float = 300.0
     slice_growth: float = 1.5
     rounds: int = 8
     better_rounds: int = 1

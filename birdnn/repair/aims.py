@@ -9,6 +9,7 @@ from torch import Tensor
 
 from birdnn.network import Network
 from birdnn.records import Pairing, SampleSet
+from birdnn.repair.firm import Firmness
 from birdnn.repair.protocol import Goal
 from birdnn.repair.targets import targets
 from birdnn.sample import evaluate, from_region
@@ -17,6 +18,22 @@ from birdnn.spec import Region
 _CHARACTERISED = 8192
 _POOL_LIMIT = 4096
 _KEPT_SHARE_OF_MARGIN = 0.5
+_NEAR = 1.5
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Demand:
+    """Linear demands on outputs: ``direction @ f(x)`` has to grow by ``missing``.
+
+    Attributes:
+        x: inputs, (m, inputs).
+        direction: (m, outputs).
+        missing: (m,); negative where there is some to spare.
+    """
+
+    x: Tensor
+    direction: Tensor
+    missing: Tensor
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -30,6 +47,7 @@ class Aim:
         positives: inputs that satisfied the property, with the original's behaviour there.
         negatives: inputs that violated it.
         pool: inputs that were close to unsafe on some candidate, hardest first, (m, inputs).
+        firmness: set once a search could not finish: the student is then made easier to prove.
     """
 
     goal: Goal
@@ -39,6 +57,7 @@ class Aim:
     positives: SampleSet
     negatives: Tensor
     pool: Tensor = field(default_factory=lambda: torch.empty(0))
+    firmness: Firmness | None = None
 
     @staticmethod
     def of(goal: Goal, region: Region, net: Network, *, share: float, samples: int, generator: torch.Generator) -> Aim:
@@ -78,6 +97,35 @@ class Aim:
     def targets(self, x: Tensor, y: Tensor, pairing: Pairing) -> Tensor:
         """What the outputs ``y`` of the original at ``x`` ought to be."""
         return targets(self.region, x, y, self.positives, pairing, self.margin) if self.goal.repair else y
+
+    def hardest(self, count: int, generator: torch.Generator) -> Tensor:
+        """At most ``count`` points of the pool: the closest to unsafe, and a random half of the others."""
+        if len(self.pool) <= count:
+            return self.pool
+        others = torch.randperm(len(self.pool) - count // 2, generator=generator)[: count - count // 2] + count // 2
+        return torch.cat([self.pool[: count // 2], self.pool[others]])
+
+    def demands(self, x: Tensor, student: Network, teacher: Network, pairing: Pairing) -> list[Demand]:
+        """What the points ``x`` ask of the student, polytope by polytope; those far from unsafe ask nothing.
+
+        A polytope is left through the half-space that is nearest for the student, and where the original violates the
+        property through the one that its model behaviour has chosen.
+        """
+        if not self.goal.repair or not len(x):
+            return []
+        now, before = evaluate(student, x), evaluate(teacher, x)
+        wrong = self.region.margin(before) <= 0
+        model = torch.where(wrong[:, None], self.targets(x, before, pairing), now) if pairing != "projection" else now
+        found = []
+        for polytope in self.region.unsafe:
+            if not polytope.rows:
+                continue
+            a, b = polytope.a.to(now), polytope.b.to(now)
+            row = (model @ a.T - b).argmax(1)
+            missing = self.margin - ((a[row] * now).sum(1) - b[row])
+            near = missing > -_NEAR * self.margin
+            found.append(Demand(x[near], a[row[near]], missing[near]))
+        return found
 
     def shortfall(self, before: Tensor, now: Tensor) -> Tensor:
         """How far outputs ``now`` miss what is asked, as multiples of the margin, (n,); ``before``: the original's."""

@@ -20,9 +20,10 @@ from torch import Tensor
 from birdnn.network import Network
 from birdnn.records import Pairing, Progress, Watch
 from birdnn.repair.aims import Aim
+from birdnn.repair.firm import Firmness
 from birdnn.repair.protocol import Evidence, Goal, RepairTask
 from birdnn.repair.soap import Soap
-from birdnn.sample import evaluate, from_boxes, uniform
+from birdnn.sample import evaluate, from_boxes, from_region, uniform
 
 _EVIDENCE_POINTS = 1024
 
@@ -40,6 +41,8 @@ class RetrainSettings:
         margin_share: margin to reach in a violated property's regions, as a share of the median margin of its
             satisfying points; `kept_margin_share` for properties that hold.
         harder: factor on the margin after a search that could not finish.
+        firm_weight, firm_boxes, firm_steps: after such a search, weight and number of the boxes whose interval bounds
+            are trained in each step, and optimiser steps; zero weight switches it off.
         resample_every: steps between two hunts for hard points.
         sweeps: at most so many rounds of thorough hunting and polishing before a candidate is handed out.
         decision_floor: weight of an input is 1 / (gap between the two best outputs / its median + this).
@@ -56,7 +59,10 @@ class RetrainSettings:
     kept_batch: int = 128
     margin_share: float = 0.1
     kept_margin_share: float = 0.05
-    harder: float = 2.0
+    harder: float = 1.5
+    firm_weight: float = 0.3
+    firm_boxes: int = 512
+    firm_steps: int = 400
     resample_every: int = 100
     sweeps: int = 4
     decision_floor: float = 0.3
@@ -82,7 +88,8 @@ class Retrain:
         s, until = self.settings, time.monotonic() + timeout_s
         if self.proposed:
             self._learn(evidence)
-            self._train(s.polish_steps, s.polish_rate, until, watch)
+            steps, rate = (s.firm_steps, s.learning_rate) if evidence.undecided else (s.polish_steps, s.polish_rate)
+            self._train(steps, rate, until, watch)
         else:
             self._hunt(thorough=True)
             self._train(s.steps, s.learning_rate, until, watch)
@@ -142,6 +149,8 @@ class Retrain:
                 aim.absorb(evidence.points[aim.name], self.student)
             if aim.name in evidence.undecided:
                 aim.margin *= self.settings.harder
+                if self.settings.firm_weight and self.student.graph.batched and aim.firmness is None:
+                    aim.firmness = Firmness()
                 aim.absorb(from_boxes(evidence.undecided[aim.name], _EVIDENCE_POINTS, self.generator), self.student)
 
     def _hunt(self, *, thorough: bool) -> int:
@@ -186,6 +195,10 @@ class Retrain:
                     wanted = aim.targets(points.to(old.device), old, self.settings.pairing)
                     loss = loss + weight * self._imitation(new, wanted, old)
                 loss = loss + self.settings.constraint_weight * aim.shortfall(old, new).mean()
+            if aim.firmness is not None:
+                centres = from_region(aim.region, self.settings.firm_boxes, self.generator).to(self.device)
+                firm = aim.firmness.loss(self.student, aim.region, centres, aim.margin)
+                loss = loss + self.settings.firm_weight * firm
         return loss
 
     def _imitation(self, now: Tensor, wanted: Tensor, before: Tensor) -> Tensor:

@@ -1,0 +1,78 @@
+"""How a network's outputs move with some of its parameters."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from birdnn.network import Network
+
+_ENTRIES_PER_PASS = 1 << 24
+
+
+class Trained:
+    """A network seen as a function of its last repairable initialisers, flattened to one vector.
+
+    Args:
+        net: float32 network; never changed.
+        limit: take initialisers from the output backwards while their values stay within this number; those that
+            enter the last affine operation are taken in any case.
+    """
+
+    def __init__(self, net: Network, limit: int) -> None:
+        self.net = net
+        self.names = _last_initialisers(net, limit)
+        self._keys = {name: key for name in self.names for key, value in _tensors(net) if value is net.value(name)}
+        self._rest = {k: v.detach() for k, v in _tensors(net) if k not in self._keys.values()}
+        self._shapes = [net.value(name).shape for name in self.names]
+        self._sizes = [net.value(name).numel() for name in self.names]
+        self.original = torch.cat([net.value(name).detach().flatten() for name in self.names]).double()
+
+    def __len__(self) -> int:
+        return sum(self._sizes)
+
+    def values(self, change: Tensor) -> dict[str, Tensor]:
+        """Initialiser name -> float32 value at ``original + change``, with ``change`` of shape (parameters,)."""
+        parts = (self.original + change).float().split(self._sizes)
+        return {name: part.view(shape) for name, part, shape in zip(self.names, parts, self._shapes, strict=True)}
+
+    def at(self, change: Tensor) -> Network:
+        """The network at ``original + change``."""
+        return self.net.with_values(self.values(change))
+
+    def rows(self, change: Tensor, x: Tensor, directions: Tensor) -> Tensor:
+        """Derivatives of ``directions @ f(x)``: x (n, inputs), directions (n, q, outputs) -> (n * q, parameters)."""
+        values = {self._keys[name]: value for name, value in self.values(change).items()}
+        step = max(1, _ENTRIES_PER_PASS // (len(self) * max(1, directions.shape[1])))
+        parts = zip(x.split(step), directions.split(step), strict=True)
+        with torch.no_grad():
+            return torch.cat([self._rows(values, *part) for part in parts])
+
+    def _rows(self, values: dict[str, Tensor], x: Tensor, directions: Tensor) -> Tensor:
+        def one(point: Tensor, wanted: Tensor) -> Tensor:
+            def outputs(trained: dict[str, Tensor]) -> Tensor:
+                y = torch.func.functional_call(self.net, {**self._rest, **trained}, (point[None],))
+                return wanted @ y[0]
+
+            derivative = torch.func.jacrev(outputs)(values)
+            return torch.cat([derivative[self._keys[name]].flatten(1) for name in self.names], 1)
+
+        stacked: Tensor = torch.func.vmap(one)(x, directions)
+        return stacked.flatten(0, 1)
+
+
+def _tensors(net: Network) -> list[tuple[str, Tensor]]:
+    return [*net.named_parameters(), *net.named_buffers()]
+
+
+def _last_initialisers(net: Network, limit: int) -> tuple[str, ...]:
+    taken: list[str] = []
+    for node in reversed(net.nodes):
+        names = [name for name in node.inputs if name in net.repairable and name not in taken]
+        if not names:
+            continue
+        total = sum(net.value(name).numel() for name in (*taken, *names))
+        if total > limit and any(net.value(name).dim() > 1 for name in taken):
+            break
+        taken += names
+    return tuple(taken)

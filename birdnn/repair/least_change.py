@@ -1,0 +1,61 @@
+"""The change of parameters that moves a network's behaviour least and satisfies linear constraints.
+
+Behaviour is measured where it matters: ``H = sum_j w_j J_j^T J_j`` over sample points j makes ``d^T H d`` the weighted
+mean square by which the outputs move, to first order, when the parameters move by ``d``. A ridge keeps ``d`` inside the
+range where first order means something. With ``H = L L^T`` and ``z = L^T d`` the problem
+
+    minimise |z - z_pull|^2  subject to  A d >= r
+
+is a least-distance problem, which one call of non-negative least squares solves (Lawson and Hanson 1974, chapter 23).
+Constraints may be missed at a price, so that there always is an answer.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from scipy.optimize import nnls
+from torch import Tensor
+
+_SLACK = 1e-3
+
+
+class LeastChange:
+    """Solves the problem above for one metric and many sets of constraints.
+
+    Args:
+        metric: ``H`` without ridge, (parameters, parameters) float64, positive semidefinite.
+        pull: gradient of the imitation of new targets, (parameters,): where ``d`` would like to go without constraints.
+        ridge: added to the diagonal, as a share of its mean.
+    """
+
+    def __init__(self, metric: Tensor, pull: Tensor, *, ridge: float) -> None:
+        mean = float(metric.diagonal().mean())
+        eye = torch.eye(len(metric), dtype=metric.dtype)
+        self._factor = torch.linalg.cholesky(metric + max(ridge * mean, 1e-12) * eye)
+        self._pull = self._whitened(pull[:, None])[:, 0]
+
+    def solve(self, rows: Tensor, wanted: Tensor) -> Tensor:
+        """The best ``d``, (parameters,), with ``rows @ d >= wanted``; rows (constraints, parameters) float64."""
+        z = self._pull.clone()
+        if len(rows):
+            g = self._whitened(rows.T).T
+            z = z + torch.from_numpy(_least_distance(g.numpy(), (wanted - g @ z).numpy()))
+        return torch.linalg.solve_triangular(self._factor.T, z[:, None], upper=True)[:, 0]
+
+    def _whitened(self, columns: Tensor) -> Tensor:
+        return torch.linalg.solve_triangular(self._factor, columns, upper=False)
+
+
+def _least_distance(g: np.ndarray, h: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
+    """The shortest z with ``g @ z >= h``, each row up to a slack that costs ``1 / _SLACK`` times as much as z."""
+    if not (h > 0).any():
+        return np.zeros(g.shape[1])
+    scale = np.sqrt((g * g).sum(1).mean()) or 1.0
+    slack = _SLACK * scale * np.eye(len(g))
+    everything = np.concatenate([g.T, slack, h[None] / np.abs(h).max()])
+    target = np.zeros(len(everything))
+    target[-1] = 1.0
+    weights, _ = nnls(everything, target, maxiter=30 * len(g))
+    residual = everything @ weights - target
+    return -np.abs(h).max() * residual[: g.shape[1]] / residual[-1]
