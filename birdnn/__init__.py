@@ -22,9 +22,12 @@ if TYPE_CHECKING:
     from birdnn.formats import write_network as write_network
     from birdnn.network import Network as Network
     from birdnn.pipeline import falsify_files as falsify_files
+    from birdnn.pipeline import repair_files as repair_files
     from birdnn.pipeline import verify_files as verify_files
     from birdnn.records import Progress as Progress
     from birdnn.records import Proved as Proved
+    from birdnn.records import RepairOutcome as RepairOutcome
+    from birdnn.records import RepairRequest as RepairRequest
     from birdnn.records import Unknown as Unknown
     from birdnn.records import VerifyOutcome as VerifyOutcome
     from birdnn.records import VerifySettings as VerifySettings
@@ -46,6 +49,8 @@ _HOME = {
     "Property": "spec",
     "Proved": "records",
     "Region": "spec",
+    "RepairOutcome": "records",
+    "RepairRequest": "records",
     "SpecError": "errors",
     "Unknown": "records",
     "UnsupportedOpError": "errors",
@@ -57,6 +62,7 @@ _HOME = {
     "falsify_files": "pipeline",
     "read_network": "formats",
     "read_property": "formats",
+    "repair_files": "pipeline",
     "verify_files": "pipeline",
     "write_network": "formats",
 }

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import NamedTuple, Protocol, Self, runtime_checkable
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.spinner import Spinner
@@ -22,6 +22,7 @@ PLAIN_EVERY_S = 10.0
 PLAIN_PHASE_EVERY_S = 1.0
 WORTH_A_LINE_S = 0.5
 BAR_COLUMNS = 16
+MIN_COLUMNS = 8
 
 
 @runtime_checkable
@@ -94,24 +95,39 @@ class LiveScreen:
         self._live.console.print(line)
 
     def _line(self) -> Table | Text:
-        news = self._news
-        if news is None:
+        if self._news is None:
             return Text("")
-        grid = Table.grid(padding=(0, 1))
-        for overflow in ("crop", "ellipsis", "ellipsis", "ellipsis"):
-            grid.add_column(no_wrap=True, overflow=overflow)
-        spent = _clock(time.monotonic() - self._begun)
-        left = "" if news.left_s is None else f", about {_clock(news.left_s)} left"
-        share = "" if news.done is None else f"{min(100, int(news.done * 100))} %, "
-        clock = Text(f"{share}{spent}{left}")
-        if self._console.width < 80:
-            grid.add_row(self._spinner, Text(news.phase), clock)
-        else:
-            total = None if news.done is None else 1.0
-            bar = ProgressBar(total=total, completed=news.done or 0.0, width=BAR_COLUMNS, pulse=total is None)
-            grid.add_column(no_wrap=True, overflow="ellipsis", style="dim")
-            grid.add_row(self._spinner, Text(news.phase), bar, clock, Text(news.detail))
-        return grid
+        return live_line(self._news, self._spinner, time.monotonic() - self._begun, self._console.width)
+
+
+def live_line(news: _News, spinner: Spinner, spent_s: float, width: int) -> Table:
+    """One line of at most `width` columns; the phase has precedence, then the clock, the bar, the detail."""
+    left = "" if news.left_s is None else f", about {_clock(news.left_s)} left"
+    share = "" if news.done is None else f"{min(100, int(news.done * 100))} %, "
+    clock = f"{share}{_clock(spent_s)}{left}"
+    grid = Table.grid(padding=(0, 1, 0, 0))
+    cells: list[RenderableType] = []
+    room = width - 1  # a full last column would wrap on some terminals
+
+    def add(cell: RenderableType, columns: int) -> None:
+        nonlocal room
+        grid.add_column(width=columns, no_wrap=True, overflow="ellipsis")
+        cells.append(cell)
+        room -= columns + 1
+
+    add(spinner, 1)
+    add(Text(news.phase), min(len(news.phase), room - 1))
+    with_bar = room > BAR_COLUMNS + 1 + len(clock)
+    if with_bar:
+        total = None if news.done is None else 1.0
+        bar = ProgressBar(total=total, completed=news.done or 0.0, width=BAR_COLUMNS, pulse=total is None)
+        add(bar, BAR_COLUMNS)
+    if room > MIN_COLUMNS:
+        add(Text(clock), min(len(clock), room - 1))
+    if news.detail and room > MIN_COLUMNS:
+        add(Text(news.detail, style="dim"), min(len(news.detail), room - 1))
+    grid.add_row(*cells)
+    return grid
 
 
 class PlainScreen:

@@ -214,7 +214,8 @@ def _measurements(grid: Table, outcome: RepairOutcome) -> None:
     for name, value in outcome.region_fidelity.items():
         _fact(grid, f"  in {name}'s region", fidelity_text(value, outcome.decision))
     _fact(grid, "drawdown", _drawdown_text(outcome.drawdown))
-    _fact(grid, "regressions", ", ".join(outcome.regressions) or "none")
+    lost = ", ".join(outcome.regressions)
+    _fact(grid, "regressions", f"{lost}: proved before, not proved now" if lost else "none")
     _fact(grid, "changed", _change_text(outcome.change))
 
 
@@ -259,8 +260,8 @@ def _others(grid: Table, outcome: RepairOutcome) -> None:
         return
     if suite.by == "--as":
         _fact(grid, "taken as", f"{suite.entry} of suite {suite.name} (--as)")
-    if suite.not_named:
-        names = ", ".join(suite.not_named)
+    names = ", ".join(suite.not_named)
+    if names and not any(names in note for note in outcome.notes):
         _fact(grid, "also applicable", f"{names}: not asked for; --suite {suite.name} repairs and proves them too")
 
 
