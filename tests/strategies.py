@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from fractions import Fraction
+from itertools import pairwise
 from typing import TypeVar
 
 import numpy as np
@@ -41,7 +42,7 @@ def layers(
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     sparse = draw(st.booleans())
     made: Layers = []
-    for n_in, n_out in zip(sizes, sizes[1:], strict=False):
+    for n_in, n_out in pairwise(sizes):
         weight = rng.normal(size=(n_out, n_in)) / np.sqrt(n_in) * 1.5
         if sparse:
             weight *= rng.random(weight.shape) < 0.6
@@ -60,9 +61,7 @@ def networks(
     max_hidden: int = 3,
 ) -> Network:
     """A small fully connected network with one of the activations."""
-    made = draw(
-        layers(max_inputs=max_inputs, max_outputs=max_outputs, max_width=max_width, max_hidden=max_hidden)
-    )
+    made = draw(layers(max_inputs=max_inputs, max_outputs=max_outputs, max_width=max_width, max_hidden=max_hidden))
     activation = draw(st.sampled_from(activations))
     alpha = draw(st.sampled_from([None, 0.25])) if activation in ("LeakyRelu", "Elu") else None
     return undisturbed(lambda: network_from_layers(made, activation, alpha=alpha))
@@ -99,13 +98,13 @@ def regions(draw: st.DrawFn, n_inputs: int, n_outputs: int) -> Region:
 def properties(draw: st.DrawFn, n_inputs: int, n_outputs: int, *, max_regions: int = 2) -> Property:
     """A property of one or more regions for networks of these sizes."""
     made = draw(st.lists(regions(n_inputs, n_outputs), min_size=1, max_size=max_regions))
-    return undisturbed(
-        lambda: Property(name="drawn", regions=tuple(made), n_inputs=n_inputs, n_outputs=n_outputs)
-    )
+    return undisturbed(lambda: Property(name="drawn", regions=tuple(made), n_inputs=n_inputs, n_outputs=n_outputs))
 
 
 @st.composite
-def networks_with_properties(draw: st.DrawFn, *, activations: tuple[str, ...] = ACTIVATIONS) -> tuple[Network, Property]:
+def networks_with_properties(
+    draw: st.DrawFn, *, activations: tuple[str, ...] = ACTIVATIONS
+) -> tuple[Network, Property]:
     """A small network and a property that fits it."""
     net = draw(networks(activations=activations))
     sizes = undisturbed(lambda: (net.n_inputs, net.n_outputs))

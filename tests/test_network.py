@@ -38,10 +38,7 @@ def evaluate(chain: Sequence[Affine | Activation], x: Tensor) -> Tensor:
         "tanh": lambda v, _: v.tanh(),
     }
     for layer in chain:
-        if isinstance(layer, Affine):
-            x = x @ layer.weight.T + layer.bias
-        else:
-            x = rules[layer.kind](x, layer.alpha)
+        x = x @ layer.weight.T + layer.bias if isinstance(layer, Affine) else rules[layer.kind](x, layer.alpha)
     return x
 
 

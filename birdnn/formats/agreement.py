@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from birdnn.network import Network
 from birdnn.operators import apply
 
 _SLACK = 512
-_N_PROBES = 4
+_N_PROBES, _N_PROBES_OF_LARGE, _LARGE = 4, 2, 1 << 20
 
 
 def require_agreement(net: Network, data: bytes, dtype: torch.dtype) -> None:
@@ -22,7 +23,8 @@ def require_agreement(net: Network, data: bytes, dtype: torch.dtype) -> None:
 
     Both run in the file's data type, so they may differ by rounding: each entry of a value carries an error of some
     units in the last place of the largest number that was summed on the way. 512 units of the largest value anywhere in
-    the network are allowed (on the ACAS Xu networks fewer than 2 are seen); a misread operator is off by far more.
+    the network are allowed (on the ACAS Xu networks none is seen, on forty layers of 256 about ten); a misread operator
+    is off by far more.
 
     Args:
         net: what was read.
@@ -34,7 +36,9 @@ def require_agreement(net: Network, data: bytes, dtype: torch.dtype) -> None:
     """
     session = _session(data, net.source)
     generator = torch.Generator().manual_seed(0)
-    probes = torch.randn((_N_PROBES, net.n_inputs), generator=generator).to(dtype)
+    size = sum(math.prod(shape) for shape in net.graph.shapes.values())
+    count = _N_PROBES if size < _LARGE else _N_PROBES_OF_LARGE
+    probes = torch.randn((count, net.n_inputs), generator=generator).to(dtype)
     theirs = [_run(session, net, row.numpy()) for row in probes]
     if theirs[0].size != net.n_outputs:
         raise FormatError(net.source, "", f"onnxruntime gives {theirs[0].size} outputs, our reading {net.n_outputs}")

@@ -15,14 +15,16 @@ from birdnn.spec import Polytope, Region, Row
 MAX_DISJUNCTS = 20_000
 """Most branches that a formula may have once it is multiplied out."""
 
-MAX_BOX_ENTRIES = 20_000_000
+MAX_BOX_ENTRIES = 4_000_000
 """Most bounds of inputs over all boxes of a property."""
 
-MAX_ROW_ENTRIES = 20_000_000
+MAX_ROW_ENTRIES = 4_000_000
 """Most coefficients of outputs over all polytopes of a property."""
 
 _NUMBER = re.compile(r"([+-]?)([0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE]([+-]?[0-9]+))?")
 _MAX_DIGITS = 1000
+_MAX_BITS = 1 << 14
+_ZERO = Fraction(0)
 _MAX_EXPONENT = 400
 
 Variable = tuple[str, int]
@@ -42,6 +44,11 @@ class Term:
             factors[key] = factors.get(key, Fraction(0)) + scale * value
         kept = {key: value for key, value in factors.items() if value}
         return Term(kept, self.constant + scale * other.constant)
+
+    def is_absurd(self) -> bool:
+        """Does it hold a number so long that arithmetic on it would take our time?"""
+        numbers = (self.constant, *self.factors.values())
+        return any(max(n.numerator.bit_length(), n.denominator.bit_length()) > _MAX_BITS for n in numbers)
 
     def times(self, scale: Fraction) -> Term:
         """``scale * self``."""
@@ -284,8 +291,10 @@ class _Multiplier:
                 raise FormatError(
                     self.path, f"line {atom.line}", "the constraints on outputs have too many coefficients"
                 )
-            coefficients = tuple(factors.get(("Y", index), Fraction(0)) for index in range(self.n_outputs))
-            return [((), (Row(coefficients, -constant, atom.strict),))]
+            coefficients = [_ZERO] * self.n_outputs
+            for (_, index), factor in factors.items():
+                coefficients[index] = factor
+            return [((), (Row(tuple(coefficients), -constant, atom.strict),))]
         if len(atom.term.factors) > 1:
             names = ", ".join(f"{kind}_{index}" for kind, index in sorted(atom.term.factors)[:4])
             problem = f"a comparison that relates {names} is not supported: the inputs must form boxes"

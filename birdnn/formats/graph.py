@@ -14,7 +14,7 @@ import torch
 from birdnn.errors import UnsupportedOpError
 from birdnn.formats.lowering import LOWER, MAX_VALUES, Site, integer_attribute
 from birdnn.formats.shapes import SHAPES, Shape, ShapeProblem
-from birdnn.formats.tensors import Array
+from birdnn.formats.tensors import Array, read_attribute
 from birdnn.network import Node
 from birdnn.operators import OPERATORS, SUPPORTED, apply
 
@@ -58,9 +58,11 @@ class Lowering:
         supported = proto.domain in ("", "ai.onnx") and (proto.op_type in LOWER or proto.op_type in _INTEGER_OPS)
         if not supported:
             raise UnsupportedOpError(self.path, proto.op_type, name, SUPPORTED)
-        attributes = {a.name: onnx.helper.get_attribute_value(a) for a in proto.attribute}
-        lists = {k: v if isinstance(v, int | float | bytes) or v is None else list(v) for k, v in attributes.items()}
-        site = Site(self.path, proto.op_type, name, tuple(proto.input), lists, self.opset, self.shapes, self.known)
+        attributes = {attribute.name: read_attribute(attribute) for attribute in proto.attribute}
+        site = Site(self.path, proto.op_type, name, tuple(proto.input), attributes, self.opset, self.shapes, self.known)
+        strange = [key for key, value in attributes.items() if value is None]
+        if strange:
+            raise site.fail(f"attribute {strange[0]!r} is of a kind we do not know")
         if len(outputs) != 1 or outputs[0] != proto.output[0]:
             raise site.fail(f"has {len(outputs)} outputs; only the first one is supported")
         if outputs[0] in self.shapes:

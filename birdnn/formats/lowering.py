@@ -14,7 +14,7 @@ from typing import Any
 from birdnn.errors import FormatError
 from birdnn.formats.tensors import Array
 
-MAX_VALUES = 1 << 24
+MAX_VALUES = 1 << 22
 """Most entries that one value of a graph may have for one sample."""
 
 Lowered = tuple[tuple[str, ...], dict[str, Any]]

@@ -169,7 +169,7 @@ class _Lines:
             text = data.decode("utf-8")
         except UnicodeDecodeError as error:
             raise FormatError(path, f"byte {error.start}", "not text in UTF-8") from None
-        return cls(path, text.split("\n"))
+        return cls(path, text.removesuffix("\n").split("\n"))
 
     def rest(self) -> int | None:
         """Number of the next line that holds something, None at the end."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from birdnn.formats.agreement import require_agreement
 from birdnn.formats.files import decompressed, read_bytes, read_stored, sha256, write_bytes
 from birdnn.formats.graph import Lowering
 from birdnn.formats.lowering import MAX_VALUES
-from birdnn.formats.tensors import Array, embed_external, put_tensor, read_tensor
+from birdnn.formats.tensors import Array, embed_external, put_tensor, read_attribute, read_tensor
 from birdnn.network import Graph, Network, Node
 from birdnn.operators import SUPPORTED
 
@@ -136,9 +136,22 @@ def _parse(data: bytes, path: str) -> onnx.ModelProto:
         raise FormatError(path, "", f"not an ONNX file: {error}") from None
     if not model.HasField("graph") or not model.graph.node:
         raise FormatError(path, "", "not an ONNX file: it holds no graph")
+    if any(isinstance(text, bytes) for text in _names(model.graph)):
+        raise FormatError(path, "", "not an ONNX file: a name in it is not UTF-8")
     if model.graph.sparse_initializer:
         raise FormatError(path, "", "sparse initialisers are not supported")
     return model
+
+
+def _names(graph: onnx.GraphProto) -> Iterator[str | bytes]:
+    """All names in a graph; protobuf hands out those that are not UTF-8 as bytes."""
+    for value in (*graph.input, *graph.output, *graph.initializer):
+        yield value.name
+    for tensor in graph.initializer:
+        yield from (text for entry in tensor.external_data for text in (entry.key, entry.value))
+    for node in graph.node:
+        yield from (node.name, node.op_type, node.domain, *node.input, *node.output)
+        yield from (attribute.name for attribute in node.attribute)
 
 
 def _serialised(model: onnx.ModelProto, path: str) -> bytes:
@@ -233,14 +246,17 @@ def _constant(node: onnx.NodeProto, path: str) -> Array:
         tensor.CopyFrom(attribute.t)
         tensor.name = node.output[0]
         return read_tensor(tensor, path, "constant")
-    if attribute.name in ("value_float", "value_floats"):
-        array: Array = np.array(helper.get_attribute_value(attribute), dtype=np.float32)
-        if not np.isfinite(array).all():
-            raise FormatError(path, place, "holds NaN or infinity")
-        return array
-    if attribute.name in ("value_int", "value_ints"):
-        return np.array(helper.get_attribute_value(attribute), dtype=np.int64)
-    raise FormatError(path, place, f"attribute {attribute.name!r} is not supported")
+    value = read_attribute(attribute)
+    real, whole = attribute.name.startswith("value_float"), attribute.name.startswith("value_int")
+    if value is None or isinstance(value, bytes) or not (real or whole):
+        raise FormatError(path, place, f"attribute {attribute.name!r} is not supported")
+    try:
+        array: Array = np.array(value, dtype=np.float32 if real else np.int64)
+    except (ValueError, TypeError, OverflowError):
+        raise FormatError(path, place, f"attribute {attribute.name!r} does not hold numbers") from None
+    if real and not np.isfinite(array).all():
+        raise FormatError(path, place, "holds NaN or infinity")
+    return array
 
 
 def _repairable(nodes: Sequence[Node], dependent: frozenset[str], initialisers: frozenset[str]) -> frozenset[str]:

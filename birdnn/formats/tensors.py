@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -60,6 +61,24 @@ def read_tensor(tensor: TensorProto, path: str, kind: str = "initialiser") -> Ar
     if tensor.data_type in _FLOATS and not np.isfinite(array).all():
         raise FormatError(path, place, "holds NaN or infinity")
     return array
+
+
+def read_attribute(attribute: onnx.AttributeProto) -> int | float | bytes | list[Any] | None:
+    """The value of a node's attribute: a number, a text or a list of them; None for any other kind."""
+    kind, types = attribute.type, onnx.AttributeProto
+    single: dict[int, int | float | bytes] = {
+        types.FLOAT: attribute.f,
+        types.INT: attribute.i,
+        types.STRING: attribute.s,
+    }
+    if kind in single:
+        return single[kind]
+    lists: dict[int, list[Any]] = {
+        types.FLOATS: list(attribute.floats),
+        types.INTS: list(attribute.ints),
+        types.STRINGS: list(attribute.strings),
+    }
+    return lists.get(kind)
 
 
 def put_tensor(tensor: TensorProto, values: Array) -> bool:

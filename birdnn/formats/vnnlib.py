@@ -246,6 +246,8 @@ class _Reader:
         total = terms[0]
         for term in terms[1:]:
             total = self._combine(head, total, term, line)
+            if total.is_absurd():
+                raise self.source.fail(line, "its numbers grow too long")
         return total
 
     def _combine(self, head: str, left: Term, right: Term, line: int) -> Term:

@@ -20,7 +20,7 @@ from typing import Any
 from birdnn.errors import FormatError
 from birdnn.formats.dnf import And, Formula, Or, Term, compare, parse_number
 
-MAX_ENTRIES = 1 << 24
+MAX_ENTRIES = 1 << 22
 """Most entries of a declared tensor."""
 
 _RELATIONS = {
@@ -122,17 +122,26 @@ class _Walker:
             return Term({(tensor.kind, tensor.index(node.indices)): Fraction(1)}, Fraction(0))
         if kind == "Negate":
             return self.term(node.expr, line).times(Fraction(-1))
-        if kind == "Plus":
-            return reduce(lambda a, b: a.plus(b, Fraction(1)), (self.term(part, line) for part in node.args))
-        if kind == "Minus":
-            head = self.term(node.head, line)
-            return reduce(lambda a, b: a.plus(b, Fraction(-1)), (self.term(part, line) for part in node.rest), head)
-        if kind == "Multiply":
-            return reduce(lambda a, b: self.product(a, b, line), (self.term(part, line) for part in node.args))
+        if kind in ("Plus", "Minus", "Multiply"):
+            return self.fold(kind, node, line)
         number = parse_number(node.lexeme) if hasattr(node, "lexeme") else None
         if number is None:
             raise self.fail(line, f"{str(node)[:40]!r} is neither a variable nor a number we can read")
         return Term({}, number)
+
+    def fold(self, kind: str, node: Any, line: int) -> Term:
+        """A sum, difference or product of several terms."""
+        parts = (node.head, *node.rest) if kind == "Minus" else node.args
+        total = self.term(parts[0], line)
+        for part in parts[1:]:
+            term = self.term(part, line)
+            if kind == "Multiply":
+                total = self.product(total, term, line)
+            else:
+                total = total.plus(term, Fraction(1 if kind == "Plus" else -1))
+            if total.is_absurd():
+                raise self.fail(line, "its numbers grow too long")
+        return total
 
     def product(self, left: Term, right: Term, line: int) -> Term:
         if left.factors and right.factors:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -21,11 +22,10 @@ def model(
     *,
     opset: int = 13,
     ir: int = 8,
-    listed: bool = False,
     dtype: type[np.floating[Any]] = np.float32,
     raw: bool = True,
 ) -> bytes:
-    """A graph from ``x`` to ``y``; `listed` repeats initialisers among the inputs, as IR version 3 wants."""
+    """A graph from ``x`` to ``y``; IR version 3 wants initialisers among the inputs."""
     element = helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
     inputs = [helper.make_tensor_value_info("x", element, list(shape))]
     outputs = [helper.make_tensor_value_info("y", element, None)]
@@ -33,7 +33,7 @@ def model(
     for name, value in tensors.items():
         array = np.asarray(value)
         kind = helper.np_dtype_to_tensor_dtype(array.dtype)
-        if listed:
+        if ir < 4:
             inputs.insert(0, helper.make_tensor_value_info(name, kind, array.shape))
         if raw:
             made.append(numpy_helper.from_array(array, name))
@@ -47,7 +47,9 @@ def model(
 
 def node(op: str, inputs: Sequence[str], output: str = "y", **attributes: Any) -> onnx.NodeProto:
     """A node named after its operator."""
-    return helper.make_node(op, list(inputs), [output], name=f"the_{op}" if output == "y" else f"the_{op}_{output}", **attributes)
+    return helper.make_node(
+        op, list(inputs), [output], name=f"the_{op}" if output == "y" else f"the_{op}_{output}", **attributes
+    )
 
 
 def run(data: bytes, x: Array) -> Array:
@@ -62,13 +64,13 @@ def run(data: bytes, x: Array) -> Array:
 def dense(rng: np.random.Generator, *sizes: int, dtype: type[np.floating[Any]] = np.float32) -> dict[str, Array]:
     """Weights (in, out) ``W0``, biases ``B0``, ... for MatMul and Add."""
     made: dict[str, Array] = {}
-    for index, (n_in, n_out) in enumerate(zip(sizes, sizes[1:], strict=False)):
+    for index, (n_in, n_out) in enumerate(pairwise(sizes)):
         made[f"W{index}"] = (rng.normal(size=(n_in, n_out)) / np.sqrt(n_in)).astype(dtype)
         made[f"B{index}"] = rng.normal(size=n_out).astype(dtype)
     return made
 
 
-def perceptron(*, ir: int = 8, listed: bool = False, dtype: type[np.floating[Any]] = np.float32, raw: bool = True) -> bytes:
+def perceptron(*, ir: int = 8, dtype: type[np.floating[Any]] = np.float32, raw: bool = True) -> bytes:
     """Sub (preprocessing), Flatten, MatMul, Add, Relu, MatMul, Add: what ACAS Xu files look like, with 4 inputs."""
     rng = np.random.default_rng(7)
     tensors = {"mean": rng.normal(size=(1, 1, 1, 4)).astype(dtype), **dense(rng, 4, 6, 3, dtype=dtype)}
@@ -81,4 +83,4 @@ def perceptron(*, ir: int = 8, listed: bool = False, dtype: type[np.floating[Any
         node("MatMul", ["r0", "W1"], "m1"),
         node("Add", ["m1", "B1"], "y"),
     ]
-    return model(nodes, tensors, (1, 1, 1, 4), ir=ir, listed=listed, dtype=dtype, raw=raw, opset=8 if ir == 3 else 13)
+    return model(nodes, tensors, (1, 1, 1, 4), ir=ir, dtype=dtype, raw=raw, opset=8 if ir == 3 else 13)

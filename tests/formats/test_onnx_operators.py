@@ -122,7 +122,14 @@ CASES: Mapping[str, bytes] = {
     "average-pool-include": pool("AveragePool", IMAGE, kernel_shape=[3, 3], pads=[1, 1, 2, 1], count_include_pad=1),
     "average-pool-ceil": pool("AveragePool", IMAGE, kernel_shape=[2, 3], strides=[2, 2], ceil_mode=1),
     "average-pool-ceil-include": pool(
-        "AveragePool", IMAGE, opset=19, kernel_shape=[3, 3], strides=[3, 3], pads=[1] * 4, ceil_mode=1, count_include_pad=1
+        "AveragePool",
+        IMAGE,
+        opset=19,
+        kernel_shape=[3, 3],
+        strides=[3, 3],
+        pads=[1] * 4,
+        ceil_mode=1,
+        count_include_pad=1,
     ),
     "average-pool-same": pool("AveragePool", IMAGE, kernel_shape=[2, 3], strides=[2, 2], auto_pad="SAME_LOWER"),
     "average-pool-1d": pool("AveragePool", (1, 2, 9), kernel_shape=[3], strides=[2]),
