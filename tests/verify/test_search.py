@@ -452,13 +452,10 @@ SEARCH_BUGS = {
     "boxes beyond a batch lost": (
         search._Search, "_take", lambda self, stack: [stack.pop()[:1], stack.clear()][0]
     ),
-    "boxes given up and forgotten": (
-        search.SearchSettings, "smallest_width", 0.5
-    ),
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("bug", [name for name in SEARCH_BUGS if "forgotten" not in name])
+@pytest.mark.parametrize("bug", SEARCH_BUGS)
 def test_a_planted_bug_of_the_search_is_seen(monkeypatch: pytest.MonkeyPatch, bug: str) -> None:
     """Each would turn some "violated" into "proved"."""
     monkeypatch.setattr(*SEARCH_BUGS[bug])
