@@ -7,6 +7,8 @@ the property asks, which keeps most of what the network says there.
 
 from __future__ import annotations
 
+from itertools import islice, product
+
 import torch
 from torch import Tensor
 
@@ -15,26 +17,47 @@ from birdnn.spec import Region
 
 _SWEEPS = 8
 _OVERSHOOT = 1.02
+_MAX_CHOICES = 64
+_ROUNDING = 1e-6
 _PAIRS_PER_PASS = 1 << 24
 
 
 def projected(region: Region, y: Tensor, margin: float) -> Tensor:
-    """Outputs (n, outputs) moved until the region's margin is at least ``margin``, by cyclic projection.
+    """Outputs (n, outputs) moved until the region's margin is at least ``margin``, by about the shortest way.
 
-    Each unsafe polytope is left through its nearest half-space. Rows that already have the margin stay as they are.
+    To be safe is to be outside one half-space of each unsafe polytope. Each choice of half-spaces (at most
+    `_MAX_CHOICES` of them) is a convex set and is reached by cyclic projection; the closest one is taken. Which row to
+    leave by cannot be decided polytope by polytope: two of them may send a point to and fro for ever. Rows that already
+    have the margin stay as they are.
     """
-    moved = y.clone()
+    low = region.margin(y) < margin
+    polytopes = [polytope for polytope in region.unsafe if polytope.rows]
+    if not polytopes or not bool(low.any()):
+        return y
+    start = y[low]
+    best, distance = start, torch.full_like(start[:, 0], torch.inf)
+    for choice in islice(product(*(range(len(p.rows)) for p in polytopes)), _MAX_CHOICES):
+        a = torch.stack([p.a[row] for p, row in zip(polytopes, choice, strict=True)]).to(start)
+        b = torch.stack([p.b[row] for p, row in zip(polytopes, choice, strict=True)]).to(start)
+        moved = _cyclic(start, a, b + _OVERSHOOT * margin)
+        square = (moved - start).square().sum(1)
+        # a choice that contradicts itself is no way out
+        reached = region.margin(moved) >= margin - _ROUNDING * moved.abs().amax(1)
+        square = torch.where(reached, square, torch.full_like(square, torch.inf))
+        closer = square < distance
+        best, distance = torch.where(closer[:, None], moved, best), torch.where(closer, square, distance)
+    result = y.clone()
+    result[low] = best
+    return result
+
+
+def _cyclic(y: Tensor, a: Tensor, b: Tensor) -> Tensor:
+    """Project onto ``a[i] @ y >= b[i]``, one half-space after the other, several times."""
+    sizes = a.square().sum(1).clamp(min=1e-12)
     for _ in range(_SWEEPS):
-        for polytope in region.unsafe:
-            if not polytope.rows:
-                continue
-            a = polytope.a.to(moved)
-            value, row = (moved @ a.T - polytope.b.to(moved)).max(1)
-            normal = a[row]
-            missing = (_OVERSHOOT * margin - value).clamp(min=0)
-            missing = torch.where(value < margin, missing, torch.zeros_like(missing))
-            moved = moved + normal * (missing / normal.square().sum(1).clamp(min=1e-12))[:, None]
-    return moved
+        for normal, bound, size in zip(a, b, sizes, strict=True):
+            y = y + normal * ((bound - y @ normal).clamp(min=0) / size)[:, None]
+    return y
 
 
 def nearest(of: Tensor, among: Tensor) -> Tensor:
@@ -49,6 +72,7 @@ def targets(region: Region, x: Tensor, y: Tensor, positives: SampleSet, pairing:
     Points that have the margin keep their outputs. Without any positive sample only the projection is possible.
     """
     goal = projected(region, y, margin)
+    goal = goal.clone() if goal is y else goal
     negative = region.margin(y) <= 0
     if pairing == "projection" or not len(positives) or not bool(negative.any()):
         return goal

@@ -1,0 +1,73 @@
+"""Draws are seeded, inside the exact box, and spread by volume."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import torch
+
+from birdnn.boxes import Boxes
+from birdnn.formats.onnx import network_from_layers
+from birdnn.sample import characterise, distinct, evaluate, from_boxes, from_property, from_region
+from birdnn.spec import Polytope, Property, Region, Row
+
+
+def region(lower: float, upper: float) -> Region:
+    """A box of two inputs, the second a point; unsafe: the output is at most 0."""
+    unsafe = Polytope(rows=(Row((Fraction(1),), Fraction(0)),), n_outputs=1)
+    third = Fraction(1, 3)
+    return Region(
+        exact_lower=(Fraction(lower), third),
+        exact_upper=(Fraction(upper), third + Fraction(1, 10**6)),
+        unsafe=(unsafe,),
+    )
+
+
+def prop(*regions: Region) -> Property:
+    return Property(name="p", regions=regions, n_inputs=2, n_outputs=1)
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def test_every_point_lies_in_the_exact_box() -> None:
+    box = region(-0.1, 0.7)
+    points = from_region(box, 500, generator())
+    assert points.dtype == torch.float32
+    assert all(box.contains([float(v) for v in x]) for x in points)
+
+
+def test_a_seed_repeats_a_draw_and_another_does_not() -> None:
+    box = region(0, 1)
+    assert torch.equal(from_region(box, 50, generator(3)), from_region(box, 50, generator(3)))
+    assert not torch.equal(from_region(box, 50, generator(3)), from_region(box, 50, generator(4)))
+
+
+def test_regions_get_points_by_volume() -> None:
+    small, large = from_property(prop(region(0, 1), region(2, 5)), 1000, generator())
+    assert (len(small), len(large)) == (250, 750)
+
+
+def test_characterise_judges_each_point_by_its_own_region() -> None:
+    net = network_from_layers([([[1.0, 0.0]], [0.0])])
+    found = characterise(net, prop(region(-1, 1)), 400, generator())
+    assert torch.equal(found.margin > 0, found.x[:, 0] > 0)
+    assert 100 < len(found.where(found.margin <= 0)) < 300
+
+
+def test_batches_do_not_change_outputs() -> None:
+    net = network_from_layers([([[1.0, 2.0]], [0.5])])
+    x = torch.rand(100, 2)
+    assert torch.allclose(evaluate(net, x, batch=7), evaluate(net, x))
+    assert evaluate(net, x[:0]).shape == (0, 1)
+
+
+def test_boxes_share_the_points() -> None:
+    boxes = Boxes(torch.tensor([[0.0], [2.0]], dtype=torch.float64), torch.tensor([[1.0], [3.0]], dtype=torch.float64))
+    points = from_boxes(boxes, 10, generator())
+    assert int((points < 1.5).sum()) == 5
+
+
+def test_distinct_drops_duplicates() -> None:
+    assert len(distinct(torch.tensor([[1.0, 2.0], [1.0, 2.0], [2.0, 1.0]]))) == 2

@@ -1,0 +1,192 @@
+"""The whole way on small networks: read, measure, repair, prove the file, write, measure."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+
+from birdnn.crosscheck.onnxruntime import OnnxReplay
+from birdnn.errors import MismatchError
+from birdnn.formats import read_network, read_property
+from birdnn.formats.onnx import layers_to_onnx
+from birdnn.network import weights_sha256
+from birdnn.pipeline import RepairSettings, repair_files, verify_files
+from birdnn.pipeline.judging import Attempt
+from birdnn.records import Progress, Proved, RepairRequest, VerifySettings
+from birdnn.repair import RetrainSettings
+from birdnn.sample import evaluate, uniform
+
+FAST = RepairSettings(
+    retrain=RetrainSettings(steps=150, polish_steps=60, firm_steps=60, domain_batch=512, region_batch=256, sweeps=2),
+    domain_points=5000,
+    region_points=5000,
+    held_out_points=5000,
+    better_rounds=0,
+)
+DOMAIN = "lower = [-1.0, -1.0]\nupper = [1.0, 1.0]\n"
+
+
+@dataclass(frozen=True)
+class Case:
+    """Files of one small case."""
+
+    net: Path
+    prop: Path
+    domain: Path
+
+    def request(self, **more: object) -> RepairRequest:
+        asked = RepairRequest(
+            net=self.net, props=(self.prop,), domain=self.domain, decision="argmax", out=self.net.parent / "out"
+        )
+        return replace(asked, **more)
+
+
+def build(folder: Path, activation: str, *, quantile: float = 0.9) -> Case:
+    """A random network of two hidden layers; unsafe in a corner: output 0 is above what 90 % of the corner gives."""
+    rng = np.random.default_rng(5)
+    sizes = [2, 12, 12, 3]
+    layers = [(rng.normal(size=(n, m)) * 1.5 / np.sqrt(m), rng.normal(size=n) * 0.3) for m, n in pairwise(sizes)]
+    net, prop, domain = folder / "small.onnx", folder / "low.vnnlib", folder / "domain.toml"
+    net.write_bytes(layers_to_onnx(layers, activation))
+    corner = torch.tensor([0.0, 0.0]), torch.tensor([1.0, 1.0])
+    y = evaluate(read_network(net), uniform(*corner, 20_000, torch.Generator().manual_seed(1)))
+    bound = float(torch.quantile(y[:, 0], quantile)) if quantile < 1 else float(y[:, 0].max()) + 1.0
+    lines = [f"(declare-const {v} Real)" for v in ("X_0", "X_1", "Y_0", "Y_1", "Y_2")]
+    lines += [f"(assert (>= X_{i} 0.0))\n(assert (<= X_{i} 1.0))" for i in range(2)]
+    prop.write_text("\n".join([*lines, f"(assert (>= Y_0 {bound:.6f}))"]) + "\n")
+    domain.write_text(DOMAIN)
+    return Case(net, prop, domain)
+
+
+@pytest.mark.parametrize("activation", ["Relu", "Tanh", "Sigmoid", "LeakyRelu"])
+def test_a_small_network_is_repaired_and_the_file_is_proved(tmp_path: Path, activation: str) -> None:
+    case = build(tmp_path, activation)
+    outcome = repair_files(case.request(), settings=FAST)
+    assert outcome.result == "proved"
+    assert outcome.out is not None
+    (entry,) = outcome.properties
+    assert (entry.before, entry.after, entry.role) == ("violated", "proved", "goal")
+    # someone else's opinion of the file that was written
+    again = verify_files(Path(outcome.out), [case.prop], settings=VerifySettings())
+    assert isinstance(again.verdicts[0].verdict, Proved)
+    assert outcome.fidelity is not None
+    assert outcome.fidelity.decision_agreement is not None
+    assert outcome.fidelity.decision_agreement > 0.85
+    assert outcome.efficacy is not None
+    assert outcome.efficacy.by_proof
+    assert outcome.drawdown[0].share == 0
+    report = json.loads(Path(str(outcome.report)).read_text())
+    assert report["outcome"] == "proved"
+
+
+def test_the_file_keeps_its_graph_and_onnxruntime_agrees_with_what_was_proved(tmp_path: Path) -> None:
+    case = build(tmp_path, "Relu")
+    before = hashlib.sha256(case.net.read_bytes()).hexdigest()
+    outcome = repair_files(case.request(), settings=FAST)
+    assert hashlib.sha256(case.net.read_bytes()).hexdigest() == before
+    assert outcome.out is not None
+    old, new = onnx.load(case.net), onnx.load(outcome.out)
+    for model in (old, new):
+        del model.graph.initializer[:]
+    assert old == new
+    assert outcome.out_sha256 == hashlib.sha256(Path(outcome.out).read_bytes()).hexdigest()
+    net, replay = read_network(outcome.out), OnnxReplay(Path(outcome.out).read_bytes())
+    prop = read_property(case.prop)
+    for x in torch.rand(200, 2, generator=torch.Generator().manual_seed(2)):
+        y = replay(x.numpy())
+        assert np.allclose(y, evaluate(net, x[None])[0].numpy(), atol=1e-5)
+        assert not prop.violated([float(v) for v in x], [float(v) for v in y])
+
+
+def test_a_counterexample_violates_when_replayed(tmp_path: Path) -> None:
+    case = build(tmp_path, "Tanh")
+    outcome = repair_files(case.request(), settings=FAST)
+    prop, replay = read_property(case.prop), OnnxReplay(case.net.read_bytes())
+    witnesses = outcome.properties[0].counterexamples
+    assert witnesses
+    for witness in witnesses:
+        assert prop.violated(witness.x, [float(v) for v in replay(np.array(witness.x, np.float32))])
+
+
+def test_nothing_to_repair_writes_no_network(tmp_path: Path) -> None:
+    case = build(tmp_path, "Relu", quantile=1.0)
+    outcome = repair_files(case.request(), settings=FAST)
+    assert outcome.result == "nothing_to_repair"
+    assert outcome.out is None
+    assert not list(tmp_path.rglob("*.repaired.onnx"))
+
+
+def test_without_a_domain_fidelity_is_not_measured(tmp_path: Path) -> None:
+    case = build(tmp_path, "Relu")
+    outcome = repair_files(case.request(domain=None, decision=None), settings=FAST)
+    assert outcome.fidelity is None
+    assert "give --domain" in outcome.fidelity_note
+    assert outcome.decision == "none"
+
+
+@pytest.mark.parametrize("pairing", ["input", "output"])
+def test_other_pairings_repair_too(tmp_path: Path, pairing: str) -> None:
+    outcome = repair_files(build(tmp_path, "Relu").request(pairing=pairing), settings=FAST)
+    assert outcome.result == "proved"
+
+
+def test_a_seed_repeats_the_repair(tmp_path: Path) -> None:
+    digests = []
+    for name in ("first", "second"):
+        folder = tmp_path / name
+        folder.mkdir()
+        outcome = repair_files(build(folder, "Relu").request(seed=7), settings=FAST)
+        assert outcome.out is not None
+        digests.append(weights_sha256(read_network(outcome.out)))
+    assert digests[0] == digests[1]
+
+
+@dataclass
+class Stopper:
+    """A user who stops at the first news of training."""
+
+    asked: bool = False
+
+    def update(self, news: Progress) -> None:
+        self.asked = self.asked or news.phase == "imitating"
+
+    def stopped(self) -> bool:
+        return self.asked
+
+
+def test_stopping_keeps_the_attempt_on_disk_and_says_so(tmp_path: Path) -> None:
+    outcome = repair_files(build(tmp_path, "Relu").request(), watch=Stopper(), settings=FAST)
+    assert outcome.interrupted
+    assert outcome.result == "sampled" or outcome.result == "violated"
+    assert outcome.out is not None
+    assert Path(outcome.out).exists()
+    assert not list(tmp_path.rglob(".draft*"))
+
+
+def test_the_time_limit_holds(tmp_path: Path) -> None:
+    outcome = repair_files(build(tmp_path, "Relu").request(timeout_s=0.5), settings=FAST)
+    assert outcome.wall_s < 10
+    assert outcome.timed_out
+    assert outcome.result != "proved"
+
+
+def test_two_properties_of_one_name_are_refused(tmp_path: Path) -> None:
+    case = build(tmp_path, "Relu")
+    with pytest.raises(MismatchError):
+        repair_files(case.request(keep=(case.prop,)), settings=FAST)
+
+
+def test_an_attempt_without_answers_is_not_proved(tmp_path: Path) -> None:
+    from birdnn.pipeline.load import load_network
+
+    attempt = Attempt(loaded=load_network(build(tmp_path, "Relu").net))
+    assert attempt.rank(["low"]) == (False, 0, 0)
+    assert attempt.guarantee("low") == "unknown"
