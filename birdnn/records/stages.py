@@ -1,0 +1,209 @@
+"""What one stage tells the next: verdicts, counterexamples, samples, the change, progress.
+
+Records are immutable and hold no behaviour beyond reading themselves. `Proved`, `Violated` and `Unknown` are three
+types, so that nothing but a finished proof can be mistaken for one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
+
+import numpy as np
+import numpy.typing as npt
+from torch import Tensor
+
+from birdnn.boxes import Boxes
+
+ARITHMETIC = "float64, rounding not accounted for"
+
+
+@runtime_checkable
+class Replay(Protocol):
+    """Runs the network as its file says, outside torch.
+
+    Attributes:
+        name: who runs it, e.g. ``"onnxruntime"``.
+    """
+
+    @property
+    def name(self) -> str:
+        """See above."""
+
+    def __call__(self, x: npt.NDArray[np.float32]) -> npt.NDArray[np.floating[Any]]:
+        """Outputs, shape (outputs,), in the file's type, at the point ``x``, shape (inputs,)."""
+
+
+UnknownReason = Literal["timeout", "memory", "boxes", "interrupted", "precision"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Witness:
+    """A counterexample that was replayed.
+
+    Attributes:
+        x: float32 values inside the exact input box, network units.
+        y: the outputs that `replayed_by` gave.
+        replayed_by: who ran the network, e.g. ``("onnxruntime",)``.
+    """
+
+    x: tuple[float, ...]
+    y: tuple[float, ...]
+    replayed_by: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proved:
+    """No point of any region is unsafe: every box of a complete cover has a positive bound."""
+
+    boxes: int
+    arithmetic: str = ARITHMETIC
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Violated:
+    """Some point is unsafe, and here it is."""
+
+    witness: Witness
+    boxes: int
+    arithmetic: str = "exact property on replayed outputs"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Unknown:
+    """Neither proved nor violated.
+
+    Attributes:
+        reason: what ended the search. ``"precision"``: a box too small to cut stays undecided.
+        boxes: how many were examined.
+        undecided: boxes that were still open, hardest first, at most a few thousand of them.
+        open_boxes: how many were open in all.
+    """
+
+    reason: UnknownReason
+    boxes: int
+    undecided: Boxes | None = None
+    open_boxes: int = 0
+    arithmetic: str = ARITHMETIC
+
+
+Verdict: TypeAlias = Proved | Violated | Unknown
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """News from a running stage.
+
+    Attributes:
+        phase: what is being done, e.g. ``"proving prop_8"``.
+        done: share of the work in 0..1 where it is known.
+        left_s: expected seconds to the end, where known.
+        detail: one short remark, e.g. ``"12,000 boxes, 340 open"``.
+    """
+
+    phase: str
+    done: float | None = None
+    left_s: float | None = None
+    detail: str = ""
+
+
+@runtime_checkable
+class Watch(Protocol):
+    """Someone who follows a long computation and may stop it."""
+
+    def update(self, news: Progress) -> None:
+        """Take the news; must return quickly and never raise."""
+
+    def stopped(self) -> bool:
+        """True once the user asked to stop; long loops look at it several times a second."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unwatched:
+    """The `Watch` of someone who waits in silence."""
+
+    def update(self, news: Progress) -> None:
+        """Ignore the news."""
+
+    def stopped(self) -> bool:
+        """Never."""
+        return False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class SampleSet:
+    """Points of an input region with the network's outputs there.
+
+    Attributes:
+        x: shape (points, inputs), network units.
+        y: shape (points, outputs).
+        margin: signed margin of the property, shape (points,); not positive means unsafe.
+    """
+
+    x: Tensor
+    y: Tensor
+    margin: Tensor
+
+    def __len__(self) -> int:
+        return self.x.shape[0]
+
+    def where(self, mask: Tensor) -> SampleSet:
+        """The points at which ``mask`` is true."""
+        return SampleSet(x=self.x[mask], y=self.y[mask], margin=self.margin[mask])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InitialiserChange:
+    """How far one initialiser moved: number of changed values, sum and maximum of the absolute differences."""
+
+    name: str
+    count: int
+    size: int
+    l1: float
+    linf: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fidelity:
+    """Behaviour kept over a set of points (domain.md, section 3).
+
+    Attributes:
+        decision_agreement: share of points with the same decision; None where no decision rule is known.
+        mae: mean absolute difference of the outputs.
+        n: number of points.
+    """
+
+    decision_agreement: float | None
+    mae: float
+    n: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drawdown:
+    """Share of a property's points that satisfied it before and violate it now.
+
+    Attributes:
+        name: the property.
+        share: newly violating points over points that satisfied the property before.
+        n: number of points that satisfied it before.
+    """
+
+    name: str
+    share: float
+    n: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rate:
+    """``hits`` of ``n``; a share is quoted only from 100 points on."""
+
+    hits: int
+    n: int
+    by_proof: bool = field(default=False)
+
+    @property
+    def share(self) -> float | None:
+        """``hits / n``, 1.0 by proof, or None where n is below 100."""
+        if self.by_proof:
+            return 1.0
+        return self.hits / self.n if self.n >= 100 else None
