@@ -43,6 +43,7 @@ class Aim:
     Attributes:
         goal, region: which.
         margin: signed margin to reach, in the units of the property's left-hand sides.
+        scale: median margin of the inputs that satisfied the property.
         samples: uniform points for each step.
         positives: inputs that satisfied the property, with the original's behaviour there.
         negatives: inputs that violated it.
@@ -53,6 +54,7 @@ class Aim:
     goal: Goal
     region: Region
     margin: float
+    scale: float
     samples: int
     positives: SampleSet
     negatives: Tensor
@@ -74,6 +76,7 @@ class Aim:
             goal=goal,
             region=region,
             margin=share * median,
+            scale=median,
             samples=samples,
             positives=positives,
             negatives=negatives,

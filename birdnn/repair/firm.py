@@ -60,11 +60,11 @@ class Firmness:
     size: float = 0.01
     success: float = 0.5
 
-    def loss(self, net: Network, region: Region, centres: Tensor, margin: float) -> Tensor:
-        """Mean shortfall of the boxes' interval bounds, as multiples of ``margin``; adapts `size`."""
+    def loss(self, net: Network, region: Region, centres: Tensor, scale: float) -> Tensor:
+        """Mean shortfall of the boxes' interval bounds, as multiples of ``scale``; adapts `size`."""
         half = (region.upper - region.lower).to(centres) * self.size / 2
         low, high = intervals(net, centres - half, centres + half)
         bound = worst_margin(region, low, high)
         good = float((bound.detach() > 0).double().mean())
         self.size = min(1.0, self.size * (1.02 if good > self.success else 0.98))
-        return (-bound / max(margin, 1e-30)).clamp(min=0, max=_CAP).mean()
+        return (-bound / max(scale, 1e-30)).clamp(min=0, max=_CAP).mean()

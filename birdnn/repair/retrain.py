@@ -197,7 +197,7 @@ class Retrain:
                 loss = loss + self.settings.constraint_weight * aim.shortfall(old, new).mean()
             if aim.firmness is not None:
                 centres = from_region(aim.region, self.settings.firm_boxes, self.generator).to(self.device)
-                firm = aim.firmness.loss(self.student, aim.region, centres, aim.margin)
+                firm = aim.firmness.loss(self.student, aim.region, centres, aim.scale)
                 loss = loss + self.settings.firm_weight * firm
         return loss
 
