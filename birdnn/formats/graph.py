@@ -21,6 +21,9 @@ from birdnn.operators import OPERATORS, SUPPORTED, apply
 _INTEGER_OPS = frozenset({"Cast", "Gather", "Shape"})
 _PROBE = 3
 
+MAX_TOTAL = 1 << 26
+"""Most entries that all values of a graph may have together for one sample."""
+
 
 @dataclass
 class Lowering:
@@ -35,6 +38,7 @@ class Lowering:
         dtypes: value name -> data type of floating values; grows.
         dependent: values that depend on the input; grows.
         nodes: the lowered nodes, for a single sample.
+        total: entries of all their values.
     """
 
     path: str
@@ -45,6 +49,7 @@ class Lowering:
     dtypes: dict[str, torch.dtype]
     dependent: set[str]
     nodes: list[Node] = field(default_factory=list)
+    total: int = 0
 
     def add(self, proto: onnx.NodeProto) -> None:
         """Lower one node.
@@ -98,6 +103,9 @@ class Lowering:
         shape = _shape_of(site, node, self.shapes)
         if not 0 < math.prod(shape) <= MAX_VALUES:
             raise site.fail(f"its value of shape {list(shape)} is empty or larger than {MAX_VALUES} entries")
+        self.total += math.prod(shape)
+        if self.total > MAX_TOTAL:
+            raise site.fail(f"the values of the network have more than {MAX_TOTAL} entries up to here")
         self.shapes[node.output], self.dtypes[node.output] = shape, self.dtypes[node.inputs[0]]
         if any(name in self.dependent for name in node.inputs):
             self.dependent.add(node.output)

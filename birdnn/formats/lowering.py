@@ -268,6 +268,9 @@ def _window(site: Site, kernel: Sequence[int]) -> dict[str, Any]:
             if last >= spatial[axis] + pads[axis]:  # a window that starts beyond the input is dropped
                 last -= strides[axis]
             overshoot[axis + rank] = max(last + reach[axis] - padded, 0)
+    padded_sizes = [size + sum((*pads[i::rank], *overshoot[i::rank])) for i, size in enumerate(spatial)]
+    if max(math.prod(padded_sizes) * site.shape()[1], math.prod(kernel)) > MAX_VALUES * 4:
+        raise site.fail("its padded input or its window is too large")
     lists = {"strides": strides, "dilations": dilations, "pads": pads, "overshoot": overshoot}
     return {key: tuple(value) for key, value in lists.items()}
 

@@ -99,9 +99,16 @@ def test_declared_sizes_are_compared_with_the_bytes() -> None:
 
     refuse(edited(base, wide), f"input 'x': shape .* more than {MAX_VALUES}")
     pads = model([node("Conv", ["x", "w"], pads=[10**6] * 4)], {"w": floats(1, 1, 1, 1)}, (1, 1, 2, 2))
-    refuse(pads, "node 'the_Conv'.* larger than")
+    refuse(pads, "node 'the_Conv'.* too large")
     more = model([node("Conv", ["x", "w"], pads=[2**62] * 4)], {"w": floats(1, 1, 1, 1)}, (1, 1, 2, 2))
     refuse(more, "out of range")
+    padded = model(
+        [node("AveragePool", ["x"], kernel_shape=[9, 9], strides=[10**6] * 2, pads=[10**6] * 4)], {}, (1, 1, 4, 4)
+    )
+    refuse(padded, "padded input .* too large")
+    wide = [node("Concat", ["x"] * 4, "v0", axis=1)]
+    wide += [node("Relu", [f"v{i}"], f"v{i + 1}") for i in range(20)] + [node("Relu", ["v20"], "y")]
+    refuse(model(wide, {}, (1, 1 << 20)), "the values of the network have more than")
     outer = [node("Reshape", ["x", "s"], "column"), node("Add", ["column", "x"], "y")]
     refuse(model(outer, {"s": np.array([-1, 1], np.int64)}, (1, 100_000)), "node 'the_Add'.* larger than")
 
