@@ -96,7 +96,7 @@ def _own_fault(error: Exception) -> int:
 def _saved_traceback() -> Path | None:
     try:
         handle, name = tempfile.mkstemp(prefix="birdnn-", suffix=".traceback.txt")
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
+        with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace") as file:
             file.write(f"{' '.join(sys.argv)}\n{traceback.format_exc()}")
     except OSError:
         return None

@@ -7,8 +7,6 @@ import threading
 from types import FrameType, TracebackType
 from typing import Any, Self
 
-from birdnn.cli.failures import complain
-
 
 class Interrupt:
     """While entered, the first SIGINT only sets a flag; the second raises KeyboardInterrupt; the third kills.
@@ -39,5 +37,4 @@ class Interrupt:
         if self._asked.is_set():
             signal.signal(signal.SIGINT, signal.SIG_DFL)
             raise KeyboardInterrupt
-        self._asked.set()
-        complain("stopping at the next chance, keeping the best so far; Ctrl-C again leaves at once")
+        self._asked.set()  # nothing is printed here: the signal may have come in the middle of a print

@@ -15,6 +15,7 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
+from birdnn.cli.failures import complain
 from birdnn.cli.interrupt import Interrupt
 from birdnn.cli.terminal import console
 
@@ -176,6 +177,7 @@ class TerminalWatch(AbstractContextManager["TerminalWatch"]):
         self._interrupt = Interrupt()
         self._screen: _Screen = SilentScreen()
         self._broken = False
+        self._told = False
 
     def update(self, news: _News) -> None:
         """Take the news. A terminal that has gone away must not end the work."""
@@ -188,7 +190,10 @@ class TerminalWatch(AbstractContextManager["TerminalWatch"]):
 
     def stopped(self) -> bool:
         """Did the user press Ctrl-C?"""
-        return self._interrupt.stopped()
+        if self._interrupt.stopped() and not self._told:
+            self._told = True
+            complain("stopping at the next chance, keeping the best so far; Ctrl-C again leaves at once")
+        return self._told
 
     def __enter__(self) -> Self:
         self._interrupt.__enter__()

@@ -22,7 +22,7 @@ def console(*, stderr: bool) -> Console:
 def first_line(text: str) -> None:
     """The line that programs read; it comes at once and before everything else on stdout."""
     with _reader_may_leave():
-        print(text, flush=True)
+        print(text.encode("utf-8", "backslashreplace").decode(), flush=True)
 
 
 def show(build: Callable[[int], RenderableType]) -> None:

@@ -5,14 +5,22 @@ Fields are added, never renamed. Numbers that could not be measured are null, ne
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 SCHEMA_VERSION: Literal[1] = 1
 
 Outcome = Literal["proved", "violated", "unknown"]
 CompetitionVerdict = Literal["unsat", "sat", "unknown", "timeout"]
+
+
+def readable(text: str) -> str:
+    """`text` with what UTF-8 cannot say written out: a file's name may hold any bytes."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+Readable = Annotated[str, BeforeValidator(readable)]
 
 
 class _Model(BaseModel):
@@ -41,10 +49,10 @@ class MachineModel(_Model):
 class VerdictModel(_Model):
     """One property's answer."""
 
-    name: str
-    file: str
+    name: Readable
+    file: Readable
     sha256: str
-    text: str = Field(description="One line that says what the property is about.")
+    text: Readable = Field(description="One line that says what the property is about.")
     outcome: Outcome
     verdict: CompetitionVerdict
     reason: str | None = Field(description="Why undecided: timeout, memory, boxes, interrupted or precision.")
@@ -64,7 +72,7 @@ class VerifyReport(_Model):
 
     schema_version: Literal[1] = SCHEMA_VERSION
     tool: Literal["birdnn"] = "birdnn"
-    command: str
+    command: Readable
     outcome: Outcome
     verdict: CompetitionVerdict
     interrupted: bool
@@ -73,7 +81,7 @@ class VerifyReport(_Model):
     boxes: int
     counterexample: CounterexampleModel | None
     arithmetic: str
-    net: str
+    net: Readable
     net_sha256: str
     property_sha256: str | None
     properties: list[VerdictModel]
@@ -81,7 +89,7 @@ class VerifyReport(_Model):
     timeout_s: float | None
     memory_gib: float | None
     seed: int
-    notes: list[str]
+    notes: list[Readable]
     versions: dict[str, str]
     machine: MachineModel
 
@@ -89,10 +97,10 @@ class VerifyReport(_Model):
 class PropertyModel(_Model):
     """One property before and after a repair."""
 
-    name: str
-    file: str
+    name: Readable
+    file: Readable
     sha256: str
-    text: str = Field(description="One line that says what the property is about.")
+    text: Readable = Field(description="One line that says what the property is about.")
     role: Literal["goal", "keep", "suite"]
     before: Literal["proved", "pac", "violated", "unknown"]
     after: Literal["proved", "pac", "violated", "unknown"]
@@ -123,7 +131,7 @@ class RateModel(_Model):
 class PropertyDrawdownModel(_Model):
     """Share of a property's points that satisfied it before and violate it now."""
 
-    name: str
+    name: Readable
     share: float
     n: int
 
@@ -157,7 +165,7 @@ class DomainModel(_Model):
 class SuiteModel(_Model):
     """A suite that knows the network."""
 
-    name: str
+    name: Readable
     entry: str
     by: Literal["content", "--as"]
     applicable: list[str]
@@ -169,7 +177,7 @@ class RepairReport(_Model):
 
     schema_version: Literal[1] = SCHEMA_VERSION
     tool: Literal["birdnn"] = "birdnn"
-    command: str
+    command: Readable
     outcome: Literal["proved", "sampled", "violated", "nothing_to_repair"]
     interrupted: bool
     timed_out: bool
@@ -191,15 +199,15 @@ class RepairReport(_Model):
     sample_s: float
     wall_s: float
     timeout_s: float | None
-    net: str
+    net: Readable
     net_sha256: str
-    out: str | None = Field(description="Absolute path; null where there was nothing to repair.")
+    out: Readable | None = Field(description="Absolute path; null where there was nothing to repair.")
     out_sha256: str | None
     domain: DomainModel | None
     decision: Literal["argmin", "argmax", "none"]
     suite: SuiteModel | None
     units: Literal["normalised", "raw"]
     seed: int
-    notes: list[str]
+    notes: list[Readable]
     versions: dict[str, str]
     machine: MachineModel

@@ -26,6 +26,7 @@ from birdnn.records import (
     Violated,
 )
 from birdnn.report.json import competition_verdict, outcome_of, worst_drawdown
+from birdnn.report.schema import readable
 
 NARROW = 72
 """Below this width tables leave out their least needed columns."""
@@ -79,7 +80,7 @@ def verify_summary(outcome: VerifyOutcome, width: int = 80) -> RenderableType:
     for answer in outcome.verdicts:
         word = outcome_of(answer.verdict)
         cells: list[RenderableType] = [
-            Text(answer.name),
+            Text(readable(answer.name)),
             Text(word, STYLES[word]),
             Text(competition_verdict(answer.verdict)),
             f"{answer.verdict.boxes:,}",
@@ -110,7 +111,7 @@ def repair_summary(outcome: RepairOutcome, width: int = 80) -> RenderableType:
     table.add_column("time", justify="right")
     for prop in outcome.properties:
         boxes = [f"{prop.boxes:,}"] if width >= NARROW else []
-        name = Text(prop.name if prop.role == "goal" else f"{prop.name} ({prop.role})")
+        name = Text(readable(prop.name if prop.role == "goal" else f"{prop.name} ({prop.role})"))
         before, after = Text(prop.before, STYLES[prop.before]), Text(prop.after, STYLES[prop.after])
         table.add_row(name, before, after, _basis(prop), *boxes, seconds(prop.verify_s))
     facts = _facts()
@@ -160,7 +161,7 @@ def _facts() -> Table:
 
 def _fact(grid: Table, name: str, value: str) -> None:
     if value:
-        grid.add_row(Text(name), Text(value))
+        grid.add_row(Text(name), Text(readable(value)))
 
 
 def _notes(grid: Table, notes: Iterable[str]) -> None:
@@ -240,6 +241,10 @@ def _change_text(change: tuple[InitialiserChange, ...]) -> str:
 
 
 def _spent(grid: Table, outcome: RepairOutcome) -> None:
+    if not outcome.rounds:
+        _fact(grid, "time", seconds(outcome.wall_s))
+        _arithmetic(grid, [(prop.name, prop.arithmetic) for prop in outcome.properties])
+        return
     parts = f"repair {seconds(outcome.repair_s)}, proof {seconds(outcome.verify_s)}"
     rounds = "1 round" if outcome.rounds == 1 else f"{outcome.rounds} rounds"
     _fact(grid, "time", f"{seconds(outcome.wall_s)}: {parts}, sampling {seconds(outcome.sample_s)}; {rounds}")

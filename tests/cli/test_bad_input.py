@@ -121,3 +121,14 @@ def test_a_real_process_shows_no_traceback(tmp_path: Path) -> None:
     assert (result.status, result.out) == (4, "")
     assert result.err.splitlines()[-1] == f"birdnn: error: {tmp_path / 'none.onnx'}: no such file"
     assert "Traceback" not in result.err
+
+
+def test_a_file_name_that_is_no_text(call: Call, net: Path, holds: Path, tmp_path: Path) -> None:
+    """Linux allows any bytes in names; that is no reason to fail."""
+    odd = tmp_path / "odd\udcff.onnx"
+    net.rename(odd)
+    result = call("verify", "--net", odd, "--prop", holds, "--json", tmp_path / "result.json")
+    assert (result.status, result.out) == (0, "unsat\n"), result.err
+    assert "odd\\\\udcff.onnx" in (tmp_path / "result.json").read_text()
+    odd.write_bytes(b"")
+    assert call("verify", "--net", odd, "--prop", holds).status == 4
