@@ -12,7 +12,31 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
+from birdnn.cli.interrupt import Interrupt
+from birdnn.cli.progress import TerminalWatch
 from tests.cli.conftest import ROOT
+
+
+def test_the_second_signal_raises_and_handlers_are_put_back() -> None:
+    before = signal.getsignal(signal.SIGINT)
+    with Interrupt() as interrupt:
+        assert not interrupt.stopped()
+        os.kill(os.getpid(), signal.SIGINT)
+        assert interrupt.stopped()
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_DFL
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_the_user_is_told_once(capsys: pytest.CaptureFixture[str]) -> None:
+    with TerminalWatch(quiet=True) as watch:
+        os.kill(os.getpid(), signal.SIGINT)
+        assert watch.stopped()
+        assert watch.stopped()
+    assert capsys.readouterr().err.count("stopping at the next chance") == 1
 
 
 @contextmanager
