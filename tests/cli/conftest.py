@@ -89,7 +89,10 @@ def broken(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def endless(tmp_path: Path) -> tuple[Path, Path]:
-    """A network and a property whose search takes far longer than any test."""
+    """A network and a property whose search takes far longer than any test.
+
+    Beside it lies ``stubborn.vnnlib``, which the network violates and whose repair takes as long.
+    """
     import torch
 
     draw = np.random.default_rng(7)
@@ -99,6 +102,7 @@ def endless(tmp_path: Path) -> tuple[Path, Path]:
     with torch.no_grad():
         top = float(network_from_onnx(data)(torch.rand(20000, 6, generator=torch.manual_seed(0)) * 4 - 2).max())
     (tmp_path / "big.onnx").write_bytes(data)
-    text = box_property(6, f"(>= Y_0 {top * 1.25:.6f})", "-2.0", "2.0")
-    (tmp_path / "endless.vnnlib").write_text(text)
+    for name, share in (("endless", 1.25), ("stubborn", 0.8)):
+        text = box_property(6, f"(>= Y_0 {top * share:.6f})", "-2.0", "2.0")
+        (tmp_path / f"{name}.vnnlib").write_text(text)
     return tmp_path / "big.onnx", tmp_path / "endless.vnnlib"
