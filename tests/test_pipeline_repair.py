@@ -14,18 +14,20 @@ import pytest
 import torch
 
 from birdnn.crosscheck.onnxruntime import OnnxReplay
-from birdnn.errors import MismatchError
+from birdnn.errors import DisagreementError, MismatchError
 from birdnn.formats import read_network, read_property
 from birdnn.formats.onnx import layers_to_onnx
 from birdnn.network import weights_sha256
 from birdnn.pipeline import RepairSettings, repair_files, verify_files
-from birdnn.pipeline.judging import Attempt
+from birdnn.pipeline.judging import Attempt, hunter
+from birdnn.pipeline.measuring import Comparison
+from birdnn.pipeline.plan import read_plan
 from birdnn.records import Progress, Proved, RepairRequest, VerifySettings
 from birdnn.repair import RetrainSettings
 from birdnn.sample import evaluate, uniform
 
 FAST = RepairSettings(
-    retrain=RetrainSettings(steps=150, polish_steps=60, firm_steps=60, domain_batch=512, region_batch=256, sweeps=2),
+    retrain=RetrainSettings(domain_points=1000, region_points=500),
     domain_points=5000,
     region_points=5000,
     held_out_points=5000,
@@ -190,3 +192,55 @@ def test_an_attempt_without_answers_is_not_proved(tmp_path: Path) -> None:
     attempt = Attempt(loaded=load_network(build(tmp_path, "Relu").net))
     assert attempt.rank(["low"]) == (False, 0, 0)
     assert attempt.guarantee("low") == "unknown"
+
+
+def test_a_sample_that_violates_what_was_proved_stops_everything(tmp_path: Path) -> None:
+    """Planted bug: a prover that says yes to everything."""
+    case = build(tmp_path, "Relu")
+    plan = read_plan(case.request())
+    liar = Comparison(
+        before=plan.loaded.net,
+        after=plan.loaded.net,
+        plan=plan,
+        settings=FAST,
+        resample=hunter(FAST),
+        replays=plan.loaded.replays,
+    )
+    with pytest.raises(DisagreementError):
+        liar.measure({}, frozenset({"low"}), frozenset({"low"}))
+
+
+def nnet_text(layers: list[tuple[np.ndarray, np.ndarray]], inputs: int) -> str:
+    """An NNet file of unit scaling; inputs between -1 and 1."""
+    sizes = [inputs, *(len(bias) for _, bias in layers)]
+    rows = [
+        f"{len(layers)},{sizes[0]},{sizes[-1]},{max(sizes)},",
+        ",".join(map(str, sizes)) + ",",
+        "0,",
+        "-1.0," * inputs,
+        "1.0," * inputs,
+        "0.0," * (inputs + 1),
+        "1.0," * (inputs + 1),
+    ]
+    for weight, bias in layers:
+        rows += [",".join(f"{v:.8e}" for v in row) + "," for row in weight]
+        rows += [f"{v:.8e}," for v in bias]
+    return "// small\n" + "\n".join(rows) + "\n"
+
+
+def test_an_nnet_file_stays_one_and_brings_its_domain(tmp_path: Path) -> None:
+    case = build(tmp_path, "Relu")
+    values = read_network(case.net).chain()[::2]
+    net = tmp_path / "small.nnet"
+    net.write_text(nnet_text([(v.weight.numpy(), v.bias.numpy()) for v in values], 2))
+    outcome = repair_files(case.request(net=net, domain=None), settings=FAST)
+    assert outcome.result == "proved"
+    assert outcome.out is not None
+    assert outcome.out.endswith("small.repaired.nnet")
+    assert outcome.domain is not None
+    assert outcome.domain.lower == (-1.0, -1.0)
+    export = Path(outcome.out).with_suffix(".onnx")
+    x = torch.rand(50, 2)
+    assert torch.allclose(evaluate(read_network(outcome.out), x), evaluate(read_network(export), x), atol=1e-6)
+    again = verify_files(export, [case.prop], settings=VerifySettings())
+    assert isinstance(again.verdicts[0].verdict, Proved)

@@ -32,11 +32,11 @@ class RepairSettings:
     light_hunt: AttackSettings = field(default_factory=_light)
     before_boxes: int = 300_000
     before_s: float = 300.0
-    slice_boxes: int = 60_000
+    slice_boxes: int = 150_000
     slice_s: float = 300.0
-    slice_growth: float = 1.5
+    slice_growth: float = 2.0
     rounds: int = 8
-    better_rounds: int = 1
+    better_rounds: int = 0
     training_share: float = 0.5
     domain_points: int = 400_000
     region_points: int = 100_000

@@ -9,16 +9,15 @@ from torch import Tensor
 
 from birdnn.network import Network
 from birdnn.records import Pairing, SampleSet
-from birdnn.repair.firm import Firmness
 from birdnn.repair.protocol import Goal
 from birdnn.repair.targets import targets
-from birdnn.sample import evaluate, from_region
+from birdnn.sample import distinct, evaluate, from_region
 from birdnn.spec import Region
 
 _CHARACTERISED = 8192
-_POOL_LIMIT = 4096
-_KEPT_SHARE_OF_MARGIN = 0.5
-_NEAR = 1.5
+_POOL_LIMIT = 1 << 13
+_LEARNT = 200
+_REACHED = 0.5
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -43,23 +42,19 @@ class Aim:
     Attributes:
         goal, region: which.
         margin: signed margin to reach, in the units of the property's left-hand sides.
-        scale: median margin of the inputs that satisfied the property.
-        samples: uniform points for each step.
+        samples: how many uniform points one draw has.
         positives: inputs that satisfied the property, with the original's behaviour there.
         negatives: inputs that violated it.
         pool: inputs that were close to unsafe on some candidate, hardest first, (m, inputs).
-        firmness: set once a search could not finish: the student is then made easier to prove.
     """
 
     goal: Goal
     region: Region
     margin: float
-    scale: float
     samples: int
     positives: SampleSet
     negatives: Tensor
     pool: Tensor = field(default_factory=lambda: torch.empty(0))
-    firmness: Firmness | None = None
 
     @staticmethod
     def of(goal: Goal, region: Region, net: Network, *, share: float, samples: int, generator: torch.Generator) -> Aim:
@@ -76,7 +71,6 @@ class Aim:
             goal=goal,
             region=region,
             margin=share * median,
-            scale=median,
             samples=samples,
             positives=positives,
             negatives=negatives,
@@ -89,27 +83,25 @@ class Aim:
         """Of the property."""
         return self.goal.prop.name
 
-    def draw(self, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Uniform points and points of the pool for one step."""
-        fresh = from_region(self.region, self.samples, generator)
-        if not len(self.pool):
-            return fresh, self.pool
-        picked = torch.randint(len(self.pool), (min(len(self.pool), self.samples),), generator=generator)
-        return fresh, self.pool[picked]
+    def draw(self, generator: torch.Generator) -> Tensor:
+        """Uniform points of the region, as many as `samples` says."""
+        return from_region(self.region, self.samples, generator)
 
     def targets(self, x: Tensor, y: Tensor, pairing: Pairing) -> Tensor:
         """What the outputs ``y`` of the original at ``x`` ought to be."""
         return targets(self.region, x, y, self.positives, pairing, self.margin) if self.goal.repair else y
 
-    def hardest(self, count: int, generator: torch.Generator) -> Tensor:
-        """At most ``count`` points of the pool: the closest to unsafe, and a random half of the others."""
+    def hardest(self, count: int, student: Network, generator: torch.Generator) -> Tensor:
+        """At most ``count`` points of the pool: those closest to unsafe now, and a random half of the others."""
         if len(self.pool) <= count:
             return self.pool
-        others = torch.randperm(len(self.pool) - count // 2, generator=generator)[: count - count // 2] + count // 2
-        return torch.cat([self.pool[: count // 2], self.pool[others]])
+        order = self.region.margin(evaluate(student, self.pool)).argsort()
+        rest = order[count // 2 :]
+        others = rest[torch.randperm(len(rest), generator=generator)[: count - count // 2]]
+        return self.pool[torch.cat([order[: count // 2], others])]
 
     def demands(self, x: Tensor, student: Network, teacher: Network, pairing: Pairing) -> list[Demand]:
-        """What the points ``x`` ask of the student, polytope by polytope; those far from unsafe ask nothing.
+        """What the points ``x`` ask of the student, polytope by polytope.
 
         A polytope is left through the half-space that is nearest for the student, and where the original violates the
         property through the one that its model behaviour has chosen.
@@ -126,28 +118,28 @@ class Aim:
             a, b = polytope.a.to(now), polytope.b.to(now)
             row = (model @ a.T - b).argmax(1)
             missing = self.margin - ((a[row] * now).sum(1) - b[row])
-            near = missing > -_NEAR * self.margin
-            found.append(Demand(x[near], a[row[near]], missing[near]))
+            found.append(Demand(x, a[row], missing))
         return found
 
-    def shortfall(self, before: Tensor, now: Tensor) -> Tensor:
-        """How far outputs ``now`` miss what is asked, as multiples of the margin, (n,); ``before``: the original's."""
-        wanted = torch.full_like(now[:, 0], self.margin)
-        if not self.goal.repair:
-            own = self.region.margin(before)
-            wanted = torch.where(
-                own > 0, (_KEPT_SHARE_OF_MARGIN * own).clamp(max=self.margin), torch.full_like(own, -torch.inf)
-            )
-        missing = (wanted - self.region.margin(now)).clamp(min=0)
-        return missing / max(self.margin, 1e-30)
+    def absorb(self, points: Tensor, student: Network, generator: torch.Generator) -> None:
+        """Learn from inputs that are close to unsafe: some of the worst and a random choice; nothing is forgotten.
 
-    def absorb(self, points: Tensor, student: Network) -> int:
-        """Keep the hardest of old and new points; returns how many of them are unsafe for ``student`` now."""
-        x = torch.cat([self.pool, points.cpu()])
-        if not len(x):
-            return 0
-        margin = self.region.margin(evaluate(student, x))
+        An input that the student has mastered stays, or the next step would undo what this one did.
+        """
+        margin = self.region.margin(evaluate(student, points.cpu()))
         order = margin.argsort()
-        order = order[margin[order] < 2 * self.margin][:_POOL_LIMIT]
-        self.pool = x[order]
-        return int((margin <= 0).sum())
+        order = order[margin[order] < 2 * self.margin]
+        some = torch.randperm(len(order), generator=generator)[:_LEARNT]
+        chosen = distinct(torch.cat([order[: _LEARNT // 2], order[some]]))
+        self.pool = torch.cat([self.pool, points.cpu()[chosen]])[-_POOL_LIMIT:]
+
+    def lack(self, student: Network) -> float:
+        """How much the worst point of the pool lacks, as a multiple of the margin asked for; not positive: nothing.
+
+        A violated property has to reach half of its margin, any other one has to hold.
+        """
+        if not self.goal.repair or not len(self.pool):
+            return -1.0
+        least = _REACHED * self.margin if self.goal.violated else 0.0
+        worst = float(self.region.margin(evaluate(student, self.pool)).amin())
+        return (least - worst) / max(self.margin, 1e-30) if worst <= least else -1.0

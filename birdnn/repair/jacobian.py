@@ -33,7 +33,7 @@ class Trained:
 
     def values(self, change: Tensor) -> dict[str, Tensor]:
         """Initialiser name -> float32 value at ``original + change``, with ``change`` of shape (parameters,)."""
-        parts = (self.original + change).float().split(self._sizes)
+        parts = torch.split((self.original + change).float(), self._sizes)
         return {name: part.view(shape) for name, part, shape in zip(self.names, parts, self._shapes, strict=True)}
 
     def at(self, change: Tensor) -> Network:
@@ -42,9 +42,11 @@ class Trained:
 
     def rows(self, change: Tensor, x: Tensor, directions: Tensor) -> Tensor:
         """Derivatives of ``directions @ f(x)``: x (n, inputs), directions (n, q, outputs) -> (n * q, parameters)."""
+        if not len(x):
+            return torch.zeros(0, len(self))
         values = {self._keys[name]: value for name, value in self.values(change).items()}
         step = max(1, _ENTRIES_PER_PASS // (len(self) * max(1, directions.shape[1])))
-        parts = zip(x.split(step), directions.split(step), strict=True)
+        parts = zip(torch.split(x, step), torch.split(directions, step), strict=True)
         with torch.no_grad():
             return torch.cat([self._rows(values, *part) for part in parts])
 
@@ -52,7 +54,8 @@ class Trained:
         def one(point: Tensor, wanted: Tensor) -> Tensor:
             def outputs(trained: dict[str, Tensor]) -> Tensor:
                 y = torch.func.functional_call(self.net, {**self._rest, **trained}, (point[None],))
-                return wanted @ y[0]
+                moved: Tensor = wanted @ y[0]
+                return moved
 
             derivative = torch.func.jacrev(outputs)(values)
             return torch.cat([derivative[self._keys[name]].flatten(1) for name in self.names], 1)

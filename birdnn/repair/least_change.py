@@ -12,12 +12,17 @@ Constraints may be missed at a price, so that there always is an answer.
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
 import numpy as np
+import numpy.typing as npt
 import torch
 from scipy.optimize import nnls
 from torch import Tensor
 
 _SLACK = 1e-3
+
+Matrix: TypeAlias = npt.NDArray[np.float64]
 
 
 class LeastChange:
@@ -41,13 +46,15 @@ class LeastChange:
         if len(rows):
             g = self._whitened(rows.T).T
             z = z + torch.from_numpy(_least_distance(g.numpy(), (wanted - g @ z).numpy()))
-        return torch.linalg.solve_triangular(self._factor.T, z[:, None], upper=True)[:, 0]
+        change: Tensor = torch.linalg.solve_triangular(self._factor.T, z[:, None], upper=True)[:, 0]
+        return change
 
     def _whitened(self, columns: Tensor) -> Tensor:
-        return torch.linalg.solve_triangular(self._factor, columns, upper=False)
+        white: Tensor = torch.linalg.solve_triangular(self._factor, columns, upper=False)
+        return white
 
 
-def _least_distance(g: np.ndarray, h: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
+def _least_distance(g: Matrix, h: Matrix) -> Matrix:
     """The shortest z with ``g @ z >= h``, each row up to a slack that costs ``1 / _SLACK`` times as much as z."""
     if not (h > 0).any():
         return np.zeros(g.shape[1])
@@ -58,4 +65,5 @@ def _least_distance(g: np.ndarray, h: np.ndarray) -> np.ndarray:  # type: ignore
     target[-1] = 1.0
     weights, _ = nnls(everything, target, maxiter=30 * len(g))
     residual = everything @ weights - target
-    return -np.abs(h).max() * residual[: g.shape[1]] / residual[-1]
+    z: Matrix = -np.abs(h).max() * residual[: g.shape[1]] / residual[-1]
+    return z
