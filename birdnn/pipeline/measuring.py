@@ -8,17 +8,20 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from birdnn.errors import DisagreementError
 from birdnn.metrics import drawdown, fidelity, healed
 from birdnn.network import Network
 from birdnn.pipeline.plan import UNKNOWN_DOMAIN, Plan, Subject
 from birdnn.pipeline.settings import RepairSettings
-from birdnn.records import Drawdown, Fidelity, Rate
+from birdnn.records import Drawdown, Fidelity, Rate, Replay
 from birdnn.repair import Resample
 from birdnn.sample import distinct, evaluate, from_property, uniform
 from birdnn.spec import Property
+from birdnn.verify.witness import Judge
 
 _FRESH = 0x5EED
 _RARE = 1e-4
+_REPLAYED = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +45,7 @@ class Comparison:
     plan: Plan
     settings: RepairSettings
     resample: Resample
+    replays: tuple[Replay, ...]
 
     def measure(self, repair_set: dict[str, Tensor], proved: frozenset[str], violated: frozenset[str]) -> Measured:
         """All metrics.
@@ -50,12 +54,17 @@ class Comparison:
             repair_set: property name -> inputs that violated it and were repaired.
             proved: properties that are proved now.
             violated: properties that were violated before and were to be repaired.
+
+        Raises:
+            DisagreementError: a point violates, also when replayed, what is proved.
         """
         # another stream than any that training draws from with the same seed
         generator = torch.Generator().manual_seed((self.plan.request.seed + 1) * _FRESH)
         regions, drawn, held_out = {}, [], []
         for subject in self.plan.subjects:
             points = self._region(subject.prop, generator)
+            if subject.prop.name in proved:
+                self._contradict(subject.prop, points)
             drawn.append(drawdown(subject.prop.name, points.margin_before, points.margin_after))
             kept = points.margin_before > 0
             if subject.prop.name in violated:
@@ -71,6 +80,13 @@ class Comparison:
             efficacy=_sum([self._healed(p, repair_set[p.name], p.name in proved) for p in known]),
             generalisation=_sum(held_out),
         )
+
+    def _contradict(self, prop: Property, points: _Points) -> None:
+        """Look among the points for one that violates although the property is proved."""
+        judge = Judge(self.after, prop, self.replays)
+        for x in points.x[~(points.margin_after > 0)][:_REPLAYED]:
+            if judge.replayed(x) is not None:
+                raise DisagreementError(f"{prop.name} is proved, and yet the input {x.tolist()} violates it")
 
     def agreement(self, count: int, generator: torch.Generator) -> float:
         """What the choice between proved candidates goes by: agreement on the domain, else closeness of outputs."""
@@ -101,7 +117,7 @@ class Comparison:
         margins = [
             torch.cat([region.margin(y) for region, y in zip(prop.regions, ys, strict=True)]) for ys in (before, after)
         ]
-        return _Points(torch.cat(before), torch.cat(after), *margins)
+        return _Points(torch.cat(list(xs)), torch.cat(before), torch.cat(after), *margins)
 
     def _held_out(self, prop: Property, points: _Points, generator: torch.Generator, proved: frozenset[str]) -> Rate:
         """Fresh violating points: uniform ones, and where these are rare also what an attack of another seed finds."""
@@ -130,6 +146,7 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Points:
+    x: Tensor
     before: Tensor
     after: Tensor
     margin_before: Tensor
