@@ -103,8 +103,8 @@ def summarise(table: Table, limit_s: float) -> None:
         region = [float(row["region_agreement"]) for row in proved]
         walls = [float(row["wall_s"]) for row in proved]
         lines[-1] += (
-            f" On these: wall time median {median(walls):.0f} s, largest {max(walls):.0f} s; decision agreement over the "
-            f"domain mean {mean(agreement):.4%}, least {min(agreement):.4%}; in the repaired region mean "
+            f" On these: wall time median {median(walls):.0f} s, largest {max(walls):.0f} s; decision agreement over "
+            f"the domain mean {mean(agreement):.4%}, least {min(agreement):.4%}; in the repaired region mean "
             f"{mean(region):.4%}, least {min(region):.4%}; mean absolute difference mean "
             f"{mean(float(row['mae']) for row in proved):.2g}; worst drawdown "
             f"{max(float(row['drawdown'] or 0) for row in proved):g}."

@@ -72,9 +72,11 @@ def summarise(table: Table, mode: str) -> None:
     lines = [
         f"# ACAS Xu verification, {mode}",
         "",
-        f"{len(solved)} of {len(rows)} solved ({sum(r['verdict'] == 'unsat' for r in solved)} unsat, "
-        f"{sum(r['verdict'] == 'sat' for r in solved)} sat), {len(wrong)} against the known verdict; {what}: "
-        f"sum over all {sum(seconds):.1f}, median {seconds[len(seconds) // 2]:.2f}, slowest {seconds[-1]:.1f}.",
+        (
+            f"{len(solved)} of {len(rows)} solved ({sum(r['verdict'] == 'unsat' for r in solved)} unsat, "
+            f"{sum(r['verdict'] == 'sat' for r in solved)} sat), {len(wrong)} against the known verdict; {what}: "
+            f"sum over all {sum(seconds):.1f}, median {seconds[len(seconds) // 2]:.2f}, slowest {seconds[-1]:.1f}."
+        ),
         "",
         provenance(f"OMP_NUM_THREADS=1 python -m benchmarks.acasxu.verify{' --cold' if mode == 'cold' else ''}"),
         "| network | property | verdict | seconds | boxes |",
@@ -82,7 +84,8 @@ def summarise(table: Table, mode: str) -> None:
     ]
     slowest = sorted(rows, key=lambda row: -float(row["seconds"]))[:15]
     lines += [
-        f"| {short_name(r['onnx'])} | {Path(r['vnnlib']).stem} | {r['verdict']} | {float(r['seconds']):.2f} | {r['boxes']} |"
+        f"| {short_name(r['onnx'])} | {Path(r['vnnlib']).stem} | {r['verdict']} | {float(r['seconds']):.2f} "
+        f"| {r['boxes']} |"
         for r in slowest
     ]
     text = "\n".join([*lines, "", "The fifteen slowest; all rows are in the CSV beside this file.", ""])
