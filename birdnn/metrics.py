@@ -57,8 +57,8 @@ def healed(before: Tensor, after: Tensor, *, by_proof: bool) -> Rate | None:
 
 
 def regressions(before: Mapping[str, Guarantee], after: Mapping[str, Guarantee]) -> tuple[str, ...]:
-    """Names of the properties that were proved before and are not now."""
-    return tuple(name for name, was in before.items() if was == "proved" and after.get(name) != "proved")
+    """Names of the properties in ``after`` that were proved before and are not now."""
+    return tuple(name for name, now in after.items() if before[name] == "proved" and now != "proved")
 
 
 def change(before: Mapping[str, Tensor], after: Mapping[str, Tensor]) -> tuple[InitialiserChange, ...]:

@@ -63,7 +63,9 @@ class _Repair:
         if request.method != "retrain":
             raise MismatchError(f"method {request.method!r} is unknown; known: retrain")
         timeout = math.inf if request.timeout_s is None else request.timeout_s
-        self.clock = Clock(timeout_s=timeout, watch=watch)
+        # what comes after the search, measuring and writing, has to fit into the limit as well
+        reserve = min(settings.reserve_s, settings.reserve_share * timeout) if math.isfinite(timeout) else 0.0
+        self.clock = Clock(timeout_s=timeout - reserve, watch=watch)
         self.request, self.watch = request, watch
         retrain = replace(settings.retrain, pairing=request.pairing)
         self.settings = replace(settings, retrain=retrain)
@@ -276,6 +278,16 @@ class _Repair:
                 remaining=verdict.witness if best is not None and isinstance(verdict, Violated) else None,
             )
 
+    def _remarks(self, best: Attempt | None) -> Iterable[str]:
+        """What the verdicts of the named properties do not tell."""
+        others = [s.prop.name for s in self.plan.subjects if s.role is None]
+        broken = [name for name in others if self.before[name].guarantee == "violated"]
+        if broken:
+            yield f"Applicable, not named and violated as well: {', '.join(broken)}; --suite repairs all."
+        unseen = [] if best is None else [n for n in others if n not in best.answers and n not in broken]
+        if unseen:
+            yield f"Not verified again on the repaired network, for lack of time: {', '.join(unseen)}."
+
     def _outcome(self, result: RepairResult, best: Attempt | None, measured: Measured | None) -> RepairOutcome:
         before: dict[str, Guarantee] = {name: answer.guarantee for name, answer in self.before.items()}
         original = self.plan.loaded.net
@@ -295,7 +307,7 @@ class _Repair:
             drawdown=() if measured is None else measured.drawdown,
             efficacy=None if measured is None else measured.efficacy,
             generalisation=None if measured is None else measured.generalisation,
-            regressions=() if best is None else regressions(before, {n: best.guarantee(n) for n in before}),
+            regressions=() if best is None else regressions(before, {n: best.guarantee(n) for n in best.answers}),
             change=() if best is None else change(original.initialisers(), best.loaded.net.initialisers()),
             domain=self.plan.domain,
             decision=self.plan.decision,
@@ -309,7 +321,7 @@ class _Repair:
             machine=machine(),
             interrupted=self.watch.stopped(),
             timed_out=self.clock.left_s() <= 0 and result != "proved",
-            notes=self.plan.notes,
+            notes=(*self.plan.notes, *self._remarks(best)),
         )
         if report is not None:
             write_report(repair_report(outcome), report, write_bytes)

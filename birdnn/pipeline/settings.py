@@ -23,6 +23,7 @@ class RepairSettings:
         slice_boxes, slice_s: the same for each property on the first candidate; later ones get `slice_growth` more.
         rounds: candidates at most.
         better_rounds: candidates tried after the first proof, in search of one that changes less.
+        reserve_share, reserve_s: kept of a time limit for measuring and writing: a share, at most so many seconds.
         training_share: of the time that is left, what one candidate may take.
         domain_points, region_points, held_out_points: how many points the metrics are measured on.
     """
@@ -32,11 +33,13 @@ class RepairSettings:
     light_hunt: AttackSettings = field(default_factory=_light)
     before_boxes: int = 300_000
     before_s: float = 300.0
-    slice_boxes: int = 150_000
+    slice_boxes: int = 400_000
     slice_s: float = 300.0
     slice_growth: float = 2.0
     rounds: int = 8
     better_rounds: int = 0
+    reserve_share: float = 0.15
+    reserve_s: float = 30.0
     training_share: float = 0.5
     domain_points: int = 400_000
     region_points: int = 100_000

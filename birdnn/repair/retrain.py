@@ -32,6 +32,7 @@ _SCALE_POINTS = 1 << 14
 _LENGTHS = (1.0, 0.5, 0.25, 0.1)
 _FIRMER = 4.0
 _PART = 256
+_COMPARED_POINTS = 1 << 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +44,7 @@ class RetrainSettings:
         parameters: train the last initialisers of the network, up to this many values.
         domain_points, region_points, kept_points: inputs on which behaviour is measured: from the domain, from each
             region of a violated property, and of each other one.
-        ridge: how strongly parameters are held, as a share of the metric's mean diagonal.
+        ridges: how strongly parameters are held, as shares of the metric's mean diagonal; all are tried at first.
         decision_floor: weight of an input is 1 / (gap between the two best outputs / its median + this).
         margin_share: margin to reach in a violated property's regions, as a share of the median margin of its
             satisfying points; `kept_margin_share` for properties that hold.
@@ -57,11 +58,11 @@ class RetrainSettings:
     domain_points: int = 3000
     region_points: int = 1500
     kept_points: int = 375
-    ridge: float = 0.3
+    ridges: tuple[float, ...] = (0.3, 0.02)
     decision_floor: float = 0.1
     margin_share: float = 0.02
     kept_margin_share: float = 0.02
-    harder: float = 4.0
+    harder: float = 2.0
     constraints: int = 800
     steps: int = 10
 
@@ -77,7 +78,8 @@ class Retrain:
         self.aims = [aim for goal in task.goals for aim in self._aims(goal)]
         self.change = torch.zeros(len(self.trained), dtype=torch.float64)
         self.scale = self._scale()
-        self.ridge = settings.ridge
+        self.ridge = settings.ridges[0]
+        self._untried = settings.ridges
         self._metric: tuple[Tensor, Tensor] | None = None
         self._solver: LeastChange | None = None
 
@@ -85,6 +87,21 @@ class Retrain:
         """Learn from `evidence`, then step until no hunt finds an unsafe input; hands out a copy."""
         until = time.monotonic() + timeout_s
         self._learn(evidence)
+        if self._untried:
+            # how far first order reaches differs from network to network: try both, keep what changes least
+            tried = []
+            for ridge in self._untried:
+                self.ridge, self.change, self._solver = ridge, torch.zeros_like(self.change), None
+                tried.append((*self._improve(until, watch), ridge))
+            self._untried = ()
+            _, _, self.change, self.ridge = min(tried, key=lambda found: found[:2])
+            self._solver = None
+        else:
+            _, _, self.change = self._improve(until, watch)
+        return self.snapshot()
+
+    def _improve(self, until: float, watch: Watch) -> tuple[bool, float, Tensor]:
+        """Step until nothing lacks: does something lack still, how much behaviour changed, the change."""
         self._hunt()
         lack, best = self._lack(self.change), self.change
         for step in range(self.settings.steps):
@@ -97,8 +114,20 @@ class Retrain:
             now = self._lack(self.change)
             if now < lack:
                 lack, best = now, self.change
-        self.change = best
-        return self.snapshot()
+        return lack > 0, self._difference(best), best
+
+    def _difference(self, change: Tensor) -> float:
+        """Share of decisions that changed on fresh inputs; where nothing is decided, mean difference of outputs."""
+        generator = torch.Generator().manual_seed(self.task.seed + 1)
+        x = torch.empty(0, self.task.net.n_inputs)
+        if self.task.domain is not None:
+            x = uniform(*self.task.domain, _COMPARED_POINTS, generator)
+        x = x if len(x) else torch.cat([aim.draw(generator) for aim in self.aims])
+        before, now = evaluate(self.teacher, x), evaluate(self.trained.at(change), x)
+        if self.task.decision == "none":
+            return float((before - now).abs().mean())
+        decide = torch.argmax if self.task.decision == "argmax" else torch.argmin
+        return float((decide(before, dim=1) != decide(now, dim=1)).double().mean())
 
     def snapshot(self) -> Network:
         """The network as it is now, in the data types of the original."""
