@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import hypothesis
@@ -26,7 +27,7 @@ hypothesis.settings.load_profile("birdnn")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    default = ROOT.parent / "shared" / "acasxu"
+    default = Path(os.environ.get("BIRDNN_ACASXU", ROOT.parent / "shared" / "acasxu"))
     parser.addoption("--acasxu", type=Path, default=default, help="folder of the ACAS Xu networks and properties")
 
 
@@ -34,7 +35,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     missing = not (config.getoption("--acasxu") / "onnx").is_dir()
     for item in items:
         if missing and "acasxu" in item.keywords:
-            item.add_marker(pytest.mark.skip(reason="no ACAS Xu data (--acasxu DIR)"))
+            item.add_marker(pytest.mark.skip(reason="no ACAS Xu data (--acasxu DIR or BIRDNN_ACASXU)"))
         if "gpu" in item.keywords and not torch.cuda.is_available():
             item.add_marker(pytest.mark.skip(reason="no CUDA device"))
 

@@ -48,7 +48,7 @@ class SearchSettings:
 
     Attributes:
         timeout_s: wall time in seconds, falsification included.
-        memory_bytes: what the open boxes may take.
+        memory_bytes: what the open boxes may take; a batch at work needs some hundred MB besides.
         max_boxes: how many boxes may be examined.
         batch: boxes examined together; None picks by device.
         smallest_width: a box whose every edge is below this share of its region's edge is given up as undecidable, as
@@ -153,6 +153,7 @@ class _Search:
         self.batch = settings.batch or (256 if settings.device == "cpu" else 4096)
         self.last_news = self.started
         self.next_estimate_s = _FIRST_ESTIMATE_S
+        self.estimated = False
         self.left_s: float | None = None
         self.done_boxes = 0.0
 
@@ -190,7 +191,6 @@ class _Search:
             return "timeout"
         if self.boxes >= self.settings.max_boxes:
             return "boxes"
-        # a batch needs its rows besides the boxes themselves: the factor covers them and the two halves
         if sum(w.bytes for w in waiting) > self.settings.memory_bytes:
             return "memory"
         return None
@@ -274,8 +274,10 @@ class _Search:
         if stack and spent > self.next_estimate_s:
             self.next_estimate_s = 2 * spent
             left = boxes_below(bound, question, Work.concatenate(stack), descents=128, generator=self.generator)
-            self.left_s = left * spent / max(1, self.boxes)
-            self.done_boxes = self.boxes + left
+            if self.estimated:  # the first estimate is made in the hardest corner and frightens people
+                self.left_s = left * spent / max(1, self.boxes)
+                self.done_boxes = self.boxes + left
+            self.estimated = True
         elif now - self.last_news < _NEWS_EVERY_S:
             return
         self.last_news = now
