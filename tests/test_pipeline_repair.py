@@ -190,7 +190,8 @@ def test_an_attempt_without_answers_is_not_proved(tmp_path: Path) -> None:
     from birdnn.pipeline.load import load_network
 
     attempt = Attempt(loaded=load_network(build(tmp_path, "Relu").net))
-    assert attempt.rank(["low"]) == (False, 0, 0)
+    # not looked at counts as badly as violated: otherwise an unexamined candidate would beat a refuted one
+    assert attempt.rank(["low"]) == (False, -1, 0)
     assert attempt.guarantee("low") == "unknown"
 
 
@@ -244,3 +245,17 @@ def test_an_nnet_file_stays_one_and_brings_its_domain(tmp_path: Path) -> None:
     assert torch.allclose(evaluate(read_network(outcome.out), x), evaluate(read_network(export), x), atol=1e-6)
     again = verify_files(export, [case.prop], settings=VerifySettings())
     assert isinstance(again.verdicts[0].verdict, Proved)
+
+
+def test_a_property_that_only_shares_a_name_does_not_hide_that_of_the_suite(tmp_path: Path) -> None:
+    """The demo violates phi-2; a harmless file called prop_2 must not make that invisible."""
+    data = Path(__file__).parent.parent / "birdnn" / "data"
+    twin = tmp_path / "prop_2.vnnlib"
+    twin.write_text((data / "properties" / "prop_3.vnnlib").read_text())
+    request = RepairRequest(net=data / "demo.onnx", props=(twin,), suite="acasxu", out=tmp_path / "out")
+    names = {subject.prop.name: subject.role for subject in read_plan(request).subjects}
+    assert names["prop_2"] == "goal"
+    assert names["prop_2 of suite acasxu"] == "suite"
+    real = replace(request, props=(data / "properties" / "prop_2.vnnlib",))
+    assert [s.prop.name for s in read_plan(real).subjects].count("prop_2") == 1
+    assert "prop_2 of suite acasxu" not in {s.prop.name for s in read_plan(real).subjects}

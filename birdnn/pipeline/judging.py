@@ -55,8 +55,9 @@ class Attempt:
 
     def rank(self, wanted: list[str]) -> tuple[bool, int, int]:
         """Greater is better: all proved, then few violated, then many proved."""
-        words = [self.guarantee(name) for name in wanted]
-        return all(w == "proved" for w in words), -words.count("violated"), words.count("proved")
+        words = [self.guarantee(name) if name in self.answers else "not looked at" for name in wanted]
+        bad = words.count("violated") + words.count("not looked at")
+        return all(w == "proved" for w in words), -bad, words.count("proved")
 
     def evidence(self) -> Evidence:
         """What the next candidate can learn."""

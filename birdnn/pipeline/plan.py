@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from birdnn.errors import MismatchError
 from birdnn.formats.suite import Entry, Suite, read_domain
 from birdnn.pipeline.load import Loaded, load_network, load_property, statement
 from birdnn.records import Decision, Domain, RepairRequest, Role, SuiteMatch
-from birdnn.spec import Property
+from birdnn.spec import Polytope, Property, Region
 
 UNKNOWN_DOMAIN = "not measured: domain unknown, give --domain"
 
@@ -113,14 +115,34 @@ def _named(request: RepairRequest, loaded: Loaded) -> list[Subject]:
 
 def _applicable(known: tuple[Suite, Entry], named: list[Subject], role: Role | None) -> list[Subject]:
     suite, entry = known
-    taken = {subject.prop.name for subject in named}
     found = []
     for name in entry.applicable:
-        if name not in taken:
-            prop = suite.property(name)
-            text = suite.texts.get(name, statement(prop))
-            found.append(Subject(prop=prop, path=str(prop.path or ""), text=text, role=role))
+        prop = suite.property(name)
+        twins = [subject.prop for subject in named if subject.prop.name == name]
+        if any(_same(twin, prop) for twin in twins):
+            continue
+        if twins:  # a file of the user's that says something else under the same name
+            prop = replace(prop, name=f"{name} of suite {suite.name}")
+        text = suite.texts.get(name, statement(prop))
+        found.append(Subject(prop=prop, path=str(prop.path or ""), text=text, role=role))
     return found
+
+
+def _formula(polytope: Polytope) -> frozenset[tuple[tuple[Fraction, ...], float, bool]]:
+    return frozenset((row.coefficients, round(float(row.bound), 6), row.strict) for row in polytope.rows)
+
+
+def _same(one: Property, other: Property) -> bool:
+    """Do two properties say the same, up to the rounding of bounds in files (1e-6)?"""
+
+    def alike(a: Region, b: Region) -> bool:
+        corners = ((a.lower, b.lower), (a.upper, b.upper))
+        boxes = all(torch.allclose(x, y, rtol=0, atol=1e-6) for x, y in corners)
+        return boxes and {_formula(p) for p in a.unsafe} == {_formula(p) for p in b.unsafe}
+
+    if len(one.regions) != len(other.regions):
+        return False
+    return all(any(alike(a, b) for b in other.regions) for a in one.regions)
 
 
 def _domain(request: RepairRequest, loaded: Loaded) -> tuple[tuple[Tensor, Tensor] | None, str]:

@@ -74,6 +74,8 @@ class _Repair:
         self.before: dict[str, Answer] = {}
         self.witnesses: dict[str, tuple[Witness, ...]] = {}
         self.folder = self._folder()
+        if not self.plan.loaded.net.repairable:
+            raise MismatchError(f"{request.net}: its weights are constants, no initialiser may be changed")
         self.rounds = 0
         self.finished = False
 
@@ -93,9 +95,10 @@ class _Repair:
         if best is None:
             kept = any(words[s.prop.name] == "violated" for s in self.asked)
             return self._outcome("violated" if kept else "sampled", None, None)
+        self._look_at_all(best)
         self._watched(best)
         measured = self._measure(best, repairer.negatives())
-        return self._outcome(self._result(best), best, measured)
+        return self._outcome(self._result(best, measured), best, measured)
 
     # --- the defect
 
@@ -181,6 +184,13 @@ class _Repair:
         ]
         return scores[0] > scores[1]
 
+    def _look_at_all(self, best: Attempt) -> None:
+        """A short falsification of what the clock left unexamined: nobody may call that repaired unseen."""
+        for subject in self.asked:
+            if subject.prop.name not in best.answers:
+                answer = decide(best.loaded, subject, self.clock, self._effort_before(), cheap=True)
+                best.answers[subject.prop.name] = answer
+
     def _watched(self, best: Attempt) -> None:
         """Decide on the result what applies to the network and was not asked about, where it was proved before."""
         for subject in self.plan.subjects:
@@ -214,6 +224,7 @@ class _Repair:
         if final.exists() and final.samefile(self.request.net):
             raise OutputError(str(final), "the input is never overwritten; name another folder")
         try:
+            (self.folder / "repair.json").unlink(missing_ok=True)  # it speaks of the network that is replaced now
             self._draft().replace(final)
         except OSError as error:
             raise OutputError(str(final), f"cannot be written: {error.strerror or error}") from None
@@ -249,11 +260,13 @@ class _Repair:
         self.clock.book("sample", begun)
         return measured
 
-    def _result(self, best: Attempt) -> RepairResult:
+    def _result(self, best: Attempt, measured: Measured) -> RepairResult:
         words = [best.guarantee(s.prop.name) for s in self.asked]
         if all(word == "proved" for word in words):
             return "proved"
-        return "violated" if "violated" in words else "sampled"
+        rates = (measured.efficacy, measured.generalisation)
+        unhealed = any(rate is not None and rate.hits < rate.n for rate in rates)
+        return "violated" if unhealed or "violated" in words else "sampled"
 
     def _properties(self, best: Attempt | None) -> Iterable[PropertyOutcome]:
         for subject in self.plan.subjects:

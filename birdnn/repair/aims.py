@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 import torch
@@ -45,7 +46,7 @@ class Aim:
         samples: how many uniform points one draw has.
         positives: inputs that satisfied the property, with the original's behaviour there.
         negatives: inputs that violated it.
-        pool: inputs that were close to unsafe on some candidate, hardest first, (m, inputs).
+        pool: inputs that were close to unsafe on some candidate, oldest first, (m, inputs).
     """
 
     goal: Goal
@@ -122,7 +123,7 @@ class Aim:
         return found
 
     def absorb(self, points: Tensor, student: Network, generator: torch.Generator) -> None:
-        """Learn from inputs that are close to unsafe: some of the worst and a random choice; nothing is forgotten.
+        """Learn from inputs that are close to unsafe: some of the worst and a random choice.
 
         An input that the student has mastered stays, or the next step would undo what this one did.
         """
@@ -142,4 +143,6 @@ class Aim:
             return -1.0
         least = _REACHED * self.margin if self.goal.violated else 0.0
         worst = float(self.region.margin(evaluate(student, self.pool)).amin())
-        return (least - worst) / max(self.margin, 1e-30) if worst <= least else -1.0
+        if worst > least:
+            return -1.0
+        return (least - worst) / max(self.margin, 1e-30) if math.isfinite(worst) else math.inf

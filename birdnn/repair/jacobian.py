@@ -5,9 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from birdnn.errors import MismatchError
 from birdnn.network import Network
 
 _ENTRIES_PER_PASS = 1 << 24
+_MOST = 1 << 14
 
 
 class Trained:
@@ -75,7 +77,9 @@ def _last_initialisers(net: Network, limit: int) -> tuple[str, ...]:
         if not names:
             continue
         total = sum(net.value(name).numel() for name in (*taken, *names))
-        if total > limit and any(net.value(name).dim() > 1 for name in taken):
+        if total > limit and any(max(net.value(name).shape, default=1) < net.value(name).numel() for name in taken):
             break
         taken += names
+        if total > _MOST:
+            raise MismatchError(f"node {node.name!r} makes {total:,} values to retrain; at most {_MOST:,} can be")
     return tuple(taken)

@@ -56,14 +56,14 @@ class LeastChange:
 
 def _least_distance(g: Matrix, h: Matrix) -> Matrix:
     """The shortest z with ``g @ z >= h``, each row up to a slack that costs ``1 / _SLACK`` times as much as z."""
-    if not (h > 0).any():
+    scale = float(np.sqrt((g * g).sum(1).mean()))
+    if not (h > 0).any() or scale == 0:
         return np.zeros(g.shape[1])
-    scale = np.sqrt((g * g).sum(1).mean()) or 1.0
-    slack = _SLACK * scale * np.eye(len(g))
-    everything = np.concatenate([g.T, slack, h[None] / np.abs(h).max()])
+    reach = np.abs(h).max()
+    everything = np.concatenate([g.T / scale, _SLACK * np.eye(len(g)), h[None] / reach])
     target = np.zeros(len(everything))
     target[-1] = 1.0
     weights, _ = nnls(everything, target, maxiter=30 * len(g))
     residual = everything @ weights - target
-    z: Matrix = -np.abs(h).max() * residual[: g.shape[1]] / residual[-1]
+    z: Matrix = -reach / scale * residual[: g.shape[1]] / residual[-1]
     return z

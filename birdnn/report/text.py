@@ -134,7 +134,8 @@ def headline(outcome: RepairOutcome) -> Text:
         case "nothing_to_repair":
             text = Text("Nothing to repair: no property is violated. No network was written.", STYLES["proved"])
         case "sampled":
-            text = Text("Repaired as far as sampling sees, not proved.", STYLES["unknown"])
+            seen = "Repaired as far as sampling sees, not proved."
+            text = Text(seen if outcome.out else "Undecided: no network was written.", STYLES["unknown"])
         case "violated":
             kept = "The best attempt was kept." if outcome.out else "No network was written."
             text = Text(f"No repair found: {good} of {len(goals)} properties proved. {kept}", STYLES["violated"])
@@ -208,7 +209,7 @@ def _measurements(grid: Table, outcome: RepairOutcome) -> None:
     _fact(grid, "efficacy", _rate_text(outcome.efficacy))
     _fact(grid, "generalisation", _rate_text(outcome.generalisation))
     if outcome.fidelity is None:
-        _fact(grid, "fidelity", f"not measured: {outcome.fidelity_note or 'domain unknown, give --domain'}")
+        _fact(grid, "fidelity", outcome.fidelity_note or "not measured: domain unknown, give --domain")
     else:
         where = f"; domain: {outcome.domain.source}" if outcome.domain else ""
         _fact(grid, "fidelity", fidelity_text(outcome.fidelity, outcome.decision) + where)
