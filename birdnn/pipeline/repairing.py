@@ -77,7 +77,6 @@ class _Repair:
         if not self.plan.loaded.net.repairable:
             raise MismatchError(f"{request.net}: its weights are constants, no initialiser may be changed")
         self.rounds = 0
-        self.finished = False
 
     @property
     def asked(self) -> list[Subject]:

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from birdnn.metrics import decisions
 from birdnn.network import Network
 from birdnn.records import Pairing, Progress, Watch
 from birdnn.repair.aims import Aim
@@ -124,10 +125,10 @@ class Retrain:
             x = uniform(*self.task.domain, _COMPARED_POINTS, generator)
         x = x if len(x) else torch.cat([aim.draw(generator) for aim in self.aims])
         before, now = evaluate(self.teacher, x), evaluate(self.trained.at(change), x)
-        if self.task.decision == "none":
+        was, is_now = decisions(before, self.task.decision), decisions(now, self.task.decision)
+        if was is None or is_now is None:
             return float((before - now).abs().mean())
-        decide = torch.argmax if self.task.decision == "argmax" else torch.argmin
-        return float((decide(before, dim=1) != decide(now, dim=1)).double().mean())
+        return float((was != is_now).double().mean())
 
     def snapshot(self) -> Network:
         """The network as it is now, in the data types of the original."""

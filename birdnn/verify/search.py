@@ -39,7 +39,7 @@ from birdnn.verify.work import Step, Work, examine, halve
 
 _KEPT_UNDECIDED = 2048
 _NEWS_EVERY_S = 0.2
-_FIRST_ESTIMATE_S = 3.0
+_FIRST_ESTIMATE_S = 6.0  # an earlier one is made in the hardest corner and frightens people
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,7 +153,6 @@ class _Search:
         self.batch = settings.batch or (256 if settings.device == "cpu" else 4096)
         self.last_news = self.started
         self.next_estimate_s = _FIRST_ESTIMATE_S
-        self.estimated = False
         self.left_s: float | None = None
         self.done_boxes = 0.0
 
@@ -274,10 +273,8 @@ class _Search:
         if stack and spent > self.next_estimate_s:
             self.next_estimate_s = 2 * spent
             left = boxes_below(bound, question, Work.concatenate(stack), descents=128, generator=self.generator)
-            if self.estimated:  # the first estimate is made in the hardest corner and frightens people
-                self.left_s = left * spent / max(1, self.boxes)
-                self.done_boxes = self.boxes + left
-            self.estimated = True
+            self.left_s = left * spent / max(1, self.boxes)
+            self.done_boxes = self.boxes + left
         elif now - self.last_news < _NEWS_EVERY_S:
             return
         self.last_news = now
