@@ -173,6 +173,31 @@ def test_stopping_keeps_the_attempt_on_disk_and_says_so(tmp_path: Path) -> None:
     assert not list(tmp_path.rglob(".draft*"))
 
 
+@pytest.mark.parametrize("end", [KeyboardInterrupt, MemoryError, MismatchError])
+@pytest.mark.parametrize("rounds", [1, 2])
+def test_no_draft_stays_however_it_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rounds: int, end: type[BaseException]
+) -> None:
+    """The best attempt does, where there is one."""
+    left = rounds
+
+    def ends(*args: object, **options: object) -> Attempt:
+        nonlocal left
+        left -= 1
+        if not left:
+            raise end("planted")
+        return Attempt(loaded=args[0])
+
+    monkeypatch.setattr("birdnn.pipeline.repairing.decide_all", ends)
+    out = tmp_path / "new" / "out"
+    with pytest.raises(end):
+        repair_files(build(tmp_path, "Relu").request(out=out), settings=FAST)
+    if rounds == 1:
+        assert not out.parent.exists()
+    else:
+        assert [path.name for path in out.iterdir()] == ["small.repaired.onnx"]
+
+
 def test_the_time_limit_holds(tmp_path: Path) -> None:
     outcome = repair_files(build(tmp_path, "Relu").request(timeout_s=0.5), settings=FAST)
     assert outcome.wall_s < 10

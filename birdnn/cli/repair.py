@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -20,10 +19,8 @@ from birdnn.cli.options import (
     Units,
     UnitsOption,
     command_line,
-    require_writable,
 )
 from birdnn.cli.progress import TerminalWatch
-from birdnn.errors import OutputError
 
 
 class Decision(StrEnum):
@@ -100,12 +97,9 @@ def repair(options: RepairOptions) -> int:
         raise typer.BadParameter("say what to repair: --prop FILE, or --suite TOML", param_hint="--prop")
     if options.as_name is not None and options.suite is None:
         raise typer.BadParameter("names a network of a suite: say which with --suite", param_hint="--as")
-    inputs = [options.net, *(options.prop or ()), *(options.keep or ()), *([options.domain] if options.domain else [])]
-    require_writable((options.json,), inputs)
-    if options.out is not None and os.path.lexists(options.out) and not options.out.is_dir():
-        raise OutputError(str(options.out), "exists and is no folder")
     with TerminalWatch(quiet=options.quiet) as watch:
         from birdnn.cli.finish import finish_repair
+        from birdnn.formats.files import require_writable
         from birdnn.pipeline import repair_files
         from birdnn.records import RepairRequest
 
@@ -125,5 +119,7 @@ def repair(options: RepairOptions) -> int:
             seed=options.seed,
             command=command_line(),
         )
+        named = (options.net, *request.props, *request.keep, options.domain, options.suite, options.out)
+        require_writable((options.json,), (Path(given) for given in named if given is not None))
         outcome = repair_files(request, watch=watch)
     return finish_repair(outcome, json=options.json, quiet=options.quiet)

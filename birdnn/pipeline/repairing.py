@@ -6,17 +6,15 @@ import math
 import time
 from collections.abc import Iterable
 from dataclasses import replace
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from birdnn.errors import MismatchError, OutputError
-from birdnn.formats import network_kind, write_network
-from birdnn.formats.files import stem_and_kind, write_bytes
-from birdnn.formats.nnet import read_nnet
+from birdnn.errors import MismatchError
+from birdnn.formats.files import write_bytes
 from birdnn.metrics import change, regressions
 from birdnn.pipeline.facts import machine, versions
+from birdnn.pipeline.folder import ResultFolder
 from birdnn.pipeline.judging import Answer, Attempt, Clock, Effort, counterexamples, decide, decide_all, hunter
 from birdnn.pipeline.load import Loaded, load_network
 from birdnn.pipeline.measuring import Comparison, Measured
@@ -67,13 +65,14 @@ class _Repair:
         reserve = min(settings.reserve_s, settings.reserve_share * timeout) if math.isfinite(timeout) else 0.0
         self.clock = Clock(timeout_s=timeout - reserve, watch=watch)
         self.request, self.watch = request, watch
+        self.folder = ResultFolder(request)
+        self.folder.require_usable()
         retrain = replace(settings.retrain, pairing=request.pairing)
         self.settings = replace(settings, retrain=retrain)
         watch.update(Progress(phase=f"reading {request.net.name}"))
         self.plan: Plan = read_plan(request)
         self.before: dict[str, Answer] = {}
         self.witnesses: dict[str, tuple[Witness, ...]] = {}
-        self.folder = self._folder()
         if not self.plan.loaded.net.repairable:
             raise MismatchError(f"{request.net}: its weights are constants, no initialiser may be changed")
         self.rounds = 0
@@ -90,7 +89,8 @@ class _Repair:
         if all(words[s.prop.name] == "proved" for s in self.asked):
             return self._outcome("nothing_to_repair", None, None)
         repairer = Retrain(self._task(), self.settings.retrain)
-        best = self._search(repairer)
+        with self.folder.drafts():
+            best = self._search(repairer)
         if best is None:
             kept = any(words[s.prop.name] == "violated" for s in self.asked)
             return self._outcome("violated" if kept else "sampled", None, None)
@@ -148,13 +148,12 @@ class _Repair:
             attempt = self._candidate(repairer, evidence)
             if best is None or self._better(attempt, best, wanted):
                 best = attempt
-                self._keep(attempt)
+                attempt.loaded = replace(attempt.loaded, path=self.folder.keep_draft())
             if best.rank(wanted)[0]:
                 spare -= 1
                 if spare < 0:
                     break
             evidence = attempt.evidence()
-        self._discard()
         return best
 
     def _candidate(self, repairer: Retrain, evidence: Evidence) -> Attempt:
@@ -163,8 +162,7 @@ class _Repair:
         begun, share = time.monotonic(), self.settings.training_share
         net = repairer.propose(evidence, timeout_s=share * self.clock.left_s(), watch=self.watch)
         self.clock.book("repair", begun)
-        write_network(net, self.request.net, self._draft())
-        loaded = load_network(self._draft())
+        loaded = load_network(self.folder.write_draft(net))
         growth = self.settings.slice_growth ** (self.rounds - 1)
         effort = Effort(
             boxes=growth * self.settings.slice_boxes,
@@ -196,43 +194,6 @@ class _Repair:
             name = subject.prop.name
             if subject.role is None and self.before[name].guarantee == "proved" and not self.clock.over():
                 best.answers[name] = decide(best.loaded, subject, self.clock, self._effort_before())
-
-    # --- files
-
-    def _folder(self) -> Path:
-        name = stem_and_kind(self.request.net)[0]
-        return (self.request.out or Path(f"{name}.birdnn")).resolve()
-
-    def _path(self, kind: str, *, prefix: str = "") -> Path:
-        return self.folder / f"{prefix}{stem_and_kind(self.request.net)[0]}.repaired.{kind}"
-
-    def _final(self) -> Path:
-        return self._path(network_kind(self.request.net))
-
-    def _draft(self) -> Path:
-        """Where a candidate is written before it is known to be the best."""
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise OutputError(str(self.folder), f"cannot be made: {error.strerror or error}") from None
-        return self._path(network_kind(self.request.net), prefix=".draft.")
-
-    def _keep(self, attempt: Attempt) -> None:
-        """Move the draft, the very bytes that were judged, to where the result belongs."""
-        final = self._final()
-        if final.exists() and final.samefile(self.request.net):
-            raise OutputError(str(final), "the input is never overwritten; name another folder")
-        try:
-            (self.folder / "repair.json").unlink(missing_ok=True)  # it speaks of the network that is replaced now
-            self._draft().replace(final)
-        except OSError as error:
-            raise OutputError(str(final), f"cannot be written: {error.strerror or error}") from None
-        attempt.loaded = replace(attempt.loaded, path=final)
-        if network_kind(self.request.net) == "nnet":
-            write_bytes(self._path("onnx"), read_nnet(final).onnx_bytes(), keep=self.request.net)
-
-    def _discard(self) -> None:
-        self._path(network_kind(self.request.net), prefix=".draft.").unlink(missing_ok=True)
 
     # --- what came of it
 
@@ -303,7 +264,7 @@ class _Repair:
     def _outcome(self, result: RepairResult, best: Attempt | None, measured: Measured | None) -> RepairOutcome:
         before: dict[str, Guarantee] = {name: answer.guarantee for name, answer in self.before.items()}
         original = self.plan.loaded.net
-        report = self.folder / "repair.json" if best is not None else None
+        report = self.folder.report if best is not None else None
         outcome = RepairOutcome(
             result=result,
             request=self.request,
