@@ -205,6 +205,14 @@ def test_the_time_limit_holds(tmp_path: Path) -> None:
     assert outcome.result != "proved"
 
 
+def test_the_time_limit_ends_a_hunt(tmp_path: Path) -> None:
+    """One attack of this effort takes minutes."""
+    endless = replace(FAST, hunt=replace(FAST.hunt, generations=10**6), light_hunt=replace(FAST.hunt, steps=10**6))
+    outcome = repair_files(build(tmp_path, "Relu").request(timeout_s=2.0), settings=endless)
+    assert outcome.timed_out
+    assert outcome.wall_s < 15
+
+
 def test_two_properties_of_one_name_are_refused(tmp_path: Path) -> None:
     case = build(tmp_path, "Relu")
     with pytest.raises(MismatchError):
@@ -229,7 +237,7 @@ def test_a_sample_that_violates_what_was_proved_stops_everything(tmp_path: Path)
         after=plan.loaded.net,
         plan=plan,
         settings=FAST,
-        resample=hunter(FAST),
+        resample=hunter(FAST, lambda: False),
         replays=plan.loaded.replays,
     )
     with pytest.raises(DisagreementError):

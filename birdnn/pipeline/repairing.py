@@ -116,7 +116,7 @@ class _Repair:
         return Effort(boxes=self.settings.before_boxes, seconds=seconds, seed=self.request.seed)
 
     def _more_witnesses(self, subject: Subject, first: Witness) -> tuple[Witness, ...]:
-        generator, hunt = torch.Generator().manual_seed(self.request.seed), hunter(self.settings)
+        generator, hunt = torch.Generator().manual_seed(self.request.seed), hunter(self.settings, self.clock.over)
         net = self.plan.loaded.net.with_values({}).float()
         points = torch.cat([hunt(net, region, generator, False) for region in subject.prop.regions])
         return counterexamples(self.plan.loaded, subject.prop, first, points)
@@ -135,7 +135,7 @@ class _Repair:
             goals=tuple(goals),
             domain=self.plan.corners,
             decision=self.plan.decision,
-            resample=hunter(self.settings),
+            resample=hunter(self.settings, self.clock.over),
             seed=self.request.seed,
         )
 
@@ -203,7 +203,8 @@ class _Repair:
             after=after.net.with_values({}).float(),
             plan=self.plan,
             settings=self.settings,
-            resample=hunter(self.settings),
+            # its time is the reserve, which the clock does not count
+            resample=hunter(self.settings, self.watch.stopped),
             replays=after.replays,
         )
 

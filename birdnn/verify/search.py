@@ -179,7 +179,14 @@ class _Search:
 
     def attack(self, region: Region, inside: Boxes | None = None) -> Witness | None:
         """One round of falsification."""
-        points = attack(self.net, region, settings=self.settings.attack, generator=self.generator, inside=inside)
+        points = attack(
+            self.net,
+            region,
+            settings=self.settings.attack,
+            generator=self.generator,
+            inside=inside,
+            stopped=lambda: self.limit_reached() in ("interrupted", "timeout"),
+        )
         return self.judge.first(region, points)
 
     def limit_reached(self, waiting: Sequence[Work] = ()) -> UnknownReason | None:
