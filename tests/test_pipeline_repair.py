@@ -14,16 +14,16 @@ import pytest
 import torch
 
 from birdnn.crosscheck.onnxruntime import OnnxReplay
-from birdnn.errors import DisagreementError, MismatchError
+from birdnn.errors import MismatchError
 from birdnn.formats import read_network, read_property
 from birdnn.formats.onnx import layers_to_onnx
 from birdnn.network import weights_sha256
-from birdnn.pipeline import RepairSettings, repair_files, verify_files
+from birdnn.pipeline import RepairSettings, judging, repair_files, verify_files
 from birdnn.pipeline.judging import Attempt, hunter
 from birdnn.pipeline.measuring import Comparison
 from birdnn.pipeline.plan import read_plan
-from birdnn.records import Progress, Proved, RepairRequest, VerifySettings
-from birdnn.repair import RetrainSettings
+from birdnn.records import Progress, Proved, RepairRequest, Unknown, Verdict, VerifySettings
+from birdnn.repair import Retrain, RetrainSettings
 from birdnn.sample import evaluate, uniform
 
 FAST = RepairSettings(
@@ -228,20 +228,60 @@ def test_an_attempt_without_answers_is_not_proved(tmp_path: Path) -> None:
     assert attempt.guarantee("low") == "unknown"
 
 
-def test_a_sample_that_violates_what_was_proved_stops_everything(tmp_path: Path) -> None:
-    """Planted bug: a prover that says yes to everything."""
-    case = build(tmp_path, "Relu")
+@pytest.mark.parametrize("source", ["region", "held out", "repair set"])
+def test_every_sample_may_contradict_a_proof(tmp_path: Path, source: str) -> None:
+    """Planted bug: a prover that says yes to everything. Uniform points meet a common violation, not a rare one."""
+    case = build(tmp_path, "Relu", quantile=0.9 if source == "region" else 0.99999)
     plan = read_plan(case.request())
-    liar = Comparison(
-        before=plan.loaded.net,
-        after=plan.loaded.net,
-        plan=plan,
-        settings=FAST,
-        resample=hunter(FAST, lambda: False),
-        replays=plan.loaded.replays,
+    net, prop = plan.loaded.net, plan.subjects[0].prop
+    hunt = hunter(FAST, lambda: False)
+    liar = Comparison(before=net, after=net, plan=plan, settings=FAST, resample=hunt, replays=plan.loaded.replays)
+    repaired = {}
+    if source == "repair set":
+        hard = hunt(net, prop.regions[0], torch.Generator().manual_seed(3), False)
+        repaired["low"] = hard[prop.regions[0].margin(evaluate(net, hard)) <= 0]
+    violated = frozenset({"low"} if source == "held out" else ())
+    found = liar.measure(repaired, frozenset({"low"}), violated).contradicted
+    assert set(found) == {"low"}
+    assert prop.violated(found["low"].x, found["low"].y)
+    assert not liar.measure({}, frozenset(), violated).contradicted
+    if source != "region":
+        assert not liar.measure({}, frozenset({"low"}), frozenset()).contradicted
+
+
+def test_a_point_that_no_engine_confirms_contradicts_nothing(tmp_path: Path) -> None:
+    """torch in float32 is no witness."""
+    plan = read_plan(build(tmp_path, "Relu").request())
+    net = plan.loaded.net
+    harmless = OnnxReplay(layers_to_onnx([(np.zeros((3, 2)), np.full(3, -1e9))]))
+    comparison = Comparison(
+        before=net, after=net, plan=plan, settings=FAST, resample=hunter(FAST, lambda: False), replays=(harmless,)
     )
-    with pytest.raises(DisagreementError):
-        liar.measure({}, frozenset({"low"}), frozenset({"low"}))
+    assert not comparison.measure({}, frozenset({"low"}), frozenset({"low"})).contradicted
+
+
+def test_a_contradicted_proof_is_on_disk_and_no_proof(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Planted bugs: a repair that changes nothing, and a prover that believes in it."""
+    honest, asked = judging.verify, []
+
+    def liar(*args: object, **options: object) -> Verdict:
+        asked.append(args)
+        return honest(*args, **options) if len(asked) == 1 else Proved(boxes=7)
+
+    monkeypatch.setattr(judging, "verify", liar)
+    monkeypatch.setattr(judging, "falsify", lambda *args, **options: Unknown(reason="boxes", boxes=0))
+    monkeypatch.setattr(Retrain, "propose", lambda self, *args, **options: self.task.net)
+    case = build(tmp_path, "Relu")
+    outcome = repair_files(case.request(), settings=FAST)
+    assert outcome.result == "violated"
+    (entry,) = outcome.properties
+    assert entry.after == "violated"
+    assert entry.remaining is not None
+    assert read_property(case.prop).violated(entry.remaining.x, entry.remaining.y)
+    assert "low was proved (7 boxes" in outcome.disagreement
+    report = json.loads(Path(str(outcome.report)).read_text())
+    assert (report["outcome"], report["disagreement"]) == ("violated", outcome.disagreement)
+    assert str(list(entry.remaining.y)) in report["disagreement"]
 
 
 def nnet_text(layers: list[tuple[np.ndarray, np.ndarray]], inputs: int) -> str:

@@ -49,7 +49,8 @@ def repair_files(
     Raises:
         InputError: a file is unusable, or properties do not fit.
         OutputError: the folder cannot be written.
-        DisagreementError: a sample violates what was proved.
+        DisagreementError: torch and onnxruntime differ on a file. A sample that violates what was proved raises
+            nothing here: the outcome names it in `disagreement` and is ``"violated"``.
     """
     return _Repair(request, watch or Unwatched(), settings or RepairSettings()).run()
 
@@ -76,6 +77,7 @@ class _Repair:
         if not self.plan.loaded.net.repairable:
             raise MismatchError(f"{request.net}: its weights are constants, no initialiser may be changed")
         self.rounds = 0
+        self.disagreements: list[str] = []
 
     @property
     def asked(self) -> list[Subject]:
@@ -97,6 +99,7 @@ class _Repair:
         self._look_at_all(best)
         self._watched(best)
         measured = self._measure(best, repairer.negatives())
+        self._overrule(best, measured)
         return self._outcome(self._result(best, measured), best, measured)
 
     # --- the defect
@@ -221,8 +224,21 @@ class _Repair:
         self.clock.book("sample", begun)
         return measured
 
+    def _overrule(self, best: Attempt, measured: Measured) -> None:
+        """Believe a replayed counterexample, not the proof that it contradicts."""
+        for name, witness in measured.contradicted.items():
+            proof = best.answers[name]
+            verdict = Violated(witness=witness, boxes=proof.verdict.boxes)
+            best.answers[name] = replace(proof, verdict=verdict)
+            self.disagreements.append(
+                f"{name} was proved ({verdict.boxes} boxes, {proof.verdict.arithmetic}), and yet the input "
+                f"{list(witness.x)} violates it: {' and '.join(witness.replayed_by)} answers {list(witness.y)}"
+            )
+
     def _result(self, best: Attempt, measured: Measured) -> RepairResult:
         words = [best.guarantee(s.prop.name) for s in self.asked]
+        if measured.contradicted:
+            return "violated"
         if all(word == "proved" for word in words):
             return "proved"
         rates = (measured.efficacy, measured.generalisation)
@@ -296,6 +312,7 @@ class _Repair:
             interrupted=self.watch.stopped(),
             timed_out=self.clock.left_s() <= 0 and result != "proved",
             notes=(*self.plan.notes, *self._remarks(best)),
+            disagreement="; ".join(self.disagreements),
         )
         if report is not None:
             write_report(repair_report(outcome), report, write_bytes)

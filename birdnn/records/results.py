@@ -191,6 +191,7 @@ class RepairOutcome:
         interrupted: the user stopped it; `out` is the best attempt so far.
         timed_out: ``--timeout`` ended it.
         notes: what was inferred and what a user should know, one sentence each.
+        disagreement: a sample violates what was proved: the point and both answers; empty where none does.
     """
 
     result: RepairResult
@@ -222,3 +223,4 @@ class RepairOutcome:
     interrupted: bool = False
     timed_out: bool = False
     notes: tuple[str, ...] = ()
+    disagreement: str = ""

@@ -136,6 +136,7 @@ def repair_report(outcome: RepairOutcome) -> RepairReport:
         efficacy=_rate(outcome.efficacy),
         generalisation=_rate(outcome.generalisation),
         regressions=list(outcome.regressions),
+        disagreement=outcome.disagreement or None,
         change={c.name: ChangeModel(count=c.count, size=c.size, L1=c.l1, Linf=c.linf) for c in outcome.change},
         arithmetic="; ".join(dict.fromkeys(p.arithmetic for p in outcome.properties)) or ARITHMETIC,
         repair_s=outcome.repair_s,

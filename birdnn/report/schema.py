@@ -192,6 +192,7 @@ class RepairReport(_Model):
     efficacy: RateModel | None
     generalisation: RateModel | None
     regressions: list[str]
+    disagreement: Readable | None = Field(description="A sample violates what was proved: the point, both answers.")
     change: dict[str, ChangeModel]
     arithmetic: str
     repair_s: float

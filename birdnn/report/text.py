@@ -128,6 +128,8 @@ def headline(outcome: RepairOutcome) -> Text:
     """The result in one sentence."""
     goals = [prop for prop in outcome.properties if prop.role == "goal"] or list(outcome.properties)
     good = sum(prop.after == "proved" for prop in goals)
+    if outcome.disagreement:
+        return Text("Two engines disagree about the attempt that was kept: trust neither, look.", STYLES["violated"])
     match outcome.result:
         case "proved":
             text = Text("Repaired, and every property is proved.", STYLES["proved"])
@@ -206,6 +208,7 @@ def _rate_text(rate: Rate | None) -> str:
 
 def _measurements(grid: Table, outcome: RepairOutcome) -> None:
     """Efficacy and generalisation, fidelity, drawdown, the change."""
+    _fact(grid, "disagreement", outcome.disagreement)
     _fact(grid, "efficacy", _rate_text(outcome.efficacy))
     _fact(grid, "generalisation", _rate_text(outcome.generalisation))
     if outcome.fidelity is None:

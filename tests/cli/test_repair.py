@@ -79,6 +79,20 @@ def test_exit_status(
     assert result.out.split()[0] == repair_outcome(**changes).result
 
 
+def test_a_disagreement_ends_in_6_with_everything_written(
+    call: Call, net: Path, broken: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = "prop_8 was proved, and yet the input [0.5] violates it"
+    outcome = repair_outcome(result="violated", disagreement=said, properties=(prop(after="violated"),))
+    monkeypatch.setattr("birdnn.pipeline.repair_files", lambda request, *, watch: outcome)
+    target = tmp_path / "j.json"
+    result = call("repair", "--net", net, "--prop", broken, "--json", target)
+    assert result.status == 6
+    assert f"birdnn: error: {said}" in result.err
+    assert "Two engines disagree" in result.out
+    assert json.loads(target.read_text())["disagreement"] == said
+
+
 def test_the_table_goes_to_stdout_and_progress_does_not(
     call: Call, requests: list[RepairRequest], net: Path, broken: Path
 ) -> None:
