@@ -184,12 +184,12 @@ class Drawdown:
 
     Attributes:
         name: the property.
-        share: newly violating points over points that satisfied the property before.
+        share: newly violating points over points that satisfied the property before; None where none did.
         n: number of points that satisfied it before.
     """
 
     name: str
-    share: float
+    share: float | None
     n: int
 
 

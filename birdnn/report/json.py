@@ -248,7 +248,7 @@ def _rate(rate: Rate | None) -> RateModel | None:
 
 def worst_drawdown(entries: Sequence[Drawdown]) -> Drawdown | None:
     """The property that lost most; None where none was measured."""
-    return max((entry for entry in entries if entry.n), key=lambda entry: entry.share, default=None)
+    return max((entry for entry in entries if entry.n), key=lambda entry: entry.share or 0.0, default=None)
 
 
 def _drawdown(entries: Sequence[Drawdown]) -> DrawdownModel:

@@ -132,7 +132,7 @@ class PropertyDrawdownModel(_Model):
     """Share of a property's points that satisfied it before and violate it now."""
 
     name: Readable
-    share: float
+    share: float | None = Field(description="Null where n is 0.")
     n: int
 
 

@@ -225,14 +225,15 @@ def _measurements(grid: Table, outcome: RepairOutcome) -> None:
 
 
 def _drawdown_text(entries: Sequence[Drawdown]) -> str:
-    top = worst_drawdown(entries)
+    top, measured = worst_drawdown(entries), [entry for entry in entries if entry.n]
     if top is None:
-        return "not measured"
-    of = "1 property" if len(entries) == 1 else f"{len(entries)} properties"
-    if top.share == 0:
-        least = min(entry.n for entry in entries if entry.n)
-        return f"none: no newly violating point in {of}, n at least {least:,}"
-    return f"{percent(top.share)} of {top.n:,} points in {top.name}, the worst of {of}"
+        return "n/a: no point satisfied a property before" if entries else "not measured"
+    of = "1 property" if len(measured) == 1 else f"{len(measured)} properties"
+    missing = ", ".join(entry.name for entry in entries if not entry.n)
+    rest = f"; n/a for {missing}, which no point satisfied before" if missing else ""
+    if not top.share:
+        return f"none: no newly violating point in {of}, n at least {min(entry.n for entry in measured):,}{rest}"
+    return f"{percent(top.share)} of {top.n:,} points in {top.name}, the worst of {of}{rest}"
 
 
 def _change_text(change: tuple[InitialiserChange, ...]) -> str:

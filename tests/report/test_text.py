@@ -7,6 +7,7 @@ import io
 import pytest
 from rich.console import Console, RenderableType
 
+from birdnn.records import Drawdown
 from birdnn.report.text import percent, repair_summary, seconds, verify_summary
 from tests.report.outcomes import LATE, PROVED, VIOLATED, prop, repair_outcome, verify_outcome
 
@@ -64,6 +65,14 @@ def test_only_a_proof_is_called_one() -> None:
 
 def test_unknown_domain_says_what_to_do() -> None:
     assert "not measured: domain unknown, give --domain" in drawn(repair_summary(OUTCOMES["unmeasured"]), 100)
+
+
+def test_a_drawdown_of_no_points_is_not_called_none() -> None:
+    entries = (Drawdown(name="a", share=None, n=0), Drawdown(name="b", share=0.0, n=5))
+    mixed = " ".join(drawn(repair_summary(repair_outcome(drawdown=entries), 120), 120).split())
+    assert "none: no newly violating point in 1 property, n at least 5; n/a for a" in mixed
+    alone = drawn(repair_summary(repair_outcome(drawdown=entries[:1]), 120), 120)
+    assert "n/a: no point satisfied a property before" in alone
 
 
 @pytest.mark.parametrize("width", [60, 80])
