@@ -213,6 +213,7 @@ def _verdict(answer: PropertyVerdict) -> VerdictModel:
         outcome=outcome_of(verdict),
         verdict=competition_verdict(verdict),
         reason=undecided.reason if undecided else None,
+        tried=(undecided.tried or None) if undecided else None,
         solve_s=answer.solve_s,
         boxes=verdict.boxes,
         open_boxes=undecided.open_boxes if undecided else 0,

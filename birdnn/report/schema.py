@@ -55,7 +55,10 @@ class VerdictModel(_Model):
     text: Readable = Field(description="One line that says what the property is about.")
     outcome: Outcome
     verdict: CompetitionVerdict
-    reason: str | None = Field(description="Why undecided: timeout, memory, boxes, interrupted or precision.")
+    reason: str | None = Field(
+        description="Why undecided: timeout, memory, boxes, interrupted, precision, or not_found by attack alone."
+    )
+    tried: str | None = Field(description="What falsification did, where the reason is not_found.")
     solve_s: float
     boxes: int = Field(description="Boxes examined by branch and bound; 0 where falsification alone decided.")
     open_boxes: int = Field(description="Boxes left open by an undecided search.")

@@ -41,9 +41,10 @@ _BASIS: dict[Guarantee, str] = {
 _REASONS: dict[UnknownReason, str] = {
     "timeout": "time is up",
     "memory": "memory limit",
-    "boxes": "no counterexample found, nothing proved",
+    "boxes": "limit of boxes",
     "interrupted": "interrupted",
     "precision": "a box too small to cut stays open",
+    "not_found": "no counterexample found, no proof tried",
 }
 
 
@@ -180,7 +181,8 @@ def _because(verdict: Verdict) -> str:
             return f"replayed by {', '.join(verdict.witness.replayed_by)}"
         case Unknown():
             still = f", {verdict.open_boxes:,} boxes open" if verdict.open_boxes else ""
-            return _REASONS[verdict.reason] + still
+            tried = f": {verdict.tried}" if verdict.tried else ""
+            return _REASONS[verdict.reason] + still + tried
         case _:
             assert_never(verdict)
 

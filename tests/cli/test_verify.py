@@ -66,8 +66,15 @@ def test_time_runs_out(call: Call, endless: tuple[Path, Path], tmp_path: Path) -
     assert report["wall_s"] < 10
 
 
-def test_falsify_never_proves(call: Call, net: Path, holds: Path, broken: Path) -> None:
-    assert call("falsify", "--net", net, "--prop", holds, "--quiet").status == 3
+def test_falsify_never_proves(call: Call, net: Path, holds: Path, broken: Path, tmp_path: Path) -> None:
+    target = tmp_path / "result.json"
+    lost = call("falsify", "--net", net, "--prop", holds, "--json", target)
+    assert (lost.status, lost.out) == (3, "unknown\n")
+    (entry,) = json.loads(target.read_text())["properties"]
+    assert (entry["reason"], entry["tried"]) == ("not_found", "10 rounds of attack on 1 input region")
+    said = " ".join(lost.err.split())
+    assert "no counterexample found" in said
+    assert "10 rounds" in said
     found = call("falsify", "--net", net, "--prop", broken, "--quiet")
     assert (found.status, found.out) == (1, "sat\n")
 
