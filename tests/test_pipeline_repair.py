@@ -22,7 +22,7 @@ from birdnn.pipeline import RepairSettings, judging, repair_files, verify_files
 from birdnn.pipeline.judging import Attempt, hunter
 from birdnn.pipeline.measuring import Comparison
 from birdnn.pipeline.plan import read_plan
-from birdnn.records import Progress, Proved, RepairRequest, Unknown, Verdict, VerifySettings
+from birdnn.records import Domain, Progress, Proved, RepairRequest, Unknown, Verdict, VerifySettings
 from birdnn.repair import Retrain, RetrainSettings
 from birdnn.sample import evaluate, uniform
 
@@ -132,6 +132,18 @@ def test_without_a_domain_fidelity_is_not_measured(tmp_path: Path) -> None:
     assert outcome.fidelity is None
     assert "give --domain" in outcome.fidelity_note
     assert outcome.decision == "none"
+
+
+def test_the_domain_may_be_where_the_properties_speak(tmp_path: Path) -> None:
+    """The corner [0, 1]^2, and that of what is kept does not count."""
+    case = build(tmp_path, "Relu")
+    kept, more = tmp_path / "kept.vnnlib", tmp_path / "more.vnnlib"
+    kept.write_text(case.prop.read_text().replace("(>= X_0 0.0)", "(>= X_0 -9.0)"))
+    more.write_text(case.prop.read_text().replace("(<= X_1 1.0)", "(<= X_1 2.0)"))
+    one = read_plan(case.request(domain="property", keep=(kept,)))
+    assert one.domain == Domain(lower=(0.0, 0.0), upper=(1.0, 1.0), source="the input regions of low")
+    two = read_plan(case.request(domain="property", props=(case.prop, more)))
+    assert two.domain == Domain(lower=(0.0, 0.0), upper=(1.0, 2.0), source="the input regions of low, more")
 
 
 @pytest.mark.parametrize("pairing", ["input", "output"])

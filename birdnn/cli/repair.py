@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -66,8 +66,12 @@ class RepairOptions:
         str | None, typer.Option("--as", metavar="NAME", help="Which network of the suite this is, e.g. N2,9.")
     ] = None
     domain: Annotated[
-        Path | None,
-        typer.Option("--domain", metavar="FILE", help="The whole input domain: .toml with lower, upper, or .vnnlib."),
+        str | None,
+        typer.Option(
+            "--domain",
+            metavar="FILE|property",
+            help="The whole input domain: .toml with lower, upper, or .vnnlib. The word 'property': that of --prop.",
+        ),
     ] = None
     decision: Annotated[
         Decision | None, typer.Option("--decision", help="Which output decides; else the suite says it.")
@@ -84,6 +88,13 @@ class RepairOptions:
     seed: Seed = 0
     json: Json = None
     quiet: Quiet = False
+
+
+def _domain(said: str | None) -> Path | Literal["property"] | None:
+    """The word, else a file; one of that name is ``./property``."""
+    if said == "property":
+        return "property"
+    return None if said is None else Path(said)
 
 
 @command(RepairOptions)
@@ -109,7 +120,7 @@ def repair(options: RepairOptions) -> int:
             keep=tuple(options.keep or ()),
             suite=options.suite,
             as_name=options.as_name,
-            domain=options.domain,
+            domain=_domain(options.domain),
             decision=None if options.decision is None else options.decision.value,
             method=options.method.value,
             pairing=options.pairing.value,
@@ -119,7 +130,7 @@ def repair(options: RepairOptions) -> int:
             seed=options.seed,
             command=command_line(),
         )
-        named = (options.net, *request.props, *request.keep, options.domain, options.suite, options.out)
+        named = (options.net, *request.props, *request.keep, request.domain, options.suite, options.out)
         require_writable((options.json,), (Path(given) for given in named if given is not None))
         outcome = repair_files(request, watch=watch)
     return finish_repair(outcome, json=options.json, quiet=options.quiet)

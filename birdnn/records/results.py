@@ -91,7 +91,8 @@ class RepairRequest:
         keep: properties that must stay true.
         suite: a suite file, or the name of one that is installed (``"acasxu"``).
         as_name: which network of the suite this is, e.g. ``"N2,9"``; None: recognised by content.
-        domain: a property file whose input boxes are the domain; None: from the suite or the NNet header.
+        domain: a file with two corners, or a property file, whose input boxes span the domain; ``"property"``: the
+            input boxes of the properties to repair; None: from the suite or the NNet header.
         decision: None: from the suite, otherwise ``"none"``.
         out: folder for the result; None: ``./NAME.birdnn``.
         timeout_s: limit for everything; None: no limit.
@@ -103,7 +104,7 @@ class RepairRequest:
     keep: tuple[Path, ...] = ()
     suite: str | None = None
     as_name: str | None = None
-    domain: Path | None = None
+    domain: Path | Literal["property"] | None = None
     decision: Decision | None = None
     method: str = "retrain"
     pairing: Pairing = "projection"

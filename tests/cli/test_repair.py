@@ -60,6 +60,14 @@ def test_everything_said_reaches_the_pipeline(
     assert request == expected
 
 
+def test_a_domain_is_a_file_or_the_word_property(
+    call: Call, requests: list[RepairRequest], net: Path, broken: Path
+) -> None:
+    for domain in ("property", "./property", broken):
+        assert call("repair", "--net", net, "--prop", broken, "--domain", domain).status == 0
+    assert [request.domain for request in requests] == ["property", Path("property"), broken]
+
+
 @pytest.mark.parametrize(
     ("changes", "status"),
     [
