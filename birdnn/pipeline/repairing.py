@@ -33,7 +33,7 @@ from birdnn.records import (
     Watch,
     Witness,
 )
-from birdnn.repair import Evidence, Goal, RepairTask, Retrain
+from birdnn.repair import Evidence, Goal, Repairer, RepairTask, Retrain
 from birdnn.report.json import repair_report, write_report
 
 _SELECTION_POINTS = 100_000
@@ -142,7 +142,7 @@ class _Repair:
             seed=self.request.seed,
         )
 
-    def _search(self, repairer: Retrain) -> Attempt | None:
+    def _search(self, repairer: Repairer) -> Attempt | None:
         """Candidates until one is proved, then a few more for less change; the best is left on disk."""
         best: Attempt | None = None
         evidence, spare = Evidence(), self.settings.better_rounds
@@ -159,7 +159,7 @@ class _Repair:
             evidence = attempt.evidence()
         return best
 
-    def _candidate(self, repairer: Retrain, evidence: Evidence) -> Attempt:
+    def _candidate(self, repairer: Repairer, evidence: Evidence) -> Attempt:
         """Train, write, read back, decide."""
         self.rounds += 1
         begun, share = time.monotonic(), self.settings.training_share
