@@ -106,18 +106,22 @@ class Clock:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Effort:
-    """What one verification may cost: boxes, so that a seed repeats a run however busy the machine is, and seconds."""
+    """What one verification may cost: boxes, so that a seed repeats a run however busy the machine is, and seconds.
+
+    With `give_up` it ends as soon as this is known not to be enough; another candidate may be easier to prove.
+    """
 
     boxes: float
     seconds: float
     seed: int
+    give_up: bool = False
 
 
 def decide(loaded: Loaded, subject: Subject, clock: Clock, effort: Effort, *, cheap: bool = False) -> Answer:
     """Verify one property; ``cheap`` only looks for a counterexample."""
     begun = time.monotonic()
     seconds = min(effort.seconds, clock.left_s())
-    limits = SearchSettings(timeout_s=seconds, max_boxes=effort.boxes, seed=effort.seed)
+    limits = SearchSettings(timeout_s=seconds, max_boxes=effort.boxes, seed=effort.seed, give_up=effort.give_up)
     method = falsify if cheap else verify
     verdict: Verdict = method(loaded.net, subject.prop, settings=limits, replays=loaded.replays, watch=clock.watch)
     return Answer(verdict=verdict, verify_s=clock.book("verify", begun))

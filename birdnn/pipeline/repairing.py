@@ -171,6 +171,7 @@ class _Repair:
             boxes=growth * self.settings.slice_boxes,
             seconds=growth * self.settings.slice_s,
             seed=self.request.seed + self.rounds,
+            give_up=True,
         )
         return decide_all(loaded, self.asked, self.clock, effort)
 

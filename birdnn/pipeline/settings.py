@@ -33,8 +33,8 @@ class RepairSettings:
     light_hunt: AttackSettings = field(default_factory=_light)
     before_boxes: int = 300_000
     before_s: float = 300.0
-    slice_boxes: int = 400_000
-    slice_s: float = 300.0
+    slice_boxes: int = 1_000_000
+    slice_s: float = 600.0
     slice_growth: float = 2.0
     rounds: int = 8
     better_rounds: int = 0

@@ -13,7 +13,7 @@ from birdnn.records import Pairing, SampleSet
 from birdnn.repair.protocol import Goal
 from birdnn.repair.targets import targets
 from birdnn.sample import distinct, evaluate, from_region
-from birdnn.spec import Region
+from birdnn.spec import Polytope, Region
 
 _CHARACTERISED = 8192
 _POOL_LIMIT = 1 << 13
@@ -43,6 +43,7 @@ class Aim:
     Attributes:
         goal, region: which.
         margin: signed margin to reach, in the units of the property's left-hand sides.
+        typical: the median margin of the positives.
         samples: how many uniform points one draw has.
         positives: inputs that satisfied the property, with the original's behaviour there.
         negatives: inputs that violated it.
@@ -52,6 +53,7 @@ class Aim:
     goal: Goal
     region: Region
     margin: float
+    typical: float
     samples: int
     positives: SampleSet
     negatives: Tensor
@@ -72,6 +74,7 @@ class Aim:
             goal=goal,
             region=region,
             margin=share * median,
+            typical=median,
             samples=samples,
             positives=positives,
             negatives=negatives,
@@ -133,6 +136,11 @@ class Aim:
         some = torch.randperm(len(order), generator=generator)[:_LEARNT]
         chosen = distinct(torch.cat([order[: _LEARNT // 2], order[some]]))
         self.pool = torch.cat([self.pool, points.cpu()[chosen]])[-_POOL_LIMIT:]
+
+    def close(self, student: Network) -> list[Polytope]:
+        """The unsafe polytopes to which some known input comes closer than the property's margin typically is."""
+        y = evaluate(student, torch.cat([self.pool, self.positives.x]))
+        return [p for p in self.region.unsafe if p.rows and float(p.margin(y).amin()) < self.typical]
 
     def lack(self, student: Network) -> float:
         """How much the worst point of the pool lacks, as a multiple of the margin asked for; not positive: nothing.

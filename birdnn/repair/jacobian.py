@@ -2,14 +2,31 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
 from birdnn.errors import MismatchError
-from birdnn.network import Network
+from birdnn.network import Affine, Network, NotAChain
 
 _ENTRIES_PER_PASS = 1 << 24
 _MOST = 1 << 14
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class OutputLayer:
+    """The last affine map, ``y = weight @ h + bias``, as part of the trained parameters.
+
+    Attributes:
+        weight, bias: (outputs, features) and (outputs,), float64, of the original.
+        weight_at, bias_at: where each entry stands in the vector of parameters, same shapes.
+    """
+
+    weight: Tensor
+    bias: Tensor
+    weight_at: Tensor
+    bias_at: Tensor
 
 
 class Trained:
@@ -32,6 +49,28 @@ class Trained:
 
     def __len__(self) -> int:
         return sum(self._sizes)
+
+    def output_layer(self) -> OutputLayer | None:
+        """The last affine map; None where the graph is no chain or its entries are no initialisers of their own."""
+        try:
+            last = self.net.chain()[-1]
+        except NotAChain:
+            return None
+        if not isinstance(last, Affine):
+            return None
+        places = dict(zip(self.names, torch.arange(len(self)).split(self._sizes), strict=True))
+        weight_at = bias_at = None
+        for name, place in reversed(places.items()):  # the names begin at the output: its own entries win
+            value = self.net.value(name).detach().double().cpu()
+            if value.numel() == last.bias.numel() and torch.equal(value.flatten(), last.bias.cpu()):
+                bias_at = place
+            elif value.dim() == 2 and torch.equal(value, last.weight.cpu()):
+                weight_at = place.view(value.shape)
+            elif value.dim() == 2 and torch.equal(value.T, last.weight.cpu()):
+                weight_at = place.view(value.shape).T
+        if weight_at is None or bias_at is None:
+            return None
+        return OutputLayer(last.weight.cpu(), last.bias.cpu(), weight_at, bias_at)
 
     def values(self, change: Tensor) -> dict[str, Tensor]:
         """Initialiser name -> float32 value at ``original + change``, with ``change`` of shape (parameters,)."""

@@ -22,6 +22,7 @@ from scipy.optimize import lsq_linear, nnls
 from torch import Tensor
 
 _SLACK = 1e-3
+_INDEPENDENT = 1e-9
 _FIRMER = 10.0
 _MOST_TRIES = 30
 
@@ -36,11 +37,32 @@ class LeastChange:
         pull: gradient of the imitation of new targets, (parameters,): where ``d`` would like to go without constraints.
         ridge: added to the diagonal, as a share of its mean; more of it where the sum is not positive definite. A
             metric that is not finite is replaced by the identity, a pull that is not by none.
+        equations: ``rows @ d == values``, (equations, parameters) and (equations,) float64; of equations that
+            contradict each other the least squares solution.
+        reference: where change is counted from, (parameters,); default the original network.
     """
 
-    def __init__(self, metric: Tensor, pull: Tensor, *, ridge: float) -> None:
+    def __init__(
+        self,
+        metric: Tensor,
+        pull: Tensor,
+        *,
+        ridge: float,
+        equations: tuple[Tensor, Tensor] | None = None,
+        reference: Tensor | None = None,
+    ) -> None:
         self._factor = _factor(metric, ridge)
-        self._pull = self._whitened(torch.where(pull.isfinite().all(), pull, 0.0)[:, None])[:, 0]
+        self._fixed = torch.zeros(len(metric), 0, dtype=torch.float64)  # orthonormal columns, in whitened coordinates
+        start = self._whitened(torch.where(pull.isfinite().all(), pull, 0.0)[:, None])[:, 0]
+        if reference is not None:
+            start = start + self._factor.T @ reference
+        particular = torch.zeros_like(start)
+        if equations is not None and len(equations[0]):
+            left, size, right = torch.linalg.svd(self._whitened(equations[0].T).T, full_matrices=False)
+            kept = size > _INDEPENDENT * size.amax()
+            self._fixed = right[kept].T
+            particular = self._fixed @ ((left.T @ equations[1])[kept] / size[kept])
+        self._start = particular + self._free(start[None])[0]
 
     def solve(self, rows: Tensor, wanted: Tensor) -> Tensor:
         """The best ``d``, (parameters,), with ``rows @ d >= wanted``; rows (constraints, parameters) float64.
@@ -49,16 +71,21 @@ class LeastChange:
         """
         finite = rows.isfinite().all(1) & wanted.isfinite()
         rows, wanted = rows[finite], wanted[finite]
-        z = self._pull.clone()
+        z = self._start.clone()
         if len(rows):
-            g = self._whitened(rows.T).T
-            z = z + torch.from_numpy(_least_distance(g.numpy(), (wanted - g @ z).numpy()))
+            whole = self._whitened(rows.T).T
+            g = self._free(whole)
+            z = z + torch.from_numpy(_least_distance(g.numpy(), (wanted - whole @ z).numpy()))
         change: Tensor = torch.linalg.solve_triangular(self._factor.T, z[:, None], upper=True)[:, 0]
         return change
 
     def _whitened(self, columns: Tensor) -> Tensor:
         white: Tensor = torch.linalg.solve_triangular(self._factor, columns, upper=False)
         return white
+
+    def _free(self, rows: Tensor) -> Tensor:
+        """The part of each row that the equations leave free."""
+        return rows - (rows @ self._fixed) @ self._fixed.T
 
 
 def _factor(metric: Tensor, ridge: float) -> Tensor:

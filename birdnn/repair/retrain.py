@@ -1,8 +1,8 @@
 """Retraining by behaviour imitation.
 
 Violating inputs imitate the closest behaviour that the property allows; all other inputs, inside the property's regions
-and in the whole domain, imitate the original network itself. Inputs on which the original's decision is close count
-more. What is sought is the least change of behaviour that gives every known hard input the margin it needs, by
+and in the whole domain, imitate the original network itself. Outputs that are close to changing the decision count more.
+What is sought is the least change of behaviour that gives every known hard input the margin it needs, by
 Gauss-Newton steps: linearise, solve exactly, look for inputs that are still close to unsafe, add them, repeat. On the
 networks of ACAS Xu two or three rounds of a second each replace the hundreds of gradient steps of the paper's loop, and
 keep an order of magnitude more of the decisions.
@@ -21,12 +21,14 @@ from torch import Tensor
 
 from birdnn.metrics import decisions
 from birdnn.network import Network
-from birdnn.records import Pairing, Progress, Watch
+from birdnn.records import Decision, Pairing, Progress, Watch
 from birdnn.repair.aims import Aim
 from birdnn.repair.jacobian import Trained
 from birdnn.repair.least_change import LeastChange
 from birdnn.repair.protocol import Evidence, Goal, RepairTask
+from birdnn.repair.tie import Tie, demands, equations, tied
 from birdnn.sample import evaluate, from_boxes, uniform
+from birdnn.spec import Polytope
 
 _EVIDENCE_POINTS = 2048
 _SCALE_POINTS = 1 << 14
@@ -34,6 +36,7 @@ _LENGTHS = (1.0, 0.5, 0.25, 0.1)
 _FIRMER = 4.0
 _PART = 256
 _COMPARED_POINTS = 1 << 16
+_DECIDES = 1e6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,12 +49,16 @@ class RetrainSettings:
         domain_points, region_points, kept_points: inputs on which behaviour is measured: from the domain, from each
             region of a violated property, and of each other one.
         ridges: how strongly parameters are held, as shares of the metric's mean diagonal; all are tried at first.
-        decision_floor: weight of an input is 1 / (gap between the two best outputs / its median + this).
+        decision_floor, decision_power: an output counts (distance / typical gap + floor) ** -power, where the distance is
+            how far it is from changing the decision and the typical gap the median one between the two best outputs.
         margin_share: margin to reach in a violated property's regions, as a share of the median margin of its
             satisfying points; `kept_margin_share` for properties that hold.
         harder: factor on the margin after a search that could not finish.
         constraints: inputs of each region that constrain one step, the closest to unsafe and a random choice.
         steps: Gauss-Newton steps for one candidate at most.
+        tied_decisions, tied_outputs: after a search that could not finish, outputs may be tied (`birdnn.repair.tie`)
+            at the price of so many changed decisions in the domain, as a share, and of so much mean absolute change, as
+            a share of the outputs' mean absolute value.
     """
 
     pairing: Pairing = "projection"
@@ -61,11 +68,14 @@ class RetrainSettings:
     kept_points: int = 375
     ridges: tuple[float, ...] = (0.3, 0.02)
     decision_floor: float = 0.1
+    decision_power: float = 1.5
     margin_share: float = 0.02
     kept_margin_share: float = 0.02
     harder: float = 2.0
     constraints: int = 800
     steps: int = 10
+    tied_decisions: float = 5e-4
+    tied_outputs: float = 0.02
 
 
 class Retrain:
@@ -83,11 +93,14 @@ class Retrain:
         self._untried = settings.ridges
         self._metric: tuple[Tensor, Tensor] | None = None
         self._solver: LeastChange | None = None
+        self.layer = self.trained.output_layer()
+        self.ties: dict[str, list[Tie]] = {}
 
     def propose(self, evidence: Evidence, *, timeout_s: float, watch: Watch) -> Network:
         """Learn from `evidence`, then step until no hunt finds an unsafe input; hands out a copy."""
         until = time.monotonic() + timeout_s
         self._learn(evidence)
+        self._tie(evidence)
         if self._untried:
             # how far first order reaches differs from network to network: try both, keep what changes least
             tried = []
@@ -119,16 +132,17 @@ class Retrain:
 
     def _difference(self, change: Tensor) -> float:
         """Share of decisions that changed on fresh inputs; where nothing is decided, mean difference of outputs."""
-        generator = torch.Generator().manual_seed(self.task.seed + 1)
-        x = torch.empty(0, self.task.net.n_inputs)
-        if self.task.domain is not None:
-            x = uniform(*self.task.domain, _COMPARED_POINTS, generator)
-        x = x if len(x) else torch.cat([aim.draw(generator) for aim in self.aims])
+        x = self._compared_points()
         before, now = evaluate(self.teacher, x), evaluate(self.trained.at(change), x)
-        was, is_now = decisions(before, self.task.decision), decisions(now, self.task.decision)
-        if was is None or is_now is None:
-            return float((before - now).abs().mean())
-        return float((was != is_now).double().mean())
+        changed = _changed_decisions(before, now, self.task.decision)
+        return float((before - now).abs().mean()) if changed is None else changed
+
+    def _compared_points(self) -> Tensor:
+        """Fresh inputs of the domain, the same each time; of the regions where nobody knows the domain."""
+        generator = torch.Generator().manual_seed(self.task.seed + 1)
+        if self.task.domain is not None:
+            return uniform(*self.task.domain, _COMPARED_POINTS, generator)
+        return torch.cat([aim.draw(generator) for aim in self.aims])
 
     def snapshot(self) -> Network:
         """The network as it is now, in the data types of the original."""
@@ -169,6 +183,16 @@ class Retrain:
         best = y.topk(2, dim=1, largest=self.task.decision == "argmax").values
         return (best[:, 0] - best[:, 1]).abs()
 
+    def _importance(self, y: Tensor) -> Tensor:
+        """How much each output counts at each input, (n, outputs): the more, the closer it is to changing the decision."""
+        gap = self._gap(y)
+        if gap is None:
+            return torch.ones_like(y)
+        best = y.amin(1, keepdim=True) if self.task.decision == "argmin" else y.amax(1, keepdim=True)
+        distance = (y - best).abs().maximum(gap[:, None])
+        importance: Tensor = (distance / self.scale + self.settings.decision_floor) ** -self.settings.decision_power
+        return importance
+
     def _domain_points(self, count: int) -> Tensor:
         if self.task.domain is None:
             return torch.empty(0, self.task.net.n_inputs)
@@ -191,16 +215,11 @@ class Retrain:
         """Account for the inputs ``x``, each with ``weight``, in place."""
         y = evaluate(self.teacher, x)
         wanted = y if aim is None else aim.targets(x, y, self.settings.pairing)
-        gap = self._gap(y)
-        share = torch.full_like(y[:, 0], weight / y.shape[1])
-        if gap is not None:
-            share = share / (gap / self.scale + self.settings.decision_floor)
+        share = self._importance(y) * (weight / y.shape[1])
         root = share.sqrt() / self.scale
-        rows = self.trained.rows(
-            torch.zeros_like(self.change), x, torch.eye(y.shape[1]).expand(len(x), -1, -1) * root[:, None, None]
-        )
+        rows = self.trained.rows(torch.zeros_like(self.change), x, torch.diag_embed(root))
         metric.addmm_(rows.T, rows)
-        pull += (rows.T @ ((wanted - y) * root[:, None]).flatten()).double()
+        pull += (rows.T @ ((wanted - y) * root).flatten()).double()
 
     # --- what is demanded
 
@@ -220,6 +239,61 @@ class Retrain:
                     aim.margin *= self.settings.harder
                     aim.absorb(from_boxes(boxes, _EVIDENCE_POINTS, self.generator), student, self.generator)
 
+    # --- what is tied
+
+    def _tie(self, evidence: Evidence) -> None:
+        """Tie outputs where a proof was out of reach and behaviour hardly changes by it.
+
+        First for the unsafe polytopes that known inputs come close to, after the next failure for all of the property.
+        """
+        if self.layer is None:
+            return
+        for name in evidence.undecided:
+            ties = {**self.ties, name: self._flattest(name, everything=name in self.ties)}
+            change = tied([tie for some in ties.values() for tie in some], self.layer, len(self.trained))
+            if self._affordable(change):
+                self.ties, self.change, self._solver = ties, change, None
+
+    def _flattest(self, name: str, *, everything: bool) -> list[Tie]:
+        """One tie for each unsafe polytope, of those in question."""
+        aims = [aim for aim in self.aims if aim.name == name]
+        x = torch.cat([self._domain_points(_SCALE_POINTS), *(aim.draw(self.generator) for aim in aims)])
+        y = evaluate(self.teacher, x)
+        importance = self._importance(y).mean(0).double()
+        chosen = decisions(y, self.task.decision)
+        if chosen is not None:  # an output that decides is no follower, however far it mostly is from it
+            importance += _DECIDES * torch.nn.functional.one_hot(chosen, y.shape[1]).double().mean(0)
+        return [Tie.of(p, y, aim.margin, importance) for aim in aims for p in self._in_question(aim, everything)]
+
+    def _in_question(self, aim: Aim, everything: bool) -> list[Polytope]:
+        return [p for p in aim.region.unsafe if p.rows] if everything else aim.close(self.teacher)
+
+    def _affordable(self, change: Tensor) -> bool:
+        """Do the decisions and outputs stay what they are, nearly, over the domain?"""
+        x = self._compared_points()
+        before, now = evaluate(self.teacher, x), evaluate(self.trained.at(change), x)
+        lost = _changed_decisions(before, now, self.task.decision) or 0.0
+        moved = float((before - now).abs().mean() / before.abs().mean().clamp(min=1e-30))
+        return lost <= self.settings.tied_decisions and moved <= self.settings.tied_outputs
+
+    def _prepared(self) -> LeastChange:
+        """The solver for the present ridge and ties."""
+        if self._metric is None:
+            self._metric = self._build()
+        ties = self._all_ties()
+        if self.layer is None or not ties:
+            return LeastChange(*self._metric, ridge=self.ridge)
+        size = len(self.trained)
+        return LeastChange(
+            *self._metric,
+            ridge=self.ridge,
+            equations=equations(ties, self.layer, size),
+            reference=tied(ties, self.layer, size),
+        )
+
+    def _all_ties(self) -> list[Tie]:
+        return [tie for some in self.ties.values() for tie in some]
+
     def _hunt(self) -> None:
         """Look for inputs that are close to unsafe now."""
         student = self.snapshot().float()
@@ -238,12 +312,14 @@ class Retrain:
         The step is shortened to where the known hard inputs lack least; where no length helps, parameters are held
         more firmly from now on (Levenberg and Marquardt).
         """
-        if self._metric is None:
-            self._metric = self._build()
         if self._solver is None:
-            self._solver = LeastChange(*self._metric, ridge=self.ridge)
+            self._solver = self._prepared()
         student = self.trained.at(self.change)
         rows, wanted = [], []
+        if self.layer is not None and self.ties:
+            constant, least = demands(self._all_ties(), self.layer, len(self.trained))
+            rows.append(constant)
+            wanted.append(least)
         for aim in self.aims:
             points = aim.hardest(self.settings.constraints, student, self.generator)
             for demand in aim.demands(points, student, self.teacher, self.settings.pairing):
@@ -259,3 +335,9 @@ class Retrain:
             self.ridge *= _FIRMER
             self._solver = None
         self.change = self.change + length * towards
+
+
+def _changed_decisions(before: Tensor, now: Tensor, decision: Decision) -> float | None:
+    """Share of rows on which the decision differs; None where nothing is decided."""
+    was, is_now = decisions(before, decision), decisions(now, decision)
+    return None if was is None or is_now is None else float((was != is_now).double().mean())

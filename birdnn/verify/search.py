@@ -38,7 +38,10 @@ from birdnn.verify.witness import Judge
 from birdnn.verify.work import Step, Work, examine, halve
 
 _KEPT_UNDECIDED = 2048
+_DESCENTS = 256
 _NEWS_EVERY_S = 0.2
+_FIRST_PROGNOSIS = 16_384  # boxes; later ones after four times as many each
+_HOPELESS = 1.5
 _FIRST_ESTIMATE_S = 6.0  # an earlier one is made in the hardest corner and frightens people
 
 
@@ -53,6 +56,7 @@ class SearchSettings:
         batch: boxes examined together; None picks by device.
         smallest_width: a box whose every edge is below this share of its region's edge is given up as undecidable, as
             is one of which no edge has a midpoint in float64.
+        give_up: end early where an estimate of what is left says that the limits will not do.
         seed: of every random draw.
         device: torch device of the search.
         attack, crown: effort of falsification and of the bounds.
@@ -63,6 +67,7 @@ class SearchSettings:
     max_boxes: float = float("inf")
     batch: int | None = None
     smallest_width: float = 1e-12
+    give_up: bool = False
     seed: int = 0
     device: str = "cpu"
     attack: AttackSettings = field(default_factory=AttackSettings)
@@ -155,6 +160,7 @@ class _Search:
         self.batch = settings.batch or (256 if settings.device == "cpu" else 4096)
         self.last_news = self.started
         self.next_estimate_s = _FIRST_ESTIMATE_S
+        self.next_prognosis = _FIRST_PROGNOSIS
         self.left_s: float | None = None
         self.done_boxes = 0.0
 
@@ -228,7 +234,28 @@ class _Search:
                 order = step.score[~tiny].argsort(descending=True)
                 stack.append(halve(bound, question, remains[order]))
             self._tell(bound, question, stack)
+            reason = self._hopeless(bound, question, stack)
+            if reason is not None:
+                return self._undecided(reason, stack)
         return None
+
+    def _hopeless(self, bound: MarginBound, question: Question, stack: list[Work]) -> UnknownReason | None:
+        """Which limit will not do, by an estimate; boxes say when it is made, so that a seed repeats a run."""
+        if not self.settings.give_up or not stack or self.boxes < self.next_prognosis:
+            return None
+        self.next_prognosis *= 4
+        left = self._estimate(bound, question, stack)
+        if self.boxes + left > _HOPELESS * self.settings.max_boxes:
+            return "boxes"
+        spent = time.monotonic() - self.started
+        return "timeout" if left * spent / self.boxes > _HOPELESS * (self.settings.timeout_s - spent) else None
+
+    def _estimate(self, bound: MarginBound, question: Question, stack: list[Work]) -> float:
+        """Boxes still to examine, estimated; kept for the progress bar."""
+        left = boxes_below(bound, question, Work.concatenate(stack), descents=_DESCENTS, generator=self.generator)
+        self.left_s = left * (time.monotonic() - self.started) / max(1, self.boxes)
+        self.done_boxes = self.boxes + left
+        return left
 
     def _take(self, stack: list[Work]) -> Work:
         """Up to a batch of work from the end of the stack."""
@@ -280,10 +307,8 @@ class _Search:
         spent = now - self.started
         waiting = sum(len(w) for w in stack)
         if stack and spent > self.next_estimate_s:
-            self.next_estimate_s = 2 * spent
-            left = boxes_below(bound, question, Work.concatenate(stack), descents=128, generator=self.generator)
-            self.left_s = left * spent / max(1, self.boxes)
-            self.done_boxes = self.boxes + left
+            self._estimate(bound, question, stack)
+            self.next_estimate_s = spent + min(spent, max(_FIRST_ESTIMATE_S, self.left_s or 0.0))
         elif now - self.last_news < _NEWS_EVERY_S:
             return
         self.last_news = now

@@ -1,0 +1,88 @@
+"""Ties: an output that must not decide follows, up to a constant, one that may.
+
+An unsafe polytope ``a_r @ y <= b_r`` (all r) is out of reach as soon as one of its rows exceeds its bound. Where the last
+affine map makes ``a_r @ y`` *constant*, no input can change it, and the proof is one line, however restless the layers
+before are. It costs little where the outputs of the row hardly differ: N1,9 of ACAS Xu answers COC nearly everywhere,
+its strong turns follow the weak ones to 1e-4, and the property that takes others hours is proved at the root.
+
+The price, what the tied outputs told apart, shows in the mean absolute error and not in the decisions; the caller
+measures both before it accepts. The idea is ours.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from birdnn.repair.jacobian import OutputLayer
+from birdnn.spec import Polytope
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Tie:
+    """``row @ y`` is to be a constant of at least ``least``.
+
+    Attributes:
+        row: (outputs,) float64.
+        follower: the output that gives way.
+        constant: where the row would like to be, at least ``least``.
+        least: in the units of the property's left-hand sides.
+    """
+
+    row: Tensor
+    follower: int
+    constant: float
+    least: float
+
+    @staticmethod
+    def of(polytope: Polytope, y: Tensor, margin: float, importance: Tensor) -> Tie:
+        """The row of the polytope that varies least, for its size, over outputs ``y`` (n, outputs).
+
+        Among the outputs that it names the least important one follows; importance has shape (outputs,).
+        """
+        values = y.double() @ polytope.a.T
+        flattest = int((values.std(0) / polytope.a.abs().amax(1).clamp(min=1e-300)).argmin())
+        row, least = polytope.a[flattest], float(polytope.b[flattest]) + margin
+        follower = int(importance.double().masked_fill(row == 0, torch.inf).argmin())
+        return Tie(row, follower, max(least, float(values[:, flattest].median())), least)
+
+
+def tied(ties: list[Tie], layer: OutputLayer, parameters: int) -> Tensor:
+    """The change, (parameters,), after which each follower follows and nothing else has moved."""
+    change = torch.zeros(parameters, dtype=torch.float64)
+    weight, bias = layer.weight.clone(), layer.bias.clone()
+    for tie in ties:
+        k, share = tie.follower, tie.row[tie.follower]
+        weight[k] -= (tie.row @ weight) / share
+        bias[k] += (tie.constant - tie.row @ bias) / share
+    change[layer.weight_at] = weight - layer.weight
+    change[layer.bias_at] = bias - layer.bias
+    return change
+
+
+def equations(ties: list[Tie], layer: OutputLayer, parameters: int) -> tuple[Tensor, Tensor]:
+    """What makes the rows independent of the input: ``rows @ change == values``.
+
+    Returns:
+        rows (ties * features, parameters) and values (ties * features,), float64.
+    """
+    features = layer.weight.shape[1]
+    rows = torch.zeros(len(ties), features, parameters, dtype=torch.float64)
+    values = torch.empty(len(ties), features, dtype=torch.float64)
+    for i, tie in enumerate(ties):
+        for output, coefficient in enumerate(tie.row.tolist()):
+            rows[i, torch.arange(features), layer.weight_at[output]] = coefficient
+        values[i] = -(tie.row @ layer.weight)
+    return rows.flatten(0, 1), values.flatten()
+
+
+def demands(ties: list[Tie], layer: OutputLayer, parameters: int) -> tuple[Tensor, Tensor]:
+    """What makes the constants large enough: ``rows @ change >= values``, one row for each tie."""
+    rows = torch.zeros(len(ties), parameters, dtype=torch.float64)
+    values = torch.empty(len(ties), dtype=torch.float64)
+    for i, tie in enumerate(ties):
+        rows[i, layer.bias_at] = tie.row
+        values[i] = tie.least - float(tie.row @ layer.bias)
+    return rows, values
