@@ -6,6 +6,17 @@ types, so that nothing but a finished proof can be mistaken for one.
 
 from __future__ import annotations
 
+from birdnn.records.localisation import (
+    Behaviour,
+    Form,
+    FoundBy,
+    InterventionCheck,
+    Localisation,
+    LocalizeOutcome,
+    LocalizeRequest,
+    PropertyLocalisation,
+    Responsibility,
+)
 from birdnn.records.results import (
     Decision,
     Domain,
@@ -44,15 +55,23 @@ from birdnn.records.stages import (
 
 __all__ = [
     "ARITHMETIC",
+    "Behaviour",
     "Decision",
     "Domain",
     "Drawdown",
     "Fidelity",
+    "Form",
+    "FoundBy",
     "Guarantee",
     "InitialiserChange",
+    "InterventionCheck",
+    "Localisation",
+    "LocalizeOutcome",
+    "LocalizeRequest",
     "Machine",
     "Pairing",
     "Progress",
+    "PropertyLocalisation",
     "PropertyOutcome",
     "PropertyVerdict",
     "Proved",
@@ -61,6 +80,7 @@ __all__ = [
     "RepairRequest",
     "RepairResult",
     "Replay",
+    "Responsibility",
     "Role",
     "SampleSet",
     "SuiteMatch",

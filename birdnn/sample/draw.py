@@ -13,7 +13,7 @@ from torch import Tensor
 
 from birdnn.boxes import Boxes
 from birdnn.errors import SpecError
-from birdnn.network import Network
+from birdnn.network import UNTOUCHED, Interventions, Network
 from birdnn.records import SampleSet
 from birdnn.spec import Property, Region
 
@@ -63,11 +63,13 @@ def from_property(prop: Property, count: int, generator: torch.Generator) -> lis
     return [from_region(region, n, generator) for region, n in parts]
 
 
-def evaluate(net: Network, x: Tensor, *, batch: int = BATCH) -> Tensor:
+def evaluate(
+    net: Network, x: Tensor, *, batch: int = BATCH, interventions: Interventions = UNTOUCHED
+) -> Tensor:
     """Outputs (n, outputs) for float32 inputs (n, inputs), in batches, without gradients; the result is on the CPU."""
     device = next(iter(net.values().values())).device
     with torch.no_grad():
-        parts = [net(part.to(device)).cpu() for part in torch.split(x, batch)]
+        parts = [net(part.to(device), interventions).cpu() for part in torch.split(x, batch)]
     return torch.cat(parts) if parts else x.new_zeros(0, net.n_outputs)
 
 
