@@ -247,9 +247,7 @@ class Network(nn.Module):
         """
         return self.observe(x, (self.output_name,), interventions)[0]
 
-    def observe(
-        self, x: Tensor, names: Sequence[str], interventions: Interventions = UNTOUCHED
-    ) -> tuple[Tensor, ...]:
+    def observe(self, x: Tensor, names: Sequence[str], interventions: Interventions = UNTOUCHED) -> tuple[Tensor, ...]:
         """Several values of the graph at once, each flat: (n, n_inputs) -> (n, size of the value for one sample).
 
         Raises:

@@ -1,7 +1,7 @@
 """The hidden neurons of a network: which there are, which weights read them, how to intervene on their outputs.
 
-A hidden neuron is one entry of the value that an activation makes somewhere behind the first weighted layer, unless that
-value is the network's output.
+A hidden neuron is one entry of the value that an activation makes somewhere behind the first weighted layer, unless
+that value is the network's output.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Do the neurons that seem responsible cause violations? Fix them to their positive mean and count what still violates."""
+"""Do the neurons that seem responsible cause violations?
+
+Fix them to their mean over positive samples, and count what still violates.
+"""
 
 from __future__ import annotations
 
@@ -42,9 +45,7 @@ def check_interventions(
     ranked = found.ranking()
     top = [entry.neuron for entry in ranked]
     means = {entry.neuron: entry.positive for entry in ranked}
-    alive = [
-        Neuron(layer.value, index) for layer in found.layers for index in layer.alive.nonzero()[:, 0].tolist()
-    ]
+    alive = [Neuron(layer.value, index) for layer in found.layers for index in layer.alive.nonzero()[:, 0].tolist()]
 
     def violating(points: Points, fixed: Sequence[Neuron]) -> float:
         interventions = rescaled(net, {neuron: (0.0, means[neuron]) for neuron in fixed})

@@ -9,11 +9,12 @@ A neuron's behaviour is the output of its activation, whatever that is. The two 
 the absolute correlation of the output with the kind of sample when both kinds are weighted alike. It lies between 0 and
 1, does not depend on the sizes of the sets, and does not change when a neuron's output is multiplied by a number that
 the next layer divides by again, so that layers compare. It orders neurons as the difference of means over the pooled
-spread does, which would be infinite for a neuron that separates the two sets perfectly. A neuron that does not vary has 0.
+spread does, which would be infinite for a neuron that separates the two sets perfectly. A neuron that does not vary
+has 0.
 
-``sum`` is the difference of the summed outputs, ``|sum+ - sum-|``, for comparison with the paper. Its defects: unequal sets
-bias it (with ten times as many positive samples a neuron that behaves alike on both seems responsible in proportion to
-its mean), and it grows with the scale of a layer.
+``sum`` is the difference of the summed outputs, ``|sum+ - sum-|``, for comparison with the paper. Its defects: unequal
+sets bias it (with ten times as many positive samples a neuron that behaves alike on both seems responsible in
+proportion to its mean), and it grows with the scale of a layer.
 
 Source: Liang et al. 2023 (BIRDNN), arXiv:2305.03365, for the idea and the sum.
 """

@@ -1,7 +1,8 @@
-"""What localisation tells: how responsible each hidden neuron is, whether interventions bear it out, the command's result."""
+"""What localisation tells: how responsible each hidden neuron is, and whether interventions bear it out."""
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -106,6 +107,16 @@ class InterventionCheck:
     broken: float
     n: int
 
+    @property
+    def random_mean(self) -> float:
+        """Mean of `random`."""
+        return statistics.fmean(self.random)
+
+    @property
+    def random_spread(self) -> float:
+        """Standard deviation of `random` over its draws."""
+        return statistics.stdev(self.random) if len(self.random) > 1 else 0.0
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class PropertyLocalisation:
@@ -113,7 +124,8 @@ class PropertyLocalisation:
 
     Attributes:
         samples: uniform points looked at.
-        found_by: how violating points were found.
+        uniform: how many of them violate.
+        found_by: how violating points were looked for. An attack crowds its points where the property fails worst.
         distinct: number of different violating points, the held-out ones not counted.
         localisation: None where there was nothing to localise; `note` then says why.
         checks: interventions on points of another seed; empty where that found none.
@@ -124,6 +136,7 @@ class PropertyLocalisation:
     sha256: str
     text: str
     samples: int
+    uniform: int
     found_by: FoundBy
     distinct: int
     localisation: Localisation | None

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Literal, assert_never
 
-from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -27,6 +26,10 @@ from birdnn.records import (
 )
 from birdnn.report.json import competition_verdict, outcome_of, worst_drawdown
 from birdnn.report.schema import readable
+from birdnn.report.tables import add_fact as _fact
+from birdnn.report.tables import add_notes as _notes
+from birdnn.report.tables import facts_grid as _facts
+from birdnn.report.tables import plain_table as _table
 
 NARROW = 72
 """Below this width tables leave out their least needed columns."""
@@ -146,28 +149,6 @@ def headline(outcome: RepairOutcome) -> Text:
     elif outcome.timed_out:
         text.append(" The time limit ended it.", STYLES["unknown"])
     return text
-
-
-def _table() -> Table:
-    return Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1), show_edge=False)
-
-
-def _facts() -> Table:
-    grid = Table.grid(padding=(0, 2))
-    grid.add_column(style="dim", max_width=22, overflow="fold")
-    grid.add_column(overflow="fold")
-    grid.add_row("", "")
-    return grid
-
-
-def _fact(grid: Table, name: str, value: str) -> None:
-    if value:
-        grid.add_row(Text(name), Text(readable(value)))
-
-
-def _notes(grid: Table, notes: Iterable[str]) -> None:
-    for note in notes:
-        _fact(grid, "note", note)
 
 
 def _because(verdict: Verdict) -> str:

@@ -63,9 +63,7 @@ def from_property(prop: Property, count: int, generator: torch.Generator) -> lis
     return [from_region(region, n, generator) for region, n in parts]
 
 
-def evaluate(
-    net: Network, x: Tensor, *, batch: int = BATCH, interventions: Interventions = UNTOUCHED
-) -> Tensor:
+def evaluate(net: Network, x: Tensor, *, batch: int = BATCH, interventions: Interventions = UNTOUCHED) -> Tensor:
     """Outputs (n, outputs) for float32 inputs (n, inputs), in batches, without gradients; the result is on the CPU."""
     device = next(iter(net.values().values())).device
     with torch.no_grad():
