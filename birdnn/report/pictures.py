@@ -42,6 +42,9 @@ def localisation_picture(outcome: LocalizeOutcome, kind: str) -> bytes:
         else:
             _map(figure, left, answer, answer.localisation, outcome.request.top)
             _interventions(right, answer.checks)
+    explained = next((axes.get_legend_handles_labels() for axes in grid[:, 1] if axes.lines), None)
+    if explained is not None:
+        figure.legend(*explained, loc="outside lower right", ncols=3, fontsize=7, frameon=False)
     buffer = io.BytesIO()
     dated: dict[str, Any] = {"Date": None} if kind == "svg" else {}  # the same result gives the same file
     figure.savefig(buffer, format=kind, dpi=_DPI, metadata=dated)
@@ -101,4 +104,3 @@ def _interventions(axes: Axes, checks: Sequence[InterventionCheck]) -> None:
     axes.set_xlabel("k", fontsize=8)
     axes.set_ylabel(f"% of {checks[0].n:,} held-out points", fontsize=8)
     axes.tick_params(labelsize=7)
-    axes.legend(fontsize=7, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.2))
