@@ -20,6 +20,7 @@ from birdnn.cli.options import (
     Units,
     UnitsOption,
     command_line,
+    positive,
     require_writable,
 )
 from birdnn.cli.progress import TerminalWatch
@@ -61,6 +62,32 @@ class RepairOptions:
         list[Path] | None,
         typer.Option("--keep", metavar="FILE", help="A property that must stay true. May be repeated."),
     ] = None
+    points: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--points",
+            metavar="CSV",
+            help="Inputs with the decision or outputs wished for, to be put right; see below.",
+        ),
+    ] = None
+    points_tolerance: Annotated[
+        float | None,
+        typer.Option(
+            "--points-tolerance",
+            metavar="T",
+            callback=positive,
+            help="How far outputs may be from those wished for, where the file has no column tolerance.",
+        ),
+    ] = None
+    points_radius: Annotated[
+        float,
+        typer.Option(
+            "--points-radius",
+            metavar="R",
+            callback=positive,
+            help="Measure generalisation on neighbours this close in each input (network units).",
+        ),
+    ] = 0.01
     suite: Annotated[
         str | None,
         typer.Option("--suite", metavar="TOML", help="All properties that apply to the network: a file, or 'acasxu'."),
@@ -95,13 +122,18 @@ def repair(options: RepairOptions) -> int:
 
     The result is the same file with other weights, NAME.repaired.onnx, and repair.json beside it. Where nothing is
     violated no network is written. Ctrl-C once stops and keeps the best attempt.
+
+    A file of points has a header, x_0,x_1,decision or x_0,x_1,y_0,y_1,tolerance, and one row for each input: the
+    decision is the index of an output, or its name where a suite gives it one. Decisions need to know which output
+    decides: --decision, or the suite.
     """
-    if not options.prop and options.suite is None:
-        raise typer.BadParameter("say what to repair: --prop FILE, or --suite TOML", param_hint="--prop")
+    if not options.prop and not options.points and options.suite is None:
+        told = "say what to repair: --prop FILE, --points CSV, or --suite TOML"
+        raise typer.BadParameter(told, param_hint="--prop")
     if options.as_name is not None and options.suite is None:
         raise typer.BadParameter("names a network of a suite: say which with --suite", param_hint="--as")
-    inputs = [options.net, *(options.prop or ()), *(options.keep or ()), *([options.domain] if options.domain else [])]
-    require_writable((options.json,), inputs)
+    named = (*(options.prop or ()), *(options.keep or ()), *(options.points or ()))
+    require_writable((options.json,), (options.net, *named, *([options.domain] if options.domain else [])))
     if options.out is not None and os.path.lexists(options.out) and not options.out.is_dir():
         raise OutputError(str(options.out), "exists and is no folder")
     with TerminalWatch(quiet=options.quiet) as watch:
@@ -113,6 +145,9 @@ def repair(options: RepairOptions) -> int:
             net=options.net,
             props=tuple(options.prop or ()),
             keep=tuple(options.keep or ()),
+            points=tuple(options.points or ()),
+            points_tolerance=options.points_tolerance,
+            points_radius=options.points_radius,
             suite=options.suite,
             as_name=options.as_name,
             domain=options.domain,

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from birdnn.boxes import Boxes
 from birdnn.errors import DisagreementError
 from birdnn.metrics import drawdown, fidelity, healed
 from birdnn.network import Network
 from birdnn.pipeline.plan import UNKNOWN_DOMAIN, Plan, Subject
 from birdnn.pipeline.settings import RepairSettings
-from birdnn.records import Drawdown, Fidelity, Rate, Replay
+from birdnn.records import Drawdown, Fidelity, Neighbours, Rate, Replay
 from birdnn.repair import Resample
 from birdnn.sample import distinct, evaluate, from_property, uniform
 from birdnn.spec import Property
@@ -34,6 +35,7 @@ class Measured:
     drawdown: tuple[Drawdown, ...]
     efficacy: Rate | None
     generalisation: Rate | None
+    neighbours: tuple[Neighbours, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -70,7 +72,8 @@ class Comparison:
             if subject.prop.name in violated:
                 if bool(kept.any()):
                     regions[subject.prop.name] = fidelity(points.before[kept], points.after[kept], self.plan.decision)
-                held_out.append(self._held_out(subject.prop, points, generator, proved))
+                if subject.radius is None:
+                    held_out.append(self._held_out(subject.prop, points, generator, proved))
         known = [s.prop for s in self.plan.subjects if s.prop.name in repair_set and s.prop.name in violated]
         return Measured(
             fidelity=self._domain(generator),
@@ -79,6 +82,7 @@ class Comparison:
             drawdown=tuple(drawn),
             efficacy=_sum([self._healed(p, repair_set[p.name], p.name in proved) for p in known]),
             generalisation=_sum(held_out),
+            neighbours=tuple(self._neighbours(s.prop, s.radius) for s in self.plan.subjects if s.radius is not None),
         )
 
     def _contradict(self, prop: Property, points: _Points) -> None:
@@ -113,11 +117,13 @@ class Comparison:
         return self._points(prop, xs)
 
     def _points(self, prop: Property, xs: Sequence[Tensor]) -> _Points:
-        before, after = ([evaluate(net, x) for x in xs] for net in (self.before, self.after))
+        x, sizes = torch.cat(list(xs)), [len(part) for part in xs]
+        before, after = (evaluate(net, x) for net in (self.before, self.after))
         margins = [
-            torch.cat([region.margin(y) for region, y in zip(prop.regions, ys, strict=True)]) for ys in (before, after)
+            torch.cat([region.margin(y) for region, y in zip(prop.regions, torch.split(ys, sizes), strict=True)])
+            for ys in (before, after)
         ]
-        return _Points(torch.cat(list(xs)), torch.cat(before), torch.cat(after), *margins)
+        return _Points(x, before, after, *margins)
 
     def _held_out(self, prop: Property, points: _Points, generator: torch.Generator, proved: frozenset[str]) -> Rate:
         """Fresh violating points: uniform ones, and where these are rare also what an attack of another seed finds."""
@@ -133,8 +139,29 @@ class Comparison:
             before, after = torch.cat([before, found.margin_before]), torch.cat([after, found.margin_after])
         return healed(before, after, by_proof=prop.name in proved) or Rate(hits=0, n=0)
 
+    def _neighbours(self, prop: Property, radius: float) -> Neighbours:
+        """Fresh inputs around points: a proof about the points says nothing about them."""
+        generator = torch.Generator().manual_seed((self.plan.request.seed + 1) * _FRESH)
+        centres = torch.stack([region.lower for region in prop.regions])
+        lower, upper = centres - radius, centres + radius
+        if self.plan.corners is not None:  # a point beyond the domain keeps itself as a neighbour
+            lower = torch.minimum(torch.maximum(lower, self.plan.corners[0]), centres)
+            upper = torch.maximum(torch.minimum(upper, self.plan.corners[1]), centres)
+        each = min(self.settings.neighbours, max(1, self.settings.region_points // len(centres)))
+        found = self._points(prop, list(Boxes(lower, upper).uniform(each, generator).float()))
+        return Neighbours(
+            name=prop.name,
+            points=len(centres),
+            radius=radius,
+            n=len(found.x),
+            before=float((found.margin_before > 0).double().mean()),
+            after=float((found.margin_after > 0).double().mean()),
+            generalisation=healed(found.margin_before, found.margin_after, by_proof=False) or Rate(hits=0, n=0),
+        )
+
     def _healed(self, prop: Property, x: Tensor, proved: bool) -> Rate:
         """How many of the repair set no longer violate; each point is judged by the regions that hold it."""
+        x = distinct(x)
         y = evaluate(self.after, x)
         inside = [((x >= r.lower.float()) & (x <= r.upper.float())).all(1) for r in prop.regions]
         bad = torch.stack(

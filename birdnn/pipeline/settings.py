@@ -26,6 +26,7 @@ class RepairSettings:
         reserve_share, reserve_s: kept of a time limit for measuring and writing: a share, at most so many seconds.
         training_share: of the time that is left, what one candidate may take.
         domain_points, region_points, held_out_points: how many points the metrics are measured on.
+        neighbours: of points to be repaired, at most so many for each, and `region_points` in all.
     """
 
     retrain: RetrainSettings = field(default_factory=RetrainSettings)
@@ -44,6 +45,7 @@ class RepairSettings:
     domain_points: int = 400_000
     region_points: int = 100_000
     held_out_points: int = 400_000
+    neighbours: int = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,6 +22,7 @@ from birdnn.records import (
     Localisation,
     LocalizeOutcome,
     Machine,
+    Neighbours,
     PropertyLocalisation,
     PropertyOutcome,
     PropertyVerdict,
@@ -47,6 +48,7 @@ from birdnn.report.schema import (
     LocalisationModel,
     LocalizeReport,
     MachineModel,
+    NeighboursModel,
     Outcome,
     PropertyDrawdownModel,
     PropertyModel,
@@ -144,6 +146,7 @@ def repair_report(outcome: RepairOutcome) -> RepairReport:
         drawdown=_drawdown(outcome.drawdown),
         efficacy=_rate(outcome.efficacy),
         generalisation=_rate(outcome.generalisation),
+        neighbours=[_neighbours(entry) for entry in outcome.neighbours],
         regressions=list(outcome.regressions),
         change={c.name: ChangeModel(count=c.count, size=c.size, L1=c.l1, Linf=c.linf) for c in outcome.change},
         arithmetic="; ".join(dict.fromkeys(p.arithmetic for p in outcome.properties)) or ARITHMETIC,
@@ -275,6 +278,19 @@ def _fidelity(value: Fidelity) -> FidelityModel:
 
 def _rate(rate: Rate | None) -> RateModel | None:
     return None if rate is None else RateModel(share=rate.share, hits=rate.hits, n=rate.n, by_proof=rate.by_proof)
+
+
+def _neighbours(entry: Neighbours) -> NeighboursModel:
+    rate = entry.generalisation
+    return NeighboursModel(
+        name=entry.name,
+        points=entry.points,
+        radius=entry.radius,
+        n=entry.n,
+        before=entry.before,
+        after=entry.after,
+        generalisation=RateModel(share=rate.share, hits=rate.hits, n=rate.n, by_proof=rate.by_proof),
+    )
 
 
 def worst_drawdown(entries: Sequence[Drawdown]) -> Drawdown | None:

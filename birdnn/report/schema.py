@@ -128,6 +128,18 @@ class RateModel(_Model):
     by_proof: bool
 
 
+class NeighboursModel(_Model):
+    """The answer wished for at points (`--points`), on fresh inputs close to them."""
+
+    name: Readable = Field(description="The entry of `properties` that stands for the points.")
+    points: int
+    radius: float = Field(description="Greatest difference from the point in each input, network units.")
+    n: int
+    before: float = Field(description="Share of neighbours with the answer wished for at their point.")
+    after: float
+    generalisation: RateModel = Field(description="Of the neighbours that had not the answer, those that have it now.")
+
+
 class PropertyDrawdownModel(_Model):
     """Share of a property's points that satisfied it before and violate it now."""
 
@@ -190,7 +202,8 @@ class RepairReport(_Model):
     region_fidelity: dict[str, FidelityModel]
     drawdown: DrawdownModel
     efficacy: RateModel | None
-    generalisation: RateModel | None
+    generalisation: RateModel | None = Field(description="Over regions; `neighbours` has it for points.")
+    neighbours: list[NeighboursModel]
     regressions: list[str]
     change: dict[str, ChangeModel]
     arithmetic: str

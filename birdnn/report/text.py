@@ -14,6 +14,7 @@ from birdnn.records import (
     Fidelity,
     Guarantee,
     InitialiserChange,
+    Neighbours,
     PropertyOutcome,
     Proved,
     Rate,
@@ -185,10 +186,20 @@ def _rate_text(rate: Rate | None) -> str:
     return f"{percent(rate.share)} ({rate.hits:,} of {rate.n:,})"
 
 
+def _neighbours_text(entry: Neighbours) -> str:
+    """How far the answers wished for at points reach."""
+    now = f"{percent(entry.after)} have the answer wished for (before {percent(entry.before)})"
+    healed = f"{entry.generalisation.hits:,} of {entry.generalisation.n:,} that had not"
+    return f"{now}, {healed}; n = {entry.n:,}, at most {entry.radius:g} away in each input"
+
+
 def _measurements(grid: Table, outcome: RepairOutcome) -> None:
     """Efficacy and generalisation, fidelity, drawdown, the change."""
     _fact(grid, "efficacy", _rate_text(outcome.efficacy))
-    _fact(grid, "generalisation", _rate_text(outcome.generalisation))
+    if outcome.generalisation is not None or not outcome.neighbours:
+        _fact(grid, "generalisation", _rate_text(outcome.generalisation))
+    for entry in outcome.neighbours:
+        _fact(grid, f"neighbours of {entry.name}", _neighbours_text(entry))
     if outcome.fidelity is None:
         _fact(grid, "fidelity", outcome.fidelity_note or "not measured: domain unknown, give --domain")
     else:

@@ -29,12 +29,16 @@ def uniform(lower: Tensor, upper: Tensor, count: int, generator: torch.Generator
 def from_region(region: Region, count: int, generator: torch.Generator) -> Tensor:
     """``count`` uniform float32 points of a region's exact box: (count, inputs).
 
+    A region that is a single point is given once, whatever the count: it says no more for being repeated.
+
     Raises:
         SpecError: the box holds no float32 point.
     """
     lower, upper = region.float32_box()
     if bool((lower > upper).any()):
         raise SpecError("an input region holds no float32 point to sample")
+    if region.is_point:
+        return lower[None]
     return torch.minimum(torch.maximum(uniform(region.lower, region.upper, count, generator), lower), upper)
 
 

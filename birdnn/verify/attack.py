@@ -63,6 +63,8 @@ def attack(
         thorough: go on after the first unsafe point, to return as many as the effort finds.
     """
     device = _device(net)
+    if region.is_point:  # nothing to search
+        return region.lower[None].to(device, torch.float32)
     boxes = Boxes(region.lower[None], region.upper[None]) if inside is None else inside
     points = boxes.uniform(-(-settings.samples // len(boxes)), generator).flatten(0, 1).to(device, torch.float32)
     found = [points[:0]]

@@ -41,7 +41,7 @@ def test_a_planted_neuron_comes_first_and_fixing_it_heals(activation: str) -> No
         generator=torch.Generator().manual_seed(3),
     )
     assert (one.k, three.k, one.n) == (1, 3, len(bad))
-    assert one.top == 0.0
+    assert one.top < 0.01
     assert one.broken == 0.0
     assert len(one.random) == 20
     assert one.random_mean > 0.5
