@@ -68,12 +68,12 @@ class Comparison:
             if subject.prop.name in proved:
                 self._contradict(subject.prop, points)
             drawn.append(drawdown(subject.prop.name, points.margin_before, points.margin_after))
+            if subject.prop.name not in violated or subject.radius is not None:
+                continue
             kept = points.margin_before > 0
-            if subject.prop.name in violated:
-                if bool(kept.any()):
-                    regions[subject.prop.name] = fidelity(points.before[kept], points.after[kept], self.plan.decision)
-                if subject.radius is None:
-                    held_out.append(self._held_out(subject.prop, points, generator, proved))
+            if bool(kept.any()):
+                regions[subject.prop.name] = fidelity(points.before[kept], points.after[kept], self.plan.decision)
+            held_out.append(self._held_out(subject.prop, points, generator, proved))
         known = [s.prop for s in self.plan.subjects if s.prop.name in repair_set and s.prop.name in violated]
         return Measured(
             fidelity=self._domain(generator),
@@ -185,6 +185,8 @@ def _violating(subjects: Sequence[Subject], x: Tensor, y: Tensor) -> Tensor:
     bad = torch.zeros(len(x), dtype=torch.bool)
     for subject in subjects:
         for region in subject.prop.regions:
+            if region.is_point:  # which no draw hits
+                continue
             inside = ((x >= region.lower.float()) & (x <= region.upper.float())).all(1)
             bad[inside] |= region.margin(y[inside]) <= 0
     return bad
