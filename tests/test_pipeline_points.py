@@ -161,8 +161,8 @@ def test_raw_units_are_brought_to_the_networks(tmp_path: Path) -> None:
 
 @pytest.fixture
 def demo(tmp_path: Path) -> tuple[Path, Property]:
-    """200 points of the demonstration network's domain; the first ten get the runner-up."""
-    x, first, second = close(DEMO, 200, *Suite.load("acasxu").domain(), -1)
+    """100 points of the demonstration network's domain; the first ten get the runner-up."""
+    x, first, second = close(DEMO, 100, *Suite.load("acasxu").domain(), -1)
     wanted = torch.where(torch.arange(len(x)) < 10, second, first)
     path = table(tmp_path / "fixes.csv", x, wanted[:, None].tolist())
     return path, load_points(path, load_network(DEMO), "argmin", None, "normalised")
@@ -171,7 +171,7 @@ def demo(tmp_path: Path) -> tuple[Path, Property]:
 def test_a_point_is_drawn_once_and_needs_no_hunt(demo: tuple[Path, Property]) -> None:
     _, prop = demo
     xs = from_property(prop, 100_000, torch.Generator().manual_seed(0))
-    assert [len(x) for x in xs] == [1] * 200
+    assert [len(x) for x in xs] == [1] * 100
     net, generator = read_network(DEMO), torch.Generator().manual_seed(0)
     assert torch.equal(attack(net, prop.regions[1], settings=AttackSettings(), generator=generator), xs[1])
 
@@ -180,7 +180,7 @@ def test_hundreds_of_points_are_one_box_each(demo: tuple[Path, Property]) -> Non
     _, prop = demo
     right = replace(prop, regions=prop.regions[10:])
     loaded = load_network(DEMO)
-    assert verify(loaded.net, right, settings=SearchSettings(), replays=loaded.replays) == Proved(boxes=190)
+    assert verify(loaded.net, right, settings=SearchSettings(), replays=loaded.replays) == Proved(boxes=90)
     verdict = verify(loaded.net, prop, settings=SearchSettings(), replays=loaded.replays)
     assert isinstance(verdict, Violated)
 
