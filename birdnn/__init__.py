@@ -22,8 +22,11 @@ if TYPE_CHECKING:
     from birdnn.formats import write_network as write_network
     from birdnn.network import Network as Network
     from birdnn.pipeline import falsify_files as falsify_files
+    from birdnn.pipeline import localize_files as localize_files
     from birdnn.pipeline import repair_files as repair_files
     from birdnn.pipeline import verify_files as verify_files
+    from birdnn.records import LocalizeOutcome as LocalizeOutcome
+    from birdnn.records import LocalizeRequest as LocalizeRequest
     from birdnn.records import Progress as Progress
     from birdnn.records import Proved as Proved
     from birdnn.records import RepairOutcome as RepairOutcome
@@ -42,6 +45,8 @@ _HOME = {
     "DisagreementError": "errors",
     "FormatError": "errors",
     "InputError": "errors",
+    "LocalizeOutcome": "records",
+    "LocalizeRequest": "records",
     "MismatchError": "errors",
     "Network": "network",
     "OutputError": "errors",
@@ -60,6 +65,7 @@ _HOME = {
     "Watch": "records",
     "Witness": "records",
     "falsify_files": "pipeline",
+    "localize_files": "pipeline",
     "read_network": "formats",
     "read_property": "formats",
     "repair_files": "pipeline",

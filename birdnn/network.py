@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,15 @@ from birdnn.errors import BirdnnError, MismatchError
 from birdnn.operators import LINEAR_PARTS, apply
 
 ActivationKind = Literal["relu", "leaky_relu", "elu", "sigmoid", "tanh"]
+
+Interventions: TypeAlias = Mapping[str, Callable[[Tensor], Tensor]]
+"""Value name -> what the forward pass makes of that value before anyone reads it.
+
+The function maps a tensor of shape (..., size) to one of that shape; the last axis lists the value's entries for one
+sample, flattened. `birdnn.neurons` makes the usual ones.
+"""
+
+UNTOUCHED: Interventions = MappingProxyType({})
 
 MAX_DENSE_ENTRIES = 1 << 24
 """Largest dense matrix `Network.chain` builds: 4096 x 4096 entries of float64, 128 MiB."""
@@ -178,12 +187,12 @@ class Network(nn.Module):
     @property
     def n_inputs(self) -> int:
         """Number of inputs of one sample."""
-        return math.prod(self.input_shape)
+        return self.size_of(self.input_name)
 
     @property
     def n_outputs(self) -> int:
         """Number of outputs for one sample."""
-        return math.prod(self.output_shape)
+        return self.size_of(self.output_name)
 
     @property
     def repairable(self) -> frozenset[str]:
@@ -228,31 +237,54 @@ class Network(nn.Module):
         copy = Network(self.graph, changed, constants, source=self.source, sha256="" if values else self.sha256)
         return copy.train(self.training)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, interventions: Interventions = UNTOUCHED) -> Tensor:
         """The outputs for a batch of inputs, both flat: (n, n_inputs) -> (n, n_outputs).
 
         Any floating type, any device; differentiable in `x` and in the parameters.
 
         Raises:
-            MismatchError: `x` does not have shape (n, n_inputs).
+            MismatchError: `x` does not have shape (n, n_inputs), or an intervention is for a value that no node makes.
+        """
+        return self.observe(x, (self.output_name,), interventions)[0]
+
+    def observe(self, x: Tensor, names: Sequence[str], interventions: Interventions = UNTOUCHED) -> tuple[Tensor, ...]:
+        """Several values of the graph at once, each flat: (n, n_inputs) -> (n, size of the value for one sample).
+
+        Raises:
+            MismatchError: as for `forward`, or a value that is asked for does not depend on the input.
         """
         if x.dim() != 2 or x.shape[1] != self.n_inputs:
             raise MismatchError(f"the network takes inputs of shape (n, {self.n_inputs}), not {tuple(x.shape)}")
+        made = self.graph.dependent | {self.output_name}
+        if unknown := (set(names) - made) | (set(interventions) - made) | ({self.input_name} & set(interventions)):
+            raise MismatchError(f"no node of the network makes the value {min(unknown)!r} from its input")
         values = {name: tensor.to(x) for name, tensor in self.values().items()}
         if self.graph.batched:
-            return self._run(x.reshape(-1, *self.input_shape[1:]), values).reshape(x.shape[0], self.n_outputs)
-        if not x.shape[0]:
-            return x.new_zeros(0, self.n_outputs)
-        single = torch.func.vmap(lambda row: self._run(row.reshape(self.input_shape), values).reshape(-1))
-        out: Tensor = single(x)
+            found = self._run(x.reshape(-1, *self.input_shape[1:]), values, interventions)
+            return tuple(found[name].reshape(len(x), self.size_of(name)) for name in names)
+        if not len(x):
+            return tuple(x.new_zeros(0, self.size_of(name)) for name in names)
+
+        def single(row: Tensor) -> tuple[Tensor, ...]:
+            found = self._run(row.reshape(self.input_shape), values, interventions)
+            return tuple(found[name].reshape(-1) for name in names)
+
+        out: tuple[Tensor, ...] = torch.func.vmap(single)(x)
         return out
 
-    def _run(self, x: Tensor, values: dict[str, Tensor]) -> Tensor:
+    def size_of(self, name: str) -> int:
+        """How many entries the value called `name` has for one sample."""
+        return math.prod(self.graph.shapes[name])
+
+    def _run(self, x: Tensor, values: dict[str, Tensor], interventions: Interventions) -> dict[str, Tensor]:
         values = {**values, self.input_name: x}
         for node in self.nodes:
-            inputs = [values[name] for name in node.inputs]
-            values[node.output] = apply(node.op, inputs, node.attributes, node.name)
-        return values[self.output_name]
+            value = apply(node.op, [values[name] for name in node.inputs], node.attributes, node.name)
+            if node.output in interventions:
+                flat = value.flatten(1) if self.graph.batched else value.flatten()
+                value = interventions[node.output](flat).reshape(value.shape)
+            values[node.output] = value
+        return values
 
     def chain(self) -> tuple[Affine | Activation, ...]:
         """The network as dense affine maps and elementwise activations, in float64.

@@ -149,6 +149,11 @@ class Region:
         """Dimension of the box."""
         return len(self.exact_lower)
 
+    @property
+    def is_point(self) -> bool:
+        """Is the box a single point?"""
+        return self.exact_lower == self.exact_upper
+
     def margin(self, y: Tensor) -> Tensor:
         """How far outputs (n, n_outputs) are from being unsafe: (n,), in the type of `y`.
 

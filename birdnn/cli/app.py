@@ -12,6 +12,7 @@ import typer
 
 from birdnn.cli.failures import DEBUG
 from birdnn.cli.falsify import falsify
+from birdnn.cli.localize import localize
 from birdnn.cli.repair import repair
 from birdnn.cli.verify import verify
 
@@ -30,6 +31,9 @@ Repair one property, keep another true, write to ./net.birdnn/:
 
 Repair an ACAS Xu network against all that applies to it:
 [cyan]birdnn repair --net ACASXU_2_9.onnx --suite acasxu --json result.json[/]
+
+Which neurons behave differently where it is violated, as a table and a picture:
+[cyan]birdnn localize --net net.onnx --prop prop_8.vnnlib --picture neurons.svg[/]
 
 [bold]Units[/]
 
@@ -80,5 +84,5 @@ def _root(
     DEBUG.set(debug)
 
 
-for _command in (verify, falsify, repair):
+for _command in (verify, falsify, localize, repair):
     app.command()(_command)

@@ -8,15 +8,17 @@ from birdnn.cli.failures import INTERRUPTED, complain
 from birdnn.cli.terminal import first_line, show, show_result
 from birdnn.errors import DisagreementError
 from birdnn.formats.files import write_bytes
-from birdnn.records import RepairOutcome, VerifyOutcome, Violated
+from birdnn.records import LocalizeOutcome, RepairOutcome, VerifyOutcome, Violated
 from birdnn.report.json import (
     competition_verdict,
     counterexample_text,
+    localize_report,
     repair_report,
     verify_report,
     worst,
     write_report,
 )
+from birdnn.report.localisation import localize_summary
 from birdnn.report.text import repair_summary, verify_summary
 
 VERIFY_STATUS = {"unsat": 0, "sat": 1, "unknown": 3, "timeout": 3}
@@ -58,3 +60,22 @@ def finish_repair(outcome: RepairOutcome, *, json: Path | None, quiet: bool) -> 
         complain(f"interrupted; {kept}")
         return INTERRUPTED
     return REPAIR_STATUS[outcome.result]
+
+
+def finish_localize(outcome: LocalizeOutcome, *, json: Path | None, picture: Path | None, quiet: bool) -> int:
+    """Print, draw and write what was found; the exit status."""
+    report = localize_report(outcome)
+    if json is not None:
+        write_report(report, json, write_bytes)
+    if picture is not None and outcome.answers:
+        from birdnn.report.pictures import localisation_picture  # Matplotlib takes long to load
+
+        write_bytes(picture, localisation_picture(outcome, picture.suffix.lower()[1:]))
+    if quiet:
+        first_line(report.outcome)
+    else:
+        show_result(lambda width: localize_summary(outcome, width))
+    if outcome.interrupted:
+        complain("interrupted")
+        return INTERRUPTED
+    return 0

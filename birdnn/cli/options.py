@@ -18,7 +18,8 @@ class Units(StrEnum):
     RAW = "raw"
 
 
-def _positive(value: float | None) -> float | None:
+def positive(value: float | None) -> float | None:
+    """The value, if it is a positive finite number."""
     if value is not None and not (value > 0 and math.isfinite(value)):
         raise typer.BadParameter("a positive number is expected")
     return value
@@ -36,14 +37,14 @@ Props = Annotated[
 ]
 Timeout = Annotated[
     float | None,
-    typer.Option("--timeout", metavar="S", callback=_positive, help="Seconds for everything together. Default: none."),
+    typer.Option("--timeout", metavar="S", callback=positive, help="Seconds for everything together. Default: none."),
 ]
 Memory = Annotated[
     float | None,
     typer.Option(
         "--memory",
         metavar="GIB",
-        callback=_positive,
+        callback=positive,
         help="GiB that the open boxes of the search may take. Default: 4.",
     ),
 ]

@@ -19,6 +19,7 @@ from birdnn.cli.options import (
     Units,
     UnitsOption,
     command_line,
+    positive,
 )
 from birdnn.cli.progress import TerminalWatch
 
@@ -58,6 +59,32 @@ class RepairOptions:
         list[Path] | None,
         typer.Option("--keep", metavar="FILE", help="A property that must stay true. May be repeated."),
     ] = None
+    points: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--points",
+            metavar="CSV",
+            help="Inputs with the decision or outputs wished for, to be put right; see below.",
+        ),
+    ] = None
+    points_tolerance: Annotated[
+        float | None,
+        typer.Option(
+            "--points-tolerance",
+            metavar="T",
+            callback=positive,
+            help="How far outputs may be from those wished for, where the file has no column tolerance.",
+        ),
+    ] = None
+    points_radius: Annotated[
+        float,
+        typer.Option(
+            "--points-radius",
+            metavar="R",
+            callback=positive,
+            help="Measure generalisation on neighbours this close in each input (network units).",
+        ),
+    ] = 0.01
     suite: Annotated[
         str | None,
         typer.Option("--suite", metavar="TOML", help="All properties that apply to the network: a file, or 'acasxu'."),
@@ -97,15 +124,26 @@ def _domain(said: str | None) -> Path | Literal["property"] | None:
     return None if said is None else Path(said)
 
 
+def _named(options: RepairOptions) -> list[Path]:
+    """Every file and folder that was named."""
+    several = (*(options.prop or ()), *(options.keep or ()), *(options.points or ()))
+    return [Path(said) for said in (options.net, *several, options.domain, options.suite, options.out) if said]
+
+
 @command(RepairOptions)
 def repair(options: RepairOptions) -> int:
     """Repair a network, prove the repair, and measure what else changed.
 
     The result is the same file with other weights, NAME.repaired.onnx, and repair.json beside it. Where nothing is
     violated no network is written. Ctrl-C once stops and keeps the best attempt.
+
+    A file of points has a header, x_0,x_1,decision or x_0,x_1,y_0,y_1,tolerance, and one row for each input: the
+    decision is the index of an output, or its name where a suite gives it one. Decisions need to know which output
+    decides: --decision, or the suite.
     """
-    if not options.prop and options.suite is None:
-        raise typer.BadParameter("say what to repair: --prop FILE, or --suite TOML", param_hint="--prop")
+    if not options.prop and not options.points and options.suite is None:
+        told = "say what to repair: --prop FILE, --points CSV, or --suite TOML"
+        raise typer.BadParameter(told, param_hint="--prop")
     if options.as_name is not None and options.suite is None:
         raise typer.BadParameter("names a network of a suite: say which with --suite", param_hint="--as")
     with TerminalWatch(quiet=options.quiet) as watch:
@@ -118,6 +156,9 @@ def repair(options: RepairOptions) -> int:
             net=options.net,
             props=tuple(options.prop or ()),
             keep=tuple(options.keep or ()),
+            points=tuple(options.points or ()),
+            points_tolerance=options.points_tolerance,
+            points_radius=options.points_radius,
             suite=options.suite,
             as_name=options.as_name,
             domain=_domain(options.domain),
@@ -130,7 +171,6 @@ def repair(options: RepairOptions) -> int:
             seed=options.seed,
             command=command_line(),
         )
-        named = (options.net, *request.props, *request.keep, request.domain, options.suite, options.out)
-        require_writable((options.json,), (Path(given) for given in named if given is not None))
+        require_writable((options.json,), _named(options))
         outcome = repair_files(request, watch=watch)
     return finish_repair(outcome, json=options.json, quiet=options.quiet)

@@ -8,11 +8,12 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
+from birdnn.boxes import Boxes
 from birdnn.metrics import drawdown, fidelity, healed
 from birdnn.network import Network
 from birdnn.pipeline.plan import UNKNOWN_DOMAIN, Plan, Subject
 from birdnn.pipeline.settings import RepairSettings
-from birdnn.records import Drawdown, Fidelity, Rate, Replay, Witness
+from birdnn.records import Drawdown, Fidelity, Neighbours, Rate, Replay, Witness
 from birdnn.repair import Resample
 from birdnn.sample import distinct, evaluate, from_property, uniform
 from birdnn.spec import Property
@@ -38,6 +39,7 @@ class Measured:
     efficacy: Rate | None
     generalisation: Rate | None
     contradicted: dict[str, Witness]
+    neighbours: tuple[Neighbours, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -63,20 +65,20 @@ class Comparison:
         generator = torch.Generator().manual_seed((self.plan.request.seed + 1) * _FRESH)
         regions, drawn, held_out, healing = {}, [], [], []
         contradicted: dict[str, Witness] = {}
-        for prop in (subject.prop for subject in self.plan.subjects):
+        for subject in self.plan.subjects:
+            prop = subject.prop
             points = self._region(prop, generator)
             drawn.append(drawdown(prop.name, points.margin_before, points.margin_after))
             kept = points.margin_before > 0
-            repaired = repair_set.get(prop.name, points.x[:0])
+            repaired = distinct(repair_set.get(prop.name, points.x[:0]))
             repaired_margin = self._margin_after(prop, repaired)
-            if prop.name in violated:
+            if prop.name in violated and subject.radius is None:
                 if bool(kept.any()):
                     regions[prop.name] = fidelity(points.before[kept], points.after[kept], self.plan.decision)
                 points = self._held_out(prop, points, generator)
-                by_proof = prop.name in proved
-                held_out.append(healed(points.margin_before, points.margin_after, by_proof=by_proof))
-                if prop.name in repair_set:
-                    healing.append(_all_healed(repaired_margin, by_proof=by_proof))
+                held_out.append(healed(points.margin_before, points.margin_after, by_proof=prop.name in proved))
+            if prop.name in violated and prop.name in repair_set:
+                healing.append(_all_healed(repaired_margin, by_proof=prop.name in proved))
             if prop.name in proved:
                 x, margin = torch.cat([points.x, repaired]), torch.cat([points.margin_after, repaired_margin])
                 witness = self._counterexample(prop, x, margin)
@@ -89,6 +91,7 @@ class Comparison:
             drawdown=tuple(drawn),
             efficacy=_sum(healing),
             generalisation=_sum([rate for rate in held_out if rate is not None]),
+            neighbours=tuple(self._neighbours(s.prop, s.radius) for s in self.plan.subjects if s.radius is not None),
             contradicted=contradicted,
         )
 
@@ -127,11 +130,13 @@ class Comparison:
         return self._points(prop, xs)
 
     def _points(self, prop: Property, xs: Sequence[Tensor]) -> _Points:
-        before, after = ([evaluate(net, x) for x in xs] for net in (self.before, self.after))
+        x, sizes = torch.cat(list(xs)), [len(part) for part in xs]
+        before, after = (evaluate(net, x) for net in (self.before, self.after))
         margins = [
-            torch.cat([region.margin(y) for region, y in zip(prop.regions, ys, strict=True)]) for ys in (before, after)
+            torch.cat([region.margin(y) for region, y in zip(prop.regions, torch.split(ys, sizes), strict=True)])
+            for ys in (before, after)
         ]
-        return _Points(torch.cat(list(xs)), torch.cat(before), torch.cat(after), *margins)
+        return _Points(x, before, after, *margins)
 
     def _held_out(self, prop: Property, points: _Points, generator: torch.Generator) -> _Points:
         """Fresh points: uniform ones, and where violations are rare also what an attack of another seed finds."""
@@ -142,6 +147,26 @@ class Comparison:
             xs = [distinct(self.resample(self.before, region, generator, True)) for region in prop.regions]
             points = points.and_more(self._points(prop, xs))
         return points
+
+    def _neighbours(self, prop: Property, radius: float) -> Neighbours:
+        """Fresh inputs around points: a proof about the points says nothing about them."""
+        generator = torch.Generator().manual_seed((self.plan.request.seed + 1) * _FRESH)
+        centres = torch.stack([region.lower for region in prop.regions])
+        lower, upper = centres - radius, centres + radius
+        if self.plan.corners is not None:  # a point beyond the domain keeps itself as a neighbour
+            lower = torch.minimum(torch.maximum(lower, self.plan.corners[0]), centres)
+            upper = torch.maximum(torch.minimum(upper, self.plan.corners[1]), centres)
+        each = min(self.settings.neighbours, max(1, self.settings.region_points // len(centres)))
+        found = self._points(prop, list(Boxes(lower, upper).uniform(each, generator).float()))
+        return Neighbours(
+            name=prop.name,
+            points=len(centres),
+            radius=radius,
+            n=len(found.x),
+            before=float((found.margin_before > 0).double().mean()),
+            after=float((found.margin_after > 0).double().mean()),
+            generalisation=healed(found.margin_before, found.margin_after, by_proof=False) or Rate(hits=0, n=0),
+        )
 
     def _margin_after(self, prop: Property, x: Tensor) -> Tensor:
         """Margins at any points, (n,): each is judged by the regions that hold it, infinity where none does."""
@@ -182,6 +207,8 @@ def _violating(subjects: Sequence[Subject], x: Tensor, y: Tensor) -> Tensor:
     bad = torch.zeros(len(x), dtype=torch.bool)
     for subject in subjects:
         for region in subject.prop.regions:
+            if region.is_point:  # which no draw hits
+                continue
             inside = ((x >= region.lower.float()) & (x <= region.upper.float())).all(1)
             bad[inside] |= region.margin(y[inside]) <= 0
     return bad

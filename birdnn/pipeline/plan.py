@@ -12,6 +12,7 @@ from torch import Tensor
 from birdnn.errors import MismatchError
 from birdnn.formats.suite import Entry, Suite, hull, read_domain
 from birdnn.pipeline.load import Loaded, load_network, load_property, statement
+from birdnn.pipeline.points import load_points, points_statement
 from birdnn.records import Decision, Domain, RepairRequest, Role, SuiteMatch
 from birdnn.spec import Polytope, Property, Region
 
@@ -20,12 +21,16 @@ UNKNOWN_DOMAIN = "not measured: domain unknown, give --domain"
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Subject:
-    """One property of a repair; `role` is None for one that applies to the network and was not asked about."""
+    """One property of a repair; `role` is None for one that applies to the network and was not asked about.
+
+    `radius` is how far the neighbours lie on which points generalise, for a property that stands for points.
+    """
 
     prop: Property
     path: str
     text: str
     role: Role | None
+    radius: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -58,11 +63,13 @@ def read_plan(request: RepairRequest) -> Plan:
     known, by_name = _suite_of(request, loaded)
     if known is not None:
         loaded = replace(loaded, known=known)  # the suite that was named also says the scaling
-    subjects = _named(request, loaded)
+    decision = request.decision or (known[0].decision if known is not None else "none")
+    subjects = _named(request, loaded) + _points(request, loaded, decision)
+    _require_distinct(subjects)
     if known is not None:
         subjects += _applicable(known, subjects, "suite" if request.suite is not None else None)
     if not any(subject.role in ("goal", "suite") for subject in subjects):
-        raise MismatchError("nothing says what to repair: name a property, or a suite that knows the network")
+        raise MismatchError("nothing says what to repair: name a property, points, or a suite that knows the network")
     for subject in subjects:
         subject.prop.require_sizes(loaded.net.n_inputs, loaded.net.n_outputs)
     corners, source = _domain(request, loaded, subjects)
@@ -82,7 +89,7 @@ def read_plan(request: RepairRequest) -> Plan:
         subjects=tuple(subjects),
         corners=corners,
         domain=None if corners is None else _record(corners, source),
-        decision=request.decision or (known[0].decision if known is not None else "none"),
+        decision=decision,
         suite=match,
         notes=_notes(loaded, match, subjects),
     )
@@ -107,10 +114,24 @@ def _named(request: RepairRequest, loaded: Loaded) -> list[Subject]:
     for role, paths in roles:
         for path in paths:
             prop = load_property(path, loaded, request.units)
-            if any(prop.name == other.prop.name for other in found):
-                raise MismatchError(f"two properties are called {prop.name!r}; results could not be told apart")
             found.append(Subject(prop=prop, path=str(path.resolve()), text=statement(prop), role=role))
     return found
+
+
+def _points(request: RepairRequest, loaded: Loaded, decision: Decision) -> list[Subject]:
+    found = []
+    for path in request.points:
+        prop = load_points(path, loaded, decision, request.points_tolerance, request.units)
+        text = points_statement(prop)
+        found.append(Subject(prop=prop, path=str(path.resolve()), text=text, role="goal", radius=request.points_radius))
+    return found
+
+
+def _require_distinct(subjects: list[Subject]) -> None:
+    names = [subject.prop.name for subject in subjects]
+    for name in names:
+        if names.count(name) > 1:
+            raise MismatchError(f"two properties are called {name!r}; results could not be told apart")
 
 
 def _applicable(known: tuple[Suite, Entry], named: list[Subject], role: Role | None) -> list[Subject]:

@@ -298,6 +298,7 @@ class _Repair:
             drawdown=() if measured is None else measured.drawdown,
             efficacy=None if measured is None else measured.efficacy,
             generalisation=None if measured is None else measured.generalisation,
+            neighbours=() if measured is None else measured.neighbours,
             regressions=() if best is None else regressions(before, {n: best.guarantee(n) for n in best.answers}),
             change=() if best is None else change(original.initialisers(), best.loaded.net.initialisers()),
             domain=self.plan.domain,

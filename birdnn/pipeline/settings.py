@@ -1,4 +1,4 @@
-"""How hard the repair loop tries."""
+"""How hard the commands try."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ class RepairSettings:
         reserve_share, reserve_s: kept of a time limit for measuring and writing: a share, at most so many seconds.
         training_share: of the time that is left, what one candidate may take.
         domain_points, region_points, held_out_points: how many points the metrics are measured on.
+        neighbours: of points to be repaired, at most so many for each, and `region_points` in all.
     """
 
     retrain: RetrainSettings = field(default_factory=RetrainSettings)
@@ -44,3 +45,23 @@ class RepairSettings:
     domain_points: int = 400_000
     region_points: int = 100_000
     held_out_points: int = 400_000
+    neighbours: int = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocalizeSettings:
+    """Effort of `localize_files`.
+
+    Attributes:
+        samples: uniform points of each property's regions.
+        enough: with fewer violating points among them, an attack looks for more.
+        hunt: that attack.
+        held_out: of violating and of satisfying points at most, for the check by interventions.
+        counts: numbers of neurons that are fixed in that check, beside the number asked for.
+    """
+
+    samples: int = 100_000
+    enough: int = 100
+    hunt: AttackSettings = field(default_factory=AttackSettings)
+    held_out: int = 5_000
+    counts: tuple[int, ...] = (1, 3, 10, 30)

@@ -6,11 +6,23 @@ types, so that nothing but a finished proof can be mistaken for one.
 
 from __future__ import annotations
 
+from birdnn.records.localisation import (
+    Behaviour,
+    Form,
+    FoundBy,
+    InterventionCheck,
+    Localisation,
+    LocalizeOutcome,
+    LocalizeRequest,
+    PropertyLocalisation,
+    Responsibility,
+)
 from birdnn.records.results import (
     Decision,
     Domain,
     Guarantee,
     Machine,
+    Neighbours,
     Pairing,
     PropertyOutcome,
     PropertyVerdict,
@@ -44,15 +56,24 @@ from birdnn.records.stages import (
 
 __all__ = [
     "ARITHMETIC",
+    "Behaviour",
     "Decision",
     "Domain",
     "Drawdown",
     "Fidelity",
+    "Form",
+    "FoundBy",
     "Guarantee",
     "InitialiserChange",
+    "InterventionCheck",
+    "Localisation",
+    "LocalizeOutcome",
+    "LocalizeRequest",
     "Machine",
+    "Neighbours",
     "Pairing",
     "Progress",
+    "PropertyLocalisation",
     "PropertyOutcome",
     "PropertyVerdict",
     "Proved",
@@ -61,6 +82,7 @@ __all__ = [
     "RepairRequest",
     "RepairResult",
     "Replay",
+    "Responsibility",
     "Role",
     "SampleSet",
     "SuiteMatch",

@@ -89,6 +89,10 @@ class RepairRequest:
     Attributes:
         props: properties to repair; may be empty where `suite` names those that apply.
         keep: properties that must stay true.
+        points: files of points with the answer wished for there.
+        points_tolerance: how far outputs may be from those wished for, where the file does not say it.
+        points_radius: neighbours of points, on which generalisation is measured, are this close in each input, network
+            units.
         suite: a suite file, or the name of one that is installed (``"acasxu"``).
         as_name: which network of the suite this is, e.g. ``"N2,9"``; None: recognised by content.
         domain: a file with two corners, or a property file, whose input boxes span the domain; ``"property"``: the
@@ -102,6 +106,9 @@ class RepairRequest:
     net: Path
     props: tuple[Path, ...] = ()
     keep: tuple[Path, ...] = ()
+    points: tuple[Path, ...] = ()
+    points_tolerance: float | None = None
+    points_radius: float = 0.01
     suite: str | None = None
     as_name: str | None = None
     domain: Path | Literal["property"] | None = None
@@ -173,6 +180,28 @@ class SuiteMatch:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Neighbours:
+    """The answer wished for at points, on fresh inputs close to them.
+
+    Attributes:
+        name: the property that stands for the points.
+        points: how many.
+        radius: greatest difference from the point in each input, network units.
+        n: number of neighbours.
+        before, after: share of them that have the answer wished for at their point.
+        generalisation: of those that had not, how many have it now.
+    """
+
+    name: str
+    points: int
+    radius: float
+    n: int
+    before: float
+    after: float
+    generalisation: Rate
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RepairOutcome:
     """What ``repair`` did; every figure is measured on the file as written, on points drawn after it was frozen.
 
@@ -184,7 +213,8 @@ class RepairOutcome:
         fidelity: None where the domain is unknown; `fidelity_note` then says why.
         region_fidelity: property name -> fidelity over its region's points that did not violate.
         drawdown: one entry for each applicable property.
-        efficacy, generalisation: None where there was nothing to count.
+        efficacy, generalisation: None where there was nothing to count; generalisation leaves out points.
+        neighbours: one entry for each file of points.
         regressions: names of applicable properties that were proved before and are not now.
         change: only initialisers that differ.
         repair_s, verify_s, sample_s: seconds in each stage; `wall_s` of everything.
@@ -221,6 +251,7 @@ class RepairOutcome:
     rounds: int
     versions: Mapping[str, str]
     machine: Machine
+    neighbours: tuple[Neighbours, ...] = ()
     interrupted: bool = False
     timed_out: bool = False
     notes: tuple[str, ...] = ()

@@ -58,7 +58,7 @@ class Trained:
             return None
         if not isinstance(last, Affine):
             return None
-        places = dict(zip(self.names, torch.arange(len(self)).split(self._sizes), strict=True))
+        places = dict(zip(self.names, torch.split(torch.arange(len(self)), self._sizes), strict=True))
         weight_at = bias_at = None
         for name, place in reversed(places.items()):  # the names begin at the output: its own entries win
             value = self.net.value(name).detach().double().cpu()

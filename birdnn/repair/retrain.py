@@ -1,8 +1,8 @@
 """Retraining by behaviour imitation.
 
 Violating inputs imitate the closest behaviour that the property allows; all other inputs, inside the property's regions
-and in the whole domain, imitate the original network itself. Outputs that are close to changing the decision count more.
-What is sought is the least change of behaviour that gives every known hard input the margin it needs, by
+and in the whole domain, imitate the original network itself. Outputs that are close to changing the decision count
+more. What is sought is the least change of behaviour that gives every known hard input the margin it needs, by
 Gauss-Newton steps: linearise, solve exactly, look for inputs that are still close to unsafe, add them, repeat. On the
 networks of ACAS Xu two or three rounds of a second each replace the hundreds of gradient steps of the paper's loop, and
 keep an order of magnitude more of the decisions.
@@ -49,8 +49,8 @@ class RetrainSettings:
         domain_points, region_points, kept_points: inputs on which behaviour is measured: from the domain, from each
             region of a violated property, and of each other one.
         ridges: how strongly parameters are held, as shares of the metric's mean diagonal; all are tried at first.
-        decision_floor, decision_power: an output counts (distance / typical gap + floor) ** -power, where the distance is
-            how far it is from changing the decision and the typical gap the median one between the two best outputs.
+        decision_floor, decision_power: an output counts (distance / typical gap + floor) ** -power, where the distance
+            is how far it is from changing the decision, and the typical gap the median one of the two best outputs.
         margin_share: margin to reach in a violated property's regions, as a share of the median margin of its
             satisfying points; `kept_margin_share` for properties that hold.
         harder: factor on the margin after a search that could not finish.
@@ -184,7 +184,7 @@ class Retrain:
         return (best[:, 0] - best[:, 1]).abs()
 
     def _importance(self, y: Tensor) -> Tensor:
-        """How much each output counts at each input, (n, outputs): the more, the closer it is to changing the decision."""
+        """How much each output counts, (n, outputs): the more, the closer it is to changing the decision."""
         gap = self._gap(y)
         if gap is None:
             return torch.ones_like(y)

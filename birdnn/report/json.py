@@ -18,7 +18,12 @@ from birdnn.records import (
     Domain,
     Drawdown,
     Fidelity,
+    InterventionCheck,
+    Localisation,
+    LocalizeOutcome,
     Machine,
+    Neighbours,
+    PropertyLocalisation,
     PropertyOutcome,
     PropertyVerdict,
     Proved,
@@ -38,12 +43,18 @@ from birdnn.report.schema import (
     DomainModel,
     DrawdownModel,
     FidelityModel,
+    InterventionModel,
+    LayerModel,
+    LocalisationModel,
+    LocalizeReport,
     MachineModel,
+    NeighboursModel,
     Outcome,
     PropertyDrawdownModel,
     PropertyModel,
     RateModel,
     RepairReport,
+    ResponsibleModel,
     SuiteModel,
     VerdictModel,
     VerifyReport,
@@ -135,6 +146,7 @@ def repair_report(outcome: RepairOutcome) -> RepairReport:
         drawdown=_drawdown(outcome.drawdown),
         efficacy=_rate(outcome.efficacy),
         generalisation=_rate(outcome.generalisation),
+        neighbours=[_neighbours(entry) for entry in outcome.neighbours],
         regressions=list(outcome.regressions),
         disagreement=outcome.disagreement or None,
         change={c.name: ChangeModel(count=c.count, size=c.size, L1=c.l1, Linf=c.linf) for c in outcome.change},
@@ -159,6 +171,29 @@ def repair_report(outcome: RepairOutcome) -> RepairReport:
     )
 
 
+def localize_report(outcome: LocalizeOutcome) -> LocalizeReport:
+    """The published model of a ``localize``."""
+    request = outcome.request
+    properties = [_localisation(answer, request.top) for answer in outcome.answers]
+    localised = any(prop.outcome == "localised" for prop in properties)
+    return LocalizeReport(
+        command=shlex.join(request.command),
+        outcome="localised" if localised else "nothing_to_localise",
+        interrupted=outcome.interrupted,
+        form=request.form,
+        net=outcome.net,
+        net_sha256=outcome.net_sha256,
+        properties=properties,
+        suite=None if outcome.suite is None else _suite(outcome.suite),
+        units=request.units,
+        seed=request.seed,
+        wall_s=outcome.wall_s,
+        notes=list(outcome.notes),
+        versions=dict(outcome.versions),
+        machine=_machine(outcome.machine),
+    )
+
+
 def dumps(report: BaseModel) -> str:
     """A report as indented JSON text with a final line feed; no NaN or infinity."""
     return json.dumps(report.model_dump(mode="json"), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
@@ -173,7 +208,7 @@ def schemas() -> dict[str, str]:
     """File name -> JSON schema text of what the commands write."""
     return {
         f"{name}.schema.json": json.dumps(model.model_json_schema(mode="serialization"), indent=2) + "\n"
-        for name, model in (("verify", VerifyReport), ("repair", RepairReport))
+        for name, model in (("verify", VerifyReport), ("repair", RepairReport), ("localize", LocalizeReport))
     }
 
 
@@ -247,6 +282,19 @@ def _rate(rate: Rate | None) -> RateModel | None:
     return None if rate is None else RateModel(share=rate.share, hits=rate.hits, n=rate.n, by_proof=rate.by_proof)
 
 
+def _neighbours(entry: Neighbours) -> NeighboursModel:
+    rate = entry.generalisation
+    return NeighboursModel(
+        name=entry.name,
+        points=entry.points,
+        radius=entry.radius,
+        n=entry.n,
+        before=entry.before,
+        after=entry.after,
+        generalisation=RateModel(share=rate.share, hits=rate.hits, n=rate.n, by_proof=rate.by_proof),
+    )
+
+
 def worst_drawdown(entries: Sequence[Drawdown]) -> Drawdown | None:
     """The property that lost most; None where none was measured."""
     return max((entry for entry in entries if entry.n), key=lambda entry: entry.share or 0.0, default=None)
@@ -273,4 +321,64 @@ def _suite(suite: SuiteMatch) -> SuiteModel:
         by=suite.by,
         applicable=list(suite.applicable),
         not_named=list(suite.not_named),
+    )
+
+
+def _localisation(answer: PropertyLocalisation, top: int) -> LocalisationModel:
+    found = answer.localisation
+    return LocalisationModel(
+        name=answer.name,
+        file=answer.path,
+        sha256=answer.sha256,
+        text=answer.text,
+        outcome="nothing_to_localise" if found is None else "localised",
+        note=answer.note,
+        samples=answer.samples,
+        uniform_negatives=answer.uniform,
+        found_by=answer.found_by,
+        positives=0 if found is None else found.positives,
+        negatives=answer.distinct,
+        layers=[] if found is None else _layers(found),
+        top=[] if found is None else _top(found, top),
+        interventions=[_intervention(check) for check in answer.checks],
+    )
+
+
+def _layers(found: Localisation) -> list[LayerModel]:
+    return [
+        LayerModel(
+            value=layer.value,
+            node=layer.node,
+            responsibility=layer.responsibility.tolist(),
+            positive_mean=layer.positive.tolist(),
+            negative_mean=layer.negative.tolist(),
+        )
+        for layer in found.layers
+    ]
+
+
+def _top(found: Localisation, count: int) -> list[ResponsibleModel]:
+    return [
+        ResponsibleModel(
+            rank=rank,
+            layer=entry.layer,
+            node=found.layers[entry.layer].node,
+            neuron=entry.neuron.index,
+            responsibility=entry.value,
+            positive_mean=entry.positive,
+            negative_mean=entry.negative,
+        )
+        for rank, entry in enumerate(found.ranking()[:count], 1)
+    ]
+
+
+def _intervention(check: InterventionCheck) -> InterventionModel:
+    return InterventionModel(
+        k=check.k,
+        top=check.top,
+        random_mean=check.random_mean,
+        random_spread=check.random_spread,
+        draws=len(check.random),
+        broken=check.broken,
+        n=check.n,
     )

@@ -131,6 +131,18 @@ class RateModel(_Model):
     by_proof: bool
 
 
+class NeighboursModel(_Model):
+    """The answer wished for at points (`--points`), on fresh inputs close to them."""
+
+    name: Readable = Field(description="The entry of `properties` that stands for the points.")
+    points: int
+    radius: float = Field(description="Greatest difference from the point in each input, network units.")
+    n: int
+    before: float = Field(description="Share of neighbours with the answer wished for at their point.")
+    after: float
+    generalisation: RateModel = Field(description="Of the neighbours that had not the answer, those that have it now.")
+
+
 class PropertyDrawdownModel(_Model):
     """Share of a property's points that satisfied it before and violate it now."""
 
@@ -193,7 +205,8 @@ class RepairReport(_Model):
     region_fidelity: dict[str, FidelityModel]
     drawdown: DrawdownModel
     efficacy: RateModel | None
-    generalisation: RateModel | None
+    generalisation: RateModel | None = Field(description="Over regions; `neighbours` has it for points.")
+    neighbours: list[NeighboursModel]
     regressions: list[str]
     disagreement: Readable | None = Field(description="A sample violates what was proved: the point, both answers.")
     change: dict[str, ChangeModel]
@@ -212,6 +225,80 @@ class RepairReport(_Model):
     suite: SuiteModel | None
     units: Literal["normalised", "raw"]
     seed: int
+    notes: list[Readable]
+    versions: dict[str, str]
+    machine: MachineModel
+
+
+class ResponsibleModel(_Model):
+    """One of the most responsible neurons; layers and neurons are counted from 0."""
+
+    rank: int = Field(description="From 1.")
+    layer: int
+    node: Readable = Field(description="The activation's node.")
+    neuron: int = Field(description="Place in the layer's value, flattened.")
+    responsibility: float
+    positive_mean: float = Field(description="Of the neuron's output over positive samples.")
+    negative_mean: float
+
+
+class LayerModel(_Model):
+    """One hidden layer; the lists have one entry for each neuron."""
+
+    value: Readable = Field(description="The value that the activation makes.")
+    node: Readable
+    responsibility: list[float]
+    positive_mean: list[float]
+    negative_mean: list[float]
+
+
+class InterventionModel(_Model):
+    """Violations that remain on held-out violating points when k neurons are fixed to their positive mean."""
+
+    k: int
+    top: float = Field(description="Share that still violates with the k most responsible neurons fixed.")
+    random_mean: float = Field(description="Mean of that share over draws of k neurons that vary at all.")
+    random_spread: float = Field(description="Standard deviation over the draws.")
+    draws: int
+    broken: float = Field(description="Share of satisfying points that violate with the top k fixed.")
+    n: int = Field(description="Number of held-out violating points.")
+
+
+class LocalisationModel(_Model):
+    """One property's answer; `layers`, `top` and `interventions` are empty where there is nothing to localise."""
+
+    name: Readable
+    file: Readable
+    sha256: str
+    text: Readable
+    outcome: Literal["localised", "nothing_to_localise"]
+    note: Readable = Field(description="Why there is nothing to localise; empty otherwise.")
+    samples: int = Field(description="Uniform points looked at.")
+    uniform_negatives: int = Field(description="How many of them violate.")
+    found_by: Literal["sampling", "sampling and attack"]
+    positives: int
+    negatives: int = Field(description="Different violating points.")
+    layers: list[LayerModel]
+    top: list[ResponsibleModel]
+    interventions: list[InterventionModel]
+
+
+class LocalizeReport(_Model):
+    """What `birdnn localize --json` writes."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    tool: Literal["birdnn"] = "birdnn"
+    command: Readable
+    outcome: Literal["localised", "nothing_to_localise"]
+    interrupted: bool
+    form: Literal["mean", "sum"]
+    net: Readable
+    net_sha256: str
+    properties: list[LocalisationModel]
+    suite: SuiteModel | None
+    units: Literal["normalised", "raw"]
+    seed: int
+    wall_s: float
     notes: list[Readable]
     versions: dict[str, str]
     machine: MachineModel

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Literal, assert_never
 
-from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -15,6 +14,7 @@ from birdnn.records import (
     Fidelity,
     Guarantee,
     InitialiserChange,
+    Neighbours,
     PropertyOutcome,
     Proved,
     Rate,
@@ -27,6 +27,10 @@ from birdnn.records import (
 )
 from birdnn.report.json import competition_verdict, outcome_of, worst_drawdown
 from birdnn.report.schema import readable
+from birdnn.report.tables import add_fact as _fact
+from birdnn.report.tables import add_notes as _notes
+from birdnn.report.tables import facts_grid as _facts
+from birdnn.report.tables import plain_table as _table
 
 NARROW = 72
 """Below this width tables leave out their least needed columns."""
@@ -151,28 +155,6 @@ def headline(outcome: RepairOutcome) -> Text:
     return text
 
 
-def _table() -> Table:
-    return Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1), show_edge=False)
-
-
-def _facts() -> Table:
-    grid = Table.grid(padding=(0, 2))
-    grid.add_column(style="dim", max_width=22, overflow="fold")
-    grid.add_column(overflow="fold")
-    grid.add_row("", "")
-    return grid
-
-
-def _fact(grid: Table, name: str, value: str) -> None:
-    if value:
-        grid.add_row(Text(name), Text(readable(value)))
-
-
-def _notes(grid: Table, notes: Iterable[str]) -> None:
-    for note in notes:
-        _fact(grid, "note", note)
-
-
 def _because(verdict: Verdict) -> str:
     match verdict:
         case Proved():
@@ -208,11 +190,21 @@ def _rate_text(rate: Rate | None) -> str:
     return f"{percent(rate.share)} ({rate.hits:,} of {rate.n:,})"
 
 
+def _neighbours_text(entry: Neighbours) -> str:
+    """How far the answers wished for at points reach."""
+    now = f"{percent(entry.after)} have the answer wished for (before {percent(entry.before)})"
+    healed = f"{entry.generalisation.hits:,} of {entry.generalisation.n:,} that had not"
+    return f"{now}, {healed}; n = {entry.n:,}, at most {entry.radius:g} away in each input"
+
+
 def _measurements(grid: Table, outcome: RepairOutcome) -> None:
     """Efficacy and generalisation, fidelity, drawdown, the change."""
     _fact(grid, "disagreement", outcome.disagreement)
     _fact(grid, "efficacy", _rate_text(outcome.efficacy))
-    _fact(grid, "generalisation", _rate_text(outcome.generalisation))
+    if outcome.generalisation is not None or not outcome.neighbours:
+        _fact(grid, "generalisation", _rate_text(outcome.generalisation))
+    for entry in outcome.neighbours:
+        _fact(grid, f"neighbours of {entry.name}", _neighbours_text(entry))
     if outcome.fidelity is None:
         _fact(grid, "fidelity", outcome.fidelity_note or "not measured: domain unknown, give --domain")
     else:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from birdnn.boxes import Boxes
 from birdnn.errors import SpecError
-from birdnn.network import Network
+from birdnn.network import UNTOUCHED, Interventions, Network
 from birdnn.spec import Property, Region
 
 BATCH = 1 << 15
@@ -28,12 +28,16 @@ def uniform(lower: Tensor, upper: Tensor, count: int, generator: torch.Generator
 def from_region(region: Region, count: int, generator: torch.Generator) -> Tensor:
     """``count`` uniform float32 points of a region's exact box: (count, inputs).
 
+    A region that is a single point is given once, whatever the count: it says no more for being repeated.
+
     Raises:
         SpecError: the box holds no float32 point.
     """
     lower, upper = region.float32_box()
     if bool((lower > upper).any()):
         raise SpecError("an input region holds no float32 point to sample")
+    if region.is_point:
+        return lower[None]
     return torch.minimum(torch.maximum(uniform(region.lower, region.upper, count, generator), lower), upper)
 
 
@@ -62,11 +66,11 @@ def from_property(prop: Property, count: int, generator: torch.Generator) -> lis
     return [from_region(region, n, generator) for region, n in parts]
 
 
-def evaluate(net: Network, x: Tensor, *, batch: int = BATCH) -> Tensor:
+def evaluate(net: Network, x: Tensor, *, batch: int = BATCH, interventions: Interventions = UNTOUCHED) -> Tensor:
     """Outputs (n, outputs) for float32 inputs (n, inputs), in batches, without gradients; the result is on the CPU."""
     device = next(iter(net.values().values())).device
     with torch.no_grad():
-        parts = [net(part.to(device)).cpu() for part in torch.split(x, batch)]
+        parts = [net(part.to(device), interventions).cpu() for part in torch.split(x, batch)]
     return torch.cat(parts) if parts else x.new_zeros(0, net.n_outputs)
 
 

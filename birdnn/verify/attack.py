@@ -70,6 +70,8 @@ def attack(
         stopped: looked at once in every generation and step; True ends the attack with what it has found.
     """
     device = _device(net)
+    if region.is_point:  # nothing to search
+        return region.lower[None].to(device, torch.float32)
     boxes = Boxes(region.lower[None], region.upper[None]) if inside is None else inside
     points = boxes.uniform(-(-settings.samples // len(boxes)), generator).flatten(0, 1).to(device, torch.float32)
     found = [points[:0]]

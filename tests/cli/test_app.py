@@ -11,7 +11,7 @@ import pytest
 from birdnn.errors import BirdnnError, DisagreementError
 from tests.cli.conftest import ROOT, Call, birdnn
 
-HEAVY = ("torch", "onnx", "onnxruntime", "numpy", "scipy", "pydantic")
+HEAVY = ("torch", "onnx", "onnxruntime", "numpy", "scipy", "pydantic", "matplotlib")
 
 
 def test_help_teaches_and_loads_nothing_heavy() -> None:
@@ -25,7 +25,7 @@ def test_help_teaches_and_loads_nothing_heavy() -> None:
     assert done.stderr.strip() == "[]"
     assert done.stdout.count("birdnn verify --net") == 1
     assert done.stdout.count("birdnn repair --net") == 2
-    for word in ("--units raw", "130", "verify", "falsify", "repair"):
+    for word in ("--units raw", "130", "verify", "falsify", "repair", "localize"):
         assert word in done.stdout
     # status 6 has two meanings
     assert "6  two engines disagree, or a sample violates what was proved" in done.stdout
@@ -37,7 +37,7 @@ def test_version() -> None:
 
 @pytest.mark.parametrize("width", ["60", "80"])
 def test_help_fits(width: str) -> None:
-    for arguments in (("--help",), ("verify", "--help"), ("repair", "--help")):
+    for arguments in (("--help",), ("verify", "--help"), ("repair", "--help"), ("localize", "--help")):
         result = birdnn(*arguments, COLUMNS=width, NO_COLOR="1")
         assert result.status == 0
         assert max(map(len, result.out.splitlines())) <= int(width)

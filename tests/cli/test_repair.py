@@ -36,7 +36,10 @@ def requests(monkeypatch: pytest.MonkeyPatch) -> list[RepairRequest]:
 def test_everything_said_reaches_the_pipeline(
     call: Call, requests: list[RepairRequest], net: Path, holds: Path, broken: Path, tmp_path: Path
 ) -> None:
-    options = [("--suite", "acasxu"), ("--as", "N2,9"), ("--decision", "argmax"), ("--pairing", "input")]
+    fixes = tmp_path / "fixes.csv"
+    fixes.write_text("x_0,x_1,decision\n")
+    options = [("--points", str(fixes)), ("--points-tolerance", "0.5"), ("--points-radius", "0.125")]
+    options += [("--suite", "acasxu"), ("--as", "N2,9"), ("--decision", "argmax"), ("--pairing", "input")]
     options += [("--domain", str(holds)), ("--out", str(tmp_path / "o")), ("--timeout", "9"), ("--seed", "4")]
     flat = [word for pair in [*options, ("--units", "raw"), ("--method", "retrain")] for word in pair]
     assert call("repair", "--net", net, "--prop", broken, "--keep", holds, *flat).status == 0
@@ -45,6 +48,9 @@ def test_everything_said_reaches_the_pipeline(
         net=net,
         props=(broken,),
         keep=(holds,),
+        points=(fixes,),
+        points_tolerance=0.5,
+        points_radius=0.125,
         suite="acasxu",
         as_name="N2,9",
         domain=holds,
@@ -197,6 +203,51 @@ def test_nothing_to_repair_writes_no_network(call: Call, net: Path, holds: Path,
     assert (result.status, result.out) == (0, "nothing_to_repair\n")
     assert not list(tmp_path.glob("out/*.onnx"))
     assert json.loads(target.read_text())["out"] is None
+
+
+@pytest.mark.parametrize(
+    ("text", "more", "words"),
+    [
+        ("", (), "empty"),
+        ("x_0,x_1,decision\n", (), "line 1: no points"),
+        ("x_0,x_1,y_0\n1,nan,2\n", (), "line 2: x_1: nan"),
+        ("x_0,x_1,x_2,decision\n1,1,2,0\n", (), "line 1: column 'x_2' is unknown"),
+        ("x_0,x_1,decision\n1,1,coc\n", ("--decision", "argmin"), "line 2: decision 'coc' is unknown"),
+        ("x_0,x_1,decision\n1,1,0\n", (), "--decision argmin"),
+        ("x_0,x_1,y_0\n1,1,2\n", (), "line 2: says outputs without a tolerance"),
+        ("x_0,x_1,y_0\n1,1,2\n1,1,3\n", ("--points-tolerance", "1"), "line 3: asks for another answer than line 2"),
+    ],
+)
+def test_unusable_points(call: Call, net: Path, tmp_path: Path, text: str, more: tuple[str, ...], words: str) -> None:
+    path, out = tmp_path / "fixes.csv", tmp_path / "out"
+    path.write_text(text)
+    result = call("repair", "--net", net, "--points", path, *more, "--out", out, "--quiet")
+    assert (result.status, result.out) == (4, "")
+    assert str(path) in result.err
+    assert words in result.err
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("option", ["--points-tolerance", "--points-radius"])
+@pytest.mark.parametrize("value", ["0", "-1", "nan", "inf"])
+def test_tolerance_and_radius_are_positive(call: Call, net: Path, tmp_path: Path, option: str, value: str) -> None:
+    assert call("repair", "--net", net, "--points", tmp_path / "p.csv", option, value).status == 2
+
+
+def test_points_are_put_right(call: Call, net: Path, tmp_path: Path) -> None:
+    path, out, target = tmp_path / "fixes.csv", tmp_path / "out", tmp_path / "r.json"
+    path.write_text("x_0,x_1,y_0\n0.5,0.5,1.25\n1,0.25,1.25\n")
+    result = call(
+        "repair", "--net", net, "--points", path, "--points-tolerance", "0.125", "--out", out, "--json", target
+    )
+    assert result.status == 0, result.err
+    assert "neighbours of fixes" in " ".join(result.out.split())
+    report = json.loads(target.read_text())
+    (around,) = report["neighbours"]
+    assert (report["outcome"], around["points"], around["n"], around["radius"]) == ("proved", 2, 200, 0.01)
+    session = onnxruntime.InferenceSession(report["out"], providers=["CPUExecutionProvider"])
+    y = session.run(None, {session.get_inputs()[0].name: np.array([[0.5, 0.5], [1, 0.25]], np.float32)})[0]
+    assert np.abs(y - 1.25).max() <= 0.125
 
 
 def test_interrupted_once_keeps_what_there_is(endless: tuple[Path, Path], tmp_path: Path) -> None:

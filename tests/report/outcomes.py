@@ -12,6 +12,7 @@ from birdnn.records import (
     Fidelity,
     InitialiserChange,
     Machine,
+    Neighbours,
     PropertyOutcome,
     PropertyVerdict,
     Proved,
@@ -34,6 +35,11 @@ PROVED = Proved(boxes=12)
 VIOLATED = Violated(witness=WITNESS, boxes=3)
 LATE = Unknown(reason="timeout", boxes=100, open_boxes=7)
 LOST = Unknown(reason="precision", boxes=5, open_boxes=1)
+
+
+AROUND = Neighbours(
+    name="fixes", points=12, radius=0.01, n=1200, before=0.5, after=0.75, generalisation=Rate(hits=300, n=600)
+)
 
 
 def verify_outcome(*verdicts: Verdict) -> VerifyOutcome:

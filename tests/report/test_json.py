@@ -9,7 +9,7 @@ import pytest
 
 from birdnn.records import Drawdown, Unknown, Verdict
 from birdnn.report.json import counterexample_text, dumps, repair_report, schemas, verify_report, worst, write_report
-from tests.report.outcomes import LATE, LOST, PROVED, VIOLATED, WITNESS, prop, repair_outcome, verify_outcome
+from tests.report.outcomes import AROUND, LATE, LOST, PROVED, VIOLATED, WITNESS, prop, repair_outcome, verify_outcome
 
 SCHEMAS = Path(__file__).resolve().parent.parent.parent / "docs" / "schema"
 
@@ -79,6 +79,12 @@ def test_repair_has_the_promised_fields() -> None:
     assert report["change"] == {"W_1": {"count": 10, "size": 250, "L1": 0.5, "Linf": 0.03}}
     assert (report["drawdown"]["worst"], report["drawdown"]["share"]) == ("prop_3", 1e-5)
     assert report["generalisation"] == {"share": None, "hits": 40, "n": 40, "by_proof": False}
+
+
+def test_neighbours_of_points_have_their_own_figures() -> None:
+    (entry,) = repair_report(repair_outcome(neighbours=(AROUND,))).neighbours
+    assert (entry.name, entry.points, entry.n, entry.before, entry.after) == ("fixes", 12, 1200, 0.5, 0.75)
+    assert (entry.generalisation.share, entry.generalisation.by_proof) == (0.5, False)
 
 
 def test_what_was_not_measured_is_null() -> None:

@@ -9,7 +9,7 @@ from rich.console import Console, RenderableType
 
 from birdnn.records import Drawdown, Unknown
 from birdnn.report.text import percent, repair_summary, seconds, verify_summary
-from tests.report.outcomes import LATE, PROVED, VIOLATED, prop, repair_outcome, verify_outcome
+from tests.report.outcomes import AROUND, LATE, PROVED, VIOLATED, prop, repair_outcome, verify_outcome
 
 OUTCOMES = {
     "proved": repair_outcome(),
@@ -18,6 +18,7 @@ OUTCOMES = {
     "sampled": repair_outcome(result="sampled", properties=(prop(after="pac"), prop("b", after="unknown"))),
     "violated": repair_outcome(result="violated", properties=(prop(after="violated"),), regressions=("prop_1",)),
     "interrupted": repair_outcome(result="violated", interrupted=True, properties=(prop(after="unknown"),)),
+    "points": repair_outcome(generalisation=None, neighbours=(AROUND,)),
     "late": repair_outcome(result="sampled", timed_out=True, properties=(prop(after="unknown"),)),
 }
 
@@ -54,6 +55,13 @@ def test_a_proved_repair_says_what_a_person_wants_to_know() -> None:
         "10 of 250 values in 1 initialiser",
     ):
         assert piece in text, piece
+
+
+def test_neighbours_of_points_are_counted_and_never_proved() -> None:
+    text = " ".join(drawn(repair_summary(OUTCOMES["points"]), 100).split())
+    assert "neighbours of fixes 75.00 % have the answer wished for (before 50.00 %), 300 of 600 that had not" in text
+    assert "n = 1,200, at most 0.01 away in each input" in text
+    assert "generalisation" not in text
 
 
 def test_only_a_proof_is_called_one() -> None:

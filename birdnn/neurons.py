@@ -1,0 +1,183 @@
+"""The hidden neurons of a network: which there are, which weights read them, how to intervene on their outputs.
+
+A hidden neuron is one entry of the value that an activation makes somewhere behind the first weighted layer, unless
+that value is the network's output.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from birdnn.errors import MismatchError
+from birdnn.network import Interventions, Network, Node
+
+_ACTIVATIONS = frozenset({"Clip", "Elu", "LeakyRelu", "Relu", "Sigmoid", "Tanh"})
+_WEIGHTED = frozenset({"Conv", "Gemm", "MatMul"})
+_LAYOUT = frozenset({"Flatten", "Identity", "Reshape", "Squeeze", "Unsqueeze"})  # they keep the order of entries
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Neuron:
+    """One hidden neuron.
+
+    Attributes:
+        value: name of the value that its activation makes.
+        index: its place there, counted from 0 over one sample's entries, flattened.
+    """
+
+    value: str
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """Weights that read a layer: slice ``index`` of the initialiser along ``axis`` belongs to neuron ``index``."""
+
+    initialiser: str
+    axis: int
+
+
+@dataclass(frozen=True, slots=True)
+class HiddenLayer:
+    """What one activation makes.
+
+    Attributes:
+        value: name of the value.
+        node: name of the activation's node.
+        size: number of neurons.
+        weights: all that read it, so that scaling their slices scales the neuron; empty where that is not well
+            defined: a convolution, a sum or a pooling reads it, or weights that may not be changed or are shared.
+    """
+
+    value: str
+    node: str
+    size: int
+    weights: tuple[Weights, ...]
+
+    def neurons(self) -> Iterator[Neuron]:
+        """In order."""
+        return (Neuron(self.value, index) for index in range(self.size))
+
+
+def hidden_layers(net: Network) -> tuple[HiddenLayer, ...]:
+    """The layers of hidden neurons, from input to output."""
+    found, weighted = [], set[str]()
+    for node in net.nodes:
+        if node.output not in net.graph.dependent:
+            continue
+        behind = any(name in weighted for name in node.inputs)
+        if behind or node.op in _WEIGHTED:
+            weighted.add(node.output)
+        if behind and node.op in _ACTIVATIONS and not _is_output(net, node.output):
+            weights = _readers(net, node.output) or ()
+            found.append(HiddenLayer(node.output, node.name, net.size_of(node.output), weights))
+    return tuple(found)
+
+
+def neurons(net: Network) -> tuple[Neuron, ...]:
+    """Every hidden neuron, from input to output."""
+    return tuple(neuron for layer in hidden_layers(net) for neuron in layer.neurons())
+
+
+def _is_output(net: Network, value: str) -> bool:
+    """Is the value the network's output, up to its shape?"""
+    if value == net.output_name:
+        return True
+    return any(value in node.inputs and node.op in _LAYOUT and _is_output(net, node.output) for node in net.nodes)
+
+
+def _readers(net: Network, value: str) -> tuple[Weights, ...] | None:
+    """The weights that read a value, its layout followed; None where something else reads it."""
+    found: list[Weights] = []
+    for node in net.nodes:
+        if value not in node.inputs:
+            continue
+        if node.op in _LAYOUT:
+            behind = _readers(net, node.output)
+        else:
+            own = _own(net, node, value)
+            behind = None if own is None else (own,)
+        if behind is None:
+            return None
+        found.extend(behind)
+    return None if value == net.output_name else tuple(found)
+
+
+def _own(net: Network, node: Node, value: str) -> Weights | None:
+    """The weights of a node that multiplies one matrix by one value."""
+    if node.op not in ("Gemm", "MatMul") or list(node.inputs).count(value) != 1:
+        return None
+    place = node.inputs.index(value)
+    shape = net.graph.shapes[value]
+    name = node.inputs[1 - place] if place < 2 else ""
+    readers = sum(list(other.inputs).count(name) for other in net.nodes)
+    if name not in net.repairable or readers != 1 or net.value(name).dim() != 2:
+        return None
+    if place == 0 and not node.attributes.get("transA") and shape[-1] == math.prod(shape):
+        return Weights(name, 1 if node.attributes.get("transB") else 0)
+    if place == 1 and not node.attributes.get("transB") and shape[0] == math.prod(shape):
+        return Weights(name, 0 if node.attributes.get("transA") else 1)
+    return None
+
+
+# --- interventions
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Rescaling:
+    """``value * scale + shift``, entry by entry; both of shape (size,)."""
+
+    scale: Tensor
+    shift: Tensor
+
+    def __call__(self, value: Tensor) -> Tensor:
+        """The value after the intervention, (..., size)."""
+        return value * self.scale.to(value) + self.shift.to(value)
+
+
+def rescaled(net: Network, changes: Mapping[Neuron, tuple[float, float]]) -> Interventions:
+    """Interventions that turn the output of each neuron into ``scale * output + shift``; (0, c) fixes it to c.
+
+    Raises:
+        MismatchError: the network has no such neuron.
+    """
+    made: dict[str, Rescaling] = {}
+    sizes = {layer.value: layer.size for layer in hidden_layers(net)}
+    for neuron, (scale, shift) in changes.items():
+        _require(neuron, sizes)
+        if neuron.value not in made:
+            size = sizes[neuron.value]
+            made[neuron.value] = Rescaling(torch.ones(size, dtype=torch.float64), torch.zeros(size).double())
+        made[neuron.value].scale[neuron.index] = scale
+        made[neuron.value].shift[neuron.index] = shift
+    return made
+
+
+def with_scaled_outputs(net: Network, factors: Mapping[Neuron, float]) -> Network:
+    """A copy in which each neuron's output counts ``factor`` times as much: the weights that read it are scaled.
+
+    Raises:
+        MismatchError: the network has no such neuron, or no weights are its own.
+    """
+    layers = {layer.value: layer for layer in hidden_layers(net)}
+    changed: dict[str, Tensor] = {}
+    for neuron, factor in factors.items():
+        _require(neuron, {value: layer.size for value, layer in layers.items()})
+        if not layers[neuron.value].weights:
+            raise MismatchError(f"no weights belong to single neurons of {neuron.value!r}: they cannot be scaled")
+        for weights in layers[neuron.value].weights:
+            name = weights.initialiser
+            if name not in changed:
+                changed[name] = net.value(name).detach().clone()
+            changed[name].select(weights.axis, neuron.index).mul_(factor)
+    return net.with_values(changed)
+
+
+def _require(neuron: Neuron, sizes: Mapping[str, int]) -> None:
+    if not 0 <= neuron.index < sizes.get(neuron.value, 0):
+        raise MismatchError(f"the network has no hidden neuron {neuron.index} in the value {neuron.value!r}")

@@ -1,0 +1,197 @@
+"""`localize` on files: violating and satisfying points, the neurons that tell them apart, the interventions."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from birdnn.errors import MismatchError
+from birdnn.localize import check_interventions, localize
+from birdnn.network import Network
+from birdnn.neurons import neurons
+from birdnn.pipeline.deciding import notes
+from birdnn.pipeline.facts import machine, versions
+from birdnn.pipeline.plan import Plan, Subject, read_plan
+from birdnn.pipeline.settings import LocalizeSettings
+from birdnn.records import (
+    FoundBy,
+    InterventionCheck,
+    Localisation,
+    LocalizeOutcome,
+    LocalizeRequest,
+    Progress,
+    PropertyLocalisation,
+    RepairRequest,
+    SampleSet,
+    Unwatched,
+    Watch,
+)
+from birdnn.sample import distinct, evaluate, from_property
+from birdnn.spec import Property, Region
+from birdnn.verify import attack
+
+_HELD_OUT = 0x5EED
+
+
+def localize_files(
+    request: LocalizeRequest, *, watch: Watch | None = None, settings: LocalizeSettings | None = None
+) -> LocalizeOutcome:
+    """Say which hidden neurons behave differently where properties are violated.
+
+    Raises:
+        InputError: a file is unusable, a property does not fit, or `top` is no number of neurons of the network.
+    """
+    started, watch, settings = time.monotonic(), watch or Unwatched(), settings or LocalizeSettings()
+    watch.update(Progress(phase=f"reading {request.net.name}"))
+    plan = read_plan(
+        RepairRequest(
+            net=request.net, props=request.props, suite=request.suite, as_name=request.as_name, units=request.units
+        )
+    )
+    size = len(neurons(plan.loaded.net))
+    if not 1 <= request.top <= size:
+        raise MismatchError(
+            f"--top {request.top}: the network has {size} hidden neurons; give a number from 1 to {size}"
+        )
+    subjects = [subject for subject in plan.subjects if subject.role is not None]
+    return LocalizeOutcome(
+        request=request,
+        net=str(plan.loaded.path),
+        net_sha256=plan.loaded.net.sha256,
+        answers=tuple(_answers(plan, subjects, request, settings, watch)),
+        suite=plan.suite,
+        wall_s=time.monotonic() - started,
+        versions=versions(),
+        machine=machine(),
+        interrupted=watch.stopped(),
+        notes=notes(plan.loaded, tuple(subject.prop for subject in subjects)),
+    )
+
+
+def _answers(
+    plan: Plan, subjects: list[Subject], request: LocalizeRequest, settings: LocalizeSettings, watch: Watch
+) -> Iterator[PropertyLocalisation]:
+    net = plan.loaded.net.with_values({}).float()
+    for subject in subjects:
+        if watch.stopped():
+            return
+        watch.update(Progress(phase=f"localising {subject.prop.name}"))
+        yield _Question(net, subject, request, settings).answer()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Found:
+    """Points of a property's regions, region by region; of the violating ones no two are alike.
+
+    Attributes:
+        positives, negatives: (n, inputs) for each region.
+        uniform: how many violating points were found by uniform sampling.
+        by: how violating points were looked for.
+    """
+
+    positives: list[Tensor]
+    negatives: list[Tensor]
+    uniform: int
+    by: FoundBy
+
+
+class _Question:
+    """One property."""
+
+    def __init__(self, net: Network, subject: Subject, request: LocalizeRequest, settings: LocalizeSettings) -> None:
+        self.net, self.subject, self.request, self.settings = net, subject, request, settings
+        self.prop: Property = subject.prop
+
+    def answer(self) -> PropertyLocalisation:
+        """Localise, and check on points of another seed."""
+        found = self.look(torch.Generator().manual_seed(self.request.seed))
+        negatives = sum(map(len, found.negatives))
+        note = self.objection(found)
+        location = None
+        if not note:
+            sets = self.sample_set(found.positives), self.sample_set(found.negatives)
+            location = localize(self.net, *sets, form=self.request.form)
+        return PropertyLocalisation(
+            name=self.prop.name,
+            path=self.subject.path,
+            sha256=self.prop.sha256,
+            text=self.subject.text,
+            samples=self.settings.samples,
+            uniform=found.uniform,
+            found_by=found.by,
+            distinct=negatives,
+            localisation=location,
+            checks=() if location is None else self.checks(location, found),
+            note=note,
+        )
+
+    def checks(self, location: Localisation, seen: _Found) -> tuple[InterventionCheck, ...]:
+        """Interventions on points of another seed; none where that finds no violating point but those already seen."""
+        # another stream than the one that was ranked by, also for the next seed
+        generator = torch.Generator().manual_seed((self.request.seed + 1) * _HELD_OUT)
+        fresh = self.look(generator)
+        unseen = [_without(new, old) for new, old in zip(fresh.negatives, seen.negatives, strict=True)]
+        if not any(map(len, unseen)) or not any(map(len, fresh.positives)):
+            return ()
+        return check_interventions(
+            self.net,
+            location,
+            positives=self.some(fresh.positives, generator),
+            negatives=self.some(unseen, generator),
+            counts=sorted({*self.settings.counts, self.request.top}),
+            generator=generator,
+        )
+
+    def look(self, generator: torch.Generator) -> _Found:
+        """Uniform points; where too few of them violate, what an attack finds as well."""
+        positives, negatives = [], []
+        for region, x in zip(
+            self.prop.regions, from_property(self.prop, self.settings.samples, generator), strict=True
+        ):
+            margin = region.margin(evaluate(self.net, x))
+            positives.append(x[margin > 0])
+            negatives.append(distinct(x[margin <= 0]))
+        uniform = sum(map(len, negatives))
+        if uniform >= self.settings.enough:
+            return _Found(positives, negatives, uniform, "sampling")
+        more = [self.hunted(region, generator) for region in self.prop.regions]
+        together = [distinct(torch.cat(pair)) for pair in zip(negatives, more, strict=True)]
+        return _Found(positives, together, uniform, "sampling and attack")
+
+    def hunted(self, region: Region, generator: torch.Generator) -> Tensor:
+        """Violating points of one region that an attack finds, (m, inputs)."""
+        points = attack(self.net, region, settings=self.settings.hunt, generator=generator, thorough=True).cpu()
+        return points[region.margin(evaluate(self.net, points)) <= 0]
+
+    def objection(self, found: _Found) -> str:
+        """Why there is nothing to localise; empty where there is."""
+        if not any(map(len, found.negatives)):
+            looked = f"{self.settings.samples:,} uniform samples and an attack"
+            return f"no negative sample of {self.prop.name} found by {looked}: nothing to localise"
+        if not any(map(len, found.positives)):
+            return f"every sample violates {self.prop.name}: no positive one to compare with"
+        return ""
+
+    def sample_set(self, xs: list[Tensor]) -> SampleSet:
+        """Points with what the network does there."""
+        ys = [evaluate(self.net, x) for x in xs]
+        margins = [region.margin(y) for region, y in zip(self.prop.regions, ys, strict=True)]
+        return SampleSet(x=torch.cat(xs), y=torch.cat(ys), margin=torch.cat(margins))
+
+    def some(self, xs: list[Tensor], generator: torch.Generator) -> list[tuple[Region, Tensor]]:
+        """At most `held_out` of the points, each with its region."""
+        share = min(1.0, self.settings.held_out / max(1, sum(map(len, xs))))
+        chosen = [x[torch.randperm(len(x), generator=generator)[: -int(-len(x) * share // 1)]] for x in xs]
+        return [(region, x) for region, x in zip(self.prop.regions, chosen, strict=True) if len(x)]
+
+
+def _without(new: Tensor, old: Tensor) -> Tensor:
+    """The rows of ``new`` that are not among those of ``old``."""
+    if not len(new) or not len(old):
+        return new
+    label = torch.unique(torch.cat([new, old]), dim=0, return_inverse=True)[1]
+    return new[~torch.isin(label[: len(new)], label[len(new) :])]

@@ -1,0 +1,37 @@
+"""The two kinds of tables that the summaries are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from birdnn.report.schema import readable
+
+
+def plain_table() -> Table:
+    """A table without a frame."""
+    return Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1), show_edge=False)
+
+
+def facts_grid() -> Table:
+    """An empty grid of names and values, for `add_fact`."""
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(style="dim", max_width=22, overflow="fold")
+    grid.add_column(overflow="fold")
+    grid.add_row("", "")
+    return grid
+
+
+def add_fact(grid: Table, name: str, value: str) -> None:
+    """A row; none where there is nothing to say."""
+    if value:
+        grid.add_row(Text(name), Text(readable(value)))
+
+
+def add_notes(grid: Table, notes: Iterable[str]) -> None:
+    """A row for each note."""
+    for note in notes:
+        add_fact(grid, "note", note)
