@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from birdnn.cli.estimate import estimate
 from birdnn.cli.failures import DEBUG
 from birdnn.cli.falsify import falsify
 from birdnn.cli.repair import repair
@@ -39,7 +40,7 @@ Mixing them answers another question, and nothing will tell you.
 
 [bold]Exit statuses[/]
 
-  0  proved, or nothing to repair
+  0  proved, or nothing to repair; estimate: done
   1  violated; no repair found (the best attempt is kept)
   2  wrong use of the command line
   3  undecided: timeout or unknown; repaired but not proved
@@ -80,5 +81,5 @@ def _root(
     DEBUG.set(debug)
 
 
-for _command in (verify, falsify, repair):
+for _command in (verify, falsify, estimate, repair):
     app.command()(_command)

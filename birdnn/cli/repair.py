@@ -12,10 +12,12 @@ import typer
 
 from birdnn.cli.failures import command
 from birdnn.cli.options import (
+    AsName,
     Json,
     Net,
     Quiet,
     Seed,
+    Suite,
     Timeout,
     Units,
     UnitsOption,
@@ -61,13 +63,8 @@ class RepairOptions:
         list[Path] | None,
         typer.Option("--keep", metavar="FILE", help="A property that must stay true. May be repeated."),
     ] = None
-    suite: Annotated[
-        str | None,
-        typer.Option("--suite", metavar="TOML", help="All properties that apply to the network: a file, or 'acasxu'."),
-    ] = None
-    as_name: Annotated[
-        str | None, typer.Option("--as", metavar="NAME", help="Which network of the suite this is, e.g. N2,9.")
-    ] = None
+    suite: Suite = None
+    as_name: AsName = None
     domain: Annotated[
         Path | None,
         typer.Option("--domain", metavar="FILE", help="The whole input domain: .toml with lower, upper, or .vnnlib."),

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from birdnn.pipeline.deciding import falsify_files, verify_files
+from birdnn.pipeline.estimating import estimate_files
 from birdnn.pipeline.repairing import repair_files
 from birdnn.pipeline.settings import RepairSettings
 
-__all__ = ["RepairSettings", "falsify_files", "repair_files", "verify_files"]
+__all__ = ["RepairSettings", "estimate_files", "falsify_files", "repair_files", "verify_files"]

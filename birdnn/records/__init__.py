@@ -6,6 +6,17 @@ types, so that nothing but a finished proof can be mistaken for one.
 
 from __future__ import annotations
 
+from birdnn.records.estimates import (
+    EXECUTION,
+    Device,
+    EstimateOutcome,
+    EstimateRequest,
+    Interval,
+    PacBound,
+    PropertyEstimate,
+    RareEvent,
+    Surrogate,
+)
 from birdnn.records.results import (
     Decision,
     Domain,
@@ -44,18 +55,26 @@ from birdnn.records.stages import (
 
 __all__ = [
     "ARITHMETIC",
+    "EXECUTION",
     "Decision",
+    "Device",
     "Domain",
     "Drawdown",
+    "EstimateOutcome",
+    "EstimateRequest",
     "Fidelity",
     "Guarantee",
     "InitialiserChange",
+    "Interval",
     "Machine",
+    "PacBound",
     "Pairing",
     "Progress",
+    "PropertyEstimate",
     "PropertyOutcome",
     "PropertyVerdict",
     "Proved",
+    "RareEvent",
     "Rate",
     "RepairOutcome",
     "RepairRequest",
@@ -64,6 +83,7 @@ __all__ = [
     "Role",
     "SampleSet",
     "SuiteMatch",
+    "Surrogate",
     "Units",
     "Unknown",
     "UnknownReason",

@@ -37,6 +37,7 @@ from birdnn.report.schema import (
     CounterexampleModel,
     DomainModel,
     DrawdownModel,
+    EstimateReport,
     FidelityModel,
     MachineModel,
     Outcome,
@@ -50,6 +51,8 @@ from birdnn.report.schema import (
 )
 
 Writer = Callable[[Path, bytes], None]
+
+_PUBLISHED = (("verify", VerifyReport), ("repair", RepairReport), ("estimate", EstimateReport))
 
 _WORST_FIRST: Sequence[CompetitionVerdict] = ("sat", "unknown", "timeout", "unsat")
 
@@ -113,7 +116,7 @@ def verify_report(outcome: VerifyOutcome) -> VerifyReport:
         seed=settings.seed,
         notes=list(outcome.notes),
         versions=dict(outcome.versions),
-        machine=_machine(outcome.machine),
+        machine=machine_model(outcome.machine),
     )
 
 
@@ -154,7 +157,7 @@ def repair_report(outcome: RepairOutcome) -> RepairReport:
         seed=request.seed,
         notes=list(outcome.notes),
         versions=dict(outcome.versions),
-        machine=_machine(outcome.machine),
+        machine=machine_model(outcome.machine),
     )
 
 
@@ -172,7 +175,7 @@ def schemas() -> dict[str, str]:
     """File name -> JSON schema text of what the commands write."""
     return {
         f"{name}.schema.json": json.dumps(model.model_json_schema(mode="serialization"), indent=2) + "\n"
-        for name, model in (("verify", VerifyReport), ("repair", RepairReport))
+        for name, model in _PUBLISHED
     }
 
 
@@ -182,15 +185,17 @@ def counterexample_text(witness: Witness) -> str:
     return "(" + "\n".join(values) + ")\n"
 
 
-def _witness(witness: Witness) -> CounterexampleModel:
+def witness_model(witness: Witness) -> CounterexampleModel:
+    """A counterexample as published."""
     return CounterexampleModel(x=list(witness.x), y=list(witness.y), replayed_by=list(witness.replayed_by))
 
 
 def _witness_of(verdict: Verdict) -> CounterexampleModel | None:
-    return _witness(verdict.witness) if isinstance(verdict, Violated) else None
+    return witness_model(verdict.witness) if isinstance(verdict, Violated) else None
 
 
-def _machine(machine: Machine) -> MachineModel:
+def machine_model(machine: Machine) -> MachineModel:
+    """The machine as published."""
     return MachineModel(
         system=machine.system,
         cpu=machine.cpu,
@@ -232,8 +237,8 @@ def _property(prop: PropertyOutcome) -> PropertyModel:
         verify_s=prop.verify_s,
         boxes=prop.boxes,
         arithmetic=prop.arithmetic,
-        counterexamples=[_witness(w) for w in prop.counterexamples],
-        remaining=None if prop.remaining is None else _witness(prop.remaining),
+        counterexamples=[witness_model(w) for w in prop.counterexamples],
+        remaining=None if prop.remaining is None else witness_model(prop.remaining),
     )
 
 

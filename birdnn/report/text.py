@@ -69,7 +69,7 @@ def percent(share: float) -> str:
 
 def verify_summary(outcome: VerifyOutcome, width: int = 80) -> RenderableType:
     """One row for each property, then what was found out on the way."""
-    table = _table()
+    table = plain_table()
     table.add_column("property", overflow="fold")
     table.add_column("answer")
     table.add_column("VNN-COMP")
@@ -87,21 +87,21 @@ def verify_summary(outcome: VerifyOutcome, width: int = 80) -> RenderableType:
             seconds(answer.solve_s),
         ]
         table.add_row(*cells, *([Text(_because(answer.verdict))] if width >= NARROW else []))
-    facts = _facts()
+    grid = facts()
     for answer in outcome.verdicts:
         if isinstance(answer.verdict, Violated):
             x = ", ".join(f"{v:.6g}" for v in answer.verdict.witness.x[:8])
             more = f" (of {len(answer.verdict.witness.x)})" if len(answer.verdict.witness.x) > 8 else ""
-            _fact(facts, f"input that breaks {answer.name}", f"{x}{more}")
-    _arithmetic(facts, [(v.name, v.verdict.arithmetic) for v in outcome.verdicts])
-    _fact(facts, "time in all", seconds(outcome.wall_s))
-    _notes(facts, outcome.notes)
-    return Group(table, facts)
+            fact(grid, f"input that breaks {answer.name}", f"{x}{more}")
+    _arithmetic(grid, [(v.name, v.verdict.arithmetic) for v in outcome.verdicts])
+    fact(grid, "time in all", seconds(outcome.wall_s))
+    _notes(grid, outcome.notes)
+    return Group(table, grid)
 
 
 def repair_summary(outcome: RepairOutcome, width: int = 80) -> RenderableType:
     """What a person wants to know after a repair: the properties, what else changed, where the files are."""
-    table = _table()
+    table = plain_table()
     table.add_column("property", overflow="fold")
     table.add_column("before")
     table.add_column("after")
@@ -114,14 +114,14 @@ def repair_summary(outcome: RepairOutcome, width: int = 80) -> RenderableType:
         name = Text(readable(prop.name if prop.role == "goal" else f"{prop.name} ({prop.role})"))
         before, after = Text(prop.before, STYLES[prop.before]), Text(prop.after, STYLES[prop.after])
         table.add_row(name, before, after, _basis(prop), *boxes, seconds(prop.verify_s))
-    facts = _facts()
+    grid = facts()
     if outcome.out is not None:
-        _measurements(facts, outcome)
-    _spent(facts, outcome)
-    _notes(facts, outcome.notes)
-    _others(facts, outcome)
-    _files(facts, outcome)
-    return Group(headline(outcome), table, facts)
+        _measurements(grid, outcome)
+    _spent(grid, outcome)
+    _notes(grid, outcome.notes)
+    _others(grid, outcome)
+    _files(grid, outcome)
+    return Group(headline(outcome), table, grid)
 
 
 def headline(outcome: RepairOutcome) -> Text:
@@ -148,11 +148,13 @@ def headline(outcome: RepairOutcome) -> Text:
     return text
 
 
-def _table() -> Table:
+def plain_table() -> Table:
+    """A table without frame, for a file as well as for a terminal."""
     return Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1), show_edge=False)
 
 
-def _facts() -> Table:
+def facts() -> Table:
+    """What follows a table: names and values, filled by `fact`."""
     grid = Table.grid(padding=(0, 2))
     grid.add_column(style="dim", max_width=22, overflow="fold")
     grid.add_column(overflow="fold")
@@ -160,14 +162,15 @@ def _facts() -> Table:
     return grid
 
 
-def _fact(grid: Table, name: str, value: str) -> None:
+def fact(grid: Table, name: str, value: str) -> None:
+    """Add a line; nothing for an empty value."""
     if value:
         grid.add_row(Text(name), Text(readable(value)))
 
 
 def _notes(grid: Table, notes: Iterable[str]) -> None:
     for note in notes:
-        _fact(grid, "note", note)
+        fact(grid, "note", note)
 
 
 def _because(verdict: Verdict) -> str:
@@ -206,19 +209,19 @@ def _rate_text(rate: Rate | None) -> str:
 
 def _measurements(grid: Table, outcome: RepairOutcome) -> None:
     """Efficacy and generalisation, fidelity, drawdown, the change."""
-    _fact(grid, "efficacy", _rate_text(outcome.efficacy))
-    _fact(grid, "generalisation", _rate_text(outcome.generalisation))
+    fact(grid, "efficacy", _rate_text(outcome.efficacy))
+    fact(grid, "generalisation", _rate_text(outcome.generalisation))
     if outcome.fidelity is None:
-        _fact(grid, "fidelity", outcome.fidelity_note or "not measured: domain unknown, give --domain")
+        fact(grid, "fidelity", outcome.fidelity_note or "not measured: domain unknown, give --domain")
     else:
         where = f"; domain: {outcome.domain.source}" if outcome.domain else ""
-        _fact(grid, "fidelity", fidelity_text(outcome.fidelity, outcome.decision) + where)
+        fact(grid, "fidelity", fidelity_text(outcome.fidelity, outcome.decision) + where)
     for name, value in outcome.region_fidelity.items():
-        _fact(grid, f"  in {name}'s region", fidelity_text(value, outcome.decision))
-    _fact(grid, "drawdown", _drawdown_text(outcome.drawdown))
+        fact(grid, f"  in {name}'s region", fidelity_text(value, outcome.decision))
+    fact(grid, "drawdown", _drawdown_text(outcome.drawdown))
     lost = ", ".join(outcome.regressions)
-    _fact(grid, "regressions", f"{lost}: proved before, not proved now" if lost else "none")
-    _fact(grid, "changed", _change_text(outcome.change))
+    fact(grid, "regressions", f"{lost}: proved before, not proved now" if lost else "none")
+    fact(grid, "changed", _change_text(outcome.change))
 
 
 def _drawdown_text(entries: Sequence[Drawdown]) -> str:
@@ -243,12 +246,12 @@ def _change_text(change: tuple[InitialiserChange, ...]) -> str:
 
 def _spent(grid: Table, outcome: RepairOutcome) -> None:
     if not outcome.rounds:
-        _fact(grid, "time", seconds(outcome.wall_s))
+        fact(grid, "time", seconds(outcome.wall_s))
         _arithmetic(grid, [(prop.name, prop.arithmetic) for prop in outcome.properties])
         return
     parts = f"repair {seconds(outcome.repair_s)}, proof {seconds(outcome.verify_s)}"
     rounds = "1 round" if outcome.rounds == 1 else f"{outcome.rounds} rounds"
-    _fact(grid, "time", f"{seconds(outcome.wall_s)}: {parts}, sampling {seconds(outcome.sample_s)}; {rounds}")
+    fact(grid, "time", f"{seconds(outcome.wall_s)}: {parts}, sampling {seconds(outcome.sample_s)}; {rounds}")
     _arithmetic(grid, [(prop.name, prop.arithmetic) for prop in outcome.properties])
 
 
@@ -257,7 +260,7 @@ def _arithmetic(grid: Table, stated: Sequence[tuple[str, str]]) -> None:
     kinds = list(dict.fromkeys(kind for _, kind in stated))
     for kind in kinds:
         names = ", ".join(name for name, own in stated if own == kind)
-        _fact(grid, "arithmetic", kind if len(kinds) == 1 else f"{kind} ({names})")
+        fact(grid, "arithmetic", kind if len(kinds) == 1 else f"{kind} ({names})")
 
 
 def _others(grid: Table, outcome: RepairOutcome) -> None:
@@ -265,12 +268,12 @@ def _others(grid: Table, outcome: RepairOutcome) -> None:
     if suite is None:
         return
     if suite.by == "--as":
-        _fact(grid, "taken as", f"{suite.entry} of suite {suite.name} (--as)")
+        fact(grid, "taken as", f"{suite.entry} of suite {suite.name} (--as)")
     names = ", ".join(suite.not_named)
     if names and not any(names in note for note in outcome.notes):
-        _fact(grid, "also applicable", f"{names}: not asked for; --suite {suite.name} repairs and proves them too")
+        fact(grid, "also applicable", f"{names}: not asked for; --suite {suite.name} repairs and proves them too")
 
 
 def _files(grid: Table, outcome: RepairOutcome) -> None:
-    _fact(grid, "repaired network", outcome.out or "")
-    _fact(grid, "report", outcome.report or "")
+    fact(grid, "repaired network", outcome.out or "")
+    fact(grid, "report", outcome.report or "")
