@@ -80,7 +80,8 @@ class RareEvent:
     Attributes:
         estimate: mean over the repetitions.
         repetitions: what each of them found; 0 where it never reached a violation.
-        log10_se: standard error of the decimal logarithm over the repetitions that reached one; None below two.
+        log10_se: standard error of the estimate's decimal logarithm, from the relative spread of the repetitions; None
+            where none reached a violation.
         evaluations: how many inputs the network was run on.
     """
 

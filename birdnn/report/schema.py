@@ -259,7 +259,7 @@ class RareEventModel(_Model):
 
     measure: Readable
     estimate: float = Field(description="Mean over the repetitions.")
-    log10_se: float | None = Field(description="Standard error of log10 over repetitions that found a violation.")
+    log10_se: float | None = Field(description="Standard error of log10(estimate), from the relative spread.")
     repetitions: list[float] = Field(description="Each repetition's estimate; 0 where it found no violation.")
     particles: int
     evaluations: int
@@ -287,7 +287,10 @@ class PropertyEstimateModel(_Model):
 
 
 class EstimateReport(_Model):
-    """What `birdnn estimate --json` writes. All `bound` and `surrogates` together hold with confidence ``1 - delta``."""
+    """What `birdnn estimate --json` writes.
+
+    Each property's `bound` and `surrogates` hold all together with confidence ``1 - delta``.
+    """
 
     schema_version: Literal[1] = SCHEMA_VERSION
     tool: Literal["birdnn"] = "birdnn"

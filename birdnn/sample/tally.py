@@ -12,7 +12,7 @@ from birdnn.network import Network
 from birdnn.sample.measures import Draws
 from birdnn.spec import Property
 
-BATCH = {"cpu": 1 << 13, "cuda": 1 << 20}
+BATCH = {"cpu": 1 << 11, "cuda": 1 << 20}
 """Points at a time: what stays in a core's cache, what fills a graphics device."""
 
 KEPT = 64
