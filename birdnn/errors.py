@@ -9,7 +9,7 @@
     │   ├── SpecError                    a property that makes no sense
     │   └── MismatchError                property and network do not fit each other
     ├── OutputError                  4   a result cannot be written where it was asked for
-    └── DisagreementError            6   two engines that must agree do not
+    └── DisagreementError            6   two engines that must agree do not, or a sample violates what was proved
 
 Every error keeps its raw arguments in ``args``, so that it survives pickling between processes.
 """

@@ -38,12 +38,12 @@ def fidelity(before: Tensor, after: Tensor, decision: Decision) -> Fidelity:
 def drawdown(name: str, before: Tensor, after: Tensor) -> Drawdown:
     """Share of points that satisfied a property and violate it now; signed margins (n,) before and after.
 
-    A margin of exactly zero counts as a violation, and a NaN too.
+    A margin of exactly zero counts as a violation, and a NaN too. Of no points there is no share.
     """
     satisfied = before > 0
     n = int(satisfied.sum())
     lost = int((satisfied & ~(after > 0)).sum())
-    return Drawdown(name=name, share=lost / n if n else 0.0, n=n)
+    return Drawdown(name=name, share=lost / n if n else None, n=n)
 
 
 def healed(before: Tensor, after: Tensor, *, by_proof: bool) -> Rate | None:

@@ -1,8 +1,9 @@
 """A property: regions of inputs, and for each the outputs that must not occur there.
 
 A property describes what is *unsafe*, as VNN-LIB does: it is violated iff some input of a region's box gives an output
-in one of that region's unsafe polytopes. Numbers are exact rationals; tensors beside them are rounded so that the box
-and the unsafe set only grow.
+in one of that region's unsafe polytopes. Numbers are exact rationals. Of the float64 tensors beside them, corners of
+boxes and right-hand sides are rounded so that the box and the unsafe set only grow. Coefficients of outputs cannot be:
+which way is safe depends on the sign of the output. They are rounded to nearest, see `Polytope`.
 """
 
 from __future__ import annotations
@@ -60,8 +61,11 @@ class Polytope:
     Attributes:
         rows: the half-spaces, exact.
         n_outputs: dimension of the space.
-        a: (rows, n_outputs) float64, the coefficients, to nearest.
-        b: (rows,) float64, the right-hand sides, rounded up: the unsafe set only grows.
+        a: (rows, n_outputs) float64, the coefficients. One that float64 holds (any integer below 2**53, any binary
+            fraction) is exact. Any other is rounded to nearest, off by at most 2**-53 of itself, and one below 2**-1074
+            may become 0. Then ``a @ y`` is off by at most 2**-53 * sum |a_i y_i|, in either direction: bounds and
+            samples speak about the rounded row, as all of them do about rounded arithmetic; only `holds` is exact.
+        b: (rows,) float64, the right-hand sides, rounded up: ``a @ y <= b`` holds for no fewer outputs than exactly.
         strict: (rows,) bool.
 
     Raises:

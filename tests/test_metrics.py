@@ -49,6 +49,12 @@ def test_drawdown_counts_only_points_that_satisfied_the_property() -> None:
     assert found.share == 3 / 4  # a margin of 0 and a NaN are losses
 
 
+def test_of_no_points_there_is_no_share() -> None:
+    """0.0 would read as: measured, and nothing lost."""
+    found = drawdown("p", torch.tensor([-1.0, 0.0]), torch.tensor([-1.0, 1.0]))
+    assert (found.share, found.n) == (None, 0)
+
+
 def test_healed_speaks_about_violating_points() -> None:
     before = torch.tensor([-1.0] * 100 + [1.0] * 50)
     after = torch.tensor([1.0] * 99 + [-1.0] + [1.0] * 50)

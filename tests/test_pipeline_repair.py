@@ -14,16 +14,16 @@ import pytest
 import torch
 
 from birdnn.crosscheck.onnxruntime import OnnxReplay
-from birdnn.errors import DisagreementError, MismatchError
+from birdnn.errors import MismatchError
 from birdnn.formats import read_network, read_property
 from birdnn.formats.onnx import layers_to_onnx
 from birdnn.network import weights_sha256
-from birdnn.pipeline import RepairSettings, repair_files, verify_files
+from birdnn.pipeline import RepairSettings, judging, repair_files, verify_files
 from birdnn.pipeline.judging import Attempt, hunter
 from birdnn.pipeline.measuring import Comparison
 from birdnn.pipeline.plan import read_plan
-from birdnn.records import Progress, Proved, RepairRequest, VerifySettings
-from birdnn.repair import RetrainSettings
+from birdnn.records import Domain, Progress, Proved, RepairRequest, Unknown, Verdict, VerifySettings
+from birdnn.repair import Retrain, RetrainSettings
 from birdnn.sample import evaluate, uniform
 
 FAST = RepairSettings(
@@ -134,6 +134,18 @@ def test_without_a_domain_fidelity_is_not_measured(tmp_path: Path) -> None:
     assert outcome.decision == "none"
 
 
+def test_the_domain_may_be_where_the_properties_speak(tmp_path: Path) -> None:
+    """The corner [0, 1]^2, and that of what is kept does not count."""
+    case = build(tmp_path, "Relu")
+    kept, more = tmp_path / "kept.vnnlib", tmp_path / "more.vnnlib"
+    kept.write_text(case.prop.read_text().replace("(>= X_0 0.0)", "(>= X_0 -9.0)"))
+    more.write_text(case.prop.read_text().replace("(<= X_1 1.0)", "(<= X_1 2.0)"))
+    one = read_plan(case.request(domain="property", keep=(kept,)))
+    assert one.domain == Domain(lower=(0.0, 0.0), upper=(1.0, 1.0), source="the input regions of low")
+    two = read_plan(case.request(domain="property", props=(case.prop, more)))
+    assert two.domain == Domain(lower=(0.0, 0.0), upper=(1.0, 2.0), source="the input regions of low, more")
+
+
 @pytest.mark.parametrize("pairing", ["input", "output"])
 def test_other_pairings_repair_too(tmp_path: Path, pairing: str) -> None:
     outcome = repair_files(build(tmp_path, "Relu").request(pairing=pairing), settings=FAST)
@@ -173,11 +185,44 @@ def test_stopping_keeps_the_attempt_on_disk_and_says_so(tmp_path: Path) -> None:
     assert not list(tmp_path.rglob(".draft*"))
 
 
+@pytest.mark.parametrize("end", [KeyboardInterrupt, MemoryError, MismatchError])
+@pytest.mark.parametrize("rounds", [1, 2])
+def test_no_draft_stays_however_it_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rounds: int, end: type[BaseException]
+) -> None:
+    """The best attempt does, where there is one."""
+    left = rounds
+
+    def ends(*args: object, **options: object) -> Attempt:
+        nonlocal left
+        left -= 1
+        if not left:
+            raise end("planted")
+        return Attempt(loaded=args[0])
+
+    monkeypatch.setattr("birdnn.pipeline.repairing.decide_all", ends)
+    out = tmp_path / "new" / "out"
+    with pytest.raises(end):
+        repair_files(build(tmp_path, "Relu").request(out=out), settings=FAST)
+    if rounds == 1:
+        assert not out.parent.exists()
+    else:
+        assert [path.name for path in out.iterdir()] == ["small.repaired.onnx"]
+
+
 def test_the_time_limit_holds(tmp_path: Path) -> None:
     outcome = repair_files(build(tmp_path, "Relu").request(timeout_s=0.5), settings=FAST)
     assert outcome.wall_s < 10
     assert outcome.timed_out
     assert outcome.result != "proved"
+
+
+def test_the_time_limit_ends_a_hunt(tmp_path: Path) -> None:
+    """One attack of this effort takes minutes."""
+    endless = replace(FAST, hunt=replace(FAST.hunt, generations=10**6), light_hunt=replace(FAST.hunt, steps=10**6))
+    outcome = repair_files(build(tmp_path, "Relu").request(timeout_s=2.0), settings=endless)
+    assert outcome.timed_out
+    assert outcome.wall_s < 15
 
 
 def test_two_properties_of_one_name_are_refused(tmp_path: Path) -> None:
@@ -195,20 +240,60 @@ def test_an_attempt_without_answers_is_not_proved(tmp_path: Path) -> None:
     assert attempt.guarantee("low") == "unknown"
 
 
-def test_a_sample_that_violates_what_was_proved_stops_everything(tmp_path: Path) -> None:
-    """Planted bug: a prover that says yes to everything."""
-    case = build(tmp_path, "Relu")
+@pytest.mark.parametrize("source", ["region", "held out", "repair set"])
+def test_every_sample_may_contradict_a_proof(tmp_path: Path, source: str) -> None:
+    """Planted bug: a prover that says yes to everything. Uniform points meet a common violation, not a rare one."""
+    case = build(tmp_path, "Relu", quantile=0.9 if source == "region" else 0.99999)
     plan = read_plan(case.request())
-    liar = Comparison(
-        before=plan.loaded.net,
-        after=plan.loaded.net,
-        plan=plan,
-        settings=FAST,
-        resample=hunter(FAST),
-        replays=plan.loaded.replays,
+    net, prop = plan.loaded.net, plan.subjects[0].prop
+    hunt = hunter(FAST, lambda: False)
+    liar = Comparison(before=net, after=net, plan=plan, settings=FAST, resample=hunt, replays=plan.loaded.replays)
+    repaired = {}
+    if source == "repair set":
+        hard = hunt(net, prop.regions[0], torch.Generator().manual_seed(3), False)
+        repaired["low"] = hard[prop.regions[0].margin(evaluate(net, hard)) <= 0]
+    violated = frozenset({"low"} if source == "held out" else ())
+    found = liar.measure(repaired, frozenset({"low"}), violated).contradicted
+    assert set(found) == {"low"}
+    assert prop.violated(found["low"].x, found["low"].y)
+    assert not liar.measure({}, frozenset(), violated).contradicted
+    if source != "region":
+        assert not liar.measure({}, frozenset({"low"}), frozenset()).contradicted
+
+
+def test_a_point_that_no_engine_confirms_contradicts_nothing(tmp_path: Path) -> None:
+    """torch in float32 is no witness."""
+    plan = read_plan(build(tmp_path, "Relu").request())
+    net = plan.loaded.net
+    harmless = OnnxReplay(layers_to_onnx([(np.zeros((3, 2)), np.full(3, -1e9))]))
+    comparison = Comparison(
+        before=net, after=net, plan=plan, settings=FAST, resample=hunter(FAST, lambda: False), replays=(harmless,)
     )
-    with pytest.raises(DisagreementError):
-        liar.measure({}, frozenset({"low"}), frozenset({"low"}))
+    assert not comparison.measure({}, frozenset({"low"}), frozenset({"low"})).contradicted
+
+
+def test_a_contradicted_proof_is_on_disk_and_no_proof(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Planted bugs: a repair that changes nothing, and a prover that believes in it."""
+    honest, asked = judging.verify, []
+
+    def liar(*args: object, **options: object) -> Verdict:
+        asked.append(args)
+        return honest(*args, **options) if len(asked) == 1 else Proved(boxes=7)
+
+    monkeypatch.setattr(judging, "verify", liar)
+    monkeypatch.setattr(judging, "falsify", lambda *args, **options: Unknown(reason="boxes", boxes=0))
+    monkeypatch.setattr(Retrain, "propose", lambda self, *args, **options: self.task.net)
+    case = build(tmp_path, "Relu")
+    outcome = repair_files(case.request(), settings=FAST)
+    assert outcome.result == "violated"
+    (entry,) = outcome.properties
+    assert entry.after == "violated"
+    assert entry.remaining is not None
+    assert read_property(case.prop).violated(entry.remaining.x, entry.remaining.y)
+    assert "low was proved (7 boxes" in outcome.disagreement
+    report = json.loads(Path(str(outcome.report)).read_text())
+    assert (report["outcome"], report["disagreement"]) == ("violated", outcome.disagreement)
+    assert str(list(entry.remaining.y)) in report["disagreement"]
 
 
 def nnet_text(layers: list[tuple[np.ndarray, np.ndarray]], inputs: int) -> str:

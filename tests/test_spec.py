@@ -158,6 +158,16 @@ def test_strict_rows_and_bounds_exclude_their_boundary() -> None:
     assert float(region.float32_box()[0]) == np.nextafter(np.float32(0), np.float32(1))
 
 
+@given(value=st.fractions(), bound=st.fractions())
+def test_a_row_is_rounded_as_its_docstring_says(value: Fraction, bound: Fraction) -> None:
+    """Right-hand sides outward, coefficients to nearest: a bound rounded down would hide unsafe outputs."""
+    polytope = Polytope(rows=(Row((value,), bound),), n_outputs=1)
+    assert abs(F(float(polytope.a)) - value) <= abs(value) * F(1, 2**53)
+    assert bound <= F(float(polytope.b)) <= bound + abs(bound) * F(1, 2**52)
+    third = Polytope(rows=(Row((F(1, 3),), F(1, 3)),), n_outputs=1)
+    assert F(float(third.b)) > F(1, 3) > F(float(third.a))
+
+
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
 def test_numbers_that_are_none_violate_nothing(bad: float) -> None:
     """NaN is no evidence."""

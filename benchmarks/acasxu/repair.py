@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 from statistics import mean, median
 
-from benchmarks.acasxu.common import RESULTS, Table, data_folder, provenance, short_name
+from benchmarks.acasxu.common import RESULTS, Table, data_folder, provenance, short_name, stamp
 
 COLUMNS = (
     "net", "props", "outcome", "wall_s", "repair_s", "verify_s", "sample_s", "boxes", "rounds", "agreement", "mae",
@@ -42,7 +42,8 @@ def main() -> None:
     for net, props in instances[index::count]:
         name, asked = short_name(net.name), "+".join(p.stem for p in props) or "suite"
         if not table.has(net=name, props=asked):
-            table.add({"net": name, "props": asked, **run(net, props, options.timeout, options.keep)})
+            mark = stamp()
+            table.add({"net": name, "props": asked, **run(net, props, options.timeout, options.keep), **mark})
     summarise(Table(table.path, COLUMNS, KEPT), options.timeout)
 
 
@@ -54,10 +55,11 @@ def run(net: Path, props: tuple[Path, ...], limit_s: float, keep: Path | None) -
         for prop in props:
             command += ["--prop", str(prop)]
         command += ["--timeout", str(limit_s), *([] if props else ["--suite", "acasxu"])]
+        report = out / "repair.json"
+        report.unlink(missing_ok=True)  # of an earlier run, should this one write none
         begun = time.monotonic()
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         wall_s = time.monotonic() - begun
-        report = out / "repair.json"
         if not report.is_file():
             return dict.fromkeys(COLUMNS[2:], "") | {
                 "outcome": f"exit {done.returncode}", "wall_s": f"{wall_s:.1f}", "note": done.stderr.strip()[-200:]
@@ -89,7 +91,7 @@ def row_of(found: dict, wall_s: float) -> dict[str, object]:  # type: ignore[typ
 def worst_drawdown(drawdown: object) -> object:
     """The worst share, however the report spells it."""
     entries = drawdown if isinstance(drawdown, list) else [drawdown]
-    return max((entry["share"] for entry in entries if entry), default="")
+    return max((entry["share"] for entry in entries if entry and entry["share"] is not None), default="")
 
 
 def summarise(table: Table, limit_s: float) -> None:

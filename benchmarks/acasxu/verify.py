@@ -13,7 +13,7 @@ import sys
 import time
 from pathlib import Path
 
-from benchmarks.acasxu.common import RESULTS, Table, data_folder, provenance, short_name
+from benchmarks.acasxu.common import RESULTS, Table, data_folder, provenance, short_name, stamp
 
 COLUMNS = ("onnx", "vnnlib", "expected", "verdict", "seconds", "boxes")
 
@@ -34,9 +34,11 @@ def main() -> None:
     for onnx, prop, limit_s in instances:
         if table.has(onnx=onnx.name, vnnlib=prop.name):
             continue
+        mark = stamp()
         verdict, seconds, boxes = (cold if options.cold else warm)(onnx, prop, limit_s)
         known = expected[onnx.name, prop.name]
-        table.add(dict(zip(COLUMNS, (onnx.name, prop.name, known, verdict, f"{seconds:.3f}", boxes), strict=True)))
+        values = onnx.name, prop.name, known, verdict, f"{seconds:.3f}", boxes
+        table.add({**dict(zip(COLUMNS, values, strict=True)), **mark})
         if {verdict, known} == {"sat", "unsat"}:
             raise SystemExit(f"WRONG VERDICT: {onnx.name} {prop.name}: {verdict}, known {known}")
     summarise(table, mode)

@@ -27,13 +27,11 @@ class Relaxation:
     """Lines around an activation, each tensor of shape (boxes, neurons).
 
     Attributes:
-        loose: where the lower (or upper) lines differ, so that there is something to choose.
         low: two lower lines, as (slope, offset); an offset of None is zero.
         up: two upper lines; the same object twice where there is only one.
         start: first guess of the weight of the second lower line, in 0..1.
     """
 
-    loose: Tensor
     low: tuple[Line, Line]
     up: tuple[Line, Line]
     start: Tensor
@@ -47,7 +45,6 @@ class Relaxation:
         """The relaxation of the boxes ``box``, in that order."""
         low, up = self.low[0].take(box), self.up[0].take(box)
         return Relaxation(
-            self.loose[box],
             (low, low if self.low[0] is self.low[1] else self.low[1].take(box)),
             (up, up if self.one_upper else self.up[1].take(box)),
             self.start[box],
@@ -100,8 +97,8 @@ def _leaky(lower: Tensor, upper: Tensor, alpha: float) -> Relaxation:
     large = Line(torch.where(loose, 1.0, fixed), None)
     start = (upper > -lower).to(lower.dtype)
     if alpha <= 1:
-        return Relaxation(loose, (small, large), (chord, chord), start)
-    return Relaxation(loose, (chord, chord), (small, large), start)
+        return Relaxation((small, large), (chord, chord), start)
+    return Relaxation((chord, chord), (small, large), start)
 
 
 def _relu(lower: Tensor, upper: Tensor, alpha: float) -> Relaxation:
@@ -121,7 +118,7 @@ def _elu(lower: Tensor, upper: Tensor, alpha: float) -> Relaxation:
         floor = torch.minimum(at_lower, at_upper) if alpha > 0 else at_upper.where(upper < 0, torch.zeros_like(upper))
         low = tuple(_flat_where(bent, floor, line) for line in low)
         chord = _flat_where(bent, torch.maximum(at_lower, at_upper), chord)
-    return Relaxation(upper > lower, (low[0], low[1]), (chord, chord), torch.full_like(lower, 0.5))
+    return Relaxation((low[0], low[1]), (chord, chord), torch.full_like(lower, 0.5))
 
 
 def _sigmoid(lower: Tensor, upper: Tensor, alpha: float) -> Relaxation:
@@ -143,7 +140,7 @@ def _s_shaped(
     mirrored = _upper_tangents(-upper, -lower, f, slope)
     # f(z) = twin - f(-z) >= twin - (s * (-z) + t)
     low = tuple(Line(line.slope, twin - _offset(line)) for line in mirrored)
-    return Relaxation(upper > lower, (low[0], low[1]), up, torch.full_like(lower, 0.5))
+    return Relaxation((low[0], low[1]), up, torch.full_like(lower, 0.5))
 
 
 def _upper_tangents(

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from birdnn.cli.failures import command
-from birdnn.cli.options import AsName, Json, Net, Quiet, Seed, Suite, Units, UnitsOption, command_line, require_writable
+from birdnn.cli.options import AsName, Json, Net, Quiet, Seed, Suite, Units, UnitsOption, command_line
 from birdnn.cli.progress import TerminalWatch
 
 
@@ -84,10 +84,9 @@ def estimate(options: EstimateOptions) -> int:
         raise typer.BadParameter("say what to estimate: --prop FILE, or --suite TOML", param_hint="--prop")
     if options.as_name is not None and options.suite is None:
         raise typer.BadParameter("names a network of a suite: say which with --suite", param_hint="--as")
-    files = [] if options.measure == "uniform" else [Path(options.measure)]
-    require_writable((options.json,), [options.net, *(options.prop or ()), *files])
     with TerminalWatch(quiet=options.quiet) as watch:
         from birdnn.cli.finish import finish_estimate
+        from birdnn.formats.files import require_writable
         from birdnn.pipeline import estimate_files
         from birdnn.records import EstimateRequest
 
@@ -109,5 +108,7 @@ def estimate(options: EstimateOptions) -> int:
             device=options.device.value,
             command=command_line(),
         )
+        named = (options.net, *request.props, options.suite, None if request.measure == "uniform" else request.measure)
+        require_writable((options.json,), (Path(given) for given in named if given is not None))
         outcome = estimate_files(request, watch=watch)
     return finish_estimate(outcome, json=options.json, quiet=options.quiet)

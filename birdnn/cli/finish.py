@@ -6,6 +6,7 @@ from pathlib import Path
 
 from birdnn.cli.failures import INTERRUPTED, complain
 from birdnn.cli.terminal import first_line, show, show_result
+from birdnn.errors import DisagreementError
 from birdnn.formats.files import write_bytes
 from birdnn.records import EstimateOutcome, RepairOutcome, VerifyOutcome, Violated
 from birdnn.report.estimate import estimate_report, estimate_summary, quiet_line
@@ -54,13 +55,19 @@ def finish_estimate(outcome: EstimateOutcome, *, json: Path | None, quiet: bool)
 
 
 def finish_repair(outcome: RepairOutcome, *, json: Path | None, quiet: bool) -> int:
-    """Print and write what was done; the exit status."""
+    """Print and write what was done; the exit status.
+
+    Raises:
+        DisagreementError: a sample violates what was proved. Everything is on disk by then.
+    """
     if json is not None:
         write_report(repair_report(outcome), json, write_bytes)
     if quiet:
         first_line(" ".join(part for part in (outcome.result, outcome.out) if part))
     else:
         show_result(lambda width: repair_summary(outcome, width))
+    if outcome.disagreement:
+        raise DisagreementError(outcome.disagreement)
     if outcome.interrupted:
         kept = f"the best attempt so far is {outcome.out}" if outcome.out else "no network was written"
         complain(f"interrupted; {kept}")

@@ -1,18 +1,14 @@
-"""Options that commands share, and checks that must come before hours of work."""
+"""Options that commands share."""
 
 from __future__ import annotations
 
 import math
-import os
 import sys
-from collections.abc import Iterable
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
-
-from birdnn.errors import OutputError
 
 
 class Units(StrEnum):
@@ -70,28 +66,6 @@ Counterexample = Annotated[
         "--counterexample", metavar="FILE", help="Where violated: write the first counterexample, as VNN-COMP does."
     ),
 ]
-
-
-def require_writable(outputs: Iterable[Path | None], inputs: Iterable[Path]) -> None:
-    """See that result files can be written, before work is spent on them.
-
-    Raises:
-        OutputError: the folder is missing or not writable, the place is a folder, or it is an input file.
-    """
-    taken = {os.path.realpath(path) for path in inputs}
-    for path in outputs:
-        if path is None:
-            continue
-        folder = path.parent
-        if not folder.is_dir():
-            raise OutputError(str(path), f"there is no folder {folder}")
-        if path.is_dir():
-            raise OutputError(str(path), "is a folder; name a file")
-        if not os.access(folder, os.W_OK):
-            raise OutputError(str(path), f"cannot be written: no permission in {folder}")
-        if os.path.realpath(path) in taken:
-            raise OutputError(str(path), "the input is never overwritten; name another file")
-        taken.add(os.path.realpath(path))
 
 
 def command_line() -> tuple[str, ...]:

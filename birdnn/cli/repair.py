@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -22,10 +21,8 @@ from birdnn.cli.options import (
     Units,
     UnitsOption,
     command_line,
-    require_writable,
 )
 from birdnn.cli.progress import TerminalWatch
-from birdnn.errors import OutputError
 
 
 class Decision(StrEnum):
@@ -66,8 +63,12 @@ class RepairOptions:
     suite: Suite = None
     as_name: AsName = None
     domain: Annotated[
-        Path | None,
-        typer.Option("--domain", metavar="FILE", help="The whole input domain: .toml with lower, upper, or .vnnlib."),
+        str | None,
+        typer.Option(
+            "--domain",
+            metavar="FILE|property",
+            help="The whole input domain: .toml with lower, upper, or .vnnlib. The word 'property': that of --prop.",
+        ),
     ] = None
     decision: Annotated[
         Decision | None, typer.Option("--decision", help="Which output decides; else the suite says it.")
@@ -81,9 +82,22 @@ class RepairOptions:
     ] = None
     timeout: Timeout = None
     units: UnitsOption = Units.NORMALISED
+    samples: Annotated[
+        int,
+        typer.Option(
+            "--samples", metavar="N", min=0, help="Fresh points of each proved property to look at after the proof."
+        ),
+    ] = 1_000_000
     seed: Seed = 0
     json: Json = None
     quiet: Quiet = False
+
+
+def _domain(said: str | None) -> Path | Literal["property"] | None:
+    """The word, else a file; one of that name is ``./property``."""
+    if said == "property":
+        return "property"
+    return None if said is None else Path(said)
 
 
 @command(RepairOptions)
@@ -97,12 +111,9 @@ def repair(options: RepairOptions) -> int:
         raise typer.BadParameter("say what to repair: --prop FILE, or --suite TOML", param_hint="--prop")
     if options.as_name is not None and options.suite is None:
         raise typer.BadParameter("names a network of a suite: say which with --suite", param_hint="--as")
-    inputs = [options.net, *(options.prop or ()), *(options.keep or ()), *([options.domain] if options.domain else [])]
-    require_writable((options.json,), inputs)
-    if options.out is not None and os.path.lexists(options.out) and not options.out.is_dir():
-        raise OutputError(str(options.out), "exists and is no folder")
     with TerminalWatch(quiet=options.quiet) as watch:
         from birdnn.cli.finish import finish_repair
+        from birdnn.formats.files import require_writable
         from birdnn.pipeline import repair_files
         from birdnn.records import RepairRequest
 
@@ -112,7 +123,7 @@ def repair(options: RepairOptions) -> int:
             keep=tuple(options.keep or ()),
             suite=options.suite,
             as_name=options.as_name,
-            domain=options.domain,
+            domain=_domain(options.domain),
             decision=None if options.decision is None else options.decision.value,
             method=options.method.value,
             pairing=options.pairing.value,
@@ -120,7 +131,10 @@ def repair(options: RepairOptions) -> int:
             timeout_s=options.timeout,
             units=options.units.value,
             seed=options.seed,
+            samples=options.samples,
             command=command_line(),
         )
+        named = (options.net, *request.props, *request.keep, request.domain, options.suite, options.out)
+        require_writable((options.json,), (Path(given) for given in named if given is not None))
         outcome = repair_files(request, watch=watch)
     return finish_repair(outcome, json=options.json, quiet=options.quiet)

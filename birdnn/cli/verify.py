@@ -17,7 +17,6 @@ from birdnn.cli.options import (
     Units,
     UnitsOption,
     command_line,
-    require_writable,
 )
 from birdnn.cli.progress import TerminalWatch
 
@@ -45,12 +44,13 @@ def verify(options: VerifyOptions) -> int:
     several properties the worst of them, the table has each. A sat comes with an input that violates the property,
     replayed through onnxruntime on the file as given.
     """
-    require_writable((options.json, options.counterexample), (options.net, *options.prop))
     with TerminalWatch(quiet=options.quiet) as watch:
         from birdnn.cli.finish import finish_verify
+        from birdnn.formats.files import require_writable
         from birdnn.pipeline import verify_files
         from birdnn.records import VerifySettings
 
+        require_writable((options.json, options.counterexample), (options.net, *options.prop))
         settings = VerifySettings(
             timeout_s=options.timeout,
             memory_gib=options.memory,

@@ -8,11 +8,13 @@ import io
 import os
 import tempfile
 import zlib
+from collections.abc import Iterable
 from pathlib import Path
 
 from birdnn.errors import FormatError, OutputError
 
 _GZIP_MAGIC = b"\x1f\x8b"
+_INPUT_KINDS = ("onnx", "nnet", "vnnlib", "toml")
 
 
 def stem_and_kind(path: str | Path) -> tuple[str, str]:
@@ -117,8 +119,80 @@ def write_bytes(path: str | Path, data: bytes, *, keep: str | Path | None = None
         raise
 
 
+def require_writable(outputs: Iterable[Path | None], inputs: Iterable[Path]) -> None:
+    """See that results can be written to files, before work is spent on them. Leaves nothing behind.
+
+    A name that ends as those of networks, properties and suites do is refused: what lies there is somebody's input or a
+    repaired network, known to the command or not.
+
+    Args:
+        outputs: where results will go; None for one that nobody asked for.
+        inputs: files that are read.
+
+    Raises:
+        OutputError: a folder is missing or not writable, a place is no regular file, is named like an input, is one,
+            or is asked for twice.
+    """
+    taken = list(inputs)
+    for path in outputs:
+        if path is None:
+            continue
+        if not path.parent.is_dir():
+            raise OutputError(str(path), f"there is no folder {path.parent}")
+        if path.is_dir():
+            raise OutputError(str(path), "is a folder; name a file")
+        if os.path.lexists(path) and not path.is_file():
+            raise OutputError(str(path), "is no regular file; name another one")
+        if any(_same_file(path, other) for other in taken):
+            raise OutputError(str(path), "an input, or another result, is never overwritten; name another file")
+        if (kind := stem_and_kind(path)[1]) in _INPUT_KINDS:
+            raise OutputError(
+                str(path), f"a result is not written to a .{kind} file, which is an input's name; say .json"
+            )
+        _probe(path)
+        taken.append(path)
+
+
+def require_folder(folder: Path, names: Iterable[str], inputs: Iterable[Path]) -> None:
+    """See that files can be written to a folder that need not exist yet. Leaves nothing behind, not even the folder.
+
+    Raises:
+        OutputError: the folder cannot be made or written to, or one of the files is an input or no regular file.
+    """
+    kept = list(inputs)
+    if os.path.lexists(folder) and not folder.is_dir():
+        raise OutputError(str(folder), "exists and is no folder")
+    for path in (folder / name for name in names):
+        if any(_same_file(path, other) for other in kept):
+            raise OutputError(str(path), "the input is never overwritten; name another folder")
+        if os.path.lexists(path) and not path.is_file():
+            raise OutputError(str(path), "is no regular file; name another folder")
+    above = next(place for place in (folder, *folder.parents) if os.path.lexists(place))
+    if not above.is_dir():
+        raise OutputError(str(folder), f"cannot be made: {above} is no folder")
+    try:
+        # what would be made is made inside a folder of another name, so that two commands do not disturb each other
+        with tempfile.TemporaryDirectory(prefix=".probe.", dir=above) as scratch:
+            inside = Path(scratch) / folder.relative_to(above)
+            inside.mkdir(parents=True, exist_ok=True)
+            for name in names:
+                _probe(inside / name)
+    except (OSError, OutputError, ValueError) as error:
+        said = getattr(error, "strerror", None) or getattr(error, "problem", None) or error
+        raise OutputError(str(folder), f"cannot be written to: {said}") from None
+
+
+def _probe(path: Path) -> None:
+    """Make the temporary file that `write_bytes` would make, and remove it."""
+    try:
+        with tempfile.NamedTemporaryFile(prefix=f".{path.name}.", dir=path.parent):
+            pass
+    except (OSError, ValueError) as error:
+        raise OutputError(str(path), f"cannot be written: {getattr(error, 'strerror', None) or error}") from None
+
+
 def _same_file(first: Path, second: Path) -> bool:
     try:
         return first.resolve() == second.resolve() or first.samefile(second)
-    except (OSError, ValueError):  # one of them does not exist, or cannot
+    except (OSError, ValueError, RuntimeError):  # one of them does not exist, or cannot; a loop of links
         return False

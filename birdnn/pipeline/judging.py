@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
@@ -153,9 +154,9 @@ def counterexamples(loaded: Loaded, prop: Property, first: Witness, points: Tens
     return tuple(found)
 
 
-def hunter(settings: RepairSettings) -> Hunter:
-    """`Resample` by attack."""
-    return Hunter(settings.hunt, settings.light_hunt)
+def hunter(settings: RepairSettings, stopped: Callable[[], bool]) -> Hunter:
+    """`Resample` by attack, which ends early once ``stopped`` says so."""
+    return Hunter(settings.hunt, settings.light_hunt, stopped)
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +165,8 @@ class Hunter:
 
     hard: AttackSettings
     light: AttackSettings
+    stopped: Callable[[], bool]
 
     def __call__(self, net: Network, region: Region, generator: torch.Generator, thorough: bool) -> Tensor:
         effort = self.hard if thorough else self.light
-        return attack(net, region, settings=effort, generator=generator, thorough=True).cpu()
+        return attack(net, region, settings=effort, generator=generator, thorough=True, stopped=self.stopped).cpu()

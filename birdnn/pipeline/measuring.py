@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
 
-from birdnn.errors import DisagreementError
 from birdnn.metrics import drawdown, fidelity, healed
 from birdnn.network import Network
 from birdnn.pipeline.plan import UNKNOWN_DOMAIN, Plan, Subject
 from birdnn.pipeline.settings import RepairSettings
-from birdnn.records import Drawdown, Fidelity, Rate, Replay
+from birdnn.records import Drawdown, Fidelity, Rate, Replay, Witness
 from birdnn.repair import Resample
 from birdnn.sample import distinct, evaluate, from_property, uniform
 from birdnn.spec import Property
@@ -26,7 +25,11 @@ _REPLAYED = 64
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
-    """See `birdnn.records.RepairOutcome`."""
+    """See `birdnn.records.RepairOutcome`.
+
+    Attributes:
+        contradicted: property that is proved now -> a replayed point that violates it all the same.
+    """
 
     fidelity: Fidelity | None
     fidelity_note: str
@@ -34,6 +37,7 @@ class Measured:
     drawdown: tuple[Drawdown, ...]
     efficacy: Rate | None
     generalisation: Rate | None
+    contradicted: dict[str, Witness]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -48,45 +52,55 @@ class Comparison:
     replays: tuple[Replay, ...]
 
     def measure(self, repair_set: dict[str, Tensor], proved: frozenset[str], violated: frozenset[str]) -> Measured:
-        """All metrics.
+        """All metrics, and whether a point that was looked at violates, also when replayed, what is proved.
 
         Args:
             repair_set: property name -> inputs that violated it and were repaired.
             proved: properties that are proved now.
             violated: properties that were violated before and were to be repaired.
-
-        Raises:
-            DisagreementError: a point violates, also when replayed, what is proved.
         """
         # another stream than any that training draws from with the same seed
         generator = torch.Generator().manual_seed((self.plan.request.seed + 1) * _FRESH)
-        regions, drawn, held_out = {}, [], []
-        for subject in self.plan.subjects:
-            points = self._region(subject.prop, generator)
-            if subject.prop.name in proved:
-                self._contradict(subject.prop, points)
-            drawn.append(drawdown(subject.prop.name, points.margin_before, points.margin_after))
+        regions, drawn, held_out, healing = {}, [], [], []
+        contradicted: dict[str, Witness] = {}
+        for prop in (subject.prop for subject in self.plan.subjects):
+            points = self._region(prop, generator)
+            drawn.append(drawdown(prop.name, points.margin_before, points.margin_after))
             kept = points.margin_before > 0
-            if subject.prop.name in violated:
+            repaired = repair_set.get(prop.name, points.x[:0])
+            repaired_margin = self._margin_after(prop, repaired)
+            if prop.name in violated:
                 if bool(kept.any()):
-                    regions[subject.prop.name] = fidelity(points.before[kept], points.after[kept], self.plan.decision)
-                held_out.append(self._held_out(subject.prop, points, generator, proved))
-        known = [s.prop for s in self.plan.subjects if s.prop.name in repair_set and s.prop.name in violated]
+                    regions[prop.name] = fidelity(points.before[kept], points.after[kept], self.plan.decision)
+                points = self._held_out(prop, points, generator)
+                by_proof = prop.name in proved
+                held_out.append(healed(points.margin_before, points.margin_after, by_proof=by_proof))
+                if prop.name in repair_set:
+                    healing.append(_all_healed(repaired_margin, by_proof=by_proof))
+            if prop.name in proved:
+                x, margin = torch.cat([points.x, repaired]), torch.cat([points.margin_after, repaired_margin])
+                witness = self._counterexample(prop, x, margin)
+                if witness is not None:
+                    contradicted[prop.name] = witness
         return Measured(
             fidelity=self._domain(generator),
             fidelity_note=UNKNOWN_DOMAIN if self.plan.corners is None else "",
             region_fidelity=regions,
             drawdown=tuple(drawn),
-            efficacy=_sum([self._healed(p, repair_set[p.name], p.name in proved) for p in known]),
-            generalisation=_sum(held_out),
+            efficacy=_sum(healing),
+            generalisation=_sum([rate for rate in held_out if rate is not None]),
+            contradicted=contradicted,
         )
 
-    def _contradict(self, prop: Property, points: _Points) -> None:
-        """Look among the points for one that violates although the property is proved."""
+    def _counterexample(self, prop: Property, x: Tensor, margin: Tensor) -> Witness | None:
+        """The first of the worst points that violates when replayed on the repaired file."""
+        suspicious = ~(margin > 0)
+        if not bool(suspicious.any()):
+            return None
         judge = Judge(self.after, prop, self.replays)
-        for x in points.x[~(points.margin_after > 0)][:_REPLAYED]:
-            if judge.replayed(x) is not None:
-                raise DisagreementError(f"{prop.name} is proved, and yet the input {x.tolist()} violates it")
+        worst = margin[suspicious].nan_to_num(nan=-torch.inf).argsort()[:_REPLAYED]
+        found = (judge.replayed(point) for point in x[suspicious][worst])
+        return next((witness for witness in found if witness is not None), None)
 
     def agreement(self, count: int, generator: torch.Generator) -> float:
         """What the choice between proved candidates goes by: agreement on the domain, else closeness of outputs."""
@@ -119,29 +133,28 @@ class Comparison:
         ]
         return _Points(torch.cat(list(xs)), torch.cat(before), torch.cat(after), *margins)
 
-    def _held_out(self, prop: Property, points: _Points, generator: torch.Generator, proved: frozenset[str]) -> Rate:
-        """Fresh violating points: uniform ones, and where these are rare also what an attack of another seed finds."""
-        margins = [(points.margin_before, points.margin_after)]
-        missing = self.settings.held_out_points - len(points.margin_before)
+    def _held_out(self, prop: Property, points: _Points, generator: torch.Generator) -> _Points:
+        """Fresh points: uniform ones, and where violations are rare also what an attack of another seed finds."""
+        missing = self.settings.held_out_points - len(points.x)
         if missing > 0:
-            more = self._points(prop, from_property(prop, missing, generator))
-            margins.append((more.margin_before, more.margin_after))
-        before, after = (torch.cat(side) for side in zip(*margins, strict=True))
-        if float((before <= 0).double().mean()) < _RARE:
+            points = points.and_more(self._points(prop, from_property(prop, missing, generator)))
+        if float((points.margin_before <= 0).double().mean()) < _RARE:
             xs = [distinct(self.resample(self.before, region, generator, True)) for region in prop.regions]
-            found = self._points(prop, xs)
-            before, after = torch.cat([before, found.margin_before]), torch.cat([after, found.margin_after])
-        return healed(before, after, by_proof=prop.name in proved) or Rate(hits=0, n=0)
+            points = points.and_more(self._points(prop, xs))
+        return points
 
-    def _healed(self, prop: Property, x: Tensor, proved: bool) -> Rate:
-        """How many of the repair set no longer violate; each point is judged by the regions that hold it."""
+    def _margin_after(self, prop: Property, x: Tensor) -> Tensor:
+        """Margins at any points, (n,): each is judged by the regions that hold it, infinity where none does."""
         y = evaluate(self.after, x)
-        inside = [((x >= r.lower.float()) & (x <= r.upper.float())).all(1) for r in prop.regions]
-        bad = torch.stack(
-            [held & ~(region.margin(y) > 0) for held, region in zip(inside, prop.regions, strict=True)]
-        ).any(0)
-        hits = int((~bad).sum())
-        return Rate(hits=hits, n=len(x), by_proof=proved and hits == len(x))
+        margins = [
+            torch.where(
+                ((x >= r.lower.float()) & (x <= r.upper.float())).all(1),
+                r.margin(y),
+                torch.full_like(y[:, 0], torch.inf),
+            )
+            for r in prop.regions
+        ]
+        return torch.stack(margins).amin(0)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -151,6 +164,17 @@ class _Points:
     after: Tensor
     margin_before: Tensor
     margin_after: Tensor
+
+    def and_more(self, other: _Points) -> _Points:
+        """Both."""
+        pairs = ((getattr(self, part.name), getattr(other, part.name)) for part in fields(self))
+        return _Points(*(torch.cat(pair) for pair in pairs))
+
+
+def _all_healed(margin: Tensor, *, by_proof: bool) -> Rate:
+    """Of points that all violated, how many no longer do."""
+    hits = int((margin > 0).sum())
+    return Rate(hits=hits, n=len(margin), by_proof=by_proof and hits == len(margin))
 
 
 def _violating(subjects: Sequence[Subject], x: Tensor, y: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from birdnn.errors import MismatchError
-from birdnn.formats.suite import Entry, Suite, read_domain
+from birdnn.formats.suite import Entry, Suite, hull, read_domain
 from birdnn.pipeline.load import Loaded, load_network, load_property, statement
 from birdnn.records import Decision, Domain, RepairRequest, Role, SuiteMatch
 from birdnn.spec import Polytope, Property, Region
@@ -65,7 +65,7 @@ def read_plan(request: RepairRequest) -> Plan:
         raise MismatchError("nothing says what to repair: name a property, or a suite that knows the network")
     for subject in subjects:
         subject.prop.require_sizes(loaded.net.n_inputs, loaded.net.n_outputs)
-    corners, source = _domain(request, loaded)
+    corners, source = _domain(request, loaded, subjects)
     match = None
     if known is not None:
         missing = tuple(subject.prop.name for subject in subjects if subject.role is None)
@@ -145,7 +145,14 @@ def _same(one: Property, other: Property) -> bool:
     return all(any(alike(a, b) for b in other.regions) for a in one.regions)
 
 
-def _domain(request: RepairRequest, loaded: Loaded) -> tuple[tuple[Tensor, Tensor] | None, str]:
+def _domain(
+    request: RepairRequest, loaded: Loaded, subjects: list[Subject]
+) -> tuple[tuple[Tensor, Tensor] | None, str]:
+    if request.domain == "property":
+        goals = [s.prop for s in subjects if s.role == "goal"] or [s.prop for s in subjects if s.role == "suite"]
+        lower, upper = zip(*(hull(prop) for prop in goals), strict=True)
+        names = ", ".join(prop.name for prop in goals)
+        return (torch.stack(lower).amin(0), torch.stack(upper).amax(0)), f"the input regions of {names}"
     if request.domain is not None:
         corners = read_domain(request.domain)
         if len(corners[0]) != loaded.net.n_inputs:

@@ -6,25 +6,25 @@ import math
 import time
 from collections.abc import Iterable
 from dataclasses import replace
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from birdnn.errors import MismatchError, OutputError
-from birdnn.formats import network_kind, write_network
-from birdnn.formats.files import stem_and_kind, write_bytes
-from birdnn.formats.nnet import read_nnet
+from birdnn.errors import MismatchError
+from birdnn.formats.files import write_bytes
 from birdnn.metrics import change, regressions
 from birdnn.pipeline.facts import machine, versions
+from birdnn.pipeline.folder import ResultFolder
 from birdnn.pipeline.judging import Answer, Attempt, Clock, Effort, counterexamples, decide, decide_all, hunter
 from birdnn.pipeline.load import Loaded, load_network
 from birdnn.pipeline.measuring import Comparison, Measured
 from birdnn.pipeline.plan import Plan, Subject, read_plan
+from birdnn.pipeline.second_leg import second_leg
 from birdnn.pipeline.settings import RepairSettings
 from birdnn.records import (
     ARITHMETIC,
     Guarantee,
+    PacBound,
     Progress,
     PropertyOutcome,
     RepairOutcome,
@@ -35,7 +35,7 @@ from birdnn.records import (
     Watch,
     Witness,
 )
-from birdnn.repair import Evidence, Goal, RepairTask, Retrain
+from birdnn.repair import Evidence, Goal, Repairer, RepairTask, Retrain
 from birdnn.report.json import repair_report, write_report
 
 _SELECTION_POINTS = 100_000
@@ -51,7 +51,8 @@ def repair_files(
     Raises:
         InputError: a file is unusable, or properties do not fit.
         OutputError: the folder cannot be written.
-        DisagreementError: a sample violates what was proved.
+        DisagreementError: torch and onnxruntime differ on a file. A sample that violates what was proved raises
+            nothing here: the outcome names it in `disagreement` and is ``"violated"``.
     """
     return _Repair(request, watch or Unwatched(), settings or RepairSettings()).run()
 
@@ -67,16 +68,19 @@ class _Repair:
         reserve = min(settings.reserve_s, settings.reserve_share * timeout) if math.isfinite(timeout) else 0.0
         self.clock = Clock(timeout_s=timeout - reserve, watch=watch)
         self.request, self.watch = request, watch
+        self.folder = ResultFolder(request)
+        self.folder.require_usable()
         retrain = replace(settings.retrain, pairing=request.pairing)
         self.settings = replace(settings, retrain=retrain)
         watch.update(Progress(phase=f"reading {request.net.name}"))
         self.plan: Plan = read_plan(request)
         self.before: dict[str, Answer] = {}
         self.witnesses: dict[str, tuple[Witness, ...]] = {}
-        self.folder = self._folder()
         if not self.plan.loaded.net.repairable:
             raise MismatchError(f"{request.net}: its weights are constants, no initialiser may be changed")
         self.rounds = 0
+        self.disagreements: list[str] = []
+        self.sampled: dict[str, PacBound] = {}
 
     @property
     def asked(self) -> list[Subject]:
@@ -90,13 +94,15 @@ class _Repair:
         if all(words[s.prop.name] == "proved" for s in self.asked):
             return self._outcome("nothing_to_repair", None, None)
         repairer = Retrain(self._task(), self.settings.retrain)
-        best = self._search(repairer)
+        with self.folder.drafts():
+            best = self._search(repairer)
         if best is None:
             kept = any(words[s.prop.name] == "violated" for s in self.asked)
             return self._outcome("violated" if kept else "sampled", None, None)
         self._look_at_all(best)
         self._watched(best)
         measured = self._measure(best, repairer.negatives())
+        self._overrule(best, measured)
         return self._outcome(self._result(best, measured), best, measured)
 
     # --- the defect
@@ -116,7 +122,7 @@ class _Repair:
         return Effort(boxes=self.settings.before_boxes, seconds=seconds, seed=self.request.seed)
 
     def _more_witnesses(self, subject: Subject, first: Witness) -> tuple[Witness, ...]:
-        generator, hunt = torch.Generator().manual_seed(self.request.seed), hunter(self.settings)
+        generator, hunt = torch.Generator().manual_seed(self.request.seed), hunter(self.settings, self.clock.over)
         net = self.plan.loaded.net.with_values({}).float()
         points = torch.cat([hunt(net, region, generator, False) for region in subject.prop.regions])
         return counterexamples(self.plan.loaded, subject.prop, first, points)
@@ -135,11 +141,11 @@ class _Repair:
             goals=tuple(goals),
             domain=self.plan.corners,
             decision=self.plan.decision,
-            resample=hunter(self.settings),
+            resample=hunter(self.settings, self.clock.over),
             seed=self.request.seed,
         )
 
-    def _search(self, repairer: Retrain) -> Attempt | None:
+    def _search(self, repairer: Repairer) -> Attempt | None:
         """Candidates until one is proved, then a few more for less change; the best is left on disk."""
         best: Attempt | None = None
         evidence, spare = Evidence(), self.settings.better_rounds
@@ -148,23 +154,21 @@ class _Repair:
             attempt = self._candidate(repairer, evidence)
             if best is None or self._better(attempt, best, wanted):
                 best = attempt
-                self._keep(attempt)
+                attempt.loaded = replace(attempt.loaded, path=self.folder.keep_draft())
             if best.rank(wanted)[0]:
                 spare -= 1
                 if spare < 0:
                     break
             evidence = attempt.evidence()
-        self._discard()
         return best
 
-    def _candidate(self, repairer: Retrain, evidence: Evidence) -> Attempt:
+    def _candidate(self, repairer: Repairer, evidence: Evidence) -> Attempt:
         """Train, write, read back, decide."""
         self.rounds += 1
         begun, share = time.monotonic(), self.settings.training_share
         net = repairer.propose(evidence, timeout_s=share * self.clock.left_s(), watch=self.watch)
         self.clock.book("repair", begun)
-        write_network(net, self.request.net, self._draft())
-        loaded = load_network(self._draft())
+        loaded = load_network(self.folder.write_draft(net))
         growth = self.settings.slice_growth ** (self.rounds - 1)
         effort = Effort(
             boxes=growth * self.settings.slice_boxes,
@@ -197,43 +201,6 @@ class _Repair:
             if subject.role is None and self.before[name].guarantee == "proved" and not self.clock.over():
                 best.answers[name] = decide(best.loaded, subject, self.clock, self._effort_before())
 
-    # --- files
-
-    def _folder(self) -> Path:
-        name = stem_and_kind(self.request.net)[0]
-        return (self.request.out or Path(f"{name}.birdnn")).resolve()
-
-    def _path(self, kind: str, *, prefix: str = "") -> Path:
-        return self.folder / f"{prefix}{stem_and_kind(self.request.net)[0]}.repaired.{kind}"
-
-    def _final(self) -> Path:
-        return self._path(network_kind(self.request.net))
-
-    def _draft(self) -> Path:
-        """Where a candidate is written before it is known to be the best."""
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise OutputError(str(self.folder), f"cannot be made: {error.strerror or error}") from None
-        return self._path(network_kind(self.request.net), prefix=".draft.")
-
-    def _keep(self, attempt: Attempt) -> None:
-        """Move the draft, the very bytes that were judged, to where the result belongs."""
-        final = self._final()
-        if final.exists() and final.samefile(self.request.net):
-            raise OutputError(str(final), "the input is never overwritten; name another folder")
-        try:
-            (self.folder / "repair.json").unlink(missing_ok=True)  # it speaks of the network that is replaced now
-            self._draft().replace(final)
-        except OSError as error:
-            raise OutputError(str(final), f"cannot be written: {error.strerror or error}") from None
-        attempt.loaded = replace(attempt.loaded, path=final)
-        if network_kind(self.request.net) == "nnet":
-            write_bytes(self._path("onnx"), read_nnet(final).onnx_bytes(), keep=self.request.net)
-
-    def _discard(self) -> None:
-        self._path(network_kind(self.request.net), prefix=".draft.").unlink(missing_ok=True)
-
     # --- what came of it
 
     def _comparison(self, after: Loaded) -> Comparison:
@@ -242,7 +209,8 @@ class _Repair:
             after=after.net.with_values({}).float(),
             plan=self.plan,
             settings=self.settings,
-            resample=hunter(self.settings),
+            # its time is the reserve, which the clock does not count
+            resample=hunter(self.settings, self.watch.stopped),
             replays=after.replays,
         )
 
@@ -256,11 +224,38 @@ class _Repair:
             for name, x in repair_set.items()
         }
         measured = self._comparison(best.loaded).measure(points, proved, violated)
+        measured.contradicted.update(self._second_leg(best.loaded, proved))
         self.clock.book("sample", begun)
         return measured
 
+    def _second_leg(self, loaded: Loaded, proved: frozenset[str]) -> dict[str, Witness]:
+        """What fresh samples of the proved properties contradict."""
+        found = second_leg(
+            loaded,
+            [s.prop for s in self.plan.subjects if s.prop.name in proved],
+            samples=self.request.samples,
+            seed=self.request.seed,
+            watch=self.watch,
+            over=lambda: self.watch.stopped() or self.clock.wall_s() > (self.request.timeout_s or math.inf),
+        )
+        self.sampled = found.bounds
+        return found.contradicted
+
+    def _overrule(self, best: Attempt, measured: Measured) -> None:
+        """Believe a replayed counterexample, not the proof that it contradicts."""
+        for name, witness in measured.contradicted.items():
+            proof = best.answers[name]
+            verdict = Violated(witness=witness, boxes=proof.verdict.boxes)
+            best.answers[name] = replace(proof, verdict=verdict)
+            self.disagreements.append(
+                f"{name} was proved ({verdict.boxes} boxes, {proof.verdict.arithmetic}), and yet the input "
+                f"{list(witness.x)} violates it: {' and '.join(witness.replayed_by)} answers {list(witness.y)}"
+            )
+
     def _result(self, best: Attempt, measured: Measured) -> RepairResult:
         words = [best.guarantee(s.prop.name) for s in self.asked]
+        if measured.contradicted:
+            return "violated"
         if all(word == "proved" for word in words):
             return "proved"
         rates = (measured.efficacy, measured.generalisation)
@@ -287,6 +282,7 @@ class _Repair:
                 boxes=0 if verdict is None else verdict.boxes,
                 arithmetic=ARITHMETIC if verdict is None else verdict.arithmetic,
                 counterexamples=self.witnesses.get(name, ()),
+                sampled=self.sampled.get(name),
                 remaining=verdict.witness if best is not None and isinstance(verdict, Violated) else None,
             )
 
@@ -303,7 +299,7 @@ class _Repair:
     def _outcome(self, result: RepairResult, best: Attempt | None, measured: Measured | None) -> RepairOutcome:
         before: dict[str, Guarantee] = {name: answer.guarantee for name, answer in self.before.items()}
         original = self.plan.loaded.net
-        report = self.folder / "repair.json" if best is not None else None
+        report = self.folder.report if best is not None else None
         outcome = RepairOutcome(
             result=result,
             request=self.request,
@@ -334,6 +330,7 @@ class _Repair:
             interrupted=self.watch.stopped(),
             timed_out=self.clock.left_s() <= 0 and result != "proved",
             notes=(*self.plan.notes, *self._remarks(best)),
+            disagreement="; ".join(self.disagreements),
         )
         if report is not None:
             write_report(repair_report(outcome), report, write_bytes)

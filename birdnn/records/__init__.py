@@ -6,17 +6,7 @@ types, so that nothing but a finished proof can be mistaken for one.
 
 from __future__ import annotations
 
-from birdnn.records.estimates import (
-    EXECUTION,
-    Device,
-    EstimateOutcome,
-    EstimateRequest,
-    Interval,
-    PacBound,
-    PropertyEstimate,
-    RareEvent,
-    Surrogate,
-)
+from birdnn.records.estimates import Device, EstimateOutcome, EstimateRequest, PropertyEstimate
 from birdnn.records.results import (
     Decision,
     Domain,
@@ -52,6 +42,7 @@ from birdnn.records.stages import (
     Watch,
     Witness,
 )
+from birdnn.records.statements import EXECUTION, Interval, PacBound, RareEvent, Surrogate
 
 __all__ = [
     "ARITHMETIC",

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from birdnn.records.stages import ARITHMETIC, Drawdown, Fidelity, InitialiserChange, Rate, Verdict, Witness
+from birdnn.records.statements import PacBound
 
 Units = Literal["normalised", "raw"]
 Decision = Literal["argmin", "argmax", "none"]
@@ -91,10 +92,12 @@ class RepairRequest:
         keep: properties that must stay true.
         suite: a suite file, or the name of one that is installed (``"acasxu"``).
         as_name: which network of the suite this is, e.g. ``"N2,9"``; None: recognised by content.
-        domain: a property file whose input boxes are the domain; None: from the suite or the NNet header.
+        domain: a file with two corners, or a property file, whose input boxes span the domain; ``"property"``: the
+            input boxes of the properties to repair; None: from the suite or the NNet header.
         decision: None: from the suite, otherwise ``"none"``.
         out: folder for the result; None: ``./NAME.birdnn``.
         timeout_s: limit for everything; None: no limit.
+        samples: fresh points of each proved property that are drawn after the proof.
         command: the command line, for the record.
     """
 
@@ -103,7 +106,7 @@ class RepairRequest:
     keep: tuple[Path, ...] = ()
     suite: str | None = None
     as_name: str | None = None
-    domain: Path | None = None
+    domain: Path | Literal["property"] | None = None
     decision: Decision | None = None
     method: str = "retrain"
     pairing: Pairing = "projection"
@@ -111,6 +114,7 @@ class RepairRequest:
     timeout_s: float | None = None
     units: Units = "normalised"
     seed: int = 0
+    samples: int = 1_000_000
     command: tuple[str, ...] = ()
 
 
@@ -127,6 +131,7 @@ class PropertyOutcome:
         arithmetic: what `after` speaks about.
         counterexamples: replayed witnesses on the original file, a few of them.
         remaining: a replayed witness on the repaired file where `after` is ``"violated"``.
+        sampled: what fresh samples say about a property of the repaired file that was proved, beside the proof.
     """
 
     name: str
@@ -141,6 +146,7 @@ class PropertyOutcome:
     arithmetic: str = ARITHMETIC
     counterexamples: tuple[Witness, ...] = ()
     remaining: Witness | None = None
+    sampled: PacBound | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -191,6 +197,7 @@ class RepairOutcome:
         interrupted: the user stopped it; `out` is the best attempt so far.
         timed_out: ``--timeout`` ended it.
         notes: what was inferred and what a user should know, one sentence each.
+        disagreement: a sample violates what was proved: the point and both answers; empty where none does.
     """
 
     result: RepairResult
@@ -222,3 +229,4 @@ class RepairOutcome:
     interrupted: bool = False
     timed_out: bool = False
     notes: tuple[str, ...] = ()
+    disagreement: str = ""

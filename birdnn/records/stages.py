@@ -34,7 +34,7 @@ class Replay(Protocol):
         """Outputs, shape (outputs,), in the file's type, at the point ``x``, shape (inputs,)."""
 
 
-UnknownReason = Literal["timeout", "memory", "boxes", "interrupted", "precision"]
+UnknownReason = Literal["timeout", "memory", "boxes", "interrupted", "precision", "not_found"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,16 +74,20 @@ class Unknown:
     """Neither proved nor violated.
 
     Attributes:
-        reason: what ended the search. ``"precision"``: a box too small to cut stays undecided.
+        reason: what ended the search. ``"precision"``: a box too small to cut stays undecided; ``"not_found"``: nothing
+            but falsification was asked for, and it found nothing.
         boxes: how many were examined.
-        undecided: boxes that were still open, hardest first, at most a few thousand of them.
+        undecided: boxes that were still open, at most a few thousand of them. Those that were cut last come first;
+            they stem from boxes that were hard, but the order is no ranking.
         open_boxes: how many were open in all.
+        tried: what falsification did, e.g. ``"10 rounds of attack"``, where the reason is ``"not_found"``.
     """
 
     reason: UnknownReason
     boxes: int
     undecided: Boxes | None = None
     open_boxes: int = 0
+    tried: str = ""
     arithmetic: str = ARITHMETIC
 
 
@@ -184,12 +188,12 @@ class Drawdown:
 
     Attributes:
         name: the property.
-        share: newly violating points over points that satisfied the property before.
+        share: newly violating points over points that satisfied the property before; None where none did.
         n: number of points that satisfied it before.
     """
 
     name: str
-    share: float
+    share: float | None
     n: int
 
 

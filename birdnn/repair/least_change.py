@@ -7,7 +7,8 @@ range where first order means something. With ``H = L L^T`` and ``z = L^T d`` th
     minimise |z - z_pull|^2  subject to  A d >= r
 
 is a least-distance problem, which one call of non-negative least squares solves (Lawson and Hanson 1974, chapter 23).
-Constraints may be missed at a price, so that there always is an answer.
+Constraints may be missed at a price, so that there always is an answer. Where arithmetic fails, the answer is a cruder
+one, never an exception: a later step measures what it is worth.
 """
 
 from __future__ import annotations
@@ -17,10 +18,12 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 import torch
-from scipy.optimize import nnls
+from scipy.optimize import lsq_linear, nnls
 from torch import Tensor
 
 _SLACK = 1e-3
+_FIRMER = 10.0
+_MOST_TRIES = 30
 
 Matrix: TypeAlias = npt.NDArray[np.float64]
 
@@ -31,17 +34,21 @@ class LeastChange:
     Args:
         metric: ``H`` without ridge, (parameters, parameters) float64, positive semidefinite.
         pull: gradient of the imitation of new targets, (parameters,): where ``d`` would like to go without constraints.
-        ridge: added to the diagonal, as a share of its mean.
+        ridge: added to the diagonal, as a share of its mean; more of it where the sum is not positive definite. A
+            metric that is not finite is replaced by the identity, a pull that is not by none.
     """
 
     def __init__(self, metric: Tensor, pull: Tensor, *, ridge: float) -> None:
-        mean = float(metric.diagonal().mean())
-        eye = torch.eye(len(metric), dtype=metric.dtype)
-        self._factor = torch.linalg.cholesky(metric + max(ridge * mean, 1e-12) * eye)
-        self._pull = self._whitened(pull[:, None])[:, 0]
+        self._factor = _factor(metric, ridge)
+        self._pull = self._whitened(torch.where(pull.isfinite().all(), pull, 0.0)[:, None])[:, 0]
 
     def solve(self, rows: Tensor, wanted: Tensor) -> Tensor:
-        """The best ``d``, (parameters,), with ``rows @ d >= wanted``; rows (constraints, parameters) float64."""
+        """The best ``d``, (parameters,), with ``rows @ d >= wanted``; rows (constraints, parameters) float64.
+
+        Constraints that are not finite are left out.
+        """
+        finite = rows.isfinite().all(1) & wanted.isfinite()
+        rows, wanted = rows[finite], wanted[finite]
         z = self._pull.clone()
         if len(rows):
             g = self._whitened(rows.T).T
@@ -54,6 +61,30 @@ class LeastChange:
         return white
 
 
+def _factor(metric: Tensor, ridge: float) -> Tensor:
+    """Lower Cholesky factor of the metric with as much ridge as it takes."""
+    eye = torch.eye(len(metric), dtype=metric.dtype)
+    if not bool(metric.isfinite().all()):
+        return eye
+    share = max(ridge * float(metric.diagonal().mean()), 1e-12)
+    for _ in range(_MOST_TRIES):
+        found = torch.linalg.cholesky_ex(metric + share * eye)
+        if not int(found.info):
+            factor: Tensor = found.L
+            return factor
+        share *= _FIRMER
+    return eye
+
+
+def _weights(everything: Matrix, target: Matrix) -> Matrix:
+    """Non-negative weights w for which ``|everything @ w - target|`` is least, or nearly so."""
+    try:
+        weights: Matrix = nnls(everything, target, maxiter=30 * everything.shape[1])[0]
+    except RuntimeError:  # the active set did not settle; an interior method has none
+        weights = lsq_linear(everything, target, bounds=(0.0, np.inf)).x
+    return weights
+
+
 def _least_distance(g: Matrix, h: Matrix) -> Matrix:
     """The shortest z with ``g @ z >= h``, each row up to a slack that costs ``1 / _SLACK`` times as much as z."""
     scale = float(np.sqrt((g * g).sum(1).mean()))
@@ -63,7 +94,6 @@ def _least_distance(g: Matrix, h: Matrix) -> Matrix:
     everything = np.concatenate([g.T / scale, _SLACK * np.eye(len(g)), h[None] / reach])
     target = np.zeros(len(everything))
     target[-1] = 1.0
-    weights, _ = nnls(everything, target, maxiter=30 * len(g))
-    residual = everything @ weights - target
+    residual = everything @ _weights(everything, target) - target
     z: Matrix = -reach / scale * residual[: g.shape[1]] / residual[-1]
     return z

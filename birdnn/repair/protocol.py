@@ -73,3 +73,6 @@ class Repairer(Protocol):
 
     def propose(self, evidence: Evidence, *, timeout_s: float, watch: Watch) -> Network:
         """The next candidate, made from what was learnt about the last one; within ``timeout_s`` seconds."""
+
+    def negatives(self) -> dict[str, Tensor]:
+        """The repair set: property name -> inputs that violated it on the original, (m, inputs) float32."""

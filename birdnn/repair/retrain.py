@@ -205,15 +205,20 @@ class Retrain:
     # --- what is demanded
 
     def _learn(self, evidence: Evidence) -> None:
+        """Give each region what was found inside it; another region of the property has another unsafe set."""
         student = self.snapshot().float()
         for aim in self.aims:
             if aim.name in evidence.points:
-                aim.absorb(evidence.points[aim.name], student, self.generator)
+                points = evidence.points[aim.name]
+                lower, upper = aim.region.float32_box()
+                here = points[((points >= lower) & (points <= upper)).all(1)]
+                aim.absorb(here, student, self.generator)
             if aim.name in evidence.undecided:
-                aim.margin *= self.settings.harder
-                aim.absorb(
-                    from_boxes(evidence.undecided[aim.name], _EVIDENCE_POINTS, self.generator), student, self.generator
-                )
+                boxes = evidence.undecided[aim.name]
+                boxes = boxes[((boxes.lower >= aim.region.lower) & (boxes.upper <= aim.region.upper)).all(1)]
+                if len(boxes):
+                    aim.margin *= self.settings.harder
+                    aim.absorb(from_boxes(boxes, _EVIDENCE_POINTS, self.generator), student, self.generator)
 
     def _hunt(self) -> None:
         """Look for inputs that are close to unsafe now."""

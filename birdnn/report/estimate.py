@@ -10,11 +10,10 @@ from rich.table import Table
 from rich.text import Text
 
 from birdnn.records import EstimateOutcome, Interval, PacBound, PropertyEstimate, RareEvent, Surrogate
-from birdnn.report.json import machine_model, witness_model
+from birdnn.report.json import machine_model, pac_bound_model, witness_model
 from birdnn.report.schema import (
     EstimateReport,
     IntervalModel,
-    PacBoundModel,
     PropertyEstimateModel,
     RareEventModel,
     SurrogateModel,
@@ -45,19 +44,6 @@ def estimate_report(outcome: EstimateOutcome) -> EstimateReport:
         notes=list(outcome.notes),
         versions=dict(outcome.versions),
         machine=machine_model(outcome.machine),
-    )
-
-
-def pac_bound_model(bound: PacBound) -> PacBoundModel:
-    """The published model of a sampled statement."""
-    return PacBoundModel(
-        measure=bound.measure,
-        epsilon=bound.epsilon,
-        delta=bound.delta,
-        n=bound.n,
-        violations=bound.violations,
-        anytime=bound.anytime,
-        execution=bound.execution,
     )
 
 

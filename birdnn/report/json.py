@@ -19,6 +19,7 @@ from birdnn.records import (
     Drawdown,
     Fidelity,
     Machine,
+    PacBound,
     PropertyOutcome,
     PropertyVerdict,
     Proved,
@@ -41,6 +42,7 @@ from birdnn.report.schema import (
     FidelityModel,
     MachineModel,
     Outcome,
+    PacBoundModel,
     PropertyDrawdownModel,
     PropertyModel,
     RateModel,
@@ -139,6 +141,7 @@ def repair_report(outcome: RepairOutcome) -> RepairReport:
         efficacy=_rate(outcome.efficacy),
         generalisation=_rate(outcome.generalisation),
         regressions=list(outcome.regressions),
+        disagreement=outcome.disagreement or None,
         change={c.name: ChangeModel(count=c.count, size=c.size, L1=c.l1, Linf=c.linf) for c in outcome.change},
         arithmetic="; ".join(dict.fromkeys(p.arithmetic for p in outcome.properties)) or ARITHMETIC,
         repair_s=outcome.repair_s,
@@ -190,6 +193,19 @@ def witness_model(witness: Witness) -> CounterexampleModel:
     return CounterexampleModel(x=list(witness.x), y=list(witness.y), replayed_by=list(witness.replayed_by))
 
 
+def pac_bound_model(bound: PacBound) -> PacBoundModel:
+    """The published model of a sampled statement."""
+    return PacBoundModel(
+        measure=bound.measure,
+        epsilon=bound.epsilon,
+        delta=bound.delta,
+        n=bound.n,
+        violations=bound.violations,
+        anytime=bound.anytime,
+        execution=bound.execution,
+    )
+
+
 def _witness_of(verdict: Verdict) -> CounterexampleModel | None:
     return witness_model(verdict.witness) if isinstance(verdict, Violated) else None
 
@@ -217,6 +233,7 @@ def _verdict(answer: PropertyVerdict) -> VerdictModel:
         outcome=outcome_of(verdict),
         verdict=competition_verdict(verdict),
         reason=undecided.reason if undecided else None,
+        tried=(undecided.tried or None) if undecided else None,
         solve_s=answer.solve_s,
         boxes=verdict.boxes,
         open_boxes=undecided.open_boxes if undecided else 0,
@@ -239,6 +256,7 @@ def _property(prop: PropertyOutcome) -> PropertyModel:
         arithmetic=prop.arithmetic,
         counterexamples=[witness_model(w) for w in prop.counterexamples],
         remaining=None if prop.remaining is None else witness_model(prop.remaining),
+        sampled=None if prop.sampled is None else pac_bound_model(prop.sampled),
     )
 
 
@@ -252,7 +270,7 @@ def _rate(rate: Rate | None) -> RateModel | None:
 
 def worst_drawdown(entries: Sequence[Drawdown]) -> Drawdown | None:
     """The property that lost most; None where none was measured."""
-    return max((entry for entry in entries if entry.n), key=lambda entry: entry.share, default=None)
+    return max((entry for entry in entries if entry.n), key=lambda entry: entry.share or 0.0, default=None)
 
 
 def _drawdown(entries: Sequence[Drawdown]) -> DrawdownModel:

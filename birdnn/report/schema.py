@@ -55,7 +55,10 @@ class VerdictModel(_Model):
     text: Readable = Field(description="One line that says what the property is about.")
     outcome: Outcome
     verdict: CompetitionVerdict
-    reason: str | None = Field(description="Why undecided: timeout, memory, boxes, interrupted or precision.")
+    reason: str | None = Field(
+        description="Why undecided: timeout, memory, boxes, interrupted, precision, or not_found by attack alone."
+    )
+    tried: str | None = Field(description="What falsification did, where the reason is not_found.")
     solve_s: float
     boxes: int = Field(description="Boxes examined by branch and bound; 0 where falsification alone decided.")
     open_boxes: int = Field(description="Boxes left open by an undecided search.")
@@ -94,6 +97,18 @@ class VerifyReport(_Model):
     machine: MachineModel
 
 
+class PacBoundModel(_Model):
+    """With confidence ``1 - delta`` at most ``epsilon`` of the measure violates; no proof, whatever the numbers."""
+
+    measure: Readable
+    epsilon: float
+    delta: float = Field(description="This statement's own share of the error probability.")
+    n: int = Field(description="Independent draws that it rests on.")
+    violations: int
+    anytime: bool = Field(description="Holds although the number of draws depended on what they showed.")
+    execution: str = Field(description="Which execution of the network was sampled.")
+
+
 class PropertyModel(_Model):
     """One property before and after a repair."""
 
@@ -109,6 +124,7 @@ class PropertyModel(_Model):
     arithmetic: str = Field(description="Which arithmetic `after` speaks about.")
     counterexamples: list[CounterexampleModel] = Field(description="Of the original file; a few.")
     remaining: CounterexampleModel | None = Field(description="Of the repaired file.")
+    sampled: PacBoundModel | None = Field(description="Fresh samples of the repaired file, drawn after the proof.")
 
 
 class FidelityModel(_Model):
@@ -132,7 +148,7 @@ class PropertyDrawdownModel(_Model):
     """Share of a property's points that satisfied it before and violate it now."""
 
     name: Readable
-    share: float
+    share: float | None = Field(description="Null where n is 0.")
     n: int
 
 
@@ -192,6 +208,7 @@ class RepairReport(_Model):
     efficacy: RateModel | None
     generalisation: RateModel | None
     regressions: list[str]
+    disagreement: Readable | None = Field(description="A sample violates what was proved: the point, both answers.")
     change: dict[str, ChangeModel]
     arithmetic: str
     repair_s: float
@@ -211,18 +228,6 @@ class RepairReport(_Model):
     notes: list[Readable]
     versions: dict[str, str]
     machine: MachineModel
-
-
-class PacBoundModel(_Model):
-    """With confidence ``1 - delta`` at most ``epsilon`` of the measure violates; no proof, whatever the numbers."""
-
-    measure: Readable
-    epsilon: float
-    delta: float = Field(description="This statement's own share of the error probability.")
-    n: int = Field(description="Independent draws that it rests on.")
-    violations: int
-    anytime: bool = Field(description="Holds although the number of draws depended on what they showed.")
-    execution: str = Field(description="Which execution of the network was sampled.")
 
 
 class IntervalModel(_Model):

@@ -41,9 +41,10 @@ _BASIS: dict[Guarantee, str] = {
 _REASONS: dict[UnknownReason, str] = {
     "timeout": "time is up",
     "memory": "memory limit",
-    "boxes": "no counterexample found, nothing proved",
+    "boxes": "limit of boxes",
     "interrupted": "interrupted",
     "precision": "a box too small to cut stays open",
+    "not_found": "no counterexample found, no proof tried",
 }
 
 
@@ -128,6 +129,8 @@ def headline(outcome: RepairOutcome) -> Text:
     """The result in one sentence."""
     goals = [prop for prop in outcome.properties if prop.role == "goal"] or list(outcome.properties)
     good = sum(prop.after == "proved" for prop in goals)
+    if outcome.disagreement:
+        return Text("Two engines disagree about the attempt that was kept: trust neither, look.", STYLES["violated"])
     match outcome.result:
         case "proved":
             text = Text("Repaired, and every property is proved.", STYLES["proved"])
@@ -181,7 +184,8 @@ def _because(verdict: Verdict) -> str:
             return f"replayed by {', '.join(verdict.witness.replayed_by)}"
         case Unknown():
             still = f", {verdict.open_boxes:,} boxes open" if verdict.open_boxes else ""
-            return _REASONS[verdict.reason] + still
+            tried = f": {verdict.tried}" if verdict.tried else ""
+            return _REASONS[verdict.reason] + still + tried
         case _:
             assert_never(verdict)
 
@@ -209,6 +213,7 @@ def _rate_text(rate: Rate | None) -> str:
 
 def _measurements(grid: Table, outcome: RepairOutcome) -> None:
     """Efficacy and generalisation, fidelity, drawdown, the change."""
+    fact(grid, "disagreement", outcome.disagreement)
     fact(grid, "efficacy", _rate_text(outcome.efficacy))
     fact(grid, "generalisation", _rate_text(outcome.generalisation))
     if outcome.fidelity is None:
@@ -222,17 +227,30 @@ def _measurements(grid: Table, outcome: RepairOutcome) -> None:
     lost = ", ".join(outcome.regressions)
     fact(grid, "regressions", f"{lost}: proved before, not proved now" if lost else "none")
     fact(grid, "changed", _change_text(outcome.change))
+    _second_leg(grid, outcome.properties)
+
+
+def _second_leg(grid: Table, properties: Sequence[PropertyOutcome]) -> None:
+    """What fresh samples say beside the proofs."""
+    drawn = [prop for prop in properties if prop.sampled is not None]
+    for number in dict.fromkeys(prop.sampled.n for prop in drawn if prop.sampled):
+        mine = [(p.name, p.sampled) for p in drawn if p.sampled and p.sampled.n == number]
+        bad = ", ".join(f"{name}: {bound.violations:,}" for name, bound in mine if bound.violations)
+        names = ", ".join(name for name, _ in mine)
+        seen = f"violations: {bad}" if bad else "no violation"
+        fact(grid, "sampled besides", f"{names}: {number:,} fresh points each, {mine[0][1].measure}: {seen}")
 
 
 def _drawdown_text(entries: Sequence[Drawdown]) -> str:
-    top = worst_drawdown(entries)
+    top, measured = worst_drawdown(entries), [entry for entry in entries if entry.n]
     if top is None:
-        return "not measured"
-    of = "1 property" if len(entries) == 1 else f"{len(entries)} properties"
-    if top.share == 0:
-        least = min(entry.n for entry in entries if entry.n)
-        return f"none: no newly violating point in {of}, n at least {least:,}"
-    return f"{percent(top.share)} of {top.n:,} points in {top.name}, the worst of {of}"
+        return "n/a: no point satisfied a property before" if entries else "not measured"
+    of = "1 property" if len(measured) == 1 else f"{len(measured)} properties"
+    missing = ", ".join(entry.name for entry in entries if not entry.n)
+    rest = f"; n/a for {missing}, which no point satisfied before" if missing else ""
+    if not top.share:
+        return f"none: no newly violating point in {of}, n at least {min(entry.n for entry in measured):,}{rest}"
+    return f"{percent(top.share)} of {top.n:,} points in {top.name}, the worst of {of}{rest}"
 
 
 def _change_text(change: tuple[InitialiserChange, ...]) -> str:

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from birdnn.sample.draw import characterise, distinct, evaluate, from_boxes, from_property, from_region, uniform
+from birdnn.sample.draw import distinct, evaluate, from_boxes, from_property, from_region, uniform
 
-__all__ = ["characterise", "distinct", "evaluate", "from_boxes", "from_property", "from_region", "uniform"]
+__all__ = ["distinct", "evaluate", "from_boxes", "from_property", "from_region", "uniform"]

@@ -14,7 +14,6 @@ from torch import Tensor
 from birdnn.boxes import Boxes
 from birdnn.errors import SpecError
 from birdnn.network import Network
-from birdnn.records import SampleSet
 from birdnn.spec import Property, Region
 
 BATCH = 1 << 15
@@ -69,14 +68,6 @@ def evaluate(net: Network, x: Tensor, *, batch: int = BATCH) -> Tensor:
     with torch.no_grad():
         parts = [net(part.to(device)).cpu() for part in torch.split(x, batch)]
     return torch.cat(parts) if parts else x.new_zeros(0, net.n_outputs)
-
-
-def characterise(net: Network, prop: Property, count: int, generator: torch.Generator) -> SampleSet:
-    """What a network does on about ``count`` uniform points of a property's inputs; margins are each region's own."""
-    xs = from_property(prop, count, generator)
-    ys = [evaluate(net, x) for x in xs]
-    margins = [region.margin(y) for region, y in zip(prop.regions, ys, strict=True)]
-    return SampleSet(x=torch.cat(xs), y=torch.cat(ys), margin=torch.cat(margins))
 
 
 def distinct(x: Tensor) -> Tensor:

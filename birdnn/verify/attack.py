@@ -8,6 +8,7 @@ Gradients win where inputs are many. What comes out are suspicious points; only 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -43,6 +44,10 @@ class AttackSettings:
     last_step: float = 1e-3
 
 
+def _never() -> bool:
+    return False
+
+
 def attack(
     net: Network,
     region: Region,
@@ -51,6 +56,7 @@ def attack(
     generator: torch.Generator,
     inside: Boxes | None = None,
     thorough: bool = False,
+    stopped: Callable[[], bool] = _never,
 ) -> Tensor:
     """Points at which some unsafe polytope comes closest, shape (m, inputs), float32; not all of them are unsafe.
 
@@ -61,6 +67,7 @@ def attack(
         generator: on the CPU.
         inside: boxes of the region to draw the first points from; default the whole region.
         thorough: go on after the first unsafe point, to return as many as the effort finds.
+        stopped: looked at once in every generation and step; True ends the attack with what it has found.
     """
     device = _device(net)
     boxes = Boxes(region.lower[None], region.upper[None]) if inside is None else inside
@@ -70,11 +77,11 @@ def attack(
         outputs = net(points)
     for polytope in region.unsafe:
         margin = polytope.margin(outputs)
-        hunt = _Hunt(net, polytope, region, settings, generator, thorough)
+        hunt = _Hunt(net, polytope, region, settings, generator, thorough, stopped)
         found.append(hunt.by_population(points, margin))
         if polytope.rows and (thorough or not hunt.successful):  # without rows the margin has no gradient
             found.append(hunt.by_gradient(points, margin))
-        if hunt.successful and not thorough:
+        if stopped() or (hunt.successful and not thorough):
             break
     return torch.cat(found)
 
@@ -94,9 +101,10 @@ class _Hunt:
         settings: AttackSettings,
         generator: torch.Generator,
         thorough: bool,
+        stopped: Callable[[], bool],
     ) -> None:
         self.net, self.polytope, self.settings, self.generator = net, polytope, settings, generator
-        self.thorough = thorough
+        self.thorough, self.stopped = thorough, stopped
         device = _device(net)
         self.lower, self.upper = (side.to(device, torch.float32) for side in (region.lower, region.upper))
         self.width = self.upper - self.lower
@@ -111,7 +119,7 @@ class _Hunt:
             order = margin.argsort()[: s.elite]
             points, margin = points[order], margin[order]
             self.successful |= bool((margin <= 0).any())
-            if self.successful and not self.thorough:
+            if self.stopped() or (self.successful and not self.thorough):
                 break
             parents = points[torch.randint(len(points), (s.population,), generator=self.generator).to(points.device)]
             children = self._clamp(parents + spread * self.width * self._mutation(parents))
@@ -132,6 +140,8 @@ class _Hunt:
         best, best_margin = x, torch.full_like(x[:, 0], torch.inf)
         ratio, step = (s.last_step / s.first_step) ** (1 / max(1, s.steps - 1)), s.first_step
         for _ in range(s.steps):
+            if self.stopped():
+                break
             x = x.detach().requires_grad_(True)
             with torch.enable_grad():
                 now = self.polytope.margin(self.net(x))

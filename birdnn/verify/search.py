@@ -81,7 +81,7 @@ def verify(
 
     Returns:
         `Proved` once a complete cover of every region has positive bounds; `Violated` with a replayed witness;
-        `Unknown` with the reason and the hardest open boxes otherwise.
+        `Unknown` with the reason and some of the open boxes otherwise.
 
     Raises:
         MismatchError: the property speaks about another number of inputs or outputs.
@@ -108,7 +108,9 @@ def falsify(
             reason = search.limit_reached()
             if reason is not None:
                 return Unknown(reason=reason, boxes=0)
-    return Unknown(reason="boxes", boxes=0)
+    each = "1 input region" if len(prop.regions) == 1 else f"each of {len(prop.regions)} input regions"
+    tried = f"{rounds} {'round' if rounds == 1 else 'rounds'} of attack on {each}"
+    return Unknown(reason="not_found", boxes=0, tried=tried)
 
 
 def make_bound(net: Network, settings: SearchSettings) -> MarginBound:
@@ -179,7 +181,14 @@ class _Search:
 
     def attack(self, region: Region, inside: Boxes | None = None) -> Witness | None:
         """One round of falsification."""
-        points = attack(self.net, region, settings=self.settings.attack, generator=self.generator, inside=inside)
+        points = attack(
+            self.net,
+            region,
+            settings=self.settings.attack,
+            generator=self.generator,
+            inside=inside,
+            stopped=lambda: self.limit_reached() in ("interrupted", "timeout"),
+        )
         return self.judge.first(region, points)
 
     def limit_reached(self, waiting: Sequence[Work] = ()) -> UnknownReason | None:

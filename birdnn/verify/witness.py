@@ -31,7 +31,6 @@ class Judge:
         if not replays:
             raise ValueError("at least one replay engine is needed: without one nothing can be called violated")
         self._net, self._prop, self._replays = net, prop, tuple(replays)
-        self.failed_replays = 0
 
     def snap(self, region: Region, x: Tensor) -> Tensor:
         """The float32 points of the region's exact box that are nearest to ``x``, shape (points, inputs).
@@ -57,7 +56,6 @@ class Judge:
             witness = self.replayed(point)
             if witness is not None:
                 return witness
-            self.failed_replays += 1
         return None
 
     def replayed(self, point: Tensor) -> Witness | None:

@@ -152,19 +152,17 @@ def _scaled(line: Line, slope: float, offset: float) -> Line:
 
 BUGS = {
     "upper lines scaled by 0.9": lambda r: Relaxation(
-        r.loose, r.low, (_scaled(r.up[0], 0.9, 0.9), _scaled(r.up[1], 0.9, 0.9)), r.start
+        r.low, (_scaled(r.up[0], 0.9, 0.9), _scaled(r.up[1], 0.9, 0.9)), r.start
     ),
-    "one upper line scaled by 0.9": lambda r: Relaxation(
-        r.loose, r.low, (r.up[0], _scaled(r.up[1], 0.9, 0.9)), r.start
-    ),
+    "one upper line scaled by 0.9": lambda r: Relaxation(r.low, (r.up[0], _scaled(r.up[1], 0.9, 0.9)), r.start),
     "lower lines scaled by 1.1": lambda r: Relaxation(
-        r.loose, (_scaled(r.low[0], 1.1, 1.1), _scaled(r.low[1], 1.1, 1.1)), r.up, r.start
+        (_scaled(r.low[0], 1.1, 1.1), _scaled(r.low[1], 1.1, 1.1)), r.up, r.start
     ),
     "sign of the lower slopes": lambda r: Relaxation(
-        r.loose, (_scaled(r.low[0], -1, 1), _scaled(r.low[1], -1, 1)), r.up, r.start
+        (_scaled(r.low[0], -1, 1), _scaled(r.low[1], -1, 1)), r.up, r.start
     ),
-    "sign of an upper slope": lambda r: Relaxation(r.loose, r.low, (_scaled(r.up[0], -1, 1), r.up[1]), r.start),
-    "lower and upper exchanged": lambda r: Relaxation(r.loose, r.up, r.low, r.start),
+    "sign of an upper slope": lambda r: Relaxation(r.low, (_scaled(r.up[0], -1, 1), r.up[1]), r.start),
+    "lower and upper exchanged": lambda r: Relaxation(r.up, r.low, r.start),
 }
 
 

@@ -27,6 +27,8 @@ def test_help_teaches_and_loads_nothing_heavy() -> None:
     assert done.stdout.count("birdnn repair --net") == 2
     for word in ("--units raw", "130", "verify", "falsify", "repair"):
         assert word in done.stdout
+    # status 6 has two meanings
+    assert "6  two engines disagree, or a sample violates what was proved" in done.stdout
 
 
 def test_version() -> None:

@@ -60,6 +60,14 @@ def test_everything_said_reaches_the_pipeline(
     assert request == expected
 
 
+def test_a_domain_is_a_file_or_the_word_property(
+    call: Call, requests: list[RepairRequest], net: Path, broken: Path
+) -> None:
+    for domain in ("property", "./property", broken):
+        assert call("repair", "--net", net, "--prop", broken, "--domain", domain).status == 0
+    assert [request.domain for request in requests] == ["property", Path("property"), broken]
+
+
 @pytest.mark.parametrize(
     ("changes", "status"),
     [
@@ -77,6 +85,20 @@ def test_exit_status(
     result = call("repair", "--net", net, "--prop", broken, "--quiet")
     assert result.status == status
     assert result.out.split()[0] == repair_outcome(**changes).result
+
+
+def test_a_disagreement_ends_in_6_with_everything_written(
+    call: Call, net: Path, broken: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = "prop_8 was proved, and yet the input [0.5] violates it"
+    outcome = repair_outcome(result="violated", disagreement=said, properties=(prop(after="violated"),))
+    monkeypatch.setattr("birdnn.pipeline.repair_files", lambda request, *, watch: outcome)
+    target = tmp_path / "j.json"
+    result = call("repair", "--net", net, "--prop", broken, "--json", target)
+    assert result.status == 6
+    assert f"birdnn: error: {said}" in result.err
+    assert "Two engines disagree" in result.out
+    assert json.loads(target.read_text())["disagreement"] == said
 
 
 def test_the_table_goes_to_stdout_and_progress_does_not(
@@ -100,6 +122,73 @@ def test_bad_input_leaves_no_folder(call: Call, net: Path, broken: Path, tmp_pat
     assert (result.status, result.out) == (4, "")
     assert not out.exists()
     assert not (tmp_path / "j.json").exists()
+
+
+def inputs(tmp_path: Path, net: Path, broken: Path, holds: Path) -> dict[str, Path]:
+    """One file for every option that reads one."""
+    domain, suite = tmp_path / "domain.toml", tmp_path / "own.toml"
+    domain.write_text("lower = [0.0, 0.0]\nupper = [1.0, 1.0]\n")
+    suite.write_text("never read")
+    return {"--net": net, "--prop": broken, "--keep": holds, "--domain": domain, "--suite": suite}
+
+
+@pytest.mark.parametrize("option", ["--net", "--prop", "--keep", "--domain", "--suite"])
+@pytest.mark.parametrize("link", ["", "hard", "symbolic"])
+def test_the_report_never_overwrites_an_input(
+    call: Call, net: Path, broken: Path, holds: Path, tmp_path: Path, option: str, link: str
+) -> None:
+    files = inputs(tmp_path, net, broken, holds)
+    target = tmp_path / "j.json" if link else files[option]
+    if link == "hard":
+        target.hardlink_to(files[option])
+    elif link:
+        target.symlink_to(files[option])
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    flat = [word for pair in files.items() for word in pair]
+    result = call("repair", *flat, "--out", tmp_path / "out", "--json", target, "--quiet")
+    assert (result.status, result.out) == (4, "")
+    assert str(target) in result.err
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_the_report_is_not_written_where_the_network_goes(
+    call: Call, requests: list[RepairRequest], net: Path, broken: Path, tmp_path: Path
+) -> None:
+    """Nor over any other network, property or suite, named on the command line or not."""
+    out = tmp_path / "out"
+    out.mkdir()
+    places = [out / "sum.repaired.onnx", tmp_path / "o.nnet.gz", tmp_path / "p.vnnlib", tmp_path / "s.TOML", out]
+    for target in [*places, tmp_path / "missing" / "j.json", net / "j.json", tmp_path / ("j" * 250)]:
+        result = call("repair", "--net", net, "--prop", broken, "--out", out, "--json", target, "--quiet")
+        assert (result.status, result.out) == (4, ""), target
+    assert requests == []
+
+
+def test_an_unusable_folder_is_found_before_work_starts(
+    call: Call, monkeypatch: pytest.MonkeyPatch, net: Path, broken: Path, tmp_path: Path
+) -> None:
+    def too_late(*args: object, **options: object) -> None:
+        raise AssertionError("the network was read before the folder was looked at")
+
+    monkeypatch.setattr("birdnn.pipeline.repairing.read_plan", too_late)
+    occupied = tmp_path / "occupied"
+    (occupied / "sum.repaired.onnx").mkdir(parents=True)
+    linked = tmp_path / "linked"
+    linked.mkdir()
+    (linked / "sum.repaired.onnx").hardlink_to(net)
+    places = [net, net / "under" / "a-file", occupied, linked, tmp_path / ("x" * 256), Path("/proc/birdnn")]
+    before = sorted(tmp_path.rglob("*"))
+    for out in places:
+        result = call("repair", "--net", net, "--prop", broken, "--out", out, "--quiet")
+        assert (result.status, result.out) == (4, ""), (out, result.err)
+        assert str(out) in result.err
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_nothing_to_repair_leaves_no_folder(call: Call, net: Path, holds: Path, tmp_path: Path) -> None:
+    result = call("repair", "--net", net, "--prop", holds, "--out", tmp_path / "a" / "b", "--quiet")
+    assert (result.status, result.out) == (0, "nothing_to_repair\n")
+    assert not (tmp_path / "a").exists()
 
 
 def test_nothing_to_repair_writes_no_network(call: Call, net: Path, holds: Path, tmp_path: Path) -> None:

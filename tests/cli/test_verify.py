@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -65,8 +66,15 @@ def test_time_runs_out(call: Call, endless: tuple[Path, Path], tmp_path: Path) -
     assert report["wall_s"] < 10
 
 
-def test_falsify_never_proves(call: Call, net: Path, holds: Path, broken: Path) -> None:
-    assert call("falsify", "--net", net, "--prop", holds, "--quiet").status == 3
+def test_falsify_never_proves(call: Call, net: Path, holds: Path, broken: Path, tmp_path: Path) -> None:
+    target = tmp_path / "result.json"
+    lost = call("falsify", "--net", net, "--prop", holds, "--json", target)
+    assert (lost.status, lost.out) == (3, "unknown\n")
+    (entry,) = json.loads(target.read_text())["properties"]
+    assert (entry["reason"], entry["tried"]) == ("not_found", "10 rounds of attack on 1 input region")
+    said = " ".join(lost.err.split())
+    assert "no counterexample found" in said
+    assert "10 rounds" in said
     found = call("falsify", "--net", net, "--prop", broken, "--quiet")
     assert (found.status, found.out) == (1, "sat\n")
 
@@ -106,12 +114,20 @@ def test_units_without_scaling_are_refused(call: Call, net: Path, holds: Path) -
 
 
 def test_results_never_overwrite_inputs(call: Call, net: Path, holds: Path, tmp_path: Path) -> None:
-    before = net.read_bytes()
-    for target in (net, holds, tmp_path, tmp_path / "missing" / "result.json"):
-        result = call("verify", "--net", net, "--prop", holds, "--json", target)
-        assert (result.status, result.out) == (4, ""), target
-        assert str(target) in result.err
+    before, linked = net.read_bytes(), tmp_path / "linked.json"
+    linked.hardlink_to(holds)
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    other = tmp_path / "other.vnnlib"  # of no concern here, and still somebody's
+    for target in (net, holds, linked, fifo, other, tmp_path, tmp_path / "missing" / "result.json"):
+        for command, option in (("verify", "--json"), ("falsify", "--json"), ("verify", "--counterexample")):
+            result = call(command, "--net", net, "--prop", holds, option, target)
+            assert (result.status, result.out) == (4, ""), (command, target)
+            assert str(target) in result.err
     assert net.read_bytes() == before
+    assert fifo.is_fifo()
+    twice = tmp_path / "twice"
+    assert call("verify", "--net", net, "--prop", holds, "--json", twice, "--counterexample", twice).status == 4
 
 
 def test_a_real_process(net: Path, broken: Path) -> None:

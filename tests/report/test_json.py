@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from birdnn.records import Unknown, Verdict
+from birdnn.records import Drawdown, Unknown, Verdict
 from birdnn.report.json import counterexample_text, dumps, repair_report, schemas, verify_report, worst, write_report
 from tests.report.outcomes import LATE, LOST, PROVED, VIOLATED, WITNESS, prop, repair_outcome, verify_outcome
 
@@ -88,6 +88,15 @@ def test_what_was_not_measured_is_null() -> None:
     assert report.drawdown.worst is None
     assert report.efficacy is None
     assert report.fidelity_note == "domain unknown"
+
+
+def test_a_drawdown_of_no_points_is_null_and_not_the_worst() -> None:
+    entries = (Drawdown(name="a", share=None, n=0), Drawdown(name="b", share=0.0, n=5))
+    report = json.loads(dumps(repair_report(repair_outcome(drawdown=entries))))["drawdown"]
+    assert (report["worst"], report["share"]) == ("b", 0.0)
+    assert report["properties"][0] == {"name": "a", "share": None, "n": 0}
+    nothing = json.loads(dumps(repair_report(repair_outcome(drawdown=entries[:1]))))["drawdown"]
+    assert (nothing["worst"], nothing["share"], nothing["n"]) == (None, None, None)
 
 
 def test_every_arithmetic_is_named() -> None:

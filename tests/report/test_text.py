@@ -7,6 +7,7 @@ import io
 import pytest
 from rich.console import Console, RenderableType
 
+from birdnn.records import Drawdown, Unknown
 from birdnn.report.text import percent, repair_summary, seconds, verify_summary
 from tests.report.outcomes import LATE, PROVED, VIOLATED, prop, repair_outcome, verify_outcome
 
@@ -66,6 +67,14 @@ def test_unknown_domain_says_what_to_do() -> None:
     assert "not measured: domain unknown, give --domain" in drawn(repair_summary(OUTCOMES["unmeasured"]), 100)
 
 
+def test_a_drawdown_of_no_points_is_not_called_none() -> None:
+    entries = (Drawdown(name="a", share=None, n=0), Drawdown(name="b", share=0.0, n=5))
+    mixed = " ".join(drawn(repair_summary(repair_outcome(drawdown=entries), 120), 120).split())
+    assert "none: no newly violating point in 1 property, n at least 5; n/a for a" in mixed
+    alone = drawn(repair_summary(repair_outcome(drawdown=entries[:1]), 120), 120)
+    assert "n/a: no point satisfied a property before" in alone
+
+
 @pytest.mark.parametrize("width", [60, 80])
 def test_verify_table(width: int) -> None:
     text = drawn(verify_summary(verify_outcome(PROVED, VIOLATED, LATE), width), width)
@@ -73,6 +82,13 @@ def test_verify_table(width: int) -> None:
     for piece in ("unsat", "sat", "timeout", "0.5, -0.25"):
         assert piece in text
     assert ("7 boxes open" in text) == (width == 80)
+
+
+def test_an_undecided_search_and_an_attack_without_success_are_told_apart() -> None:
+    tried = Unknown(reason="not_found", boxes=0, tried="2 rounds of attack on 1 input region")
+    text = drawn(verify_summary(verify_outcome(tried, Unknown(reason="boxes", boxes=9, open_boxes=3)), 160), 160)
+    assert "no counterexample found, no proof tried: 2 rounds of attack on 1 input region" in text
+    assert "limit of boxes, 3 boxes open" in text
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import torch
 
 from birdnn.boxes import Boxes
 from birdnn.formats.onnx import network_from_layers
-from birdnn.sample import characterise, distinct, evaluate, from_boxes, from_property, from_region
+from birdnn.sample import distinct, evaluate, from_boxes, from_property, from_region
 from birdnn.spec import Polytope, Property, Region, Row
 
 
@@ -47,13 +47,6 @@ def test_a_seed_repeats_a_draw_and_another_does_not() -> None:
 def test_regions_get_points_by_volume() -> None:
     small, large = from_property(prop(region(0, 1), region(2, 5)), 1000, generator())
     assert (len(small), len(large)) == (250, 750)
-
-
-def test_characterise_judges_each_point_by_its_own_region() -> None:
-    net = network_from_layers([([[1.0, 0.0]], [0.0])])
-    found = characterise(net, prop(region(-1, 1)), 400, generator())
-    assert torch.equal(found.margin > 0, found.x[:, 0] > 0)
-    assert 100 < len(found.where(found.margin <= 0)) < 300
 
 
 def test_batches_do_not_change_outputs() -> None:

@@ -82,6 +82,27 @@ def test_thorough_goes_on() -> None:
     assert min(unsafe[1]) > 100
 
 
+@pytest.mark.parametrize(("patience", "evaluations"), [(0, 1), (3, 4), (12, 13), (15, 16)])
+def test_it_stops_within_one_attack(patience: int, evaluations: int) -> None:
+    """Looked at in every one of the 12 generations, then in every step; what was found by then comes back."""
+    asked, seen = 0, 0
+    net, region = net_of(2, (3, 6, 2)), region_of([-1.0] * 3, [1.0] * 3, half_space([1.0, 0.0], -9.0))
+
+    def count(*call: object) -> None:
+        nonlocal seen
+        seen += 1
+
+    def stopped() -> bool:
+        nonlocal asked
+        asked += 1
+        return asked > patience
+
+    net.register_forward_hook(count)
+    points = attacked(net, region, stopped=stopped)
+    assert seen == evaluations
+    assert len(points) > 0
+
+
 @pytest.mark.parametrize("thorough", [False, True])
 def test_odd_properties(thorough: bool) -> None:
     """Everything unsafe (no gradient to follow), nothing unsafe, a point for a box."""

@@ -62,9 +62,9 @@ def test_every_engine_must_agree() -> None:
     """One dissenter is a reason for doubt, whichever place it has."""
     prop = make_property([0.0], [1.0], half_space([1.0], 0.25))
     for order in ((0.0, 1.0), (1.0, 0.0)):
-        judge = judge_of(prop, *(Engine(identity(), shift) for shift in order))
-        assert judge.first(prop.regions[0], points(0.0625, 0.125)) is None
-        assert judge.failed_replays == 2
+        engines = [Engine(identity(), shift) for shift in order]
+        assert judge_of(prop, *engines).first(prop.regions[0], points(0.0625, 0.125)) is None
+        assert [len(engine.asked) for engine in engines] == [2, 2]
 
 
 @pytest.mark.parametrize("answer", [[math.nan], [-math.inf], [math.inf]])
