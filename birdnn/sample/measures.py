@@ -115,7 +115,7 @@ class Choice:
         """See `Marginal`."""
         values, weights = (torch.tensor(part).to(u) for part in zip(*self._inside(lower, upper), strict=True))
         edges = weights.cumsum(0) / weights.sum()
-        return values[torch.bucketize(u, edges[:-1], right=True)]
+        return values[torch.bucketize(u.contiguous(), edges[:-1], right=True)]
 
     def _inside(self, lower: float, upper: float) -> list[tuple[float, float]]:
         return [(v, w) for v, w in zip(self.values, self.weights, strict=True) if lower <= v <= upper]
@@ -165,12 +165,16 @@ class _Box:
 
     def __init__(self, region: Region, marginals: Sequence[Marginal], scaling: Scaling | None) -> None:
         self.marginals, self.scaling = marginals, scaling
-        corners = torch.stack([region.lower, region.upper])
-        raw = corners if scaling is None else scaling.raw_inputs(corners)
-        self.lower, self.upper = raw.tolist()
         self.float32 = region.float32_box()
-        if bool((self.float32[0] > self.float32[1]).any()):
-            raise InputError("an input region holds no float32 point to sample")
+        first, last = self.float32
+        if bool((first > last).any()):
+            index = int((first > last).double().argmax())
+            bounds = f"[{float(region.exact_lower[index])!r}, {float(region.exact_upper[index])!r}]"
+            raise InputError(f"input {index}: no float32 lies in {bounds}, there is nothing to sample; widen the range")
+        # a range that holds one float32 is that value, whatever the rounding of its ends
+        exact, single = torch.stack([region.lower, region.upper]), first.double().expand(2, -1)
+        corners = torch.where(first == last, single, exact)
+        self.lower, self.upper = (corners if scaling is None else scaling.raw_inputs(corners)).tolist()
 
     def mass(self, flat: Sequence[bool]) -> float:
         """Probability of the box; 0 where it is flat along an input that varies in other boxes."""
@@ -217,7 +221,7 @@ class Cube:
         if len(self.boxes) == 1:
             return self.boxes[0].points(u), torch.ones(len(u), dtype=torch.bool, device=u.device)
         edges = torch.tensor(self.weights, dtype=u.dtype, device=u.device).cumsum(0)
-        which = torch.bucketize(u[:, 0], edges[:-1], right=True)
+        which = torch.bucketize(u[:, 0].contiguous(), edges[:-1], right=True)
         x = u.new_zeros(len(u), self.prop.n_inputs, dtype=torch.float32)
         counts = torch.ones(len(u), dtype=torch.bool, device=u.device)
         for index, box in enumerate(self.boxes):
