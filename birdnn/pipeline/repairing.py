@@ -92,7 +92,7 @@ class _Repair:
         self._establish()
         words = {name: answer.guarantee for name, answer in self.before.items()}
         if all(words[s.prop.name] == "proved" for s in self.asked):
-            return self._outcome("nothing_to_repair", None, None)
+            return self._nothing_to_repair()
         repairer = Retrain(self._task(), self.settings.retrain)
         with self.folder.drafts():
             best = self._search(repairer)
@@ -102,7 +102,7 @@ class _Repair:
         self._look_at_all(best)
         self._watched(best)
         measured = self._measure(best, repairer.negatives())
-        self._overrule(best, measured)
+        self._overrule(best.answers, measured.contradicted)
         return self._outcome(self._result(best, measured), best, measured)
 
     # --- the defect
@@ -241,12 +241,21 @@ class _Repair:
         self.sampled = found.bounds
         return found.contradicted
 
-    def _overrule(self, best: Attempt, measured: Measured) -> None:
+    def _nothing_to_repair(self) -> RepairOutcome:
+        """Every property is proved on the original; samples may contradict that too."""
+        begun = time.monotonic()
+        contradicted = self._second_leg(self.plan.loaded, frozenset(s.prop.name for s in self.asked))
+        self.clock.book("sample", begun)
+        self._overrule(self.before, contradicted)
+        self.witnesses.update({name: (witness,) for name, witness in contradicted.items()})
+        return self._outcome("violated" if contradicted else "nothing_to_repair", None, None)
+
+    def _overrule(self, answers: dict[str, Answer], contradicted: dict[str, Witness]) -> None:
         """Believe a replayed counterexample, not the proof that it contradicts."""
-        for name, witness in measured.contradicted.items():
-            proof = best.answers[name]
+        for name, witness in contradicted.items():
+            proof = answers[name]
             verdict = Violated(witness=witness, boxes=proof.verdict.boxes)
-            best.answers[name] = replace(proof, verdict=verdict)
+            answers[name] = replace(proof, verdict=verdict)
             self.disagreements.append(
                 f"{name} was proved ({verdict.boxes} boxes, {proof.verdict.arithmetic}), and yet the input "
                 f"{list(witness.x)} violates it: {' and '.join(witness.replayed_by)} answers {list(witness.y)}"

@@ -163,29 +163,31 @@ def _statements(grid: Table, entry: PropertyEstimate) -> None:
     bound = entry.bound
     asked = ""
     if entry.asked is not None:
-        asked = f"; {entry.asked:g} was asked for" + ("" if entry.reached else " and not reached")
+        asked = f"; {entry.asked:g} was asked for" + (" and is reached" if entry.reached else " and not reached")
     stop = ", whenever one stops" if bound.anytime else ""
-    said = f"at most {at_most(bound.epsilon)} of the measure violates it, confidence {_confidence(bound)}{stop}{asked}"
-    fact(grid, entry.name, f"{said} ({bound.measure})")
+    share = f"at most {at_most(bound.epsilon)} of the measure ({bound.measure}) violates it"
+    fact(grid, entry.name, f"{share}, confidence {_confidence(bound)}{stop}{asked}")
     if entry.rare is not None:
-        fact(grid, "  by splitting", f"{_rare_text(entry.rare)} ({entry.rare.measure})")
+        fact(grid, "  by splitting", _rare_text(entry.rare))
     for surrogate in entry.surrogates:
-        fact(grid, "  affine below", f"{_surrogate_text(surrogate, entry)} ({bound.measure})")
+        fact(grid, "  affine below", _surrogate_text(surrogate, entry))
     if entry.counterexample is not None:
         x = ", ".join(f"{v:.6g}" for v in entry.counterexample.x[:_SHOWN_INPUTS])
         more = f" (of {len(entry.counterexample.x)})" if len(entry.counterexample.x) > _SHOWN_INPUTS else ""
         by = " and ".join(entry.counterexample.replayed_by)
-        fact(grid, "  violated at", f"{x}{more}, replayed by {by}")
+        found = "" if entry.violations else "found by splitting, "
+        fact(grid, "  violated at", f"{x}{more}; {found}replayed by {by}")
 
 
 def _rare_text(event: RareEvent) -> str:
     arrived = sum(p > 0 for p in event.repetitions)
     runs = f"{len(event.repetitions)} repetitions"
     if not arrived:
-        return f"no violation found in {runs}; that bounds nothing"
+        return f"no violation found in {runs} ({event.measure}); that bounds nothing"
     spread = "" if event.log10_se is None else f", give or take a factor of {10**event.log10_se:.2f}"
     some = runs if arrived == len(event.repetitions) else f"{arrived} of {runs} found a violation"
-    return f"about {number(event.estimate)}{spread} ({some}); an estimate, no bound"
+    share = f"about {number(event.estimate)} of the measure ({event.measure}) violates it"
+    return f"{share}{spread} ({some}); an estimate, no bound"
 
 
 def _surrogate_text(surrogate: Surrogate, entry: PropertyEstimate) -> str:
@@ -194,7 +196,8 @@ def _surrogate_text(surrogate: Surrogate, entry: PropertyEstimate) -> str:
     sign = "positive all over the region" if surrogate.lowest > 0 else "not positive all over the region"
     return (
         f"{where}least value {surrogate.lowest:.3g}, {sign}; below the margin on all but "
-        f"{at_most(surrogate.epsilon)} of the measure, confidence {percent(1 - surrogate.delta)}, "
+        f"{at_most(surrogate.epsilon)} of the measure ({entry.bound.measure}), "
+        f"confidence {percent(1 - surrogate.delta)}, "
         f"n = {surrogate.n:,}, error {surrogate.error:.3g}"
     )
 
