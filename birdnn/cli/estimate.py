@@ -67,6 +67,9 @@ class EstimateOptions:
         bool, typer.Option("--splitting", metavar="", help="Also estimate very small probabilities by splitting.")
     ] = False
     units: UnitsOption = Units.NORMALISED
+    measure_units: Annotated[
+        Units, typer.Option("--measure-units", help="What the measure's file speaks; see birdnn --help.")
+    ] = Units.NORMALISED
     seed: Seed = 0
     device: Annotated[Device, typer.Option("--device", help="Where to compute.")] = Device.CPU
     json: Json = None
@@ -104,6 +107,7 @@ def estimate(options: EstimateOptions) -> int:
             scenario=options.scenario,
             splitting=options.splitting,
             units=options.units.value,
+            measure_units=options.measure_units.value,
             seed=options.seed,
             device=options.device.value,
             command=command_line(),

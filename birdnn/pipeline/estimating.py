@@ -142,7 +142,7 @@ class _Run:
     def _measure(self) -> Measure:
         if self.request.measure == "uniform":
             return UNIFORM
-        scaling = scaling_of(self.loaded) if self.request.units == "raw" else None
+        scaling = scaling_of(self.loaded) if self.request.measure_units == "raw" else None
         measure = read_measure(Path(self.request.measure), self.loaded.net.n_inputs, scaling)
         if self.request.splitting and not isinstance(measure, Product):
             raise InputError(
@@ -230,10 +230,11 @@ class _Run:
             anytime=aim.anytime,
         )
 
-    def _split(self, index: int, prop: Property) -> tuple[RareEvent, torch.Tensor]:
+    def _split(self, index: int, prop: Property) -> tuple[RareEvent | None, torch.Tensor]:
+        """No estimate where it was interrupted: what had not arrived by then would count as nothing."""
         if not isinstance(self.measure, Product):
             raise InputError("splitting needs a distribution that it can draw from")
-        return violation_probability(
+        event, points = violation_probability(
             self.net,
             self.measure.cube(prop),
             settings=SplittingSettings(),
@@ -241,6 +242,7 @@ class _Run:
             measure=self.measure.name,
             watch=self.watch,
         )
+        return (None if self.watch.stopped() else event), points
 
     def _surrogates(self, index: int, prop: Property) -> Iterable[Surrogate]:
         rows = [(i, p) for i, region in enumerate(prop.regions) for p in range(len(region.unsafe))]

@@ -27,7 +27,8 @@ class EstimateRequest:
         attempts: how many such commands share `delta`.
         anytime: stop as soon as the bound is reached, or is known to be missed.
         scenario, splitting: what else to do.
-        units: of the properties and of the measure's file.
+        units: of the property files.
+        measure_units: of the measure's file.
     """
 
     net: Path
@@ -43,6 +44,7 @@ class EstimateRequest:
     scenario: bool = False
     splitting: bool = False
     units: Units = "normalised"
+    measure_units: Units = "normalised"
     seed: int = 0
     device: Device = "cpu"
     command: tuple[str, ...] = ()

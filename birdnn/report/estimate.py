@@ -40,6 +40,7 @@ def estimate_report(outcome: EstimateOutcome) -> EstimateReport:
         net=outcome.net,
         net_sha256=outcome.net_sha256,
         units=request.units,
+        measure_units=request.measure_units,
         seed=request.seed,
         notes=list(outcome.notes),
         versions=dict(outcome.versions),

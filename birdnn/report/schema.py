@@ -310,7 +310,8 @@ class EstimateReport(_Model):
     wall_s: float
     net: Readable
     net_sha256: str
-    units: Literal["normalised", "raw"] = Field(description="Of the property files and of the measure's file.")
+    units: Literal["normalised", "raw"] = Field(description="Of the property files; x and y are normalised.")
+    measure_units: Literal["normalised", "raw"] = Field(description="Of the measure's file.")
     seed: int
     notes: list[Readable]
     versions: dict[str, str]

@@ -152,7 +152,7 @@ class Product:
         if not sum(weights) > 0:
             raise InputError(
                 f"the measure ({self.name}) gives the input region of {prop.name} probability 0; give one that "
-                "reaches it: compare its ranges, and --units, with the region's bounds"
+                "reaches it: compare its ranges, and --measure-units, with the region's bounds"
             )
         return Cube(prop=prop, boxes=tuple(boxes), weights=tuple(w / sum(weights) for w in weights))
 
@@ -277,7 +277,7 @@ class Samples:
         if not len(x):
             raise InputError(
                 f"none of the {len(self.x):,} samples lies inside the input region of {prop.name}; give samples of "
-                "inputs for which the property speaks, and --units raw where they are not in network units"
+                "inputs for which the property speaks, and --measure-units raw where they are not in network units"
             )
         order = torch.randperm(len(x), generator=torch.Generator().manual_seed(generator.initial_seed()))
         return SampleDraws(x[order].to(generator.device))

@@ -34,15 +34,19 @@ def union_margin(prop: Property, x: Tensor, y: Tensor) -> Tensor:
 
 
 def run(net: Network, x: Tensor) -> Tensor:
-    """Outputs without gradients, where `x` lies; a batch that exceeds the device's memory is halved."""
+    """Outputs without gradients, where `x` lies, in batches; one that exceeds the device's memory is halved."""
+    with torch.no_grad():
+        return torch.cat([_fitting(net, part) for part in torch.split(x, BATCH[x.device.type])])
+
+
+def _fitting(net: Network, x: Tensor) -> Tensor:
     try:
-        with torch.no_grad():
-            return net(x)  # type: ignore[no-any-return]
+        return net(x)  # type: ignore[no-any-return]
     except torch.OutOfMemoryError:
         if len(x) < 2:
             raise
     first, second = x[: len(x) // 2], x[len(x) // 2 :]
-    return torch.cat([run(net, first), run(net, second)])
+    return torch.cat([_fitting(net, first), _fitting(net, second)])
 
 
 @dataclass(slots=True, eq=False)

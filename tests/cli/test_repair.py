@@ -38,6 +38,7 @@ def test_everything_said_reaches_the_pipeline(
 ) -> None:
     options = [("--suite", "acasxu"), ("--as", "N2,9"), ("--decision", "argmax"), ("--pairing", "input")]
     options += [("--domain", str(holds)), ("--out", str(tmp_path / "o")), ("--timeout", "9"), ("--seed", "4")]
+    options += [("--samples", "7")]
     flat = [word for pair in [*options, ("--units", "raw"), ("--method", "retrain")] for word in pair]
     assert call("repair", "--net", net, "--prop", broken, "--keep", holds, *flat).status == 0
     (request,) = requests
@@ -55,6 +56,7 @@ def test_everything_said_reaches_the_pipeline(
         timeout_s=9.0,
         units="raw",
         seed=4,
+        samples=7,
         command=request.command,
     )
     assert request == expected
