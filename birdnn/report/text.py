@@ -118,6 +118,7 @@ def repair_summary(outcome: RepairOutcome, width: int = 80) -> RenderableType:
     grid = facts()
     if outcome.out is not None:
         _measurements(grid, outcome)
+    _second_leg(grid, outcome.properties)
     _spent(grid, outcome)
     _notes(grid, outcome.notes)
     _others(grid, outcome)
@@ -227,7 +228,6 @@ def _measurements(grid: Table, outcome: RepairOutcome) -> None:
     lost = ", ".join(outcome.regressions)
     fact(grid, "regressions", f"{lost}: proved before, not proved now" if lost else "none")
     fact(grid, "changed", _change_text(outcome.change))
-    _second_leg(grid, outcome.properties)
 
 
 def _second_leg(grid: Table, properties: Sequence[PropertyOutcome]) -> None:
@@ -236,9 +236,9 @@ def _second_leg(grid: Table, properties: Sequence[PropertyOutcome]) -> None:
     for number in dict.fromkeys(prop.sampled.n for prop in drawn if prop.sampled):
         mine = [(p.name, p.sampled) for p in drawn if p.sampled and p.sampled.n == number]
         bad = ", ".join(f"{name}: {bound.violations:,}" for name, bound in mine if bound.violations)
-        names = ", ".join(name for name, _ in mine)
+        names = ("each of " if len(mine) > 1 else "") + ", ".join(name for name, _ in mine)
         seen = f"violations: {bad}" if bad else "no violation"
-        fact(grid, "sampled besides", f"{names}: {number:,} fresh points each, {mine[0][1].measure}: {seen}")
+        fact(grid, "sampled besides", f"{number:,} fresh points of {names}, {mine[0][1].measure}: {seen}")
 
 
 def _drawdown_text(entries: Sequence[Drawdown]) -> str:

@@ -8,7 +8,7 @@ estimates the probability. Its spread over independent repetitions is seen; a mo
 The first level is reached by plain counting, with many more draws than there are particles. A network's margin is often
 flat nearly everywhere, and where it then falls to zero is a small part of where it begins to fall: a swarm of a
 thousand that begins on the plateau has no particle there (N1,9 with phi-7: a part of 1.6e-5; without this stage 27
-million evaluations found 1e-11, with it 4 million find the 1e-6 that is there).
+million evaluations found 2e-11, with it 4 million find the 4e-7 that is there).
 """
 
 from __future__ import annotations
