@@ -26,6 +26,9 @@ A network (ONNX or NNet) and properties (VNN-LIB) go in, .gz of each as well. A 
 Does the property hold? The first line of output is the verdict:
 [cyan]birdnn verify --net net.onnx --prop prop_8.vnnlib --timeout 116[/]
 
+How much of the inputs break it, with 99.9 % confidence?
+[cyan]birdnn estimate --net net.onnx --prop prop_8.vnnlib --epsilon 1e-5 --delta 1e-3[/]
+
 Repair one property, keep another true, write to ./net.birdnn/:
 [cyan]birdnn repair --net net.onnx --prop prop_8.vnnlib --keep prop_1.vnnlib[/]
 
