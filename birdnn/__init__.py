@@ -21,12 +21,16 @@ if TYPE_CHECKING:
     from birdnn.formats import read_property as read_property
     from birdnn.formats import write_network as write_network
     from birdnn.network import Network as Network
+    from birdnn.pipeline import estimate_files as estimate_files
     from birdnn.pipeline import falsify_files as falsify_files
     from birdnn.pipeline import localize_files as localize_files
     from birdnn.pipeline import repair_files as repair_files
     from birdnn.pipeline import verify_files as verify_files
+    from birdnn.records import EstimateOutcome as EstimateOutcome
+    from birdnn.records import EstimateRequest as EstimateRequest
     from birdnn.records import LocalizeOutcome as LocalizeOutcome
     from birdnn.records import LocalizeRequest as LocalizeRequest
+    from birdnn.records import PacBound as PacBound
     from birdnn.records import Progress as Progress
     from birdnn.records import Proved as Proved
     from birdnn.records import RepairOutcome as RepairOutcome
@@ -43,6 +47,8 @@ if TYPE_CHECKING:
 _HOME = {
     "BirdnnError": "errors",
     "DisagreementError": "errors",
+    "EstimateOutcome": "records",
+    "EstimateRequest": "records",
     "FormatError": "errors",
     "InputError": "errors",
     "LocalizeOutcome": "records",
@@ -50,6 +56,7 @@ _HOME = {
     "MismatchError": "errors",
     "Network": "network",
     "OutputError": "errors",
+    "PacBound": "records",
     "Progress": "records",
     "Property": "spec",
     "Proved": "records",
@@ -64,6 +71,7 @@ _HOME = {
     "Violated": "records",
     "Watch": "records",
     "Witness": "records",
+    "estimate_files": "pipeline",
     "falsify_files": "pipeline",
     "localize_files": "pipeline",
     "read_network": "formats",

@@ -46,7 +46,12 @@ class Case:
 
     def request(self, **more: object) -> RepairRequest:
         asked = RepairRequest(
-            net=self.net, props=(self.prop,), domain=self.domain, decision="argmax", out=self.net.parent / "out"
+            net=self.net,
+            props=(self.prop,),
+            domain=self.domain,
+            decision="argmax",
+            out=self.net.parent / "out",
+            samples=2000,
         )
         return replace(asked, **more)
 

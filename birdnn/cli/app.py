@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from birdnn.cli.estimate import estimate
 from birdnn.cli.failures import DEBUG
 from birdnn.cli.falsify import falsify
 from birdnn.cli.localize import localize
@@ -25,6 +26,9 @@ A network (ONNX or NNet) and properties (VNN-LIB) go in, .gz of each as well. A 
 
 Does the property hold? The first line of output is the verdict:
 [cyan]birdnn verify --net net.onnx --prop prop_8.vnnlib --timeout 116[/]
+
+How much of the inputs break it, with 99.9 % confidence?
+[cyan]birdnn estimate --net net.onnx --prop prop_8.vnnlib --epsilon 1e-5 --delta 1e-3[/]
 
 Repair one property, keep another true, write to ./net.birdnn/:
 [cyan]birdnn repair --net net.onnx --prop prop_8.vnnlib --keep prop_1.vnnlib[/]
@@ -43,7 +47,7 @@ Mixing them answers another question, and nothing will tell you.
 
 [bold]Exit statuses[/]
 
-  0  proved, or nothing to repair
+  0  proved, or nothing to repair; estimate: done
   1  violated; no repair found (the best attempt is kept)
   2  wrong use of the command line
   3  undecided: timeout or unknown; repaired but not proved
@@ -84,5 +88,5 @@ def _root(
     DEBUG.set(debug)
 
 
-for _command in (verify, falsify, localize, repair):
+for _command in (verify, falsify, estimate, localize, repair):
     app.command()(_command)

@@ -8,17 +8,17 @@ from birdnn.cli.failures import INTERRUPTED, complain
 from birdnn.cli.terminal import first_line, show, show_result
 from birdnn.errors import DisagreementError
 from birdnn.formats.files import write_bytes
-from birdnn.records import LocalizeOutcome, RepairOutcome, VerifyOutcome, Violated
+from birdnn.records import EstimateOutcome, LocalizeOutcome, RepairOutcome, VerifyOutcome, Violated
+from birdnn.report.estimate import estimate_report, estimate_summary, quiet_line
 from birdnn.report.json import (
     competition_verdict,
     counterexample_text,
-    localize_report,
     repair_report,
     verify_report,
     worst,
     write_report,
 )
-from birdnn.report.localisation import localize_summary
+from birdnn.report.localisation import localize_report, localize_summary
 from birdnn.report.text import repair_summary, verify_summary
 
 VERIFY_STATUS = {"unsat": 0, "sat": 1, "unknown": 3, "timeout": 3}
@@ -39,6 +39,20 @@ def finish_verify(outcome: VerifyOutcome, *, json: Path | None, counterexample: 
         complain("interrupted")
         return INTERRUPTED
     return VERIFY_STATUS[competition_verdict(deciding)]
+
+
+def finish_estimate(outcome: EstimateOutcome, *, json: Path | None, quiet: bool) -> int:
+    """Print and write what was estimated; the exit status, which says nothing about violations."""
+    if json is not None:
+        write_report(estimate_report(outcome), json, write_bytes)
+    if quiet:
+        first_line(quiet_line(outcome))
+    else:
+        show_result(lambda width: estimate_summary(outcome, width))
+    if outcome.interrupted:
+        complain("interrupted")
+        return INTERRUPTED
+    return 0
 
 
 def finish_repair(outcome: RepairOutcome, *, json: Path | None, quiet: bool) -> int:

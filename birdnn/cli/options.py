@@ -35,6 +35,13 @@ Net = Annotated[Path, typer.Option("--net", metavar="FILE", help="The network: .
 Props = Annotated[
     list[Path], typer.Option("--prop", metavar="FILE", help="A property: .vnnlib, also with .gz. May be repeated.")
 ]
+Suite = Annotated[
+    str | None,
+    typer.Option("--suite", metavar="TOML", help="All properties that apply to the network: a file, or 'acasxu'."),
+]
+AsName = Annotated[
+    str | None, typer.Option("--as", metavar="NAME", help="Which network of the suite this is, e.g. N2,9.")
+]
 Timeout = Annotated[
     float | None,
     typer.Option("--timeout", metavar="S", callback=positive, help="Seconds for everything together. Default: none."),

@@ -11,10 +11,12 @@ import typer
 
 from birdnn.cli.failures import command
 from birdnn.cli.options import (
+    AsName,
     Json,
     Net,
     Quiet,
     Seed,
+    Suite,
     Timeout,
     Units,
     UnitsOption,
@@ -85,13 +87,8 @@ class RepairOptions:
             help="Measure generalisation on neighbours this close in each input (network units).",
         ),
     ] = 0.01
-    suite: Annotated[
-        str | None,
-        typer.Option("--suite", metavar="TOML", help="All properties that apply to the network: a file, or 'acasxu'."),
-    ] = None
-    as_name: Annotated[
-        str | None, typer.Option("--as", metavar="NAME", help="Which network of the suite this is, e.g. N2,9.")
-    ] = None
+    suite: Suite = None
+    as_name: AsName = None
     domain: Annotated[
         str | None,
         typer.Option(
@@ -112,6 +109,12 @@ class RepairOptions:
     ] = None
     timeout: Timeout = None
     units: UnitsOption = Units.NORMALISED
+    samples: Annotated[
+        int,
+        typer.Option(
+            "--samples", metavar="N", min=0, help="Fresh points of each proved property to look at after the proof."
+        ),
+    ] = 1_000_000
     seed: Seed = 0
     json: Json = None
     quiet: Quiet = False
@@ -169,6 +172,7 @@ def repair(options: RepairOptions) -> int:
             timeout_s=options.timeout,
             units=options.units.value,
             seed=options.seed,
+            samples=options.samples,
             command=command_line(),
         )
         require_writable((options.json,), _named(options))

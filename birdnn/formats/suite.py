@@ -138,7 +138,7 @@ class Suite:
     def load(cls, where: str | Path) -> Self:
         """The suite of a bundled name (``"acasxu"``) or of a TOML file."""
         path = bundled(where) if isinstance(where, str) and where in BUNDLED else Path(where)
-        return cls(path, _validated(_File, path))
+        return cls(path, validated(_File, path))
 
     @property
     def name(self) -> str:
@@ -261,7 +261,7 @@ def read_domain(path: str | Path) -> tuple[Tensor, Tensor]:
     path = Path(path)
     if path.name.removesuffix(".gz").endswith(".vnnlib"):
         return hull(read_property(path))
-    return _corners(_validated(Domain, path))
+    return _corners(validated(Domain, path))
 
 
 def hull(prop: Property) -> tuple[Tensor, Tensor]:
@@ -274,7 +274,7 @@ def hull(prop: Property) -> tuple[Tensor, Tensor]:
 T = TypeVar("T", bound=BaseModel)
 
 
-def _validated(model: type[T], path: Path) -> T:
+def validated(model: type[T], path: Path) -> T:
     """The TOML file `path` as a `model`, decimals exact."""
     raw = _parsed(path)
     try:

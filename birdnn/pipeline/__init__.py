@@ -3,8 +3,17 @@
 from __future__ import annotations
 
 from birdnn.pipeline.deciding import falsify_files, verify_files
+from birdnn.pipeline.estimating import estimate_files
 from birdnn.pipeline.localising import localize_files
 from birdnn.pipeline.repairing import repair_files
 from birdnn.pipeline.settings import LocalizeSettings, RepairSettings
 
-__all__ = ["LocalizeSettings", "RepairSettings", "falsify_files", "localize_files", "repair_files", "verify_files"]
+__all__ = [
+    "LocalizeSettings",
+    "RepairSettings",
+    "estimate_files",
+    "falsify_files",
+    "localize_files",
+    "repair_files",
+    "verify_files",
+]

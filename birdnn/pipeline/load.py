@@ -104,7 +104,7 @@ def scaling_of(loaded: Loaded) -> Scaling:
     if loaded.known is not None:
         return loaded.known[0].scaling
     raise MismatchError(
-        f"{loaded.path}: --units raw needs the network's scaling. An ONNX file does not hold it, and no suite knows "
+        f"{loaded.path}: raw units need the network's scaling. An ONNX file does not hold it, and no suite knows "
         "this network; give the NNet file, or the property in normalised units"
     )
 

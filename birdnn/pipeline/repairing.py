@@ -19,10 +19,12 @@ from birdnn.pipeline.judging import Answer, Attempt, Clock, Effort, counterexamp
 from birdnn.pipeline.load import Loaded, load_network
 from birdnn.pipeline.measuring import Comparison, Measured
 from birdnn.pipeline.plan import Plan, Subject, read_plan
+from birdnn.pipeline.second_leg import second_leg
 from birdnn.pipeline.settings import RepairSettings
 from birdnn.records import (
     ARITHMETIC,
     Guarantee,
+    PacBound,
     Progress,
     PropertyOutcome,
     RepairOutcome,
@@ -78,6 +80,7 @@ class _Repair:
             raise MismatchError(f"{request.net}: its weights are constants, no initialiser may be changed")
         self.rounds = 0
         self.disagreements: list[str] = []
+        self.sampled: dict[str, PacBound] = {}
 
     @property
     def asked(self) -> list[Subject]:
@@ -89,7 +92,7 @@ class _Repair:
         self._establish()
         words = {name: answer.guarantee for name, answer in self.before.items()}
         if all(words[s.prop.name] == "proved" for s in self.asked):
-            return self._outcome("nothing_to_repair", None, None)
+            return self._nothing_to_repair()
         repairer = Retrain(self._task(), self.settings.retrain)
         with self.folder.drafts():
             best = self._search(repairer)
@@ -99,7 +102,7 @@ class _Repair:
         self._look_at_all(best)
         self._watched(best)
         measured = self._measure(best, repairer.negatives())
-        self._overrule(best, measured)
+        self._overrule(best.answers, measured.contradicted)
         return self._outcome(self._result(best, measured), best, measured)
 
     # --- the defect
@@ -222,15 +225,38 @@ class _Repair:
             for name, x in repair_set.items()
         }
         measured = self._comparison(best.loaded).measure(points, proved, violated)
+        measured.contradicted.update(self._second_leg(best.loaded, proved))
         self.clock.book("sample", begun)
         return measured
 
-    def _overrule(self, best: Attempt, measured: Measured) -> None:
+    def _second_leg(self, loaded: Loaded, proved: frozenset[str]) -> dict[str, Witness]:
+        """What fresh samples of the proved properties contradict."""
+        found = second_leg(
+            loaded,
+            [s.prop for s in self.plan.subjects if s.prop.name in proved],
+            samples=self.request.samples,
+            seed=self.request.seed,
+            watch=self.watch,
+            over=lambda: self.watch.stopped() or self.clock.wall_s() > (self.request.timeout_s or math.inf),
+        )
+        self.sampled = found.bounds
+        return found.contradicted
+
+    def _nothing_to_repair(self) -> RepairOutcome:
+        """Every property is proved on the original; samples may contradict that too."""
+        begun = time.monotonic()
+        contradicted = self._second_leg(self.plan.loaded, frozenset(s.prop.name for s in self.asked))
+        self.clock.book("sample", begun)
+        self._overrule(self.before, contradicted)
+        self.witnesses.update({name: (witness,) for name, witness in contradicted.items()})
+        return self._outcome("violated" if contradicted else "nothing_to_repair", None, None)
+
+    def _overrule(self, answers: dict[str, Answer], contradicted: dict[str, Witness]) -> None:
         """Believe a replayed counterexample, not the proof that it contradicts."""
-        for name, witness in measured.contradicted.items():
-            proof = best.answers[name]
+        for name, witness in contradicted.items():
+            proof = answers[name]
             verdict = Violated(witness=witness, boxes=proof.verdict.boxes)
-            best.answers[name] = replace(proof, verdict=verdict)
+            answers[name] = replace(proof, verdict=verdict)
             self.disagreements.append(
                 f"{name} was proved ({verdict.boxes} boxes, {proof.verdict.arithmetic}), and yet the input "
                 f"{list(witness.x)} violates it: {' and '.join(witness.replayed_by)} answers {list(witness.y)}"
@@ -266,6 +292,7 @@ class _Repair:
                 boxes=0 if verdict is None else verdict.boxes,
                 arithmetic=ARITHMETIC if verdict is None else verdict.arithmetic,
                 counterexamples=self.witnesses.get(name, ()),
+                sampled=self.sampled.get(name),
                 remaining=verdict.witness if best is not None and isinstance(verdict, Violated) else None,
             )
 

@@ -6,6 +6,7 @@ types, so that nothing but a finished proof can be mistaken for one.
 
 from __future__ import annotations
 
+from birdnn.records.estimates import Device, EstimateOutcome, EstimateRequest, PropertyEstimate
 from birdnn.records.localisation import (
     Behaviour,
     Form,
@@ -53,30 +54,39 @@ from birdnn.records.stages import (
     Watch,
     Witness,
 )
+from birdnn.records.statements import EXECUTION, Interval, PacBound, RareEvent, Surrogate
 
 __all__ = [
     "ARITHMETIC",
+    "EXECUTION",
     "Behaviour",
     "Decision",
+    "Device",
     "Domain",
     "Drawdown",
+    "EstimateOutcome",
+    "EstimateRequest",
     "Fidelity",
     "Form",
     "FoundBy",
     "Guarantee",
     "InitialiserChange",
+    "Interval",
     "InterventionCheck",
     "Localisation",
     "LocalizeOutcome",
     "LocalizeRequest",
     "Machine",
     "Neighbours",
+    "PacBound",
     "Pairing",
     "Progress",
+    "PropertyEstimate",
     "PropertyLocalisation",
     "PropertyOutcome",
     "PropertyVerdict",
     "Proved",
+    "RareEvent",
     "Rate",
     "RepairOutcome",
     "RepairRequest",
@@ -86,6 +96,7 @@ __all__ = [
     "Role",
     "SampleSet",
     "SuiteMatch",
+    "Surrogate",
     "Units",
     "Unknown",
     "UnknownReason",

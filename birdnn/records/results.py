@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from birdnn.records.stages import ARITHMETIC, Drawdown, Fidelity, InitialiserChange, Rate, Verdict, Witness
+from birdnn.records.statements import PacBound
 
 Units = Literal["normalised", "raw"]
 Decision = Literal["argmin", "argmax", "none"]
@@ -100,6 +101,7 @@ class RepairRequest:
         decision: None: from the suite, otherwise ``"none"``.
         out: folder for the result; None: ``./NAME.birdnn``.
         timeout_s: limit for everything; None: no limit.
+        samples: fresh points of each proved property that are drawn after the proof.
         command: the command line, for the record.
     """
 
@@ -119,6 +121,7 @@ class RepairRequest:
     timeout_s: float | None = None
     units: Units = "normalised"
     seed: int = 0
+    samples: int = 1_000_000
     command: tuple[str, ...] = ()
 
 
@@ -135,6 +138,7 @@ class PropertyOutcome:
         arithmetic: what `after` speaks about.
         counterexamples: replayed witnesses on the original file, a few of them.
         remaining: a replayed witness on the repaired file where `after` is ``"violated"``.
+        sampled: what fresh samples say about a property of the repaired file that was proved, beside the proof.
     """
 
     name: str
@@ -149,6 +153,7 @@ class PropertyOutcome:
     arithmetic: str = ARITHMETIC
     counterexamples: tuple[Witness, ...] = ()
     remaining: Witness | None = None
+    sampled: PacBound | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

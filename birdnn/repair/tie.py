@@ -1,9 +1,10 @@
 """Ties: an output that must not decide follows, up to a constant, one that may.
 
 An unsafe polytope ``a_r @ y <= b_r`` (all r) is out of reach as soon as one of its rows exceeds its bound. Where the
-last affine map makes ``a_r @ y`` *constant*, no input can change it, and the proof is one line, however restless the layers
-before are. It costs little where the outputs of the row hardly differ: N1,9 of ACAS Xu answers COC nearly everywhere,
-its strong turns follow the weak ones to 1e-4, and the property that takes others hours is proved at the root.
+last affine map makes ``a_r @ y`` *constant*, no input can change it, and the proof is one line, however restless the
+layers before are. It costs little where the outputs of the row hardly differ: N1,9 of ACAS Xu answers COC nearly
+everywhere, its strong turns follow the weak ones to 1e-4, and the property that takes others hours is proved at the
+root.
 
 The price, what the tied outputs told apart, shows in the mean absolute error and not in the decisions; the caller
 measures both before it accepts. The idea is ours.

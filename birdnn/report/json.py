@@ -18,12 +18,9 @@ from birdnn.records import (
     Domain,
     Drawdown,
     Fidelity,
-    InterventionCheck,
-    Localisation,
-    LocalizeOutcome,
     Machine,
     Neighbours,
-    PropertyLocalisation,
+    PacBound,
     PropertyOutcome,
     PropertyVerdict,
     Proved,
@@ -43,24 +40,31 @@ from birdnn.report.schema import (
     DomainModel,
     DrawdownModel,
     FidelityModel,
-    InterventionModel,
-    LayerModel,
-    LocalisationModel,
-    LocalizeReport,
     MachineModel,
     NeighboursModel,
     Outcome,
+    PacBoundModel,
     PropertyDrawdownModel,
     PropertyModel,
     RateModel,
     RepairReport,
-    ResponsibleModel,
     SuiteModel,
     VerdictModel,
     VerifyReport,
 )
+from birdnn.report.schema_samples import (
+    EstimateReport,
+    LocalizeReport,
+)
 
 Writer = Callable[[Path, bytes], None]
+
+_PUBLISHED = (
+    ("verify", VerifyReport),
+    ("repair", RepairReport),
+    ("estimate", EstimateReport),
+    ("localize", LocalizeReport),
+)
 
 _WORST_FIRST: Sequence[CompetitionVerdict] = ("sat", "unknown", "timeout", "unsat")
 
@@ -124,7 +128,7 @@ def verify_report(outcome: VerifyOutcome) -> VerifyReport:
         seed=settings.seed,
         notes=list(outcome.notes),
         versions=dict(outcome.versions),
-        machine=_machine(outcome.machine),
+        machine=machine_model(outcome.machine),
     )
 
 
@@ -162,35 +166,12 @@ def repair_report(outcome: RepairOutcome) -> RepairReport:
         out_sha256=outcome.out_sha256,
         domain=None if domain is None else _domain(domain),
         decision=outcome.decision,
-        suite=None if outcome.suite is None else _suite(outcome.suite),
+        suite=None if outcome.suite is None else suite_model(outcome.suite),
         units=request.units,
         seed=request.seed,
         notes=list(outcome.notes),
         versions=dict(outcome.versions),
-        machine=_machine(outcome.machine),
-    )
-
-
-def localize_report(outcome: LocalizeOutcome) -> LocalizeReport:
-    """The published model of a ``localize``."""
-    request = outcome.request
-    properties = [_localisation(answer, request.top) for answer in outcome.answers]
-    localised = any(prop.outcome == "localised" for prop in properties)
-    return LocalizeReport(
-        command=shlex.join(request.command),
-        outcome="localised" if localised else "nothing_to_localise",
-        interrupted=outcome.interrupted,
-        form=request.form,
-        net=outcome.net,
-        net_sha256=outcome.net_sha256,
-        properties=properties,
-        suite=None if outcome.suite is None else _suite(outcome.suite),
-        units=request.units,
-        seed=request.seed,
-        wall_s=outcome.wall_s,
-        notes=list(outcome.notes),
-        versions=dict(outcome.versions),
-        machine=_machine(outcome.machine),
+        machine=machine_model(outcome.machine),
     )
 
 
@@ -208,7 +189,7 @@ def schemas() -> dict[str, str]:
     """File name -> JSON schema text of what the commands write."""
     return {
         f"{name}.schema.json": json.dumps(model.model_json_schema(mode="serialization"), indent=2) + "\n"
-        for name, model in (("verify", VerifyReport), ("repair", RepairReport), ("localize", LocalizeReport))
+        for name, model in _PUBLISHED
     }
 
 
@@ -218,15 +199,30 @@ def counterexample_text(witness: Witness) -> str:
     return "(" + "\n".join(values) + ")\n"
 
 
-def _witness(witness: Witness) -> CounterexampleModel:
+def witness_model(witness: Witness) -> CounterexampleModel:
+    """A counterexample as published."""
     return CounterexampleModel(x=list(witness.x), y=list(witness.y), replayed_by=list(witness.replayed_by))
 
 
+def pac_bound_model(bound: PacBound) -> PacBoundModel:
+    """The published model of a sampled statement."""
+    return PacBoundModel(
+        measure=bound.measure,
+        epsilon=bound.epsilon,
+        delta=bound.delta,
+        n=bound.n,
+        violations=bound.violations,
+        anytime=bound.anytime,
+        execution=bound.execution,
+    )
+
+
 def _witness_of(verdict: Verdict) -> CounterexampleModel | None:
-    return _witness(verdict.witness) if isinstance(verdict, Violated) else None
+    return witness_model(verdict.witness) if isinstance(verdict, Violated) else None
 
 
-def _machine(machine: Machine) -> MachineModel:
+def machine_model(machine: Machine) -> MachineModel:
+    """The machine as published."""
     return MachineModel(
         system=machine.system,
         cpu=machine.cpu,
@@ -269,8 +265,9 @@ def _property(prop: PropertyOutcome) -> PropertyModel:
         verify_s=prop.verify_s,
         boxes=prop.boxes,
         arithmetic=prop.arithmetic,
-        counterexamples=[_witness(w) for w in prop.counterexamples],
-        remaining=None if prop.remaining is None else _witness(prop.remaining),
+        counterexamples=[witness_model(w) for w in prop.counterexamples],
+        remaining=None if prop.remaining is None else witness_model(prop.remaining),
+        sampled=None if prop.sampled is None else pac_bound_model(prop.sampled),
     )
 
 
@@ -314,71 +311,11 @@ def _domain(domain: Domain) -> DomainModel:
     return DomainModel(lower=list(domain.lower), upper=list(domain.upper), source=domain.source)
 
 
-def _suite(suite: SuiteMatch) -> SuiteModel:
+def suite_model(suite: SuiteMatch) -> SuiteModel:
     return SuiteModel(
         name=suite.name,
         entry=suite.entry,
         by=suite.by,
         applicable=list(suite.applicable),
         not_named=list(suite.not_named),
-    )
-
-
-def _localisation(answer: PropertyLocalisation, top: int) -> LocalisationModel:
-    found = answer.localisation
-    return LocalisationModel(
-        name=answer.name,
-        file=answer.path,
-        sha256=answer.sha256,
-        text=answer.text,
-        outcome="nothing_to_localise" if found is None else "localised",
-        note=answer.note,
-        samples=answer.samples,
-        uniform_negatives=answer.uniform,
-        found_by=answer.found_by,
-        positives=0 if found is None else found.positives,
-        negatives=answer.distinct,
-        layers=[] if found is None else _layers(found),
-        top=[] if found is None else _top(found, top),
-        interventions=[_intervention(check) for check in answer.checks],
-    )
-
-
-def _layers(found: Localisation) -> list[LayerModel]:
-    return [
-        LayerModel(
-            value=layer.value,
-            node=layer.node,
-            responsibility=layer.responsibility.tolist(),
-            positive_mean=layer.positive.tolist(),
-            negative_mean=layer.negative.tolist(),
-        )
-        for layer in found.layers
-    ]
-
-
-def _top(found: Localisation, count: int) -> list[ResponsibleModel]:
-    return [
-        ResponsibleModel(
-            rank=rank,
-            layer=entry.layer,
-            node=found.layers[entry.layer].node,
-            neuron=entry.neuron.index,
-            responsibility=entry.value,
-            positive_mean=entry.positive,
-            negative_mean=entry.negative,
-        )
-        for rank, entry in enumerate(found.ranking()[:count], 1)
-    ]
-
-
-def _intervention(check: InterventionCheck) -> InterventionModel:
-    return InterventionModel(
-        k=check.k,
-        top=check.top,
-        random_mean=check.random_mean,
-        random_spread=check.random_spread,
-        draws=len(check.random),
-        broken=check.broken,
-        n=check.n,
     )

@@ -23,11 +23,13 @@ def readable(text: str) -> str:
 Readable = Annotated[str, BeforeValidator(readable)]
 
 
-class _Model(BaseModel):
+class Model(BaseModel):
+    """Frozen, and strict about names."""
+
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-class CounterexampleModel(_Model):
+class CounterexampleModel(Model):
     """A replayed counterexample, network units."""
 
     x: list[float] = Field(description="Inputs: float32 values inside the exact input box.")
@@ -35,7 +37,7 @@ class CounterexampleModel(_Model):
     replayed_by: list[str] = Field(description="Engines on which it violates, with tolerance 0.")
 
 
-class MachineModel(_Model):
+class MachineModel(Model):
     """What the command ran on."""
 
     system: str
@@ -46,7 +48,7 @@ class MachineModel(_Model):
     device: str
 
 
-class VerdictModel(_Model):
+class VerdictModel(Model):
     """One property's answer."""
 
     name: Readable
@@ -66,7 +68,7 @@ class VerdictModel(_Model):
     arithmetic: str = Field(description="Which arithmetic the answer speaks about.")
 
 
-class VerifyReport(_Model):
+class VerifyReport(Model):
     """What `birdnn verify --json` and `birdnn falsify --json` write.
 
     For several properties `outcome` and `verdict` are the worst (violated, then unknown, then proved), `counterexample`
@@ -97,7 +99,19 @@ class VerifyReport(_Model):
     machine: MachineModel
 
 
-class PropertyModel(_Model):
+class PacBoundModel(Model):
+    """With confidence ``1 - delta`` at most ``epsilon`` of the measure violates; no proof, whatever the numbers."""
+
+    measure: Readable
+    epsilon: float
+    delta: float = Field(description="This statement's own share of the error probability.")
+    n: int = Field(description="Independent draws that it rests on.")
+    violations: int
+    anytime: bool = Field(description="Holds although the number of draws depended on what they showed.")
+    execution: str = Field(description="Which execution of the network was sampled.")
+
+
+class PropertyModel(Model):
     """One property before and after a repair."""
 
     name: Readable
@@ -112,9 +126,10 @@ class PropertyModel(_Model):
     arithmetic: str = Field(description="Which arithmetic `after` speaks about.")
     counterexamples: list[CounterexampleModel] = Field(description="Of the original file; a few.")
     remaining: CounterexampleModel | None = Field(description="Of the repaired file.")
+    sampled: PacBoundModel | None = Field(description="Fresh samples of the repaired file, drawn after the proof.")
 
 
-class FidelityModel(_Model):
+class FidelityModel(Model):
     """Behaviour kept over points that no repair has seen."""
 
     decision_agreement: float | None = Field(description="Share with the same decision; null without a decision rule.")
@@ -122,7 +137,7 @@ class FidelityModel(_Model):
     n: int
 
 
-class RateModel(_Model):
+class RateModel(Model):
     """`hits` of `n`; `share` is null below 100 points unless a proof gives it."""
 
     share: float | None
@@ -131,7 +146,7 @@ class RateModel(_Model):
     by_proof: bool
 
 
-class NeighboursModel(_Model):
+class NeighboursModel(Model):
     """The answer wished for at points (`--points`), on fresh inputs close to them."""
 
     name: Readable = Field(description="The entry of `properties` that stands for the points.")
@@ -143,7 +158,7 @@ class NeighboursModel(_Model):
     generalisation: RateModel = Field(description="Of the neighbours that had not the answer, those that have it now.")
 
 
-class PropertyDrawdownModel(_Model):
+class PropertyDrawdownModel(Model):
     """Share of a property's points that satisfied it before and violate it now."""
 
     name: Readable
@@ -151,7 +166,7 @@ class PropertyDrawdownModel(_Model):
     n: int
 
 
-class DrawdownModel(_Model):
+class DrawdownModel(Model):
     """The worst property, and each."""
 
     worst: str | None
@@ -160,7 +175,7 @@ class DrawdownModel(_Model):
     properties: list[PropertyDrawdownModel]
 
 
-class ChangeModel(_Model):
+class ChangeModel(Model):
     """How far one initialiser moved."""
 
     count: int = Field(description="Values that differ.")
@@ -169,7 +184,7 @@ class ChangeModel(_Model):
     Linf: float
 
 
-class DomainModel(_Model):
+class DomainModel(Model):
     """The declared input domain, network units."""
 
     lower: list[float]
@@ -177,7 +192,7 @@ class DomainModel(_Model):
     source: str
 
 
-class SuiteModel(_Model):
+class SuiteModel(Model):
     """A suite that knows the network."""
 
     name: Readable
@@ -187,7 +202,7 @@ class SuiteModel(_Model):
     not_named: list[str] = Field(description="Applicable properties that the user did not ask for.")
 
 
-class RepairReport(_Model):
+class RepairReport(Model):
     """What `birdnn repair` writes: `repair.json` in the output folder, and `--json`."""
 
     schema_version: Literal[1] = SCHEMA_VERSION
@@ -225,80 +240,6 @@ class RepairReport(_Model):
     suite: SuiteModel | None
     units: Literal["normalised", "raw"]
     seed: int
-    notes: list[Readable]
-    versions: dict[str, str]
-    machine: MachineModel
-
-
-class ResponsibleModel(_Model):
-    """One of the most responsible neurons; layers and neurons are counted from 0."""
-
-    rank: int = Field(description="From 1.")
-    layer: int
-    node: Readable = Field(description="The activation's node.")
-    neuron: int = Field(description="Place in the layer's value, flattened.")
-    responsibility: float
-    positive_mean: float = Field(description="Of the neuron's output over positive samples.")
-    negative_mean: float
-
-
-class LayerModel(_Model):
-    """One hidden layer; the lists have one entry for each neuron."""
-
-    value: Readable = Field(description="The value that the activation makes.")
-    node: Readable
-    responsibility: list[float]
-    positive_mean: list[float]
-    negative_mean: list[float]
-
-
-class InterventionModel(_Model):
-    """Violations that remain on held-out violating points when k neurons are fixed to their positive mean."""
-
-    k: int
-    top: float = Field(description="Share that still violates with the k most responsible neurons fixed.")
-    random_mean: float = Field(description="Mean of that share over draws of k neurons that vary at all.")
-    random_spread: float = Field(description="Standard deviation over the draws.")
-    draws: int
-    broken: float = Field(description="Share of satisfying points that violate with the top k fixed.")
-    n: int = Field(description="Number of held-out violating points.")
-
-
-class LocalisationModel(_Model):
-    """One property's answer; `layers`, `top` and `interventions` are empty where there is nothing to localise."""
-
-    name: Readable
-    file: Readable
-    sha256: str
-    text: Readable
-    outcome: Literal["localised", "nothing_to_localise"]
-    note: Readable = Field(description="Why there is nothing to localise; empty otherwise.")
-    samples: int = Field(description="Uniform points looked at.")
-    uniform_negatives: int = Field(description="How many of them violate.")
-    found_by: Literal["sampling", "sampling and attack"]
-    positives: int
-    negatives: int = Field(description="Different violating points.")
-    layers: list[LayerModel]
-    top: list[ResponsibleModel]
-    interventions: list[InterventionModel]
-
-
-class LocalizeReport(_Model):
-    """What `birdnn localize --json` writes."""
-
-    schema_version: Literal[1] = SCHEMA_VERSION
-    tool: Literal["birdnn"] = "birdnn"
-    command: Readable
-    outcome: Literal["localised", "nothing_to_localise"]
-    interrupted: bool
-    form: Literal["mean", "sum"]
-    net: Readable
-    net_sha256: str
-    properties: list[LocalisationModel]
-    suite: SuiteModel | None
-    units: Literal["normalised", "raw"]
-    seed: int
-    wall_s: float
     notes: list[Readable]
     versions: dict[str, str]
     machine: MachineModel

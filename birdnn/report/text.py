@@ -27,10 +27,7 @@ from birdnn.records import (
 )
 from birdnn.report.json import competition_verdict, outcome_of, worst_drawdown
 from birdnn.report.schema import readable
-from birdnn.report.tables import add_fact as _fact
-from birdnn.report.tables import add_notes as _notes
-from birdnn.report.tables import facts_grid as _facts
-from birdnn.report.tables import plain_table as _table
+from birdnn.report.tables import add_fact, add_notes, facts_grid, plain_table
 
 NARROW = 72
 """Below this width tables leave out their least needed columns."""
@@ -74,7 +71,7 @@ def percent(share: float) -> str:
 
 def verify_summary(outcome: VerifyOutcome, width: int = 80) -> RenderableType:
     """One row for each property, then what was found out on the way."""
-    table = _table()
+    table = plain_table()
     table.add_column("property", overflow="fold")
     table.add_column("answer")
     table.add_column("VNN-COMP")
@@ -92,21 +89,21 @@ def verify_summary(outcome: VerifyOutcome, width: int = 80) -> RenderableType:
             seconds(answer.solve_s),
         ]
         table.add_row(*cells, *([Text(_because(answer.verdict))] if width >= NARROW else []))
-    facts = _facts()
+    grid = facts_grid()
     for answer in outcome.verdicts:
         if isinstance(answer.verdict, Violated):
             x = ", ".join(f"{v:.6g}" for v in answer.verdict.witness.x[:8])
             more = f" (of {len(answer.verdict.witness.x)})" if len(answer.verdict.witness.x) > 8 else ""
-            _fact(facts, f"input that breaks {answer.name}", f"{x}{more}")
-    _arithmetic(facts, [(v.name, v.verdict.arithmetic) for v in outcome.verdicts])
-    _fact(facts, "time in all", seconds(outcome.wall_s))
-    _notes(facts, outcome.notes)
-    return Group(table, facts)
+            add_fact(grid, f"input that breaks {answer.name}", f"{x}{more}")
+    _arithmetic(grid, [(v.name, v.verdict.arithmetic) for v in outcome.verdicts])
+    add_fact(grid, "time in all", seconds(outcome.wall_s))
+    add_notes(grid, outcome.notes)
+    return Group(table, grid)
 
 
 def repair_summary(outcome: RepairOutcome, width: int = 80) -> RenderableType:
     """What a person wants to know after a repair: the properties, what else changed, where the files are."""
-    table = _table()
+    table = plain_table()
     table.add_column("property", overflow="fold")
     table.add_column("before")
     table.add_column("after")
@@ -119,14 +116,15 @@ def repair_summary(outcome: RepairOutcome, width: int = 80) -> RenderableType:
         name = Text(readable(prop.name if prop.role == "goal" else f"{prop.name} ({prop.role})"))
         before, after = Text(prop.before, STYLES[prop.before]), Text(prop.after, STYLES[prop.after])
         table.add_row(name, before, after, _basis(prop), *boxes, seconds(prop.verify_s))
-    facts = _facts()
+    grid = facts_grid()
     if outcome.out is not None:
-        _measurements(facts, outcome)
-    _spent(facts, outcome)
-    _notes(facts, outcome.notes)
-    _others(facts, outcome)
-    _files(facts, outcome)
-    return Group(headline(outcome), table, facts)
+        _measurements(grid, outcome)
+    _second_leg(grid, outcome.properties)
+    _spent(grid, outcome)
+    add_notes(grid, outcome.notes)
+    _others(grid, outcome)
+    _files(grid, outcome)
+    return Group(headline(outcome), table, grid)
 
 
 def headline(outcome: RepairOutcome) -> Text:
@@ -199,23 +197,34 @@ def _neighbours_text(entry: Neighbours) -> str:
 
 def _measurements(grid: Table, outcome: RepairOutcome) -> None:
     """Efficacy and generalisation, fidelity, drawdown, the change."""
-    _fact(grid, "disagreement", outcome.disagreement)
-    _fact(grid, "efficacy", _rate_text(outcome.efficacy))
+    add_fact(grid, "disagreement", outcome.disagreement)
+    add_fact(grid, "efficacy", _rate_text(outcome.efficacy))
     if outcome.generalisation is not None or not outcome.neighbours:
-        _fact(grid, "generalisation", _rate_text(outcome.generalisation))
+        add_fact(grid, "generalisation", _rate_text(outcome.generalisation))
     for entry in outcome.neighbours:
-        _fact(grid, f"neighbours of {entry.name}", _neighbours_text(entry))
+        add_fact(grid, f"neighbours of {entry.name}", _neighbours_text(entry))
     if outcome.fidelity is None:
-        _fact(grid, "fidelity", outcome.fidelity_note or "not measured: domain unknown, give --domain")
+        add_fact(grid, "fidelity", outcome.fidelity_note or "not measured: domain unknown, give --domain")
     else:
         where = f"; domain: {outcome.domain.source}" if outcome.domain else ""
-        _fact(grid, "fidelity", fidelity_text(outcome.fidelity, outcome.decision) + where)
+        add_fact(grid, "fidelity", fidelity_text(outcome.fidelity, outcome.decision) + where)
     for name, value in outcome.region_fidelity.items():
-        _fact(grid, f"  in {name}'s region", fidelity_text(value, outcome.decision))
-    _fact(grid, "drawdown", _drawdown_text(outcome.drawdown))
+        add_fact(grid, f"  in {name}'s region", fidelity_text(value, outcome.decision))
+    add_fact(grid, "drawdown", _drawdown_text(outcome.drawdown))
     lost = ", ".join(outcome.regressions)
-    _fact(grid, "regressions", f"{lost}: proved before, not proved now" if lost else "none")
-    _fact(grid, "changed", _change_text(outcome.change))
+    add_fact(grid, "regressions", f"{lost}: proved before, not proved now" if lost else "none")
+    add_fact(grid, "changed", _change_text(outcome.change))
+
+
+def _second_leg(grid: Table, properties: Sequence[PropertyOutcome]) -> None:
+    """What fresh samples say beside the proofs."""
+    drawn = [prop for prop in properties if prop.sampled is not None]
+    for number in dict.fromkeys(prop.sampled.n for prop in drawn if prop.sampled):
+        mine = [(p.name, p.sampled) for p in drawn if p.sampled and p.sampled.n == number]
+        bad = ", ".join(f"{name}: {bound.violations:,}" for name, bound in mine if bound.violations)
+        names = ("each of " if len(mine) > 1 else "") + ", ".join(name for name, _ in mine)
+        seen = f"violations: {bad}" if bad else "no violation"
+        add_fact(grid, "sampled besides", f"{number:,} fresh points of {names}, {mine[0][1].measure}: {seen}")
 
 
 def _drawdown_text(entries: Sequence[Drawdown]) -> str:
@@ -241,12 +250,12 @@ def _change_text(change: tuple[InitialiserChange, ...]) -> str:
 
 def _spent(grid: Table, outcome: RepairOutcome) -> None:
     if not outcome.rounds:
-        _fact(grid, "time", seconds(outcome.wall_s))
+        add_fact(grid, "time", seconds(outcome.wall_s))
         _arithmetic(grid, [(prop.name, prop.arithmetic) for prop in outcome.properties])
         return
     parts = f"repair {seconds(outcome.repair_s)}, proof {seconds(outcome.verify_s)}"
     rounds = "1 round" if outcome.rounds == 1 else f"{outcome.rounds} rounds"
-    _fact(grid, "time", f"{seconds(outcome.wall_s)}: {parts}, sampling {seconds(outcome.sample_s)}; {rounds}")
+    add_fact(grid, "time", f"{seconds(outcome.wall_s)}: {parts}, sampling {seconds(outcome.sample_s)}; {rounds}")
     _arithmetic(grid, [(prop.name, prop.arithmetic) for prop in outcome.properties])
 
 
@@ -255,7 +264,7 @@ def _arithmetic(grid: Table, stated: Sequence[tuple[str, str]]) -> None:
     kinds = list(dict.fromkeys(kind for _, kind in stated))
     for kind in kinds:
         names = ", ".join(name for name, own in stated if own == kind)
-        _fact(grid, "arithmetic", kind if len(kinds) == 1 else f"{kind} ({names})")
+        add_fact(grid, "arithmetic", kind if len(kinds) == 1 else f"{kind} ({names})")
 
 
 def _others(grid: Table, outcome: RepairOutcome) -> None:
@@ -263,12 +272,12 @@ def _others(grid: Table, outcome: RepairOutcome) -> None:
     if suite is None:
         return
     if suite.by == "--as":
-        _fact(grid, "taken as", f"{suite.entry} of suite {suite.name} (--as)")
+        add_fact(grid, "taken as", f"{suite.entry} of suite {suite.name} (--as)")
     names = ", ".join(suite.not_named)
     if names and not any(names in note for note in outcome.notes):
-        _fact(grid, "also applicable", f"{names}: not asked for; --suite {suite.name} repairs and proves them too")
+        add_fact(grid, "also applicable", f"{names}: not asked for; --suite {suite.name} repairs and proves them too")
 
 
 def _files(grid: Table, outcome: RepairOutcome) -> None:
-    _fact(grid, "repaired network", outcome.out or "")
-    _fact(grid, "report", outcome.report or "")
+    add_fact(grid, "repaired network", outcome.out or "")
+    add_fact(grid, "report", outcome.report or "")

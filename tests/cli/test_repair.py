@@ -41,6 +41,7 @@ def test_everything_said_reaches_the_pipeline(
     options = [("--points", str(fixes)), ("--points-tolerance", "0.5"), ("--points-radius", "0.125")]
     options += [("--suite", "acasxu"), ("--as", "N2,9"), ("--decision", "argmax"), ("--pairing", "input")]
     options += [("--domain", str(holds)), ("--out", str(tmp_path / "o")), ("--timeout", "9"), ("--seed", "4")]
+    options += [("--samples", "7")]
     flat = [word for pair in [*options, ("--units", "raw"), ("--method", "retrain")] for word in pair]
     assert call("repair", "--net", net, "--prop", broken, "--keep", holds, *flat).status == 0
     (request,) = requests
@@ -61,6 +62,7 @@ def test_everything_said_reaches_the_pipeline(
         timeout_s=9.0,
         units="raw",
         seed=4,
+        samples=7,
         command=request.command,
     )
     assert request == expected

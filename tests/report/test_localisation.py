@@ -20,8 +20,7 @@ from birdnn.records import (
     LocalizeRequest,
     PropertyLocalisation,
 )
-from birdnn.report.json import localize_report
-from birdnn.report.localisation import localize_summary
+from birdnn.report.localisation import localize_report, localize_summary
 from birdnn.report.pictures import localisation_picture
 from tests.report.outcomes import MACHINE, VERSIONS
 from tests.report.test_text import drawn

@@ -1,0 +1,118 @@
+"""``birdnn estimate``: how much of a measure violates a property?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from birdnn.cli.failures import command
+from birdnn.cli.options import AsName, Json, Net, Quiet, Seed, Suite, Units, UnitsOption, command_line
+from birdnn.cli.progress import TerminalWatch
+
+
+class Device(StrEnum):
+    """Where tensors live."""
+
+    CPU = "cpu"
+    CUDA = "cuda"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EstimateOptions:
+    """What the command line says."""
+
+    net: Net
+    prop: Annotated[
+        list[Path] | None,
+        typer.Option("--prop", metavar="FILE", help="A property: .vnnlib, also with .gz. May be repeated."),
+    ] = None
+    suite: Suite = None
+    as_name: AsName = None
+    measure: Annotated[
+        str,
+        typer.Option(
+            "--measure",
+            metavar="uniform|FILE",
+            help="Inputs are drawn uniformly, or as a file says: samples (.csv, .npz), independent marginals (.toml).",
+        ),
+    ] = "uniform"
+    epsilon: Annotated[
+        float | None,
+        typer.Option(
+            "--epsilon", metavar="E", help="The bound that is wanted; says how many samples. Default: 0.00001."
+        ),
+    ] = None
+    delta: Annotated[
+        float,
+        typer.Option("--delta", metavar="D", help="Probability at most that any statement of the run is wrong."),
+    ] = 1e-3
+    samples: Annotated[
+        int | None,
+        typer.Option("--samples", metavar="N", help="Draws for each property; with --anytime the most."),
+    ] = None
+    attempts: Annotated[
+        int, typer.Option("--attempts", metavar="K", help="How many such runs, e.g. of candidates, share delta.")
+    ] = 1
+    anytime: Annotated[
+        bool, typer.Option("--anytime", metavar="", help="Stop as soon as the bound is reached, or known to be missed.")
+    ] = False
+    scenario: Annotated[
+        bool, typer.Option("--scenario", metavar="", help="Also fit an affine function below the margin.")
+    ] = False
+    splitting: Annotated[
+        bool, typer.Option("--splitting", metavar="", help="Also estimate very small probabilities by splitting.")
+    ] = False
+    units: UnitsOption = Units.NORMALISED
+    measure_units: Annotated[
+        Units, typer.Option("--measure-units", help="What the measure's file speaks; see birdnn --help.")
+    ] = Units.NORMALISED
+    seed: Seed = 0
+    device: Annotated[Device, typer.Option("--device", help="Where to compute.")] = Device.CPU
+    json: Json = None
+    quiet: Quiet = False
+
+
+@command(EstimateOptions)
+def estimate(options: EstimateOptions) -> int:
+    """Estimate how much of a measure of inputs violates each property, and state what the samples allow.
+
+    The bound printed holds for the named measure with the confidence beside it, and says nothing about any one input:
+    a measure can give a real defect next to no weight. Use verify for a proof.
+    """
+    if not options.prop and options.suite is None:
+        raise typer.BadParameter("say what to estimate: --prop FILE, or --suite TOML", param_hint="--prop")
+    if options.as_name is not None and options.suite is None:
+        raise typer.BadParameter("names a network of a suite: say which with --suite", param_hint="--as")
+    with TerminalWatch(quiet=options.quiet) as watch:
+        from birdnn.cli.finish import finish_estimate
+        from birdnn.formats.files import require_writable
+        from birdnn.pipeline import estimate_files
+        from birdnn.records import EstimateRequest
+
+        request = EstimateRequest(
+            net=options.net,
+            props=tuple(options.prop or ()),
+            suite=options.suite,
+            as_name=options.as_name,
+            measure=options.measure,
+            epsilon=options.epsilon,
+            delta=options.delta,
+            samples=options.samples,
+            attempts=options.attempts,
+            anytime=options.anytime,
+            scenario=options.scenario,
+            splitting=options.splitting,
+            units=options.units.value,
+            measure_units=options.measure_units.value,
+            seed=options.seed,
+            device=options.device.value,
+            command=command_line(),
+        )
+        named = (options.net, *request.props, options.suite, None if request.measure == "uniform" else request.measure)
+        require_writable((options.json,), (Path(given) for given in named if given is not None))
+        outcome = estimate_files(request, watch=watch)
+    return finish_estimate(outcome, json=options.json, quiet=options.quiet)

@@ -1,0 +1,330 @@
+"""`estimate` on files: how much of a measure violates each property, with what can be stated about it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from birdnn.errors import InputError
+from birdnn.formats.measure import read_measure
+from birdnn.network import Network
+from birdnn.pipeline.deciding import notes
+from birdnn.pipeline.facts import machine, versions
+from birdnn.pipeline.load import Loaded, scaling_of
+from birdnn.pipeline.plan import Subject, read_plan
+from birdnn.records import (
+    EstimateOutcome,
+    EstimateRequest,
+    Interval,
+    PacBound,
+    Progress,
+    PropertyEstimate,
+    RareEvent,
+    RepairRequest,
+    Surrogate,
+    Unwatched,
+    Watch,
+    Witness,
+)
+from birdnn.sample.measures import UNIFORM, Measure, Product
+from birdnn.sample.pac import (
+    anytime_interval,
+    anytime_lower,
+    anytime_upper,
+    clopper_pearson,
+    reached,
+    require_share,
+    shared,
+    upper_limit,
+    zero_violation_samples,
+)
+from birdnn.sample.scenario import closest_affine, scenario_epsilon, scenario_samples, variables
+from birdnn.sample.splitting import SplittingSettings, violation_probability
+from birdnn.sample.tally import BATCH, Tally, run
+from birdnn.spec import Property, Region
+from birdnn.verify.witness import Judge
+
+EPSILON = 1e-5
+"""What is asked for where the user says neither epsilon nor a number of samples."""
+
+_ANYTIME_CAP = 20
+"""Without a number of samples an anytime run gives up after so many times the zero-violation number."""
+
+_LOOKS = 64
+
+
+def estimate_files(request: EstimateRequest, *, watch: Watch | None = None) -> EstimateOutcome:
+    """Estimate the violation probability of each property as the request says.
+
+    Everything is read before the first draw. An interruption keeps what is finished; a fixed number of draws shows no
+    count on the way, so that stopping early cannot depend on it and the statement holds for what was drawn.
+
+    Raises:
+        InputError: a file or a number is unusable, a property does not fit, or the measure does not reach it.
+    """
+    return _Run(request, watch or Unwatched()).outcome()
+
+
+def seeded(seed: int, *stream: int, device: str) -> torch.Generator:
+    """A generator on the device for one purpose; streams of one seed are independent of each other."""
+    state = np.random.SeedSequence([seed, *stream]).generate_state(1, np.uint64)[0]
+    return torch.Generator(device).manual_seed(int(state) & (2**63 - 1))
+
+
+def replayed(loaded: Loaded, prop: Property, points: torch.Tensor) -> Witness | None:
+    """The first of some suspicious inputs (m, inputs) that violates when run as the file says."""
+    judge = Judge(loaded.net, prop, loaded.replays)
+    return next((witness for x in points if (witness := judge.replayed(x)) is not None), None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Aim:
+    """How many draws, and what they shall show: `epsilon` at this statement's `delta`; None: whatever comes out."""
+
+    n: int
+    epsilon: float | None
+    delta: float
+    anytime: bool
+
+
+class _Run:
+    """One command."""
+
+    def __init__(self, request: EstimateRequest, watch: Watch) -> None:
+        self.started = time.monotonic()
+        self.request, self.watch = request, watch
+        _check(request)
+        watch.update(Progress(phase=f"reading {request.net.name}"))
+        plan = read_plan(
+            RepairRequest(
+                net=request.net,
+                props=request.props,
+                suite=request.suite,
+                as_name=request.as_name,
+                units=request.units,
+            )
+        )
+        self.loaded = plan.loaded
+        self.subjects = tuple(subject for subject in plan.subjects if subject.role is not None)
+        self.measure = self._measure()
+        self.net: Network = self.loaded.net.with_values({}).float().to(request.device)
+        statements = len(self.subjects) * request.attempts * (2 if request.scenario else 1)
+        self.delta = shared(request.delta, statements)
+        for index, subject in enumerate(self.subjects):
+            # a measure that does not reach a property is found before the others cost time
+            self.measure.draws(subject.prop, self._generator(index, 0))
+
+    def outcome(self) -> EstimateOutcome:
+        """All properties in the order given."""
+        found: list[PropertyEstimate] = []
+        for index, subject in enumerate(self.subjects):
+            if self.watch.stopped():
+                break
+            found.append(self._estimate(index, subject))
+        return EstimateOutcome(
+            request=self.request,
+            net=str(self.loaded.path),
+            net_sha256=self.loaded.net.sha256,
+            measure=self.measure.name,
+            properties=tuple(found),
+            wall_s=time.monotonic() - self.started,
+            versions=versions(),
+            machine=machine(self.request.device),
+            interrupted=self.watch.stopped(),
+            notes=(*notes(self.loaded, tuple(s.prop for s in self.subjects)), *self._remarks(found)),
+        )
+
+    def _measure(self) -> Measure:
+        if self.request.measure == "uniform":
+            return UNIFORM
+        scaling = scaling_of(self.loaded) if self.request.measure_units == "raw" else None
+        measure = read_measure(Path(self.request.measure), self.loaded.net.n_inputs, scaling)
+        if self.request.splitting and not isinstance(measure, Product):
+            raise InputError(
+                f"{self.request.measure}: splitting needs a distribution that it can draw from, and samples are none; "
+                "leave --splitting out, or give independent marginals (.toml)"
+            )
+        return measure
+
+    def _generator(self, *stream: int) -> torch.Generator:
+        return seeded(self.request.seed, *stream, device=self.request.device)
+
+    # --- one property
+
+    def _estimate(self, index: int, subject: Subject) -> PropertyEstimate:
+        prop = subject.prop
+        tally = Tally(self.net, prop, self.measure.draws(prop, self._generator(index, 0)))
+        aim = self._aim(tally.draws.left)
+        self._count(tally, aim)
+        bound = self._bound(tally, aim)
+        rare, deep = self._split(index, prop) if self.request.splitting else (None, tally.worst[:0])
+        surrogates = tuple(self._surrogates(index, prop)) if self.request.scenario else ()
+        return PropertyEstimate(
+            name=prop.name,
+            path=subject.path,
+            sha256=prop.sha256,
+            text=subject.text,
+            n=tally.n,
+            violations=tally.violations,
+            interval=_interval(tally, aim),
+            bound=bound,
+            asked=aim.epsilon,
+            reached=None if aim.epsilon is None else bound.epsilon <= aim.epsilon,
+            surrogates=surrogates,
+            rare=rare,
+            counterexample=replayed(self.loaded, prop, torch.cat([tally.worst, deep])),
+            sample_s=tally.seconds,
+        )
+
+    def _aim(self, left: int | None) -> _Aim:
+        """How many draws: as said; else all there are; else as many as epsilon needs."""
+        request = self.request
+        free = request.samples is None and left is None
+        epsilon = request.epsilon or (EPSILON if request.anytime or free else None)
+        if request.samples is not None:
+            n = request.samples
+        elif epsilon is not None and left is None:
+            n = zero_violation_samples(epsilon, self.delta) * (_ANYTIME_CAP if request.anytime else 1)
+        else:
+            n = left or 0
+        return _Aim(n=n if left is None else min(n, left), epsilon=epsilon, delta=self.delta, anytime=request.anytime)
+
+    def _count(self, tally: Tally, aim: _Aim) -> None:
+        batch = BATCH[self.request.device]
+        if aim.anytime and aim.epsilon is not None:
+            batch = max(1, min(batch, zero_violation_samples(aim.epsilon, aim.delta) // _LOOKS))
+        while tally.n < aim.n and not self.watch.stopped():
+            if aim.anytime and tally.n and _settled(tally, aim):
+                break
+            if not tally.add(min(batch, aim.n - tally.n)):
+                break
+            rate = tally.n / tally.seconds
+            self.watch.update(
+                Progress(
+                    phase=f"sampling {tally.prop.name}",
+                    done=None if aim.anytime else tally.n / aim.n,
+                    left_s=None if aim.anytime else (aim.n - tally.n) / rate,
+                    # a count on the screen would let a reader stop a fixed number of draws at a moment of his choice
+                    detail=f"{tally.n:,} samples" + (f", {tally.violations:,} violate" if aim.anytime else ""),
+                )
+            )
+
+    def _bound(self, tally: Tally, aim: _Aim) -> PacBound:
+        if aim.anytime:
+            epsilon = anytime_upper(tally.violations, tally.n, aim.delta)
+            if aim.epsilon is not None and reached(tally.violations, tally.n, aim.epsilon, aim.delta):
+                epsilon = min(epsilon, aim.epsilon)
+        else:
+            epsilon = upper_limit(tally.violations, tally.n, aim.delta)
+        return PacBound(
+            measure=self.measure.name,
+            epsilon=epsilon,
+            delta=aim.delta,
+            n=tally.n,
+            violations=tally.violations,
+            anytime=aim.anytime,
+        )
+
+    def _split(self, index: int, prop: Property) -> tuple[RareEvent | None, torch.Tensor]:
+        """No estimate where it was interrupted: what had not arrived by then would count as nothing."""
+        if not isinstance(self.measure, Product):
+            raise InputError("splitting needs a distribution that it can draw from")
+        event, points = violation_probability(
+            self.net,
+            self.measure.cube(prop),
+            settings=SplittingSettings(),
+            generator=self._generator(index, 1),
+            measure=self.measure.name,
+            watch=self.watch,
+        )
+        return (None if self.watch.stopped() else event), points
+
+    def _surrogates(self, index: int, prop: Property) -> Iterable[Surrogate]:
+        rows = [(i, p) for i, region in enumerate(prop.regions) for p in range(len(region.unsafe))]
+        delta = shared(self.delta, max(1, len(rows)))
+        for i in dict.fromkeys(i for i, _ in rows):
+            if self.watch.stopped():
+                return
+            self.watch.update(Progress(phase=f"affine surrogate for {prop.name}"))
+            yield from self._region_surrogates(prop, i, delta, self._generator(index, 2, i))
+
+    def _region_surrogates(
+        self, prop: Property, index: int, delta: float, generator: torch.Generator
+    ) -> Iterable[Surrogate]:
+        """One for each polytope of a region, all on the same draws."""
+        region: Region = prop.regions[index]
+        draws = self.measure.draws(replace(prop, regions=(region,)), generator)
+        size = variables(prop.n_inputs)
+        asked = self.request.epsilon or EPSILON
+        n = scenario_samples(asked, delta, size)
+        x = draws.take(n if draws.left is None else min(n, draws.left))
+        epsilon = max(asked, scenario_epsilon(len(x), delta, size)) if len(x) < n else asked
+        if not epsilon < 1:
+            least = scenario_samples(0.5, delta, size)
+            raise InputError(
+                f"--scenario: {len(x):,} samples in the region of {prop.name} state nothing; give {least:,} for "
+                f"epsilon 0.5, {n:,} for {asked:g}"
+            )
+        y = run(self.net, x)
+        points = x.cpu().double().numpy()
+        lower, upper = region.lower.numpy(), region.upper.numpy()
+        for number, polytope in enumerate(region.unsafe):
+            margin = polytope.margin(y).cpu().double().numpy()
+            if not np.isfinite(margin).all():
+                raise InputError(f"--scenario: a margin of {prop.name} is not finite, nothing affine lies below it")
+            fit = closest_affine(points, margin, lower, upper)
+            yield Surrogate(
+                region=index,
+                polytope=number,
+                coefficients=tuple(float(c) for c in fit.coefficients),
+                constant=fit.constant,
+                error=fit.error,
+                lowest=fit.lowest(lower, upper),
+                epsilon=epsilon,
+                delta=delta,
+                n=len(points),
+            )
+
+    def _remarks(self, found: list[PropertyEstimate]) -> Iterable[str]:
+        for entry in found:
+            if entry.violations and entry.counterexample is None:
+                yield (
+                    f"{entry.name}: {entry.violations:,} samples violate in torch, none of those tried does so through "
+                    "onnxruntime: margins within rounding of zero."
+                )
+        missing = [s.prop.name for s in self.subjects[len(found) :]]
+        if missing:
+            yield f"Not sampled, because interrupted: {', '.join(missing)}."
+
+
+def _check(request: EstimateRequest) -> None:
+    """Refuse numbers without meaning before anything is read."""
+    if request.epsilon is not None:
+        require_share("epsilon", request.epsilon)
+    require_share("delta", request.delta)
+    if request.samples is not None and request.samples < 1:
+        raise InputError(f"--samples is {request.samples}: give a whole number of at least 1, or leave it out")
+    if request.attempts < 1:
+        raise InputError(f"--attempts is {request.attempts}: give how many runs share delta, at least 1")
+    if request.device == "cuda" and not torch.cuda.is_available():
+        raise InputError("--device cuda: no CUDA device is usable here; give --device cpu")
+
+
+def _settled(tally: Tally, aim: _Aim) -> bool:
+    """Is the bound reached, or known to be missed? Either answer alone is wrong with probability delta at most."""
+    if aim.epsilon is None:
+        return False
+    if reached(tally.violations, tally.n, aim.epsilon, aim.delta):
+        return True
+    return tally.violations > 0 and anytime_lower(tally.violations, tally.n, aim.delta) > aim.epsilon
+
+
+def _interval(tally: Tally, aim: _Aim) -> Interval:
+    limits = anytime_interval if aim.anytime else clopper_pearson
+    lower, upper = limits(tally.violations, tally.n, aim.delta) if tally.n else (0.0, 1.0)
+    return Interval(lower=lower, upper=upper, confidence=1 - aim.delta)

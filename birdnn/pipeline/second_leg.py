@@ -1,0 +1,65 @@
+"""After a proof the same question to chance: fresh samples, which share nothing with the prover but the network.
+
+Not one of them may violate. Where one does, also when replayed, the prover is wrong, or the files are not what they
+seem; that is no statistic.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from birdnn.pipeline.estimating import replayed, seeded
+from birdnn.pipeline.load import Loaded
+from birdnn.records import PacBound, Progress, Watch, Witness
+from birdnn.sample.measures import UNIFORM
+from birdnn.sample.pac import shared, upper_limit
+from birdnn.sample.tally import BATCH, Tally
+from birdnn.spec import Property
+
+DELTA = 1e-3
+"""Error probability of the statements about all properties together."""
+
+_STREAM = 0x1E6
+"""Keeps these draws apart from those of training and of `estimate` with the same seed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SecondLeg:
+    """What sampling says about properties that are proved.
+
+    Attributes:
+        bounds: property -> statement about the points that were drawn, fewer than asked for where time was up.
+        contradicted: property -> a replayed point that violates it all the same.
+    """
+
+    bounds: dict[str, PacBound]
+    contradicted: dict[str, Witness]
+
+
+def second_leg(
+    loaded: Loaded, proved: Sequence[Property], *, samples: int, seed: int, watch: Watch, over: Callable[[], bool]
+) -> SecondLeg:
+    """Draw ``samples`` uniform points of each proved property's input set; ``over`` ends it early."""
+    net = loaded.net.with_values({}).float()
+    bounds: dict[str, PacBound] = {}
+    contradicted: dict[str, Witness] = {}
+    for index, prop in enumerate(proved):
+        watch.update(Progress(phase=f"sampling {prop.name} after its proof"))
+        tally = Tally(net, prop, UNIFORM.draws(prop, seeded(seed, _STREAM, index, device="cpu")))
+        while tally.n < samples and not over():
+            tally.add(min(BATCH["cpu"], samples - tally.n))
+        if not tally.n:
+            continue
+        delta = shared(DELTA, len(proved))
+        bounds[prop.name] = PacBound(
+            measure=UNIFORM.name,
+            epsilon=upper_limit(tally.violations, tally.n, delta),
+            delta=delta,
+            n=tally.n,
+            violations=tally.violations,
+        )
+        witness = replayed(loaded, prop, tally.worst)
+        if witness is not None:
+            contradicted[prop.name] = witness
+    return SecondLeg(bounds=bounds, contradicted=contradicted)

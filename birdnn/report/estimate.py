@@ -1,0 +1,214 @@
+"""`estimate`'s outcome: the published model of it, and the table for the terminal."""
+
+from __future__ import annotations
+
+import math
+import shlex
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from birdnn.records import EstimateOutcome, Interval, PacBound, PropertyEstimate, RareEvent, Surrogate
+from birdnn.report.json import machine_model, pac_bound_model, witness_model
+from birdnn.report.schema import readable
+from birdnn.report.schema_samples import (
+    EstimateReport,
+    IntervalModel,
+    PropertyEstimateModel,
+    RareEventModel,
+    SurrogateModel,
+)
+from birdnn.report.tables import add_fact, facts_grid, plain_table
+from birdnn.report.text import NARROW, percent, seconds
+
+_SHOWN_INPUTS = 8
+
+
+def estimate_report(outcome: EstimateOutcome) -> EstimateReport:
+    """The published model of an ``estimate``."""
+    request = outcome.request
+    return EstimateReport(
+        command=shlex.join(request.command),
+        interrupted=outcome.interrupted,
+        measure=outcome.measure,
+        measure_file=None if request.measure == "uniform" else request.measure,
+        delta=request.delta,
+        attempts=request.attempts,
+        anytime=request.anytime,
+        properties=[_property(entry) for entry in outcome.properties],
+        wall_s=outcome.wall_s,
+        net=outcome.net,
+        net_sha256=outcome.net_sha256,
+        units=request.units,
+        measure_units=request.measure_units,
+        seed=request.seed,
+        notes=list(outcome.notes),
+        versions=dict(outcome.versions),
+        machine=machine_model(outcome.machine),
+    )
+
+
+def _property(entry: PropertyEstimate) -> PropertyEstimateModel:
+    return PropertyEstimateModel(
+        name=entry.name,
+        file=entry.path,
+        sha256=entry.sha256,
+        text=entry.text,
+        n=entry.n,
+        violations=entry.violations,
+        rate=entry.violations / entry.n if entry.n else None,
+        interval=IntervalModel(
+            lower=entry.interval.lower, upper=entry.interval.upper, confidence=entry.interval.confidence
+        ),
+        bound=pac_bound_model(entry.bound),
+        asked=entry.asked,
+        reached=entry.reached,
+        surrogates=[_surrogate(surrogate) for surrogate in entry.surrogates],
+        splitting=None if entry.rare is None else _rare(entry.rare),
+        counterexample=None if entry.counterexample is None else witness_model(entry.counterexample),
+        sample_s=entry.sample_s,
+        samples_per_s=entry.n / entry.sample_s if entry.sample_s else None,
+    )
+
+
+def _surrogate(surrogate: Surrogate) -> SurrogateModel:
+    return SurrogateModel(
+        region=surrogate.region,
+        polytope=surrogate.polytope,
+        coefficients=list(surrogate.coefficients),
+        constant=surrogate.constant,
+        error=surrogate.error,
+        lowest=surrogate.lowest,
+        epsilon=surrogate.epsilon,
+        delta=surrogate.delta,
+        n=surrogate.n,
+    )
+
+
+def _rare(event: RareEvent) -> RareEventModel:
+    return RareEventModel(
+        measure=event.measure,
+        estimate=event.estimate,
+        log10_se=event.log10_se,
+        repetitions=list(event.repetitions),
+        particles=event.particles,
+        evaluations=event.evaluations,
+    )
+
+
+def estimate_summary(outcome: EstimateOutcome, width: int = 80) -> RenderableType:
+    """One row for each property, then what may be stated, each statement with its measure."""
+    wide = width >= NARROW
+    table = plain_table()
+    table.add_column("property", overflow="fold")
+    table.add_column("samples", justify="right")
+    table.add_column("violations", justify="right")
+    table.add_column("rate", justify="right")
+    table.add_column("interval" if not outcome.properties else f"{_confidence(outcome.properties[0].bound)} interval")
+    if wide:
+        table.add_column("samples/s", justify="right")
+    for entry in outcome.properties:
+        rate = entry.violations / entry.n if entry.n else 0.0
+        speed = f"{entry.n / entry.sample_s:,.0f}" if entry.sample_s else "-"
+        style = "bold red" if entry.violations else ""
+        table.add_row(
+            Text(readable(entry.name)),
+            f"{entry.n:,}",
+            Text(f"{entry.violations:,}", style),
+            number(rate),
+            _interval(entry.interval),
+            *([speed] if wide else []),
+        )
+    grid = facts_grid()
+    add_fact(grid, "measure", outcome.measure)
+    for entry in outcome.properties:
+        _statements(grid, entry)
+    _confidences(grid, outcome)
+    for execution in dict.fromkeys(entry.bound.execution for entry in outcome.properties):
+        add_fact(grid, "sampled", f"{execution}; seed {outcome.request.seed}")
+    add_fact(grid, "time", seconds(outcome.wall_s))
+    for note in outcome.notes:
+        add_fact(grid, "note", note)
+    return Group(table, grid)
+
+
+def number(value: float) -> str:
+    """A probability as people read it: ``0``, ``0.012``, ``9.1e-07``."""
+    return f"{value:.2g}"
+
+
+def at_most(value: float) -> str:
+    """An upper bound with three digits, rounded up: what is printed is stated."""
+    if value <= 0 or value >= 1:
+        return f"{value:g}"
+    unit = 10.0 ** (math.floor(math.log10(value)) - 2)
+    steps = round(value / unit)
+    text = f"{steps * unit:.3g}"
+    return text if float(text) >= value else f"{(steps + 1) * unit:.3g}"
+
+
+def quiet_line(outcome: EstimateOutcome) -> str:
+    """For programs that read one line: each property with violations, samples and the bound stated."""
+    return "; ".join(f"{e.name} {e.violations}/{e.n} <={at_most(e.bound.epsilon)}" for e in outcome.properties)
+
+
+def _interval(interval: Interval) -> str:
+    return f"{number(interval.lower)} .. {at_most(interval.upper)}"
+
+
+def _confidence(bound: PacBound) -> str:
+    return percent(1 - bound.delta)
+
+
+def _statements(grid: Table, entry: PropertyEstimate) -> None:
+    bound = entry.bound
+    asked = ""
+    if entry.asked is not None:
+        asked = f"; {entry.asked:g} was asked for" + (" and is reached" if entry.reached else " and not reached")
+    stop = ", whenever one stops" if bound.anytime else ""
+    share = f"at most {at_most(bound.epsilon)} of the measure ({bound.measure}) violates it"
+    add_fact(grid, entry.name, f"{share}, confidence {_confidence(bound)}{stop}{asked}")
+    if entry.rare is not None:
+        add_fact(grid, "  by splitting", _rare_text(entry.rare))
+    for surrogate in entry.surrogates:
+        add_fact(grid, "  affine below", _surrogate_text(surrogate, entry))
+    if entry.counterexample is not None:
+        x = ", ".join(f"{v:.6g}" for v in entry.counterexample.x[:_SHOWN_INPUTS])
+        more = f" (of {len(entry.counterexample.x)})" if len(entry.counterexample.x) > _SHOWN_INPUTS else ""
+        by = " and ".join(entry.counterexample.replayed_by)
+        found = "" if entry.violations else "found by splitting, "
+        add_fact(grid, "  violated at", f"{x}{more}; {found}replayed by {by}")
+
+
+def _rare_text(event: RareEvent) -> str:
+    arrived = sum(p > 0 for p in event.repetitions)
+    runs = f"{len(event.repetitions)} repetitions"
+    if not arrived:
+        return f"no violation found in {runs} ({event.measure}); that bounds nothing"
+    spread = "" if event.log10_se is None else f", give or take a factor of {10**event.log10_se:.2f}"
+    some = runs if arrived == len(event.repetitions) else f"{arrived} of {runs} found a violation"
+    share = f"about {number(event.estimate)} of the measure ({event.measure}) violates it"
+    return f"{share}{spread} ({some}); an estimate, no bound"
+
+
+def _surrogate_text(surrogate: Surrogate, entry: PropertyEstimate) -> str:
+    several = len(entry.surrogates) > 1
+    where = f"region {surrogate.region + 1}, forbidden set {surrogate.polytope + 1}: " if several else ""
+    sign = "positive all over the region" if surrogate.lowest > 0 else "not positive all over the region"
+    return (
+        f"{where}least value {surrogate.lowest:.3g}, {sign}; below the margin on all but "
+        f"{at_most(surrogate.epsilon)} of the measure ({entry.bound.measure}), "
+        f"confidence {percent(1 - surrogate.delta)}, "
+        f"n = {surrogate.n:,}, error {surrogate.error:.3g}"
+    )
+
+
+def _confidences(grid: Table, outcome: EstimateOutcome) -> None:
+    """How the error probability is shared."""
+    request, count = outcome.request, len(outcome.properties)
+    parts = [f"{count} properties"] if count > 1 else []
+    parts += [f"{request.attempts} attempts"] if request.attempts > 1 else []
+    parts += ["bound and surrogate"] if request.scenario else []
+    if parts:
+        add_fact(grid, "confidence", f"{percent(1 - request.delta)} for all statements, shared by {', '.join(parts)}")

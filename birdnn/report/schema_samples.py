@@ -1,0 +1,179 @@
+"""The published models of `estimate` and `localize`, which speak about samples. See `birdnn.report.schema`."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from birdnn.report.schema import (
+    SCHEMA_VERSION,
+    CounterexampleModel,
+    MachineModel,
+    Model,
+    PacBoundModel,
+    Readable,
+    SuiteModel,
+)
+
+
+class IntervalModel(Model):
+    """Two-sided confidence interval of the violation probability, by itself: intervals of several rows share nothing.
+
+    Clopper-Pearson; with ``--anytime`` limits that hold for all numbers of draws at once.
+    """
+
+    lower: float
+    upper: float
+    confidence: float
+
+
+class SurrogateModel(Model):
+    """``coefficients . x + constant - error`` lies below a margin on all but ``epsilon`` of the measure.
+
+    With confidence ``1 - delta``; of the measure conditioned on this region. The margin is that of one forbidden
+    polytope: the largest ``a . y - b`` over its rows, positive outside it.
+    """
+
+    region: int
+    polytope: int
+    coefficients: list[float]
+    constant: float
+    error: float
+    lowest: float = Field(description="Minimum of the lower function over the region's box.")
+    epsilon: float
+    delta: float
+    n: int
+
+
+class RareEventModel(Model):
+    """Adaptive multilevel splitting: an estimate without any confidence statement."""
+
+    measure: Readable
+    estimate: float = Field(description="Mean over the repetitions.")
+    log10_se: float | None = Field(description="Standard error of log10(estimate), from the relative spread.")
+    repetitions: list[float] = Field(description="Each repetition's estimate; 0 where it found no violation.")
+    particles: int
+    evaluations: int
+
+
+class PropertyEstimateModel(Model):
+    """One property under the measure."""
+
+    name: Readable
+    file: Readable
+    sha256: str
+    text: Readable = Field(description="One line that says what the property is about.")
+    n: int
+    violations: int = Field(description="Counted in the sampled execution; NaN and the boundary count.")
+    rate: float | None
+    interval: IntervalModel
+    bound: PacBoundModel
+    asked: float | None = Field(description="The epsilon that was asked for.")
+    reached: bool | None = Field(description="Is `bound.epsilon` at most `asked`?")
+    surrogates: list[SurrogateModel]
+    splitting: RareEventModel | None
+    counterexample: CounterexampleModel | None
+    sample_s: float
+    samples_per_s: float | None
+
+
+class EstimateReport(Model):
+    """What `birdnn estimate --json` writes.
+
+    Each property's `bound` and `surrogates` hold all together with confidence ``1 - delta``.
+    """
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    tool: Literal["birdnn"] = "birdnn"
+    command: Readable
+    interrupted: bool
+    measure: Readable
+    measure_file: Readable | None
+    delta: float
+    attempts: int = Field(description="How many such runs share delta.")
+    anytime: bool
+    properties: list[PropertyEstimateModel]
+    wall_s: float
+    net: Readable
+    net_sha256: str
+    units: Literal["normalised", "raw"] = Field(description="Of the property files; x and y are normalised.")
+    measure_units: Literal["normalised", "raw"] = Field(description="Of the measure's file.")
+    seed: int
+    notes: list[Readable]
+    versions: dict[str, str]
+    machine: MachineModel
+
+
+class ResponsibleModel(Model):
+    """One of the most responsible neurons; layers and neurons are counted from 0."""
+
+    rank: int = Field(description="From 1.")
+    layer: int
+    node: Readable = Field(description="The activation's node.")
+    neuron: int = Field(description="Place in the layer's value, flattened.")
+    responsibility: float
+    positive_mean: float = Field(description="Of the neuron's output over positive samples.")
+    negative_mean: float
+
+
+class LayerModel(Model):
+    """One hidden layer; the lists have one entry for each neuron."""
+
+    value: Readable = Field(description="The value that the activation makes.")
+    node: Readable
+    responsibility: list[float]
+    positive_mean: list[float]
+    negative_mean: list[float]
+
+
+class InterventionModel(Model):
+    """Violations that remain on held-out violating points when k neurons are fixed to their positive mean."""
+
+    k: int
+    top: float = Field(description="Share that still violates with the k most responsible neurons fixed.")
+    random_mean: float = Field(description="Mean of that share over draws of k neurons that vary at all.")
+    random_spread: float = Field(description="Standard deviation over the draws.")
+    draws: int
+    broken: float = Field(description="Share of satisfying points that violate with the top k fixed.")
+    n: int = Field(description="Number of held-out violating points.")
+
+
+class LocalisationModel(Model):
+    """One property's answer; `layers`, `top` and `interventions` are empty where there is nothing to localise."""
+
+    name: Readable
+    file: Readable
+    sha256: str
+    text: Readable
+    outcome: Literal["localised", "nothing_to_localise"]
+    note: Readable = Field(description="Why there is nothing to localise; empty otherwise.")
+    samples: int = Field(description="Uniform points looked at.")
+    uniform_negatives: int = Field(description="How many of them violate.")
+    found_by: Literal["sampling", "sampling and attack"]
+    positives: int
+    negatives: int = Field(description="Different violating points.")
+    layers: list[LayerModel]
+    top: list[ResponsibleModel]
+    interventions: list[InterventionModel]
+
+
+class LocalizeReport(Model):
+    """What `birdnn localize --json` writes."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    tool: Literal["birdnn"] = "birdnn"
+    command: Readable
+    outcome: Literal["localised", "nothing_to_localise"]
+    interrupted: bool
+    form: Literal["mean", "sum"]
+    net: Readable
+    net_sha256: str
+    properties: list[LocalisationModel]
+    suite: SuiteModel | None
+    units: Literal["normalised", "raw"]
+    seed: int
+    wall_s: float
+    notes: list[Readable]
+    versions: dict[str, str]
+    machine: MachineModel
