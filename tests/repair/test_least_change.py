@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from scipy.optimize import minimize
 from torch import Tensor
 
 from birdnn.repair import least_change
@@ -60,3 +61,37 @@ def test_least_squares_that_do_not_settle_are_solved_another_way(monkeypatch: py
 
     monkeypatch.setattr(least_change, "nnls", unsettled)
     assert torch.allclose(solver.solve(rows, wanted), usual, atol=1e-3 * float(usual.abs().max()))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_equations_hold_exactly_beside_inequalities_and_change_is_counted_from_the_reference(seed: int) -> None:
+    """Against a general solver."""
+    rng = np.random.default_rng(seed)
+    root = rng.normal(size=(6, 6))
+    metric, start = root @ root.T + np.eye(6), rng.normal(size=6)
+    rows, wanted = rng.normal(size=(3, 6)), rng.normal(size=3)
+    fixed, values = rng.normal(size=(2, 6)), rng.normal(size=2)
+    solver = LeastChange(
+        torch.from_numpy(metric),
+        torch.zeros(6, dtype=torch.float64),
+        ridge=0.0,
+        equations=(torch.from_numpy(fixed), torch.from_numpy(values)),
+        reference=torch.from_numpy(start),
+    )
+    change = solver.solve(torch.from_numpy(rows), torch.from_numpy(wanted)).numpy()
+    best = minimize(
+        lambda d: (d - start) @ metric @ (d - start),
+        np.zeros(6),
+        constraints=[
+            {"type": "eq", "fun": lambda d: fixed @ d - values},
+            {"type": "ineq", "fun": lambda d: rows @ d - wanted},
+        ],
+    ).x
+    assert np.allclose(fixed @ change, values, atol=1e-9)
+    assert np.allclose(change, best, atol=2e-2)
+
+
+def test_equations_that_repeat_each_other_are_one() -> None:
+    twice = torch.ones(2, 2, dtype=torch.float64)
+    solver = LeastChange(torch.eye(2).double(), vector(0, 0), ridge=0.0, equations=(twice, vector(1, 1)))
+    assert torch.allclose(solver.solve(torch.zeros(0, 2).double(), vector()), vector(0.5, 0.5), atol=1e-9)

@@ -1,0 +1,136 @@
+"""Ties: one row of the unsafe set becomes a constant, at the price that is measured and no more."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from birdnn.boxes import Boxes
+from birdnn.network import Network
+from birdnn.records import Proved, Unwatched
+from birdnn.repair import Evidence, Goal, RepairTask, Retrain, RetrainSettings
+from birdnn.repair.jacobian import Trained
+from birdnn.repair.tie import Tie, demands, equations, tied
+from birdnn.sample import evaluate
+from birdnn.spec import Polytope, Property, Row
+from birdnn.verify import verify
+from tests.bounds.builders import make_property, random_net
+from tests.verify.cases import Engine, effort
+
+
+def row(*coefficients: int) -> Row:
+    return Row(tuple(Fraction(c) for c in coefficients), Fraction(0), False)
+
+
+UNSAFE = Polytope(rows=(row(-1, 0, 1), row(0, -1, 1)), n_outputs=3)
+"""Output 2 is at most the others."""
+
+
+def chosen(y: Tensor, importance: Tensor) -> Tie:
+    return Tie.of(UNSAFE, y, 0.1, importance)
+
+
+@pytest.mark.parametrize("activation", ["Relu", "LeakyRelu", "Elu", "Sigmoid", "Tanh"])
+@pytest.mark.parametrize("limit", [5, 10_000])
+def test_a_tied_row_is_constant_for_every_input(activation: str, limit: int) -> None:
+    net = random_net(3, (2, 8, 8, 3), activation)
+    trained = Trained(net, limit)
+    layer = trained.output_layer()
+    assert layer is not None
+    x = torch.rand(500, 2, generator=torch.Generator().manual_seed(0)) * 4 - 2
+    tie = chosen(evaluate(net, x), torch.tensor([1.0, 1.0, 0.0]).double())
+    after = evaluate(trained.at(tied([tie], layer, len(trained))), x)
+    values = after.double() @ tie.row
+    assert float(values.std()) < 1e-6
+    assert float(values.mean()) == pytest.approx(tie.constant, abs=1e-5)
+    assert torch.equal(after[:, :2], evaluate(net, x)[:, :2])  # only the follower moves
+
+
+def test_the_flattest_row_is_tied_and_the_least_important_output_follows() -> None:
+    t = torch.linspace(0, 1, 101)
+    y = torch.stack([3 * t, 0.9 * t, t], 1)
+    tie = chosen(y, torch.tensor([1.0, 0.5, 2.0]).double())
+    assert tie.row.tolist() == [0, -1, 1]
+    assert tie.follower == 1
+    assert tie.least == pytest.approx(0.1)
+    assert tie.constant == pytest.approx(0.1)  # the median, 0.05, would be too little
+    assert chosen(y + torch.tensor([0, 0, 1.0]), torch.ones(3).double()).constant == pytest.approx(1.05)
+
+
+def test_equations_and_demands_say_what_a_tied_network_satisfies() -> None:
+    trained = Trained(random_net(4, (2, 6, 3)), 10_000)
+    layer = trained.output_layer()
+    assert layer is not None
+    y = evaluate(trained.net, torch.rand(200, 2, generator=torch.Generator().manual_seed(0)))
+    ties = [chosen(y, torch.tensor([1.0, 1.0, 0.0]).double())]
+    change = tied(ties, layer, len(trained))
+    rows, values = equations(ties, layer, len(trained))
+    assert torch.allclose(rows @ change, values, atol=1e-12)
+    assert not torch.allclose(torch.zeros_like(values), values, atol=1e-3)  # the original is not tied
+    rows, values = demands(ties, layer, len(trained))
+    assert bool((rows @ change >= values - 1e-12).all())
+
+
+def never_low(low: float) -> tuple[Network, Property]:
+    """Output 2 stays just above outputs that hardly decide anything, by ``low`` at the least."""
+    net = random_net(8, (2, 16, 16, 3))
+    weight, bias = net.value("W2").detach().clone(), net.value("B2").detach().clone()
+    weight[2] = weight[0] + 0.02 * weight[2]
+    bias[2] = bias[0] + low
+    return net.with_values({"W2": weight, "B2": bias}), make_property([-1, -1], [1, 1], UNSAFE)
+
+
+def method(net: Network, prop: Property, **settings: float) -> Retrain:
+    corners = torch.full((2,), -1.0, dtype=torch.float64), torch.full((2,), 1.0, dtype=torch.float64)
+    task = RepairTask(
+        net=net,
+        goals=(Goal(prop=prop, repair=True, violated=True),),
+        domain=corners,
+        decision="argmin",
+        resample=lambda net, inside, generator, thorough: torch.rand(64, 2, generator=generator) * 2 - 1,
+    )
+    return Retrain(task, RetrainSettings(domain_points=300, region_points=300, **settings))
+
+
+def open_everywhere(prop: Property) -> Evidence:
+    region = prop.regions[0]
+    return Evidence(undecided={prop.name: Boxes(region.lower[None], region.upper[None])})
+
+
+def boxes_of_the_proof(net: Network, prop: Property) -> int:
+    verdict = verify(net, prop, settings=effort(), replays=[Engine(net)])
+    assert isinstance(verdict, Proved)
+    return verdict.boxes
+
+
+def test_a_proof_out_of_reach_becomes_one_box() -> None:
+    net, prop = never_low(0.02)
+    repair = method(net, prop, tied_decisions=0.05, tied_outputs=0.1)
+    first = repair.propose(Evidence(), timeout_s=60, watch=Unwatched())
+    assert not repair.ties
+    second = repair.propose(open_everywhere(prop), timeout_s=60, watch=Unwatched())
+    assert set(repair.ties) == {prop.name}
+    assert boxes_of_the_proof(second, prop) == 1 < boxes_of_the_proof(first, prop)
+
+
+@pytest.mark.parametrize("limit", ["tied_decisions", "tied_outputs"])
+def test_a_tie_that_costs_too_much_is_not_made(limit: str) -> None:
+    net, prop = never_low(0.02)
+    prices = {"tied_decisions": 1.0, "tied_outputs": 10.0} | {limit: -1.0}
+    repair = method(net, prop, **prices)
+    repair.propose(open_everywhere(prop), timeout_s=60, watch=Unwatched())
+    assert not repair.ties
+
+
+def test_an_output_layer_that_is_no_initialiser_of_its_own_is_not_tied() -> None:
+    """A scaled copy would have to be moved through whatever scales it."""
+    net = random_net(1, (2, 6, 3))
+    assert Trained(net, 10_000).output_layer() is not None
+    trained = Trained(net, 10_000)
+    trained.net = net.with_values({"W1": net.value("W1") * np.float32(2)})
+    trained.net.chain = net.chain
+    assert trained.output_layer() is None
