@@ -38,6 +38,15 @@ class Method(StrEnum):
     """How to repair."""
 
     RETRAIN = "retrain"
+    FINETUNE = "finetune"
+
+
+class Optimiser(StrEnum):
+    """What looks for the modification of neurons."""
+
+    LP = "lp"
+    PSO = "pso"
+    CMAES = "cmaes"
 
 
 class Pairing(StrEnum):
@@ -101,6 +110,27 @@ class RepairOptions:
         Decision | None, typer.Option("--decision", help="Which output decides; else the suite says it.")
     ] = None
     method: Annotated[Method, typer.Option("--method", help="How to repair.")] = Method.RETRAIN
+    optimiser: Annotated[
+        Optimiser | None,
+        typer.Option(
+            "--optimiser",
+            help="Of finetune. lp: least change of the last layer; pso, cmaes: scale responsible neurons. Default: lp.",
+        ),
+    ] = None
+    top: Annotated[
+        int | None,
+        typer.Option("--top", metavar="K", min=1, help="How many neurons pso and cmaes modify. Default: 10."),
+    ] = None
+    alpha: Annotated[
+        float | None,
+        typer.Option(
+            "--alpha",
+            metavar="A",
+            min=0.0,
+            max=1.0,
+            help="What preserving counts against healing for pso and cmaes. Default: 0.5.",
+        ),
+    ] = None
     pairing: Annotated[Pairing, typer.Option("--pairing", help="Which good behaviour a bad point imitates.")] = (
         Pairing.PROJECTION
     )
@@ -133,6 +163,17 @@ def _named(options: RepairOptions) -> list[Path]:
     return [Path(said) for said in (options.net, *several, options.domain, options.suite, options.out) if said]
 
 
+def _require_agreement(options: RepairOptions) -> None:
+    """Refuse options of a method that was not asked for: they would change nothing."""
+    if options.optimiser is not None and options.method is not Method.FINETUNE:
+        raise typer.BadParameter("is an option of --method finetune", param_hint="--optimiser")
+    searched = options.method is Method.FINETUNE and options.optimiser in (Optimiser.PSO, Optimiser.CMAES)
+    for name, said in (("--top", options.top), ("--alpha", options.alpha)):
+        if said is not None and not searched:
+            told = "is an option of --method finetune with --optimiser pso or cmaes"
+            raise typer.BadParameter(told, param_hint=name)
+
+
 @command(RepairOptions)
 def repair(options: RepairOptions) -> int:
     """Repair a network, prove the repair, and measure what else changed.
@@ -149,6 +190,7 @@ def repair(options: RepairOptions) -> int:
         raise typer.BadParameter(told, param_hint="--prop")
     if options.as_name is not None and options.suite is None:
         raise typer.BadParameter("names a network of a suite: say which with --suite", param_hint="--as")
+    _require_agreement(options)
     with TerminalWatch(quiet=options.quiet) as watch:
         from birdnn.cli.finish import finish_repair
         from birdnn.formats.files import require_writable
@@ -167,6 +209,9 @@ def repair(options: RepairOptions) -> int:
             domain=_domain(options.domain),
             decision=None if options.decision is None else options.decision.value,
             method=options.method.value,
+            optimiser=(options.optimiser or Optimiser.LP).value,
+            top=10 if options.top is None else options.top,
+            alpha=0.5 if options.alpha is None else options.alpha,
             pairing=options.pairing.value,
             out=options.out,
             timeout_s=options.timeout,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -12,7 +12,7 @@ from torch import Tensor
 from birdnn.errors import MismatchError
 from birdnn.localize import check_interventions, localize
 from birdnn.network import Network
-from birdnn.neurons import neurons
+from birdnn.neurons import Neuron, neurons
 from birdnn.pipeline.deciding import notes
 from birdnn.pipeline.facts import machine, versions
 from birdnn.pipeline.plan import Plan, Subject, read_plan
@@ -81,6 +81,31 @@ def _answers(
             return
         watch.update(Progress(phase=f"localising {subject.prop.name}"))
         yield _Question(net, subject, request, settings).answer()
+
+
+def responsible(plan: Plan, subjects: Iterable[Subject], *, seed: int, settings: LocalizeSettings) -> list[Neuron]:
+    """All hidden neurons, those first that are most responsible for a violation of any of the properties.
+
+    Raises:
+        MismatchError: nothing can be localised, for the reasons given.
+    """
+    net = plan.loaded.net.with_values({}).float()
+    request = LocalizeRequest(net=plan.loaded.path, seed=seed)
+    value: dict[Neuron, float] = {}
+    notes = []
+    for subject in subjects:
+        question = _Question(net, subject, request, settings)
+        found = question.look(torch.Generator().manual_seed(seed))
+        if note := question.objection(found):
+            notes.append(note)
+            continue
+        sets = question.sample_set(found.positives), question.sample_set(found.negatives)
+        for entry in localize(net, *sets).ranking():
+            value[entry.neuron] = max(value.get(entry.neuron, 0.0), entry.value)
+    if not value:
+        told = "; ".join(notes)
+        raise MismatchError(f"no neuron can be held responsible ({told}): use --optimiser lp, or --method retrain")
+    return sorted(value, key=lambda neuron: -value[neuron])
 
 
 @dataclass(frozen=True, slots=True, eq=False)

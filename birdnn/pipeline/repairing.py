@@ -18,6 +18,7 @@ from birdnn.pipeline.folder import ResultFolder
 from birdnn.pipeline.judging import Answer, Attempt, Clock, Effort, counterexamples, decide, decide_all, hunter
 from birdnn.pipeline.load import Loaded, load_network
 from birdnn.pipeline.measuring import Comparison, Measured
+from birdnn.pipeline.methods import make_repairer, require_method
 from birdnn.pipeline.plan import Plan, Subject, read_plan
 from birdnn.pipeline.second_leg import second_leg
 from birdnn.pipeline.settings import RepairSettings
@@ -35,7 +36,7 @@ from birdnn.records import (
     Watch,
     Witness,
 )
-from birdnn.repair import Evidence, Goal, Repairer, RepairTask, Retrain
+from birdnn.repair import Evidence, Goal, Repairer, RepairTask
 from birdnn.report.json import repair_report, write_report
 
 _SELECTION_POINTS = 100_000
@@ -61,8 +62,6 @@ class _Repair:
     """One command."""
 
     def __init__(self, request: RepairRequest, watch: Watch, settings: RepairSettings) -> None:
-        if request.method != "retrain":
-            raise MismatchError(f"method {request.method!r} is unknown; known: retrain")
         timeout = math.inf if request.timeout_s is None else request.timeout_s
         # what comes after the search, measuring and writing, has to fit into the limit as well
         reserve = min(settings.reserve_s, settings.reserve_share * timeout) if math.isfinite(timeout) else 0.0
@@ -70,14 +69,14 @@ class _Repair:
         self.request, self.watch = request, watch
         self.folder = ResultFolder(request)
         self.folder.require_usable()
-        retrain = replace(settings.retrain, pairing=request.pairing)
-        self.settings = replace(settings, retrain=retrain)
+        self.settings = settings
         watch.update(Progress(phase=f"reading {request.net.name}"))
         self.plan: Plan = read_plan(request)
         self.before: dict[str, Answer] = {}
         self.witnesses: dict[str, tuple[Witness, ...]] = {}
         if not self.plan.loaded.net.repairable:
             raise MismatchError(f"{request.net}: its weights are constants, no initialiser may be changed")
+        require_method(request, self.plan.loaded.net)
         self.rounds = 0
         self.disagreements: list[str] = []
         self.sampled: dict[str, PacBound] = {}
@@ -93,7 +92,9 @@ class _Repair:
         words = {name: answer.guarantee for name, answer in self.before.items()}
         if all(words[s.prop.name] == "proved" for s in self.asked):
             return self._nothing_to_repair()
-        repairer = Retrain(self._task(), self.settings.retrain)
+        self.watch.update(Progress(phase=f"preparing {self.request.method}"))
+        broken = [s for s in self.asked if words[s.prop.name] != "proved"]
+        repairer = make_repairer(self.request, self.plan, self._task(), broken, self.settings)
         with self.folder.drafts():
             best = self._search(repairer)
         if best is None:

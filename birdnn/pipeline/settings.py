@@ -4,48 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from birdnn.repair import RetrainSettings
+from birdnn.repair import FinetuneSettings, LinearSettings, RetrainSettings
 from birdnn.verify import AttackSettings
 
 
 def _light() -> AttackSettings:
     return AttackSettings(samples=4096, generations=12, population=1024, elite=200, starts=32, steps=10)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RepairSettings:
-    """Effort of `repair_files`.
-
-    Attributes:
-        retrain: of the repair method; its pairing comes from the request.
-        hunt, light_hunt: looking for hard inputs between candidates, and while training.
-        before_boxes, before_s: boxes and seconds at most for deciding one property on the original.
-        slice_boxes, slice_s: the same for each property on the first candidate; later ones get `slice_growth` more.
-        rounds: candidates at most.
-        better_rounds: candidates tried after the first proof, in search of one that changes less.
-        reserve_share, reserve_s: kept of a time limit for measuring and writing: a share, at most so many seconds.
-        training_share: of the time that is left, what one candidate may take.
-        domain_points, region_points, held_out_points: how many points the metrics are measured on.
-        neighbours: of points to be repaired, at most so many for each, and `region_points` in all.
-    """
-
-    retrain: RetrainSettings = field(default_factory=RetrainSettings)
-    hunt: AttackSettings = field(default_factory=AttackSettings)
-    light_hunt: AttackSettings = field(default_factory=_light)
-    before_boxes: int = 300_000
-    before_s: float = 300.0
-    slice_boxes: int = 1_000_000
-    slice_s: float = 600.0
-    slice_growth: float = 2.0
-    rounds: int = 8
-    better_rounds: int = 0
-    reserve_share: float = 0.15
-    reserve_s: float = 30.0
-    training_share: float = 0.5
-    domain_points: int = 400_000
-    region_points: int = 100_000
-    held_out_points: int = 400_000
-    neighbours: int = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,3 +29,43 @@ class LocalizeSettings:
     hunt: AttackSettings = field(default_factory=AttackSettings)
     held_out: int = 5_000
     counts: tuple[int, ...] = (1, 3, 10, 30)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RepairSettings:
+    """Effort of `repair_files`.
+
+    Attributes:
+        retrain, finetune, linear: of the repair methods; what the request says replaces what they say.
+        localize: of the search for responsible neurons.
+        hunt, light_hunt: looking for hard inputs between candidates, and while training.
+        before_boxes, before_s: boxes and seconds at most for deciding one property on the original.
+        slice_boxes, slice_s: the same for each property on the first candidate; later ones get `slice_growth` more.
+        rounds: candidates at most.
+        better_rounds: candidates tried after the first proof, in search of one that changes less.
+        reserve_share, reserve_s: kept of a time limit for measuring and writing: a share, at most so many seconds.
+        training_share: of the time that is left, what one candidate may take.
+        domain_points, region_points, held_out_points: how many points the metrics are measured on.
+        neighbours: of points to be repaired, at most so many for each, and `region_points` in all.
+    """
+
+    retrain: RetrainSettings = field(default_factory=RetrainSettings)
+    finetune: FinetuneSettings = field(default_factory=FinetuneSettings)
+    linear: LinearSettings = field(default_factory=LinearSettings)
+    localize: LocalizeSettings = field(default_factory=LocalizeSettings)
+    hunt: AttackSettings = field(default_factory=AttackSettings)
+    light_hunt: AttackSettings = field(default_factory=_light)
+    before_boxes: int = 300_000
+    before_s: float = 300.0
+    slice_boxes: int = 1_000_000
+    slice_s: float = 600.0
+    slice_growth: float = 2.0
+    rounds: int = 8
+    better_rounds: int = 0
+    reserve_share: float = 0.15
+    reserve_s: float = 30.0
+    training_share: float = 0.5
+    domain_points: int = 400_000
+    region_points: int = 100_000
+    held_out_points: int = 400_000
+    neighbours: int = 100

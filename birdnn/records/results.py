@@ -13,6 +13,8 @@ from birdnn.records.statements import PacBound
 Units = Literal["normalised", "raw"]
 Decision = Literal["argmin", "argmax", "none"]
 Pairing = Literal["input", "output", "projection"]
+Method = Literal["retrain", "finetune"]
+OptimiserName = Literal["lp", "pso", "cmaes"]
 Guarantee = Literal["proved", "pac", "violated", "unknown"]
 RepairResult = Literal["proved", "sampled", "violated", "nothing_to_repair"]
 Role = Literal["goal", "keep", "suite"]
@@ -99,6 +101,11 @@ class RepairRequest:
         domain: a file with two corners, or a property file, whose input boxes span the domain; ``"property"``: the
             input boxes of the properties to repair; None: from the suite or the NNet header.
         decision: None: from the suite, otherwise ``"none"``.
+        method: how to repair.
+        optimiser: of ``"finetune"``: what looks for the change.
+        top, alpha: of ``"finetune"`` by ``"pso"`` or ``"cmaes"``: how many neurons are modified, and what preserving
+            counts against healing.
+        pairing: of ``"retrain"``.
         out: folder for the result; None: ``./NAME.birdnn``.
         timeout_s: limit for everything; None: no limit.
         samples: fresh points of each proved property that are drawn after the proof.
@@ -115,7 +122,10 @@ class RepairRequest:
     as_name: str | None = None
     domain: Path | Literal["property"] | None = None
     decision: Decision | None = None
-    method: str = "retrain"
+    method: Method = "retrain"
+    optimiser: OptimiserName = "lp"
+    top: int = 10
+    alpha: float = 0.5
     pairing: Pairing = "projection"
     out: Path | None = None
     timeout_s: float | None = None
@@ -123,6 +133,11 @@ class RepairRequest:
     seed: int = 0
     samples: int = 1_000_000
     command: tuple[str, ...] = ()
+
+    @property
+    def method_name(self) -> str:
+        """With its optimiser, where it has one, e.g. ``"finetune:lp"``."""
+        return self.method if self.method == "retrain" else f"{self.method}:{self.optimiser}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,7 +2,23 @@
 
 from __future__ import annotations
 
+from birdnn.repair.finetune import Finetune, FinetuneSettings, require_top
+from birdnn.repair.linear import LastLayer, LinearSettings, require_last_layer
 from birdnn.repair.protocol import Evidence, Goal, Repairer, RepairTask, Resample
 from birdnn.repair.retrain import Retrain, RetrainSettings
 
-__all__ = ["Evidence", "Goal", "RepairTask", "Repairer", "Resample", "Retrain", "RetrainSettings"]
+__all__ = [
+    "Evidence",
+    "Finetune",
+    "FinetuneSettings",
+    "Goal",
+    "LastLayer",
+    "LinearSettings",
+    "RepairTask",
+    "Repairer",
+    "Resample",
+    "Retrain",
+    "RetrainSettings",
+    "require_last_layer",
+    "require_top",
+]

@@ -23,14 +23,14 @@ from birdnn.metrics import decisions
 from birdnn.network import Network
 from birdnn.records import Decision, Pairing, Progress, Watch
 from birdnn.repair.aims import Aim
+from birdnn.repair.hunting import aims_of, hunt, lacking, learn, repair_set
 from birdnn.repair.jacobian import Trained
 from birdnn.repair.least_change import LeastChange
-from birdnn.repair.protocol import Evidence, Goal, RepairTask
+from birdnn.repair.protocol import Evidence, RepairTask
 from birdnn.repair.tie import Tie, demands, equations, tied
-from birdnn.sample import evaluate, from_boxes, uniform
+from birdnn.sample import evaluate, uniform
 from birdnn.spec import Polytope
 
-_EVIDENCE_POINTS = 2048
 _SCALE_POINTS = 1 << 14
 _LENGTHS = (1.0, 0.5, 0.25, 0.1)
 _FIRMER = 4.0
@@ -86,7 +86,7 @@ class Retrain:
         self.generator = torch.Generator().manual_seed(task.seed)
         self.teacher = task.net.with_values({}).float().cpu().requires_grad_(False)
         self.trained = Trained(self.teacher, settings.parameters)
-        self.aims = [aim for goal in task.goals for aim in self._aims(goal)]
+        self.aims = self._aims()
         self.change = torch.zeros(len(self.trained), dtype=torch.float64)
         self.scale = self._scale()
         self.ridge = settings.ridges[0]
@@ -150,21 +150,12 @@ class Retrain:
 
     def negatives(self) -> dict[str, Tensor]:
         """The repair set: property name -> inputs that violated it when the region was characterised."""
-        found: dict[str, list[Tensor]] = {}
-        for aim in self.aims:
-            if aim.goal.repair:
-                found.setdefault(aim.name, []).append(aim.negatives)
-        return {name: torch.cat(parts) for name, parts in found.items()}
+        return repair_set(self.aims)
 
-    def _aims(self, goal: Goal) -> list[Aim]:
+    def _aims(self) -> list[Aim]:
         s = self.settings
-        share = s.margin_share if goal.violated and goal.repair else s.kept_margin_share
-        samples = s.region_points if goal.violated else s.kept_points
-        each = max(1, samples // len(goal.prop.regions))
-        return [
-            Aim.of(goal, region, self.teacher, share=share, samples=each, generator=self.generator)
-            for region in goal.prop.regions
-        ]
+        shares, samples = (s.margin_share, s.kept_margin_share), (s.region_points, s.kept_points)
+        return aims_of(self.task, self.teacher, shares=shares, samples=samples, seed=self.generator)
 
     # --- what counts as behaviour
 
@@ -224,20 +215,7 @@ class Retrain:
     # --- what is demanded
 
     def _learn(self, evidence: Evidence) -> None:
-        """Give each region what was found inside it; another region of the property has another unsafe set."""
-        student = self.snapshot().float()
-        for aim in self.aims:
-            if aim.name in evidence.points:
-                points = evidence.points[aim.name]
-                lower, upper = aim.region.float32_box()
-                here = points[((points >= lower) & (points <= upper)).all(1)]
-                aim.absorb(here, student, self.generator)
-            if aim.name in evidence.undecided:
-                boxes = evidence.undecided[aim.name]
-                boxes = boxes[((boxes.lower >= aim.region.lower) & (boxes.upper <= aim.region.upper)).all(1)]
-                if len(boxes):
-                    aim.margin *= self.settings.harder
-                    aim.absorb(from_boxes(boxes, _EVIDENCE_POINTS, self.generator), student, self.generator)
+        learn(self.aims, evidence, self.snapshot().float(), self.generator, harder=self.settings.harder)
 
     # --- what is tied
 
@@ -296,15 +274,10 @@ class Retrain:
 
     def _hunt(self) -> None:
         """Look for inputs that are close to unsafe now."""
-        student = self.snapshot().float()
-        for aim in self.aims:
-            if aim.goal.repair:
-                hard = self.task.resample(student, aim.region, self.generator, aim.goal.violated)
-                aim.absorb(torch.cat([hard, aim.draw(self.generator)]), student, self.generator)
+        hunt(self.aims, self.snapshot().float(), self.task.resample, self.generator)
 
     def _lack(self, change: Tensor) -> float:
-        student = self.trained.at(change)
-        return max((aim.lack(student) for aim in self.aims), default=-1.0)
+        return lacking(self.aims, self.trained.at(change))
 
     def _step(self) -> None:
         """One Gauss-Newton step: constraints linearised at the network as it is, change counted from the original.

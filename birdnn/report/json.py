@@ -140,7 +140,7 @@ def repair_report(outcome: RepairOutcome) -> RepairReport:
         outcome=outcome.result,
         interrupted=outcome.interrupted,
         timed_out=outcome.timed_out,
-        method=request.method,
+        method=request.method_name,
         pairing=request.pairing,
         rounds=outcome.rounds,
         properties=[_property(p) for p in outcome.properties],

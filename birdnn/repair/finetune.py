@@ -1,0 +1,186 @@
+"""Fine-tuning: the outputs of the neurons that are responsible for a violation are scaled.
+
+The k most responsible neurons get a factor 1 + r each, r in [-1, 1], which is a change of the weights that read them.
+A derivative-free optimiser looks for the r with the best fitness (`birdnn.repair.fitness`); inputs that its best
+candidate still gets wrong join the repair set, and it looks again.
+
+Source: Liang et al. 2023 (BIRDNN), arXiv:2305.03365. The hard inputs, the counterexamples of the proof and the smooth
+breaking of ties are ours.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from birdnn.errors import MismatchError
+from birdnn.network import Network
+from birdnn.neurons import Neuron, hidden_layers, with_scaled_outputs
+from birdnn.records import Progress, Watch
+from birdnn.repair.fitness import Healed, ModificationFitness, Preserved, ScaledOutputs
+from birdnn.repair.hunting import aims_of, hunt, lacking, learn, repair_set
+from birdnn.repair.optimisers import OPTIMISERS, Search, SearchKind
+from birdnn.repair.protocol import Evidence, RepairTask
+from birdnn.sample import evaluate, uniform
+
+_REACHED = 0.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FinetuneSettings:
+    """How neurons are modified.
+
+    Attributes:
+        optimiser: which one.
+        top: how many neurons.
+        alpha: what preserving counts against healing, between 0 and 1.
+        evaluations: candidates of one search; the paper's release has 20 particles and 100 iterations.
+        searches: at most, for one candidate of the repair-verify loop.
+        healed_points: of each region at most so many of the repair set, and as many hard ones.
+        domain_points, region_points: inputs, from the domain and from each region, whose decisions are preserved.
+        margin_share, kept_margin_share: margin asked for, as in `RetrainSettings`.
+        harder: factor on the margin after a search that could not finish.
+    """
+
+    optimiser: SearchKind = "cmaes"
+    top: int = 10
+    alpha: float = 0.5
+    evaluations: int = 2000
+    searches: int = 4
+    healed_points: int = 500
+    domain_points: int = 1500
+    region_points: int = 750
+    margin_share: float = 0.02
+    kept_margin_share: float = 0.02
+    harder: float = 2.0
+
+
+def scalable(net: Network) -> frozenset[Neuron]:
+    """The hidden neurons whose outputs can be scaled, by weights that read nothing else."""
+    return frozenset(neuron for layer in hidden_layers(net) if layer.weights for neuron in layer.neurons())
+
+
+def require_top(net: Network, top: int) -> None:
+    """Refuse a number of neurons that the network does not have.
+
+    Raises:
+        MismatchError: saying which numbers it has.
+    """
+    size = len(scalable(net))
+    if not size:
+        raise MismatchError("the network has no hidden neuron whose output can be scaled: use --method retrain")
+    if not 1 <= top <= size:
+        told = f"the network has {size} hidden neurons whose outputs can be scaled; give a number from 1 to {size}"
+        raise MismatchError(f"--top {top}: {told}")
+
+
+class Finetune:
+    """`Repairer` that scales neurons; keeps its factors and its hard inputs between candidates.
+
+    Args:
+        task: what is to be repaired; the search runs on the device of its network.
+        settings: how.
+        ranking: neurons, the most responsible first; those that cannot be scaled are passed over.
+
+    Raises:
+        MismatchError: the network has fewer neurons than are to be modified, or the ranking names fewer.
+    """
+
+    def __init__(self, task: RepairTask, settings: FinetuneSettings, ranking: Sequence[Neuron]) -> None:
+        require_top(task.net, settings.top)
+        able = scalable(task.net)
+        self.neurons = [neuron for neuron in dict.fromkeys(ranking) if neuron in able][: settings.top]
+        if len(self.neurons) < settings.top:
+            raise MismatchError(f"{settings.top} neurons are to be modified, {len(self.neurons)} were ranked")
+        self.task, self.settings = task, settings
+        self.generator = torch.Generator().manual_seed(task.seed)
+        self.teacher = task.net.with_values({}).float().requires_grad_(False)
+        self.outputs = ScaledOutputs(self.teacher, self.neurons)
+        shares = settings.margin_share, settings.kept_margin_share
+        samples = settings.region_points, settings.region_points
+        self.aims = aims_of(task, self.teacher, shares=shares, samples=samples, seed=self.generator)
+        self.change = torch.zeros(len(self.neurons))
+        self.preserved = list(self._preserved())
+        self._searches = 0
+
+    def propose(self, evidence: Evidence, *, timeout_s: float, watch: Watch) -> Network:
+        """Learn from `evidence`, then search until no hunt finds an unsafe input; hands out a copy."""
+        until = time.monotonic() + timeout_s
+
+        def over() -> bool:
+            return watch.stopped() or time.monotonic() > until
+
+        student = self._at(self.change)
+        learn(self.aims, evidence, student, self.generator, harder=self.settings.harder)
+        hunt(self.aims, student, self.task.resample, self.generator)
+        for attempt in range(self.settings.searches):
+            lack = lacking(self.aims, student)
+            if lack <= 0 or over():
+                break
+            news = f"search {attempt + 1}, worst input lacks {lack:.2g} of its margin"
+            watch.update(Progress(phase="modifying neurons", done=attempt / self.settings.searches, detail=news))
+            self._searches += 1
+            search = Search(
+                lower=-torch.ones_like(self.change).to(self.outputs.device),
+                upper=torch.ones_like(self.change).to(self.outputs.device),
+                start=self.change.to(self.outputs.device),
+                seed=self.task.seed + self._searches,
+                evaluations=self.settings.evaluations,
+                stopped=over,
+            )
+            self.change = OPTIMISERS[self.settings.optimiser](self.fitness(student), search).cpu()
+            student = self._at(self.change)
+            hunt(self.aims, student, self.task.resample, self.generator)
+        return with_scaled_outputs(self.task.net, self._factors())
+
+    def negatives(self) -> dict[str, Tensor]:
+        """The repair set: property name -> inputs that violated it when the regions were characterised."""
+        return repair_set(self.aims)
+
+    def fitness(self, student: Network) -> ModificationFitness:
+        """Over the repair set and the inputs that are hardest for the student."""
+        return ModificationFitness(
+            self.outputs,
+            list(self._healed(student)),
+            self.preserved,
+            alpha=self.settings.alpha,
+            decision=self.task.decision,
+        )
+
+    def _factors(self) -> dict[Neuron, float]:
+        return {neuron: 1 + r for neuron, r in zip(self.neurons, self.change.tolist(), strict=True)}
+
+    def _at(self, change: Tensor) -> Network:
+        factors = {neuron: 1 + r for neuron, r in zip(self.neurons, change.tolist(), strict=True)}
+        return with_scaled_outputs(self.teacher, factors)
+
+    def _healed(self, student: Network) -> Iterator[Healed]:
+        """A violated property has to reach half of its margin, as `Aim.lack` asks; any other one has to hold."""
+        count = self.settings.healed_points
+        for aim in self.aims:
+            if aim.goal.repair:
+                some = aim.negatives[torch.randperm(len(aim.negatives), generator=self.generator)[:count]]
+                points = torch.cat([some, aim.hardest(count, student, self.generator)])
+                least = _REACHED * aim.margin if aim.goal.violated else 0.0
+                yield Healed(aim.region, points, least, max(aim.margin, 1e-30))
+
+    def _preserved(self) -> Iterator[Preserved]:
+        for aim in self.aims:
+            some = torch.randperm(len(aim.positives), generator=self.generator)[: self.settings.region_points]
+            yield Preserved(aim.region, aim.positives.x[some])
+        if self.task.domain is not None:
+            x = uniform(*self.task.domain, self.settings.domain_points, self.generator)
+            yield Preserved(None, x[self._right(x)])
+
+    def _right(self, x: Tensor) -> Tensor:
+        """Inputs at which the original violates none of the goals, (n,) bool."""
+        y = evaluate(self.teacher, x)
+        right = torch.ones(len(x), dtype=torch.bool)
+        for aim in self.aims:
+            inside = ((x >= aim.region.lower) & (x <= aim.region.upper)).all(1)
+            right &= ~inside | (aim.region.margin(y) > 0)
+        return right

@@ -1,0 +1,80 @@
+"""What repair methods share: the aims of a task, and how they learn which inputs are hard."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from birdnn.network import Network
+from birdnn.repair.aims import Aim
+from birdnn.repair.protocol import Evidence, Goal, RepairTask, Resample
+from birdnn.sample import from_boxes
+
+_EVIDENCE_POINTS = 2048
+
+
+def aims_of(
+    task: RepairTask, teacher: Network, *, shares: tuple[float, float], samples: tuple[int, int], seed: torch.Generator
+) -> list[Aim]:
+    """One aim for each region of each goal.
+
+    Args:
+        task: whose goals.
+        teacher: the original, float32 on the CPU.
+        shares: margin to reach, as a share of the median margin of satisfying points: for a violated property that is
+            to be repaired, and for any other.
+        samples: uniform points in one draw from a property's regions: for a violated property, and for any other.
+        seed: of the draws.
+    """
+
+    def of(goal: Goal) -> list[Aim]:
+        share = shares[0] if goal.violated and goal.repair else shares[1]
+        each = max(1, samples[0 if goal.violated else 1] // len(goal.prop.regions))
+        return [Aim.of(goal, r, teacher, share=share, samples=each, generator=seed) for r in goal.prop.regions]
+
+    return [aim for goal in task.goals for aim in of(goal)]
+
+
+def learn(
+    aims: Sequence[Aim], evidence: Evidence, student: Network, generator: torch.Generator, *, harder: float
+) -> None:
+    """Give each region what was found inside it; another region of the property has another unsafe set.
+
+    Where a search could not finish, the margin asked for grows by the factor ``harder``.
+    """
+    for aim in aims:
+        if aim.name in evidence.points:
+            points = evidence.points[aim.name]
+            lower, upper = aim.region.float32_box()
+            here = points[((points >= lower) & (points <= upper)).all(1)]
+            aim.absorb(here, student, generator)
+        if aim.name in evidence.undecided:
+            boxes = evidence.undecided[aim.name]
+            boxes = boxes[((boxes.lower >= aim.region.lower) & (boxes.upper <= aim.region.upper)).all(1)]
+            if len(boxes):
+                aim.margin *= harder
+                aim.absorb(from_boxes(boxes, _EVIDENCE_POINTS, generator), student, generator)
+
+
+def hunt(aims: Sequence[Aim], student: Network, resample: Resample, generator: torch.Generator) -> None:
+    """Look for inputs that are close to unsafe for the student."""
+    for aim in aims:
+        if aim.goal.repair:
+            hard = resample(student, aim.region, generator, aim.goal.violated)
+            aim.absorb(torch.cat([hard, aim.draw(generator)]), student, generator)
+
+
+def lacking(aims: Sequence[Aim], student: Network) -> float:
+    """How much the worst known input lacks, as a multiple of the margin asked for; not positive: nothing."""
+    return max((aim.lack(student) for aim in aims), default=-1.0)
+
+
+def repair_set(aims: Sequence[Aim]) -> dict[str, Tensor]:
+    """Property name -> inputs that violated it when its regions were characterised, (m, inputs) float32."""
+    found: dict[str, list[Tensor]] = {}
+    for aim in aims:
+        if aim.goal.repair:
+            found.setdefault(aim.name, []).append(aim.negatives)
+    return {name: torch.cat(parts) for name, parts in found.items()}
