@@ -58,7 +58,8 @@ class ScaledOutputs:
 
     def _part(self, scales: dict[str, Tensor], x: Tensor) -> Tensor:
         def one(scale: dict[str, Tensor]) -> Tensor:
-            return self.net(x, {value: factors.mul for value, factors in scale.items()})
+            y: Tensor = self.net(x, {value: factors.mul for value, factors in scale.items()})
+            return y
 
         outputs: Tensor = torch.func.vmap(one)(scales)
         return outputs
@@ -109,9 +110,9 @@ class ModificationFitness:
         self.outputs, self.alpha, self.decision = outputs, alpha, decision
         self.healed = [part for part in healed if len(part.x)]
         self.preserved = [part for part in preserved if len(part.x)]
-        parts = [*self.healed, *self.preserved]
-        self._sizes = [len(part.x) for part in parts]
-        self._x = torch.cat([part.x for part in parts]).to(outputs.device)
+        xs = [*(part.x for part in self.healed), *(part.x for part in self.preserved)]
+        self._sizes = [len(x) for x in xs]
+        self._x = torch.cat(xs).to(outputs.device)
         with torch.no_grad():
             self._before = torch.split(outputs.net(self._x), self._sizes)
         everything = torch.cat(self._before)
@@ -135,9 +136,9 @@ class ModificationFitness:
         ):
             lost += (~self._same(kept, before, y)).sum(1)
             moved += (y - before).abs().mean(2).sum(1) / self._scale
-        bad, kept = max(1, self._bad), max(1, self._kept)
-        smooth = self._mixed(lacking / (lacking + bad), moved / (moved + kept))
-        return self._mixed(violated / bad, lost / kept) + self._tie * torch.nan_to_num(smooth, nan=1.0)
+        n_bad, n_kept = max(1, self._bad), max(1, self._kept)
+        smooth = self._mixed(lacking / (lacking + n_bad), moved / (moved + n_kept))
+        return self._mixed(violated / n_bad, lost / n_kept) + self._tie * torch.nan_to_num(smooth, nan=1.0)
 
     def _mixed(self, bad: Tensor, kept: Tensor) -> Tensor:
         return (1 - self.alpha) * bad + self.alpha * kept

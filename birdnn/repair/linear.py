@@ -11,8 +11,8 @@ least. For ACAS Xu's phi-2 (COC is not maximal) that is COC. Otherwise outputs a
 each polytope has one.
 
 Minimising a sum of absolute values needs a variable and two rows for each of them; the dual program needs one column,
-and has as many rows as there are weights and biases, some fifty for one output of a network of ACAS Xu. It is the dual that
-is solved, and the change is read from its multipliers.
+and has as many rows as there are weights and biases, some fifty for one output of a network of ACAS Xu. It is the dual
+that is solved, and the change is read from its multipliers.
 
 The program is the project's own; single-layer repair with exact constraints goes back to Goldberger et al. 2020 and to
 Sotoudeh and Thakur 2021 (PRDNN).
@@ -164,7 +164,8 @@ class LastLayer:
         alone = [i for i in range(len(count)) if all(bool(some[i]) for some in named)]
         if alone:
             most = max(int(count[i]) for i in alone)
-            return [(i,) for i in alone if int(count[i]) == most][:_MOST_ALTERNATIVES]
+            equals: list[tuple[int, ...]] = [(i,) for i in alone if int(count[i]) == most]
+            return equals[:_MOST_ALTERNATIVES]
         chosen: list[int] = []
         while open_ := [some for some in named if not bool(some[chosen].any())]:
             chosen.append(max(range(len(count)), key=lambda i: (sum(int(s[i]) for s in open_), int(count[i]))))

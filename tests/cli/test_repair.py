@@ -41,8 +41,8 @@ def test_everything_said_reaches_the_pipeline(
     options = [("--points", str(fixes)), ("--points-tolerance", "0.5"), ("--points-radius", "0.125")]
     options += [("--suite", "acasxu"), ("--as", "N2,9"), ("--decision", "argmax"), ("--pairing", "input")]
     options += [("--domain", str(holds)), ("--out", str(tmp_path / "o")), ("--timeout", "9"), ("--seed", "4")]
-    options += [("--samples", "7")]
-    flat = [word for pair in [*options, ("--units", "raw"), ("--method", "retrain")] for word in pair]
+    options += [("--samples", "7"), ("--optimiser", "pso"), ("--top", "3"), ("--alpha", "0.75")]
+    flat = [word for pair in [*options, ("--units", "raw"), ("--method", "finetune")] for word in pair]
     assert call("repair", "--net", net, "--prop", broken, "--keep", holds, *flat).status == 0
     (request,) = requests
     expected = RepairRequest(
@@ -56,7 +56,10 @@ def test_everything_said_reaches_the_pipeline(
         as_name="N2,9",
         domain=holds,
         decision="argmax",
-        method="retrain",
+        method="finetune",
+        optimiser="pso",
+        top=3,
+        alpha=0.75,
         pairing="input",
         out=tmp_path / "o",
         timeout_s=9.0,
@@ -74,6 +77,48 @@ def test_a_domain_is_a_file_or_the_word_property(
     for domain in ("property", "./property", broken):
         assert call("repair", "--net", net, "--prop", broken, "--domain", domain).status == 0
     assert [request.domain for request in requests] == ["property", Path("property"), broken]
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("--method", "anneal"), "'anneal' is not one of"),
+        (("--method", "finetune", "--optimiser", "adam"), "'adam' is not one of"),
+        (("--optimiser", "lp"), "--method finetune"),
+        (("--top", "5"), "--optimiser pso or cmaes"),
+        (("--method", "finetune", "--top", "5"), "--optimiser pso or cmaes"),
+        (("--method", "finetune", "--optimiser", "lp", "--alpha", "0.5"), "--optimiser pso or cmaes"),
+        (("--method", "finetune", "--optimiser", "pso", "--top", "0"), "--top"),
+        (("--method", "finetune", "--optimiser", "pso", "--alpha", "1.5"), "--alpha"),
+        (("--method", "finetune", "--optimiser", "pso", "--alpha", "nan"), "--alpha"),
+    ],
+)
+def test_options_of_a_method_that_make_no_sense_are_wrong_use(
+    call: Call, requests: list[RepairRequest], net: Path, broken: Path, words: tuple[str, ...], told: str
+) -> None:
+    result = call("repair", "--net", net, "--prop", broken, *words)
+    assert (result.status, result.out, requests) == (2, "", [])
+    assert told in " ".join(result.err.replace("│", " ").split())
+
+
+def test_more_neurons_than_the_network_has_are_bad_input(call: Call, net: Path, broken: Path, tmp_path: Path) -> None:
+    before = sorted(tmp_path.iterdir())
+    words = ("--method", "finetune", "--optimiser", "cmaes", "--top", "3", "--out", tmp_path / "o", "--quiet")
+    result = call("repair", "--net", net, "--prop", broken, *words)
+    assert (result.status, result.out) == (4, "")
+    assert "--top 3" in result.err
+    assert "give a number from 1 to 2" in result.err
+    assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize("optimiser", ["lp", "pso", "cmaes"])
+def test_finetune_repairs_and_says_how(call: Call, net: Path, broken: Path, tmp_path: Path, optimiser: str) -> None:
+    top = () if optimiser == "lp" else ("--top", "2")
+    words = ("--method", "finetune", "--optimiser", optimiser, *top, "--samples", "1000", "--timeout", "60")
+    result = call("repair", "--net", net, "--prop", broken, *words, "--out", tmp_path / "o", "--quiet")
+    assert result.status == 0, result.err
+    report = json.loads((tmp_path / "o" / "repair.json").read_text())
+    assert (report["outcome"], report["method"]) == ("proved", f"finetune:{optimiser}")
 
 
 @pytest.mark.parametrize(

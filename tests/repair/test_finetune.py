@@ -1,0 +1,267 @@
+"""Fine-tuning heals a planted neuron with every activation; one program changes the last layer least."""
+
+from __future__ import annotations
+
+import time
+from fractions import Fraction
+
+import numpy as np
+import pytest
+import torch
+from scipy.optimize import linprog
+
+from birdnn.errors import MismatchError
+from birdnn.localize import localize
+from birdnn.network import Network, weights_sha256
+from birdnn.neurons import Neuron, neurons
+from birdnn.records import Progress, Unwatched
+from birdnn.repair import (
+    Evidence,
+    Finetune,
+    FinetuneSettings,
+    LastLayer,
+    LinearSettings,
+    Repairer,
+    Retrain,
+    RetrainSettings,
+)
+from birdnn.repair.linear import least_absolute
+from birdnn.sample import evaluate
+from birdnn.spec import Polytope, Property, Region, Row
+from tests.bounds.builders import make_property, property_of, random_net
+from tests.localize.planted import PLANTED, Planted, planted
+from tests.repair.tasks import mean_change, task_of, violating
+
+ACTIVATIONS = ["Relu", "LeakyRelu", "Elu", "Sigmoid", "Tanh"]
+SMALL = {"evaluations": 600, "healed_points": 200, "domain_points": 400, "region_points": 200}
+
+
+class Stopped(Unwatched):
+    """The user has pressed Ctrl-C."""
+
+    def stopped(self) -> bool:
+        return True
+
+
+def bad_neuron(activation: str) -> Planted:
+    """The network that is planted, without what makes up for its neuron's output at rest: at 0 times it is safe."""
+    case = planted(activation)
+    return Planted(case.net.with_values({"B2": torch.zeros(2)}), case.region)
+
+
+def tuned(net: Network, region: Region, optimiser: str, *, seed: int = 0) -> Finetune:
+    """The method on a planted network, its neurons ranked as `localize` ranks them."""
+    found = planted_ranking(net, region)
+    settings = FinetuneSettings(optimiser=optimiser, top=5, **SMALL)
+    return Finetune(task_of(net, property_of(region), decision="none", seed=seed), settings, found)
+
+
+def planted_ranking(net: Network, region: Region) -> list[Neuron]:
+    return [entry.neuron for entry in localize(net, *Planted(net, region).samples(0)).ranking()]
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("optimiser", ["pso", "cmaes"])
+def test_a_planted_neuron_is_healed(activation: str, optimiser: str) -> None:
+    case = bad_neuron(activation)
+    method = tuned(case.net, case.region, optimiser)
+    assert isinstance(method, Repairer)
+    assert PLANTED in method.neurons
+    assert violating(case.net, case.region) > 0.03
+    after = method.propose(Evidence(), timeout_s=120, watch=Unwatched())
+    assert violating(after, case.region) < 5e-4
+    factors = dict(zip(method.neurons, method.change.tolist(), strict=True))
+    assert factors[PLANTED] < -0.5
+    assert len(method.negatives()["made up"]) > 100
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_a_planted_neuron_is_healed_by_the_last_layer(activation: str) -> None:
+    case = bad_neuron(activation)
+    method = LastLayer(task_of(case.net, property_of(case.region), decision="none"), LinearSettings())
+    assert isinstance(method, Repairer)
+    after = method.propose(Evidence(), timeout_s=120, watch=Unwatched())
+    assert violating(after, case.region) < 5e-4
+    x = torch.rand(500, 16, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    assert torch.equal(evaluate(after, x)[:, 1], evaluate(case.net, x)[:, 1])  # no unsafe set names output 1
+
+
+@pytest.mark.parametrize("optimiser", ["pso", "cmaes", "lp"])
+def test_a_seed_repeats(optimiser: str) -> None:
+    case = bad_neuron("Tanh")
+
+    def once() -> str:
+        task = task_of(case.net, property_of(case.region), decision="none")
+        method = LastLayer(task, LinearSettings()) if optimiser == "lp" else tuned(case.net, case.region, optimiser)
+        return weights_sha256(method.propose(Evidence(), timeout_s=120, watch=Unwatched()))
+
+    assert once() == once() != weights_sha256(case.net)
+
+
+@pytest.mark.parametrize("optimiser", ["pso", "cmaes", "lp"])
+@pytest.mark.parametrize("why", ["interrupted", "no time"])
+def test_it_ends_when_told_with_what_it_has(optimiser: str, why: str) -> None:
+    case = bad_neuron("Relu")
+    task = task_of(case.net, property_of(case.region), decision="none")
+    method = LastLayer(task, LinearSettings()) if optimiser == "lp" else tuned(case.net, case.region, optimiser)
+    begun = time.monotonic()
+    watch, seconds = (Stopped(), 60.0) if why == "interrupted" else (Unwatched(), 0.0)
+    after = method.propose(Evidence(), timeout_s=seconds, watch=watch)
+    assert time.monotonic() - begun < 10
+    assert mean_change(case.net, after, case.region) < 1e-6
+
+
+def test_an_interruption_ends_a_search_after_its_batch() -> None:
+    case = bad_neuron("Relu")
+
+    class Soon:
+        asked = 0
+
+        def update(self, progress: Progress) -> None:
+            """Not asked for."""
+
+        def stopped(self) -> bool:
+            self.asked += 1
+            return self.asked > 3
+
+    method = tuned(case.net, case.region, "pso")
+    watch = Soon()
+    method.propose(Evidence(), timeout_s=60.0, watch=watch)
+    assert watch.asked < 8
+
+
+def test_a_counterexample_of_the_proof_is_put_right() -> None:
+    """The hunt is blind here: what the proof found is all that can be learnt."""
+    net = random_net(8, (2, 16, 3))
+    row = Row((Fraction(-1), Fraction(1), Fraction(0)), Fraction(0))
+    prop = make_property([-1, -1], [1, 1], Polytope(rows=(row,), n_outputs=3))
+    task = task_of(net, prop)
+    blind = type(task)(
+        net=net,
+        goals=task.goals,
+        domain=task.domain,
+        decision="argmax",
+        resample=lambda net, inside, generator, thorough: torch.empty(0, 2),
+    )
+    x = torch.rand(1000, 2, generator=torch.Generator().manual_seed(4)) * 2 - 1
+    bad = x[prop.regions[0].margin(evaluate(net, x)) <= 0][:1]
+    assert len(bad) == 1
+    for method in (
+        LastLayer(blind, LinearSettings()),
+        Finetune(blind, FinetuneSettings(top=10, **SMALL), neurons(net)),
+    ):
+        for aim in method.aims:
+            aim.samples = 0
+        after = method.propose(Evidence(points={"made up": bad}), timeout_s=60, watch=Unwatched())
+        assert float(prop.regions[0].margin(evaluate(after, bad))) > 0
+
+
+# --- the linear program
+
+
+def test_the_program_is_the_one_with_a_variable_for_each_absolute_value() -> None:
+    """Its dual is solved; here the primal, written out."""
+    rng = np.random.default_rng(0)
+    features, weights = rng.normal(size=(30, 4)), rng.uniform(0.5, 1.5, size=30) / 30
+    rows, wanted = rng.normal(size=(6, 2, 4)), rng.uniform(0, 1, size=6)
+    found = least_absolute(features, weights, rows, wanted)
+    assert found is not None
+    assert (np.einsum("mrk,rk->m", rows, found) >= wanted - 1e-8).all()
+    cost = float(weights @ np.abs(features @ found.T).sum(1))
+
+    block = np.kron(np.eye(2), features)
+    n = len(block)
+    primal = linprog(
+        np.concatenate([np.zeros(8), np.tile(weights, 2)]),
+        A_ub=np.block(
+            [
+                [block, -np.eye(n)],
+                [-block, -np.eye(n)],
+                [-rows.reshape(6, 8), np.zeros((6, n))],
+            ]
+        ),
+        b_ub=np.concatenate([np.zeros(2 * n), -wanted]),
+        bounds=[(None, None)] * 8 + [(0, None)] * n,
+        method="highs",
+    )
+    assert cost == pytest.approx(primal.fun, rel=1e-2)
+    assert cost >= primal.fun - 1e-9
+
+
+def test_contradicting_constraints_still_have_an_answer() -> None:
+    rows = np.array([[[1.0, 0.0]], [[-1.0, 0.0]]])
+    found = least_absolute(np.eye(2), np.ones(2) / 2, rows, np.array([1.0, 1.0]))
+    assert found is not None
+    assert np.abs(found).max() <= 1 + 1e-6
+
+
+def prop_of(*polytopes: Polytope) -> Property:
+    return make_property([-1, -1], [1, 1], *polytopes)
+
+
+def row(*coefficients: int) -> Row:
+    return Row(tuple(Fraction(c) for c in coefficients), Fraction(0))
+
+
+def polytope(*rows: Row) -> Polytope:
+    return Polytope(rows=rows, n_outputs=3)
+
+
+@pytest.mark.parametrize(
+    ("polytopes", "expected"),
+    [
+        # output 0 is not maximal: each row names it
+        ((polytope(row(-1, 1, 0), row(-1, 0, 1)),), [(0,)]),
+        # 0 or 1 is minimal: both would do
+        ((polytope(row(-1, 0, 1), row(0, -1, 1)),), [(2,)]),
+        ((polytope(row(-1, 1, 0)), polytope(row(-1, 0, 0), row(0, 1, 0))), [(0,), (1,)]),
+        # no single output can help with both
+        ((polytope(row(1, 0, 0)), polytope(row(0, 0, 1))), [(0, 2)]),
+    ],
+)
+def test_outputs_that_can_help(polytopes: tuple[Polytope, ...], expected: list[tuple[int, ...]]) -> None:
+    method = LastLayer(task_of(random_net(8, (2, 6, 3)), prop_of(*polytopes)), LinearSettings(domain_points=100))
+    assert method.alternatives == expected
+
+
+def test_every_hard_input_satisfies_what_is_asked_and_outputs_move_no_more_than_by_retraining() -> None:
+    net = random_net(8, (2, 16, 16, 3))
+    probe = torch.rand(20_000, 2, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    most = Fraction(float(torch.quantile(evaluate(net, probe)[:, 0], 0.95)))
+    high = Row((Fraction(-1), Fraction(0), Fraction(0)), -most)
+    prop = prop_of(polytope(high))
+    linear = LastLayer(task_of(net, prop, decision="none"), LinearSettings())
+    retrain = Retrain(task_of(net, prop, decision="none"), RetrainSettings(domain_points=1000, region_points=500))
+    after, other = (m.propose(Evidence(), timeout_s=60, watch=Unwatched()) for m in (linear, retrain))
+    (aim,) = linear.aims
+    assert len(aim.pool) > 100
+    assert float(aim.region.margin(evaluate(after, aim.pool)).min()) >= 0.5 * aim.margin
+    region = prop.regions[0]
+    assert violating(after, region) == violating(other, region) == 0
+    assert mean_change(net, after, region) <= mean_change(net, other, region)
+
+
+# --- bad input
+
+
+def test_more_neurons_than_there_are() -> None:
+    case = bad_neuron("Relu")
+    task = task_of(case.net, property_of(case.region))
+    with pytest.raises(MismatchError, match=r"--top 49: .* 48 hidden neurons .* from 1 to 48"):
+        Finetune(task, FinetuneSettings(top=49), neurons(case.net))
+    with pytest.raises(MismatchError, match="3 neurons are to be modified, 2 were ranked"):
+        Finetune(task, FinetuneSettings(top=3), [PLANTED, PLANTED, Neuron("active_0", 1)])
+
+
+def test_progress_says_what_lacks() -> None:
+    case = bad_neuron("Relu")
+    said: list[Progress] = []
+
+    class Listening(Unwatched):
+        def update(self, progress: Progress) -> None:
+            said.append(progress)
+
+    tuned(case.net, case.region, "cmaes").propose(Evidence(), timeout_s=60, watch=Listening())
+    assert said
+    assert {progress.phase for progress in said} == {"modifying neurons"}
+    assert "lacks" in said[0].detail
