@@ -18,6 +18,7 @@ class RepairSettings:
 
     Attributes:
         retrain: of the repair method; its pairing comes from the request.
+        attack: before each proof, for each property.
         hunt, light_hunt: looking for hard inputs between candidates, and while training.
         before_boxes, before_s: boxes and seconds at most for deciding one property on the original.
         slice_boxes, slice_s: the same for each property on the first candidate; later ones get `slice_growth` more.
@@ -30,6 +31,7 @@ class RepairSettings:
     """
 
     retrain: RetrainSettings = field(default_factory=RetrainSettings)
+    attack: AttackSettings = field(default_factory=AttackSettings)
     hunt: AttackSettings = field(default_factory=AttackSettings)
     light_hunt: AttackSettings = field(default_factory=_light)
     before_boxes: int = 300_000
