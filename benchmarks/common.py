@@ -22,7 +22,7 @@ STAMP = "commit", "date"
 def stamp() -> dict[str, str]:
     """What the code is at this moment: short hash with ``+dirty`` where files differ, results left out; and the day."""
     commit = _git("rev-parse", "--short", "HEAD")
-    dirty = commit and _git("status", "--porcelain", "--", ".", ":!benchmarks/*/results")
+    dirty = commit and _git("status", "--porcelain", "--", ".", ":(exclude)benchmarks/*/results/*")
     return {"commit": f"{commit}+dirty" if dirty else commit, "date": datetime.now(UTC).date().isoformat()}
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -49,7 +50,7 @@ def train(images: Images, seed: int) -> bytes:
     """An ONNX file of a fully connected ReLU classifier, 64-32-32-10, its logits as outputs."""
     generator = torch.Generator().manual_seed(seed)
     sizes = images.x.shape[1], *HIDDEN, 10
-    layers = [nn.Linear(before, after) for before, after in zip(sizes, sizes[1:], strict=False)]
+    layers = [nn.Linear(before, after) for before, after in pairwise(sizes)]
     for layer in layers:
         nn.init.kaiming_normal_(layer.weight, generator=generator)
         nn.init.zeros_(layer.bias)

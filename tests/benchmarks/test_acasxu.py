@@ -90,14 +90,14 @@ def test_a_stamp_tells_a_changed_tree_and_looks_past_results(tmp_path: Path, mon
     monkeypatch.setattr(common, "ROOT", tmp_path)
     assert stamp()["commit"] == ""
     who = ["-c", "user.name=x", "-c", "user.email=x@example.org"]
-    (tmp_path / "code.py").write_text("1")
+    (results.parent / "code.py").write_text("1")
     for words in (["init", "-q"], ["add", "-A"], [*who, "commit", "-q", "-m", "one"]):
         subprocess.run(["git", *words], cwd=tmp_path, check=True)
     (results / "t.csv").write_text("rows")
     clean = stamp()["commit"]
     assert clean
     assert "dirty" not in clean
-    (tmp_path / "code.py").write_text("2")
+    (results.parent / "code.py").write_text("2")
     assert stamp()["commit"] == f"{clean}+dirty"
 
 
