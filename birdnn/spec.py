@@ -125,6 +125,7 @@ class Region:
     strict_upper: tuple[bool, ...] = ()
     lower: Tensor = field(init=False)
     upper: Tensor = field(init=False)
+    _float32: list[tuple[Tensor, Tensor]] = field(init=False, repr=False, default_factory=list)
 
     def __post_init__(self) -> None:
         size = len(self.exact_lower)
@@ -169,9 +170,12 @@ class Region:
 
         Where an input's range holds no float32, its first is greater than its second.
         """
-        low = [_float32_at_least(v, s) for v, s in zip(self.exact_lower, self.strict_lower, strict=True)]
-        high = [-_float32_at_least(-v, s) for v, s in zip(self.exact_upper, self.strict_upper, strict=True)]
-        return torch.tensor(low, dtype=torch.float32), torch.tensor(high, dtype=torch.float32)
+        if not self._float32:  # rational arithmetic: with many inputs as slow as an attack, and asked for as often
+            low = [_float32_at_least(v, s) for v, s in zip(self.exact_lower, self.strict_lower, strict=True)]
+            high = [-_float32_at_least(-v, s) for v, s in zip(self.exact_upper, self.strict_upper, strict=True)]
+            self._float32.append((torch.tensor(low, dtype=torch.float32), torch.tensor(high, dtype=torch.float32)))
+        lower, upper = self._float32[0]
+        return lower.clone(), upper.clone()
 
     def contains(self, x: Sequence[float]) -> bool:
         """Does the exact box contain `x`? False where `x` holds NaN or infinity, or has another length."""

@@ -17,7 +17,8 @@ from fractions import Fraction
 from pathlib import Path
 from statistics import mean, stdev
 
-from benchmarks.acasxu.common import RESULTS, Table, data_folder, provenance, stamp
+from benchmarks.acasxu.common import RESULTS, data_folder
+from benchmarks.common import Table, provenance, stamp
 from birdnn.network import Network
 from birdnn.pipeline.estimating import seeded
 from birdnn.pipeline.load import load_network, load_property

@@ -15,7 +15,8 @@ import time
 from pathlib import Path
 from statistics import mean, median
 
-from benchmarks.acasxu.common import RESULTS, Table, data_folder, provenance, short_name, stamp
+from benchmarks.acasxu.common import RESULTS, data_folder, short_name
+from benchmarks.common import Table, provenance, stamp
 
 COLUMNS = (
     "net", "props", "outcome", "wall_s", "repair_s", "verify_s", "sample_s", "boxes", "rounds", "agreement", "mae",

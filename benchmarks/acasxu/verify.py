@@ -13,7 +13,8 @@ import sys
 import time
 from pathlib import Path
 
-from benchmarks.acasxu.common import RESULTS, Table, data_folder, provenance, short_name, stamp
+from benchmarks.acasxu.common import RESULTS, data_folder, short_name
+from benchmarks.common import Table, provenance, stamp
 
 COLUMNS = ("onnx", "vnnlib", "expected", "verdict", "seconds", "boxes")
 

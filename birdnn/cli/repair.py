@@ -145,6 +145,13 @@ class RepairOptions:
             "--samples", metavar="N", min=0, help="Fresh points of each proved property to look at after the proof."
         ),
     ] = 1_000_000
+    as_many: Annotated[
+        bool,
+        typer.Option(
+            "--as-many-as-possible",
+            help="Prove as many properties as possible: one that cannot be repaired does not cost the others.",
+        ),
+    ] = False
     seed: Seed = 0
     json: Json = None
     quiet: Quiet = False
@@ -218,6 +225,7 @@ def repair(options: RepairOptions) -> int:
             units=options.units.value,
             seed=options.seed,
             samples=options.samples,
+            as_many=options.as_many,
             command=command_line(),
         )
         require_writable((options.json,), _named(options))

@@ -60,6 +60,11 @@ class Attempt:
         bad = words.count("violated") + words.count("not looked at")
         return all(w == "proved" for w in words), -bad, words.count("proved")
 
+    def rank_by_count(self, wanted: list[str], kept: list[str]) -> tuple[bool, int, int]:
+        """Greater is better: all proved, then many proved of those to be kept, then many proved of all."""
+        proved = {name for name in wanted if self.guarantee(name) == "proved"}
+        return len(proved) == len(wanted), len(proved.intersection(kept)), len(proved)
+
     def evidence(self) -> Evidence:
         """What the next candidate can learn."""
         found = Evidence()
@@ -108,38 +113,45 @@ class Clock:
 class Effort:
     """What one verification may cost: boxes, so that a seed repeats a run however busy the machine is, and seconds.
 
-    With `give_up` it ends as soon as this is known not to be enough; another candidate may be easier to prove.
+    With `give_up` it ends as soon as this is known not to be enough; another candidate may be easier to prove. `attack`
+    comes before it.
     """
 
     boxes: float
     seconds: float
     seed: int
     give_up: bool = False
+    attack: AttackSettings = field(default_factory=AttackSettings)
 
 
 def decide(loaded: Loaded, subject: Subject, clock: Clock, effort: Effort, *, cheap: bool = False) -> Answer:
     """Verify one property; ``cheap`` only looks for a counterexample."""
     begun = time.monotonic()
     seconds = min(effort.seconds, clock.left_s())
-    limits = SearchSettings(timeout_s=seconds, max_boxes=effort.boxes, seed=effort.seed, give_up=effort.give_up)
+    limits = SearchSettings(
+        timeout_s=seconds, max_boxes=effort.boxes, seed=effort.seed, give_up=effort.give_up, attack=effort.attack
+    )
     method = falsify if cheap else verify
     verdict: Verdict = method(loaded.net, subject.prop, settings=limits, replays=loaded.replays, watch=clock.watch)
     return Answer(verdict=verdict, verify_s=clock.book("verify", begun))
 
 
-def decide_all(loaded: Loaded, subjects: list[Subject], clock: Clock, effort: Effort) -> Attempt:
+def decide_all(
+    loaded: Loaded, subjects: list[Subject], clock: Clock, effort: Effort, *, as_many: bool = False
+) -> Attempt:
     """Answers in the order given; ends early at a property that is violated, for then the candidate is lost.
 
-    Counterexamples are looked for in all properties before the first proof is begun.
+    Counterexamples are looked for in all properties before the first proof is begun. With ``as_many`` no property
+    loses the candidate, and each is decided.
     """
     attempt = Attempt(loaded=loaded)
-    for cheap in (True, False):
+    for cheap in (False,) if as_many else (True, False):
         for subject in subjects:
             if clock.over():
                 return attempt
             answer = decide(loaded, subject, clock, effort, cheap=cheap)
             attempt.answers[subject.prop.name] = answer
-            if answer.guarantee == "violated":
+            if answer.guarantee == "violated" and not as_many:
                 return attempt
     return attempt
 

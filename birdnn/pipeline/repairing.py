@@ -120,7 +120,8 @@ class _Repair:
 
     def _effort_before(self) -> Effort:
         seconds = min(self.settings.before_s, 0.2 * self.clock.timeout_s)
-        return Effort(boxes=self.settings.before_boxes, seconds=seconds, seed=self.request.seed)
+        s = self.settings
+        return Effort(boxes=s.before_boxes, seconds=seconds, seed=self.request.seed, attack=s.attack)
 
     def _more_witnesses(self, subject: Subject, first: Witness) -> tuple[Witness, ...]:
         generator, hunt = torch.Generator().manual_seed(self.request.seed), hunter(self.settings, self.clock.over)
@@ -150,13 +151,12 @@ class _Repair:
         """Candidates until one is proved, then a few more for less change; the best is left on disk."""
         best: Attempt | None = None
         evidence, spare = Evidence(), self.settings.better_rounds
-        wanted = [s.prop.name for s in self.asked]
         while self.rounds < self.settings.rounds and not self.clock.over():
             attempt = self._candidate(repairer, evidence)
-            if best is None or self._better(attempt, best, wanted):
+            if best is None or self._better(attempt, best):
                 best = attempt
                 attempt.loaded = replace(attempt.loaded, path=self.folder.keep_draft())
-            if best.rank(wanted)[0]:
+            if self._rank(best)[0]:
                 spare -= 1
                 if spare < 0:
                     break
@@ -176,11 +176,18 @@ class _Repair:
             seconds=growth * self.settings.slice_s,
             seed=self.request.seed + self.rounds,
             give_up=True,
+            attack=self.settings.attack,
         )
-        return decide_all(loaded, self.asked, self.clock, effort)
+        return decide_all(loaded, self.asked, self.clock, effort, as_many=self.request.as_many)
 
-    def _better(self, new: Attempt, old: Attempt, wanted: list[str]) -> bool:
-        ranks = new.rank(wanted), old.rank(wanted)
+    def _rank(self, attempt: Attempt) -> tuple[bool, int, int]:
+        wanted = [s.prop.name for s in self.asked]
+        if not self.request.as_many:
+            return attempt.rank(wanted)
+        return attempt.rank_by_count(wanted, [s.prop.name for s in self.asked if s.role == "keep"])
+
+    def _better(self, new: Attempt, old: Attempt) -> bool:
+        ranks = self._rank(new), self._rank(old)
         if ranks[0] != ranks[1] or not ranks[0][0]:
             return ranks[0] > ranks[1]
         scores = [
@@ -303,6 +310,11 @@ class _Repair:
         broken = [name for name in others if self.before[name].guarantee == "violated"]
         if broken:
             yield f"Applicable, not named and violated as well: {', '.join(broken)}; --suite repairs all."
+        if best is not None and self.request.as_many:
+            names = [s.prop.name for s in self.asked]
+            was = sum(self.before[name].guarantee == "proved" for name in names)
+            now = sum(best.guarantee(name) == "proved" for name in names)
+            yield f"Of {len(names)} properties {was} were proved before and {now} are now."
         unseen = [] if best is None else [n for n in others if n not in best.answers and n not in broken]
         if unseen:
             yield f"Not verified again on the repaired network, for lack of time: {', '.join(unseen)}."

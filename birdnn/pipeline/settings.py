@@ -38,6 +38,7 @@ class RepairSettings:
     Attributes:
         retrain, finetune, linear: of the repair methods; what the request says replaces what they say.
         localize: of the search for responsible neurons.
+        attack: before each proof, for each property.
         hunt, light_hunt: looking for hard inputs between candidates, and while training.
         before_boxes, before_s: boxes and seconds at most for deciding one property on the original.
         slice_boxes, slice_s: the same for each property on the first candidate; later ones get `slice_growth` more.
@@ -53,6 +54,7 @@ class RepairSettings:
     finetune: FinetuneSettings = field(default_factory=FinetuneSettings)
     linear: LinearSettings = field(default_factory=LinearSettings)
     localize: LocalizeSettings = field(default_factory=LocalizeSettings)
+    attack: AttackSettings = field(default_factory=AttackSettings)
     hunt: AttackSettings = field(default_factory=AttackSettings)
     light_hunt: AttackSettings = field(default_factory=_light)
     before_boxes: int = 300_000

@@ -109,6 +109,7 @@ class RepairRequest:
         out: folder for the result; None: ``./NAME.birdnn``.
         timeout_s: limit for everything; None: no limit.
         samples: fresh points of each proved property that are drawn after the proof.
+        as_many: repair as many properties as possible: one that cannot be repaired does not cost the others.
         command: the command line, for the record.
     """
 
@@ -132,6 +133,7 @@ class RepairRequest:
     units: Units = "normalised"
     seed: int = 0
     samples: int = 1_000_000
+    as_many: bool = False
     command: tuple[str, ...] = ()
 
     @property

@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.acasxu import common, repair
-from benchmarks.acasxu.common import RESULTS, Table, stamp
+from benchmarks import common
+from benchmarks.acasxu import repair
+from benchmarks.acasxu.common import RESULTS
+from benchmarks.common import Table, stamp
 
 COLUMNS = "net", "seconds"
 MARK = {"commit": "abc1234", "date": "2001-02-03"}
@@ -83,20 +85,19 @@ def test_the_stored_tables_are_read(tmp_path: Path, name: str) -> None:
 
 
 def test_a_stamp_tells_a_changed_tree_and_looks_past_results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    results = tmp_path / "results"
-    results.mkdir()
+    results = tmp_path / "benchmarks" / "some" / "results"
+    results.mkdir(parents=True)
     monkeypatch.setattr(common, "ROOT", tmp_path)
-    monkeypatch.setattr(common, "RESULTS", results)
     assert stamp()["commit"] == ""
     who = ["-c", "user.name=x", "-c", "user.email=x@example.org"]
-    (tmp_path / "code.py").write_text("1")
+    (results.parent / "code.py").write_text("1")
     for words in (["init", "-q"], ["add", "-A"], [*who, "commit", "-q", "-m", "one"]):
         subprocess.run(["git", *words], cwd=tmp_path, check=True)
     (results / "t.csv").write_text("rows")
     clean = stamp()["commit"]
     assert clean
     assert "dirty" not in clean
-    (tmp_path / "code.py").write_text("2")
+    (results.parent / "code.py").write_text("2")
     assert stamp()["commit"] == f"{clean}+dirty"
 
 
