@@ -31,7 +31,6 @@ FAST = RepairSettings(
     domain_points=5000,
     region_points=5000,
     held_out_points=5000,
-    better_rounds=0,
 )
 DOMAIN = "lower = [-1.0, -1.0]\nupper = [1.0, 1.0]\n"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -25,6 +25,9 @@ from birdnn.cli.options import (
 )
 from birdnn.cli.progress import TerminalWatch
 
+if TYPE_CHECKING:
+    from birdnn.records import RepairRequest
+
 
 class Decision(StrEnum):
     """Which output decides."""
@@ -37,6 +40,7 @@ class Decision(StrEnum):
 class Method(StrEnum):
     """How to repair."""
 
+    AUTO = "auto"
     RETRAIN = "retrain"
     FINETUNE = "finetune"
 
@@ -47,6 +51,13 @@ class Optimiser(StrEnum):
     LP = "lp"
     PSO = "pso"
     CMAES = "cmaes"
+
+
+class Prefer(StrEnum):
+    """What decides between proved candidates."""
+
+    DECISIONS = "decisions"
+    OUTPUTS = "outputs"
 
 
 class Pairing(StrEnum):
@@ -109,7 +120,32 @@ class RepairOptions:
     decision: Annotated[
         Decision | None, typer.Option("--decision", help="Which output decides; else the suite says it.")
     ] = None
-    method: Annotated[Method, typer.Option("--method", help="How to repair.")] = Method.RETRAIN
+    method: Annotated[
+        Method,
+        typer.Option("--method", help="How to repair. auto: the output layer first, more if that keeps too little."),
+    ] = Method.AUTO
+    min_agreement: Annotated[
+        float,
+        typer.Option(
+            "--min-agreement",
+            metavar="SHARE",
+            min=0.0,
+            max=1.0,
+            help="auto is content with a proved candidate that keeps so many decisions over the domain ...",
+        ),
+    ] = 0.999
+    max_mae: Annotated[
+        float | None,
+        typer.Option(
+            "--max-mae",
+            metavar="D",
+            callback=positive,
+            help="... and whose outputs differ by no more on average. Default: 1 % of the outputs' mean size.",
+        ),
+    ] = None
+    prefer: Annotated[
+        Prefer, typer.Option("--prefer", help="What decides between proved candidates, after drawdown.")
+    ] = Prefer.DECISIONS
     optimiser: Annotated[
         Optimiser | None,
         typer.Option(
@@ -181,6 +217,38 @@ def _require_agreement(options: RepairOptions) -> None:
             raise typer.BadParameter(told, param_hint=name)
 
 
+def _request(options: RepairOptions) -> RepairRequest:
+    from birdnn.records import RepairRequest
+
+    return RepairRequest(
+        net=options.net,
+        props=tuple(options.prop or ()),
+        keep=tuple(options.keep or ()),
+        points=tuple(options.points or ()),
+        points_tolerance=options.points_tolerance,
+        points_radius=options.points_radius,
+        suite=options.suite,
+        as_name=options.as_name,
+        domain=_domain(options.domain),
+        decision=None if options.decision is None else options.decision.value,
+        method=options.method.value,
+        min_agreement=options.min_agreement,
+        max_mae=options.max_mae,
+        prefer=options.prefer.value,
+        optimiser=(options.optimiser or Optimiser.LP).value,
+        top=10 if options.top is None else options.top,
+        alpha=0.5 if options.alpha is None else options.alpha,
+        pairing=options.pairing.value,
+        out=options.out,
+        timeout_s=options.timeout,
+        units=options.units.value,
+        seed=options.seed,
+        samples=options.samples,
+        as_many=options.as_many,
+        command=command_line(),
+    )
+
+
 @command(RepairOptions)
 def repair(options: RepairOptions) -> int:
     """Repair a network, prove the repair, and measure what else changed.
@@ -202,32 +270,8 @@ def repair(options: RepairOptions) -> int:
         from birdnn.cli.finish import finish_repair
         from birdnn.formats.files import require_writable
         from birdnn.pipeline import repair_files
-        from birdnn.records import RepairRequest
 
-        request = RepairRequest(
-            net=options.net,
-            props=tuple(options.prop or ()),
-            keep=tuple(options.keep or ()),
-            points=tuple(options.points or ()),
-            points_tolerance=options.points_tolerance,
-            points_radius=options.points_radius,
-            suite=options.suite,
-            as_name=options.as_name,
-            domain=_domain(options.domain),
-            decision=None if options.decision is None else options.decision.value,
-            method=options.method.value,
-            optimiser=(options.optimiser or Optimiser.LP).value,
-            top=10 if options.top is None else options.top,
-            alpha=0.5 if options.alpha is None else options.alpha,
-            pairing=options.pairing.value,
-            out=options.out,
-            timeout_s=options.timeout,
-            units=options.units.value,
-            seed=options.seed,
-            samples=options.samples,
-            as_many=options.as_many,
-            command=command_line(),
-        )
+        request = _request(options)
         require_writable((options.json,), _named(options))
         outcome = repair_files(request, watch=watch)
     return finish_repair(outcome, json=options.json, quiet=options.quiet)

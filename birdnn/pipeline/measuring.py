@@ -13,7 +13,7 @@ from birdnn.metrics import drawdown, fidelity, healed
 from birdnn.network import Network
 from birdnn.pipeline.plan import UNKNOWN_DOMAIN, Plan, Subject
 from birdnn.pipeline.settings import RepairSettings
-from birdnn.records import Drawdown, Fidelity, Neighbours, Rate, Replay, Witness
+from birdnn.records import Drawdown, Fidelity, Kept, Neighbours, Rate, Replay, Witness
 from birdnn.repair import Resample
 from birdnn.sample import distinct, evaluate, from_property, uniform
 from birdnn.spec import Property
@@ -21,6 +21,7 @@ from birdnn.verify.witness import Judge
 
 _FRESH = 0x5EED
 _RARE = 1e-4
+_SELECTED_PART = 5
 _REPLAYED = 64
 
 
@@ -105,14 +106,28 @@ class Comparison:
         found = (judge.replayed(point) for point in x[suspicious][worst])
         return next((witness for witness in found if witness is not None), None)
 
-    def agreement(self, count: int, generator: torch.Generator) -> float:
-        """What the choice between proved candidates goes by: agreement on the domain, else closeness of outputs."""
+    def kept(self, count: int, *, seed: int) -> Kept:
+        """What the choice between candidates goes by, on ``count`` points of the domain and a part in each region.
+
+        Where the domain is unknown, outputs and decisions are compared in the regions.
+        """
+        generator = torch.Generator().manual_seed(seed)
+        each = max(1, count // _SELECTED_PART)
+        regions = [self._points(s.prop, from_property(s.prop, each, generator)) for s in self.plan.subjects]
+        names = [s.prop.name for s in self.plan.subjects]
+        drawn = [drawdown(n, p.margin_before, p.margin_after) for n, p in zip(names, regions, strict=True)]
         if self.plan.corners is None:
-            points = [self._region(s.prop, generator) for s in self.plan.subjects]
-            return -float(torch.cat([(p.before - p.after).abs().mean(1) for p in points]).mean())
-        x = uniform(*self.plan.corners, count, generator)
-        same = fidelity(evaluate(self.before, x), evaluate(self.after, x), self.plan.decision)
-        return -same.mae if same.decision_agreement is None else same.decision_agreement
+            before, after = torch.cat([p.before for p in regions]), torch.cat([p.after for p in regions])
+        else:
+            x = uniform(*self.plan.corners, count, generator)
+            before, after = evaluate(self.before, x), evaluate(self.after, x)
+        same = fidelity(before, after, self.plan.decision)
+        return Kept(
+            agreement=same.decision_agreement,
+            mae=same.mae,
+            size=float(before.abs().double().mean()),
+            drawdown=max((d.share for d in drawn if d.share is not None), default=0.0),
+        )
 
     def _domain(self, generator: torch.Generator) -> Fidelity | None:
         """Over points of the domain at which the original violates none of the applicable properties."""

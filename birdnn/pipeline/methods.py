@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import get_args
 
 from birdnn.errors import MismatchError
@@ -18,6 +18,7 @@ from birdnn.repair import (
     Repairer,
     RepairTask,
     Retrain,
+    RetrainSettings,
     require_last_layer,
     require_top,
 )
@@ -34,7 +35,7 @@ def require_method(request: RepairRequest, net: Network) -> None:
             raise MismatchError(f"{word} {said!r} is unknown; known: {', '.join(get_args(known))}")
     if not 0 <= request.alpha <= 1:
         raise MismatchError(f"alpha {request.alpha:g} is no share: give a number from 0 to 1")
-    if request.method == "retrain":
+    if request.method != "finetune":
         return
     if request.optimiser == "lp":
         require_last_layer(net.with_values({}).float().cpu())
@@ -42,18 +43,50 @@ def require_method(request: RepairRequest, net: Network) -> None:
         require_top(net, request.top)
 
 
-def make_repairer(
-    request: RepairRequest, plan: Plan, task: RepairTask, broken: Sequence[Subject], settings: RepairSettings
-) -> Repairer:
-    """The method that the request names; ``broken`` are the properties that are not proved on the original.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    """A repair method in turn.
 
-    Raises:
-        MismatchError: no neuron can be held responsible for the violation.
+    Attributes:
+        name: as reports print it, e.g. ``"finetune:lp"``.
+        make: the method, ready for its first candidate.
+        rounds: candidates at most.
     """
+
+    name: str
+    make: Callable[[], Repairer]
+    rounds: int
+
+
+def stages(
+    request: RepairRequest, plan: Plan, task: RepairTask, broken: Sequence[Subject], settings: RepairSettings
+) -> list[Stage]:
+    """The methods to be tried, in order; one, unless the request leaves the choice to us.
+
+    Args:
+        request: which method.
+        plan: of the command.
+        task: what is to be repaired.
+        broken: the properties that are not proved on the original.
+        settings: effort.
+    """
+
+    def retrain(how: RetrainSettings) -> Repairer:
+        return Retrain(task, replace(how, pairing=request.pairing))
+
+    def finetune() -> Repairer:
+        if request.optimiser == "lp":
+            return LastLayer(task, settings.linear)
+        ranking = responsible(plan, broken, seed=request.seed, settings=settings.localize)
+        said = replace(settings.finetune, optimiser=request.optimiser, top=request.top, alpha=request.alpha)
+        return Finetune(task, said, ranking)
+
+    last = Stage(name="retrain", make=lambda: retrain(settings.retrain), rounds=settings.rounds)
     if request.method == "retrain":
-        return Retrain(task, replace(settings.retrain, pairing=request.pairing))
-    if request.optimiser == "lp":
-        return LastLayer(task, settings.linear)
-    ranking = responsible(plan, broken, seed=request.seed, settings=settings.localize)
-    said = replace(settings.finetune, optimiser=request.optimiser, top=request.top, alpha=request.alpha)
-    return Finetune(task, said, ranking)
+        return [last]
+    if request.method == "finetune":
+        return [Stage(name=request.method_name, make=finetune, rounds=settings.rounds)]
+    local = Stage(
+        name="retrain, output layer", make=lambda: retrain(settings.output_layer), rounds=settings.early_rounds
+    )
+    return [local, last]

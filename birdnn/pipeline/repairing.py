@@ -13,12 +13,13 @@ from torch import Tensor
 from birdnn.errors import MismatchError
 from birdnn.formats.files import write_bytes
 from birdnn.metrics import change, regressions
+from birdnn.pipeline.candidates import Candidates
 from birdnn.pipeline.facts import machine, versions
 from birdnn.pipeline.folder import ResultFolder
-from birdnn.pipeline.judging import Answer, Attempt, Clock, Effort, counterexamples, decide, decide_all, hunter
-from birdnn.pipeline.load import Loaded, load_network
+from birdnn.pipeline.judging import Answer, Attempt, Clock, Effort, counterexamples, decide, hunter
+from birdnn.pipeline.load import Loaded
 from birdnn.pipeline.measuring import Comparison, Measured
-from birdnn.pipeline.methods import make_repairer, require_method
+from birdnn.pipeline.methods import require_method, stages
 from birdnn.pipeline.plan import Plan, Subject, read_plan
 from birdnn.pipeline.second_leg import second_leg
 from birdnn.pipeline.settings import RepairSettings
@@ -36,10 +37,8 @@ from birdnn.records import (
     Watch,
     Witness,
 )
-from birdnn.repair import Evidence, Goal, Repairer, RepairTask
+from birdnn.repair import Goal, RepairTask
 from birdnn.report.json import repair_report, write_report
-
-_SELECTION_POINTS = 100_000
 
 
 def repair_files(
@@ -77,7 +76,7 @@ class _Repair:
         if not self.plan.loaded.net.repairable:
             raise MismatchError(f"{request.net}: its weights are constants, no initialiser may be changed")
         require_method(request, self.plan.loaded.net)
-        self.rounds = 0
+        self.candidates: Candidates | None = None
         self.disagreements: list[str] = []
         self.sampled: dict[str, PacBound] = {}
 
@@ -92,17 +91,24 @@ class _Repair:
         words = {name: answer.guarantee for name, answer in self.before.items()}
         if all(words[s.prop.name] == "proved" for s in self.asked):
             return self._nothing_to_repair()
-        self.watch.update(Progress(phase=f"preparing {self.request.method}"))
         broken = [s for s in self.asked if words[s.prop.name] != "proved"]
-        repairer = make_repairer(self.request, self.plan, self._task(), broken, self.settings)
+        task = self._task()
+        self.candidates = Candidates(
+            request=self.request,
+            settings=self.settings,
+            asked=self.asked,
+            clock=self.clock,
+            folder=self.folder,
+            compare=self._comparison,
+        )
         with self.folder.drafts():
-            best = self._search(repairer)
+            best = self.candidates.search(stages(self.request, self.plan, task, broken, self.settings))
         if best is None:
             kept = any(words[s.prop.name] == "violated" for s in self.asked)
             return self._outcome("violated" if kept else "sampled", None, None)
         self._look_at_all(best)
         self._watched(best)
-        measured = self._measure(best, repairer.negatives())
+        measured = self._measure(best, self.candidates.repair_set)
         self._overrule(best.answers, measured.contradicted)
         return self._outcome(self._result(best, measured), best, measured)
 
@@ -146,55 +152,6 @@ class _Repair:
             resample=hunter(self.settings, self.clock.over),
             seed=self.request.seed,
         )
-
-    def _search(self, repairer: Repairer) -> Attempt | None:
-        """Candidates until one is proved, then a few more for less change; the best is left on disk."""
-        best: Attempt | None = None
-        evidence, spare = Evidence(), self.settings.better_rounds
-        while self.rounds < self.settings.rounds and not self.clock.over():
-            attempt = self._candidate(repairer, evidence)
-            if best is None or self._better(attempt, best):
-                best = attempt
-                attempt.loaded = replace(attempt.loaded, path=self.folder.keep_draft())
-            if self._rank(best)[0]:
-                spare -= 1
-                if spare < 0:
-                    break
-            evidence = attempt.evidence()
-        return best
-
-    def _candidate(self, repairer: Repairer, evidence: Evidence) -> Attempt:
-        """Train, write, read back, decide."""
-        self.rounds += 1
-        begun, share = time.monotonic(), self.settings.training_share
-        net = repairer.propose(evidence, timeout_s=share * self.clock.left_s(), watch=self.watch)
-        self.clock.book("repair", begun)
-        loaded = load_network(self.folder.write_draft(net))
-        growth = self.settings.slice_growth ** (self.rounds - 1)
-        effort = Effort(
-            boxes=growth * self.settings.slice_boxes,
-            seconds=growth * self.settings.slice_s,
-            seed=self.request.seed + self.rounds,
-            give_up=True,
-            attack=self.settings.attack,
-        )
-        return decide_all(loaded, self.asked, self.clock, effort, as_many=self.request.as_many)
-
-    def _rank(self, attempt: Attempt) -> tuple[bool, int, int]:
-        wanted = [s.prop.name for s in self.asked]
-        if not self.request.as_many:
-            return attempt.rank(wanted)
-        return attempt.rank_by_count(wanted, [s.prop.name for s in self.asked if s.role == "keep"])
-
-    def _better(self, new: Attempt, old: Attempt) -> bool:
-        ranks = self._rank(new), self._rank(old)
-        if ranks[0] != ranks[1] or not ranks[0][0]:
-            return ranks[0] > ranks[1]
-        scores = [
-            self._comparison(a.loaded).agreement(_SELECTION_POINTS, torch.Generator().manual_seed(self.request.seed))
-            for a in (new, old)
-        ]
-        return scores[0] > scores[1]
 
     def _look_at_all(self, best: Attempt) -> None:
         """A short falsification of what the clock left unexamined: nobody may call that repaired unseen."""
@@ -344,11 +301,11 @@ class _Repair:
             domain=self.plan.domain,
             decision=self.plan.decision,
             suite=self.plan.suite,
-            repair_s=self.clock.spent.get("repair", 0.0),
-            verify_s=self.clock.spent.get("verify", 0.0),
-            sample_s=self.clock.spent.get("sample", 0.0),
+            **{f"{stage}_s": self.clock.spent.get(stage, 0.0) for stage in ("repair", "verify", "sample")},
             wall_s=self.clock.wall_s(),
-            rounds=self.rounds,
+            rounds=0 if self.candidates is None else len(self.candidates.tried),
+            tried=() if self.candidates is None else tuple(self.candidates.tried),
+            stopped="" if self.candidates is None else self.candidates.stopped,
             versions=versions(),
             machine=machine(),
             interrupted=self.watch.stopped(),

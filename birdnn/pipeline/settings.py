@@ -12,6 +12,11 @@ def _light() -> AttackSettings:
     return AttackSettings(samples=4096, generations=12, population=1024, elite=200, starts=32, steps=10)
 
 
+def _output_layer() -> RetrainSettings:
+    """The outputs are linear in it: no ridge is needed to stay where first order holds, and points are cheap."""
+    return RetrainSettings(parameters=1, ridges=(1e-4,), domain_points=20_000)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LocalizeSettings:
     """Effort of `localize_files`.
@@ -37,13 +42,15 @@ class RepairSettings:
 
     Attributes:
         retrain, finetune, linear: of the repair methods; what the request says replaces what they say.
+        output_layer: of retraining the last affine map alone.
         localize: of the search for responsible neurons.
         attack: before each proof, for each property.
         hunt, light_hunt: looking for hard inputs between candidates, and while training.
         before_boxes, before_s: boxes and seconds at most for deciding one property on the original.
         slice_boxes, slice_s: the same for each property on the first candidate; later ones get `slice_growth` more.
-        rounds: candidates at most.
-        better_rounds: candidates tried after the first proof, in search of one that changes less.
+        rounds: candidates of one method at most; `early_rounds` of one that another follows.
+        selection_points: points on which candidates are compared.
+        kept_outputs: what ``auto`` is content with: mean absolute difference as a share of the outputs' mean size.
         reserve_share, reserve_s: kept of a time limit for measuring and writing: a share, at most so many seconds.
         training_share: of the time that is left, what one candidate may take.
         domain_points, region_points, held_out_points: how many points the metrics are measured on.
@@ -51,6 +58,7 @@ class RepairSettings:
     """
 
     retrain: RetrainSettings = field(default_factory=RetrainSettings)
+    output_layer: RetrainSettings = field(default_factory=_output_layer)
     finetune: FinetuneSettings = field(default_factory=FinetuneSettings)
     linear: LinearSettings = field(default_factory=LinearSettings)
     localize: LocalizeSettings = field(default_factory=LocalizeSettings)
@@ -63,7 +71,9 @@ class RepairSettings:
     slice_s: float = 600.0
     slice_growth: float = 2.0
     rounds: int = 8
-    better_rounds: int = 0
+    early_rounds: int = 4
+    selection_points: int = 100_000
+    kept_outputs: float = 0.01
     reserve_share: float = 0.15
     reserve_s: float = 30.0
     training_share: float = 0.5

@@ -13,7 +13,9 @@ from birdnn.records.statements import PacBound
 Units = Literal["normalised", "raw"]
 Decision = Literal["argmin", "argmax", "none"]
 Pairing = Literal["input", "output", "projection"]
-Method = Literal["retrain", "finetune"]
+Method = Literal["auto", "retrain", "finetune"]
+Prefer = Literal["decisions", "outputs"]
+TriedResult = Literal["proved", "unknown", "violated", "passed over"]
 OptimiserName = Literal["lp", "pso", "cmaes"]
 Guarantee = Literal["proved", "pac", "violated", "unknown"]
 RepairResult = Literal["proved", "sampled", "violated", "nothing_to_repair"]
@@ -101,7 +103,11 @@ class RepairRequest:
         domain: a file with two corners, or a property file, whose input boxes span the domain; ``"property"``: the
             input boxes of the properties to repair; None: from the suite or the NNet header.
         decision: None: from the suite, otherwise ``"none"``.
-        method: how to repair.
+        method: how to repair; ``"auto"``: cheap and local first, dearer later.
+        min_agreement, max_mae: of ``"auto"``: a proved candidate that keeps so many decisions (a share) and whose
+            outputs are so close (mean absolute difference, network units; None: 1 % of the outputs' mean size) is good
+            enough.
+        prefer: which of the two decides between proved candidates, after drawdown.
         optimiser: of ``"finetune"``: what looks for the change.
         top, alpha: of ``"finetune"`` by ``"pso"`` or ``"cmaes"``: how many neurons are modified, and what preserving
             counts against healing.
@@ -123,7 +129,10 @@ class RepairRequest:
     as_name: str | None = None
     domain: Path | Literal["property"] | None = None
     decision: Decision | None = None
-    method: Method = "retrain"
+    method: Method = "auto"
+    min_agreement: float = 0.999
+    max_mae: float | None = None
+    prefer: Prefer = "decisions"
     optimiser: OptimiserName = "lp"
     top: int = 10
     alpha: float = 0.5
@@ -139,7 +148,7 @@ class RepairRequest:
     @property
     def method_name(self) -> str:
         """With its optimiser, where it has one, e.g. ``"finetune:lp"``."""
-        return self.method if self.method == "retrain" else f"{self.method}:{self.optimiser}"
+        return f"finetune:{self.optimiser}" if self.method == "finetune" else self.method
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -224,6 +233,33 @@ class Neighbours:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """What a candidate keeps of the original, on a sample drawn for the choice between candidates.
+
+    Attributes:
+        agreement: share of the domain's points with the same decision; None where nothing is decided.
+        mae: mean absolute difference of outputs, over the domain, or over the properties' regions where it is unknown.
+        size: mean absolute output of the original there.
+        drawdown: worst share of newly violating points of an applicable property's region.
+    """
+
+    agreement: float | None
+    mae: float
+    size: float
+    drawdown: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tried:
+    """One candidate: the method that made it, what became of it, what it keeps, seconds for both."""
+
+    method: str
+    result: TriedResult
+    kept: Kept
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RepairOutcome:
     """What ``repair`` did; every figure is measured on the file as written, on points drawn after it was frozen.
 
@@ -241,6 +277,8 @@ class RepairOutcome:
         change: only initialisers that differ.
         repair_s, verify_s, sample_s: seconds in each stage; `wall_s` of everything.
         rounds: repair-verify rounds done.
+        tried: the candidates, in order.
+        stopped: why there were no more.
         interrupted: the user stopped it; `out` is the best attempt so far.
         timed_out: ``--timeout`` ended it.
         notes: what was inferred and what a user should know, one sentence each.
@@ -273,6 +311,8 @@ class RepairOutcome:
     rounds: int
     versions: Mapping[str, str]
     machine: Machine
+    tried: tuple[Tried, ...] = ()
+    stopped: str = ""
     neighbours: tuple[Neighbours, ...] = ()
     interrupted: bool = False
     timed_out: bool = False

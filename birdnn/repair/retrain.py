@@ -63,10 +63,10 @@ class RetrainSettings:
 
     pairing: Pairing = "projection"
     parameters: int = 3000
-    domain_points: int = 3000
+    domain_points: int = 6000
     region_points: int = 1500
     kept_points: int = 375
-    ridges: tuple[float, ...] = (0.3, 0.02)
+    ridges: tuple[float, ...] = (2e-3,)
     decision_floor: float = 0.1
     decision_power: float = 1.5
     margin_share: float = 0.02

@@ -27,6 +27,7 @@ from birdnn.records import (
     Rate,
     RepairOutcome,
     SuiteMatch,
+    Tried,
     Unknown,
     Verdict,
     VerifyOutcome,
@@ -49,6 +50,7 @@ from birdnn.report.schema import (
     RateModel,
     RepairReport,
     SuiteModel,
+    TriedModel,
     VerdictModel,
     VerifyReport,
 )
@@ -143,6 +145,8 @@ def repair_report(outcome: RepairOutcome) -> RepairReport:
         method=request.method_name,
         pairing=request.pairing,
         rounds=outcome.rounds,
+        tried=[_tried(entry) for entry in outcome.tried],
+        stopped=outcome.stopped,
         properties=[_property(p) for p in outcome.properties],
         fidelity=None if outcome.fidelity is None else _fidelity(outcome.fidelity),
         fidelity_note=outcome.fidelity_note,
@@ -155,10 +159,7 @@ def repair_report(outcome: RepairOutcome) -> RepairReport:
         disagreement=outcome.disagreement or None,
         change={c.name: ChangeModel(count=c.count, size=c.size, L1=c.l1, Linf=c.linf) for c in outcome.change},
         arithmetic="; ".join(dict.fromkeys(p.arithmetic for p in outcome.properties)) or ARITHMETIC,
-        repair_s=outcome.repair_s,
-        verify_s=outcome.verify_s,
-        sample_s=outcome.sample_s,
-        wall_s=outcome.wall_s,
+        **{f"{stage}_s": getattr(outcome, f"{stage}_s") for stage in ("repair", "verify", "sample", "wall")},
         timeout_s=request.timeout_s,
         net=outcome.net,
         net_sha256=outcome.net_sha256,
@@ -268,6 +269,18 @@ def _property(prop: PropertyOutcome) -> PropertyModel:
         counterexamples=[witness_model(w) for w in prop.counterexamples],
         remaining=None if prop.remaining is None else witness_model(prop.remaining),
         sampled=None if prop.sampled is None else pac_bound_model(prop.sampled),
+    )
+
+
+def _tried(entry: Tried) -> TriedModel:
+    kept = entry.kept
+    return TriedModel(
+        method=entry.method,
+        result=entry.result,
+        decision_agreement=kept.agreement,
+        mae=kept.mae,
+        drawdown=kept.drawdown,
+        seconds=entry.seconds,
     )
 
 

@@ -202,6 +202,19 @@ class SuiteModel(Model):
     not_named: list[str] = Field(description="Applicable properties that the user did not ask for.")
 
 
+class TriedModel(Model):
+    """One candidate of a repair, in the order in which they were tried."""
+
+    method: Readable
+    result: Literal["proved", "unknown", "violated", "passed over"] = Field(
+        description="Passed over: it changes more than a candidate that is proved."
+    )
+    decision_agreement: float | None
+    mae: float
+    drawdown: float
+    seconds: float
+
+
 class RepairReport(Model):
     """What `birdnn repair` writes: `repair.json` in the output folder, and `--json`."""
 
@@ -214,6 +227,8 @@ class RepairReport(Model):
     method: str
     pairing: str
     rounds: int
+    tried: list[TriedModel]
+    stopped: Readable = Field(description="Why no more candidates were tried; empty where none was.")
     properties: list[PropertyModel]
     fidelity: FidelityModel | None
     fidelity_note: str = Field(description="Why `fidelity` is null; empty otherwise.")

@@ -19,6 +19,7 @@ from birdnn.records import (
     Proved,
     Rate,
     RepairOutcome,
+    Tried,
     Unknown,
     UnknownReason,
     Verdict,
@@ -253,10 +254,20 @@ def _spent(grid: Table, outcome: RepairOutcome) -> None:
         add_fact(grid, "time", seconds(outcome.wall_s))
         _arithmetic(grid, [(prop.name, prop.arithmetic) for prop in outcome.properties])
         return
+    for entry in outcome.tried:
+        add_fact(grid, "tried", _tried_text(entry))
+    if outcome.request.method == "auto":
+        add_fact(grid, "stopped", outcome.stopped)
     parts = f"repair {seconds(outcome.repair_s)}, proof {seconds(outcome.verify_s)}"
     rounds = "1 round" if outcome.rounds == 1 else f"{outcome.rounds} rounds"
     add_fact(grid, "time", f"{seconds(outcome.wall_s)}: {parts}, sampling {seconds(outcome.sample_s)}; {rounds}")
     _arithmetic(grid, [(prop.name, prop.arithmetic) for prop in outcome.properties])
+
+
+def _tried_text(entry: Tried) -> str:
+    kept = entry.kept
+    same = "" if kept.agreement is None else f"{percent(kept.agreement)} same decision, "
+    return f"{entry.method}: {entry.result}; {same}mean absolute difference {kept.mae:.2g}; {seconds(entry.seconds)}"
 
 
 def _arithmetic(grid: Table, stated: Sequence[tuple[str, str]]) -> None:

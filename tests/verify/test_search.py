@@ -14,7 +14,6 @@ from birdnn.bounds import protocol
 from birdnn.bounds.crown import CrownBound
 from birdnn.boxes import Boxes
 from birdnn.errors import MismatchError, UnsupportedOpError
-from birdnn.formats.onnx import network_from_layers
 from birdnn.network import Network
 from birdnn.records import Proved, Unknown, Verdict, Violated
 from birdnn.spec import Polytope, Property, Region, Row
@@ -462,29 +461,3 @@ def test_a_planted_bug_of_the_search_is_seen(monkeypatch: pytest.MonkeyPatch, bu
     monkeypatch.setattr(*SEARCH_BUGS[bug])
     with pytest.raises(AssertionError, match="wrong verdict: Proved"):
         check_verdicts(range(0, 60, 2))  # those without an attack
-
-
-def restless() -> tuple[Network, Property]:
-    """A thousand boxes."""
-    layers = random_layers(2, (4, 24, 24, 24, 1), scale=2.5)
-    return network_from_layers(layers), make_property([-1] * 4, [1] * 4, half_space([1.0], -22.0))
-
-
-def test_a_hopeless_search_gives_up_long_before_its_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(search, "_FIRST_PROGNOSIS", 64)
-    net, prop = restless()
-    whole = verify(net, prop, settings=effort(batch=32), replays=[Engine(net)])
-    assert isinstance(whole, Proved)
-    assert whole.boxes > 800
-    limit = whole.boxes // 8
-    early = verify(net, prop, settings=effort(batch=32, max_boxes=limit, give_up=True), replays=[Engine(net)])
-    assert isinstance(early, Unknown)
-    assert (early.reason, early.boxes < limit) == ("boxes", True)
-    late = verify(net, prop, settings=effort(batch=32, max_boxes=limit), replays=[Engine(net)])
-    assert late.boxes >= limit
-
-
-def test_giving_up_needs_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(search, "_FIRST_PROGNOSIS", 64)
-    net, prop = restless()
-    assert isinstance(verify(net, prop, settings=effort(batch=32, give_up=True), replays=[Engine(net)]), Proved)

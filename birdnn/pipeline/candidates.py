@@ -1,0 +1,155 @@
+"""The repair-verify loop: candidates of one method after the other, until one is proved and keeps enough."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor
+
+from birdnn.pipeline.folder import ResultFolder
+from birdnn.pipeline.judging import Attempt, Clock, Effort, decide_all
+from birdnn.pipeline.load import Loaded, load_network
+from birdnn.pipeline.measuring import Comparison
+from birdnn.pipeline.methods import Stage
+from birdnn.pipeline.plan import Subject
+from birdnn.pipeline.settings import RepairSettings
+from birdnn.records import Kept, Progress, RepairRequest, Tried, TriedResult
+from birdnn.repair import Evidence, Repairer
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Candidates:
+    """Looks for the candidate to hand out; the best so far is on disk at any time.
+
+    A candidate that changes more than one that is proved is passed over without a proof.
+
+    Attributes:
+        asked: what has to be proved, in the order in which candidates are judged.
+        compare: the original with a candidate.
+        tried: every candidate, in order.
+        stopped: why the search ended.
+        best: None before the first candidate.
+        repair_set: the violating inputs that its method began with, property name -> (m, inputs).
+    """
+
+    request: RepairRequest
+    settings: RepairSettings
+    asked: list[Subject]
+    clock: Clock
+    folder: ResultFolder
+    compare: Callable[[Loaded], Comparison]
+    tried: list[Tried] = field(default_factory=list)
+    stopped: str = ""
+    best: Attempt | None = None
+    repair_set: dict[str, Tensor] = field(default_factory=dict)
+    _kept: Kept | None = None
+    _points: dict[str, Tensor] = field(default_factory=dict)
+
+    def search(self, stages: Sequence[Stage]) -> Attempt | None:
+        """Go through the stages; the best candidate."""
+        self.stopped = "everything was tried" if len(stages) > 1 else "the method has no more candidates"
+        for number, stage in enumerate(stages):
+            self.clock.watch.update(Progress(phase=f"preparing {stage.name}"))
+            self._stage(stage, stage.make())
+            proved = self.best is not None and self._rank(self.best)[0]
+            if self.clock.over():
+                self.stopped = "interrupted" if self.clock.watch.stopped() else "the time limit"
+                break
+            if proved and number == len(stages) - 1 == 0:
+                self.stopped = "proved"
+            elif proved and self._enough():
+                self.stopped = "proved, and as much is kept as asked for"
+                break
+        return self.best
+
+    def _stage(self, stage: Stage, repairer: Repairer) -> None:
+        """Candidates of one method until one is proved, or passed over."""
+        evidence = Evidence(points=dict(self._points))
+        for number in range(stage.rounds):
+            if self.clock.over():
+                return
+            attempt, tried = self._candidate(stage, repairer, evidence, number)
+            self.tried.append(tried)
+            if attempt is None:
+                return
+            if self.best is None or self._better(attempt, tried.kept):
+                self.best, self._kept, self.repair_set = attempt, tried.kept, repairer.negatives()
+                attempt.loaded = replace(attempt.loaded, path=self.folder.keep_draft())
+            if self._rank(attempt)[0]:
+                return
+            evidence = attempt.evidence()
+            for name, points in evidence.points.items():
+                self._points[name] = torch.cat([self._points.get(name, points[:0]), points])
+
+    def _candidate(
+        self, stage: Stage, repairer: Repairer, evidence: Evidence, number: int
+    ) -> tuple[Attempt | None, Tried]:
+        """Train, write, read back, measure what is kept, decide; no attempt where no proof is worth it."""
+        begun, share = time.monotonic(), self.settings.training_share
+        net = repairer.propose(evidence, timeout_s=share * self.clock.left_s(), watch=self.clock.watch)
+        self.clock.book("repair", begun)
+        loaded = load_network(self.folder.write_draft(net))
+        kept = self.compare(loaded).kept(self.settings.selection_points, seed=self.request.seed)
+        attempt = None
+        if self._kept is None or not self._proved() or self._key(kept) > self._key(self._kept):
+            growth = self.settings.slice_growth**number
+            effort = Effort(
+                boxes=growth * self.settings.slice_boxes,
+                seconds=growth * self.settings.slice_s,
+                seed=self.request.seed + len(self.tried) + 1,
+                give_up=True,
+                attack=self.settings.attack,
+            )
+            attempt = decide_all(loaded, self.asked, self.clock, effort, as_many=self.request.as_many)
+        tried = Tried(
+            method=stage.name,
+            result=self._word(attempt),
+            kept=kept,
+            seconds=time.monotonic() - begun,
+        )
+        return attempt, tried
+
+    def _word(self, attempt: Attempt | None) -> TriedResult:
+        if attempt is None:
+            return "passed over"
+        words = [attempt.guarantee(s.prop.name) for s in self.asked]
+        if all(word == "proved" for word in words):
+            return "proved"
+        return "violated" if "violated" in words else "unknown"
+
+    def _proved(self) -> bool:
+        return self.best is not None and self._rank(self.best)[0]
+
+    def _rank(self, attempt: Attempt) -> tuple[bool, int, int]:
+        wanted = [s.prop.name for s in self.asked]
+        if not self.request.as_many:
+            return attempt.rank(wanted)
+        return attempt.rank_by_count(wanted, [s.prop.name for s in self.asked if s.role == "keep"])
+
+    def _better(self, new: Attempt, kept: Kept) -> bool:
+        """By what is proved; of two that are, by what is kept."""
+        if self.best is None or self._kept is None:
+            return True
+        ranks = self._rank(new), self._rank(self.best)
+        if ranks[0] != ranks[1] or not ranks[0][0]:
+            return ranks[0] > ranks[1]
+        return self._key(kept) > self._key(self._kept)
+
+    def _key(self, kept: Kept) -> tuple[float, ...]:
+        """Greater is better: least drawdown first, then decisions and outputs as the user prefers."""
+        agreement, closeness = kept.agreement if kept.agreement is not None else 0.0, -kept.mae
+        pair = (agreement, closeness) if self.request.prefer == "decisions" else (closeness, agreement)
+        return (-kept.drawdown, *pair)
+
+    def _enough(self) -> bool:
+        """Does the best candidate keep what the user asked for?"""
+        kept, asked = self._kept, self.request
+        if kept is None:
+            return False
+        least = asked.max_mae if asked.max_mae is not None else self.settings.kept_outputs * kept.size
+        agrees = kept.agreement is None or kept.agreement >= asked.min_agreement
+        return agrees and kept.mae <= least and kept.drawdown == 0 and math.isfinite(kept.mae)
