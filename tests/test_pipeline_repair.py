@@ -28,6 +28,8 @@ from birdnn.sample import evaluate, uniform
 
 FAST = RepairSettings(
     retrain=RetrainSettings(domain_points=1000, region_points=500),
+    output_layer=RetrainSettings(parameters=1, ridges=(1e-4,), domain_points=1000, region_points=500),
+    selection_points=5000,
     domain_points=5000,
     region_points=5000,
     held_out_points=5000,
@@ -204,7 +206,7 @@ def test_no_draft_stays_however_it_ends(
             raise end("planted")
         return Attempt(loaded=args[0])
 
-    monkeypatch.setattr("birdnn.pipeline.repairing.decide_all", ends)
+    monkeypatch.setattr("birdnn.pipeline.candidates.decide_all", ends)
     out = tmp_path / "new" / "out"
     with pytest.raises(end):
         repair_files(build(tmp_path, "Relu").request(out=out), settings=FAST)

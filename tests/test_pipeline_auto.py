@@ -1,0 +1,104 @@
+"""The choice of a method: cheap first, dearer where that keeps too little; of what is proved the least change."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from birdnn.network import Network
+from birdnn.pipeline import repair_files
+from birdnn.pipeline.methods import Stage
+from birdnn.records import RepairOutcome, Watch
+from birdnn.repair import Evidence
+from birdnn.report.json import repair_report
+from tests.test_pipeline_repair import FAST, build
+
+LOCAL, ALL = "retrain, output layer", "retrain"
+
+
+class Raised:
+    """A method whose candidates raise or lower the bias of output 0, by one step after the other."""
+
+    def __init__(self, net: Network, steps: Iterator[float]) -> None:
+        self.net, self.steps, self.seen = net, steps, []
+
+    def propose(self, evidence: Evidence, *, timeout_s: float, watch: Watch) -> Network:
+        self.seen.append(evidence)
+        bias = self.net.value("B2").detach()
+        return self.net.with_values({"B2": bias + next(self.steps) * torch.eye(len(bias))[0]})
+
+    def negatives(self) -> dict[str, torch.Tensor]:
+        return {}
+
+
+def repaired(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, *methods: list[float], **asked
+) -> tuple[RepairOutcome, list[Raised]]:
+    """`auto` with methods that shift the bias of an output; -5 and less are proved, 0 is violated."""
+    made = []
+
+    def stages(request, plan, task, broken, settings):
+        made.extend(Raised(task.net, iter(steps)) for steps in methods)
+        return [
+            Stage(name=f"method {i}", make=lambda one=one: one, rounds=len(steps))
+            for i, (one, steps) in enumerate(zip(made, methods, strict=True))
+        ]
+
+    monkeypatch.setattr("birdnn.pipeline.repairing.stages", stages)
+    outcome = repair_files(build(folder, "Relu").request(**asked), settings=FAST)
+    return outcome, made
+
+
+def results(outcome: RepairOutcome) -> list[tuple[str, str]]:
+    return [(entry.method, entry.result) for entry in outcome.tried]
+
+
+def test_the_first_method_is_enough_where_it_keeps_what_was_asked_for(tmp_path: Path) -> None:
+    outcome = repair_files(build(tmp_path, "Relu").request(min_agreement=0.5, max_mae=1.0), settings=FAST)
+    assert outcome.result == "proved"
+    assert {name for name, _ in results(outcome)} == {LOCAL}
+    assert "as much is kept as asked for" in outcome.stopped
+
+
+def test_a_dearer_method_follows_where_too_little_is_kept(tmp_path: Path) -> None:
+    outcome = repair_files(build(tmp_path, "Relu").request(min_agreement=1.0, max_mae=1e-9), settings=FAST)
+    assert outcome.result == "proved"
+    assert [name for name, _ in results(outcome)][-1] == ALL
+    assert outcome.stopped == "everything was tried"
+
+
+def test_of_two_proved_candidates_the_one_that_changed_less_is_kept(tmp_path, monkeypatch) -> None:
+    outcome, _ = repaired(tmp_path, monkeypatch, [-9.0], [-5.0], min_agreement=1.0)
+    assert results(outcome) == [("method 0", "proved"), ("method 1", "proved")]
+    assert outcome.change[0].linf == pytest.approx(5.0, abs=1e-3)
+
+
+def test_a_candidate_that_changes_more_than_a_proved_one_is_passed_over(tmp_path, monkeypatch) -> None:
+    outcome, _ = repaired(tmp_path, monkeypatch, [-5.0], [-9.0], min_agreement=1.0)
+    assert results(outcome) == [("method 0", "proved"), ("method 1", "passed over")]
+    assert outcome.change[0].linf == pytest.approx(5.0, abs=1e-3)
+
+
+def test_a_violated_candidate_goes_on_and_its_counterexample_reaches_the_next_method(tmp_path, monkeypatch) -> None:
+    outcome, (first, second) = repaired(tmp_path, monkeypatch, [0.0], [-5.0])
+    assert results(outcome) == [("method 0", "violated"), ("method 1", "proved")]
+    assert not first.seen[0].points
+    assert sum(map(len, second.seen[0].points.values())) == 1
+
+
+def test_the_report_says_what_was_tried_and_why_it_ended(tmp_path, monkeypatch) -> None:
+    report = repair_report(repaired(tmp_path, monkeypatch, [-9.0], [-5.0], min_agreement=1.0)[0])
+    assert [entry.result for entry in report.tried] == ["proved", "proved"]
+    assert report.tried[0].mae > report.tried[1].mae > 0
+    assert report.method == "auto"
+    assert report.rounds == 2
+    assert report.stopped
+
+
+@pytest.mark.parametrize(("prefer", "wins"), [("decisions", 5.0), ("outputs", 5.0)])
+def test_either_preference_takes_the_least_change_where_both_agree(tmp_path, monkeypatch, prefer, wins) -> None:
+    outcome, _ = repaired(tmp_path, monkeypatch, [-9.0], [-5.0], min_agreement=1.0, prefer=prefer)
+    assert outcome.change[0].linf == pytest.approx(wins, abs=1e-3)
