@@ -1,4 +1,4 @@
-"""The 36 repair instances, and N2,9 with its whole suite: ``python -m benchmarks.acasxu.repair``.
+"""The 36 repair instances, and N2,9 with its whole suite: ``python -m benchmarks.acasxu.repair [--method M]``.
 
 Each runs ``birdnn repair`` in a process of its own with a limit; the figures are those of its ``repair.json``.
 """
@@ -19,16 +19,18 @@ from benchmarks.acasxu.common import RESULTS, data_folder, short_name
 from benchmarks.common import Table, provenance, stamp
 
 COLUMNS = (
-    "net", "props", "outcome", "wall_s", "repair_s", "verify_s", "sample_s", "boxes", "rounds", "agreement", "mae",
-    "region_agreement", "drawdown", "regressions", "note",
+    "method", "net", "props", "outcome", "wall_s", "repair_s", "verify_s", "sample_s", "boxes", "rounds", "agreement",
+    "mae", "region_agreement", "drawdown", "regressions", "note",
 )  # fmt: skip
-KEPT = "net", "props"
+KEPT = "method", "net", "props"
+METHODS = "auto", "retrain", "finetune:lp", "finetune:pso", "finetune:cmaes"
 
 
 def main() -> None:
     """Run what is missing, then write the summary."""
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--data", type=Path)
+    arguments.add_argument("--method", choices=METHODS, default=METHODS[0])
     arguments.add_argument("--timeout", type=float, default=600.0, help="seconds for each instance")
     arguments.add_argument("--part", default="0/1", help="i/n: every n-th instance from the i-th, for several cores")
     arguments.add_argument("--keep", type=Path, help="folder in which the repaired networks stay")
@@ -42,27 +44,30 @@ def main() -> None:
     index, count = map(int, options.part.split("/"))
     for net, props in instances[index::count]:
         name, asked = short_name(net.name), "+".join(p.stem for p in props) or "suite"
-        if not table.has(net=name, props=asked):
+        key = {"method": options.method, "net": name, "props": asked}
+        if not table.has(**key):
             mark = stamp()
-            table.add({"net": name, "props": asked, **run(net, props, options.timeout, options.keep), **mark})
+            table.add({**key, **run(net, props, options), **mark})
     summarise(Table(table.path, COLUMNS, KEPT), options.timeout)
 
 
-def run(net: Path, props: tuple[Path, ...], limit_s: float, keep: Path | None) -> dict[str, object]:
+def run(net: Path, props: tuple[Path, ...], options: argparse.Namespace) -> dict[str, object]:
     """One repair by the command line, as a row."""
+    method, _, optimiser = options.method.partition(":")
     with tempfile.TemporaryDirectory() as scratch:
-        out = (keep or Path(scratch)) / f"{short_name(net.name)}-{'+'.join(p.stem for p in props) or 'suite'}"
+        out = (options.keep or Path(scratch)) / f"{short_name(net.name)}-{'+'.join(p.stem for p in props) or 'suite'}"
         command = [sys.executable, "-m", "birdnn", "repair", "--net", str(net), "--out", str(out), "--quiet"]
         for prop in props:
             command += ["--prop", str(prop)]
-        command += ["--timeout", str(limit_s), *([] if props else ["--suite", "acasxu"])]
+        command += ["--method", method, *(["--optimiser", optimiser] if optimiser else [])]
+        command += ["--timeout", str(options.timeout), *([] if props else ["--suite", "acasxu"])]
         report = out / "repair.json"
         report.unlink(missing_ok=True)  # of an earlier run, should this one write none
         begun = time.monotonic()
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         wall_s = time.monotonic() - begun
         if not report.is_file():
-            return dict.fromkeys(COLUMNS[2:], "") | {
+            return dict.fromkeys(COLUMNS[3:], "") | {
                 "outcome": f"exit {done.returncode}", "wall_s": f"{wall_s:.1f}", "note": done.stderr.strip()[-200:]
             }  # fmt: skip
         return row_of(json.loads(report.read_text(encoding="utf-8")), wall_s)
@@ -98,29 +103,41 @@ def worst_drawdown(drawdown: object) -> object:
 def summarise(table: Table, limit_s: float) -> None:
     """Write ``repair.md``."""
     rows = sorted(table.rows, key=lambda row: (row["props"] == "suite", row["net"], row["props"]))
-    single = [row for row in rows if row["props"] != "suite"]
-    proved = [row for row in single if row["outcome"] == "proved"]
-    lines = ["# ACAS Xu repair by behaviour imitation", "", f"{len(proved)} of {len(single)} repaired and proved."]
-    if proved:
-        agreement = [float(row["agreement"]) for row in proved]
-        region = [float(row["region_agreement"]) for row in proved]
-        walls = [float(row["wall_s"]) for row in proved]
-        lines[-1] += (
-            f" On these: wall time median {median(walls):.0f} s, largest {max(walls):.0f} s; decision agreement over "
-            f"the domain mean {mean(agreement):.4%}, least {min(agreement):.4%}; in the repaired region mean "
-            f"{mean(region):.4%}, least {min(region):.4%}; mean absolute difference mean "
-            f"{mean(float(row['mae']) for row in proved):.2g}; worst drawdown "
-            f"{max(float(row['drawdown'] or 0) for row in proved):g}."
-        )
+    lines = ["# ACAS Xu: repair", ""]
+    for method in METHODS:
+        lines += _reading(method, [row for row in rows if row["method"] == method and row["props"] != "suite"])
     command = (
         f"OMP_NUM_THREADS=1 python -m benchmarks.acasxu.repair --timeout {limit_s:g} --part 0/2 (and 1/2 beside it)"
     )
     lines += ["", provenance(command)]
-    lines += ["| " + " | ".join(COLUMNS[:-1]) + " |", "| " + " | ".join("---" for _ in COLUMNS[:-1]) + " |"]
-    lines += ["| " + " | ".join(row[name] for name in COLUMNS[:-1]) + " |" for row in rows]
+    shown = [name for name in COLUMNS if name not in ("note", "regressions")]
+    for method in METHODS:
+        mine = [row for row in rows if row["method"] == method]
+        if mine:
+            lines += ["", f"## {method}", "", "| " + " | ".join(shown[1:]) + " |"]
+            lines += ["| " + " | ".join("---" for _ in shown[1:]) + " |"]
+            lines += ["| " + " | ".join(row[name] for name in shown[1:]) + " |" for row in mine]
     text = "\n".join([*lines, ""])
     (RESULTS / "repair.md").write_text(text, encoding="utf-8")
     print(text)
+
+
+def _reading(method: str, rows: list[dict[str, str]]) -> list[str]:
+    """One method's results in two sentences; nothing where it was not run."""
+    proved = [row for row in rows if row["outcome"] == "proved"]
+    if not proved:
+        return [f"- **{method}**: none of {len(rows)} repaired and proved."] if rows else []
+    agreement, region, mae, walls = (
+        [float(row[name]) for row in proved] for name in ("agreement", "region_agreement", "mae", "wall_s")
+    )
+    text = (
+        f"- **{method}**: {len(proved)} of {len(rows)} repaired and proved. On these: wall time median "
+        f"{median(walls):.0f} s, largest {max(walls):.0f} s; decision agreement over the domain mean "
+        f"{mean(agreement):.3%}, least {min(agreement):.3%}; in the repaired region mean {mean(region):.3%}, least "
+        f"{min(region):.3%}; mean absolute difference mean {mean(mae):.2g}, largest {max(mae):.2g}; worst drawdown "
+        f"{max(float(row['drawdown'] or 0) for row in proved):g}."
+    )
+    return [text]
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import csv
 import multiprocessing
 import subprocess
@@ -107,5 +108,6 @@ def test_an_old_report_is_not_read_as_a_new_one(tmp_path: Path, monkeypatch: pyt
     out.mkdir()
     (out / "repair.json").write_text("{}")
     monkeypatch.setattr(repair.subprocess, "run", lambda *args, **options: subprocess.CompletedProcess([], 4, "", "no"))
-    found = repair.run(Path("ACASXU_run2a_1_1_batch_2000.onnx"), (Path("prop_2.vnnlib"),), 1.0, tmp_path)
+    options = argparse.Namespace(method="finetune:lp", timeout=1.0, keep=tmp_path)
+    found = repair.run(Path("ACASXU_run2a_1_1_batch_2000.onnx"), (Path("prop_2.vnnlib"),), options)
     assert (found["outcome"], found["note"]) == ("exit 4", "no")
