@@ -97,9 +97,14 @@ def least_absolute(
         seconds: for the solver.
 
     Returns:
-        None where the solver ends without a solution.
+        None where the solver ends without a solution. What is not finite counts for nothing.
     """
+    seen, asked = np.isfinite(features).all(1) & np.isfinite(weights).all(1), np.isfinite(rows).all((1, 2))
+    features, weights = features[seen], weights[seen]
+    rows, wanted = rows[asked & np.isfinite(wanted)], wanted[asked & np.isfinite(wanted)]
     outputs, k = rows.shape[1:]
+    if not len(features) or not len(rows):
+        return None
     # a change that no point sees costs a little as well, or nothing would bound it
     held = _HELD * weights.mean(1).sum() * np.maximum(np.abs(features).mean(0), 1e-6)
     absolute = block_diag([features.T] * outputs)
@@ -136,7 +141,8 @@ class LastLayer:
         samples = settings.region_points, settings.kept_points
         self.aims = aims_of(task, self.teacher, shares=shares, samples=samples, seed=self.generator)
         self.change = torch.zeros(len(self.trained), dtype=torch.float64)
-        self.alternatives = [(o, power) for o in self._helpful() for power in settings.decision_powers]
+        powers = settings.decision_powers[: 1 if task.decision == "none" else None]
+        self.alternatives = [(outputs, power) for outputs in self._helpful() for power in powers]
         self._behaviour = self._seen()
 
     def propose(self, evidence: Evidence, *, timeout_s: float, watch: Watch) -> Network:
@@ -145,13 +151,9 @@ class LastLayer:
         student = self.trained.at(self.change)
         learn(self.aims, evidence, student, self.generator, harder=self.settings.harder)
         hunt(self.aims, student, self.task.resample, self.generator)
-        tried = []
-        for outputs, power in self.alternatives:
-            change = self._solved(outputs, power, until, watch)
-            student = self.trained.at(change)
-            tried.append((lacking(self.aims, student) > 0, self._difference(student), (outputs, power), change))
-        _, _, best, self.change = min(tried, key=lambda found: found[:2])
-        self.alternatives = [best]
+        found = [(self._solved(*way, until, watch), way) for way in self.alternatives]
+        self.change, way = min(found, key=lambda pair: self._rank(self.trained.at(pair[0])))
+        self.alternatives = [way]
         return self.task.net.with_values(self.trained.values(self.change))
 
     def negatives(self) -> dict[str, Tensor]:
@@ -232,8 +234,9 @@ class LastLayer:
                 continue
             value = now @ polytope.a.T - polytope.b
             fixed = value.masked_fill(helps, -torch.inf).amax(1)
-            row = value.masked_fill(~helps, -torch.inf).argmax(1)[fixed < aim.margin]
-            a, asks = polytope.a[row], fixed < aim.margin
+            asks = fixed < aim.margin
+            row = value.masked_fill(~helps, -torch.inf).argmax(1)[asks]
+            a = polytope.a[row]
             wanted = aim.margin - ((a * before[asks]).sum(1) - polytope.b[row])
             yield a[:, list(outputs), None] * features[asks, None], wanted
 
@@ -267,15 +270,19 @@ class LastLayer:
         counts = importance(y, self.task.decision, scale=scale, floor=self.settings.decision_floor, power=power)
         return counts / counts.mean()
 
-    def _difference(self, student: Network) -> float:
-        """Share of decisions that changed on fresh inputs; where nothing is decided, mean difference of outputs."""
+    def _rank(self, student: Network) -> tuple[bool, float]:
+        """The smaller the better: does something lack, and how many decisions changed on fresh inputs.
+
+        Where nothing is decided, the mean difference of outputs.
+        """
         generator = torch.Generator().manual_seed(self.task.seed + 1)
         if self.task.domain is not None:
             x = uniform(*self.task.domain, _COMPARED_POINTS, generator)
         else:
             x = torch.cat([aim.draw(generator) for aim in self.aims])
         found = fidelity(evaluate(self.teacher, x), evaluate(student, x), self.task.decision)
-        return found.mae if found.decision_agreement is None else 1 - found.decision_agreement
+        changed = found.mae if found.decision_agreement is None else 1 - found.decision_agreement
+        return lacking(self.aims, student) > 0, changed
 
 
 def require_last_layer(net: Network) -> tuple[Trained, OutputLayer]:

@@ -141,6 +141,8 @@ def repair_report(outcome: RepairOutcome) -> RepairReport:
         interrupted=outcome.interrupted,
         timed_out=outcome.timed_out,
         method=request.method_name,
+        top=request.top if request.ranks_neurons else None,
+        alpha=request.alpha if request.ranks_neurons else None,
         pairing=request.pairing,
         rounds=outcome.rounds,
         properties=[_property(p) for p in outcome.properties],

@@ -195,6 +195,19 @@ def test_contradicting_constraints_still_have_an_answer() -> None:
     assert np.abs(found).max() <= 1 + 1e-6
 
 
+def test_what_is_not_finite_counts_for_nothing() -> None:
+    rows, wanted = np.array([[[1.0, 1.0]], [[np.inf, 0.0]], [[1.0, 0.0]]]), np.array([1.0, 1.0, np.nan])
+    features, weights = np.array([[1.0, 0.0], [0.0, 4.0], [np.nan, 1.0]]), np.ones((3, 1)) / 3
+    found = least_absolute(features, weights, rows, wanted)
+    assert found is not None
+    assert np.allclose(found, [[1.0, 0.0]])
+    assert least_absolute(features[2:], weights[2:], rows, wanted) is None
+
+
+def test_a_solver_without_time_changes_nothing() -> None:
+    assert least_absolute(np.eye(2), np.ones((2, 1)), np.ones((1, 1, 2)), np.ones(1), seconds=0.0) is None
+
+
 def prop_of(*polytopes: Polytope) -> Property:
     return make_property([-1, -1], [1, 1], *polytopes)
 
