@@ -146,6 +146,11 @@ class RepairRequest:
     command: tuple[str, ...] = ()
 
     @property
+    def ranks_neurons(self) -> bool:
+        """Does the method modify the most responsible neurons?"""
+        return self.method == "finetune" and self.optimiser != "lp"
+
+    @property
     def method_name(self) -> str:
         """With its optimiser, where it has one, e.g. ``"finetune:lp"``."""
         return f"finetune:{self.optimiser}" if self.method == "finetune" else self.method

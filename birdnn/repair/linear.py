@@ -6,9 +6,10 @@ linear program. Counterexamples and inputs that a hunt finds on its solution bec
 
 **Which outputs change.** To be safe is to be outside every unsafe polytope, by one of its rows. An output can help
 where some row of the polytope names it. The program changes one output that can help with every unsafe polytope of the
-violated properties, if there is one; of several those that most rows name are tried, and the one is taken that costs
-least. For ACAS Xu's phi-2 (COC is not maximal) that is COC. Otherwise outputs are added, the most useful first, until
-each polytope has one.
+violated properties, if there is one; of several those that most rows name are tried, and the one is taken that changes
+fewest decisions. For ACAS Xu's phi-2 (COC is not maximal) that is COC. Otherwise outputs are added, the most useful
+first, until each polytope has one. Where something is decided, an output counts the more, the closer it is to changing
+the decision; how much more is best differs from network to network, and two ways are tried.
 
 Minimising a sum of absolute values needs a variable and two rows for each of them; the dual program needs one column,
 and has as many rows as there are weights and biases, some fifty for one output of a network of ACAS Xu. It is the dual
@@ -33,11 +34,13 @@ from scipy.sparse import block_diag, csr_matrix, hstack, identity
 from torch import Tensor
 
 from birdnn.errors import MismatchError
+from birdnn.metrics import fidelity
 from birdnn.network import Network
 from birdnn.neurons import hidden_layers
 from birdnn.records import Progress, Watch
 from birdnn.repair.aims import Aim
 from birdnn.repair.hunting import aims_of, hunt, lacking, learn, repair_set
+from birdnn.repair.importance import gap, importance
 from birdnn.repair.jacobian import OutputLayer, Trained
 from birdnn.repair.protocol import Evidence, RepairTask
 from birdnn.sample import evaluate, uniform
@@ -46,6 +49,7 @@ from birdnn.spec import Polytope
 _PRICE = 100.0
 _HELD = 1e-4
 _MOST_ALTERNATIVES = 3
+_COMPARED_POINTS = 1 << 16
 
 Matrix: TypeAlias = npt.NDArray[np.float64]
 
@@ -57,6 +61,8 @@ class LinearSettings:
     Attributes:
         domain_points, region_points: inputs whose outputs are to change least, from the domain and from each region.
         kept_points: uniform inputs of each region that is not violated, which a hunt looks at.
+        decision_powers, decision_floor: an output counts the more, the closer it is to changing the decision
+            (`birdnn.repair.importance`); all powers are tried at first.
         constraints: inputs of each region that constrain one program, the closest to unsafe and a random choice.
         steps: programs for one candidate at most.
         margin_share, kept_margin_share: margin asked for, as in `RetrainSettings`.
@@ -66,6 +72,8 @@ class LinearSettings:
     domain_points: int = 4000
     region_points: int = 1000
     kept_points: int = 375
+    decision_powers: tuple[float, ...] = (0.75, 1.5)
+    decision_floor: float = 0.1
     constraints: int = 1500
     steps: int = 12
     margin_share: float = 0.02
@@ -78,25 +86,30 @@ def least_absolute(
 ) -> Matrix | None:
     """The changes ``d`` of one or several outputs, (outputs, k), that cost least.
 
-    The cost is ``sum_j weights[j] * sum_r |d[r] @ features[j]|``, with ``_PRICE`` for each unit by which
-    ``sum(rows[i] * d) >= wanted[i]`` is missed, so that there always is an answer.
+    The cost is ``sum_j sum_r weights[j, r] * |d[r] @ features[j]|``, with ``_PRICE`` times the weights' sum for each
+    unit by which ``sum(rows[i] * d) >= wanted[i]`` is missed, so that there always is an answer.
 
     Args:
         features: (points, k), what the last affine map reads, and 1.
-        weights: (points,), positive.
+        weights: (points, outputs), positive.
         rows: (constraints, outputs, k).
         wanted: (constraints,).
         seconds: for the solver.
 
     Returns:
-        None where the solver ends without a solution.
+        None where the solver ends without a solution. What is not finite counts for nothing.
     """
+    seen, asked = np.isfinite(features).all(1) & np.isfinite(weights).all(1), np.isfinite(rows).all((1, 2))
+    features, weights = features[seen], weights[seen]
+    rows, wanted = rows[asked & np.isfinite(wanted)], wanted[asked & np.isfinite(wanted)]
     outputs, k = rows.shape[1:]
+    if not len(features) or not len(rows):
+        return None
     # a change that no point sees costs a little as well, or nothing would bound it
-    held = _HELD * weights.sum() * np.maximum(np.abs(features).mean(0), 1e-6)
+    held = _HELD * weights.mean(1).sum() * np.maximum(np.abs(features).mean(0), 1e-6)
     absolute = block_diag([features.T] * outputs)
     equations = hstack([csr_matrix(rows.reshape(len(rows), -1).T), absolute, identity(outputs * k)], format="csc")
-    limits = np.concatenate([np.tile(weights, outputs), np.tile(held, outputs)])
+    limits = np.concatenate([weights.T.ravel(), np.tile(held, outputs)])
     prices = np.stack([np.zeros(len(rows)), np.full(len(rows), _PRICE * weights.sum())], 1)
     found = linprog(
         np.concatenate([-wanted, np.zeros(len(limits))]),
@@ -128,7 +141,8 @@ class LastLayer:
         samples = settings.region_points, settings.kept_points
         self.aims = aims_of(task, self.teacher, shares=shares, samples=samples, seed=self.generator)
         self.change = torch.zeros(len(self.trained), dtype=torch.float64)
-        self.alternatives = self._alternatives()
+        powers = settings.decision_powers[: 1 if task.decision == "none" else None]
+        self.alternatives = [(outputs, power) for outputs in self._helpful() for power in powers]
         self._behaviour = self._seen()
 
     def propose(self, evidence: Evidence, *, timeout_s: float, watch: Watch) -> Network:
@@ -137,13 +151,9 @@ class LastLayer:
         student = self.trained.at(self.change)
         learn(self.aims, evidence, student, self.generator, harder=self.settings.harder)
         hunt(self.aims, student, self.task.resample, self.generator)
-        tried = []
-        for outputs in self.alternatives:
-            change = self._solved(outputs, until, watch)
-            student = self.trained.at(change)
-            tried.append((lacking(self.aims, student) > 0, self._cost(change), outputs, change))
-        _, _, best, self.change = min(tried, key=lambda found: found[:2])
-        self.alternatives = [best]
+        found = [(self._solved(*way, until, watch), way) for way in self.alternatives]
+        self.change, way = min(found, key=lambda pair: self._rank(self.trained.at(pair[0])))
+        self.alternatives = [way]
         return self.task.net.with_values(self.trained.values(self.change))
 
     def negatives(self) -> dict[str, Tensor]:
@@ -152,7 +162,7 @@ class LastLayer:
 
     # --- which outputs
 
-    def _alternatives(self) -> list[tuple[int, ...]]:
+    def _helpful(self) -> list[tuple[int, ...]]:
         """Sets of outputs to choose from, see the module."""
         unsafe = [p for aim in self.aims if aim.goal.repair and aim.goal.violated for p in aim.region.unsafe if p.rows]
         named = [(p.a != 0).any(0) for p in unsafe]
@@ -173,7 +183,7 @@ class LastLayer:
 
     # --- the program
 
-    def _solved(self, outputs: tuple[int, ...], until: float, watch: Watch) -> Tensor:
+    def _solved(self, outputs: tuple[int, ...], power: float, until: float, watch: Watch) -> Tensor:
         """Programs and hunts in turn, until nothing lacks: the best change, (parameters,)."""
         change, student = self.change, self.trained.at(self.change)
         for step in range(self.settings.steps):
@@ -182,22 +192,23 @@ class LastLayer:
                 break
             news = f"program {step + 1}, worst input lacks {lack:.2g} of its margin"
             watch.update(Progress(phase="solving", done=step / self.settings.steps, detail=news))
-            found = self._program(outputs, student, until - time.monotonic())
+            found = self._program(outputs, power, student, until - time.monotonic())
             if found is None:
                 break
             change, student = found, self.trained.at(found)
             hunt(self.aims, student, self.task.resample, self.generator)
         return change
 
-    def _program(self, outputs: tuple[int, ...], student: Network, seconds: float) -> Tensor | None:
+    def _program(self, outputs: tuple[int, ...], power: float, student: Network, seconds: float) -> Tensor | None:
         """One program: the change from the original, (parameters,)."""
         parts = [part for aim in self.aims for part in self._constraints(aim, outputs, student)]
         if not parts:
             return None
         rows = torch.cat([row for row, _ in parts]).numpy()
         wanted = torch.cat([some for _, some in parts]).numpy()
-        features, weights = self._behaviour
-        found = least_absolute(features, weights, rows, wanted, seconds=seconds)
+        features, shares = self._behaviour
+        weights = (shares[:, None] * self._importance(features, power))[:, list(outputs)]
+        found = least_absolute(features.numpy(), weights.numpy(), rows, wanted, seconds=seconds)
         if found is None:
             return None
         change, moved = torch.zeros_like(self.change), torch.from_numpy(found)
@@ -223,8 +234,9 @@ class LastLayer:
                 continue
             value = now @ polytope.a.T - polytope.b
             fixed = value.masked_fill(helps, -torch.inf).amax(1)
-            row = value.masked_fill(~helps, -torch.inf).argmax(1)[fixed < aim.margin]
-            a, asks = polytope.a[row], fixed < aim.margin
+            asks = fixed < aim.margin
+            row = value.masked_fill(~helps, -torch.inf).argmax(1)[asks]
+            a = polytope.a[row]
             wanted = aim.margin - ((a * before[asks]).sum(1) - polytope.b[row])
             yield a[:, list(outputs), None] * features[asks, None], wanted
 
@@ -243,18 +255,34 @@ class LastLayer:
         inside = [aim.positives.x[: self.settings.region_points] for aim in self.aims if aim.goal.violated]
         return [*parts, *((x, 1.0 / len(inside)) for x in inside if len(x))]
 
-    def _seen(self) -> tuple[Matrix, Matrix]:
-        """Features and weights of those inputs, for `least_absolute`."""
+    def _seen(self) -> tuple[Tensor, Tensor]:
+        """Features (n, k) of those inputs, and what each counts, (n,)."""
         parts = self._points() or [(aim.draw(self.generator), 1.0) for aim in self.aims]
         features = torch.cat([self._features(x) for x, _ in parts])
         weights = torch.cat([torch.full((len(x),), share / len(x), dtype=torch.float64) for x, share in parts])
-        return features.numpy(), weights.numpy()
+        return features, weights
 
-    def _cost(self, change: Tensor) -> float:
-        """The objective: weighted mean absolute change of outputs, summed over them."""
-        features, weights = self._behaviour
-        moved = torch.cat([change[self.layer.weight_at], change[self.layer.bias_at][:, None]], 1)
-        return float(weights @ np.abs(features @ moved.T.numpy()).sum(1))
+    def _importance(self, features: Tensor, power: float) -> Tensor:
+        """How much each output counts there, (n, outputs) with mean 1."""
+        y = features @ torch.cat([self.layer.weight, self.layer.bias[:, None]], 1).T
+        clear = gap(y, self.task.decision)
+        scale = max(float(clear.median()), 1e-12) if clear is not None else 1.0
+        counts = importance(y, self.task.decision, scale=scale, floor=self.settings.decision_floor, power=power)
+        return counts / counts.mean()
+
+    def _rank(self, student: Network) -> tuple[bool, float]:
+        """The smaller the better: does something lack, and how many decisions changed on fresh inputs.
+
+        Where nothing is decided, the mean difference of outputs.
+        """
+        generator = torch.Generator().manual_seed(self.task.seed + 1)
+        if self.task.domain is not None:
+            x = uniform(*self.task.domain, _COMPARED_POINTS, generator)
+        else:
+            x = torch.cat([aim.draw(generator) for aim in self.aims])
+        found = fidelity(evaluate(self.teacher, x), evaluate(student, x), self.task.decision)
+        changed = found.mae if found.decision_agreement is None else 1 - found.decision_agreement
+        return lacking(self.aims, student) > 0, changed
 
 
 def require_last_layer(net: Network) -> tuple[Trained, OutputLayer]:

@@ -20,7 +20,7 @@ Fitness: TypeAlias = Callable[[Tensor], Tensor]
 """Fitness, the smaller the better, of a batch of candidates: (particles, k) float32 -> (particles,)."""
 
 _POPULATION = 20
-_INERTIA, _OWN, _SWARM = 0.8, 0.41, 0.41
+_INERTIA, _OWN, _SWARM = 0.6, 2.5, 0.8
 _SIGMA = 0.3
 
 
@@ -73,8 +73,10 @@ class _Ranked:
 def pso(fitness: Fitness, search: Search) -> Tensor:
     """Particle swarm by EvoX, on the device of the corners.
 
-    Population and coefficients are those of BIRDNN's release: 20 particles, c1 = c2 = 0.41, w = 0.8 (Liang et al. 2023,
-    arXiv:2305.03365). The first particle begins at the start.
+    20 particles, as in BIRDNN's release (Liang et al. 2023, arXiv:2305.03365), the first of which begins at the start.
+    The coefficients are EvoX's own, w = 0.6, c1 = 2.5, c2 = 0.8. With the release's, w = 0.8, c1 = c2 = 0.41, 1,000
+    candidates for phi-2 on N2,1 of ACAS Xu end, as a mean of two seeds, at a fitness of 0.0073 in place of 0.0052 for
+    10 neurons and of 0.028 in place of 0.016 for 30; CMA-ES reaches 0.0024 and 0.0092.
     """
     from evox.algorithms import PSO
     from evox.core import Problem

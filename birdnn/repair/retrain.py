@@ -24,6 +24,7 @@ from birdnn.network import Network
 from birdnn.records import Decision, Pairing, Progress, Watch
 from birdnn.repair.aims import Aim
 from birdnn.repair.hunting import aims_of, hunt, lacking, learn, repair_set
+from birdnn.repair.importance import gap, importance
 from birdnn.repair.jacobian import Trained
 from birdnn.repair.least_change import LeastChange
 from birdnn.repair.protocol import Evidence, RepairTask
@@ -163,26 +164,14 @@ class Retrain:
         """Differences of outputs count relative to this: the median gap of the two best, else the outputs' spread."""
         x = self._domain_points(_SCALE_POINTS)
         y = evaluate(self.teacher, x if len(x) else torch.cat([aim.positives.x for aim in self.aims]))
-        gap = self._gap(y)
-        scale = float(gap.median()) if gap is not None and len(gap) else 0.0
+        clear = gap(y, self.task.decision)
+        scale = float(clear.median()) if clear is not None and len(clear) else 0.0
         return scale if scale > 0 else max(float((y - y.mean(0)).abs().mean()) if len(y) else 1.0, 1e-12)
 
-    def _gap(self, y: Tensor) -> Tensor | None:
-        """How clear the decision is, (n,); None where there is none."""
-        if self.task.decision == "none" or y.shape[1] < 2:
-            return None
-        best = y.topk(2, dim=1, largest=self.task.decision == "argmax").values
-        return (best[:, 0] - best[:, 1]).abs()
-
     def _importance(self, y: Tensor) -> Tensor:
-        """How much each output counts, (n, outputs): the more, the closer it is to changing the decision."""
-        gap = self._gap(y)
-        if gap is None:
-            return torch.ones_like(y)
-        best = y.amin(1, keepdim=True) if self.task.decision == "argmin" else y.amax(1, keepdim=True)
-        distance = (y - best).abs().maximum(gap[:, None])
-        importance: Tensor = (distance / self.scale + self.settings.decision_floor) ** -self.settings.decision_power
-        return importance
+        """How much each output counts, (n, outputs)."""
+        s = self.settings
+        return importance(y, self.task.decision, scale=self.scale, floor=s.decision_floor, power=s.decision_power)
 
     def _domain_points(self, count: int) -> Tensor:
         if self.task.domain is None:
@@ -237,11 +226,11 @@ class Retrain:
         aims = [aim for aim in self.aims if aim.name == name]
         x = torch.cat([self._domain_points(_SCALE_POINTS), *(aim.draw(self.generator) for aim in aims)])
         y = evaluate(self.teacher, x)
-        importance = self._importance(y).mean(0).double()
+        counts = self._importance(y).mean(0).double()
         chosen = decisions(y, self.task.decision)
         if chosen is not None:  # an output that decides is no follower, however far it mostly is from it
-            importance += _DECIDES * torch.nn.functional.one_hot(chosen, y.shape[1]).double().mean(0)
-        return [Tie.of(p, y, aim.margin, importance) for aim in aims for p in self._in_question(aim, everything)]
+            counts += _DECIDES * torch.nn.functional.one_hot(chosen, y.shape[1]).double().mean(0)
+        return [Tie.of(p, y, aim.margin, counts) for aim in aims for p in self._in_question(aim, everything)]
 
     def _in_question(self, aim: Aim, everything: bool) -> list[Polytope]:
         return [p for p in aim.region.unsafe if p.rows] if everything else aim.close(self.teacher)

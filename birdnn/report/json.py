@@ -143,6 +143,8 @@ def repair_report(outcome: RepairOutcome) -> RepairReport:
         interrupted=outcome.interrupted,
         timed_out=outcome.timed_out,
         method=request.method_name,
+        top=request.top if request.ranks_neurons else None,
+        alpha=request.alpha if request.ranks_neurons else None,
         pairing=request.pairing,
         rounds=outcome.rounds,
         tried=[_tried(entry) for entry in outcome.tried],

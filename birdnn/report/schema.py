@@ -224,7 +224,9 @@ class RepairReport(Model):
     outcome: Literal["proved", "sampled", "violated", "nothing_to_repair"]
     interrupted: bool
     timed_out: bool
-    method: str
+    method: str = Field(description="With its optimiser, where it has one, such as `finetune:lp`.")
+    top: int | None = Field(description="How many neurons were to be modified; null for methods that choose none.")
+    alpha: float | None = Field(description="What preserving counted against healing; null for methods without it.")
     pairing: str
     rounds: int
     tried: list[TriedModel]

@@ -16,7 +16,7 @@ import onnxruntime
 import pytest
 
 from birdnn.records import RepairOutcome, RepairRequest, Watch
-from tests.cli.conftest import ROOT, Call
+from tests.cli.conftest import ROOT, Call, box_property
 from tests.report.outcomes import prop, repair_outcome
 
 
@@ -111,6 +111,16 @@ def test_more_neurons_than_the_network_has_are_bad_input(call: Call, net: Path, 
     assert sorted(tmp_path.iterdir()) == before
 
 
+def test_no_neuron_is_responsible_where_everything_violates(call: Call, net: Path, tmp_path: Path) -> None:
+    prop = tmp_path / "nothing.vnnlib"
+    prop.write_text(box_property(2, "(>= Y_0 -1.0)"))
+    words = ("--method", "finetune", "--optimiser", "pso", "--top", "2", "--out", tmp_path / "o", "--quiet")
+    result = call("repair", "--net", net, "--prop", prop, *words)
+    assert (result.status, result.out) == (4, "")
+    assert "every sample violates nothing: no positive one to compare with" in result.err
+    assert "use --optimiser lp, or --method retrain" in result.err
+
+
 @pytest.mark.parametrize("optimiser", ["lp", "pso", "cmaes"])
 def test_finetune_repairs_and_says_how(call: Call, net: Path, broken: Path, tmp_path: Path, optimiser: str) -> None:
     top = () if optimiser == "lp" else ("--top", "2")
@@ -119,6 +129,7 @@ def test_finetune_repairs_and_says_how(call: Call, net: Path, broken: Path, tmp_
     assert result.status == 0, result.err
     report = json.loads((tmp_path / "o" / "repair.json").read_text())
     assert (report["outcome"], report["method"]) == ("proved", f"finetune:{optimiser}")
+    assert (report["top"], report["alpha"]) == ((None, None) if optimiser == "lp" else (2, 0.5))
 
 
 @pytest.mark.parametrize(

@@ -162,17 +162,17 @@ def test_a_counterexample_of_the_proof_is_put_right() -> None:
 def test_the_program_is_the_one_with_a_variable_for_each_absolute_value() -> None:
     """Its dual is solved; here the primal, written out."""
     rng = np.random.default_rng(0)
-    features, weights = rng.normal(size=(30, 4)), rng.uniform(0.5, 1.5, size=30) / 30
+    features, weights = rng.normal(size=(30, 4)), rng.uniform(0.5, 1.5, size=(30, 2)) / 30
     rows, wanted = rng.normal(size=(6, 2, 4)), rng.uniform(0, 1, size=6)
     found = least_absolute(features, weights, rows, wanted)
     assert found is not None
     assert (np.einsum("mrk,rk->m", rows, found) >= wanted - 1e-8).all()
-    cost = float(weights @ np.abs(features @ found.T).sum(1))
+    cost = float((weights * np.abs(features @ found.T)).sum())
 
     block = np.kron(np.eye(2), features)
     n = len(block)
     primal = linprog(
-        np.concatenate([np.zeros(8), np.tile(weights, 2)]),
+        np.concatenate([np.zeros(8), weights.T.ravel()]),
         A_ub=np.block(
             [
                 [block, -np.eye(n)],
@@ -190,9 +190,22 @@ def test_the_program_is_the_one_with_a_variable_for_each_absolute_value() -> Non
 
 def test_contradicting_constraints_still_have_an_answer() -> None:
     rows = np.array([[[1.0, 0.0]], [[-1.0, 0.0]]])
-    found = least_absolute(np.eye(2), np.ones(2) / 2, rows, np.array([1.0, 1.0]))
+    found = least_absolute(np.eye(2), np.ones((2, 1)) / 2, rows, np.array([1.0, 1.0]))
     assert found is not None
     assert np.abs(found).max() <= 1 + 1e-6
+
+
+def test_what_is_not_finite_counts_for_nothing() -> None:
+    rows, wanted = np.array([[[1.0, 1.0]], [[np.inf, 0.0]], [[1.0, 0.0]]]), np.array([1.0, 1.0, np.nan])
+    features, weights = np.array([[1.0, 0.0], [0.0, 4.0], [np.nan, 1.0]]), np.ones((3, 1)) / 3
+    found = least_absolute(features, weights, rows, wanted)
+    assert found is not None
+    assert np.allclose(found, [[1.0, 0.0]])
+    assert least_absolute(features[2:], weights[2:], rows, wanted) is None
+
+
+def test_a_solver_without_time_changes_nothing() -> None:
+    assert least_absolute(np.eye(2), np.ones((2, 1)), np.ones((1, 1, 2)), np.ones(1), seconds=0.0) is None
 
 
 def prop_of(*polytopes: Polytope) -> Property:
@@ -221,7 +234,7 @@ def polytope(*rows: Row) -> Polytope:
 )
 def test_outputs_that_can_help(polytopes: tuple[Polytope, ...], expected: list[tuple[int, ...]]) -> None:
     method = LastLayer(task_of(random_net(8, (2, 6, 3)), prop_of(*polytopes)), LinearSettings(domain_points=100))
-    assert method.alternatives == expected
+    assert [outputs for outputs, _ in method.alternatives] == [o for o in expected for _ in range(2)]
 
 
 def test_every_hard_input_satisfies_what_is_asked_and_outputs_move_no_more_than_by_retraining() -> None:

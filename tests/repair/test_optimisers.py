@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 import torch
 from torch import Tensor
@@ -84,3 +87,9 @@ def test_it_stops_when_told(optimiser: Optimiser) -> None:
 
     optimiser(counted, search(stopped=lambda: seen >= 60))
     assert 60 <= seen <= 100
+
+
+def test_the_packages_are_imported_only_when_they_are_used() -> None:
+    """EvoX alone takes more than a second."""
+    told = "import sys, birdnn.pipeline; sys.exit(len({'evox', 'cmaes'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", told], check=False, timeout=120).returncode == 0
