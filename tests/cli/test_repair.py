@@ -43,7 +43,7 @@ def test_everything_said_reaches_the_pipeline(
     options += [("--domain", str(holds)), ("--out", str(tmp_path / "o")), ("--timeout", "9"), ("--seed", "4")]
     options += [("--samples", "7")]
     flat = [word for pair in [*options, ("--units", "raw"), ("--method", "retrain")] for word in pair]
-    assert call("repair", "--net", net, "--prop", broken, "--keep", holds, *flat).status == 0
+    assert call("repair", "--net", net, "--prop", broken, "--keep", holds, "--as-many-as-possible", *flat).status == 0
     (request,) = requests
     expected = RepairRequest(
         net=net,
@@ -63,6 +63,7 @@ def test_everything_said_reaches_the_pipeline(
         units="raw",
         seed=4,
         samples=7,
+        as_many=True,
         command=request.command,
     )
     assert request == expected
