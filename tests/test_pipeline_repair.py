@@ -19,7 +19,8 @@ from birdnn.formats import read_network, read_property
 from birdnn.formats.onnx import layers_to_onnx
 from birdnn.network import weights_sha256
 from birdnn.pipeline import RepairSettings, judging, repair_files, verify_files
-from birdnn.pipeline.judging import Attempt, hunter
+from birdnn.pipeline.judging import Answer, Attempt, hunter
+from birdnn.pipeline.load import load_network
 from birdnn.pipeline.measuring import Comparison
 from birdnn.pipeline.plan import read_plan
 from birdnn.records import Domain, Progress, Proved, RepairRequest, Unknown, Verdict, VerifySettings
@@ -238,12 +239,46 @@ def test_two_properties_of_one_name_are_refused(tmp_path: Path) -> None:
 
 
 def test_an_attempt_without_answers_is_not_proved(tmp_path: Path) -> None:
-    from birdnn.pipeline.load import load_network
-
     attempt = Attempt(loaded=load_network(build(tmp_path, "Relu").net))
     # not looked at counts as badly as violated: otherwise an unexamined candidate would beat a refuted one
     assert attempt.rank(["low"]) == (False, -1, 0)
     assert attempt.guarantee("low") == "unknown"
+
+
+def test_one_property_that_cannot_be_repaired_does_not_cost_the_others(tmp_path: Path) -> None:
+    """Planted: whatever output 0 is, it is unsafe near (-0.9, -0.9)."""
+    case = build(tmp_path, "Relu")
+    hopeless = tmp_path / "hopeless.vnnlib"
+    lines = [f"(declare-const {v} Real)" for v in ("X_0", "X_1", "Y_0", "Y_1", "Y_2")]
+    lines += [f"(assert (>= X_{i} -0.91))\n(assert (<= X_{i} -0.9))" for i in range(2)]
+    hopeless.write_text("\n".join([*lines, "(assert (or (>= Y_0 0.0) (<= Y_0 0.0)))"]) + "\n")
+    retrain = replace(FAST.retrain, constraints=20, steps=3, ridges=(0.3,))  # what contradicts itself is slow to solve
+    small = replace(FAST.hunt, samples=200, generations=5, population=100, elite=50, starts=8)
+    brief = replace(FAST, rounds=3, retrain=retrain, hunt=small, light_hunt=small, slice_boxes=20_000)
+    after = {}
+    for as_many in (False, True):
+        request = case.request(props=(hopeless, case.prop), as_many=as_many, out=tmp_path / str(as_many))
+        outcome = repair_files(request, settings=brief)
+        assert outcome.result == "violated"
+        after[as_many] = {entry.name: entry.after for entry in outcome.properties}
+    assert after[False]["low"] != "proved", "nothing to show"
+    assert after[True] == {"hopeless": "violated", "low": "proved"}
+    assert "Of 2 properties 0 were proved before and 1 are now." in outcome.notes
+
+
+def test_by_count_what_is_kept_comes_before_what_is_won(tmp_path: Path) -> None:
+    loaded = load_network(build(tmp_path, "Relu").net)
+
+    def attempt(*proved: str) -> Attempt:
+        answer = Answer(verdict=Proved(boxes=1), verify_s=0.0)
+        return Attempt(loaded=loaded, answers=dict.fromkeys(proved, answer))
+
+    names, kept = ["kept", "one", "two"], ["kept"]
+    attempts = [attempt(), attempt("one"), attempt("one", "two"), attempt("kept"), attempt("kept", "two")]
+    ranks = [one.rank_by_count(names, kept) for one in [*attempts, attempt(*names)]]
+    assert ranks == sorted(ranks)
+    assert len(set(ranks)) == len(ranks)
+    assert [rank[0] for rank in ranks] == [False] * 5 + [True]
 
 
 @pytest.mark.parametrize("source", ["region", "held out", "repair set"])

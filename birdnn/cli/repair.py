@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -24,9 +24,6 @@ from birdnn.cli.options import (
     positive,
 )
 from birdnn.cli.progress import TerminalWatch
-
-if TYPE_CHECKING:
-    from birdnn.records import RepairRequest
 
 
 class Decision(StrEnum):
@@ -125,15 +122,15 @@ class RepairOptions:
         typer.Option("--method", help="How to repair. auto: the output layer first, more if that keeps too little."),
     ] = Method.AUTO
     min_agreement: Annotated[
-        float,
+        float | None,
         typer.Option(
             "--min-agreement",
             metavar="SHARE",
             min=0.0,
             max=1.0,
-            help="auto is content with a proved candidate that keeps so many decisions over the domain ...",
+            help="auto is content with a proved candidate that keeps so many decisions ... Default: 0.999.",
         ),
-    ] = 0.999
+    ] = None
     max_mae: Annotated[
         float | None,
         typer.Option(
@@ -144,8 +141,9 @@ class RepairOptions:
         ),
     ] = None
     prefer: Annotated[
-        Prefer, typer.Option("--prefer", help="What decides between proved candidates, after drawdown.")
-    ] = Prefer.DECISIONS
+        Prefer | None,
+        typer.Option("--prefer", help="Which of the two decides between auto's proved candidates. Default: decisions."),
+    ] = None
     optimiser: Annotated[
         Optimiser | None,
         typer.Option(
@@ -208,6 +206,10 @@ def _named(options: RepairOptions) -> list[Path]:
 
 def _require_agreement(options: RepairOptions) -> None:
     """Refuse options of a method that was not asked for: they would change nothing."""
+    of_auto = {"--min-agreement": options.min_agreement, "--max-mae": options.max_mae, "--prefer": options.prefer}
+    for name, said in of_auto.items():
+        if said is not None and options.method is not Method.AUTO:
+            raise typer.BadParameter("is an option of --method auto", param_hint=name)
     if options.optimiser is not None and options.method is not Method.FINETUNE:
         raise typer.BadParameter("is an option of --method finetune", param_hint="--optimiser")
     searched = options.method is Method.FINETUNE and options.optimiser in (Optimiser.PSO, Optimiser.CMAES)
@@ -217,36 +219,35 @@ def _require_agreement(options: RepairOptions) -> None:
             raise typer.BadParameter(told, param_hint=name)
 
 
-def _request(options: RepairOptions) -> RepairRequest:
-    from birdnn.records import RepairRequest
-
-    return RepairRequest(
-        net=options.net,
-        props=tuple(options.prop or ()),
-        keep=tuple(options.keep or ()),
-        points=tuple(options.points or ()),
-        points_tolerance=options.points_tolerance,
-        points_radius=options.points_radius,
-        suite=options.suite,
-        as_name=options.as_name,
-        domain=_domain(options.domain),
-        decision=None if options.decision is None else options.decision.value,
-        method=options.method.value,
-        min_agreement=options.min_agreement,
-        max_mae=options.max_mae,
-        prefer=options.prefer.value,
-        optimiser=(options.optimiser or Optimiser.LP).value,
-        top=10 if options.top is None else options.top,
-        alpha=0.5 if options.alpha is None else options.alpha,
-        pairing=options.pairing.value,
-        out=options.out,
-        timeout_s=options.timeout,
-        units=options.units.value,
-        seed=options.seed,
-        samples=options.samples,
-        as_many=options.as_many,
-        command=command_line(),
-    )
+def _said(options: RepairOptions) -> dict[str, Any]:
+    """The fields of the request."""
+    return {
+        "net": options.net,
+        "props": tuple(options.prop or ()),
+        "keep": tuple(options.keep or ()),
+        "points": tuple(options.points or ()),
+        "points_tolerance": options.points_tolerance,
+        "points_radius": options.points_radius,
+        "suite": options.suite,
+        "as_name": options.as_name,
+        "domain": _domain(options.domain),
+        "decision": None if options.decision is None else options.decision.value,
+        "method": options.method.value,
+        "min_agreement": 0.999 if options.min_agreement is None else options.min_agreement,
+        "max_mae": options.max_mae,
+        "prefer": (options.prefer or Prefer.DECISIONS).value,
+        "optimiser": (options.optimiser or Optimiser.LP).value,
+        "top": 10 if options.top is None else options.top,
+        "alpha": 0.5 if options.alpha is None else options.alpha,
+        "pairing": options.pairing.value,
+        "out": options.out,
+        "timeout_s": options.timeout,
+        "units": options.units.value,
+        "seed": options.seed,
+        "samples": options.samples,
+        "as_many": options.as_many,
+        "command": command_line(),
+    }
 
 
 @command(RepairOptions)
@@ -270,8 +271,9 @@ def repair(options: RepairOptions) -> int:
         from birdnn.cli.finish import finish_repair
         from birdnn.formats.files import require_writable
         from birdnn.pipeline import repair_files
+        from birdnn.records import RepairRequest
 
-        request = _request(options)
+        request = RepairRequest(**_said(options))
         require_writable((options.json,), _named(options))
         outcome = repair_files(request, watch=watch)
     return finish_repair(outcome, json=options.json, quiet=options.quiet)

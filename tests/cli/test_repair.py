@@ -43,7 +43,7 @@ def test_everything_said_reaches_the_pipeline(
     options += [("--domain", str(holds)), ("--out", str(tmp_path / "o")), ("--timeout", "9"), ("--seed", "4")]
     options += [("--samples", "7"), ("--optimiser", "pso"), ("--top", "3"), ("--alpha", "0.75")]
     flat = [word for pair in [*options, ("--units", "raw"), ("--method", "finetune")] for word in pair]
-    assert call("repair", "--net", net, "--prop", broken, "--keep", holds, *flat).status == 0
+    assert call("repair", "--net", net, "--prop", broken, "--keep", holds, "--as-many-as-possible", *flat).status == 0
     (request,) = requests
     expected = RepairRequest(
         net=net,
@@ -66,9 +66,20 @@ def test_everything_said_reaches_the_pipeline(
         units="raw",
         seed=4,
         samples=7,
+        as_many=True,
         command=request.command,
     )
     assert request == expected
+
+
+def test_what_auto_is_to_be_content_with_reaches_the_pipeline(
+    call: Call, requests: list[RepairRequest], net: Path, broken: Path
+) -> None:
+    said = ("--min-agreement", "0.5", "--max-mae", "0.25", "--prefer", "outputs")
+    assert call("repair", "--net", net, "--prop", broken, *said).status == 0
+    assert call("repair", "--net", net, "--prop", broken).status == 0
+    told = [(r.method, r.min_agreement, r.max_mae, r.prefer) for r in requests]
+    assert told == [("auto", 0.5, 0.25, "outputs"), ("auto", 0.999, None, "decisions")]
 
 
 def test_a_domain_is_a_file_or_the_word_property(
@@ -85,6 +96,10 @@ def test_a_domain_is_a_file_or_the_word_property(
         (("--method", "anneal"), "'anneal' is not one of"),
         (("--method", "finetune", "--optimiser", "adam"), "'adam' is not one of"),
         (("--optimiser", "lp"), "--method finetune"),
+        (("--method", "retrain", "--min-agreement", "0.9"), "--method auto"),
+        (("--method", "retrain", "--max-mae", "0.1"), "--method auto"),
+        (("--method", "finetune", "--prefer", "outputs"), "--method auto"),
+        (("--min-agreement", "2"), "--min-agreement"),
         (("--top", "5"), "--optimiser pso or cmaes"),
         (("--method", "finetune", "--top", "5"), "--optimiser pso or cmaes"),
         (("--method", "finetune", "--optimiser", "lp", "--alpha", "0.5"), "--optimiser pso or cmaes"),
