@@ -30,6 +30,9 @@ class Raised:
         bias = self.net.value("B2").detach()
         return self.net.with_values({"B2": bias + next(self.steps) * torch.eye(len(bias))[0]})
 
+    def remarks(self) -> tuple[str, ...]:
+        return ("planted",)
+
     def negatives(self) -> dict[str, torch.Tensor]:
         return {}
 
@@ -96,6 +99,7 @@ def test_the_report_says_what_was_tried_and_why_it_ended(tmp_path, monkeypatch) 
     assert report.method == "auto"
     assert report.rounds == 2
     assert report.stopped
+    assert "planted" in report.notes
 
 
 @pytest.mark.parametrize(("prefer", "wins"), [("decisions", 5.0), ("outputs", 5.0)])

@@ -33,6 +33,7 @@ class Candidates:
         tried: every candidate, in order.
         stopped: why the search ended.
         best: None before the first candidate.
+        remarks: what its method has to say of it.
         repair_set: the violating inputs that its method began with, property name -> (m, inputs).
     """
 
@@ -46,6 +47,7 @@ class Candidates:
     stopped: str = ""
     best: Attempt | None = None
     repair_set: dict[str, Tensor] = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
     _kept: Kept | None = None
     _points: dict[str, Tensor] = field(default_factory=dict)
 
@@ -77,7 +79,8 @@ class Candidates:
             if attempt is None:
                 return
             if self.best is None or self._better(attempt, tried.kept):
-                self.best, self._kept, self.repair_set = attempt, tried.kept, repairer.negatives()
+                self.best, self._kept = attempt, tried.kept
+                self.repair_set, self.remarks = repairer.negatives(), repairer.remarks()
                 attempt.loaded = replace(attempt.loaded, path=self.folder.keep_draft())
             if self._rank(attempt)[0]:
                 return

@@ -51,11 +51,13 @@ class Stage:
         name: as reports print it, e.g. ``"finetune:lp"``.
         make: the method, ready for its first candidate.
         rounds: candidates at most.
+        patient: go on after a proof that was out of reach, not only after a counterexample.
     """
 
     name: str
     make: Callable[[], Repairer]
     rounds: int
+    patient: bool = True
 
 
 def stages(

@@ -263,6 +263,7 @@ class _Repair:
 
     def _remarks(self, best: Attempt | None) -> Iterable[str]:
         """What the verdicts of the named properties do not tell."""
+        yield from () if self.candidates is None else self.candidates.remarks
         others = [s.prop.name for s in self.plan.subjects if s.role is None]
         broken = [name for name in others if self.before[name].guarantee == "violated"]
         if broken:

@@ -141,6 +141,10 @@ class Finetune:
         """The repair set: property name -> inputs that violated it when the regions were characterised."""
         return repair_set(self.aims)
 
+    def remarks(self) -> tuple[str, ...]:
+        """None."""
+        return ()
+
     def fitness(self, student: Network) -> ModificationFitness:
         """Over the repair set and the inputs that are hardest for the student."""
         return ModificationFitness(

@@ -160,6 +160,10 @@ class LastLayer:
         """The repair set: property name -> inputs that violated it when the regions were characterised."""
         return repair_set(self.aims)
 
+    def remarks(self) -> tuple[str, ...]:
+        """None."""
+        return ()
+
     # --- which outputs
 
     def _helpful(self) -> list[tuple[int, ...]]:

@@ -76,3 +76,6 @@ class Repairer(Protocol):
 
     def negatives(self) -> dict[str, Tensor]:
         """The repair set: property name -> inputs that violated it on the original, (m, inputs) float32."""
+
+    def remarks(self) -> tuple[str, ...]:
+        """What a user has to know of the last candidate beyond figures, one sentence each."""

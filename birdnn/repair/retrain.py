@@ -153,6 +153,10 @@ class Retrain:
         """The repair set: property name -> inputs that violated it when the region was characterised."""
         return repair_set(self.aims)
 
+    def remarks(self) -> tuple[str, ...]:
+        """Which outputs are tied."""
+        return tuple(f"{tie.told()}: {name} is proved by that." for name, ties in self.ties.items() for tie in ties)
+
     def _aims(self) -> list[Aim]:
         s = self.settings
         shares, samples = (s.margin_share, s.kept_margin_share), (s.region_points, s.kept_points)
@@ -216,7 +220,10 @@ class Retrain:
         if self.layer is None:
             return
         for name in evidence.undecided:
-            ties = {**self.ties, name: self._flattest(name, everything=name in self.ties)}
+            found = self._flattest(name, everything=name in self.ties)
+            if not found:
+                continue
+            ties = {**self.ties, name: found}
             change = tied([tie for some in ties.values() for tie in some], self.layer, len(self.trained))
             if self._affordable(change):
                 self.ties, self.change, self._solver = ties, change, None
@@ -225,6 +232,8 @@ class Retrain:
         """One tie for each unsafe polytope, of those in question."""
         aims = [aim for aim in self.aims if aim.name == name]
         x = torch.cat([self._domain_points(_SCALE_POINTS), *(aim.draw(self.generator) for aim in aims)])
+        if not len(x):
+            return []
         y = evaluate(self.teacher, x)
         counts = self._importance(y).mean(0).double()
         chosen = decisions(y, self.task.decision)

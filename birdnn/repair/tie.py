@@ -37,6 +37,14 @@ class Tie:
     constant: float
     least: float
 
+    def told(self) -> str:
+        """In words."""
+        others = " and ".join(str(k) for k in torch.nonzero(self.row)[:, 0].tolist() if k != self.follower)
+        lost = "what it told by itself is lost"
+        if not others:
+            return f"Output {self.follower} is constant now, {lost}"
+        return f"Output {self.follower} follows output {others} now, up to a constant; {lost}"
+
     @staticmethod
     def of(polytope: Polytope, y: Tensor, margin: float, importance: Tensor) -> Tie:
         """The row of the polytope that varies least, for its size, over outputs ``y`` (n, outputs).
@@ -44,7 +52,7 @@ class Tie:
         Among the outputs that it names the least important one follows; importance has shape (outputs,).
         """
         values = y.double() @ polytope.a.T
-        flattest = int((values.std(0) / polytope.a.abs().amax(1).clamp(min=1e-300)).argmin())
+        flattest = int((values.std(0, correction=0) / polytope.a.abs().amax(1).clamp(min=1e-300)).argmin())
         row, least = polytope.a[flattest], float(polytope.b[flattest]) + margin
         follower = int(importance.double().masked_fill(row == 0, torch.inf).argmin())
         return Tie(row, follower, max(least, float(values[:, flattest].median())), least)

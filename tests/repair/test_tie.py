@@ -114,6 +114,8 @@ def test_a_proof_out_of_reach_becomes_one_box() -> None:
     assert not repair.ties
     second = repair.propose(open_everywhere(prop), timeout_s=60, watch=Unwatched())
     assert set(repair.ties) == {prop.name}
+    (told,) = repair.remarks()
+    assert told.startswith("Output 2 follows output")
     assert boxes_of_the_proof(second, prop) == 1 < boxes_of_the_proof(first, prop)
 
 
