@@ -139,7 +139,7 @@ class LastLayer:
         self.trained, self.layer = require_last_layer(self.teacher)
         shares = settings.margin_share, settings.kept_margin_share
         samples = settings.region_points, settings.kept_points
-        self.aims = aims_of(task, self.teacher, shares=shares, samples=samples, seed=self.generator)
+        self.aims = aims_of(task, self.teacher, shares=shares, samples=samples, generator=self.generator)
         self.change = torch.zeros(len(self.trained), dtype=torch.float64)
         powers = settings.decision_powers[: 1 if task.decision == "none" else None]
         self.alternatives = [(outputs, power) for outputs in self._helpful() for power in powers]
