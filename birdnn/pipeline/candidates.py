@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
+from birdnn.boxes import Boxes
 from birdnn.pipeline.folder import ResultFolder
 from birdnn.pipeline.judging import Attempt, Clock, Effort, decide_all
 from birdnn.pipeline.load import Loaded, load_network
@@ -50,6 +51,7 @@ class Candidates:
     remarks: tuple[str, ...] = ()
     _kept: Kept | None = None
     _points: dict[str, Tensor] = field(default_factory=dict)
+    _undecided: dict[str, Boxes] = field(default_factory=dict)
 
     def search(self, stages: Sequence[Stage]) -> Attempt | None:
         """Go through the stages; the best candidate."""
@@ -70,7 +72,7 @@ class Candidates:
 
     def _stage(self, stage: Stage, repairer: Repairer) -> None:
         """Candidates of one method until one is proved, or passed over."""
-        evidence = Evidence(points=dict(self._points))
+        evidence = Evidence(points=dict(self._points), undecided=dict(self._undecided))
         for number in range(stage.rounds):
             if self.clock.over():
                 return
@@ -85,8 +87,11 @@ class Candidates:
             if self._rank(attempt)[0]:
                 return
             evidence = attempt.evidence()
+            self._undecided = evidence.undecided
             for name, points in evidence.points.items():
                 self._points[name] = torch.cat([self._points.get(name, points[:0]), points])
+            if tried.result == "unknown" and not stage.patient:
+                return
 
     def _candidate(
         self, stage: Stage, repairer: Repairer, evidence: Evidence, number: int

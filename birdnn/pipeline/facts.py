@@ -12,7 +12,7 @@ import torch
 
 from birdnn.records import Machine
 
-PACKAGES = ("birdnn", "torch", "onnx", "onnxruntime", "numpy", "scipy")
+PACKAGES = ("birdnn", "torch", "onnx", "onnxruntime", "numpy", "scipy", "cmaes", "evox")
 
 
 def versions() -> Mapping[str, str]:

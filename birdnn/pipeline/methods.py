@@ -19,6 +19,7 @@ from birdnn.repair import (
     RepairTask,
     Retrain,
     RetrainSettings,
+    has_last_layer,
     require_last_layer,
     require_top,
 )
@@ -88,7 +89,7 @@ def stages(
         return [last]
     if request.method == "finetune":
         return [Stage(name=request.method_name, make=finetune, rounds=settings.rounds)]
-    local = Stage(
-        name="retrain, output layer", make=lambda: retrain(settings.output_layer), rounds=settings.early_rounds
-    )
-    return [local, last]
+    early = settings.early_rounds
+    linear = Stage(name="finetune:lp", make=lambda: LastLayer(task, settings.linear), rounds=early, patient=False)
+    local = Stage(name="retrain, output layer", make=lambda: retrain(settings.output_layer), rounds=early)
+    return [*([linear] if has_last_layer(plan.loaded.net) else []), local, last]

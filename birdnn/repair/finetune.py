@@ -102,7 +102,7 @@ class Finetune:
         self.outputs = ScaledOutputs(self.teacher, self.neurons)
         shares = settings.margin_share, settings.kept_margin_share
         samples = settings.region_points, settings.region_points
-        self.aims = aims_of(task, self.teacher, shares=shares, samples=samples, seed=self.generator)
+        self.aims = aims_of(task, self.teacher, shares=shares, samples=samples, generator=self.generator)
         self.change = torch.zeros(len(self.neurons))
         self.preserved = list(self._preserved())
         self._searches = 0

@@ -16,7 +16,12 @@ _EVIDENCE_POINTS = 2048
 
 
 def aims_of(
-    task: RepairTask, teacher: Network, *, shares: tuple[float, float], samples: tuple[int, int], seed: torch.Generator
+    task: RepairTask,
+    teacher: Network,
+    *,
+    shares: tuple[float, float],
+    samples: tuple[int, int],
+    generator: torch.Generator,
 ) -> list[Aim]:
     """One aim for each region of each goal.
 
@@ -26,13 +31,13 @@ def aims_of(
         shares: margin to reach, as a share of the median margin of satisfying points: for a violated property that is
             to be repaired, and for any other.
         samples: uniform points in one draw from a property's regions: for a violated property, and for any other.
-        seed: of the draws.
+        generator: of the draws, on the CPU.
     """
 
     def of(goal: Goal) -> list[Aim]:
         share = shares[0] if goal.violated and goal.repair else shares[1]
         each = max(1, samples[0 if goal.violated else 1] // len(goal.prop.regions))
-        return [Aim.of(goal, r, teacher, share=share, samples=each, generator=seed) for r in goal.prop.regions]
+        return [Aim.of(goal, r, teacher, share=share, samples=each, generator=generator) for r in goal.prop.regions]
 
     return [aim for goal in task.goals for aim in of(goal)]
 

@@ -139,7 +139,7 @@ class LastLayer:
         self.trained, self.layer = require_last_layer(self.teacher)
         shares = settings.margin_share, settings.kept_margin_share
         samples = settings.region_points, settings.kept_points
-        self.aims = aims_of(task, self.teacher, shares=shares, samples=samples, seed=self.generator)
+        self.aims = aims_of(task, self.teacher, shares=shares, samples=samples, generator=self.generator)
         self.change = torch.zeros(len(self.trained), dtype=torch.float64)
         powers = settings.decision_powers[: 1 if task.decision == "none" else None]
         self.alternatives = [(outputs, power) for outputs in self._helpful() for power in powers]
@@ -287,6 +287,11 @@ class LastLayer:
         found = fidelity(evaluate(self.teacher, x), evaluate(student, x), self.task.decision)
         changed = found.mae if found.decision_agreement is None else 1 - found.decision_agreement
         return lacking(self.aims, student) > 0, changed
+
+
+def has_last_layer(net: Network) -> bool:
+    """Is the last affine map made of initialisers of its own?"""
+    return Trained(net.with_values({}).float().cpu(), 0).output_layer() is not None
 
 
 def require_last_layer(net: Network) -> tuple[Trained, OutputLayer]:

@@ -160,7 +160,7 @@ class Retrain:
     def _aims(self) -> list[Aim]:
         s = self.settings
         shares, samples = (s.margin_share, s.kept_margin_share), (s.region_points, s.kept_points)
-        return aims_of(self.task, self.teacher, shares=shares, samples=samples, seed=self.generator)
+        return aims_of(self.task, self.teacher, shares=shares, samples=samples, generator=self.generator)
 
     # --- what counts as behaviour
 

@@ -9,7 +9,7 @@ import json
 import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import assert_never
+from typing import Any, assert_never
 
 from pydantic import BaseModel
 
@@ -26,6 +26,7 @@ from birdnn.records import (
     Proved,
     Rate,
     RepairOutcome,
+    RepairRequest,
     SuiteMatch,
     Tried,
     Unknown,
@@ -134,6 +135,12 @@ def verify_report(outcome: VerifyOutcome) -> VerifyReport:
     )
 
 
+def _method(request: RepairRequest) -> dict[str, Any]:
+    """How was repaired."""
+    top, alpha = (request.top, request.alpha) if request.ranks_neurons else (None, None)
+    return {"method": request.method_name, "top": top, "alpha": alpha, "pairing": request.pairing}
+
+
 def repair_report(outcome: RepairOutcome) -> RepairReport:
     """The published model of a ``repair``."""
     request, domain = outcome.request, outcome.domain
@@ -142,9 +149,7 @@ def repair_report(outcome: RepairOutcome) -> RepairReport:
         outcome=outcome.result,
         interrupted=outcome.interrupted,
         timed_out=outcome.timed_out,
-        method=request.method_name,
-        **({"top": request.top, "alpha": request.alpha} if request.ranks_neurons else {"top": None, "alpha": None}),
-        pairing=request.pairing,
+        **_method(request),
         rounds=outcome.rounds,
         tried=[_tried(entry) for entry in outcome.tried],
         stopped=outcome.stopped,
