@@ -23,7 +23,7 @@ COLUMNS = (
     "mae", "region_agreement", "drawdown", "regressions", "note",
 )  # fmt: skip
 KEPT = "method", "net", "props"
-METHODS = "auto", "retrain", "finetune:lp", "finetune:pso", "finetune:cmaes"
+METHODS = "auto", "retrain", "finetune:lp", "finetune:bias", "finetune:pso", "finetune:cmaes"
 
 
 def main() -> None:

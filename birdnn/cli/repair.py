@@ -48,6 +48,7 @@ class Optimiser(StrEnum):
     LP = "lp"
     PSO = "pso"
     CMAES = "cmaes"
+    BIAS = "bias"
 
 
 class Prefer(StrEnum):
@@ -148,7 +149,8 @@ class RepairOptions:
         Optimiser | None,
         typer.Option(
             "--optimiser",
-            help="Of finetune. lp: least change of the last layer; pso, cmaes: scale responsible neurons. Default: lp.",
+            help="Of finetune. lp: least change of the last layer; pso, cmaes: scale responsible neurons; "
+            "bias: shift one output, a control to compare with. Default: lp.",
         ),
     ] = None
     top: Annotated[

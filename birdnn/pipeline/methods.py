@@ -38,7 +38,7 @@ def require_method(request: RepairRequest, net: Network) -> None:
         raise MismatchError(f"alpha {request.alpha:g} is no share: give a number from 0 to 1")
     if request.method != "finetune":
         return
-    if request.optimiser == "lp":
+    if request.optimiser in ("lp", "bias"):
         require_last_layer(net.with_values({}).float().cpu())
     else:
         require_top(net, request.top)
@@ -78,11 +78,13 @@ def stages(
         return Retrain(task, replace(how, pairing=request.pairing))
 
     def finetune() -> Repairer:
-        if request.optimiser == "lp":
-            return LastLayer(task, settings.linear)
-        ranking = responsible(plan, broken, seed=request.seed, settings=settings.localize)
-        said = replace(settings.finetune, optimiser=request.optimiser, top=request.top, alpha=request.alpha)
-        return Finetune(task, said, ranking)
+        match request.optimiser:
+            case "lp" | "bias" as optimiser:
+                return LastLayer(task, replace(settings.linear, biases_only=optimiser == "bias"))
+            case optimiser:
+                ranking = responsible(plan, broken, seed=request.seed, settings=settings.localize)
+                said = replace(settings.finetune, optimiser=optimiser, top=request.top, alpha=request.alpha)
+                return Finetune(task, said, ranking)
 
     last = Stage(name="retrain", make=lambda: retrain(settings.retrain), rounds=settings.rounds)
     if request.method == "retrain":

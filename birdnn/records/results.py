@@ -16,7 +16,7 @@ Pairing = Literal["input", "output", "projection"]
 Method = Literal["auto", "retrain", "finetune"]
 Prefer = Literal["decisions", "outputs"]
 TriedResult = Literal["proved", "unknown", "violated", "passed over"]
-OptimiserName = Literal["lp", "pso", "cmaes"]
+OptimiserName = Literal["lp", "pso", "cmaes", "bias"]
 Guarantee = Literal["proved", "pac", "violated", "unknown"]
 RepairResult = Literal["proved", "sampled", "violated", "nothing_to_repair"]
 Role = Literal["goal", "keep", "suite"]
@@ -148,7 +148,7 @@ class RepairRequest:
     @property
     def ranks_neurons(self) -> bool:
         """Does the method modify the most responsible neurons?"""
-        return self.method == "finetune" and self.optimiser != "lp"
+        return self.method == "finetune" and self.optimiser in ("pso", "cmaes")
 
     @property
     def method_name(self) -> str:

@@ -67,6 +67,8 @@ class LinearSettings:
         steps: programs for one candidate at most.
         margin_share, kept_margin_share: margin asked for, as in `RetrainSettings`.
         harder: factor on the margin after a search that could not finish.
+        biases_only: shift one output by a constant and change nothing else. It is the control that every comparison
+            needs: where an output never decides it keeps all decisions, and shifts what it means everywhere.
     """
 
     domain_points: int = 4000
@@ -79,6 +81,7 @@ class LinearSettings:
     margin_share: float = 0.02
     kept_margin_share: float = 0.02
     harder: float = 2.0
+    biases_only: bool = False
 
 
 def least_absolute(
@@ -177,6 +180,8 @@ class LastLayer:
         count = torch.stack([(p.a != 0).sum(0) for p in unsafe]).sum(0)
         alone = [i for i in range(len(count)) if all(bool(some[i]) for some in named)]
         if alone:
+            if self.settings.biases_only:
+                return [(i,) for i in alone]
             most = max(int(count[i]) for i in alone)
             equals: list[tuple[int, ...]] = [(i,) for i in alone if int(count[i]) == most]
             return equals[:_MOST_ALTERNATIVES]
@@ -212,11 +217,13 @@ class LastLayer:
         wanted = torch.cat([some for _, some in parts]).numpy()
         features, shares = self._behaviour
         weights = (shares[:, None] * self._importance(features, power))[:, list(outputs)]
-        found = least_absolute(features.numpy(), weights.numpy(), rows, wanted, seconds=seconds)
+        free = slice(-1, None) if self.settings.biases_only else slice(None)  # the last feature is 1
+        found = least_absolute(features[:, free].numpy(), weights.numpy(), rows[..., free], wanted, seconds=seconds)
         if found is None:
             return None
         change, moved = torch.zeros_like(self.change), torch.from_numpy(found)
-        change[self.layer.weight_at[list(outputs)]] = moved[:, :-1]
+        if not self.settings.biases_only:
+            change[self.layer.weight_at[list(outputs)]] = moved[:, :-1]
         change[self.layer.bias_at[list(outputs)]] = moved[:, -1]
         return change
 

@@ -86,6 +86,21 @@ def test_a_planted_neuron_is_healed_by_the_last_layer(activation: str) -> None:
     assert torch.equal(evaluate(after, x)[:, 1], evaluate(case.net, x)[:, 1])  # no unsafe set names output 1
 
 
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_the_control_shifts_one_output_and_heals_as_well(activation: str) -> None:
+    """At the price that the comparison is to show: every output value of that output moves."""
+    case = bad_neuron(activation)
+    task = task_of(case.net, property_of(case.region), decision="none")
+    after = LastLayer(task, LinearSettings(biases_only=True)).propose(Evidence(), timeout_s=120, watch=Unwatched())
+    assert violating(after, case.region) < 5e-4
+    x = torch.rand(500, 16, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    moved = evaluate(after, x) - evaluate(case.net, x)
+    assert float(moved[:, 0].std()) < 1e-4 < float(moved[:, 0].abs().mean())
+    assert float(moved[:, 1].abs().max()) == 0
+    least = LastLayer(task, LinearSettings()).propose(Evidence(), timeout_s=120, watch=Unwatched())
+    assert mean_change(case.net, least, case.region) < mean_change(case.net, after, case.region)
+
+
 @pytest.mark.parametrize("optimiser", ["pso", "cmaes", "lp"])
 def test_a_seed_repeats(optimiser: str) -> None:
     case = bad_neuron("Tanh")
