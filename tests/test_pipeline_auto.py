@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
+from birdnn.errors import MismatchError
 from birdnn.network import Network
 from birdnn.pipeline import repair_files
 from birdnn.pipeline.methods import Stage
@@ -16,7 +18,7 @@ from birdnn.repair import Evidence
 from birdnn.report.json import repair_report
 from tests.test_pipeline_repair import FAST, build
 
-LOCAL, ALL = "retrain, output layer", "retrain"
+LOCAL, ALL = "finetune:lp", "retrain"
 
 
 class Raised:
@@ -90,6 +92,22 @@ def test_a_violated_candidate_goes_on_and_its_counterexample_reaches_the_next_me
     assert results(outcome) == [("method 0", "violated"), ("method 1", "proved")]
     assert not first.seen[0].points
     assert sum(map(len, second.seen[0].points.values())) == 1
+
+
+def test_a_method_without_room_is_left_out_and_the_last_one_says_why(tmp_path, monkeypatch) -> None:
+    def impossible() -> Raised:
+        raise MismatchError("no room")
+
+    def stages(request, plan, task, broken, settings):
+        possible = Stage(name="second", make=lambda: Raised(task.net, iter([-5.0])), rounds=1)
+        none = Stage(name="first", make=impossible, rounds=1)
+        return [none, possible] if request.seed == 0 else [none, none]
+
+    monkeypatch.setattr("birdnn.pipeline.repairing.stages", stages)
+    request = build(tmp_path, "Relu").request()
+    assert results(repair_files(request, settings=FAST)) == [("second", "proved")]
+    with pytest.raises(MismatchError, match="no room"):
+        repair_files(replace(request, seed=1), settings=FAST)
 
 
 def test_the_report_says_what_was_tried_and_why_it_ended(tmp_path, monkeypatch) -> None:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from birdnn.boxes import Boxes
+from birdnn.errors import MismatchError
 from birdnn.pipeline.folder import ResultFolder
 from birdnn.pipeline.judging import Attempt, Clock, Effort, decide_all
 from birdnn.pipeline.load import Loaded, load_network
@@ -58,7 +59,13 @@ class Candidates:
         self.stopped = "everything was tried" if len(stages) > 1 else "the method has no more candidates"
         for number, stage in enumerate(stages):
             self.clock.watch.update(Progress(phase=f"preparing {stage.name}"))
-            self._stage(stage, stage.make())
+            try:
+                repairer = stage.make()
+            except MismatchError:  # a method that the task leaves no room for; the last one says why
+                if number == len(stages) - 1:
+                    raise
+                continue
+            self._stage(stage, repairer)
             proved = self.best is not None and self._rank(self.best)[0]
             if self.clock.over():
                 self.stopped = "interrupted" if self.clock.watch.stopped() else "the time limit"

@@ -198,7 +198,8 @@ class _Repair:
         """What fresh samples of the proved properties contradict."""
         found = second_leg(
             loaded,
-            [s.prop for s in self.plan.subjects if s.prop.name in proved],
+            # of single points there is nothing to draw
+            [s.prop for s in self.plan.subjects if s.prop.name in proved and s.radius is None],
             samples=self.request.samples,
             seed=self.request.seed,
             watch=self.watch,
