@@ -177,7 +177,7 @@ class Stopper:
     asked: bool = False
 
     def update(self, news: Progress) -> None:
-        self.asked = self.asked or news.phase == "imitating"
+        self.asked = self.asked or news.phase in ("imitating", "solving")
 
     def stopped(self) -> bool:
         return self.asked
@@ -257,7 +257,8 @@ def test_one_property_that_cannot_be_repaired_does_not_cost_the_others(tmp_path:
     brief = replace(FAST, rounds=3, retrain=retrain, hunt=small, light_hunt=small, slice_boxes=20_000)
     after = {}
     for as_many in (False, True):
-        request = case.request(props=(hopeless, case.prop), as_many=as_many, out=tmp_path / str(as_many))
+        asked = {"props": (hopeless, case.prop), "as_many": as_many, "method": "retrain"}
+        request = case.request(**asked, out=tmp_path / str(as_many))
         outcome = repair_files(request, settings=brief)
         assert outcome.result == "violated"
         after[as_many] = {entry.name: entry.after for entry in outcome.properties}
