@@ -104,9 +104,9 @@ class Retrain:
         self._tie(evidence)
         if self._untried:
             # how far first order reaches differs from network to network: try both, keep what changes least
-            tried = []
+            tried, start = [], self.change  # the original, or what the ties make of it
             for ridge in self._untried:
-                self.ridge, self.change, self._solver = ridge, torch.zeros_like(self.change), None
+                self.ridge, self.change, self._solver = ridge, start, None
                 tried.append((*self._improve(until, watch), ridge))
             self._untried = ()
             _, _, self.change, self.ridge = min(tried, key=lambda found: found[:2])

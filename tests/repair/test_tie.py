@@ -119,6 +119,16 @@ def test_a_proof_out_of_reach_becomes_one_box() -> None:
     assert boxes_of_the_proof(second, prop) == 1 < boxes_of_the_proof(first, prop)
 
 
+def test_a_tie_of_the_first_candidate_is_made_even_where_no_input_asks_for_a_step() -> None:
+    """Evidence of another method comes with the first call; what is told has to be what was done."""
+    net, prop = never_low(0.5)
+    repair = method(net, prop, tied_decisions=0.05, tied_outputs=0.1)
+    after = repair.propose(open_everywhere(prop), timeout_s=60, watch=Unwatched())
+    ((tie,),) = repair.ties.values()
+    y = evaluate(after, torch.rand(500, 2, generator=torch.Generator().manual_seed(0)) * 2 - 1)
+    assert float((y.double() @ tie.row).std()) < 1e-6
+
+
 @pytest.mark.parametrize("limit", ["tied_decisions", "tied_outputs"])
 def test_a_tie_that_costs_too_much_is_not_made(limit: str) -> None:
     net, prop = never_low(0.02)
