@@ -35,10 +35,7 @@ def finish_verify(outcome: VerifyOutcome, *, json: Path | None, counterexample: 
         write_bytes(counterexample, counterexample_text(deciding.witness).encode())
     if not quiet:
         show(lambda width: verify_summary(outcome, width))
-    if outcome.interrupted:
-        complain("interrupted")
-        return INTERRUPTED
-    return VERIFY_STATUS[competition_verdict(deciding)]
+    return _interrupted() if outcome.interrupted else VERIFY_STATUS[competition_verdict(deciding)]
 
 
 def finish_estimate(outcome: EstimateOutcome, *, json: Path | None, quiet: bool) -> int:
@@ -49,10 +46,7 @@ def finish_estimate(outcome: EstimateOutcome, *, json: Path | None, quiet: bool)
         first_line(quiet_line(outcome))
     else:
         show_result(lambda width: estimate_summary(outcome, width))
-    if outcome.interrupted:
-        complain("interrupted")
-        return INTERRUPTED
-    return 0
+    return _interrupted() if outcome.interrupted else 0
 
 
 def finish_repair(outcome: RepairOutcome, *, json: Path | None, quiet: bool) -> int:
@@ -71,8 +65,7 @@ def finish_repair(outcome: RepairOutcome, *, json: Path | None, quiet: bool) -> 
         raise DisagreementError(outcome.disagreement)
     if outcome.interrupted:
         kept = f"the best attempt so far is {outcome.out}" if outcome.out else "no network was written"
-        complain(f"interrupted; {kept}")
-        return INTERRUPTED
+        return _interrupted(f"; {kept}")
     return REPAIR_STATUS[outcome.result]
 
 
@@ -89,7 +82,9 @@ def finish_localize(outcome: LocalizeOutcome, *, json: Path | None, picture: Pat
         first_line(report.outcome)
     else:
         show_result(lambda width: localize_summary(outcome, width))
-    if outcome.interrupted:
-        complain("interrupted")
-        return INTERRUPTED
-    return 0
+    return _interrupted() if outcome.interrupted else 0
+
+
+def _interrupted(more: str = "") -> int:
+    complain(f"interrupted{more}")
+    return INTERRUPTED

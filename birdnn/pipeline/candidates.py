@@ -66,13 +66,12 @@ class Candidates:
                     raise
                 continue
             self._stage(stage, repairer)
-            proved = self.best is not None and self._rank(self.best)[0]
             if self.clock.over():
                 self.stopped = "interrupted" if self.clock.watch.stopped() else "the time limit"
                 break
-            if proved and number == len(stages) - 1 == 0:
+            if self._proved() and number == len(stages) - 1 == 0:
                 self.stopped = "proved"
-            elif proved and self._enough():
+            elif self._proved() and self._enough():
                 self.stopped = "proved, and as much is kept as asked for"
                 break
         return self.best

@@ -78,8 +78,7 @@ def seeded(seed: int, *stream: int, device: str) -> torch.Generator:
 
 def replayed(loaded: Loaded, prop: Property, points: torch.Tensor) -> Witness | None:
     """The first of some suspicious inputs (m, inputs) that violates when run as the file says."""
-    judge = Judge(loaded.net, prop, loaded.replays)
-    return next((witness for x in points if (witness := judge.replayed(x)) is not None), None)
+    return Judge(loaded.net, prop, loaded.replays).first_of(points)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,6 +16,7 @@ from birdnn.pipeline.settings import RepairSettings
 from birdnn.records import Drawdown, Fidelity, Kept, Neighbours, Rate, Replay, Witness
 from birdnn.repair import Resample
 from birdnn.sample import distinct, evaluate, from_property, uniform
+from birdnn.sample.tally import union_margin
 from birdnn.spec import Property
 from birdnn.verify.witness import Judge
 
@@ -72,7 +73,7 @@ class Comparison:
             drawn.append(drawdown(prop.name, points.margin_before, points.margin_after))
             kept = points.margin_before > 0
             repaired = distinct(repair_set.get(prop.name, points.x[:0]))
-            repaired_margin = self._margin_after(prop, repaired)
+            repaired_margin = union_margin(prop, repaired, evaluate(self.after, repaired))
             if prop.name in violated and subject.radius is None:
                 if bool(kept.any()):
                     regions[prop.name] = fidelity(points.before[kept], points.after[kept], self.plan.decision)
@@ -101,10 +102,8 @@ class Comparison:
         suspicious = ~(margin > 0)
         if not bool(suspicious.any()):
             return None
-        judge = Judge(self.after, prop, self.replays)
         worst = margin[suspicious].nan_to_num(nan=-torch.inf).argsort()[:_REPLAYED]
-        found = (judge.replayed(point) for point in x[suspicious][worst])
-        return next((witness for witness in found if witness is not None), None)
+        return Judge(self.after, prop, self.replays).first_of(x[suspicious][worst])
 
     def kept(self, count: int, *, seed: int) -> Kept:
         """What the choice between candidates goes by, on ``count`` points of the domain and a part in each region.
@@ -182,19 +181,6 @@ class Comparison:
             after=float((found.margin_after > 0).double().mean()),
             generalisation=healed(found.margin_before, found.margin_after, by_proof=False) or Rate(hits=0, n=0),
         )
-
-    def _margin_after(self, prop: Property, x: Tensor) -> Tensor:
-        """Margins at any points, (n,): each is judged by the regions that hold it, infinity where none does."""
-        y = evaluate(self.after, x)
-        margins = [
-            torch.where(
-                ((x >= r.lower.float()) & (x <= r.upper.float())).all(1),
-                r.margin(y),
-                torch.full_like(y[:, 0], torch.inf),
-            )
-            for r in prop.regions
-        ]
-        return torch.stack(margins).amin(0)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -19,7 +19,6 @@ from birdnn.repair import (
     RepairTask,
     Retrain,
     RetrainSettings,
-    has_last_layer,
     require_last_layer,
     require_top,
 )
@@ -94,4 +93,4 @@ def stages(
     early = settings.early_rounds
     linear = Stage(name="finetune:lp", make=lambda: LastLayer(task, settings.linear), rounds=early, patient=False)
     local = Stage(name="retrain, output layer", make=lambda: retrain(settings.output_layer), rounds=early)
-    return [*([linear] if has_last_layer(plan.loaded.net) else []), local, last]
+    return [linear, local, last]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from birdnn.repair.finetune import Finetune, FinetuneSettings, require_top
-from birdnn.repair.linear import LastLayer, LinearSettings, has_last_layer, require_last_layer
+from birdnn.repair.linear import LastLayer, LinearSettings, require_last_layer
 from birdnn.repair.protocol import Evidence, Goal, Repairer, RepairTask, Resample
 from birdnn.repair.retrain import Retrain, RetrainSettings
 
@@ -19,7 +19,6 @@ __all__ = [
     "Resample",
     "Retrain",
     "RetrainSettings",
-    "has_last_layer",
     "require_last_layer",
     "require_top",
 ]

@@ -144,15 +144,16 @@ class Aim:
         y = evaluate(student, torch.cat([self.pool, self.positives.x]))
         return [p for p in self.region.unsafe if p.rows and float(p.margin(y).amin()) < self.typical]
 
-    def lack(self, student: Network) -> float:
-        """How much the worst point of the pool lacks, as a multiple of the margin asked for; not positive: nothing.
+    @property
+    def least(self) -> float:
+        """What a hard input has to exceed: half of the margin where the property was violated, elsewhere nothing."""
+        return _REACHED * self.margin if self.goal.violated else 0.0
 
-        A violated property has to reach half of its margin, any other one has to hold.
-        """
+    def lack(self, student: Network) -> float:
+        """How much the worst point of the pool lacks, as a multiple of the margin asked for; not positive: nothing."""
         if not self.goal.repair or not len(self.pool):
             return -1.0
-        least = _REACHED * self.margin if self.goal.violated else 0.0
         worst = float(self.region.margin(evaluate(student, self.pool)).amin())
-        if worst > least:
+        if worst > self.least:
             return -1.0
-        return (least - worst) / max(self.margin, 1e-30) if math.isfinite(worst) else math.inf
+        return (self.least - worst) / max(self.margin, 1e-30) if math.isfinite(worst) else math.inf

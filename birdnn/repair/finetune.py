@@ -27,8 +27,6 @@ from birdnn.repair.optimisers import OPTIMISERS, Search, SearchKind
 from birdnn.repair.protocol import Evidence, RepairTask
 from birdnn.sample import evaluate, uniform
 
-_REACHED = 0.5
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FinetuneSettings:
@@ -114,7 +112,7 @@ class Finetune:
         def over() -> bool:
             return watch.stopped() or time.monotonic() > until
 
-        student = self._at(self.change)
+        student = self._applied(self.teacher)
         learn(self.aims, evidence, student, self.generator, harder=self.settings.harder)
         hunt(self.aims, student, self.task.resample, self.generator)
         for attempt in range(self.settings.searches):
@@ -133,9 +131,9 @@ class Finetune:
                 stopped=over,
             )
             self.change = OPTIMISERS[self.settings.optimiser](self.fitness(student), search).cpu()
-            student = self._at(self.change)
+            student = self._applied(self.teacher)
             hunt(self.aims, student, self.task.resample, self.generator)
-        return with_scaled_outputs(self.task.net, self._factors())
+        return self._applied(self.task.net)
 
     def negatives(self) -> dict[str, Tensor]:
         """The repair set: property name -> inputs that violated it when the regions were characterised."""
@@ -155,22 +153,18 @@ class Finetune:
             decision=self.task.decision,
         )
 
-    def _factors(self) -> dict[Neuron, float]:
-        return {neuron: 1 + r for neuron, r in zip(self.neurons, self.change.tolist(), strict=True)}
-
-    def _at(self, change: Tensor) -> Network:
-        factors = {neuron: 1 + r for neuron, r in zip(self.neurons, change.tolist(), strict=True)}
-        return with_scaled_outputs(self.teacher, factors)
+    def _applied(self, net: Network) -> Network:
+        """``net`` with the neurons scaled as they are now."""
+        factors = {neuron: 1 + r for neuron, r in zip(self.neurons, self.change.tolist(), strict=True)}
+        return with_scaled_outputs(net, factors)
 
     def _healed(self, student: Network) -> Iterator[Healed]:
-        """A violated property has to reach half of its margin, as `Aim.lack` asks; any other one has to hold."""
         count = self.settings.healed_points
         for aim in self.aims:
             if aim.goal.repair:
                 some = aim.negatives[torch.randperm(len(aim.negatives), generator=self.generator)[:count]]
                 points = torch.cat([some, aim.hardest(count, student, self.generator)])
-                least = _REACHED * aim.margin if aim.goal.violated else 0.0
-                yield Healed(aim.region, points, least, max(aim.margin, 1e-30))
+                yield Healed(aim.region, points, aim.least, max(aim.margin, 1e-30))
 
     def _preserved(self) -> Iterator[Preserved]:
         for aim in self.aims:

@@ -7,12 +7,15 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from birdnn.metrics import fidelity
 from birdnn.network import Network
+from birdnn.records import Decision
 from birdnn.repair.aims import Aim
 from birdnn.repair.protocol import Evidence, Goal, RepairTask, Resample
-from birdnn.sample import from_boxes
+from birdnn.sample import evaluate, from_boxes, uniform
 
 _EVIDENCE_POINTS = 2048
+_COMPARED_POINTS = 1 << 16
 
 
 def aims_of(
@@ -74,6 +77,27 @@ def hunt(aims: Sequence[Aim], student: Network, resample: Resample, generator: t
 def lacking(aims: Sequence[Aim], student: Network) -> float:
     """How much the worst known input lacks, as a multiple of the margin asked for; not positive: nothing."""
     return max((aim.lack(student) for aim in aims), default=-1.0)
+
+
+def compared(task: RepairTask, aims: Sequence[Aim], teacher: Network, student: Network) -> tuple[Tensor, Tensor]:
+    """Outputs of both, (n, outputs) each, on fresh inputs, the same each time.
+
+    Of the domain; of the regions where nobody knows the domain.
+    """
+    generator = torch.Generator().manual_seed(task.seed + 1)
+    if task.domain is not None:
+        x = uniform(*task.domain, _COMPARED_POINTS, generator)
+    else:
+        x = torch.cat([aim.draw(generator) for aim in aims])
+    return evaluate(teacher, x), evaluate(student, x)
+
+
+def difference(before: Tensor, after: Tensor, decision: Decision) -> float:
+    """Share of decisions that differ; where nothing is decided, the mean difference of outputs; 0 of no inputs."""
+    if not len(before):
+        return 0.0
+    found = fidelity(before, after, decision)
+    return found.mae if found.decision_agreement is None else 1 - found.decision_agreement
 
 
 def repair_set(aims: Sequence[Aim]) -> dict[str, Tensor]:

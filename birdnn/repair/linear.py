@@ -34,12 +34,11 @@ from scipy.sparse import block_diag, csr_matrix, hstack, identity
 from torch import Tensor
 
 from birdnn.errors import MismatchError
-from birdnn.metrics import fidelity
 from birdnn.network import Network
 from birdnn.neurons import hidden_layers
 from birdnn.records import Progress, Watch
 from birdnn.repair.aims import Aim
-from birdnn.repair.hunting import aims_of, hunt, lacking, learn, repair_set
+from birdnn.repair.hunting import aims_of, compared, difference, hunt, lacking, learn, repair_set
 from birdnn.repair.importance import gap, importance
 from birdnn.repair.jacobian import OutputLayer, Trained
 from birdnn.repair.protocol import Evidence, RepairTask
@@ -49,7 +48,6 @@ from birdnn.spec import Polytope
 _PRICE = 100.0
 _HELD = 1e-4
 _MOST_ALTERNATIVES = 3
-_COMPARED_POINTS = 1 << 16
 
 Matrix: TypeAlias = npt.NDArray[np.float64]
 
@@ -286,19 +284,8 @@ class LastLayer:
 
         Where nothing is decided, the mean difference of outputs.
         """
-        generator = torch.Generator().manual_seed(self.task.seed + 1)
-        if self.task.domain is not None:
-            x = uniform(*self.task.domain, _COMPARED_POINTS, generator)
-        else:
-            x = torch.cat([aim.draw(generator) for aim in self.aims])
-        found = fidelity(evaluate(self.teacher, x), evaluate(student, x), self.task.decision)
-        changed = found.mae if found.decision_agreement is None else 1 - found.decision_agreement
-        return lacking(self.aims, student) > 0, changed
-
-
-def has_last_layer(net: Network) -> bool:
-    """Is the last affine map made of initialisers of its own?"""
-    return Trained(net.with_values({}).float().cpu(), 0).output_layer() is not None
+        before, after = compared(self.task, self.aims, self.teacher, student)
+        return lacking(self.aims, student) > 0, difference(before, after, self.task.decision)
 
 
 def require_last_layer(net: Network) -> tuple[Trained, OutputLayer]:

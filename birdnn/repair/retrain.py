@@ -21,9 +21,9 @@ from torch import Tensor
 
 from birdnn.metrics import decisions
 from birdnn.network import Network
-from birdnn.records import Decision, Pairing, Progress, Watch
+from birdnn.records import Pairing, Progress, Watch
 from birdnn.repair.aims import Aim
-from birdnn.repair.hunting import aims_of, hunt, lacking, learn, repair_set
+from birdnn.repair.hunting import aims_of, compared, difference, hunt, lacking, learn, repair_set
 from birdnn.repair.importance import gap, importance
 from birdnn.repair.jacobian import Trained
 from birdnn.repair.least_change import LeastChange
@@ -36,7 +36,6 @@ _SCALE_POINTS = 1 << 14
 _LENGTHS = (1.0, 0.5, 0.25, 0.1)
 _FIRMER = 4.0
 _PART = 256
-_COMPARED_POINTS = 1 << 16
 _DECIDES = 1e6
 
 
@@ -129,21 +128,8 @@ class Retrain:
             now = self._lack(self.change)
             if now < lack:
                 lack, best = now, self.change
-        return lack > 0, self._difference(best), best
-
-    def _difference(self, change: Tensor) -> float:
-        """Share of decisions that changed on fresh inputs; where nothing is decided, mean difference of outputs."""
-        x = self._compared_points()
-        before, now = evaluate(self.teacher, x), evaluate(self.trained.at(change), x)
-        changed = _changed_decisions(before, now, self.task.decision)
-        return float((before - now).abs().mean()) if changed is None else changed
-
-    def _compared_points(self) -> Tensor:
-        """Fresh inputs of the domain, the same each time; of the regions where nobody knows the domain."""
-        generator = torch.Generator().manual_seed(self.task.seed + 1)
-        if self.task.domain is not None:
-            return uniform(*self.task.domain, _COMPARED_POINTS, generator)
-        return torch.cat([aim.draw(generator) for aim in self.aims])
+        before, after = compared(self.task, self.aims, self.teacher, self.trained.at(best))
+        return lack > 0, difference(before, after, self.task.decision), best
 
     def snapshot(self) -> Network:
         """The network as it is now, in the data types of the original."""
@@ -224,7 +210,7 @@ class Retrain:
             if not found:
                 continue
             ties = {**self.ties, name: found}
-            change = tied([tie for some in ties.values() for tie in some], self.layer, len(self.trained))
+            change = tied(_flat(ties), self.layer, len(self.trained))
             if self._affordable(change):
                 self.ties, self.change, self._solver = ties, change, None
 
@@ -246,17 +232,16 @@ class Retrain:
 
     def _affordable(self, change: Tensor) -> bool:
         """Do the decisions and outputs stay what they are, nearly, over the domain?"""
-        x = self._compared_points()
-        before, now = evaluate(self.teacher, x), evaluate(self.trained.at(change), x)
-        lost = _changed_decisions(before, now, self.task.decision) or 0.0
-        moved = float((before - now).abs().mean() / before.abs().mean().clamp(min=1e-30))
+        before, after = compared(self.task, self.aims, self.teacher, self.trained.at(change))
+        lost = 0.0 if self.task.decision == "none" else difference(before, after, self.task.decision)
+        moved = float((before - after).abs().mean() / before.abs().mean().clamp(min=1e-30))
         return lost <= self.settings.tied_decisions and moved <= self.settings.tied_outputs
 
     def _prepared(self) -> LeastChange:
         """The solver for the present ridge and ties."""
         if self._metric is None:
             self._metric = self._build()
-        ties = self._all_ties()
+        ties = _flat(self.ties)
         if self.layer is None or not ties:
             return LeastChange(*self._metric, ridge=self.ridge)
         size = len(self.trained)
@@ -266,9 +251,6 @@ class Retrain:
             equations=equations(ties, self.layer, size),
             reference=tied(ties, self.layer, size),
         )
-
-    def _all_ties(self) -> list[Tie]:
-        return [tie for some in self.ties.values() for tie in some]
 
     def _hunt(self) -> None:
         """Look for inputs that are close to unsafe now."""
@@ -288,7 +270,7 @@ class Retrain:
         student = self.trained.at(self.change)
         rows, wanted = [], []
         if self.layer is not None and self.ties:
-            constant, least = demands(self._all_ties(), self.layer, len(self.trained))
+            constant, least = demands(_flat(self.ties), self.layer, len(self.trained))
             rows.append(constant)
             wanted.append(least)
         for aim in self.aims:
@@ -308,7 +290,5 @@ class Retrain:
         self.change = self.change + length * towards
 
 
-def _changed_decisions(before: Tensor, now: Tensor, decision: Decision) -> float | None:
-    """Share of rows on which the decision differs; None where nothing is decided."""
-    was, is_now = decisions(before, decision), decisions(now, decision)
-    return None if was is None or is_now is None else float((was != is_now).double().mean())
+def _flat(ties: dict[str, list[Tie]]) -> list[Tie]:
+    return [tie for some in ties.values() for tie in some]

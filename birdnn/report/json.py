@@ -26,7 +26,6 @@ from birdnn.records import (
     Proved,
     Rate,
     RepairOutcome,
-    RepairRequest,
     SuiteMatch,
     Tried,
     Unknown,
@@ -135,10 +134,18 @@ def verify_report(outcome: VerifyOutcome) -> VerifyReport:
     )
 
 
-def _method(request: RepairRequest) -> dict[str, Any]:
-    """How was repaired."""
-    top, alpha = (request.top, request.alpha) if request.ranks_neurons else (None, None)
-    return {"method": request.method_name, "top": top, "alpha": alpha, "pairing": request.pairing}
+def _method(outcome: RepairOutcome) -> dict[str, Any]:
+    """How was repaired, and what was tried."""
+    request = outcome.request
+    return {
+        "method": request.method_name,
+        "top": request.top if request.ranks_neurons else None,
+        "alpha": request.alpha if request.ranks_neurons else None,
+        "pairing": request.pairing,
+        "rounds": outcome.rounds,
+        "tried": [_tried(entry) for entry in outcome.tried],
+        "stopped": outcome.stopped,
+    }
 
 
 def repair_report(outcome: RepairOutcome) -> RepairReport:
@@ -149,10 +156,7 @@ def repair_report(outcome: RepairOutcome) -> RepairReport:
         outcome=outcome.result,
         interrupted=outcome.interrupted,
         timed_out=outcome.timed_out,
-        **_method(request),
-        rounds=outcome.rounds,
-        tried=[_tried(entry) for entry in outcome.tried],
-        stopped=outcome.stopped,
+        **_method(outcome),
         properties=[_property(p) for p in outcome.properties],
         fidelity=None if outcome.fidelity is None else _fidelity(outcome.fidelity),
         fidelity_note=outcome.fidelity_note,
@@ -165,7 +169,10 @@ def repair_report(outcome: RepairOutcome) -> RepairReport:
         disagreement=outcome.disagreement or None,
         change={c.name: ChangeModel(count=c.count, size=c.size, L1=c.l1, Linf=c.linf) for c in outcome.change},
         arithmetic="; ".join(dict.fromkeys(p.arithmetic for p in outcome.properties)) or ARITHMETIC,
-        **{f"{stage}_s": getattr(outcome, f"{stage}_s") for stage in ("repair", "verify", "sample", "wall")},
+        repair_s=outcome.repair_s,
+        verify_s=outcome.verify_s,
+        sample_s=outcome.sample_s,
+        wall_s=outcome.wall_s,
         timeout_s=request.timeout_s,
         net=outcome.net,
         net_sha256=outcome.net_sha256,

@@ -52,11 +52,11 @@ class Judge:
 
     def first(self, region: Region, x: Tensor) -> Witness | None:
         """The first of the worst points of ``x`` that violates when replayed."""
-        for point in self.suspicious(region, x)[:_REPLAYS_PER_CALL]:
-            witness = self.replayed(point)
-            if witness is not None:
-                return witness
-        return None
+        return self.first_of(self.suspicious(region, x)[:_REPLAYS_PER_CALL])
+
+    def first_of(self, points: Tensor) -> Witness | None:
+        """The first of ``points`` (m, inputs), float32, that violates when replayed."""
+        return next((witness for point in points if (witness := self.replayed(point)) is not None), None)
 
     def replayed(self, point: Tensor) -> Witness | None:
         """The witness at ``point`` (float32, shape (inputs,)), if it violates there with tolerance zero."""
