@@ -38,7 +38,7 @@ def main() -> None:
         mark = stamp()
         verdict, seconds, boxes = (cold if options.cold else warm)(onnx, prop, limit_s)
         known = expected[onnx.name, prop.name]
-        values = onnx.name, prop.name, known, verdict, f"{seconds:.3f}", boxes
+        values = onnx.name, prop.name, known, verdict, f"{seconds:.3f}", "" if boxes is None else boxes
         table.add({**dict(zip(COLUMNS, values, strict=True)), **mark})
         if {verdict, known} == {"sat", "unsat"}:
             raise SystemExit(f"WRONG VERDICT: {onnx.name} {prop.name}: {verdict}, known {known}")
@@ -56,13 +56,13 @@ def warm(onnx: Path, prop: Path, limit_s: float) -> tuple[str, float, int]:
     return word, outcome.solve_s, verdict.boxes
 
 
-def cold(onnx: Path, prop: Path, limit_s: float) -> tuple[str, float, int]:
-    """First line and wall seconds of the command line in a process of its own."""
+def cold(onnx: Path, prop: Path, limit_s: float) -> tuple[str, float, int | None]:
+    """First line and wall seconds of the command line in a process of its own, which is not asked for boxes."""
     begun = time.monotonic()
     command = [sys.executable, "-m", "birdnn", "verify", "--net", str(onnx), "--prop", str(prop)]
     done = subprocess.run([*command, "--timeout", str(limit_s), "--quiet"], capture_output=True, text=True, check=False)
     first = (done.stdout.splitlines() or ["error"])[0]
-    return first, time.monotonic() - begun, 0
+    return first, time.monotonic() - begun, None
 
 
 def summarise(table: Table, mode: str) -> None:
