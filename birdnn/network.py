@@ -5,17 +5,16 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, Literal, TypeAlias
+from typing import TypeAlias
 
 import torch
 from torch import Tensor, nn
 
-from birdnn.errors import BirdnnError, MismatchError
-from birdnn.operators import LINEAR_PARTS, apply
-
-ActivationKind = Literal["relu", "leaky_relu", "elu", "sigmoid", "tanh"]
+from birdnn.chain import Activation, Affine, fold
+from birdnn.errors import MismatchError
+from birdnn.graph import Graph, Node
+from birdnn.operators import apply
 
 Interventions: TypeAlias = Mapping[str, Callable[[Tensor], Tensor]]
 """Value name -> what the forward pass makes of that value before anyone reads it.
@@ -25,104 +24,6 @@ sample, flattened. `birdnn.neurons` makes the usual ones.
 """
 
 UNTOUCHED: Interventions = MappingProxyType({})
-
-MAX_DENSE_ENTRIES = 1 << 24
-"""Largest dense matrix `Network.chain` builds: 4096 x 4096 entries of float64, 128 MiB."""
-
-_ACTIVATIONS: Mapping[str, ActivationKind] = {
-    "Relu": "relu",
-    "LeakyRelu": "leaky_relu",
-    "Elu": "elu",
-    "Sigmoid": "sigmoid",
-    "Tanh": "tanh",
-}
-
-
-class NotAChain(BirdnnError):
-    """A network is not an alternation of dense affine maps and elementwise activations.
-
-    Args:
-        reason: what stands in the way, naming the node.
-    """
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
-
-
-@dataclass(frozen=True, slots=True)
-class Node:
-    """One operation of a graph.
-
-    Attributes:
-        op: operator name, as ONNX spells it.
-        name: the node's name in the file, or the name of its output where it has none.
-        inputs: names of the values it reads: graph input, initialisers, constants, outputs of earlier nodes.
-        output: name of the one value it makes.
-        attributes: lowered attributes, see `birdnn.operators`.
-    """
-
-    op: str
-    name: str
-    inputs: tuple[str, ...]
-    output: str
-    attributes: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _restore_node, (self.op, self.name, self.inputs, self.output, dict(self.attributes))
-
-
-def _restore_node(op: str, name: str, inputs: tuple[str, ...], output: str, attributes: dict[str, Any]) -> Node:
-    return Node(op, name, inputs, output, MappingProxyType(attributes))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Graph:
-    """The structure of a network, without its numbers.
-
-    Attributes:
-        nodes: in topological order, only those that the output depends on.
-        input_name, output_name: the one input and the one output.
-        shapes: value name -> shape for a batch of one, for the input and every node's output.
-        dependent: names of the values that depend on the input.
-        repairable: initialisers that a repair may change.
-        batched: the first axis of every dependent value is the batch. Otherwise the graph describes one sample,
-            and batches are mapped over it.
-    """
-
-    nodes: tuple[Node, ...]
-    input_name: str
-    output_name: str
-    shapes: Mapping[str, tuple[int, ...]]
-    dependent: frozenset[str]
-    repairable: frozenset[str]
-    batched: bool
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Affine:
-    """The map ``x -> weight @ x + bias``.
-
-    Attributes:
-        weight: (out, in) float64.
-        bias: (out,) float64.
-    """
-
-    weight: Tensor
-    bias: Tensor
-
-
-@dataclass(frozen=True, slots=True)
-class Activation:
-    """An elementwise activation.
-
-    Attributes:
-        kind: which one.
-        alpha: slope of a leaky ReLU, scale of an ELU; 0 for the others.
-    """
-
-    kind: ActivationKind
-    alpha: float = 0.0
 
 
 class Network(nn.Module):
@@ -297,91 +198,7 @@ class Network(nn.Module):
             NotAChain: the graph has another form, or a matrix would exceed `MAX_DENSE_ENTRIES`.
         """
         with torch.no_grad():
-            return _Folding(self).run()
-
-
-class _Folding:
-    """Walks a graph and keeps each value as an affine function of the last activation's output.
-
-    The basis image of a value has shape (k, *sample) for k entries of that output, its offset (1, *sample).
-    """
-
-    def __init__(self, net: Network) -> None:
-        self.net = net
-        self.fixed = {name: tensor.detach().double() for name, tensor in net.values().items()}
-        self.layers: list[Affine | Activation] = []
-        self.live: dict[str, tuple[Tensor, Tensor]] = {}
-        self.restart(net.input_name)
-
-    def restart(self, name: str) -> None:
-        """Make the value called `name` the one that all later ones are functions of."""
-        shape = self.net.graph.shapes[name]
-        size = math.prod(shape)
-        if size * size > MAX_DENSE_ENTRIES:
-            raise NotAChain(f"value {name!r} has {size} entries, too many for dense matrices")
-        sample = shape[1:] if self.net.graph.batched else shape
-        device = next(iter(self.fixed.values())).device if self.fixed else None
-        basis = torch.eye(size, dtype=torch.float64, device=device).reshape(size, *sample)
-        self.live = {name: (basis, torch.zeros_like(basis[:1]))}
-
-    def run(self) -> tuple[Affine | Activation, ...]:
-        graph = self.net.graph
-        for node in graph.nodes:
-            if node.output not in graph.dependent:
-                inputs = [self.fixed[name] for name in node.inputs]
-                self.fixed[node.output] = apply(node.op, inputs, node.attributes, node.name)
-            elif (activation := _as_activation(node)) is not None:
-                self.close(self.at(node.inputs[0], node))
-                self.layers.append(activation)
-                self.restart(node.output)
-            else:
-                self.live[node.output] = self.fold(node)
-        if graph.output_name not in self.live:
-            raise NotAChain(f"output {graph.output_name!r} is read before a later activation")
-        self.close(self.live[graph.output_name])
-        return tuple(self.layers)
-
-    def close(self, image: tuple[Tensor, Tensor]) -> None:
-        basis, offset = image
-        self.layers.append(Affine(basis.reshape(basis.shape[0], -1).T.contiguous(), offset.flatten().clone()))
-
-    def at(self, name: str, node: Node) -> tuple[Tensor, Tensor]:
-        if name not in self.live:
-            raise NotAChain(f"node {node.name!r} reads {name!r} across an activation")
-        return self.live[name]
-
-    def fold(self, node: Node) -> tuple[Tensor, Tensor]:
-        depends = [name in self.net.graph.dependent for name in node.inputs]
-        rule = LINEAR_PARTS.get(node.op)
-        if rule is None:
-            raise NotAChain(f"node {node.name!r} ({node.op}) is neither affine nor an elementwise activation")
-        images = [self.at(name, node) if on else None for name, on in zip(node.inputs, depends, strict=True)]
-        width = next(image[0].shape[0] for image in images if image is not None)
-        if width * math.prod(self.net.graph.shapes[node.output]) > MAX_DENSE_ENTRIES:
-            raise NotAChain(f"node {node.name!r} needs a dense matrix above {MAX_DENSE_ENTRIES} entries")
-        constants = [self.fixed.get(name) for name in node.inputs]
-        bases = [image[0] if image else constant for image, constant in zip(images, constants, strict=True)]
-        offsets = [image[1] if image else constant for image, constant in zip(images, constants, strict=True)]
-        linear = rule([part for part in bases if part is not None], depends)
-        if linear is None:
-            raise NotAChain(f"node {node.name!r} ({node.op}) is not affine in its inputs")
-        basis = self.evaluate(node, linear, depends)
-        return basis, self.evaluate(node, [part for part in offsets if part is not None], depends)
-
-    def evaluate(self, node: Node, inputs: list[Tensor], depends: list[bool]) -> Tensor:
-        if self.net.graph.batched:
-            return apply(node.op, inputs, node.attributes, node.name)
-        axes = tuple(0 if on else None for on in depends[: len(inputs)])
-        mapped = torch.func.vmap(lambda *parts: apply(node.op, parts, node.attributes, node.name), in_dims=axes)
-        out: Tensor = mapped(*inputs)
-        return out
-
-
-def _as_activation(node: Node) -> Activation | None:
-    if node.op == "Clip" and node.attributes["min"] == 0.0 and node.attributes["max"] == math.inf:
-        return Activation("relu")
-    kind = _ACTIVATIONS.get(node.op)
-    return None if kind is None else Activation(kind, float(node.attributes.get("alpha", 0.0)))
+            return fold(self.graph, self.values())
 
 
 def weights_sha256(net: Network) -> str:

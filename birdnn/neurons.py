@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from birdnn.errors import MismatchError
-from birdnn.network import Interventions, Network, Node
+from birdnn.graph import Node
+from birdnn.network import Interventions, Network
 
 _ACTIVATIONS = frozenset({"Clip", "Elu", "LeakyRelu", "Relu", "Sigmoid", "Tanh"})
 _WEIGHTED = frozenset({"Conv", "Gemm", "MatMul"})

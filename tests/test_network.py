@@ -14,9 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from birdnn.chain import Activation, Affine, NotAChain
 from birdnn.errors import MismatchError
 from birdnn.formats.onnx import network_from_layers, network_from_onnx
-from birdnn.network import Activation, Affine, Network, NotAChain, weights_sha256
+from birdnn.network import Network, weights_sha256
 from tests.formats.models import Array, model, node, perceptron
 from tests.formats.test_onnx_operators import CASES
 from tests.strategies import networks

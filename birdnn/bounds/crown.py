@@ -9,10 +9,17 @@ exact. Three things make it fast enough to cut a domain into a hundred thousand 
 * slopes are optimised for the final rows only, the bounds of inner neurons stay fixed (alpha-CROWN, Xu et al. 2021,
   arXiv:2011.13824, reduced to the part that pays here), by signed-gradient steps with hand-written derivatives;
 * the rows of a conjunction are weighed by multipliers, optimised in the same steps: one joint bound, not the best row.
+
+All arithmetic is float64, and its rounding is accounted for. The pre-activations ``z`` that are bounded are those of a
+network in which every affine map may err by as much as a float32 execution does, if that is spoken of, and by as much
+as our own float64 arithmetic makes of a row that is propagated through it (`_Layer.slack`): backward propagation
+subtracts ``|row| @ slack``. What a row errs by at an activation is in the lines (`birdnn.bounds.rules`), what the last
+products err by is in `_minimum`. `docs/soundness.md` has the argument.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -20,9 +27,13 @@ import torch
 from torch import Tensor
 
 from birdnn.bounds.protocol import BoundResult, Question
-from birdnn.bounds.rules import Line, Relaxation, relax
+from birdnn.bounds.rules import Line, Relaxation, execution_error, relax, value
 from birdnn.boxes import Boxes
-from birdnn.network import Activation, Affine, Network
+from birdnn.chain import Activation, Affine
+from birdnn.network import Network
+from birdnn.rounding import FLOAT32, FLOAT64, LARGEST, SMALLEST, Semantics, gamma
+
+_ROUNDINGS = 64  # more than any one sum of ours has beside the entries of its rows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +95,47 @@ class _Slopes:
         return h + self.pack[:, 3] if self.pack.shape[1] == 4 else h
 
 
+class _Layer:
+    """An affine map, and how much it errs.
+
+    Attributes:
+        weight, bias, size: the map, and the absolute values of its weights.
+    """
+
+    def __init__(self, layer: Affine, depth: int, semantics: Semantics) -> None:
+        self.weight, self.bias, self.size = layer.weight, layer.bias, layer.weight.abs()
+        self._terms = layer.terms
+        ours = layer.terms.roundings + sum(layer.weight.shape) + _ROUNDINGS * depth
+        self._factor = 4 * gamma(ours, FLOAT64)  # the checker of a certificate rounds differently and needs room
+        self._executed = gamma(layer.terms.roundings, FLOAT32) if semantics == "float32" else 0.0
+        self._largest = LARGEST if semantics == "float32" else math.inf
+        self._smallest = layer.terms.underflow * SMALLEST if semantics == "float32" else 0.0
+
+    def slack(self, reach: Tensor, *, executed: bool = True) -> Tensor:
+        """How far each result may lie from the exact one, (out,), given bounds of absolute inputs, (boxes, in).
+
+        The same for all boxes of a batch, which lie close together: one for each box would have to be gathered for
+        each row. Infinite where an execution may overflow. Without `executed`: but for what `linear_error` says.
+        """
+        most = reach.amax(0)
+        terms = torch.addmv(self._terms.bias, self._terms.weight, most)
+        slack = (self._factor + (self._executed if executed else 0.0)) * terms + self._smallest * (1 + most.amax())
+        return slack.where(terms < self._largest, torch.inf)
+
+    def linear_error(self, absolute: Tensor) -> tuple[Tensor, Tensor]:
+        """What an execution errs by on inputs that are not negative, as rows on them and constants.
+
+        Args:
+            absolute: rows on the map's output, absolute values, shape (n, out).
+        """
+        return self._executed * (absolute @ self._terms.weight), self._executed * (absolute @ self._terms.bias)
+
+    def back(self, rows: Tensor, constant: Tensor, slack: Tensor) -> tuple[Tensor, Tensor]:
+        """Rows on the map's output, (n, out), to rows on its input."""
+        constant = torch.addmv(constant, rows, self.bias) - rows.abs() @ slack
+        return rows @ self.weight, constant
+
+
 class CrownBound:
     """`MarginBound` for chains of affine maps and activations.
 
@@ -91,6 +143,7 @@ class CrownBound:
         net: a network that `Network.chain` can fold.
         device: where the tensors live.
         settings: effort for each box.
+        semantics: what the bounds speak about.
 
     Raises:
         NotAChain: the graph is something else.
@@ -98,16 +151,21 @@ class CrownBound:
 
     name = "crown"
 
-    def __init__(self, net: Network, device: torch.device, settings: CrownSettings | None = None) -> None:
-        chain = net.chain()
-        affine = [layer for layer in chain if isinstance(layer, Affine)]
-        self.device = device
+    def __init__(
+        self,
+        net: Network,
+        device: torch.device,
+        settings: CrownSettings | None = None,
+        semantics: Semantics = "real",
+    ) -> None:
+        chain = net.with_values({}).to(device).chain()
+        self.device, self.semantics = device, semantics
         self.settings = settings or CrownSettings()
-        self._weight = [layer.weight.to(device, torch.float64) for layer in affine]
-        self._bias = [layer.bias.to(device, torch.float64) for layer in affine]
-        self._magnitude = [w.abs() for w in self._weight]
+        self._layer = [_Layer(layer, len(chain), semantics) for layer in chain if isinstance(layer, Affine)]
         self._activation = [layer for layer in chain if isinstance(layer, Activation)]
-        widths = [w.shape[0] for w in self._weight[:-1]]
+        # behind a ReLU the last map's error is a linear function of its inputs: far less than of their bounds
+        self.linear = semantics == "float32" and bool(self._activation) and self._activation[-1].kind == "relu"
+        widths = [len(layer.bias) for layer in self._layer[:-1]]
         ends = torch.tensor([0, *widths]).cumsum(0).tolist()
         self._span = [slice(a, b) for a, b in pairwise(ends)]
         self._neurons = ends[-1]
@@ -121,9 +179,9 @@ class CrownBound:
         """See `MarginBound.bound`; ``inherited`` holds lower and upper pre-activation bounds of all hidden neurons."""
         with torch.no_grad():
             lower, upper = inherited[:, : self._neurons].clone(), inherited[:, self._neurons :].clone()
-            relaxations = self._inner_bounds(boxes, lower, upper)
+            relaxations, slacks = self._inner_bounds(boxes, lower, upper)
             box, polytope = opened.nonzero(as_tuple=True)
-            rows = _FinalRows(self, question, boxes, relaxations, box, polytope)
+            rows = _FinalRows(self, question, boxes, relaxations, slacks, box, polytope)
             best, plane, minimum = rows.optimise()
             return BoundResult(box, polytope, best, plane, minimum, torch.cat([lower, upper], 1))
 
@@ -131,47 +189,65 @@ class CrownBound:
         """Absolute weights multiplied through the upper slopes, for the rows of the open polytopes."""
         with torch.no_grad():
             rows = opened.to(torch.float64) @ question.a.abs().sum(1)
-            flow = rows @ self._magnitude[-1]
+            flow = rows @ self._layer[-1].size
             for k in range(len(self._activation) - 1, -1, -1):
                 lower, upper = inherited[:, self._span[k]], inherited[:, self._neurons :][:, self._span[k]]
                 relaxation = relax(self._activation[k], lower, upper)
                 steepest = torch.maximum(relaxation.up[0].slope.abs(), relaxation.up[1].slope.abs())
-                flow = (flow * steepest) @ self._magnitude[k]
+                flow = (flow * steepest) @ self._layer[k].size
             return flow
 
-    def _inner_bounds(self, boxes: Boxes, lower: Tensor, upper: Tensor) -> list[Relaxation]:
-        """Tighten ``lower`` and ``upper`` in place, layer by layer; returns each layer's relaxation."""
-        centre, radius = boxes.centres(), boxes.widths() / 2
+    def _inner_bounds(self, boxes: Boxes, lower: Tensor, upper: Tensor) -> tuple[list[Relaxation], list[Tensor]]:
+        """Tighten ``lower`` and ``upper`` in place, layer by layer.
+
+        Returns:
+            The relaxation of each activation, and the slack of each affine map.
+        """
+        centre, radius = boxes.centres(), _outward(boxes)
+        reach = torch.maximum(boxes.lower.abs(), boxes.upper.abs())
         relaxations: list[Relaxation] = []
+        slacks: list[Tensor] = []
         slopes: list[_Slopes] = []
         for k, activation in enumerate(self._activation):
+            slacks.append(self._layer[k].slack(reach))
             low, up = lower[:, self._span[k]], upper[:, self._span[k]]
             if k == 0:
-                middle = torch.addmm(self._bias[0], centre, self._weight[0].T)
-                spread = radius @ self._magnitude[0].T
+                first = self._layer[0]
+                middle = torch.addmm(first.bias, centre, first.weight.T)
+                spread = radius @ first.size.T + slacks[0]
                 low.copy_(torch.maximum(low, _or_unknown(middle - spread)))
                 up.copy_(torch.minimum(up, -_or_unknown(-middle - spread)))
             else:
-                self._tighten(k, low, up, slopes, centre, radius)
-            relaxations.append(relax(activation, low, up))
+                self._tighten(low, up, slopes, slacks, centre, radius)
+            relaxations.append(relax(activation, low, up, self.semantics))
             slopes.append(_Slopes.of(relaxations[-1], None, None))
-        return relaxations
+            reach = self._reach(activation, low, up)
+        slacks.append(self._layer[-1].slack(reach, executed=not self.linear))
+        return relaxations, slacks
 
-    def _tighten(self, k: int, low: Tensor, up: Tensor, slopes: list[_Slopes], centre: Tensor, radius: Tensor) -> None:
-        """Bound the neurons of layer k whose activation is not yet linear, in place."""
+    def _reach(self, activation: Activation, low: Tensor, up: Tensor) -> Tensor:
+        """Bounds of the activation's absolute values, shape (boxes, neurons): they are largest at an end."""
+        reach = torch.maximum(value(activation, low).abs(), value(activation, up).abs())
+        error = execution_error(activation, low, up) if self.semantics == "float32" else None
+        return reach if error is None else reach + error
+
+    def _tighten(
+        self, low: Tensor, up: Tensor, slopes: list[_Slopes], slacks: list[Tensor], centre: Tensor, radius: Tensor
+    ) -> None:
+        """Bound the neurons behind the layers of ``slopes`` whose activation is not yet linear, in place."""
+        k = len(slopes)
         bent_at_zero = self._activation[k].kind in ("relu", "leaky_relu")
         needed = (low < 0) & (up > 0) if bent_at_zero else low < up
         box, neuron = needed.nonzero(as_tuple=True)
         for part in range(0, len(box), self.settings.rows_per_pass):
             i = box[part : part + self.settings.rows_per_pass]
             j = neuron[part : part + self.settings.rows_per_pass]
-            weight, bias = self._weight[k][j], self._bias[k][j]
-            rows, constant = torch.cat([weight, -weight]), torch.cat([bias, -bias])
+            weight, bias, slack = self._layer[k].weight[j], self._layer[k].bias[j], slacks[k][j]
+            rows, constant = torch.cat([weight, -weight]), torch.cat([bias - slack, -bias - slack])
             twice = torch.cat([i, i])
             for m in range(k - 1, -1, -1):
                 rows, constant = slopes[m].of_rows(twice).back(rows, constant)
-                constant = torch.addmv(constant, rows, self._bias[m])
-                rows = rows @ self._weight[m]
+                rows, constant = self._layer[m].back(rows, constant, slacks[m])
             minimum = _minimum(rows, constant, centre[twice], radius[twice])
             low[i, j] = torch.maximum(low[i, j], minimum[: len(i)])
             up[i, j] = torch.minimum(up[i, j], -minimum[len(i) :])
@@ -186,20 +262,22 @@ class _FinalRows:
         question: Question,
         boxes: Boxes,
         relaxations: list[Relaxation],
+        slacks: list[Tensor],
         box: Tensor,
         polytope: Tensor,
     ) -> None:
         self.net, self.question = net, question
         self.box, self.polytope = box, polytope
-        self.relaxations = relaxations
-        self.centre, self.radius = boxes.centres()[box], boxes.widths()[box] / 2
+        self.relaxations, self.slacks = relaxations, slacks
+        self.centre, self.radius = boxes.centres()[box], _outward(boxes)[box]
         self.a, self.b = question.a[polytope], question.b[polytope]
 
     def optimise(self) -> tuple[Tensor, Tensor, Tensor]:
         """Best lower bound of each item, and the planes of all single rows and of the best combination."""
         items, n_rows = self.b.shape
         owner = self.box.repeat_interleave(n_rows)
-        rows, constant = self.a.flatten(0, 1), -self.b.flatten()
+        a, b = self.a.flatten(0, 1), self.b.flatten()
+        rows, constant = self._start(a, b, a.abs(), b.abs())
         first = [_Slopes.of(r, None, None).of_rows(owner) for r in self.relaxations]
         plane, constant, _ = self._back(rows, constant, first)
         centre, radius = self.centre.repeat_interleave(n_rows, 0), self.radius.repeat_interleave(n_rows, 0)
@@ -218,6 +296,17 @@ class _FinalRows:
             return best, best_plane[:, None], best[:, None]
         return best, torch.cat([plane, best_plane[:, None]], 1), torch.cat([minimum, best[:, None]], 1)
 
+    def _start(self, a: Tensor, b: Tensor, a_size: Tensor, b_size: Tensor) -> tuple[Tensor, Tensor]:
+        """Rows on the last activation's output and constants, from ``a @ y - b`` and the sizes of their terms."""
+        last = self.net._layer[-1]
+        constant = torch.addmv(-b, a, last.bias) - a_size @ self.slacks[-1]
+        constant = constant - _ROUNDINGS * len(self.slacks) * FLOAT64 * b_size
+        rows = a @ last.weight
+        if not self.net.linear:
+            return rows, constant
+        rows_error, error = last.linear_error(a_size)
+        return rows - rows_error, constant - error
+
     def _ascend(self, which: Tensor, weights: Tensor, best: Tensor, best_plane: Tensor) -> tuple[Tensor, Tensor]:
         """Signed-gradient ascent on slopes and multipliers of the items ``which``."""
         settings = self.net.settings
@@ -228,7 +317,7 @@ class _FinalRows:
         size = settings.step_size
         for step in range(settings.steps + 1):
             slopes = [_Slopes.of(r, lo, hi) for r, lo, hi in zip(relaxations, low, up, strict=True)]
-            rows, constant = torch.einsum("ir,iro->io", weights, a), -torch.linalg.vecdot(weights, b)
+            rows, constant = self._start(*_combined(weights, a, b), *_combined(weights, a.abs(), b.abs()))
             plane, constant, passed = self._back(rows, constant, slopes)
             minimum = _minimum(plane, constant, centre, radius)
             better = minimum > best
@@ -238,31 +327,41 @@ class _FinalRows:
                 break
             h = centre - plane.sign() * radius
             for k, r in enumerate(relaxations):
-                z = torch.addmm(self.net._bias[k], h, self.net._weight[k].T)
+                z = torch.addmm(self.net._layer[k].bias, h, self.net._layer[k].weight.T)
                 h = slopes[k].forward(passed[k], z)
                 low[k], up[k] = _step(r, passed[k], z, low[k], up[k], size)
             if weights.shape[1] > 1:
-                y = torch.addmm(self.net._bias[-1], h, self.net._weight[-1].T)
+                y = torch.addmm(self.net._layer[-1].bias, h, self.net._layer[-1].weight.T)
                 weights = _step_weights(weights, torch.einsum("iro,io->ir", a, y) - b, size / 2)
             size *= settings.decay
         return best, best_plane
 
     def _back(self, rows: Tensor, constant: Tensor, slopes: list[_Slopes]) -> tuple[Tensor, Tensor, list[Tensor]]:
-        """Rows on the outputs to rows on the inputs; also the rows on each activation's output, first layer first."""
-        constant = torch.addmv(constant, rows, self.net._bias[-1])
-        rows = rows @ self.net._weight[-1]
+        """Rows on the last activation to rows on the inputs; also those on each activation, first layer first."""
         passed = []
         for k in range(len(slopes) - 1, -1, -1):
             passed.append(rows)
             rows, constant = slopes[k].back(rows, constant)
-            constant = torch.addmv(constant, rows, self.net._bias[k])
-            rows = rows @ self.net._weight[k]
+            rows, constant = self.net._layer[k].back(rows, constant, self.slacks[k])
         return rows, constant, passed[::-1]
 
 
+def _combined(weights: Tensor, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    """The rows of each item, weighed: (items, rows, outputs) and (items, rows) -> (items, outputs) and (items,)."""
+    bound: Tensor = torch.linalg.vecdot(weights, b)
+    return torch.einsum("ir,iro->io", weights, a), bound
+
+
+def _outward(boxes: Boxes) -> Tensor:
+    """Half of the widths, and what the rounding of centres, widths and products with them can hide: (boxes, inputs)."""
+    size = torch.maximum(boxes.lower.abs(), boxes.upper.abs())
+    return boxes.widths() / 2 + (_ROUNDINGS + 2 * size.shape[1]) * FLOAT64 * size
+
+
 def _minimum(rows: Tensor, constant: Tensor, centre: Tensor, radius: Tensor) -> Tensor:
-    """Minimum of ``rows @ x + constant`` over each box, shape (rows,)."""
-    return _or_unknown(torch.linalg.vecdot(rows, centre) - torch.linalg.vecdot(rows.abs(), radius) + constant)
+    """Minimum of ``rows @ x + constant`` over each box, shape (rows,), with `radius` from `_outward`."""
+    minimum = torch.linalg.vecdot(rows, centre) - torch.linalg.vecdot(rows.abs(), radius) + constant
+    return _or_unknown(minimum - 4 * FLOAT64 * constant.abs())
 
 
 def _or_unknown(lower: Tensor) -> Tensor:

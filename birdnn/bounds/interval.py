@@ -3,7 +3,8 @@
 Each operator has a rule that maps intervals of its inputs to an interval of its output. Affine operators use centre and
 radius, monotone ones their end points. An operator without a rule raises; nothing is ever assumed monotone.
 
-All arithmetic is float64; its rounding is not accounted for here.
+All arithmetic is float64, and its rounding is accounted for: each interval is widened by what the operator errs by, in
+our arithmetic and, if that is spoken of, in a float32 execution (`birdnn.rounding`).
 
 Source: interval bound propagation, Gowal et al. 2018, arXiv:1810.12715.
 """
@@ -17,16 +18,28 @@ import torch
 from torch import Tensor
 
 from birdnn.bounds.protocol import BoundResult, Question
+from birdnn.bounds.rules import execution_error
 from birdnn.boxes import Boxes
+from birdnn.chain import Activation, ActivationKind
 from birdnn.errors import UnsupportedOpError
-from birdnn.network import Network, Node
+from birdnn.graph import Node
+from birdnn.network import Network
 from birdnn.operators import apply
+from birdnn.rounding import FLOAT32, FLOAT64, LARGEST, SMALLEST, Semantics, gamma, magnitude, roundings
+
+_ROUNDINGS = 64  # more than any rule has beside those of its operator
+_FUNCTIONS: Mapping[str, ActivationKind] = {
+    "Elu": "elu",
+    "LeakyRelu": "leaky_relu",
+    "Sigmoid": "sigmoid",
+    "Tanh": "tanh",
+}
 
 Interval: TypeAlias = tuple[Tensor, Tensor]
 Rule: TypeAlias = Callable[[Node, "list[Interval]"], Interval]
 
 
-def propagate(net: Network, lower: Tensor, upper: Tensor) -> Interval:
+def propagate(net: Network, lower: Tensor, upper: Tensor, semantics: Semantics = "real") -> Interval:
     """Intervals of the outputs for a batch of input boxes: (boxes, inputs) twice -> (boxes, outputs) twice.
 
     Raises:
@@ -35,11 +48,11 @@ def propagate(net: Network, lower: Tensor, upper: Tensor) -> Interval:
     fixed = {name: value.detach().to(lower) for name, value in net.values().items()}
     if net.graph.batched:
         shape = (-1, *net.input_shape[1:])
-        low, high = _walk(net, fixed, (lower.reshape(shape), upper.reshape(shape)))
+        low, high = _walk(net, fixed, (lower.reshape(shape), upper.reshape(shape)), semantics)
         return low.reshape(len(lower), -1), high.reshape(len(lower), -1)
 
     def single(low: Tensor, high: Tensor) -> Interval:
-        ends = _walk(net, fixed, (low.reshape(net.input_shape), high.reshape(net.input_shape)))
+        ends = _walk(net, fixed, (low.reshape(net.input_shape), high.reshape(net.input_shape)), semantics)
         return ends[0].reshape(-1), ends[1].reshape(-1)
 
     both: Interval = torch.func.vmap(single)(lower, upper)
@@ -52,12 +65,13 @@ class IntervalBound:
     Args:
         net: any network.
         device: where the tensors live.
+        semantics: what the bounds speak about.
     """
 
     name = "interval"
 
-    def __init__(self, net: Network, device: torch.device) -> None:
-        self.device = device
+    def __init__(self, net: Network, device: torch.device, semantics: Semantics = "real") -> None:
+        self.device, self.semantics = device, semantics
         self._net = net.with_values({}).to(device=device, dtype=torch.float64)
 
     def root(self, boxes: int) -> Tensor:
@@ -67,12 +81,15 @@ class IntervalBound:
     def bound(self, question: Question, boxes: Boxes, opened: Tensor, inherited: Tensor) -> BoundResult:
         """See `MarginBound.bound`; the best single row of each polytope."""
         with torch.no_grad():
-            low, high = propagate(self._net, boxes.lower, boxes.upper)
+            low, high = propagate(self._net, boxes.lower, boxes.upper, self.semantics)
             box, polytope = opened.nonzero(as_tuple=True)
             a = question.a[polytope]
             rows = torch.einsum("iro,io->ir", a.clamp(min=0), low[box])
             rows = rows + torch.einsum("iro,io->ir", a.clamp(max=0), high[box])
-            lower = (rows - question.b[polytope]).amax(1)
+            sizes = torch.maximum(low.abs(), high.abs())[box]
+            terms = torch.einsum("iro,io->ir", a.abs(), sizes) + question.b[polytope].abs()
+            slack = gamma(2 * a.shape[2] + _ROUNDINGS, FLOAT64) * terms
+            lower = _or_unknown(rows - question.b[polytope] - slack, -torch.inf).amax(1)
             return BoundResult(
                 box,
                 polytope,
@@ -88,17 +105,46 @@ class IntervalBound:
         return torch.ones(len(opened), self._net.n_inputs, dtype=torch.float64, device=self.device)
 
 
-def _walk(net: Network, fixed: Mapping[str, Tensor], x: Interval) -> Interval:
+def _walk(net: Network, fixed: Mapping[str, Tensor], x: Interval, semantics: Semantics) -> Interval:
     values: dict[str, Interval] = {name: (value, value) for name, value in fixed.items()}
     values[net.input_name] = x
     for node in net.nodes:
-        if node.output not in net.graph.dependent:
-            number = _apply(node, [values[name][0] for name in node.inputs])
-            values[node.output] = number, number
-            continue
-        low, high = rule_for(node)(node, [values[name] for name in node.inputs])
-        values[node.output] = _or_unknown(low, -torch.inf), _or_unknown(high, torch.inf)
+        inputs = [values[name] for name in node.inputs]
+        if node.output in net.graph.dependent:
+            low, high = rule_for(node)(node, inputs)
+        else:
+            low = high = _apply(node, [number for number, _ in inputs])
+        error = _error(node, inputs, (low, high), semantics)
+        if error is not None:
+            low, high = low - error, high + error
+        if node.output in net.graph.dependent:
+            low, high = _or_unknown(low, -torch.inf), _or_unknown(high, torch.inf)
+        values[node.output] = low, high
     return values[net.output_name]
+
+
+def _error(node: Node, inputs: list[Interval], output: Interval, semantics: Semantics) -> Tensor | None:
+    """How far the ends may lie from those of the exact operator or, if that is spoken of, an execution; None: nowhere.
+
+    Of shape like the output's. Infinite where an execution may overflow.
+    """
+    if node.op in _FUNCTIONS:
+        size = torch.maximum(output[0].abs(), output[1].abs())
+        error = _ROUNDINGS * FLOAT64 * (1 + size)
+        activation = Activation(_FUNCTIONS[node.op], float(node.attributes.get("alpha", 0.0)))
+        executed = execution_error(activation, *inputs[0]) if semantics == "float32" else None
+        return error if executed is None else error + executed
+    count = roundings(node.op, [low.shape for low, _ in inputs], node.attributes)
+    if not count:
+        return None
+    sizes = [torch.maximum(low.abs(), high.abs()) for low, high in inputs]
+    terms = magnitude(node.op, sizes, node.attributes)
+    error = gamma(4 * count + _ROUNDINGS, FLOAT64) * terms
+    if semantics == "float32":
+        most = 1 + torch.stack([size.amax() for size in (*sizes, terms)]).amax()
+        error = error + gamma(count, FLOAT32) * terms + 4 * count * most * SMALLEST
+        error = error.where(terms < LARGEST, torch.inf)
+    return error
 
 
 def _or_unknown(end: Tensor, unknown: float) -> Tensor:

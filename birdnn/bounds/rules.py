@@ -5,7 +5,9 @@ two valid upper lines; every convex combination of valid lines is valid, and tha
 optimisation uses. For ReLU the lower lines are 0 and z (CROWN, Zhang et al. 2018, arXiv:1811.00866; alpha-CROWN,
 Xu et al. 2021, arXiv:2011.13824), for sigmoid and tanh tangents (DeepPoly, Singh et al. 2019).
 
-All arithmetic is float64; its rounding is not accounted for here.
+All arithmetic is float64. Its rounding is accounted for: a line that was computed is moved away from the function by
+more than it, and by more than what it costs to apply the line to a row with an entry for each neuron. Where float32
+execution is spoken of, lines also leave room for the error of the activation itself (`birdnn.rounding`).
 """
 
 from __future__ import annotations
@@ -17,9 +19,11 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
-from birdnn.network import Activation
+from birdnn.chain import Activation
+from birdnn.rounding import FLOAT32, FLOAT64, FUNCTION_ERROR, SMALLEST, Semantics
 
 _BISECTIONS = 40
+_ROUNDINGS = 256  # of a line, beside two for each entry of a row; far more than there are
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -41,6 +45,15 @@ class Relaxation:
         """True where the upper line leaves no choice."""
         return self.up[0] is self.up[1]
 
+    def widened(self, computed: Tensor, executed: Tensor | None) -> Relaxation:
+        """The same lines further away: by `computed` where they have an offset, by `executed` all of them."""
+
+        def moved(lines: tuple[Line, Line], sign: int) -> tuple[Line, Line]:
+            first = lines[0].moved(computed, executed, sign)
+            return first, first if lines[0] is lines[1] else lines[1].moved(computed, executed, sign)
+
+        return Relaxation(moved(self.low, -1), moved(self.up, 1), self.start)
+
     def take(self, box: Tensor) -> Relaxation:
         """The relaxation of the boxes ``box``, in that order."""
         low, up = self.low[0].take(box), self.up[0].take(box)
@@ -58,6 +71,13 @@ class Line:
     slope: Tensor
     offset: Tensor | None
 
+    def moved(self, computed: Tensor, executed: Tensor | None, sign: int) -> Line:
+        """See `Relaxation.widened`; up for a positive sign."""
+        if self.offset is None:
+            return self if executed is None else Line(self.slope, sign * executed)
+        by = computed if executed is None else computed + executed
+        return Line(self.slope, self.offset + sign * by)
+
     def at(self, z: Tensor) -> Tensor:
         """The line's value, shape of ``z``."""
         return self.slope * z if self.offset is None else torch.addcmul(self.offset, self.slope, z)
@@ -70,13 +90,35 @@ class Line:
 Rule: TypeAlias = Callable[[Tensor, Tensor, float], Relaxation]
 
 
-def relax(activation: Activation, lower: Tensor, upper: Tensor) -> Relaxation:
+def relax(activation: Activation, lower: Tensor, upper: Tensor, semantics: Semantics = "real") -> Relaxation:
     """Lines that hold for every pre-activation in ``lower .. upper``.
+
+    Args:
+        activation: which.
+        lower, upper: shape (boxes, neurons).
+        semantics: of which values they hold: those of the function, or those that a float32 execution returns.
 
     Raises:
         KeyError: no rule for this activation (the graph importer admits only those that have one).
     """
-    return RULES[activation.kind](lower, upper, activation.alpha)
+    relaxation = RULES[activation.kind](lower, upper, activation.alpha)
+    size = torch.maximum(lower.abs(), upper.abs())
+    computed = (_ROUNDINGS + 2 * lower.shape[1]) * FLOAT64 * (1 + abs(activation.alpha)) * (1 + size)
+    if activation.kind in ("relu", "leaky_relu"):  # elsewhere the lines are the function itself
+        computed = computed.where((lower < 0) & (upper > 0), torch.zeros_like(computed))
+    executed = execution_error(activation, lower, upper) if semantics == "float32" else None
+    return relaxation.widened(computed, executed)
+
+
+def execution_error(activation: Activation, lower: Tensor, upper: Tensor) -> Tensor | None:
+    """How far what a float32 runtime returns may lie from the function, on ``lower .. upper``; None: nowhere."""
+    if activation.kind == "relu":
+        return None
+    if activation.kind == "leaky_relu":
+        return FLOAT32 * abs(activation.alpha) * lower.clamp(max=0).abs() + SMALLEST
+    scale = max(1.0, abs(activation.alpha)) if activation.kind == "elu" else 1.0
+    size = torch.maximum(value(activation, lower).abs(), value(activation, upper).abs())
+    return scale * FUNCTION_ERROR[activation.kind] + FLOAT32 * size + SMALLEST
 
 
 def value(activation: Activation, z: Tensor) -> Tensor:

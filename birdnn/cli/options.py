@@ -55,6 +55,15 @@ Memory = Annotated[
         help="GiB that the open boxes of the search may take. Default: 4.",
     ),
 ]
+
+
+class Semantics(StrEnum):
+    """What a proof speaks about."""
+
+    REAL = "real"
+    FLOAT32 = "float32"
+
+
 UnitsOption = Annotated[Units, typer.Option("--units", help="What the property files speak; see birdnn --help.")]
 Seed = Annotated[
     int, typer.Option("--seed", metavar="N", callback=_seed, help="Of every random draw; runs repeat with it.")

@@ -16,6 +16,7 @@ from birdnn.cli.options import (
     Net,
     Quiet,
     Seed,
+    Semantics,
     Suite,
     Timeout,
     Units,
@@ -181,6 +182,14 @@ class RepairOptions:
             "--samples", metavar="N", min=0, help="Fresh points of each proved property to look at after the proof."
         ),
     ] = 1_000_000
+    semantics: Annotated[
+        Semantics | None,
+        typer.Option(
+            "--semantics",
+            help="What a proof speaks about: the network over the reals, or as executed in float32, in any order. "
+            "Default: float32, where the network is.",
+        ),
+    ] = None
     as_many: Annotated[
         bool,
         typer.Option(
@@ -247,6 +256,7 @@ def _said(options: RepairOptions) -> dict[str, Any]:
         "units": options.units.value,
         "seed": options.seed,
         "samples": options.samples,
+        "semantics": None if options.semantics is None else options.semantics.value,
         "as_many": options.as_many,
         "command": command_line(),
     }

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
+
+import typer
 
 from birdnn.cli.failures import command
 from birdnn.cli.options import (
@@ -13,6 +16,7 @@ from birdnn.cli.options import (
     Props,
     Quiet,
     Seed,
+    Semantics,
     Timeout,
     Units,
     UnitsOption,
@@ -30,6 +34,13 @@ class VerifyOptions:
     timeout: Timeout = None
     memory: Memory = None
     units: UnitsOption = Units.NORMALISED
+    semantics: Annotated[
+        Semantics,
+        typer.Option(
+            "--semantics",
+            help="What a proof speaks about: the network over the reals, or as executed in float32, in any order.",
+        ),
+    ] = Semantics.REAL
     seed: Seed = 0
     counterexample: Counterexample = None
     json: Json = None
@@ -55,6 +66,7 @@ def verify(options: VerifyOptions) -> int:
             timeout_s=options.timeout,
             memory_gib=options.memory,
             units=options.units.value,
+            semantics=options.semantics.value,
             seed=options.seed,
             command=command_line(),
         )

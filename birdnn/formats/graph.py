@@ -15,7 +15,7 @@ from birdnn.errors import UnsupportedOpError
 from birdnn.formats.lowering import LOWER, MAX_VALUES, Site, integer_attribute
 from birdnn.formats.shapes import SHAPES, Shape, ShapeProblem
 from birdnn.formats.tensors import Array, read_attribute
-from birdnn.network import Node
+from birdnn.graph import Node
 from birdnn.operators import OPERATORS, SUPPORTED, apply
 
 _INTEGER_OPS = frozenset({"Cast", "Gather", "Shape"})

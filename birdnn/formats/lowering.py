@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from birdnn.errors import FormatError
 from birdnn.formats.tensors import Array
 
@@ -316,7 +318,7 @@ LOWER: Mapping[str, Callable[[Site], Lowered]] = {
     "Flatten": _flatten,
     "Gemm": _gemm,
     "GlobalAveragePool": _global_pool,
-    "LeakyRelu": _scaled("alpha", 0.01),
+    "LeakyRelu": _scaled("alpha", float(np.float32(0.01))),  # attributes are float32
     "MaxPool": _pool,
     "Reshape": _reshape,
     "Slice": _slice,

@@ -20,7 +20,8 @@ from birdnn.formats.files import decompressed, read_bytes, read_stored, sha256, 
 from birdnn.formats.graph import Lowering
 from birdnn.formats.lowering import MAX_VALUES
 from birdnn.formats.tensors import Array, embed_external, put_tensor, read_attribute, read_tensor
-from birdnn.network import Graph, Network, Node
+from birdnn.graph import Graph, Node
+from birdnn.network import Network
 from birdnn.operators import SUPPORTED
 
 MAX_BYTES = 1 << 30

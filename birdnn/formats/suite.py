@@ -20,10 +20,11 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from torch import Tensor
 
+from birdnn.chain import Affine, NotAChain
 from birdnn.errors import FormatError, MismatchError
 from birdnn.formats.files import read_bytes
 from birdnn.formats.vnnlib import read_property
-from birdnn.network import Affine, Network, NotAChain, weights_sha256
+from birdnn.network import Network, weights_sha256
 from birdnn.spec import Property, Scaling
 
 BUNDLED = ("acasxu",)

@@ -21,6 +21,7 @@ from birdnn.pipeline.plan import Subject
 from birdnn.pipeline.settings import RepairSettings
 from birdnn.records import Kept, Progress, RepairRequest, Tried, TriedResult
 from birdnn.repair import Evidence, Repairer
+from birdnn.rounding import Semantics
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -32,6 +33,7 @@ class Candidates:
     Attributes:
         asked: what has to be proved, in the order in which candidates are judged.
         compare: the original with a candidate.
+        semantics: what a proof speaks about.
         tried: every candidate, in order.
         stopped: why the search ended.
         best: None before the first candidate.
@@ -45,6 +47,7 @@ class Candidates:
     clock: Clock
     folder: ResultFolder
     compare: Callable[[Loaded], Comparison]
+    semantics: Semantics
     tried: list[Tried] = field(default_factory=list)
     stopped: str = ""
     best: Attempt | None = None
@@ -115,6 +118,7 @@ class Candidates:
                 boxes=growth * self.settings.slice_boxes,
                 seconds=growth * self.settings.slice_s,
                 seed=self.request.seed + len(self.tried) + 1,
+                semantics=self.semantics,
                 give_up=True,
                 attack=self.settings.attack,
             )

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from birdnn.pipeline.facts import machine, versions
+from birdnn.pipeline.facts import assumption_notes, machine, semantics_of, versions
 from birdnn.pipeline.load import Loaded, load_network, load_property, statement
 from birdnn.records import (
     Progress,
@@ -48,10 +48,10 @@ def falsify_files(
 
 def search_settings(settings: VerifySettings, timeout_s: float) -> SearchSettings:
     """The engine's settings, with `timeout_s` for what is left of the time."""
-    limits = SearchSettings(timeout_s=timeout_s, seed=settings.seed)
+    limits = SearchSettings(timeout_s=timeout_s, seed=settings.seed, semantics=settings.semantics)
     if settings.memory_gib is None:
         return limits
-    return SearchSettings(timeout_s=timeout_s, seed=settings.seed, memory_bytes=int(settings.memory_gib * 2**30))
+    return replace(limits, memory_bytes=int(settings.memory_gib * 2**30))
 
 
 def _verified(loaded: Loaded, prop: Property, settings: SearchSettings, watch: Watch) -> Verdict:
@@ -78,6 +78,7 @@ class _Run:
         self.settings, self.watch = settings, watch
         watch.update(Progress(phase=f"reading {net_path.name}"))
         self.loaded = load_network(net_path)
+        semantics_of(self.loaded.net, settings.semantics)
         self.questions = [
             _Question(path=path, prop=load_property(path, self.loaded, settings.units)) for path in prop_paths
         ]
@@ -101,7 +102,10 @@ class _Run:
             versions=versions(),
             machine=machine(),
             interrupted=self.watch.stopped(),
-            notes=notes(self.loaded, tuple(q.prop for q in self.questions)),
+            notes=(
+                *notes(self.loaded, tuple(q.prop for q in self.questions)),
+                *assumption_notes(self.loaded.net, self.settings.semantics),
+            ),
         )
 
     def answer(self, question: _Question, decide: Decide) -> PropertyVerdict:

@@ -10,7 +10,10 @@ from pathlib import Path
 
 import torch
 
+from birdnn.network import Network
 from birdnn.records import Machine
+from birdnn.rounding import FUNCTION_ERROR, Semantics
+from birdnn.verify import require_float32
 
 PACKAGES = ("birdnn", "torch", "onnx", "onnxruntime", "numpy", "scipy", "cmaes", "evox")
 
@@ -24,6 +27,35 @@ def versions() -> Mapping[str, str]:
         except metadata.PackageNotFoundError:
             found[name] = "not installed"
     return found
+
+
+def semantics_of(net: Network, asked: Semantics | None) -> Semantics:
+    """What a proof is to speak about: what was asked, else float32 execution, where the network is in float32.
+
+    Raises:
+        MismatchError: asked for float32, of a network in another type.
+    """
+    if asked == "float32":
+        require_float32(net)
+    if asked is not None:
+        return asked
+    return "float32" if all(value.dtype == torch.float32 for value in net.values().values()) else "real"
+
+
+def assumptions(net: Network, semantics: Semantics) -> dict[str, float]:
+    """Activation -> absolute error that is assumed of the runtime's function, for those that the network has."""
+    if semantics == "real":
+        return {}
+    found = {node.op.lower() for node in net.nodes if node.output in net.graph.dependent}
+    return {kind: error for kind, error in FUNCTION_ERROR.items() if kind in found}
+
+
+def assumption_notes(net: Network, semantics: Semantics) -> tuple[str, ...]:
+    """The same, one sentence each."""
+    return tuple(
+        f"Assumed of the runtime: its {kind} errs by at most {error:g}, beside one rounding."
+        for kind, error in assumptions(net, semantics).items()
+    )
 
 
 def machine(device: str = "cpu") -> Machine:

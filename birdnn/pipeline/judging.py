@@ -16,6 +16,7 @@ from birdnn.pipeline.plan import Subject
 from birdnn.pipeline.settings import RepairSettings
 from birdnn.records import Guarantee, Proved, Unknown, Verdict, Violated, Watch, Witness
 from birdnn.repair import Evidence
+from birdnn.rounding import Semantics
 from birdnn.spec import Property, Region
 from birdnn.verify import AttackSettings, SearchSettings, attack, falsify, verify
 from birdnn.verify.witness import Judge
@@ -120,6 +121,7 @@ class Effort:
     boxes: float
     seconds: float
     seed: int
+    semantics: Semantics
     give_up: bool = False
     attack: AttackSettings = field(default_factory=AttackSettings)
 
@@ -129,7 +131,12 @@ def decide(loaded: Loaded, subject: Subject, clock: Clock, effort: Effort, *, ch
     begun = time.monotonic()
     seconds = min(effort.seconds, clock.left_s())
     limits = SearchSettings(
-        timeout_s=seconds, max_boxes=effort.boxes, seed=effort.seed, give_up=effort.give_up, attack=effort.attack
+        timeout_s=seconds,
+        max_boxes=effort.boxes,
+        seed=effort.seed,
+        semantics=effort.semantics,
+        give_up=effort.give_up,
+        attack=effort.attack,
     )
     method = falsify if cheap else verify
     verdict: Verdict = method(loaded.net, subject.prop, settings=limits, replays=loaded.replays, watch=clock.watch)

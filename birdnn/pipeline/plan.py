@@ -11,9 +11,11 @@ from torch import Tensor
 
 from birdnn.errors import MismatchError
 from birdnn.formats.suite import Entry, Suite, hull, read_domain
+from birdnn.pipeline.facts import assumption_notes, semantics_of
 from birdnn.pipeline.load import Loaded, load_network, load_property, statement
 from birdnn.pipeline.points import load_points, points_statement
 from birdnn.records import Decision, Domain, RepairRequest, Role, SuiteMatch
+from birdnn.rounding import Semantics
 from birdnn.spec import Polytope, Property, Region
 
 UNKNOWN_DOMAIN = "not measured: domain unknown, give --domain"
@@ -41,6 +43,7 @@ class Plan:
         subjects: the properties that were asked about, then the applicable ones that were not.
         corners: of the domain, (inputs,) float64 each; None where nobody knows it.
         domain: the same as a record.
+        semantics: what a proof speaks about.
     """
 
     request: RepairRequest
@@ -49,6 +52,7 @@ class Plan:
     corners: tuple[Tensor, Tensor] | None
     domain: Domain | None
     decision: Decision
+    semantics: Semantics
     suite: SuiteMatch | None
     notes: tuple[str, ...]
 
@@ -60,6 +64,7 @@ def read_plan(request: RepairRequest) -> Plan:
         InputError: a file is unusable, a property does not fit, or the suite does not know the network.
     """
     loaded = load_network(request.net)
+    semantics = semantics_of(loaded.net, request.semantics)
     known, by_name = _suite_of(request, loaded)
     if known is not None:
         loaded = replace(loaded, known=known)  # the suite that was named also says the scaling
@@ -90,8 +95,9 @@ def read_plan(request: RepairRequest) -> Plan:
         corners=corners,
         domain=None if corners is None else _record(corners, source),
         decision=decision,
+        semantics=semantics,
         suite=match,
-        notes=_notes(loaded, match, subjects),
+        notes=(*_notes(loaded, match, subjects), *assumption_notes(loaded.net, semantics)),
     )
 
 

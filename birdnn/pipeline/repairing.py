@@ -100,6 +100,7 @@ class _Repair:
             clock=self.clock,
             folder=self.folder,
             compare=self._comparison,
+            semantics=self.plan.semantics,
         )
         with self.folder.drafts():
             best = self.candidates.search(stages(self.request, self.plan, task, broken, self.settings))
@@ -127,7 +128,13 @@ class _Repair:
     def _effort_before(self) -> Effort:
         seconds = min(self.settings.before_s, 0.2 * self.clock.timeout_s)
         s = self.settings
-        return Effort(boxes=s.before_boxes, seconds=seconds, seed=self.request.seed, attack=s.attack)
+        return Effort(
+            boxes=s.before_boxes,
+            seconds=seconds,
+            seed=self.request.seed,
+            semantics=self.plan.semantics,
+            attack=s.attack,
+        )
 
     def _more_witnesses(self, subject: Subject, first: Witness) -> tuple[Witness, ...]:
         generator, hunt = torch.Generator().manual_seed(self.request.seed), hunter(self.settings, self.clock.over)
@@ -256,7 +263,7 @@ class _Repair:
                 after="unknown" if now is None else now.guarantee,
                 verify_s=0.0 if now is None else now.verify_s,
                 boxes=0 if verdict is None else verdict.boxes,
-                arithmetic=ARITHMETIC if verdict is None else verdict.arithmetic,
+                arithmetic=ARITHMETIC[self.plan.semantics] if verdict is None else verdict.arithmetic,
                 counterexamples=self.witnesses.get(name, ()),
                 sampled=self.sampled.get(name),
                 remaining=verdict.witness if best is not None and isinstance(verdict, Violated) else None,
@@ -302,6 +309,7 @@ class _Repair:
             change=() if best is None else change(original.initialisers(), best.loaded.net.initialisers()),
             domain=self.plan.domain,
             decision=self.plan.decision,
+            semantics=self.plan.semantics,
             suite=self.plan.suite,
             **{f"{stage}_s": self.clock.spent.get(stage, 0.0) for stage in ("repair", "verify", "sample")},
             wall_s=self.clock.wall_s(),

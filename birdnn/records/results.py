@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from birdnn.records.stages import ARITHMETIC, Drawdown, Fidelity, InitialiserChange, Rate, Verdict, Witness
+from birdnn.records.stages import Drawdown, Fidelity, InitialiserChange, Rate, Verdict, Witness
 from birdnn.records.statements import PacBound
+from birdnn.rounding import Semantics
 
 Units = Literal["normalised", "raw"]
 Decision = Literal["argmin", "argmax", "none"]
@@ -42,10 +43,12 @@ class VerifySettings:
         timeout_s: limit for all properties together, reading included; None: no limit.
         memory_gib: limit for the open boxes of the search; None: the engine's own.
         units: what the property speaks; ``"raw"`` needs a network that brings its scaling (NNet, or known to a suite).
+        semantics: what a proof speaks about.
         seed: of every random draw.
         command: the command line, for the record.
     """
 
+    semantics: Semantics = "real"
     timeout_s: float | None = None
     memory_gib: float | None = None
     units: Units = "normalised"
@@ -115,6 +118,7 @@ class RepairRequest:
         out: folder for the result; None: ``./NAME.birdnn``.
         timeout_s: limit for everything; None: no limit.
         samples: fresh points of each proved property that are drawn after the proof.
+        semantics: what a proof speaks about; None: float32 execution, where the network is in float32.
         as_many: repair as many properties as possible: one that cannot be repaired does not cost the others.
         command: the command line, for the record.
     """
@@ -142,6 +146,7 @@ class RepairRequest:
     units: Units = "normalised"
     seed: int = 0
     samples: int = 1_000_000
+    semantics: Semantics | None = None
     as_many: bool = False
     command: tuple[str, ...] = ()
 
@@ -181,7 +186,7 @@ class PropertyOutcome:
     after: Guarantee
     verify_s: float
     boxes: int
-    arithmetic: str = ARITHMETIC
+    arithmetic: str
     counterexamples: tuple[Witness, ...] = ()
     remaining: Witness | None = None
     sampled: PacBound | None = None
@@ -308,6 +313,7 @@ class RepairOutcome:
     change: tuple[InitialiserChange, ...]
     domain: Domain | None
     decision: Decision
+    semantics: Semantics
     suite: SuiteMatch | None
     repair_s: float
     verify_s: float

@@ -6,6 +6,7 @@ types, so that nothing but a finished proof can be mistaken for one.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 
@@ -14,8 +15,13 @@ import numpy.typing as npt
 from torch import Tensor
 
 from birdnn.boxes import Boxes
+from birdnn.rounding import Semantics
 
-ARITHMETIC = "float64, rounding not accounted for"
+ARITHMETIC: Mapping[Semantics, str] = {
+    "real": "float64, rounding accounted for; over the reals",
+    "float32": "float64, rounding accounted for; as executed in float32, sums in any order",
+}
+"""What a bound computes with, and what it speaks about."""
 
 
 @runtime_checkable
@@ -57,7 +63,7 @@ class Proved:
     """No point of any region is unsafe: every box of a complete cover has a positive bound."""
 
     boxes: int
-    arithmetic: str = ARITHMETIC
+    arithmetic: str = ARITHMETIC["real"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +94,7 @@ class Unknown:
     undecided: Boxes | None = None
     open_boxes: int = 0
     tried: str = ""
-    arithmetic: str = ARITHMETIC
+    arithmetic: str = ARITHMETIC["real"]
 
 
 Verdict: TypeAlias = Proved | Violated | Unknown

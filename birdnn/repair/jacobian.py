@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from birdnn.chain import Affine, NotAChain
 from birdnn.errors import MismatchError
-from birdnn.network import Affine, Network, NotAChain
+from birdnn.network import Network
 
 _ENTRIES_PER_PASS = 1 << 24
 _MOST = 1 << 14

@@ -59,6 +59,7 @@ class RetrainSettings:
         tied_decisions, tied_outputs: after a search that could not finish, outputs may be tied (`birdnn.repair.tie`)
             at the price of so many changed decisions in the domain, as a share, and of so much mean absolute change, as
             a share of the outputs' mean absolute value.
+        tied_margin_share: margin of a tie, as a share of the same median: it costs no decision and shortens the proof.
     """
 
     pairing: Pairing = "projection"
@@ -76,6 +77,7 @@ class RetrainSettings:
     steps: int = 10
     tied_decisions: float = 5e-4
     tied_outputs: float = 0.02
+    tied_margin_share: float = 0.25
 
 
 class Retrain:
@@ -225,7 +227,12 @@ class Retrain:
         chosen = decisions(y, self.task.decision)
         if chosen is not None:  # an output that decides is no follower, however far it mostly is from it
             counts += _DECIDES * torch.nn.functional.one_hot(chosen, y.shape[1]).double().mean(0)
-        return [Tie.of(p, y, aim.margin, counts) for aim in aims for p in self._in_question(aim, everything)]
+        share = self.settings.tied_margin_share
+        return [
+            Tie.of(p, y, max(aim.margin, share * aim.typical), counts)
+            for aim in aims
+            for p in self._in_question(aim, everything)
+        ]
 
     def _in_question(self, aim: Aim, everything: bool) -> list[Polytope]:
         return [p for p in aim.region.unsafe if p.rows] if everything else aim.close(self.teacher)

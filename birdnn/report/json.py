@@ -14,7 +14,6 @@ from typing import Any, assert_never
 from pydantic import BaseModel
 
 from birdnn.records import (
-    ARITHMETIC,
     Domain,
     Drawdown,
     Fidelity,
@@ -120,6 +119,7 @@ def verify_report(outcome: VerifyOutcome) -> VerifyReport:
         boxes=sum(v.verdict.boxes for v in outcome.verdicts),
         counterexample=_witness_of(deciding),
         arithmetic=deciding.arithmetic,
+        semantics=settings.semantics,
         net=outcome.net,
         net_sha256=outcome.net_sha256,
         property_sha256=outcome.verdicts[0].sha256 if len(outcome.verdicts) == 1 else None,
@@ -168,7 +168,8 @@ def repair_report(outcome: RepairOutcome) -> RepairReport:
         regressions=list(outcome.regressions),
         disagreement=outcome.disagreement or None,
         change={c.name: ChangeModel(count=c.count, size=c.size, L1=c.l1, Linf=c.linf) for c in outcome.change},
-        arithmetic="; ".join(dict.fromkeys(p.arithmetic for p in outcome.properties)) or ARITHMETIC,
+        semantics=outcome.semantics,
+        arithmetic="; ".join(dict.fromkeys(p.arithmetic for p in outcome.properties)),
         repair_s=outcome.repair_s,
         verify_s=outcome.verify_s,
         sample_s=outcome.sample_s,

@@ -11,6 +11,10 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 SCHEMA_VERSION: Literal[1] = 1
 
+SemanticsField = Annotated[
+    Literal["real", "float32"],
+    Field(description="A proof speaks about the function over the reals, or about any execution in float32."),
+]
 Outcome = Literal["proved", "violated", "unknown"]
 CompetitionVerdict = Literal["unsat", "sat", "unknown", "timeout"]
 
@@ -86,6 +90,7 @@ class VerifyReport(Model):
     boxes: int
     counterexample: CounterexampleModel | None
     arithmetic: str
+    semantics: SemanticsField
     net: Readable
     net_sha256: str
     property_sha256: str | None
@@ -242,6 +247,7 @@ class RepairReport(Model):
     regressions: list[str]
     disagreement: Readable | None = Field(description="A sample violates what was proved: the point, both answers.")
     change: dict[str, ChangeModel]
+    semantics: SemanticsField
     arithmetic: str
     repair_s: float
     verify_s: float

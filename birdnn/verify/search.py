@@ -18,8 +18,11 @@ from birdnn.bounds.crown import CrownBound, CrownSettings
 from birdnn.bounds.interval import IntervalBound
 from birdnn.bounds.protocol import MarginBound, Question
 from birdnn.boxes import Boxes
-from birdnn.network import Network, NotAChain
+from birdnn.chain import NotAChain
+from birdnn.errors import MismatchError
+from birdnn.network import Network
 from birdnn.records import (
+    ARITHMETIC,
     Progress,
     Proved,
     Replay,
@@ -31,6 +34,7 @@ from birdnn.records import (
     Watch,
     Witness,
 )
+from birdnn.rounding import Semantics
 from birdnn.spec import Property, Region
 from birdnn.verify.attack import AttackSettings, attack
 from birdnn.verify.treesize import boxes_below
@@ -56,6 +60,7 @@ class SearchSettings:
         batch: boxes examined together; None picks by device.
         smallest_width: a box whose every edge is below this share of its region's edge is given up as undecidable, as
             is one of which no edge has a midpoint in float64.
+        semantics: what a proof is to speak about.
         give_up: end early where an estimate of what is left says that the limits will not do.
         seed: of every random draw.
         device: torch device of the search.
@@ -67,6 +72,7 @@ class SearchSettings:
     max_boxes: float = float("inf")
     batch: int | None = None
     smallest_width: float = 1e-12
+    semantics: Semantics = "real"
     give_up: bool = False
     seed: int = 0
     device: str = "cpu"
@@ -118,13 +124,27 @@ def falsify(
     return Unknown(reason="not_found", boxes=0, tried=tried)
 
 
+def require_float32(net: Network) -> None:
+    """Refuse a network of which nobody can say what an execution in float32 is.
+
+    Raises:
+        MismatchError: it has numbers of another type.
+    """
+    others = {str(value.dtype).removeprefix("torch.") for value in net.values().values()} - {"float32"}
+    if others:
+        raise MismatchError(
+            f"semantics float32 speaks about networks in float32, and this one has {', '.join(sorted(others))}: "
+            "choose semantics real"
+        )
+
+
 def make_bound(net: Network, settings: SearchSettings) -> MarginBound:
     """The tightest bound method that the network's graph allows."""
     device = torch.device(settings.device)
     try:
-        return CrownBound(net, device, settings.crown)
+        return CrownBound(net, device, settings.crown, settings.semantics)
     except NotAChain:
-        return IntervalBound(net, device)
+        return IntervalBound(net, device, settings.semantics)
 
 
 def estimate_boxes(net: Network, prop: Property, *, settings: SearchSettings, descents: int = 256) -> float:
@@ -150,12 +170,15 @@ class _Search:
         self, net: Network, prop: Property, settings: SearchSettings, replays: Sequence[Replay], watch: Watch
     ) -> None:
         prop.require_sizes(net.n_inputs, net.n_outputs)
+        if settings.semantics == "float32":
+            require_float32(net)
         self.started = time.monotonic()
         self.prop, self.settings, self.watch = prop, settings, watch
         self.net = net.with_values({}).to(device=torch.device(settings.device), dtype=torch.float32)
         self.source = net
         self.judge = Judge(self.net, prop, replays)
         self.generator = torch.Generator().manual_seed(settings.seed)
+        self.arithmetic = ARITHMETIC[settings.semantics]
         self.boxes = 0
         self.batch = settings.batch or (256 if settings.device == "cpu" else 4096)
         self.last_news = self.started
@@ -181,9 +204,13 @@ class _Search:
         if gave_up:
             stuck = Boxes.concatenate(gave_up)
             return Unknown(
-                reason="precision", boxes=self.boxes, undecided=stuck[:_KEPT_UNDECIDED], open_boxes=len(stuck)
+                reason="precision",
+                boxes=self.boxes,
+                undecided=stuck[:_KEPT_UNDECIDED],
+                open_boxes=len(stuck),
+                arithmetic=self.arithmetic,
             )
-        return Proved(boxes=self.boxes)
+        return Proved(boxes=self.boxes, arithmetic=self.arithmetic)
 
     def attack(self, region: Region, inside: Boxes | None = None) -> Witness | None:
         """One round of falsification."""
@@ -246,6 +273,8 @@ class _Search:
         self.next_prognosis *= 4
         left = self._estimate(bound, question, stack)
         if self.boxes + left > _HOPELESS * self.settings.max_boxes:
+            left = min(left, self._estimate(bound, question, stack))  # its spread is large upwards
+        if self.boxes + left > _HOPELESS * self.settings.max_boxes:
             return "boxes"
         spent = time.monotonic() - self.started
         return "timeout" if left * spent / self.boxes > _HOPELESS * (self.settings.timeout_s - spent) else None
@@ -299,6 +328,7 @@ class _Search:
             boxes=self.boxes,
             undecided=Boxes.concatenate(boxes)[:_KEPT_UNDECIDED],
             open_boxes=total,
+            arithmetic=self.arithmetic,
         )
 
     def _tell(self, bound: MarginBound, question: Question, stack: list[Work]) -> None:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from birdnn.bounds import rules
 from birdnn.bounds.rules import FUNCTIONS, RULES, Line, Relaxation, relax, value
-from birdnn.network import Activation
+from birdnn.chain import Activation
 
 SCALED = ("leaky_relu", "elu")
 KINDS = tuple(RULES)

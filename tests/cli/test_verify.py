@@ -35,7 +35,7 @@ def test_a_property_that_holds(call: Call, net: Path, holds: Path, tmp_path: Pat
     assert set(report) >= FIELDS
     assert (report["outcome"], report["verdict"], report["counterexample"]) == ("proved", "unsat", None)
     assert report["properties"][0]["text"] == "the sum stays below three"
-    assert report["arithmetic"] == "float64, rounding not accounted for"
+    assert report["arithmetic"] == "float64, rounding accounted for; over the reals"
 
 
 def test_a_property_that_is_violated(call: Call, net: Path, broken: Path, tmp_path: Path) -> None:

@@ -12,12 +12,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from birdnn.chain import Affine
 from birdnn.errors import FormatError, MismatchError, OutputError
 from birdnn.formats import read_network, write_network
 from birdnn.formats.nnet import read_nnet, write_nnet
 from birdnn.formats.onnx import network_from_layers, network_from_onnx, read_onnx
 from birdnn.formats.vnnlib import parse_property, read_property
-from birdnn.network import Affine
 from birdnn.spec import Property
 from tests.formats.models import run
 

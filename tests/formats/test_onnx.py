@@ -14,6 +14,7 @@ import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
+from birdnn.chain import Affine
 from birdnn.errors import FormatError, InputError, MismatchError, OutputError, SpecError, UnsupportedOpError
 from birdnn.formats.onnx import (
     MAX_VALUES,
@@ -24,7 +25,7 @@ from birdnn.formats.onnx import (
     to_onnx_bytes,
     write_onnx,
 )
-from birdnn.network import Affine, weights_sha256
+from birdnn.network import weights_sha256
 from tests.formats.models import Array, dense, model, node, perceptron, run
 
 RNG = np.random.default_rng(11)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from birdnn.records import (
+    ARITHMETIC,
     Domain,
     Drawdown,
     Fidelity,
@@ -72,6 +73,7 @@ def prop(name: str = "prop_8", **changes: Any) -> PropertyOutcome:
         after="proved",
         verify_s=3.25,
         boxes=12345,
+        arithmetic=ARITHMETIC["float32"],
         counterexamples=(WITNESS,),
     )
     return replace(made, **changes)
@@ -98,6 +100,7 @@ def repair_outcome(**changes: Any) -> RepairOutcome:
         change=(InitialiserChange(name="W_1", count=10, size=250, l1=0.5, linf=0.03),),
         domain=Domain(lower=(-1.0, -1.0), upper=(1.0, 1.0), source="suite acasxu"),
         decision="argmin",
+        semantics="float32",
         suite=SuiteMatch(
             name="acasxu", entry="N2,9", by="content", applicable=("prop_2", "prop_8", "prop_3"), not_named=("prop_3",)
         ),

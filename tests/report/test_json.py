@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from birdnn.records import Drawdown, Unknown, Verdict
+from birdnn.records import ARITHMETIC, Drawdown, Unknown, Verdict
 from birdnn.report.json import counterexample_text, dumps, repair_report, schemas, verify_report, worst, write_report
 from tests.report.outcomes import AROUND, LATE, LOST, PROVED, VIOLATED, WITNESS, prop, repair_outcome, verify_outcome
 
@@ -107,7 +107,7 @@ def test_a_drawdown_of_no_points_is_null_and_not_the_worst() -> None:
 
 def test_every_arithmetic_is_named() -> None:
     outcome = repair_outcome(properties=(prop(), prop("b", arithmetic="exact")))
-    assert repair_report(outcome).arithmetic == "float64, rounding not accounted for; exact"
+    assert repair_report(outcome).arithmetic == f"{ARITHMETIC['float32']}; exact"
 
 
 def test_a_report_goes_through_the_writer_in_one_piece() -> None:

@@ -50,7 +50,7 @@ def test_a_proved_repair_says_what_a_person_wants_to_know() -> None:
         "efficacy 100 % by proof",
         "generalisation 40 of 40",
         "4 min 05 s",
-        "float64, rounding not accounted for",
+        "float64, rounding accounted for; as executed in float32",
         "prop_3: not asked for",
         "10 of 250 values in 1 initialiser",
     ):

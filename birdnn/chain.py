@@ -1,0 +1,257 @@
+"""A network folded to an alternation of dense affine maps and elementwise activations."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal, TypeAlias, cast
+
+import torch
+from torch import Tensor
+
+from birdnn.errors import BirdnnError
+from birdnn.graph import Graph, Node
+from birdnn.operators import LINEAR_PARTS, apply
+from birdnn.rounding import magnitude, roundings
+
+ActivationKind = Literal["relu", "leaky_relu", "elu", "sigmoid", "tanh"]
+
+MAX_DENSE_ENTRIES = 1 << 24
+"""Largest dense matrix of a chain: 4096 x 4096 entries of float64, 128 MiB."""
+
+_ACTIVATIONS: Mapping[str, ActivationKind] = {
+    "Relu": "relu",
+    "LeakyRelu": "leaky_relu",
+    "Elu": "elu",
+    "Sigmoid": "sigmoid",
+    "Tanh": "tanh",
+}
+_CHOOSING = frozenset({"BatchNormalization", "Div"})  # they divide by a constant
+
+
+class NotAChain(BirdnnError):
+    """A network is not an alternation of dense affine maps and elementwise activations.
+
+    Args:
+        reason: what stands in the way, naming the node.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Terms:
+    """What the rounding errors of an affine map grow with, see `birdnn.rounding`.
+
+    An execution differs from the exact result by at most ``gamma(roundings) * (weight @ |x| + bias)`` and, by what
+    underflows, ``underflow * (1 + max |x|) * SMALLEST``.
+
+    Attributes:
+        weight, bias: the map with the absolute values of all constants, (out, in) and (out,) float64.
+        roundings: how many each term passes through at most.
+        underflow: see above.
+    """
+
+    weight: Tensor
+    bias: Tensor
+    roundings: int
+    underflow: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Affine:
+    """The map ``x -> weight @ x + bias``.
+
+    Attributes:
+        weight: (out, in) float64.
+        bias: (out,) float64.
+        terms: of its rounding errors.
+    """
+
+    weight: Tensor
+    bias: Tensor
+    terms: Terms
+
+
+@dataclass(frozen=True, slots=True)
+class Activation:
+    """An elementwise activation.
+
+    Attributes:
+        kind: which one.
+        alpha: slope of a leaky ReLU, scale of an ELU; 0 for the others.
+    """
+
+    kind: ActivationKind
+    alpha: float = 0.0
+
+
+Chain: TypeAlias = "tuple[Affine | Activation, ...]"
+
+
+def fold(graph: Graph, values: Mapping[str, Tensor]) -> Chain:
+    """See `birdnn.network.Network.chain`.
+
+    Args:
+        graph: the structure.
+        values: of initialisers and constants.
+    """
+    return _Folding(graph, values).run()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Affine:
+    """A value as an affine function of the last activation's output, or a constant, where `basis` is None.
+
+    Attributes:
+        basis, offset: shapes (k, *sample) for k entries of that output, and (1, *sample); of a constant its own shape.
+        roundings: so far.
+        growth: a bound of the value's entries, absolute terms added up, for inputs between -1 and 1.
+        underflow: see `Terms`.
+    """
+
+    basis: Tensor | None
+    offset: Tensor
+    absolute_basis: Tensor | None
+    absolute_offset: Tensor
+    roundings: int = 0
+    growth: float = 1.0
+    underflow: float = 0.0
+
+
+class _Folding:
+    """Walks a graph and keeps each value as an `_Affine`."""
+
+    def __init__(self, graph: Graph, values: Mapping[str, Tensor]) -> None:
+        self.graph = graph
+        self.fixed = {name: _constant(tensor.detach().double()) for name, tensor in values.items()}
+        self.device = next(iter(values.values())).device if values else None
+        self.layers: list[Affine | Activation] = []
+        self.live: dict[str, _Affine] = {}
+        self.restart(graph.input_name)
+
+    def restart(self, name: str) -> None:
+        """Make the value called `name` the one that all later ones are functions of."""
+        shape = self.graph.shapes[name]
+        size = math.prod(shape)
+        if size * size > MAX_DENSE_ENTRIES:
+            raise NotAChain(f"value {name!r} has {size} entries, too many for dense matrices")
+        sample = shape[1:] if self.graph.batched else shape
+        basis = torch.eye(size, dtype=torch.float64, device=self.device).reshape(size, *sample)
+        nothing = torch.zeros_like(basis[:1])
+        self.live = {name: _Affine(basis, nothing, basis, nothing)}
+
+    def run(self) -> Chain:
+        graph = self.graph
+        for node in graph.nodes:
+            if node.output not in graph.dependent:
+                self.fixed[node.output] = self.constant(node)
+            elif (activation := _as_activation(node)) is not None:
+                self.close(self.at(node.inputs[0], node))
+                self.layers.append(activation)
+                self.restart(node.output)
+            else:
+                self.live[node.output] = self.fold(node)
+        if graph.output_name not in self.live:
+            raise NotAChain(f"output {graph.output_name!r} is read before a later activation")
+        self.close(self.live[graph.output_name])
+        return tuple(self.layers)
+
+    def close(self, value: _Affine) -> None:
+        basis, absolute_basis = cast(Tensor, value.basis), cast(Tensor, value.absolute_basis)
+        weight = basis.reshape(len(basis), -1).T.contiguous()
+        absolute = absolute_basis.reshape(len(basis), -1).T.contiguous()
+        terms = Terms(absolute, value.absolute_offset.flatten().clone(), value.roundings, value.underflow)
+        self.layers.append(Affine(weight, value.offset.flatten().clone(), terms))
+
+    def at(self, name: str, node: Node) -> _Affine:
+        """The value called `name`, which `node` reads."""
+        if name in self.fixed:
+            return self.fixed[name]
+        if name not in self.live:
+            raise NotAChain(f"node {node.name!r} reads {name!r} across an activation")
+        return self.live[name]
+
+    def constant(self, node: Node) -> _Affine:
+        """What a node makes of constants alone."""
+        inputs = [self.fixed[name] for name in node.inputs]
+        value = apply(node.op, [i.offset for i in inputs], node.attributes, node.name)
+        if node.op not in LINEAR_PARTS:
+            return _constant(value)
+        count = self.roundings(node, inputs)
+        return _constant(value, magnitude(node.op, [i.absolute_offset for i in inputs], node.attributes), count)
+
+    def fold(self, node: Node) -> _Affine:
+        depends = [name in self.graph.dependent for name in node.inputs]
+        rule = LINEAR_PARTS.get(node.op)
+        if rule is None:
+            raise NotAChain(f"node {node.name!r} ({node.op}) is neither affine nor an elementwise activation")
+        inputs = [self.at(name, node) for name in node.inputs]
+        width = next(len(i.basis) for i in inputs if i.basis is not None)
+        if width * math.prod(self.graph.shapes[node.output]) > MAX_DENSE_ENTRIES:
+            raise NotAChain(f"node {node.name!r} needs a dense matrix above {MAX_DENSE_ENTRIES} entries")
+        linear = rule([i.offset if i.basis is None else i.basis for i in inputs], depends)
+        absolute = rule([i.absolute_offset if i.absolute_basis is None else i.absolute_basis for i in inputs], depends)
+        if linear is None or absolute is None:
+            raise NotAChain(f"node {node.name!r} ({node.op}) is not affine in its inputs")
+        absolute_basis = self.evaluate(magnitude, node, absolute, depends)
+        absolute_offset = self.evaluate(magnitude, node, [i.absolute_offset for i in inputs], depends)
+        ones = [
+            x if i.basis is None else torch.ones_like(i.absolute_offset) for x, i in zip(absolute, inputs, strict=False)
+        ]
+        steepest = float(self.evaluate(magnitude, node, ones, depends).abs().max())
+        count = self.roundings(node, inputs)
+        growth = float((absolute_basis.sum(0) + absolute_offset).max())
+        before = max(i.growth for i in inputs)
+        own = 4 * count * (1 + steepest + before + growth)
+        return _Affine(
+            self.evaluate(_operator, node, linear, depends),
+            self.evaluate(_operator, node, [i.offset for i in inputs], depends),
+            absolute_basis,
+            absolute_offset,
+            count,
+            growth,
+            steepest * max(i.underflow for i in inputs) + own,
+        )
+
+    def roundings(self, node: Node, inputs: list[_Affine]) -> int:
+        """Those of all inputs together, and the node's own."""
+        if node.op in _CHOOSING and any(i.roundings for i in inputs if i.basis is None):
+            raise NotAChain(f"node {node.name!r} ({node.op}) divides by a constant that other nodes compute")
+        graph, names = self.graph, node.inputs
+        shapes = [graph.shapes[n] if n in graph.dependent else self.fixed[n].offset.shape for n in names]
+        return sum(i.roundings for i in inputs) + roundings(node.op, shapes, node.attributes)
+
+    def evaluate(
+        self,
+        function: Callable[[str, list[Tensor], Mapping[str, object]], Tensor],
+        node: Node,
+        inputs: list[Tensor],
+        depends: list[bool],
+    ) -> Tensor:
+        """The node's operator, or another function of the same arguments, over the leading axis of live values."""
+        if self.graph.batched:
+            return function(node.op, inputs, node.attributes)
+        axes = tuple(0 if on else None for on in depends[: len(inputs)])
+        mapped = torch.func.vmap(lambda *parts: function(node.op, list(parts), node.attributes), in_dims=axes)
+        out: Tensor = mapped(*inputs)
+        return out
+
+
+def _constant(value: Tensor, absolute: Tensor | None = None, count: int = 0) -> _Affine:
+    size = value.abs() if absolute is None else absolute
+    return _Affine(None, value, None, size, count, float(size.max()) if size.numel() else 0.0)
+
+
+def _operator(op: str, inputs: list[Tensor], attributes: Mapping[str, object]) -> Tensor:
+    return apply(op, inputs, attributes)
+
+
+def _as_activation(node: Node) -> Activation | None:
+    if node.op == "Clip" and node.attributes["min"] == 0.0 and node.attributes["max"] == math.inf:
+        return Activation("relu")
+    kind = _ACTIVATIONS.get(node.op)
+    return None if kind is None else Activation(kind, float(node.attributes.get("alpha", 0.0)))

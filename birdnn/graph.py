@@ -1,0 +1,57 @@
+"""The structure of a network: a graph of operations, without its numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One operation of a graph.
+
+    Attributes:
+        op: operator name, as ONNX spells it.
+        name: the node's name in the file, or the name of its output where it has none.
+        inputs: names of the values it reads: graph input, initialisers, constants, outputs of earlier nodes.
+        output: name of the one value it makes.
+        attributes: lowered attributes, see `birdnn.operators`.
+    """
+
+    op: str
+    name: str
+    inputs: tuple[str, ...]
+    output: str
+    attributes: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _restore_node, (self.op, self.name, self.inputs, self.output, dict(self.attributes))
+
+
+def _restore_node(op: str, name: str, inputs: tuple[str, ...], output: str, attributes: dict[str, Any]) -> Node:
+    return Node(op, name, inputs, output, MappingProxyType(attributes))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Graph:
+    """The structure of a network, without its numbers.
+
+    Attributes:
+        nodes: in topological order, only those that the output depends on.
+        input_name, output_name: the one input and the one output.
+        shapes: value name -> shape for a batch of one, for the input and every node's output.
+        dependent: names of the values that depend on the input.
+        repairable: initialisers that a repair may change.
+        batched: the first axis of every dependent value is the batch. Otherwise the graph describes one sample,
+            and batches are mapped over it.
+    """
+
+    nodes: tuple[Node, ...]
+    input_name: str
+    output_name: str
+    shapes: Mapping[str, tuple[int, ...]]
+    dependent: frozenset[str]
+    repairable: frozenset[str]
+    batched: bool
