@@ -35,6 +35,7 @@ from birdnn.records import (
     Witness,
 )
 from birdnn.report.schema import (
+    CheckReport,
     ChangeModel,
     CompetitionVerdict,
     CounterexampleModel,
@@ -66,6 +67,7 @@ _PUBLISHED = (
     ("repair", RepairReport),
     ("estimate", EstimateReport),
     ("localize", LocalizeReport),
+    ("check", CheckReport),
 )
 
 _WORST_FIRST: Sequence[CompetitionVerdict] = ("sat", "unknown", "timeout", "unsat")

@@ -9,7 +9,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +27,8 @@ _NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?(/[1-9][0-9]*)?([eE][+-]?[0-9]{1,3})?"
 _TYPES = ("|u1", "<u2", "<u4", "<f4", "<f8")
 
 
-class Certificate(NamedTuple):
+@dataclass(frozen=True)
+class Certificate:
     """The file's head and its proofs, not yet taken apart."""
 
     tool: str

@@ -6,9 +6,11 @@ computed with them is exact. Smooth activations are enclosed in balls, of which 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from collections.abc import Sequence
 from fractions import Fraction
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from flint import arb, ctx, fmpq, fmpz, fmpz_mat
@@ -17,6 +19,7 @@ from birdnn.certify.check.files import Rejected
 from birdnn.certify.check.rounding import rounded
 from birdnn.certify.check.lines import Floats, bent, default_slopes, touching
 from birdnn.certify.check.network import Activation, Chain, Exact
+from birdnn.certify.check.statement import Row
 from birdnn.certify.check.tree import Corners, Index, Items, Rows
 
 _SLOPE_BITS = 53
@@ -26,7 +29,8 @@ _PRECISION = 160
 _EVALUATION_PRECISION = 1024
 
 
-class _Map(NamedTuple):
+@dataclass(frozen=True)
+class _Map:
     """A layer: ``weight`` times ``2**bits``; an execution's error and that of a cut-off weight, at most
     ``slack_weight @ |h| + slack_bias``."""
 
@@ -36,10 +40,10 @@ class _Map(NamedTuple):
     bias: list[fmpq]
     slack_weight: Exact
     slack_bias: Exact
-    activation: Activation | None
 
 
-class _Line(NamedTuple):
+@dataclass(frozen=True)
+class _Line:
     """A neuron's lines as functions of ``weight @ h``: slopes times 2**53, offsets times 2**140."""
 
     low: fmpz
@@ -48,7 +52,8 @@ class _Line(NamedTuple):
     up_offset: fmpz
 
 
-class _Planes(NamedTuple):
+@dataclass(frozen=True)
+class _Planes:
     """Rows times ``2**bits``, and their constants."""
 
     rows: list[list[fmpz]]
@@ -67,6 +72,7 @@ class ExactEngine:
     name = "exact"
 
     def __init__(self, chain: Chain, single: bool) -> None:
+        self.activations = [layer.activation for layer in chain.layers if layer.activation is not None]
         self.layers = []
         for layer in chain.layers:
             weight = layer.weight
@@ -77,7 +83,7 @@ class ExactEngine:
             if single:
                 slack_weight, slack_bias = slack_weight + layer.error_weight, slack_bias + layer.error_bias
             bias = [fmpq(value.numerator, value.denominator) for value in layer.bias]
-            parts = fmpz_mat(whole), whole, bits, bias, slack_weight, slack_bias, layer.activation
+            parts = fmpz_mat(whole), whole, bits, bias, slack_weight, slack_bias
             self.layers.append(_Map(*parts))
 
     def start(self, rows: Rows, boxes: int) -> ExactPass:
@@ -112,14 +118,13 @@ class ExactPass:
         for sign in (1, -1):
             rows = [[sign * value for value in layer.rows[j]] for j in neuron]
             constant = [sign * layer.bias[j] - self.slack[k][i][j] for i, j in zip(box, neuron, strict=True)]
-            planes = self._to_inputs(k, _Planes(rows, layer.bits, constant), [self._of_box(i) for i in box])
+            planes = self._to_inputs(k, _Planes(rows, layer.bits, constant), [self._of_box(int(i)) for i in box])
             found.append(sign * self._minimum(planes, [side[box] for side in corners]))
         return found[0], found[1]
 
     def relax(self, k: int, l: Floats, u: Floats, error: Floats) -> None:
         """Fix the default lines of layer ``k`` for pre-activations in ``l .. u`` (boxes, neurons)."""
-        act = self.engine.layers[k].activation
-        assert act is not None
+        act = self.engine.activations[k]
         low, high = default_slopes(act, l, u)
         self.bounds.append((l, u, error))
         width = range(l.shape[1])
@@ -128,8 +133,7 @@ class ExactPass:
     def _line(self, k: int, i: int, j: int, low: float, high: float) -> _Line:
         """The lines of slopes ``low`` and ``high``, both put on a grid."""
         layer, (l, u, error) = self.engine.layers[k], self.bounds[k]
-        act = layer.activation
-        assert act is not None
+        act = self.engine.activations[k]
         slopes = [Fraction(round(Fraction(float(s)) * (1 << _SLOPE_BITS)), 1 << _SLOPE_BITS) for s in (low, high)]
         ends = _fraction(l[i, j]), _fraction(u[i, j])
         below, above = extremes(act, *ends, slopes[0])[0], extremes(act, *ends, slopes[1])[1]
@@ -175,9 +179,8 @@ class ExactPass:
         i = int(items.box[n])
         lines = self._of_box(i)
         for k, (item, neuron, slope) in enumerate(items.slopes):
-            act, (l, u, _) = self.engine.layers[k].activation, self.bounds[k]
+            act, (l, u, _) = self.engine.activations[k], self.bounds[k]
             mine = np.nonzero(item == n)[0]
-            assert act is not None
             if len(mine):
                 lines[k] = list(lines[k])
             for at in mine:
@@ -188,7 +191,7 @@ class ExactPass:
 
     def _to_inputs(self, k: int, planes: _Planes, lines: Sequence[list[list[_Line]]]) -> _Planes:
         """From rows on the inputs of layer ``k`` to rows on the network's inputs; ``lines`` of each row."""
-        rows, bits, constant = planes
+        rows, bits, constant = planes.rows, planes.bits, planes.constant
         for m in range(k - 1, -1, -1):
             layer, passed, more = self.engine.layers[m], [], []
             for row, mine in zip(rows, lines, strict=True):
@@ -296,14 +299,13 @@ def _leaky(z: Any, alpha: float) -> Any:
     return z if z > 0 else arb(alpha) * z if z <= 0 else z.union(arb(alpha) * z)
 
 
-def certainly_holds(coefficients: Sequence[Fraction], bound: Fraction, strict: bool, y: Sequence[Any]) -> bool:
-    """Is ``coefficients @ y <= bound`` (``<``), whatever the balls of ``y`` hold?"""
+def certainly_holds(row: Row, y: Sequence[Any]) -> bool:
+    """Does ``y`` lie in the row's half-space, whatever its balls hold?"""
     with ctx.workprec(_EVALUATION_PRECISION):
         if y and isinstance(y[0], arb):
-            total = sum((_ball(c) * v for c, v in zip(coefficients, y, strict=True)), arb(0)) - _ball(bound)
-            return bool(total < 0 if strict else total <= 0)
-        value = sum((c * v for c, v in zip(coefficients, y, strict=True)), Fraction(0))
-        return value < bound if strict else value <= bound
+            total = sum((_ball(c) * v for c, v in zip(row.coefficients, y, strict=True)), arb(0)) - _ball(row.bound)
+            return bool(total < 0 if row.strict else total <= 0)
+        return row.holds(sum((c * v for c, v in zip(row.coefficients, y, strict=True)), Fraction(0)))
 
 
 def _fraction(value: Any) -> Fraction:

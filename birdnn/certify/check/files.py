@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import hashlib
 import zlib
 from pathlib import Path
-from typing import NamedTuple
 
 from birdnn.errors import FormatError
 
@@ -25,7 +26,8 @@ class Rejected(Exception):
         self.reason = reason
 
 
-class File(NamedTuple):
+@dataclass(frozen=True)
+class File:
     """A file's bytes, unpacked, and the sha256 of the bytes as stored."""
 
     path: str

@@ -5,7 +5,8 @@ The argument is under "Rounding in the checker" in docs/certificate.md.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from dataclasses import dataclass
+
 
 import numpy as np
 
@@ -14,12 +15,13 @@ from birdnn.certify.check.network import Activation, Chain
 from birdnn.certify.check.rounding import near, up
 from birdnn.certify.check.tree import Items, Rows
 
-_ROWS_AT_ONCE = 2048
+_ROWS_AT_ONCE = 256
 _HUGE = 2.0**400
 _UNDERFLOW = 2.0**-500
 
 
-class _Map(NamedTuple):
+@dataclass(frozen=True)
+class _Map:
     """A layer in float64; ``slack_weight @ |h| + slack_bias`` covers execution, representation and this checker."""
 
     weight: Floats
@@ -27,10 +29,10 @@ class _Map(NamedTuple):
     size: Floats
     slack_weight: Floats
     slack_bias: Floats
-    activation: Activation | None
 
 
-class _Lines(NamedTuple):
+@dataclass(frozen=True)
+class _Lines:
     """Lines around a layer's activation as functions of ``weight @ h``, (boxes, neurons): the bias and all errors
     of the layer are in the offsets."""
 
@@ -38,6 +40,10 @@ class _Lines(NamedTuple):
     low_offset: Floats
     up: Floats
     up_offset: Floats
+
+    def of(self, box: np.ndarray) -> _Lines:
+        """A copy for each entry of ``box``."""
+        return _Lines(self.low[box], self.low_offset[box], self.up[box], self.up_offset[box])
 
 
 class FloatEngine:
@@ -53,13 +59,14 @@ class FloatEngine:
     def __init__(self, chain: Chain, single: bool) -> None:
         widest = max(max(layer.weight.shape) for layer in chain.layers)
         self.gamma = 2 * (widest + 4 * len(chain.layers) + 40) * 2.0**-53
+        self.activations = [layer.activation for layer in chain.layers if layer.activation is not None]
         self.layers = []
         for layer in chain.layers:
             weight, bias = near(layer.weight), near(layer.bias)
             slack_weight, slack_bias = self.gamma * np.abs(weight), self.gamma * np.abs(bias) + 2.0**-900
             if single:
                 slack_weight, slack_bias = slack_weight + up(layer.error_weight), slack_bias + up(layer.error_bias)
-            self.layers.append(_Map(weight, bias, np.abs(weight), slack_weight, slack_bias, layer.activation))
+            self.layers.append(_Map(weight, bias, np.abs(weight), slack_weight, slack_bias))
 
     def start(self, rows: Rows, boxes: int) -> FloatPass:
         """Nothing known yet about ``boxes`` boxes."""
@@ -81,7 +88,7 @@ class FloatPass:
         layer = self.engine.layers[k]
         h = np.where(h <= _HUGE, h, np.inf)
         self.slack.append((h @ layer.slack_weight.T + layer.slack_bias) * (1 + 2.0**-20))
-        if layer.activation is None:
+        if k == len(self.engine.activations):
             self.height = (h @ layer.size.T + np.abs(layer.bias) + self.slack[k]) * (1 + 2.0**-20)
 
     def neurons(
@@ -98,7 +105,7 @@ class FloatPass:
             rows = np.stack([layer.weight[j], -layer.weight[j]])
             constant = np.stack([layer.bias[j], -layer.bias[j]]) - self.slack[k][i, j]
             for m in range(k - 1, -1, -1):
-                rows, constant = self._back(m, rows, constant, _Lines(*(line[i] for line in self.lines[m])))
+                rows, constant = self._back(m, rows, constant, self.lines[m].of(i))
             both = self._minimum(rows, constant, corners[0][i], corners[1][i])
             low[part], high[part] = both[0], -both[1]
         return low, high
@@ -119,8 +126,7 @@ class FloatPass:
 
     def relax(self, k: int, l: Floats, u: Floats, error: Floats) -> None:
         """Fix the default lines of layer ``k`` for pre-activations in ``l .. u`` (boxes, neurons)."""
-        act = self.engine.layers[k].activation
-        assert act is not None
+        act = self.engine.activations[k]
         low, high = default_slopes(act, l, u)
         below, above = offsets(act, l, u, low)[0], offsets(act, l, u, high)[1]
         self.bounds.append((l, u, error))
@@ -158,17 +164,16 @@ class FloatPass:
 
     def _chosen(self, m: int, items: Items) -> _Lines:
         """The lines of layer ``m`` for each item, its own slopes in place of the default ones."""
-        lines = _Lines(*(line[items.box] for line in self.lines[m]))
+        lines = self.lines[m].of(items.box)
         item, neuron, slope = items.slopes[m]
         if not len(item):
             return lines
-        layer, box = self.engine.layers[m], items.box[item]
-        assert layer.activation is not None
+        act, box = self.engine.activations[m], items.box[item]
         l, u, error = (side[box, neuron] for side in self.bounds[m])
-        keep = bent(layer.activation, l, u)
+        keep = bent(act, l, u)
         item, neuron, slope, l, u, error = (part[keep] for part in (item, neuron, slope, l, u, error))
-        below, above = offsets(layer.activation, l, u, slope)
-        slack, bias = self.slack[m][items.box[item], neuron], layer.bias[neuron]
+        below, above = offsets(act, l, u, slope)
+        slack, bias = self.slack[m][items.box[item], neuron], self.engine.layers[m].bias[neuron]
         lines.low[item, neuron] = lines.up[item, neuron] = slope
         lines.low_offset[item, neuron] = self._shifted(below, slope, bias, slack, error, -1.0)
         lines.up_offset[item, neuron] = self._shifted(above, slope, bias, slack, error, 1.0)
@@ -182,7 +187,7 @@ class FloatPass:
         constant += np.einsum("srn,rn->sr", negative, lines.up_offset)
         positive *= lines.low
         negative *= lines.up
-        positive += negative
+        positive += negative  # in place: what a pass needs stays in the processor's cache
         return positive @ self.engine.layers[m].weight, constant
 
     def minimum(self, planes: tuple[Floats, Floats], which: np.ndarray, corners: tuple[Floats, Floats]) -> Floats:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
 
@@ -48,7 +48,8 @@ class Settings:
     seed: int = 0
 
 
-class Answer(NamedTuple):
+@dataclass(frozen=True)
+class Answer:
     """What was checked for one property.
 
     Attributes:
@@ -139,7 +140,8 @@ def _check_assumptions(certificate: Certificate, chain: Chain) -> None:
         raise Rejected(f"the certificate assumes {certificate.assumptions}; this checker assumes {needed}")
 
 
-class _Task(NamedTuple):
+@dataclass(frozen=True)
+class _Task:
     """One proof."""
 
     chain: Chain
@@ -214,7 +216,7 @@ class _Task(NamedTuple):
 def _unsafe(pairs: Sequence[Pair], y: Sequence[Any]) -> bool:
     from birdnn.certify.check.exact import certainly_holds
 
-    return any(all(certainly_holds(*row, y) for row in pair.rows) for pair in pairs)
+    return any(all(certainly_holds(row, y) for row in pair.rows) for pair in pairs)
 
 
 def cover(statement: Statement, regions: Sequence[Region], where: str) -> None:

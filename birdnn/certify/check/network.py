@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from math import prod
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import onnx
@@ -35,7 +35,8 @@ _LAYOUT = ("Flatten", "Reshape", "Squeeze", "Unsqueeze", "Identity")
 SUPPORTED = ("MatMul", "Gemm", "Add", "Sub", "Mul", "Div", "Clip", "Constant", *_LAYOUT, *ACTIVATIONS)
 
 
-class Activation(NamedTuple):
+@dataclass(frozen=True)
+class Activation:
     """An elementwise activation; ``alpha`` is LeakyReLU's slope, 0 for ReLU, or ELU's scale, as float64 (exact)."""
 
     kind: str
@@ -60,7 +61,8 @@ class Layer:
     activation: Activation | None
 
 
-class Chain(NamedTuple):
+@dataclass(frozen=True)
+class Chain:
     """A network."""
 
     layers: tuple[Layer, ...]

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise, product
-from typing import NamedTuple
+from typing import Any
 
 from birdnn.certify.check.files import File
 from birdnn.errors import FormatError
@@ -25,10 +25,11 @@ _VARIABLE = re.compile(r"[XY]_(0|[1-9][0-9]{0,6})")
 _IGNORED = frozenset({"set-logic", "set-info", "set-option", "check-sat", "get-model", "get-value", "exit", "echo"})
 _DEEPEST = 100
 
-Tree = str | list["Tree"]
+Tree = str | list[Any]
 
 
-class Row(NamedTuple):
+@dataclass(frozen=True)
+class Row:
     """``coefficients @ y <= bound``, or ``<`` where ``strict``."""
 
     coefficients: tuple[Fraction, ...]
@@ -72,7 +73,8 @@ class Pair:
         return above and all(v < high if strict else v <= high for v, (high, strict) in zip(x, self.upper, strict=True))
 
 
-class Statement(NamedTuple):
+@dataclass(frozen=True)
+class Statement:
     """What a property file says is unsafe."""
 
     pairs: tuple[Pair, ...]
@@ -80,7 +82,8 @@ class Statement(NamedTuple):
     n_outputs: int
 
 
-class _Linear(NamedTuple):
+@dataclass(frozen=True)
+class _Linear:
     """``sum of factor * variable + constant``."""
 
     factors: dict[str, Fraction]
@@ -236,7 +239,8 @@ class _Reader:
         lower: dict[int, tuple[Fraction, bool]] = {}
         upper: dict[int, tuple[Fraction, bool]] = {}
         rows: dict[Row, None] = {}
-        for (factors, constant), strict in branch:
+        for linear, strict in branch:
+            factors, constant = linear.factors, linear.constant
             kinds = {name[0] for name in factors}
             if not factors:
                 if constant > 0 or (strict and constant == 0):

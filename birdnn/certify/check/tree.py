@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +23,8 @@ LARGEST = 1 << 127
 """Below the largest single-precision number."""
 
 
-class Rows(NamedTuple):
+@dataclass(frozen=True)
+class Rows:
     """The polytopes of a region: coefficients (polytopes, rows, outputs) and bounds, padded by rows of zeros, in
     float64 next to the exact ones, which stand in ``exact``; ``strict`` where all rows of a polytope are."""
 
@@ -33,7 +34,8 @@ class Rows(NamedTuple):
     exact: tuple[tuple[Row, ...], ...]
 
 
-class Items(NamedTuple):
+@dataclass(frozen=True)
+class Items:
     """The items of a batch: its box, polytope and multipliers (items, rows), and for each hidden layer the slopes as
     (item, neuron of the layer, slope)."""
 
