@@ -14,7 +14,9 @@ from birdnn.formats.onnx import layers_to_onnx
 ACTIVATIONS = ("Relu", "LeakyRelu", "Elu", "Sigmoid", "Tanh")
 
 
-def network(path: Path, sizes: Sequence[int], activation: str = "Relu", seed: int = 0, alpha: float | None = None) -> Path:
+def network(
+    path: Path, sizes: Sequence[int], activation: str = "Relu", seed: int = 0, alpha: float | None = None
+) -> Path:
     """A random network of these layer sizes."""
     draw = np.random.default_rng(seed)
     layers = [(draw.normal(size=(o, i)) * np.sqrt(2 / i), draw.normal(size=o) * 0.3) for i, o in pairwise(sizes)]

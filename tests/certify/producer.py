@@ -19,9 +19,9 @@ import numpy as np
 from birdnn.certify.check import files
 from birdnn.certify.check.certificate import LEAF, Region
 from birdnn.certify.check.floats import FloatEngine, FloatPass
-from birdnn.certify.check.rounding import rounded
 from birdnn.certify.check.lines import ASSUMED_ERROR, bent, slope_range
 from birdnn.certify.check.network import Chain, kinds, read_network
+from birdnn.certify.check.rounding import rounded
 from birdnn.certify.check.statement import Row, read_statement
 from birdnn.certify.check.tree import Items, Walk, _Batch, padded
 
@@ -120,13 +120,19 @@ class Producer:
             mine = [n for n in np.nonzero((box == i) & ~closed)[0]]
             if any(planes[n] is None for n in mine):
                 continue
-            faces = [f for f in range(2 * lower.shape[1]) if self._move(batch, pass_, i, f, [planes[n] for n in mine], lower, upper)]
+            faces = [
+                f
+                for f in range(2 * lower.shape[1])
+                if self._move(batch, pass_, i, f, [planes[n] for n in mine], lower, upper)
+            ]
             if faces:
                 self.items += [keep[n] for n in mine]
         self.items.sort(key=lambda item: item[:2])
         return lower, upper
 
-    def _move(self, batch: _Batch, pass_: FloatPass, i: int, face: int, planes: list[Any], lower: Any, upper: Any) -> bool:
+    def _move(
+        self, batch: _Batch, pass_: FloatPass, i: int, face: int, planes: list[Any], lower: Any, upper: Any
+    ) -> bool:
         axis, side = divmod(face, 2)
         low, high = batch.lower[i].copy(), batch.upper[i].copy()
         at = (low[axis] + high[axis]) / 2 if side == 0 else low[axis] + 0.75 * (high[axis] - low[axis])
@@ -148,7 +154,9 @@ class Producer:
             weights = np.where(np.arange(most) < sizes[:, None], weights, 0)
             weights[weights.sum(1) == 0, 0] = 1
             for share in (0.0, self.share):
-                made.append(Items(box, polytope, weights.astype(np.float32).astype(float), self._slopes(box, batch, share)))
+                made.append(
+                    Items(box, polytope, weights.astype(np.float32).astype(float), self._slopes(box, batch, share))
+                )
         return made
 
     def _slopes(self, box: np.ndarray, batch: _Batch, share: float) -> tuple[Any, ...]:
@@ -170,7 +178,10 @@ class Producer:
             "lower": [str(v) for v in lower],
             "upper": [str(v) for v in upper],
             "unsafe": [
-                [{"coefficients": [str(c) for c in r.coefficients], "bound": str(r.bound), "strict": r.strict} for r in rows]
+                [
+                    {"coefficients": [str(c) for c in r.coefficients], "bound": str(r.bound), "strict": r.strict}
+                    for r in rows
+                ]
                 for rows in polytopes
             ],
             "axis": column(axis, "<u2"),
@@ -200,7 +211,9 @@ def _empty_region(polytopes: Sequence[tuple[Row, ...]]) -> Region:
     )  # fmt: skip
 
 
-def certificate(net: Path, props: Sequence[Path], semantics: str = "real", most: int = 3000, **how: Any) -> dict[str, Any] | None:
+def certificate(
+    net: Path, props: Sequence[Path], semantics: str = "real", most: int = 3000, **how: Any
+) -> dict[str, Any] | None:
     """The certificate's content for properties that hold; None where the producer gives up."""
     net_file = files.read(net)
     chain = read_network(net_file)

@@ -19,8 +19,8 @@ from birdnn.certify.check.exact import ExactEngine, evaluate, extremes
 from birdnn.certify.check.floats import FloatEngine
 from birdnn.certify.check.lines import ASSUMED_ERROR, bent, default_slopes, offsets, slope_range
 from birdnn.certify.check.network import Activation, Chain, read_network
-from birdnn.certify.check.tree import Items, Walk, _Batch, padded
 from birdnn.certify.check.statement import Row
+from birdnn.certify.check.tree import Items, Walk, _Batch, padded
 from tests.certify.cases import ACTIVATIONS, network, property_text
 from tests.certify.producer import _empty_region, about, certificate, head, write
 
@@ -65,7 +65,12 @@ def test_lines_hold_and_touch(act: Activation, a: float, b: float, share: float)
             s = float(default_slopes(act, *ends)[0][0, 0])
         gap = _value(act, z) - s * z
         below, above = (float(side[0, 0]) for side in offsets(act, *ends, np.array([[s]])))
-        exact = [float(side) for side in map(lambda v: Fraction(int(v.p), int(v.q)), extremes(act, Fraction(l), Fraction(u), Fraction(s)))]
+        exact = [
+            float(side)
+            for side in map(
+                lambda v: Fraction(int(v.p), int(v.q)), extremes(act, Fraction(l), Fraction(u), Fraction(s))
+            )
+        ]
         for low_offset, high_offset in ((below, above), exact):
             assert low_offset <= gap.min() + 1e-14
             assert high_offset >= gap.max() - 1e-14
@@ -74,7 +79,9 @@ def test_lines_hold_and_touch(act: Activation, a: float, b: float, share: float)
             assert high_offset <= gap.max() + fine
 
 
-@pytest.mark.parametrize("act", [k for k in KINDS if k.kind in ("sigmoid", "tanh", "elu")], ids=lambda act: f"{act.kind}-{act.alpha}")
+@pytest.mark.parametrize(
+    "act", [k for k in KINDS if k.kind in ("sigmoid", "tanh", "elu")], ids=lambda act: f"{act.kind}-{act.alpha}"
+)
 @given(a=ENDS, b=ENDS, share=st.floats(0, 1))
 @settings(max_examples=40)
 def test_float_offsets_are_not_inside_exact_ones(act: Activation, a: float, b: float, share: float) -> None:
@@ -82,10 +89,10 @@ def test_float_offsets_are_not_inside_exact_ones(act: Activation, a: float, b: f
     l, u = min(a, b), max(a, b)
     low, high = slope_range(act)
     s = low + share * (high - low)
-    ends = np.array(l), np.array(u)
-    if not bent(act, *ends):
+    ends = np.array([l]), np.array([u])
+    if not bent(act, *ends)[0]:
         return
-    below, above = offsets(act, *ends, np.array(s))
+    below, above = (side[0] for side in offsets(act, *ends, np.array([s])))
     exact = [Fraction(int(v.p), int(v.q)) for v in extremes(act, Fraction(l), Fraction(u), Fraction(s))]
     slack = Fraction(2) ** -140
     ends_only = [_exact_gap(act, z, s) for z in (l, u)]
@@ -121,14 +128,18 @@ def _shuffled(chain: Chain, x: np.ndarray, draw: np.random.Generator) -> np.ndar
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
-@given(seed=st.integers(0, 2**20), semantics=st.sampled_from(["real", "float32"]), side=st.sampled_from([0.1, 1.0, 3.0]))
+@given(
+    seed=st.integers(0, 2**20), semantics=st.sampled_from(["real", "float32"]), side=st.sampled_from([0.1, 1.0, 3.0])
+)
 @settings(max_examples=6)
 def test_an_accepted_certificate_is_never_contradicted(
     activation: str, seed: int, semantics: str, side: float, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     """The threshold is put where the truth is close: at the worst of many samples, moved by little or nothing."""
     folder, draw = tmp_path_factory.mktemp("true"), np.random.default_rng(seed)
-    net = network(folder / "net.onnx", [2, 4, 4, 2], activation, seed=seed % 97, alpha=0.7 if activation == "Elu" else None)
+    net = network(
+        folder / "net.onnx", [2, 4, 4, 2], activation, seed=seed % 97, alpha=0.7 if activation == "Elu" else None
+    )
     x = ((draw.random((600, 2)) * 2 - 1) * side).astype(np.float32)
     x[:4] = np.float32(side) * np.array([[1, 1], [1, -1], [-1, 1], [-1, -1]])
     x = np.clip(x, -np.float32(side), np.float32(side))
@@ -154,7 +165,14 @@ def test_an_accepted_certificate_is_never_contradicted(
         assert all(_shuffled(chain, point, draw)[0] < top for point in worst for _ in range(5))
 
 
-def _pass(chain: Chain, engine: FloatEngine | ExactEngine, single: bool, lower: np.ndarray, upper: np.ndarray, rows: tuple[Row, ...]):
+def _pass(
+    chain: Chain,
+    engine: FloatEngine | ExactEngine,
+    single: bool,
+    lower: np.ndarray,
+    upper: np.ndarray,
+    rows: tuple[Row, ...],
+):
     walk = Walk(chain, engine, _empty_region([rows]), "test", single)
     walk.rows = padded((rows,), chain.n_outputs)
     ends = np.cumsum([0, *(len(layer.bias) for layer in chain.layers[:-1])])
@@ -189,8 +207,10 @@ def test_bounds_hold_at_a_point_to_the_last_bit(
     truth = y0 * row.coefficients[0] + y1 * row.coefficients[1] - row.bound if isinstance(y0, Fraction) else None
     found = [_pass(chain, engine(chain, single), single, lower, upper, (row,)) for engine in (FloatEngine, ExactEngine)]
     least = truth if truth is not None else Fraction(float(y0) / 3 - float(y1) * 2 / 7 - 0.1) + Fraction(1, 10**14)
+    assert Fraction(found[0][1]) <= least
+    found[1] = (found[1][0], found[1][1] / 21)  # exact rows are multiplied by their common denominator
     for batch, bound in found:
-        assert Fraction(bound) <= least
+        assert Fraction(bound) <= least + Fraction(1, 10**16)
         assert (batch.l <= batch.u).all() or scale == 0.0
     assert abs(found[0][1] - found[1][1]) <= 1e-9 * max(1.0, abs(found[1][1]))
     if scale == 0.0:
@@ -206,7 +226,12 @@ def test_execution_errors_cover_long_sums(tmp_path: Path) -> None:
     weight[0, 0] = 1.0
     net = tmp_path / "sum.onnx"
     net.write_bytes(layers_to_onnx([(np.eye(n), np.zeros(n)), (weight, np.zeros(1))]))
-    ones = property_text(n, 1, f"(<= Y_0 {1 + 60 * 2.0**-24!r})").replace("0.5)", "1.0)").replace("-0.5", "1.0").replace("-1.0", "1.0")
+    ones = (
+        property_text(n, 1, f"(<= Y_0 {1 + 60 * 2.0**-24!r})")
+        .replace("0.5)", "1.0)")
+        .replace("-0.5", "1.0")
+        .replace("-1.0", "1.0")
+    )
     prop = tmp_path / "p.vnnlib"
     prop.write_text(ones)
     data = certificate(net, [prop], "real", most=3)
@@ -258,7 +283,11 @@ def test_counterexamples(activation: str, semantics: str, tmp_path: Path) -> Non
     net = network(tmp_path / "net.onnx", [2, 4, 2], activation, seed=2)
     x = np.array([0.25, -0.5], dtype=np.float32)
     y = evaluate(read_network(files.read(net)), [Fraction(float(v)) for v in x])
-    cases = {"violates": (0.25, float(y[0]) - 1e-3, None), "not": (0.25, float(y[0]) + 1e-3, "exact"), "out": (0.75, 0.0, "none of")}
+    cases = {
+        "violates": (0.25, float(y[0]) - 1e-3, None),
+        "not": (0.25, float(y[0]) + 1e-3, "exact"),
+        "out": (0.75, 0.0, "none of"),
+    }
     for name, (first, bound, reason) in cases.items():
         prop = tmp_path / f"{name}.vnnlib"
         prop.write_text(property_text(2, 2, f"(>= Y_0 {bound:.12f})"))

@@ -128,7 +128,14 @@ def _drop_item(case: Case) -> None:
     """The item that closes the last leaf."""
     items = case.region["items"]
     count, rows = int(uncolumn(items["slopes"])[-1]), len(case.region["unsafe"][int(uncolumn(items["polytope"])[-1])])
-    for name, cut in (("node", 1), ("polytope", 1), ("slopes", 1), ("multiplier", rows), ("neuron", count), ("slope", count)):
+    for name, cut in (
+        ("node", 1),
+        ("polytope", 1),
+        ("slopes", 1),
+        ("multiplier", rows),
+        ("neuron", count),
+        ("slope", count),
+    ):
         case.edit("items", name, change=lambda values, cut=cut: values[: len(values) - cut])
 
 
@@ -181,7 +188,14 @@ def _twice(*keys: str) -> Callable[[Case], None]:
     def spoil(case: Case) -> None:
         items = case.region["items"]
         count, rows = int(uncolumn(items["slopes"])[0]), len(case.region["unsafe"][int(uncolumn(items["polytope"])[0])])
-        for name, size in (("node", 1), ("polytope", 1), ("slopes", 1), ("multiplier", rows), ("neuron", count), ("slope", count)):
+        for name, size in (
+            ("node", 1),
+            ("polytope", 1),
+            ("slopes", 1),
+            ("multiplier", rows),
+            ("neuron", count),
+            ("slope", count),
+        ):
             case.edit("items", name, change=lambda v, size=size: np.concatenate([v[:size], v]))
 
     return spoil

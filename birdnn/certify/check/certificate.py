@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from birdnn.certify.check.files import File, Rejected
-from birdnn.certify.check.rounding import rounded
 from birdnn.certify.check.lines import Floats, slope_range
 from birdnn.certify.check.network import Chain
+from birdnn.certify.check.rounding import rounded
 from birdnn.certify.check.statement import Row
 from birdnn.errors import FormatError
 
@@ -210,7 +210,14 @@ class _Reader:
         return {"face_node": node, "face": face, "face_at": at}
 
     def _items(self, data: Any, nodes: int, sizes: NDArray[np.intp]) -> dict[str, Any]:
-        types = {"node": "<u4", "polytope": "<u2", "multiplier": "<f4", "slopes": "<u4", "neuron": "<u2", "slope": "<f4"}
+        types = {
+            "node": "<u4",
+            "polytope": "<u2",
+            "multiplier": "<f4",
+            "slopes": "<u4",
+            "neuron": "<u2",
+            "slope": "<f4",
+        }
         fields = _fields(data, f"{self.where}: items", tuple(types))
         node, polytope, multiplier, counts, neuron, slope = (
             self._column(fields[name], name, dtype) for name, dtype in types.items()

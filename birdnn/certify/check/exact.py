@@ -6,9 +6,8 @@ computed with them is exact. Smooth activations are enclosed in balls, of which 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from collections.abc import Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
@@ -16,9 +15,9 @@ import numpy as np
 from flint import arb, ctx, fmpq, fmpz, fmpz_mat
 
 from birdnn.certify.check.files import Rejected
-from birdnn.certify.check.rounding import rounded
 from birdnn.certify.check.lines import Floats, bent, default_slopes, touching
 from birdnn.certify.check.network import Activation, Chain, Exact
+from birdnn.certify.check.rounding import rounded
 from birdnn.certify.check.statement import Row
 from birdnn.certify.check.tree import Corners, Index, Items, Rows
 
@@ -78,7 +77,9 @@ class ExactEngine:
             weight = layer.weight
             bits = min(max((value.denominator.bit_length() for value in weight.reshape(-1)), default=1), _LONGEST)
             whole = [[fmpz(_floor(value, bits)) for value in row] for row in weight]
-            lost = np.abs(weight - np.array([[Fraction(int(v), 1 << bits) for v in row] for row in whole], dtype=object))
+            lost = np.abs(
+                weight - np.array([[Fraction(int(v), 1 << bits) for v in row] for row in whole], dtype=object)
+            )
             slack_weight, slack_bias = lost, layer.bias * 0
             if single:
                 slack_weight, slack_bias = slack_weight + layer.error_weight, slack_bias + layer.error_bias
@@ -185,7 +186,7 @@ class ExactPass:
                 lines[k] = list(lines[k])
             for at in mine:
                 j = int(neuron[at])
-                if bent(act, l[i, j], u[i, j]):
+                if bent(act, l[i : i + 1, j], u[i : i + 1, j])[0]:
                     lines[k][j] = self._line(k, i, j, slope[at], slope[at])
         return lines
 
@@ -251,7 +252,7 @@ def extremes(act: Activation, l: Fraction, u: Fraction, s: Fraction) -> tuple[fm
 
 def _tangent(act: Activation, l: Fraction, u: Fraction, s: Fraction, side: int) -> list[fmpq]:
     """What a tangent at some d leaves of ``activation(z) - s z`` at both ends, on a side where it is a bound."""
-    near = float(touching(act, np.array(float(l)), np.array(float(u)), np.array(float(s))))
+    near = float(touching(act, *(np.array([float(value)]) for value in (l, u, s)))[0])
     d = min(max(Fraction(near), l), u)
     slope = min(max(s, Fraction(act.alpha)), Fraction(1)) if act.kind == "elu" and d == 0 else None
     steep = _derivative(act, _ball(d)) if slope is None else _ball(slope)

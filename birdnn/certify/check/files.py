@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import hashlib
 import zlib
+from dataclasses import dataclass
 from pathlib import Path
 
 from birdnn.errors import FormatError

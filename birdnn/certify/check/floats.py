@@ -7,11 +7,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-
 import numpy as np
 
 from birdnn.certify.check.lines import Floats, bent, default_slopes, offsets
-from birdnn.certify.check.network import Activation, Chain
+from birdnn.certify.check.network import Chain
 from birdnn.certify.check.rounding import near, up
 from birdnn.certify.check.tree import Items, Rows
 

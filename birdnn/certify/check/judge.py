@@ -125,9 +125,7 @@ def check(
         where = f"proof of {Path(path).name}"
         task = _Task(chain, found, proof, where, settings, seen)
         answers.append(task.violated(statement, str(path)) if "input" in proof else task.proved(statement, str(path)))
-    return Accepted(
-        settings=settings, semantics=found.semantics, assumptions=found.assumptions, answers=tuple(answers)
-    )
+    return Accepted(settings=settings, semantics=found.semantics, assumptions=found.assumptions, answers=tuple(answers))
 
 
 def _check_assumptions(certificate: Certificate, chain: Chain) -> None:

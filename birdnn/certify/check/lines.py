@@ -6,7 +6,6 @@ proof. All arrays are (boxes, neurons) or any common shape.
 
 from __future__ import annotations
 
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -68,7 +67,7 @@ def default_slopes(act: Activation, l: Floats, u: Floats) -> tuple[Floats, Float
     if act.kind in ("relu", "leaky_relu"):
         flat, loose = np.where(l >= 0, 1.0, act.alpha), bent(act, l, u)
         one = np.where(loose, np.where(u > -l, 1.0, act.alpha), flat)
-        chord = np.where(loose, (u - act.alpha * l) / (u - l), flat)
+        chord = np.where(loose, (u - act.alpha * l) / np.where(loose, u - l, 1.0), flat)
         return (one, chord) if act.alpha <= 1 else (chord, one)
     if act.kind == "elu":
         quarters = [_derivative(act, l + share * (u - l)) for share in (0.25, 0.75)]
@@ -183,5 +182,3 @@ def _slope_above(act: Activation, l: Floats, u: Floats) -> Floats:
     least = np.where(open_, right, near)
     quarters = [_derivative(act, least + share * (far - least)) for share in (0.25, 0.75)]
     return np.where((u > 0) & clears(far), (quarters[0] + quarters[1]) / 2, _chord(act, l, u))
-
-

@@ -249,8 +249,9 @@ class _Reader:
         if op == "Identity" and inputs[0] in self.constants:
             self.constants[node.output[0]] = self.constants[inputs[0]]
             return
-        if inputs.count(self.current) != 1 or any(name and name not in self.constants for name in inputs[1:]
-                                                   if name != self.current):
+        if inputs.count(self.current) != 1 or any(
+            name and name not in self.constants for name in inputs[1:] if name != self.current
+        ):
             raise self._fail(node, "the network is no chain: one input must be the value before, the others constant")
         if inputs[0] not in (self.current, *self.constants):
             raise self._fail(node, "the network is no chain: one input must be the value before, the others constant")
@@ -314,8 +315,9 @@ class _Reader:
 
     def _reshaped(self, node: onnx.NodeProto, attributes: dict[str, Any]) -> tuple[int, ...]:
         target, total = self._integers(node, attributes, "shape", 5) or [], prod(self.shape)
-        fits = target.count(-1) <= 1 and all(size > 0 or size == -1 or (size == 0 and i < len(self.shape))
-                                             for i, size in enumerate(target))
+        fits = target.count(-1) <= 1 and all(
+            size > 0 or size == -1 or (size == 0 and i < len(self.shape)) for i, size in enumerate(target)
+        )
         if not fits or attributes.get("allowzero", 0):
             raise self._fail(node, f"target shape {target} does not fit {self.shape}")
         sizes = [self.shape[i] if size == 0 else size for i, size in enumerate(target)]

@@ -130,7 +130,9 @@ class Walk:
         self.rows = padded(region.polytopes, self.chain.n_outputs)
         root = np.full((1, ends[-1]), np.inf)
         lower, upper = region.root()
-        stack = [_Batch(np.zeros(1, int), lower[None], upper[None], -root, root, np.ones((1, len(region.polytopes)), bool))]
+        stack = [
+            _Batch(np.zeros(1, int), lower[None], upper[None], -root, root, np.ones((1, len(region.polytopes)), bool))
+        ]
         if not region.polytopes:
             return
         with np.errstate(all="ignore"):  # infinities and NaN prove nothing, silently
