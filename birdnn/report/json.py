@@ -35,8 +35,8 @@ from birdnn.records import (
     Witness,
 )
 from birdnn.report.schema import (
-    CheckReport,
     ChangeModel,
+    CheckReport,
     CompetitionVerdict,
     CounterexampleModel,
     DomainModel,

@@ -19,8 +19,9 @@ import numpy as np
 from birdnn.certify.check import files
 from birdnn.certify.check.certificate import LEAF, Region
 from birdnn.certify.check.floats import FloatEngine, FloatPass
+from birdnn.certify.check.layers import Chain, kinds
 from birdnn.certify.check.lines import ASSUMED_ERROR, bent, slope_range
-from birdnn.certify.check.network import Chain, kinds, read_network
+from birdnn.certify.check.network import read_network
 from birdnn.certify.check.rounding import rounded
 from birdnn.certify.check.statement import Row, read_statement
 from birdnn.certify.check.tree import Items, Walk, _Batch, padded

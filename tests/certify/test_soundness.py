@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 from birdnn.certify.check import Rejected, Settings, check, files
 from birdnn.certify.check.exact import ExactEngine, evaluate, extremes
 from birdnn.certify.check.floats import FloatEngine
+from birdnn.certify.check.layers import Activation, Chain
 from birdnn.certify.check.lines import ASSUMED_ERROR, bent, default_slopes, offsets, slope_range
-from birdnn.certify.check.network import Activation, Chain, read_network
+from birdnn.certify.check.network import read_network
 from birdnn.certify.check.statement import Row
 from birdnn.certify.check.tree import Items, Walk, _Batch, padded
 from tests.certify.cases import ACTIVATIONS, network, property_text

@@ -9,14 +9,14 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from birdnn.certify.check.files import File, Rejected
+from birdnn.certify.check.layers import Chain
 from birdnn.certify.check.lines import Floats, slope_range
-from birdnn.certify.check.network import Chain
 from birdnn.certify.check.rounding import rounded
 from birdnn.certify.check.statement import Row
 from birdnn.errors import FormatError
@@ -33,7 +33,7 @@ class Certificate:
 
     tool: str
     network_sha256: str
-    semantics: str
+    semantics: Literal["real", "float32"]
     assumptions: dict[str, float]
     proofs: tuple[dict[str, Any], ...]
 

@@ -15,8 +15,8 @@ import numpy as np
 from flint import arb, ctx, fmpq, fmpz, fmpz_mat
 
 from birdnn.certify.check.files import Rejected
+from birdnn.certify.check.layers import Activation, Chain, Exact
 from birdnn.certify.check.lines import Floats, bent, default_slopes, touching
-from birdnn.certify.check.network import Activation, Chain, Exact
 from birdnn.certify.check.rounding import rounded
 from birdnn.certify.check.statement import Row
 from birdnn.certify.check.tree import Corners, Index, Items, Rows
@@ -238,8 +238,8 @@ def extremes(act: Activation, l: Fraction, u: Fraction, s: Fraction) -> tuple[fm
         ends = [_rational(z - s * z) for z in (l, u)]
         return min(ends), max(ends)
     with ctx.workprec(_PRECISION):
-        ends = [function(act, _ball(z)) - _ball(s) * _ball(z) for z in (l, u)]
-        low, high = min(_end(ball, -1) for ball in ends), max(_end(ball, 1) for ball in ends)
+        balls = [function(act, _ball(z)) - _ball(s) * _ball(z) for z in (l, u)]
+        low, high = min(_end(ball, -1) for ball in balls), max(_end(ball, 1) for ball in balls)
         zero = Fraction(0)
         if act.kind == "elu":
             return min(low, *_tangent(act, l, u, s, -1)), high

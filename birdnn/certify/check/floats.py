@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from birdnn.certify.check.layers import Chain
 from birdnn.certify.check.lines import Floats, bent, default_slopes, offsets
-from birdnn.certify.check.network import Chain
 from birdnn.certify.check.rounding import near, up
 from birdnn.certify.check.tree import Items, Rows
 
@@ -144,7 +144,8 @@ class FloatPass:
     ) -> Floats:
         """The offset of a line as a function of ``weight @ h``, moved to the safe side (up where ``side`` is 1)."""
         wide = np.abs(slope) * slack + error + self.engine.gamma * np.abs(offset)
-        return offset + slope * bias + side * wide
+        out: Floats = offset + slope * bias + side * wide
+        return out
 
     def planes(self, items: Items) -> tuple[Floats, Floats]:
         """Planes below the items' combinations: coefficients (items, inputs) and constants (items,)."""
@@ -170,7 +171,8 @@ class FloatPass:
         act, box = self.engine.activations[m], items.box[item]
         l, u, error = (side[box, neuron] for side in self.bounds[m])
         keep = bent(act, l, u)
-        item, neuron, slope, l, u, error = (part[keep] for part in (item, neuron, slope, l, u, error))
+        item, neuron, slope = item[keep], neuron[keep], slope[keep]
+        l, u, error = l[keep], u[keep], error[keep]
         below, above = offsets(act, l, u, slope)
         slack, bias = self.slack[m][items.box[item], neuron], self.engine.layers[m].bias[neuron]
         lines.low[item, neuron] = lines.up[item, neuron] = slope
@@ -191,7 +193,8 @@ class FloatPass:
 
     def minimum(self, planes: tuple[Floats, Floats], which: np.ndarray, corners: tuple[Floats, Floats]) -> Floats:
         """Minimum of the planes ``which`` over a box each, rounded down; minus infinity where nothing is known."""
-        return self._minimum(planes[0][which][None], planes[1][which][None], *corners)[0]
+        least: Floats = self._minimum(planes[0][which][None], planes[1][which][None], *corners)[0]
+        return least
 
     def _minimum(self, rows: Floats, constant: Floats, lower: Floats, upper: Floats) -> Floats:
         wide = self.engine.gamma * np.maximum(np.abs(lower), np.abs(upper))

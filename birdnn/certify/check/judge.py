@@ -22,8 +22,9 @@ from birdnn.certify.check.certificate import (
 )
 from birdnn.certify.check.files import Rejected
 from birdnn.certify.check.floats import FloatEngine
+from birdnn.certify.check.layers import Chain, kinds
 from birdnn.certify.check.lines import ASSUMED_ERROR, Flags
-from birdnn.certify.check.network import Chain, kinds, read_network
+from birdnn.certify.check.network import read_network
 from birdnn.certify.check.statement import Pair, Row, Statement, read_statement
 from birdnn.certify.check.tree import Engine, Walk
 from birdnn.errors import MismatchError
@@ -74,7 +75,7 @@ class Accepted:
     """A certificate that was accepted, as far as this checker can tell without running the network."""
 
     settings: Settings
-    semantics: str
+    semantics: Literal["real", "float32"]
     assumptions: dict[str, float]
     answers: tuple[Answer, ...] = field(default=())
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from birdnn.certify.check.network import Activation
+from birdnn.certify.check.layers import Activation
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
@@ -142,7 +142,8 @@ def _tangent_bound(act: Activation, l: Floats, u: Floats, s: Floats, side: float
         way = z - d
         wide = 2 * LIBM * (np.abs(f) + np.abs(s * d) + (slope + np.abs(s)) * np.abs(way)) + 2.0**-900
         best = np.maximum(best, side * (f - s * d + (slope - s) * way) + wide)
-    return side * best
+    out: Floats = side * best
+    return out
 
 
 def _sigmoid(z: Floats) -> Floats:

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from birdnn.certify.check.certificate import LEAF, Region
 from birdnn.certify.check.files import Rejected
+from birdnn.certify.check.layers import Chain
 from birdnn.certify.check.lines import Flags, Floats, bent, execution_error, magnitude
-from birdnn.certify.check.network import Chain
 from birdnn.certify.check.statement import Row
 
 Index = NDArray[np.intp]
@@ -240,7 +240,8 @@ class Walk:
         axis = region.axis[node[left]]
         self._require(axis != LEAF, node[left], "a polytope is left open")
         cut = region.cut[region.rank[node[left]]]
-        self._require((lower[left, axis] < cut) & (cut < upper[left, axis]), node[left], "a cut outside of its box")
+        inside = np.asarray((lower[left, axis] < cut) & (cut < upper[left, axis]))
+        self._require(inside, node[left], "a cut outside of its box")
         both = np.repeat(left, 2)
         first = 2 * region.rank[node[left]] + 1
         numbers = np.stack([first, first + 1], 1).reshape(-1)
