@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -62,7 +62,8 @@ def check(options: CheckOptions) -> int:
         from birdnn.formats.files import require_writable
 
         require_writable((options.json,), (options.net, options.certificate, *options.prop))
-        settings = options.arithmetic.value, options.sample, options.seed
+        arithmetic: Literal["float64", "exact"] = "exact" if options.arithmetic is Arithmetic.EXACT else "float64"
+        settings = arithmetic, options.sample, options.seed
         found = checked(options.net, options.prop, options.certificate, settings, watch)
     if found is None:
         complain("interrupted; nothing is known about the certificate")

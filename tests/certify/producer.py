@@ -11,6 +11,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +74,7 @@ class Producer:
         walk = Walk(self.chain, self.engine, _empty_region(polytopes), "producer", self.single)
         walk.rows = self.rows = padded(tuple(polytopes), self.chain.n_outputs)
         widths = np.cumsum([0, *(len(layer.bias) for layer in self.chain.layers[:-1])])
-        walk.spans = self.spans = [slice(a, b) for a, b in zip(widths[:-1], widths[1:], strict=True)]
+        walk.spans = self.spans = [slice(a, b) for a, b in pairwise(widths)]
         while len(batch.node):
             if batch.node[0] + len(batch.node) > most:
                 return None
@@ -118,7 +119,7 @@ class Producer:
         batch.open[box[closed], polytope[closed]] = False
         lower, upper = batch.lower.copy(), batch.upper.copy()
         for i in np.nonzero(batch.open.any(1))[0] if self.faces else ():
-            mine = [n for n in np.nonzero((box == i) & ~closed)[0]]
+            mine = list(np.nonzero((box == i) & ~closed)[0])
             if any(planes[n] is None for n in mine):
                 continue
             faces = [

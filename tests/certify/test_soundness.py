@@ -7,6 +7,7 @@ import sys
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -49,6 +50,10 @@ def _value(act: Activation, z: np.ndarray) -> np.ndarray:
     return np.where(z > 0, z, act.alpha * z)
 
 
+def _number(value: Any) -> Fraction:
+    return Fraction(int(value.p), int(value.q))
+
+
 @pytest.mark.parametrize("act", KINDS, ids=lambda act: f"{act.kind}-{act.alpha}")
 @given(a=ENDS, b=ENDS, share=st.floats(0, 1))
 @example(a=-1.0, b=2.0, share=0.0)
@@ -66,12 +71,7 @@ def test_lines_hold_and_touch(act: Activation, a: float, b: float, share: float)
             s = float(default_slopes(act, *ends)[0][0, 0])
         gap = _value(act, z) - s * z
         below, above = (float(side[0, 0]) for side in offsets(act, *ends, np.array([[s]])))
-        exact = [
-            float(side)
-            for side in map(
-                lambda v: Fraction(int(v.p), int(v.q)), extremes(act, Fraction(l), Fraction(u), Fraction(s))
-            )
-        ]
+        exact = [float(_number(v)) for v in extremes(act, Fraction(l), Fraction(u), Fraction(s))]
         for low_offset, high_offset in ((below, above), exact):
             assert low_offset <= gap.min() + 1e-14
             assert high_offset >= gap.max() - 1e-14

@@ -51,16 +51,19 @@ class Case:
         self.data["proofs"][0]["property"]["sha256"] = sha256(self.prop)
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Case:
+def make(folder: Path) -> Case:
     """An accepted certificate with cuts, faces, slopes, two polytopes and float32 semantics."""
-    folder = tmp_path_factory.mktemp("tampering")
     net = network(folder / "net.onnx", [2, 8, 8, 2], seed=5)
     prop = folder / "prop.vnnlib"
     prop.write_text(property_text(2, 2, UNSAFE))
     data = certificate(net, [prop], "float32", slopes=0.4)
     assert data is not None
     return Case(net, prop, folder / "it.json.gz", data)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Case:
+    return make(tmp_path_factory.mktemp("tampering"))
 
 
 @pytest.fixture

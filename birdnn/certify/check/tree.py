@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import pairwise
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -126,7 +127,7 @@ class Walk:
         region = self.region
         hidden = [len(layer.bias) for layer in self.chain.layers[:-1]]
         ends = np.cumsum([0, *hidden])
-        self.spans = [slice(a, b) for a, b in zip(ends[:-1], ends[1:], strict=True)]
+        self.spans = [slice(a, b) for a, b in pairwise(ends)]
         self.rows = padded(region.polytopes, self.chain.n_outputs)
         root = np.full((1, ends[-1]), np.inf)
         lower, upper = region.root()
