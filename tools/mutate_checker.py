@@ -46,7 +46,7 @@ def mutants(source: str) -> Iterator[tuple[int, str, ast.Module]]:
             for place, twin in enumerate(ast.walk(new)):
                 if place == number:
                     change(twin)
-            yield node.lineno, what, ast.fix_missing_locations(new)
+            yield getattr(node, "lineno", 0), what, ast.fix_missing_locations(new)
 
 
 def _changes(node: Any) -> Iterator[tuple[str, Any]]:
@@ -121,8 +121,11 @@ def suite(material: dict[str, Any]) -> None:
     statement.test_an_unbounded_input_is_refused()
 
 
-_SEPARATE = ("test_lines_hold_and_touch", "test_float_offsets_are_not_inside_exact_ones")
-_SEPARATE += ("test_the_checker_imports_nothing_of_birdnn_but_errors",)
+_SEPARATE = (
+    "test_lines_hold_and_touch",
+    "test_float_offsets_are_not_inside_exact_ones",
+    "test_the_checker_imports_nothing_of_birdnn_but_errors",
+)
 
 
 class _Folders:
@@ -173,9 +176,9 @@ def main(chosen: list[str]) -> int:
     hypothesis.settings.register_profile("mutants", deadline=None, phases=quick, derandomize=True, database=None,
                                          suppress_health_check=list(hypothesis.HealthCheck))  # fmt: skip
     hypothesis.settings.load_profile("mutants")
-    from tests.certify import test_layers, test_soundness, test_statement, test_tampering  # noqa: F401 - loads what is large
-
-    made = test_tampering.make(Path(tempfile.mkdtemp()))
+    for name in ("layers", "soundness", "statement"):  # loads what is large, once
+        importlib.import_module(f"tests.certify.test_{name}")
+    made = importlib.import_module("tests.certify.test_tampering").make(Path(tempfile.mkdtemp()))
     material = {"net": made.net.read_bytes(), "prop": made.prop.read_bytes(), "data": made.data}
     lines: list[str] = []
     alive = total = 0

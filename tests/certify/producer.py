@@ -155,10 +155,8 @@ class Producer:
             weights = np.tile(np.eye(most)[kind] if kind < most else np.ones(most), (len(box), 1))
             weights = np.where(np.arange(most) < sizes[:, None], weights, 0)
             weights[weights.sum(1) == 0, 0] = 1
-            for share in (0.0, self.share):
-                made.append(
-                    Items(box, polytope, weights.astype(np.float32).astype(float), self._slopes(box, batch, share))
-                )
+            exact = weights.astype(np.float32).astype(float)
+            made += [Items(box, polytope, exact, self._slopes(box, batch, share)) for share in (0.0, self.share)]
         return made
 
     def _slopes(self, box: np.ndarray, batch: _Batch, share: float) -> tuple[Any, ...]:

@@ -93,7 +93,7 @@ GRAPHS: dict[str, tuple[list[Any], dict[str, Any], tuple[int, ...]]] = {
 
 @pytest.mark.parametrize("name", sorted(GRAPHS))
 def test_it_is_the_function_that_runs(name: str, tmp_path: Path) -> None:
-    """Exact values agree with onnxruntime's up to the error that is accounted for, which is no larger than it need be."""
+    """Exact values agree with onnxruntime's up to the error that is accounted for, which is no larger than needed."""
     nodes, constants, shape = GRAPHS[name]
     path = build(tmp_path / "n.onnx", nodes, constants, shape)
     chain, session = read_network(read(path)), onnxruntime.InferenceSession(str(path))
@@ -128,6 +128,16 @@ def test_errors_by_hand(tmp_path: Path) -> None:
     assert layer.peak == 2 * (8 + 33 + flushed)
 
 
+def test_errors_of_scaling_by_hand(tmp_path: Path) -> None:
+    """A division counts twice, a product once; what underflow adds grows with what it is multiplied by."""
+    nodes = [node("Div", "X", "d", "a"), node("Mul", "a", "s", "Y")]
+    path = build(tmp_path / "n.onnx", nodes, {"d": F32([0.25]), "s": F32([-3])}, (1, 1))
+    (layer,) = read_network(read(path)).layers
+    gamma, tiny = 3 * Fraction(1, 2**24) / (1 - 3 * Fraction(1, 2**24)), Fraction(1, 2**126)
+    assert (layer.weight[0, 0], layer.error_weight[0, 0]) == (-12, 12 * gamma)
+    assert layer.error_bias[0] == 2 * (3 * (4 * tiny + 2 * tiny + tiny) + 2 * tiny)
+
+
 def test_a_subnormal_weight_may_be_flushed(tmp_path: Path) -> None:
     """Then all of it is the error."""
     small = F32(2.0**-130)
@@ -154,8 +164,6 @@ REFUSED: dict[str, tuple[list[Any], dict[str, Any], tuple[int, ...]]] = {
 
 @pytest.mark.parametrize("reason", sorted(REFUSED))
 def test_what_it_does_not_know_is_refused(reason: str, tmp_path: Path) -> None:
-    with pytest.raises(
-        FormatError, match="does not read|no chain|must be|do not fit|division|NaN|an operand|target|this"
-    ) as caught:
+    with pytest.raises(FormatError) as caught:
         read_network(read(build(tmp_path / "n.onnx", *REFUSED[reason])))
     assert reason in str(caught.value) or "no chain" in str(caught.value)

@@ -148,7 +148,8 @@ def _tangent_bound(act: Activation, l: Floats, u: Floats, s: Floats, side: float
 
 def _sigmoid(z: Floats) -> Floats:
     small = np.exp(-np.abs(z))
-    return np.where(z >= 0, 1.0, small) / (1 + small)
+    out: Floats = np.where(z >= 0, 1.0, small) / (1 + small)
+    return out
 
 
 def _derivative(act: Activation, z: Floats) -> Floats:
@@ -156,7 +157,8 @@ def _derivative(act: Activation, z: Floats) -> Floats:
     if act.kind == "elu":
         return np.where(z > 0, 1.0, act.alpha * np.exp(np.minimum(z, 0)))
     twice = 2 * z if act.kind == "tanh" else z
-    return (4.0 if act.kind == "tanh" else 1.0) * _sigmoid(twice) * _sigmoid(-twice)
+    out: Floats = (4.0 if act.kind == "tanh" else 1.0) * _sigmoid(twice) * _sigmoid(-twice)
+    return out
 
 
 def _chord(act: Activation, l: Floats, u: Floats) -> Floats:

@@ -231,7 +231,7 @@ class Walk:
         self._require(clear, batch.node[box[face]], "a face moves farther than a plane is positive")
         lower[box[side == 0], axis[side == 0]] = at[side == 0]
         upper[box[side == 1], axis[side == 1]] = at[side == 1]
-        self._require((lower <= upper).all(1), batch.node, "faces cross each other")
+        self._require(np.all(lower <= upper, axis=1), batch.node, "faces cross each other")
         return lower, upper
 
     def _children(self, batch: _Batch, lower: Floats, upper: Floats) -> _Batch:
@@ -252,7 +252,7 @@ class Walk:
         children = _Batch(numbers, lower, upper, batch.l[both], batch.u[both], batch.open[both])
         return children if self.wanted is None else children.take(self.wanted[numbers])
 
-    def _require(self, holds: Flags, node: Index, what: str) -> None:
+    def _require(self, holds: Any, node: Index, what: str) -> None:
         if not holds.all():
             raise Rejected(f"{self.where}, node {node[np.argmin(holds)]}: {what}")
 
