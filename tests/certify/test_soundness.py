@@ -218,6 +218,16 @@ def test_bounds_hold_at_a_point_to_the_last_bit(
         assert float(least) - found[1][1] < (3e-5 if single else 1e-12)
 
 
+def test_rounding_of_wide_layers_by_hand(tmp_path: Path) -> None:
+    """Gamma counts the widest layer; an offset moves by gamma of itself, to the safe side, where nothing else errs."""
+    engine = FloatEngine(read_network(files.read(network(tmp_path / "wide.onnx", [500, 2, 1]))), False)
+    assert engine.gamma == 2 * (500 + 8 + 40) * 2.0**-53
+    pass_, zero, one = engine.start(padded((), 1), 1), np.zeros(1), np.ones(1)
+    for offset in (one, -one):
+        low, high = (pass_._shifted(offset, zero, one, one, zero, side)[0] for side in (-1.0, 1.0))
+        assert (low, high) == (offset[0] - engine.gamma, offset[0] + engine.gamma)
+
+
 def test_execution_errors_cover_long_sums(tmp_path: Path) -> None:
     """A sum that loses its small terms in single precision: only the error of that execution tells."""
     from birdnn.formats.onnx import layers_to_onnx

@@ -20,10 +20,11 @@ MAX_PAIRS = 20_000
 """Most branches of a formula that is multiplied out."""
 
 _TOKEN = re.compile(r"\s+|;[^\n]*|(?P<token>[()]|\"[^\"]*\"|[^\s()\";]+)|(?P<bad>.)")
-_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,3})?")
+_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE]([+-]?[0-9]{1,3}))?")
 _VARIABLE = re.compile(r"[XY]_(0|[1-9][0-9]{0,6})")
 _IGNORED = frozenset({"set-logic", "set-info", "set-option", "check-sat", "get-model", "get-value", "exit", "echo"})
 _DEEPEST = 100
+_LARGEST_EXPONENT = 400
 
 Tree = str | list[Any]
 
@@ -211,7 +212,8 @@ class _Reader:
         if isinstance(tree, str):
             if tree in self.declared:
                 return _Linear({tree: Fraction(1)}, Fraction(0))
-            if not _NUMBER.fullmatch(tree) or len(tree) > 1000:
+            number = _NUMBER.fullmatch(tree)
+            if not number or len(tree) > 1000 or abs(int(number[2] or 0)) > _LARGEST_EXPONENT:
                 raise self._fail(f"{tree[:40]!r} as a number or variable")
             return _Linear({}, Fraction(tree))
         head = tree[0] if tree else ""
