@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from birdnn.cli.check import check
 from birdnn.cli.estimate import estimate
 from birdnn.cli.failures import DEBUG
 from birdnn.cli.falsify import falsify
@@ -39,6 +40,9 @@ Repair an ACAS Xu network against all that applies to it:
 Which neurons behave differently where it is violated, as a table and a picture:
 [cyan]birdnn localize --net net.onnx --prop prop_8.vnnlib --picture neurons.svg[/]
 
+Check a proof by a second, independent program:
+[cyan]birdnn check --net net.repaired.onnx --prop prop_8.vnnlib net.certificate.json.gz[/]
+
 [bold]Units[/]
 
 A property must speak the network's units. ACAS Xu's ONNX files and the usual VNN-LIB properties are normalised; NNet \
@@ -47,8 +51,8 @@ Mixing them answers another question, and nothing will tell you.
 
 [bold]Exit statuses[/]
 
-  0  proved, or nothing to repair; estimate: done
-  1  violated; no repair found (the best attempt is kept)
+  0  proved, or nothing to repair; estimate: done; check: accepted
+  1  violated; check: rejected; no repair found (the best attempt is kept)
   2  wrong use of the command line
   3  undecided: timeout or unknown; repaired but not proved
   4  bad input: file, format, unsupported operator, property that does not fit
@@ -88,5 +92,5 @@ def _root(
     DEBUG.set(debug)
 
 
-for _command in (verify, falsify, estimate, localize, repair):
+for _command in (verify, check, falsify, estimate, localize, repair):
     app.command()(_command)

@@ -35,6 +35,7 @@ from birdnn.records import (
 )
 from birdnn.report.schema import (
     ChangeModel,
+    CheckReport,
     CompetitionVerdict,
     CounterexampleModel,
     DomainModel,
@@ -65,6 +66,7 @@ _PUBLISHED = (
     ("repair", RepairReport),
     ("estimate", EstimateReport),
     ("localize", LocalizeReport),
+    ("check", CheckReport),
 )
 
 _WORST_FIRST: Sequence[CompetitionVerdict] = ("sat", "unknown", "timeout", "unsat")

@@ -266,3 +266,34 @@ class RepairReport(Model):
     notes: list[Readable]
     versions: dict[str, str]
     machine: MachineModel
+
+
+class CheckedModel(Model):
+    """One property's proof, checked."""
+
+    file: Readable
+    verdict: Literal["proved", "violated"] = Field(description="What the certificate says, and was found true.")
+    leaves: int = Field(description="Of the proof's trees; all of them were checked. 0 where violated.")
+    sampled: int = Field(description="How many leaves were checked in exact arithmetic.")
+    exactly: bool | None = Field(description="Does the counterexample violate in exact arithmetic? Null where proved.")
+    replayed: bool | None = Field(description="Does it violate when onnxruntime runs it? Null where proved.")
+
+
+class CheckReport(Model):
+    """What `birdnn check --json` writes."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    tool: Literal["birdnn"] = "birdnn"
+    command: Readable
+    outcome: Literal["accepted", "rejected"]
+    reason: Readable | None = Field(description="Why it was rejected.")
+    checked: Readable | None = Field(description="What was accepted, as the first line of output says it.")
+    net: Readable
+    certificate: Readable
+    semantics: Literal["real", "float32"] | None = Field(description="Which execution it speaks about.")
+    assumptions: dict[str, float] = Field(description="Assumed absolute errors of the runtime's functions.")
+    arithmetic: Literal["float64", "exact"]
+    sample: int | None
+    seed: int
+    properties: list[CheckedModel]
+    wall_s: float

@@ -1,0 +1,14 @@
+"""The independent checker: proves a certificate's statements again from the files alone.
+
+Nothing of birdnn is imported but the errors; the format and why an accepted file is a proof are in docs/certificate.md.
+The modules read in this order: `files`, `statement` (VNN-LIB), `network` (ONNX), `lines`, `floats`, `certificate`,
+`tree`, `exact`.
+"""
+
+from __future__ import annotations
+
+from birdnn.certify.check.files import Rejected as Rejected
+from birdnn.certify.check.judge import Accepted as Accepted
+from birdnn.certify.check.judge import Answer as Answer
+from birdnn.certify.check.judge import Settings as Settings
+from birdnn.certify.check.judge import check as check

@@ -1,0 +1,288 @@
+"""The certificate's file: read, taken apart, and everything checked that needs no arithmetic."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from birdnn.certify.check.files import File, Rejected
+from birdnn.certify.check.layers import Chain
+from birdnn.certify.check.lines import Floats, slope_range
+from birdnn.certify.check.rounding import rounded
+from birdnn.certify.check.statement import Row
+from birdnn.errors import FormatError
+
+LEAF = 65535
+VERSION = 1
+_NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?(/[1-9][0-9]*)?([eE][+-]?[0-9]{1,3})?")
+_TYPES = ("|u1", "<u2", "<u4", "<f4", "<f8")
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """The file's head and its proofs, not yet taken apart."""
+
+    tool: str
+    network_sha256: str
+    semantics: Literal["real", "float32"]
+    assumptions: dict[str, float]
+    proofs: tuple[dict[str, Any], ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Region:
+    """A region's statement and its tree.
+
+    Attributes:
+        lower, upper: the box, exact.
+        polytopes: normal rows of each; ``sizes`` says how many.
+        axis, cut: of each node, and of each cut; ``rank`` is a node's number among the cuts.
+        face_node, face, face_at: the faces that move.
+        item_node, item_polytope: the items; those of number i have multipliers from ``multiplier_start[i]`` on and
+            slopes from ``slope_start[i]`` to ``slope_start[i + 1]``.
+    """
+
+    lower: tuple[Fraction, ...]
+    upper: tuple[Fraction, ...]
+    polytopes: tuple[tuple[Row, ...], ...]
+    sizes: NDArray[np.intp]
+    axis: NDArray[np.intp]
+    rank: NDArray[np.intp]
+    cut: Floats
+    face_node: NDArray[np.intp]
+    face: NDArray[np.intp]
+    face_at: Floats
+    item_node: NDArray[np.intp]
+    item_polytope: NDArray[np.intp]
+    multiplier: Floats
+    multiplier_start: NDArray[np.intp]
+    slope_start: NDArray[np.intp]
+    neuron: NDArray[np.intp]
+    slope: Floats
+
+    def root(self) -> tuple[Floats, Floats]:
+        """The box in float64, rounded outward."""
+        lower = [rounded(value, -np.inf) for value in self.lower]
+        return np.array(lower), np.array([rounded(value, np.inf) for value in self.upper])
+
+
+def read_certificate(file: File) -> Certificate:
+    """The head of the certificate in ``file``.
+
+    Raises:
+        FormatError: it is no JSON.
+        Rejected: it is no certificate of a version that this checker knows.
+    """
+    try:
+        data = json.loads(file.data.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_no_number)
+    except (ValueError, RecursionError) as error:
+        raise FormatError(file.path, "", f"not a certificate: {error}") from None
+    if not isinstance(data, dict) or data.get("format") != "birdnn certificate":
+        raise Rejected("the file does not call itself a birdnn certificate")
+    if data.get("version") != VERSION or isinstance(data["version"], bool):
+        raise Rejected(f"version {data.get('version')!r} of the format is not known, only {VERSION}")
+    keys = ("format", "version", "tool", "network", "semantics", "assumptions", "proofs")
+    head = _fields(data, "the certificate", keys)
+    network = _fields(head["network"], "network", ("file", "sha256"))
+    assumptions, proofs = head["assumptions"], head["proofs"]
+    if head["semantics"] not in ("real", "float32"):
+        raise Rejected(f"semantics {head['semantics']!r} is neither real nor float32")
+    if not isinstance(assumptions, dict) or not all(isinstance(value, float) for value in assumptions.values()):
+        raise Rejected("assumptions must name an error for each activation")
+    if not isinstance(proofs, list) or not all(isinstance(proof, dict) for proof in proofs):
+        raise Rejected("proofs must be a list of objects")
+    return Certificate(str(head["tool"]), str(network["sha256"]), head["semantics"], assumptions, tuple(proofs))
+
+
+def proof_of(certificate: Certificate, sha256: str) -> dict[str, Any]:
+    """The proof that speaks about the property with this hash.
+
+    Raises:
+        Rejected: there is none, or more than one.
+    """
+    found = []
+    for proof in certificate.proofs:
+        last = "input" if proof.get("verdict") == "violated" else "regions"
+        _fields(proof, "a proof", ("property", "verdict", last))
+        about = _fields(proof["property"], "property", ("name", "file", "sha256"))
+        if proof["verdict"] not in ("proved", "violated"):
+            raise Rejected(f"verdict {proof['verdict']!r} is neither proved nor violated")
+        found += [proof] if about["sha256"] == sha256 else []
+    if len(found) != 1:
+        raise Rejected(f"{len(found)} proofs speak about the property with sha256 {sha256}; one is expected")
+    return found[0]
+
+
+def read_input(proof: dict[str, Any], n_inputs: int, where: str) -> tuple[Fraction, ...]:
+    """The counterexample of a violated property: exact values of single-precision numbers."""
+    values = _numbers(proof["input"], n_inputs, f"{where}: input")
+    if any(abs(value) > 2**128 or Fraction(float(np.float32(float(value)))) != value for value in values):
+        raise Rejected(f"{where}: input holds numbers that are not of single precision")
+    return values
+
+
+def read_regions(proof: dict[str, Any], chain: Chain, where: str) -> list[Region]:
+    """The regions of a proved property.
+
+    Raises:
+        Rejected: they are not as the format wants them.
+    """
+    if not isinstance(proof["regions"], list):
+        raise Rejected(f"{where}: regions must be a list")
+    return [_Reader(chain, f"{where}, region {i}").region(data) for i, data in enumerate(proof["regions"])]
+
+
+@dataclass
+class _Reader:
+    chain: Chain
+    where: str
+
+    def region(self, data: Any) -> Region:
+        head = _fields(data, self.where, ("lower", "upper", "unsafe", "axis", "cut", "faces", "items"))
+        n_inputs = self.chain.n_inputs
+        lower, upper = (_numbers(head[side], n_inputs, f"{self.where}: {side}") for side in ("lower", "upper"))
+        self._require(all(low <= high for low, high in zip(lower, upper, strict=True)), "its box is empty")
+        self._require(isinstance(head["unsafe"], list), "unsafe must be a list of polytopes")
+        polytopes = tuple(self._polytope(rows) for rows in head["unsafe"])
+        axis, cut = self._column(head["axis"], "axis", "<u2"), self._column(head["cut"], "cut", "<f8")
+        return Region(
+            lower=lower,
+            upper=upper,
+            polytopes=polytopes,
+            **self._tree(axis, cut),
+            **self._faces(head["faces"], len(axis)),
+            **self._items(head["items"], len(axis), np.array([len(rows) for rows in polytopes], dtype=np.intp)),
+        )
+
+    def _require(self, holds: Any, what: str) -> None:
+        if not holds:
+            raise Rejected(f"{self.where}: {what}")
+
+    def _polytope(self, data: Any) -> tuple[Row, ...]:
+        self._require(isinstance(data, list), "a polytope must be a list of rows")
+        rows = []
+        for row in data:
+            fields = _fields(row, f"{self.where}: a row", ("coefficients", "bound", "strict"))
+            self._require(isinstance(fields["strict"], bool), "strict must be true or false")
+            coefficients = _numbers(fields["coefficients"], self.chain.n_outputs, f"{self.where}: coefficients")
+            (bound,) = _numbers([fields["bound"]], 1, f"{self.where}: bound")
+            rows.append(Row(coefficients, bound, fields["strict"]))
+        return tuple(rows)
+
+    def _column(self, data: Any, name: str, dtype: str) -> NDArray[Any]:
+        fields = _fields(data, f"{self.where}: {name}", ("dtype", "data"))
+        self._require(fields["dtype"] in _TYPES, f"column {name} has type {fields['dtype']!r}")
+        self._require(fields["dtype"] == dtype, f"column {name} must have type {dtype}")
+        try:
+            values = np.frombuffer(base64.b64decode(fields["data"], validate=True), dtype=dtype)
+        except (ValueError, TypeError, binascii.Error) as error:
+            raise Rejected(f"{self.where}: column {name} cannot be decoded: {error}") from None
+        if values.dtype.kind == "f":
+            self._require(np.isfinite(values).all(), f"column {name} holds NaN or infinity")
+            return values.astype(np.float64)
+        return values.astype(np.intp)
+
+    def _tree(self, axis: NDArray[Any], cut: NDArray[Any]) -> dict[str, Any]:
+        node = np.nonzero(axis != LEAF)[0]
+        self._require(len(axis) == 2 * len(node) + 1, f"{len(node)} cuts do not make {len(axis)} nodes")
+        self._require(len(cut) == len(node), f"{len(cut)} places for {len(node)} cuts")
+        self._require((axis[node] < self.chain.n_inputs).all(), "a cut's axis is none of the inputs")
+        rank = np.cumsum(axis != LEAF) - 1
+        self._require((node < 2 * rank[node] + 1).all(), "a node stands before its parent")
+        return {"axis": axis, "cut": cut, "rank": rank}
+
+    def _faces(self, data: Any, nodes: int) -> dict[str, Any]:
+        fields = _fields(data, f"{self.where}: faces", ("node", "face", "at"))
+        node, face = self._column(fields["node"], "node", "<u4"), self._column(fields["face"], "face", "<u2")
+        at = self._column(fields["at"], "at", "<f8")
+        self._require(len(node) == len(face) == len(at), "the columns of the faces differ in length")
+        self._require((node < nodes).all() and (face < 2 * self.chain.n_inputs).all(), "a face that does not exist")
+        self._require(_sorted(node, face), "the faces are not sorted, or one moves twice at a node")
+        return {"face_node": node, "face": face, "face_at": at}
+
+    def _items(self, data: Any, nodes: int, sizes: NDArray[np.intp]) -> dict[str, Any]:
+        types = {
+            "node": "<u4",
+            "polytope": "<u2",
+            "multiplier": "<f4",
+            "slopes": "<u4",
+            "neuron": "<u2",
+            "slope": "<f4",
+        }
+        fields = _fields(data, f"{self.where}: items", tuple(types))
+        node, polytope, multiplier, counts, neuron, slope = (
+            self._column(fields[name], name, dtype) for name, dtype in types.items()
+        )
+        self._require(len(node) == len(polytope) == len(counts), "the columns of the items differ in length")
+        self._require((node < nodes).all() and (polytope < len(sizes)).all(), "an item of nothing that exists")
+        self._require(_sorted(node, polytope), "the items are not sorted, or one stands twice")
+        starts, slope_start = _starts(sizes[polytope]), _starts(counts)
+        self._require(starts[-1] == len(multiplier), "the multipliers are not one for each row")
+        self._require(slope_start[-1] == len(neuron) == len(slope), "the slopes are not as many as the items say")
+        self._require((multiplier >= 0).all(), "a multiplier is negative")
+        positive = np.concatenate([[0], np.cumsum(multiplier > 0)])
+        self._require((positive[starts[1:]] > positive[starts[:-1]]).all(), "the multipliers of an item are all 0")
+        self._slopes(np.repeat(np.arange(len(counts)), counts), neuron, slope)
+        return {
+            "sizes": sizes, "item_node": node, "item_polytope": polytope, "multiplier": multiplier,
+            "multiplier_start": starts, "slope_start": slope_start, "neuron": neuron, "slope": slope,
+        }  # fmt: skip
+
+    def _slopes(self, item: NDArray[np.intp], neuron: NDArray[np.intp], slope: Floats) -> None:
+        hidden = [layer for layer in self.chain.layers if layer.activation is not None]
+        ranges = [slope_range(layer.activation) for layer in hidden for _ in layer.bias if layer.activation]
+        self._require((neuron < len(ranges)).all(), "a slope of a neuron that does not exist")
+        self._require(_sorted(item, neuron), "the slopes of an item are not sorted, or a neuron has two")
+        if len(neuron):
+            low, high = np.array(ranges).T
+            inside = (low[neuron] <= slope) & (slope <= high[neuron])
+            self._require(inside.all(), "a slope outside of the range of the activation's derivative")
+
+
+def _sorted(first: NDArray[np.intp], second: NDArray[np.intp]) -> bool:
+    """Do the pairs strictly increase?"""
+    a, b = np.diff(first), np.diff(second)
+    return bool(((a > 0) | ((a == 0) & (b > 0))).all())
+
+
+def _starts(counts: NDArray[np.intp]) -> NDArray[np.intp]:
+    return np.concatenate([np.zeros(1, dtype=np.intp), np.cumsum(counts, dtype=np.intp)])
+
+
+def _fields(data: Any, where: str, keys: Sequence[str]) -> dict[str, Any]:
+    if not isinstance(data, dict) or set(data) != set(keys):
+        found = sorted(data) if isinstance(data, dict) else type(data).__name__
+        raise Rejected(f"{where} must have the keys {', '.join(keys)}, not {found}")
+    return data
+
+
+def _numbers(data: Any, count: int, where: str) -> tuple[Fraction, ...]:
+    if not isinstance(data, list) or len(data) != count:
+        raise Rejected(f"{where} must be a list of {count} numbers")
+    texts = [text if isinstance(text, str) and len(text) < 1000 else "" for text in data]
+    if not all(_NUMBER.fullmatch(text) for text in texts):
+        raise Rejected(f"{where} holds something that is no exact number")
+    try:
+        return tuple(Fraction(text) for text in texts)
+    except ValueError as error:
+        raise Rejected(f"{where}: {error}") from None
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError(f"a key stands twice among {[key for key, _ in pairs]}")
+    return found
+
+
+def _no_number(text: str) -> float:
+    raise ValueError(f"{text} is no number")

@@ -1,0 +1,352 @@
+"""Backward propagation without any rounding of its own, a few boxes at a time; and exact evaluation.
+
+Choices (slopes, bounds of neurons, offsets) are rounded to short binary numbers, always to the safe side; what is
+computed with them is exact. Smooth activations are enclosed in balls, of which the safe end is taken.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+from flint import arb, ctx, fmpq, fmpz, fmpz_mat
+
+from birdnn.certify.check.files import Rejected
+from birdnn.certify.check.layers import Activation, Chain, Exact
+from birdnn.certify.check.lines import Floats, bent, default_slopes, touching
+from birdnn.certify.check.rounding import rounded
+from birdnn.certify.check.statement import Row
+from birdnn.certify.check.tree import Corners, Index, Items, Rows
+
+_SLOPE_BITS = 53
+_OFFSET_BITS = 140
+_LONGEST = 300
+_PRECISION = 160
+_EVALUATION_PRECISION = 1024
+
+
+@dataclass(frozen=True)
+class _Map:
+    """A layer: ``weight`` times ``2**bits``; an execution's error and that of a cut-off weight, at most
+    ``slack_weight @ |h| + slack_bias``."""
+
+    weight: fmpz_mat
+    rows: list[list[fmpz]]
+    bits: int
+    bias: list[fmpq]
+    slack_weight: Exact
+    slack_bias: Exact
+
+
+@dataclass(frozen=True)
+class _Line:
+    """A neuron's lines as functions of ``weight @ h``: slopes times 2**53, offsets times 2**140."""
+
+    low: fmpz
+    low_offset: fmpz
+    up: fmpz
+    up_offset: fmpz
+
+
+@dataclass(frozen=True)
+class _Planes:
+    """Rows times ``2**bits``, and their constants."""
+
+    rows: list[list[fmpz]]
+    bits: int
+    constant: list[fmpq]
+
+
+class ExactEngine:
+    """`Engine` in exact arithmetic.
+
+    Args:
+        chain: the network.
+        single: do statements speak about executions in single precision?
+    """
+
+    name = "exact"
+
+    def __init__(self, chain: Chain, single: bool) -> None:
+        self.activations = [layer.activation for layer in chain.layers if layer.activation is not None]
+        self.layers = []
+        for layer in chain.layers:
+            weight = layer.weight
+            bits = min(max((value.denominator.bit_length() for value in weight.reshape(-1)), default=1), _LONGEST)
+            whole = [[fmpz(_floor(value, bits)) for value in row] for row in weight]
+            lost = np.abs(
+                weight - np.array([[Fraction(int(v), 1 << bits) for v in row] for row in whole], dtype=object)
+            )
+            slack_weight, slack_bias = lost, layer.bias * 0
+            if single:
+                slack_weight, slack_bias = slack_weight + layer.error_weight, slack_bias + layer.error_bias
+            bias = [fmpq(value.numerator, value.denominator) for value in layer.bias]
+            parts = fmpz_mat(whole), whole, bits, bias, slack_weight, slack_bias
+            self.layers.append(_Map(*parts))
+
+    def start(self, rows: Rows, boxes: int) -> ExactPass:
+        """Nothing known yet about ``boxes`` boxes."""
+        return ExactPass(self, rows)
+
+
+class ExactPass:
+    """`Pass` in exact arithmetic."""
+
+    def __init__(self, engine: ExactEngine, rows: Rows) -> None:
+        self.engine, self.rows = engine, rows
+        self.slack: list[list[list[fmpq]]] = []
+        self.bounds: list[tuple[Floats, Floats, Floats]] = []
+        self.lines: list[list[list[_Line]]] = []
+
+    def enter(self, k: int, h: Floats) -> None:
+        """Begin layer ``k``, whose inputs do not exceed ``h`` (boxes, in)."""
+        layer = self.engine.layers[k]
+        used = np.nonzero((layer.slack_weight != 0).any(axis=0))[0]
+        slack = []
+        for box in h:
+            size = np.array([Fraction(float(value)) for value in box[used]], dtype=object)
+            total = layer.slack_weight[:, used].dot(size) + layer.slack_bias if len(used) else layer.slack_bias
+            slack.append([_up(value) for value in total])
+        self.slack.append(slack)
+
+    def neurons(self, k: int, box: Index, neuron: Index, corners: Corners) -> tuple[Floats, Floats]:
+        """Lower and upper bounds of pre-activations of layer ``k``, one for each entry of ``box`` and ``neuron``."""
+        layer = self.engine.layers[k]
+        found = []
+        for sign in (1, -1):
+            rows = [[sign * value for value in layer.rows[j]] for j in neuron]
+            constant = [sign * layer.bias[j] - self.slack[k][i][j] for i, j in zip(box, neuron, strict=True)]
+            planes = self._to_inputs(k, _Planes(rows, layer.bits, constant), [self._of_box(int(i)) for i in box])
+            found.append(sign * self._minimum(planes, [side[box] for side in corners]))
+        return found[0], found[1]
+
+    def relax(self, k: int, l: Floats, u: Floats, error: Floats) -> None:
+        """Fix the default lines of layer ``k`` for pre-activations in ``l .. u`` (boxes, neurons)."""
+        act = self.engine.activations[k]
+        low, high = default_slopes(act, l, u)
+        self.bounds.append((l, u, error))
+        width = range(l.shape[1])
+        self.lines.append([[self._line(k, i, j, low[i, j], high[i, j]) for j in width] for i in range(len(l))])
+
+    def _line(self, k: int, i: int, j: int, low: float, high: float) -> _Line:
+        """The lines of slopes ``low`` and ``high``, both put on a grid."""
+        layer, (l, u, error) = self.engine.layers[k], self.bounds[k]
+        act = self.engine.activations[k]
+        slopes = [Fraction(round(Fraction(float(s)) * (1 << _SLOPE_BITS)), 1 << _SLOPE_BITS) for s in (low, high)]
+        ends = _fraction(l[i, j]), _fraction(u[i, j])
+        below, above = extremes(act, *ends, slopes[0])[0], extremes(act, *ends, slopes[1])[1]
+        bias, slack, wide = layer.bias[j], self.slack[k][i][j], _rational(_fraction(error[i, j]))
+        s = [_rational(value) for value in slopes]
+        low_offset = below + s[0] * bias - abs(s[0]) * slack - wide
+        up_offset = above + s[1] * bias + abs(s[1]) * slack + wide
+        scale = 1 << _SLOPE_BITS
+        return _Line(
+            fmpz(int(slopes[0] * scale)),
+            (low_offset * (1 << _OFFSET_BITS)).floor(),
+            fmpz(int(slopes[1] * scale)),
+            (up_offset * (1 << _OFFSET_BITS)).ceil(),
+        )
+
+    def _of_box(self, i: int) -> list[list[_Line]]:
+        return [layer[i] for layer in self.lines]
+
+    def planes(self, items: Items) -> _Planes:
+        """Planes below the items' combinations: the certificate's multipliers, times exact rows."""
+        last, chosen = self.engine.layers[-1], [self._chosen(n, items) for n in range(len(items.box))]
+        rows, constants = [], []
+        for box, polytope, multipliers in zip(items.box, items.polytope, items.multipliers, strict=True):
+            exact = self.rows.exact[polytope]
+            weight = [_rational(_fraction(value)) for value in multipliers[: len(exact)]]
+            sums = [
+                sum((w * _rational(row.coefficients[o]) for w, row in zip(weight, exact, strict=True)), fmpq(0))
+                for o in range(len(last.bias))
+            ]
+            constant = -sum((w * _rational(row.bound) for w, row in zip(weight, exact, strict=True)), fmpq(0))
+            for value, bias, slack in zip(sums, last.bias, self.slack[-1][box], strict=True):
+                constant += value * bias - abs(value) * slack
+            rows.append(sums)
+            constants.append(constant)
+        scale = _common([value for row in rows for value in row])
+        whole = [[(value * scale).p for value in row] for row in rows]
+        # a common denominator that is no power of two goes into rows and constants alike: only signs count
+        planes = _Planes(_times(whole, last.weight), last.bits, [constant * scale for constant in constants])
+        return self._to_inputs(len(self.lines), planes, chosen)
+
+    def _chosen(self, n: int, items: Items) -> list[list[_Line]]:
+        """The lines of an item, layer by layer: its own slopes in place of the default ones."""
+        i = int(items.box[n])
+        lines = self._of_box(i)
+        for k, (item, neuron, slope) in enumerate(items.slopes):
+            act, (l, u, _) = self.engine.activations[k], self.bounds[k]
+            mine = np.nonzero(item == n)[0]
+            if len(mine):
+                lines[k] = list(lines[k])
+            for at in mine:
+                j = int(neuron[at])
+                if bent(act, l[i : i + 1, j], u[i : i + 1, j])[0]:
+                    lines[k][j] = self._line(k, i, j, slope[at], slope[at])
+        return lines
+
+    def _to_inputs(self, k: int, planes: _Planes, lines: Sequence[list[list[_Line]]]) -> _Planes:
+        """From rows on the inputs of layer ``k`` to rows on the network's inputs; ``lines`` of each row."""
+        rows, bits, constant = planes.rows, planes.bits, planes.constant
+        for m in range(k - 1, -1, -1):
+            layer, passed, more = self.engine.layers[m], [], []
+            for row, mine in zip(rows, lines, strict=True):
+                total, new = fmpz(0), []
+                for value, line in zip(row, mine[m], strict=True):
+                    if value > 0:
+                        new.append(value * line.low)
+                        total += value * line.low_offset
+                    else:
+                        new.append(value * line.up)
+                        total += value * line.up_offset
+                passed.append(new)
+                more.append(fmpq(total, fmpz(1) << (bits + _OFFSET_BITS)))
+            rows = _times(passed, layer.weight)
+            bits += _SLOPE_BITS + layer.bits
+            constant = [a + b for a, b in zip(constant, more, strict=True)]
+        return _Planes(rows, bits, constant)
+
+    def minimum(self, planes: _Planes, which: Index, corners: Corners) -> Floats:
+        """Minimum of the planes ``which`` over a box each, rounded down."""
+        chosen = _Planes([planes.rows[n] for n in which], planes.bits, [planes.constant[n] for n in which])
+        return self._minimum(chosen, corners)
+
+    def _minimum(self, planes: _Planes, corners: Sequence[Floats]) -> Floats:
+        least = np.empty(len(planes.rows))
+        for n, (row, lower, upper) in enumerate(zip(planes.rows, *corners, strict=True)):
+            total = fmpq(0)
+            for value, low, high in zip(row, lower, upper, strict=True):
+                total += value * _rational(_fraction(low if value > 0 else high))
+            total = total / (fmpz(1) << planes.bits) + planes.constant[n]
+            least[n] = rounded(Fraction(int(total.p), int(total.q)), -np.inf)
+        return least
+
+
+def extremes(act: Activation, l: Fraction, u: Fraction, s: Fraction) -> tuple[fmpq, fmpq]:
+    """A lower bound of the minimum and an upper bound of the maximum of ``activation(z) - s z`` over ``l .. u``."""
+    if act.kind in ("relu", "leaky_relu"):
+        alpha = Fraction(act.alpha)
+        points = [l, u, *([Fraction(0)] if l < 0 < u else [])]
+        found = [_rational((z if z > 0 else alpha * z) - s * z) for z in points]
+        return min(found), max(found)
+    if act.kind == "elu" and l >= 0:
+        ends = [_rational(z - s * z) for z in (l, u)]
+        return min(ends), max(ends)
+    with ctx.workprec(_PRECISION):
+        balls = [function(act, _ball(z)) - _ball(s) * _ball(z) for z in (l, u)]
+        low, high = min(_end(ball, -1) for ball in balls), max(_end(ball, 1) for ball in balls)
+        zero = Fraction(0)
+        if act.kind == "elu":
+            return min(low, *_tangent(act, l, u, s, -1)), high
+        if l < 0:
+            low = min(low, *_tangent(act, l, min(u, zero), s, -1))
+        if u > 0:
+            high = max(high, *_tangent(act, max(l, zero), u, s, 1))
+        return low, high
+
+
+def _tangent(act: Activation, l: Fraction, u: Fraction, s: Fraction, side: int) -> list[fmpq]:
+    """What a tangent at some d leaves of ``activation(z) - s z`` at both ends, on a side where it is a bound."""
+    near = float(touching(act, *(np.array([float(value)]) for value in (l, u, s)))[0])
+    d = min(max(Fraction(near), l), u)
+    slope = min(max(s, Fraction(act.alpha)), Fraction(1)) if act.kind == "elu" and d == 0 else None
+    steep = _derivative(act, _ball(d)) if slope is None else _ball(slope)
+    touch = function(act, _ball(d)) - _ball(s) * _ball(d)
+    return [_end(touch + (steep - _ball(s)) * _ball(z - d), side) for z in (l, u)]
+
+
+def function(act: Activation, z: arb) -> arb:
+    """A smooth activation's value in a ball that holds it."""
+    if act.kind == "tanh":
+        return z.tanh()
+    if act.kind == "sigmoid":
+        return 1 / (1 + (-z).exp())
+    return z if z > 0 else arb(act.alpha) * z.expm1() if z <= 0 else z.union(arb(act.alpha) * z.expm1())
+
+
+def _derivative(act: Activation, z: arb) -> arb:
+    if act.kind == "tanh":
+        return 1 / z.cosh() ** 2
+    if act.kind == "sigmoid":
+        return 1 / ((z / 2).cosh() ** 2 * 4)
+    return arb(1) if z > 0 else arb(act.alpha) * z.exp()
+
+
+def evaluate(chain: Chain, x: Sequence[Fraction]) -> list[Any]:
+    """The network's exact outputs at ``x``: fractions, or balls that hold them where an activation is smooth."""
+    h: list[Any] = list(x)
+    with ctx.workprec(_EVALUATION_PRECISION):
+        for layer in chain.layers:
+            smooth = any(isinstance(value, arb) for value in h)
+            rows = [[_ball(v) for v in row] for row in layer.weight] if smooth else layer.weight
+            bias = [_ball(v) for v in layer.bias] if smooth else layer.bias
+            h = [sum((w * v for w, v in zip(row, h, strict=True)), b) for row, b in zip(rows, bias, strict=True)]
+            act = layer.activation
+            if act is not None and act.kind in ("relu", "leaky_relu"):
+                h = [_leaky(z, act.alpha) for z in h]
+            elif act is not None:
+                h = [function(act, z if smooth else _ball(z)) for z in h]
+    return h
+
+
+def _leaky(z: Any, alpha: float) -> Any:
+    if isinstance(z, Fraction):
+        return z if z > 0 else Fraction(alpha) * z
+    return z if z > 0 else arb(alpha) * z if z <= 0 else z.union(arb(alpha) * z)
+
+
+def certainly_holds(row: Row, y: Sequence[Any]) -> bool:
+    """Does ``y`` lie in the row's half-space, whatever its balls hold?"""
+    with ctx.workprec(_EVALUATION_PRECISION):
+        if y and isinstance(y[0], arb):
+            total = sum((_ball(c) * v for c, v in zip(row.coefficients, y, strict=True)), arb(0)) - _ball(row.bound)
+            return bool(total < 0 if row.strict else total <= 0)
+        return row.holds(sum((c * v for c, v in zip(row.coefficients, y, strict=True)), Fraction(0)))
+
+
+def _fraction(value: Any) -> Fraction:
+    """An entry of an array, exactly."""
+    if not np.isfinite(value):
+        raise Rejected("a number beyond the range of float64: nothing is known there")
+    return Fraction(float(value))
+
+
+def _rational(value: Fraction) -> fmpq:
+    return fmpq(value.numerator, value.denominator)
+
+
+def _ball(value: Fraction) -> arb:
+    return arb(_rational(value))
+
+
+def _end(ball: arb, side: int) -> fmpq:
+    """The upper (``side`` 1) or lower end of a ball."""
+    if not ball.is_finite():
+        raise ArithmeticError("a ball without bounds")
+    return (ball.upper() if side > 0 else ball.lower()).fmpq()
+
+
+def _floor(value: Fraction, bits: int) -> int:
+    return (value.numerator << bits) // value.denominator
+
+
+def _up(value: Fraction) -> fmpq:
+    """Not below ``value``, in 140 binary places and 60 more bits for what is small."""
+    return fmpq(-_floor(-value, 200), fmpz(1) << 200)
+
+
+def _common(values: Sequence[fmpq]) -> fmpz:
+    """The least common multiple of all denominators."""
+    scale = fmpz(1)
+    for value in values:
+        scale = scale * value.q // scale.gcd(value.q)
+    return scale
+
+
+def _times(rows: list[list[fmpz]], weight: fmpz_mat) -> list[list[fmpz]]:
+    return (fmpz_mat(rows) * weight).tolist() if rows else []

@@ -1,0 +1,205 @@
+"""Backward propagation in float64, many boxes at a time, with its rounding accounted for.
+
+The argument is under "Rounding in the checker" in docs/certificate.md.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from birdnn.certify.check.layers import Chain
+from birdnn.certify.check.lines import Floats, bent, default_slopes, offsets
+from birdnn.certify.check.rounding import near, up
+from birdnn.certify.check.tree import Items, Rows
+
+_ROWS_AT_ONCE = 256
+_HUGE = 2.0**400
+_UNDERFLOW = 2.0**-500
+
+
+@dataclass(frozen=True)
+class _Map:
+    """A layer in float64; ``slack_weight @ |h| + slack_bias`` covers execution, representation and this checker."""
+
+    weight: Floats
+    bias: Floats
+    size: Floats
+    slack_weight: Floats
+    slack_bias: Floats
+
+
+@dataclass(frozen=True)
+class _Lines:
+    """Lines around a layer's activation as functions of ``weight @ h``, (boxes, neurons): the bias and all errors
+    of the layer are in the offsets."""
+
+    low: Floats
+    low_offset: Floats
+    up: Floats
+    up_offset: Floats
+
+    def of(self, box: np.ndarray) -> _Lines:
+        """A copy for each entry of ``box``."""
+        return _Lines(self.low[box], self.low_offset[box], self.up[box], self.up_offset[box])
+
+
+class FloatEngine:
+    """`Engine` in float64.
+
+    Args:
+        chain: the network.
+        single: do statements speak about executions in single precision?
+    """
+
+    name = "float64"
+
+    def __init__(self, chain: Chain, single: bool) -> None:
+        widest = max(max(layer.weight.shape) for layer in chain.layers)
+        self.gamma = 2 * (widest + 4 * len(chain.layers) + 40) * 2.0**-53
+        self.activations = [layer.activation for layer in chain.layers if layer.activation is not None]
+        self.layers = []
+        for layer in chain.layers:
+            weight, bias = near(layer.weight), near(layer.bias)
+            slack_weight, slack_bias = self.gamma * np.abs(weight), self.gamma * np.abs(bias) + 2.0**-900
+            if single:
+                slack_weight, slack_bias = slack_weight + up(layer.error_weight), slack_bias + up(layer.error_bias)
+            self.layers.append(_Map(weight, bias, np.abs(weight), slack_weight, slack_bias))
+
+    def start(self, rows: Rows, boxes: int) -> FloatPass:
+        """Nothing known yet about ``boxes`` boxes."""
+        return FloatPass(self, rows)
+
+
+class FloatPass:
+    """`Pass` in float64."""
+
+    def __init__(self, engine: FloatEngine, rows: Rows) -> None:
+        self.engine, self.rows = engine, rows
+        self.slack: list[Floats] = []
+        self.bounds: list[tuple[Floats, Floats, Floats]] = []
+        self.lines: list[_Lines] = []
+        self.height: Floats = np.empty(0)
+
+    def enter(self, k: int, h: Floats) -> None:
+        """Begin layer ``k``, whose inputs do not exceed ``h`` (boxes, in)."""
+        layer = self.engine.layers[k]
+        h = np.where(h <= _HUGE, h, np.inf)
+        self.slack.append((h @ layer.slack_weight.T + layer.slack_bias) * (1 + 2.0**-20))
+        if k == len(self.engine.activations):
+            self.height = (h @ layer.size.T + np.abs(layer.bias) + self.slack[k]) * (1 + 2.0**-20)
+
+    def neurons(
+        self, k: int, box: np.ndarray, neuron: np.ndarray, corners: tuple[Floats, Floats]
+    ) -> tuple[Floats, Floats]:
+        """Lower and upper bounds of pre-activations of layer ``k``, one for each entry of ``box`` and ``neuron``."""
+        low, high = np.empty(len(box)), np.empty(len(box))
+        layer = self.engine.layers[k]
+        if k == 0:
+            return self._first_layer(corners, box, neuron)
+        for start in range(0, len(box), _ROWS_AT_ONCE):
+            part = slice(start, start + _ROWS_AT_ONCE)
+            i, j = box[part], neuron[part]
+            rows = np.stack([layer.weight[j], -layer.weight[j]])
+            constant = np.stack([layer.bias[j], -layer.bias[j]]) - self.slack[k][i, j]
+            for m in range(k - 1, -1, -1):
+                rows, constant = self._back(m, rows, constant, self.lines[m].of(i))
+            both = self._minimum(rows, constant, corners[0][i], corners[1][i])
+            low[part], high[part] = both[0], -both[1]
+        return low, high
+
+    def _first_layer(
+        self, corners: tuple[Floats, Floats], box: np.ndarray, neuron: np.ndarray
+    ) -> tuple[Floats, Floats]:
+        """`neurons` of the first layer, whose rows are the same for all boxes."""
+        layer, (lower, upper) = self.engine.layers[0], corners
+        wide = self.engine.gamma * np.maximum(np.abs(lower), np.abs(upper))
+        negative = np.minimum(layer.weight, 0.0)
+        positive = layer.weight - negative
+        low = (lower - wide) @ positive.T + (upper + wide) @ negative.T + (layer.bias - self.slack[0])
+        high = (upper + wide) @ positive.T + (lower - wide) @ negative.T + (layer.bias + self.slack[0])
+        known = np.isfinite(low) & np.isfinite(high)
+        low, high = np.where(known, low - _UNDERFLOW, -np.inf), np.where(known, high + _UNDERFLOW, np.inf)
+        return low[box, neuron], high[box, neuron]
+
+    def relax(self, k: int, l: Floats, u: Floats, error: Floats) -> None:
+        """Fix the default lines of layer ``k`` for pre-activations in ``l .. u`` (boxes, neurons)."""
+        act = self.engine.activations[k]
+        low, high = default_slopes(act, l, u)
+        below, above = offsets(act, l, u, low)[0], offsets(act, l, u, high)[1]
+        self.bounds.append((l, u, error))
+        bias = self.engine.layers[k].bias
+        self.lines.append(
+            _Lines(
+                low,
+                self._shifted(below, low, bias, self.slack[k], error, -1.0),
+                high,
+                self._shifted(above, high, bias, self.slack[k], error, 1.0),
+            )
+        )
+
+    def _shifted(
+        self, offset: Floats, slope: Floats, bias: Floats, slack: Floats, error: Floats, side: float
+    ) -> Floats:
+        """The offset of a line as a function of ``weight @ h``, moved to the safe side (up where ``side`` is 1)."""
+        wide = np.abs(slope) * slack + error + self.engine.gamma * np.abs(offset)
+        out: Floats = offset + slope * bias + side * wide
+        return out
+
+    def planes(self, items: Items) -> tuple[Floats, Floats]:
+        """Planes below the items' combinations: coefficients (items, inputs) and constants (items,)."""
+        gamma, slack = self.engine.gamma, self.slack[-1][items.box]
+        a, b = self.rows.a[items.polytope], self.rows.b[items.polytope]
+        rows = np.einsum("ir,iro->io", items.multipliers, a)
+        wide = np.einsum("ir,iro->io", items.multipliers, np.abs(a)) * (1 + 2.0**-20)
+        bound = np.einsum("ir,ir->i", items.multipliers, b)
+        constant = rows @ self.engine.layers[-1].bias - bound
+        constant -= np.einsum("io,io->i", wide, slack + gamma * self.height[items.box])
+        constant -= gamma * np.einsum("ir,ir->i", items.multipliers, np.abs(b))
+        rows, constant = rows[None] @ self.engine.layers[-1].weight, constant[None]
+        for m in range(len(self.lines) - 1, -1, -1):
+            rows, constant = self._back(m, rows, constant, self._chosen(m, items))
+        return rows[0], constant[0]
+
+    def _chosen(self, m: int, items: Items) -> _Lines:
+        """The lines of layer ``m`` for each item, its own slopes in place of the default ones."""
+        lines = self.lines[m].of(items.box)
+        item, neuron, slope = items.slopes[m]
+        if not len(item):
+            return lines
+        act, box = self.engine.activations[m], items.box[item]
+        l, u, error = (side[box, neuron] for side in self.bounds[m])
+        keep = bent(act, l, u)
+        item, neuron, slope = item[keep], neuron[keep], slope[keep]
+        l, u, error = l[keep], u[keep], error[keep]
+        below, above = offsets(act, l, u, slope)
+        slack, bias = self.slack[m][items.box[item], neuron], self.engine.layers[m].bias[neuron]
+        lines.low[item, neuron] = lines.up[item, neuron] = slope
+        lines.low_offset[item, neuron] = self._shifted(below, slope, bias, slack, error, -1.0)
+        lines.up_offset[item, neuron] = self._shifted(above, slope, bias, slack, error, 1.0)
+        return lines
+
+    def _back(self, m: int, rows: Floats, constant: Floats, lines: _Lines) -> tuple[Floats, Floats]:
+        """From rows (sides, n, out) on the outputs of layer ``m``'s activation to rows on the layer's inputs."""
+        negative = np.minimum(rows, 0.0)
+        positive = rows - negative
+        constant = constant + np.einsum("srn,rn->sr", positive, lines.low_offset)
+        constant += np.einsum("srn,rn->sr", negative, lines.up_offset)
+        positive *= lines.low
+        negative *= lines.up
+        positive += negative  # in place: what a pass needs stays in the processor's cache
+        return positive @ self.engine.layers[m].weight, constant
+
+    def minimum(self, planes: tuple[Floats, Floats], which: np.ndarray, corners: tuple[Floats, Floats]) -> Floats:
+        """Minimum of the planes ``which`` over a box each, rounded down; minus infinity where nothing is known."""
+        least: Floats = self._minimum(planes[0][which][None], planes[1][which][None], *corners)[0]
+        return least
+
+    def _minimum(self, rows: Floats, constant: Floats, lower: Floats, upper: Floats) -> Floats:
+        wide = self.engine.gamma * np.maximum(np.abs(lower), np.abs(upper))
+        negative = np.minimum(rows, 0.0)
+        least = np.einsum("srn,rn->sr", rows - negative, lower - wide)
+        least += np.einsum("srn,rn->sr", negative, upper + wide)
+        least += constant
+        return np.where(np.isfinite(least), least - _UNDERFLOW, -np.inf)

@@ -1,0 +1,243 @@
+"""From three files to an answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from birdnn.certify.check import files
+from birdnn.certify.check.certificate import (
+    LEAF,
+    Certificate,
+    Region,
+    proof_of,
+    read_certificate,
+    read_input,
+    read_regions,
+)
+from birdnn.certify.check.files import Rejected
+from birdnn.certify.check.floats import FloatEngine
+from birdnn.certify.check.layers import Chain, kinds
+from birdnn.certify.check.lines import ASSUMED_ERROR, Flags
+from birdnn.certify.check.network import read_network
+from birdnn.certify.check.statement import Pair, Row, Statement, read_statement
+from birdnn.certify.check.tree import Engine, Walk
+from birdnn.errors import MismatchError
+
+_EXACT_BATCH = 4
+
+Seen = Callable[[str, int, int], None]
+"""Told the phase, the nodes done and the nodes there are."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """How to check.
+
+    Attributes:
+        arithmetic: of all leaves.
+        sample: this many leaves, drawn with ``seed``, in exact arithmetic after all of them in float64.
+    """
+
+    arithmetic: Literal["float64", "exact"] = "float64"
+    sample: int | None = None
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What was checked for one property.
+
+    Attributes:
+        path: the property's file.
+        verdict: what the certificate says and the checker found true.
+        leaves: of all trees.
+        sampled: how many of them were checked exactly as well.
+        input: a counterexample, or None.
+        exactly: does the counterexample violate in exact arithmetic?
+    """
+
+    path: str
+    verdict: Literal["proved", "violated"]
+    leaves: int = 0
+    sampled: int = 0
+    input: tuple[float, ...] | None = None
+    exactly: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Accepted:
+    """A certificate that was accepted, as far as this checker can tell without running the network."""
+
+    settings: Settings
+    semantics: Literal["real", "float32"]
+    assumptions: dict[str, float]
+    answers: tuple[Answer, ...] = field(default=())
+
+    def line(self) -> str:
+        """``float64, all L leaves; exact, N of L``."""
+        leaves, sampled = (sum(part) for part in zip(*((a.leaves, a.sampled) for a in self.answers), strict=True))
+        said = []
+        if any(answer.verdict == "proved" for answer in self.answers):
+            every = self.settings.arithmetic if self.settings.sample is None else "float64"
+            said.append(f"{every}, all {leaves} leaves")
+            said += [f"exact, {sampled} of {leaves}"] if self.settings.sample is not None else []
+        violated = [answer for answer in self.answers if answer.verdict == "violated"]
+        if violated:
+            said.append(f"{len(violated)} violated" + (", exact" if all(a.exactly for a in violated) else ""))
+        return "; ".join(said)
+
+
+def check(
+    net: str | Path,
+    props: Sequence[str | Path],
+    certificate: str | Path,
+    settings: Settings | None = None,
+    seen: Seen = lambda phase, done, total: None,
+) -> Accepted:
+    """Check a certificate against a network and properties.
+
+    Raises:
+        FormatError, MismatchError: a file cannot be read, or they do not fit each other.
+        Rejected: the certificate does not prove what it says.
+    """
+    settings = settings or Settings()
+    net_file, certificate_file = files.read(net), files.read(certificate)
+    found = read_certificate(certificate_file)
+    if found.network_sha256 != net_file.sha256:
+        raise Rejected(f"the certificate is for a network with sha256 {found.network_sha256}, not {net_file.sha256}")
+    chain = read_network(net_file)
+    _check_assumptions(found, chain)
+    answers = []
+    for path in props:
+        prop_file = files.read(path)
+        proof = proof_of(found, prop_file.sha256)
+        statement = read_statement(prop_file)
+        if (statement.n_inputs, statement.n_outputs) != (chain.n_inputs, chain.n_outputs):
+            raise MismatchError(
+                f"{path} speaks about {statement.n_inputs} inputs and {statement.n_outputs} outputs; "
+                f"{net} has {chain.n_inputs} and {chain.n_outputs}"
+            )
+        where = f"proof of {Path(path).name}"
+        task = _Task(chain, found, proof, where, settings, seen)
+        answers.append(task.violated(statement, str(path)) if "input" in proof else task.proved(statement, str(path)))
+    return Accepted(settings=settings, semantics=found.semantics, assumptions=found.assumptions, answers=tuple(answers))
+
+
+def _check_assumptions(certificate: Certificate, chain: Chain) -> None:
+    needed = {}
+    if certificate.semantics == "float32":
+        if not chain.single:
+            raise Rejected("semantics float32 speaks about single precision; this network computes in double precision")
+        needed = {kind: ASSUMED_ERROR[kind] for kind in kinds(chain.layers) if kind in ASSUMED_ERROR}
+    if certificate.assumptions != needed:
+        raise Rejected(f"the certificate assumes {certificate.assumptions}; this checker assumes {needed}")
+
+
+@dataclass(frozen=True)
+class _Task:
+    """One proof."""
+
+    chain: Chain
+    certificate: Certificate
+    proof: dict[str, Any]
+    where: str
+    settings: Settings
+    seen: Seen
+
+    def proved(self, statement: Statement, path: str) -> Answer:
+        """Check that no input of the property is unsafe."""
+        regions = read_regions(self.proof, self.chain, self.where)
+        cover(statement, regions, self.where)
+        leaves = sum(int((region.axis == LEAF).sum()) for region in regions)
+        single = self.certificate.semantics == "float32"
+        sample = self.settings.sample
+        if self.settings.arithmetic == "float64" or sample is not None:
+            self._walk(FloatEngine(self.chain, single), regions, [None] * len(regions), 256)
+        sampled = 0
+        if self.settings.arithmetic == "exact" or sample is not None:
+            from birdnn.certify.check.exact import ExactEngine  # python-flint is needed for this only
+
+            wanted, sampled = self._sample(regions, sample)
+            self._walk(ExactEngine(self.chain, single), regions, wanted, _EXACT_BATCH)
+        return Answer(path, "proved", leaves, sampled)
+
+    def _walk(self, engine: Engine, regions: list[Region], wanted: Sequence[Flags | None], batch: int) -> None:
+        nodes = [len(r.axis) if w is None else int(w.sum()) for r, w in zip(regions, wanted, strict=True)]
+        total, done = sum(nodes), 0
+
+        def tell(count: int) -> None:
+            nonlocal done
+            done += count
+            self.seen(f"{self.where}, {engine.name}", done, total)
+
+        for i, (region, chosen) in enumerate(zip(regions, wanted, strict=True)):
+            if chosen is not None and not chosen.any():
+                continue
+            single = self.certificate.semantics == "float32"
+            where = f"{self.where}, {engine.name}, region {i}"
+            Walk(self.chain, engine, region, where, single, chosen, batch, tell).run()
+
+    def _sample(self, regions: list[Region], sample: int | None) -> tuple[list[Flags | None], int]:
+        """The nodes above so many leaves, drawn over all regions, and how many leaves these are; None means all."""
+        leaves = [(i, leaf) for i, region in enumerate(regions) for leaf in np.nonzero(region.axis == LEAF)[0]]
+        if sample is None:
+            return [None] * len(regions), len(leaves)
+        count = min(sample, len(leaves))
+        wanted = [np.zeros(len(region.axis), dtype=np.bool_) for region in regions]
+        for n in np.random.default_rng(self.settings.seed).choice(len(leaves), count, replace=False):
+            i, node = leaves[n]
+            cuts = np.nonzero(regions[i].axis != LEAF)[0]
+            while not wanted[i][node]:
+                wanted[i][node] = True
+                node = cuts[(node - 1) // 2] if node else node
+        return list(wanted), count
+
+    def violated(self, statement: Statement, path: str) -> Answer:
+        """Is the counterexample one? Whether it violates exactly is said, not required: a runtime may have its say."""
+        from birdnn.certify.check.exact import evaluate
+
+        x = read_input(self.proof, self.chain.n_inputs, self.where)
+        pairs = [pair for pair in statement.pairs if pair.contains(x)]
+        if not pairs:
+            raise Rejected(f"{self.where}: the input lies in none of the property's boxes")
+        exactly = _unsafe(pairs, evaluate(self.chain, x))
+        if not exactly and self.certificate.semantics == "real":
+            raise Rejected(f"{self.where}: the input does not violate the property in exact arithmetic")
+        return Answer(path, "violated", input=tuple(float(value) for value in x), exactly=exactly)
+
+
+def _unsafe(pairs: Sequence[Pair], y: Sequence[Any]) -> bool:
+    from birdnn.certify.check.exact import certainly_holds
+
+    return any(all(certainly_holds(row, y) for row in pair.rows) for pair in pairs)
+
+
+def cover(statement: Statement, regions: Sequence[Region], where: str) -> None:
+    """Is everything that the property calls unsafe within the regions' boxes and polytopes?
+
+    Raises:
+        Rejected: a branch of the property is not.
+    """
+    unsafe = [[[row.normal() for row in rows] for rows in region.polytopes] for region in regions]
+    for number, pair in enumerate(statement.pairs):
+        fitting = [i for i, region in enumerate(regions) if _inside(pair, region)]
+        if not any(_implied(pair.rows, rows) for i in fitting for rows in unsafe[i]):
+            what = "its outputs are in no polytope" if fitting else "its box is in no region"
+            raise Rejected(f"{where}: branch {number} of the property is not covered: {what}")
+
+
+def _inside(pair: Pair, region: Region) -> bool:
+    above = all(low >= other for (low, _), other in zip(pair.lower, region.lower, strict=True))
+    return above and all(high <= other for (high, _), other in zip(pair.upper, region.upper, strict=True))
+
+
+def _implied(rows: Sequence[Row], wanted: Sequence[Row]) -> bool:
+    """Does every output in all of ``rows`` lie in all of ``wanted``? False may only mean unknown."""
+    trivial = Row((Fraction(0),), Fraction(0), False)  # a row of zeros follows from nothing
+    return all(any(row.implies(other) for row in (*rows, trivial)) for other in wanted)

@@ -1,0 +1,147 @@
+"""A network as the checker sees it: affine maps with exact constants, and activations between them.
+
+Consecutive operations between two activations are folded into one affine map. Beside it goes what an execution in
+single precision may add to it, by the rule under "Errors" in docs/certificate.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Exact = NDArray[np.object_]
+"""An array of `Fraction`."""
+
+UNIT = Fraction(1, 1 << 24)
+"""Relative error of one rounding in single precision."""
+
+TINY = Fraction(1, 1 << 126)
+"""Absolute error of one operation below the normal numbers, flushed to zero or not."""
+
+
+@dataclass(frozen=True)
+class Activation:
+    """An elementwise activation; ``alpha`` is LeakyReLU's slope, 0 for ReLU, or ELU's scale, as float64 (exact)."""
+
+    kind: str
+    alpha: float
+
+
+@dataclass(frozen=True, eq=False)
+class Layer:
+    """``z = weight @ h + bias``, then the activation; the last layer has none.
+
+    Attributes:
+        weight, bias: exact, (out, in) and (out,).
+        error_weight, error_bias: a single-precision execution differs by at most ``error_weight @ |h| + error_bias``.
+        peak: no value on the way exceeds ``peak * max(1, largest |h|)``.
+    """
+
+    weight: Exact
+    bias: Exact
+    error_weight: Exact
+    error_bias: Exact
+    peak: Fraction
+    activation: Activation | None
+
+
+@dataclass(frozen=True)
+class Chain:
+    """A network."""
+
+    layers: tuple[Layer, ...]
+    n_inputs: int
+    n_outputs: int
+    single: bool
+    """Does the file compute in single precision?"""
+
+
+def exact(values: Any) -> Exact:
+    """Floats or integers as an array of `Fraction`."""
+    array = np.asarray(values)
+    out = np.empty(array.shape, dtype=object)
+    out.reshape(-1)[:] = [Fraction(value) for value in array.reshape(-1).tolist()]
+    return out
+
+
+class Fold:
+    """Operations since the last activation, as one affine map of ``size`` entries.
+
+    ``a h + c`` is the map and ``m_a |h| + m_c`` the same with absolute constants; ``a`` and ``m_a`` are diagonals (one
+    axis) until the first matrix comes. ``roundings`` counts those between an entry of h and a result, ``flushed``
+    bounds what underflow adds.
+    """
+
+    def __init__(self, size: int) -> None:
+        self.a, self.c = exact(np.ones(size)), exact(np.zeros(size))
+        self.m_a, self.m_c = self.a, self.c
+        self.flushed = self.c
+        self.roundings, self.peak = 0, Fraction(1)
+
+    def scale(self, by: Exact, roundings: int) -> None:
+        size = _magnitude(by)
+        self.a, self.m_a = _rows_times(by, self.a), _rows_times(size, self.m_a)
+        self.c, self.m_c = by * self.c, size * self.m_c
+        self.flushed = size * (self.flushed + TINY) + 2 * TINY
+        self._done(roundings)
+
+    def shift(self, by: Exact) -> None:
+        self.c, self.m_c = self.c + by, self.m_c + _magnitude(by)
+        self.flushed = self.flushed + 3 * TINY
+        self._done(1)
+
+    def matrix(self, weight: Exact) -> None:
+        size = _magnitude(weight)
+        terms = weight.shape[1]
+        self.a, self.m_a = _matrix_times(weight, self.a), _matrix_times(size, self.m_a)
+        self.c, self.m_c = weight.dot(self.c), size.dot(self.m_c)
+        self.flushed = size.dot(self.flushed + TINY) + 2 * terms * TINY
+        self._done(terms)
+
+    def _done(self, roundings: int) -> None:
+        self.roundings += roundings
+        rows = self.m_a if self.m_a.ndim == 1 else self.m_a.sum(axis=1)
+        self.peak = max(self.peak, *(rows + self.m_c + self.flushed))
+
+    def layer(self, activation: Activation | None) -> Layer:
+        """The map as a layer, with gamma = D u / (1 - D u); underflow may itself be enlarged on its way, by below 2."""
+        spoilt = self.roundings * UNIT
+        gamma = spoilt / (1 - spoilt) if spoilt < Fraction(1, 4) else Fraction(1 << 126)
+        dense = _dense(self.a)
+        error = gamma * _dense(self.m_a), gamma * self.m_c + 2 * self.flushed
+        return Layer(dense, self.c, *error, 2 * self.peak, activation)
+
+
+def _magnitude(values: Exact) -> Exact:
+    """Absolute values. A subnormal counts as 2**-102, so that gamma times it covers its being flushed to zero."""
+    out = np.abs(values)
+    out[(out > 0) & (out < TINY)] = TINY * (1 << 24)
+    return out
+
+
+def _rows_times(by: Exact, a: Exact) -> Exact:
+    out: Exact = by * a if a.ndim == 1 else by[:, None] * a
+    return out
+
+
+def _matrix_times(weight: Exact, a: Exact) -> Exact:
+    out: Exact = weight * a if a.ndim == 1 else weight.dot(a)
+    return out
+
+
+def _dense(a: Exact) -> Exact:
+    if a.ndim == 2:
+        return a
+    out = exact(np.zeros((len(a), len(a))))
+    np.fill_diagonal(out, a)
+    return out
+
+
+def kinds(layers: Sequence[Layer]) -> set[str]:
+    """The kinds of activations in a network."""
+    return {layer.activation.kind for layer in layers if layer.activation is not None}

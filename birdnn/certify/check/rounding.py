@@ -1,0 +1,30 @@
+"""From exact numbers to float64, on the side that is asked for."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def near(values: NDArray[np.object_]) -> NDArray[np.float64]:
+    """Float64 numbers next to exact ones, rounded towards zero."""
+    flat = [rounded(value, -np.inf if value > 0 else np.inf) for value in values.reshape(-1)]
+    return np.array(flat, dtype=np.float64).reshape(values.shape)
+
+
+def up(values: NDArray[np.object_]) -> NDArray[np.float64]:
+    """Float64 numbers not below exact ones, none of them zero."""
+    return near(values) * (1 + 2.0**-50) + 2.0**-900
+
+
+def rounded(value: Fraction, towards: float) -> float:
+    """The float64 nearest to ``value`` on the side of ``towards`` (minus or plus infinity)."""
+    try:
+        near = float(value)
+    except OverflowError:
+        near = float(np.inf if value > 0 else -np.inf)
+        return float(np.nextafter(near, towards)) if near != towards else near
+    wrong = near > value if towards < 0 else near < value
+    return float(np.nextafter(near, towards)) if wrong else near

@@ -1,0 +1,279 @@
+"""VNN-LIB 1.0, read by the checker itself: a union of (input box, rows of outputs) that describes what is unsafe.
+
+Understood are declarations of ``X_i`` and ``Y_j`` and assertions over ``and``, ``or``, ``<= >= < > =`` and linear
+``+ - * /``. Each comparison speaks about one input or about outputs only. Anything else is refused, never guessed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import pairwise, product
+from typing import Any
+
+from birdnn.certify.check.files import File
+from birdnn.errors import FormatError
+
+MAX_PAIRS = 20_000
+"""Most branches of a formula that is multiplied out."""
+
+_TOKEN = re.compile(r"\s+|;[^\n]*|(?P<token>[()]|\"[^\"]*\"|[^\s()\";]+)|(?P<bad>.)")
+_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE]([+-]?[0-9]{1,3}))?")
+_VARIABLE = re.compile(r"[XY]_(0|[1-9][0-9]{0,6})")
+_IGNORED = frozenset({"set-logic", "set-info", "set-option", "check-sat", "get-model", "get-value", "exit", "echo"})
+_DEEPEST = 100
+_LARGEST_EXPONENT = 400
+
+Tree = str | list[Any]
+
+
+@dataclass(frozen=True)
+class Row:
+    """``coefficients @ y <= bound``, or ``<`` where ``strict``."""
+
+    coefficients: tuple[Fraction, ...]
+    bound: Fraction
+    strict: bool
+
+    def normal(self) -> Row:
+        """The same half-space with a first coefficient of 1 or -1."""
+        scale = next((abs(value) for value in self.coefficients if value), Fraction(1))
+        return Row(tuple(value / scale for value in self.coefficients), self.bound / scale, self.strict)
+
+    def holds(self, value: Fraction) -> bool:
+        """Is ``value`` on the left of this row's relation?"""
+        return value < self.bound if self.strict else value <= self.bound
+
+    def implies(self, other: Row) -> bool:
+        """Does every point of this half-space lie in ``other``? Both normal; False may only mean unknown."""
+        if not any(other.coefficients):
+            return other.holds(Fraction(0))
+        if self.coefficients != other.coefficients:
+            return False
+        return self.bound < other.bound or (self.bound == other.bound and (self.strict or not other.strict))
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One branch: a box and what makes an output of it unsafe.
+
+    Attributes:
+        lower, upper: for each input a bound, and whether it excludes its own value.
+        rows: normal rows; an output is unsafe where all of them hold.
+    """
+
+    lower: tuple[tuple[Fraction, bool], ...]
+    upper: tuple[tuple[Fraction, bool], ...]
+    rows: tuple[Row, ...]
+
+    def contains(self, x: Sequence[Fraction]) -> bool:
+        """Is ``x`` in the box?"""
+        above = all(low < v if strict else low <= v for v, (low, strict) in zip(x, self.lower, strict=True))
+        return above and all(v < high if strict else v <= high for v, (high, strict) in zip(x, self.upper, strict=True))
+
+
+@dataclass(frozen=True)
+class Statement:
+    """What a property file says is unsafe."""
+
+    pairs: tuple[Pair, ...]
+    n_inputs: int
+    n_outputs: int
+
+
+@dataclass(frozen=True)
+class _Linear:
+    """``sum of factor * variable + constant``."""
+
+    factors: dict[str, Fraction]
+    constant: Fraction
+
+    def plus(self, other: _Linear, scale: int) -> _Linear:
+        names = {**self.factors, **other.factors}
+        zero = Fraction(0)
+        total = {name: self.factors.get(name, zero) + scale * other.factors.get(name, zero) for name in names}
+        return _Linear({n: v for n, v in total.items() if v}, self.constant + scale * other.constant)
+
+    def times(self, scale: Fraction) -> _Linear:
+        return _Linear({n: scale * v for n, v in self.factors.items() if scale}, scale * self.constant)
+
+
+_Atom = tuple[_Linear, bool]
+"""``linear <= 0``, or ``< 0`` where the flag is set."""
+
+
+def read_statement(file: File) -> Statement:
+    """The property in ``file``.
+
+    Raises:
+        FormatError: it says something that this checker does not know, or nothing at all.
+    """
+    return _Reader(file).read()
+
+
+class _Reader:
+    def __init__(self, file: File) -> None:
+        self.file = file
+        self.declared: dict[str, None] = {}
+
+    def read(self) -> Statement:
+        asserted: list[Tree] = []
+        for command in self._commands():
+            head = command[0] if command else ""
+            if head in ("declare-const", "declare-fun"):
+                self._declare(command)
+            elif head == "assert" and len(command) == 2:
+                asserted.append(command[1])
+            elif head not in _IGNORED:
+                raise self._fail(f"command {str(head)[:40]!r}")
+        n_inputs, n_outputs = (sum(name[0] == kind for name in self.declared) for kind in "XY")
+        expected = {f"X_{i}" for i in range(n_inputs)} | {f"Y_{i}" for i in range(n_outputs)}
+        if not n_inputs or not n_outputs or expected != set(self.declared):
+            raise self._fail("variables that are not X_0, X_1, ... and Y_0, Y_1, ...")
+        branches = self._formula(["and", *asserted])
+        pairs = [pair for branch in branches if (pair := self._pair(branch, n_inputs, n_outputs)) is not None]
+        if not pairs:
+            raise self._fail("assertions that contradict each other")
+        return Statement(tuple(pairs), n_inputs, n_outputs)
+
+    def _fail(self, what: str) -> FormatError:
+        return FormatError(self.file.path, "", f"this checker does not read {what}")
+
+    def _commands(self) -> list[list[Tree]]:
+        try:
+            text = self.file.data.decode("utf-8")
+        except UnicodeDecodeError:
+            raise self._fail("text that is not UTF-8") from None
+        commands: list[Tree] = []
+        stack: list[list[Tree]] = [commands]
+        for match in _TOKEN.finditer(text):
+            token = match["token"]
+            if match["bad"]:
+                raise self._fail(f"the character {match['bad']!r}")
+            if token == "(":
+                inner: list[Tree] = []
+                stack[-1].append(inner)
+                stack.append(inner)
+            elif token == ")":
+                stack.pop()
+            elif token:
+                stack[-1].append(token)
+            if not 0 < len(stack) <= _DEEPEST or any(isinstance(part, str) for part in commands[-1:]):
+                raise self._fail("parentheses that do not match, lie too deep, or have words between them")
+        if len(stack) != 1:
+            raise self._fail("a parenthesis that is never closed")
+        return [command for command in commands if isinstance(command, list)]
+
+    def _declare(self, command: list[Tree]) -> None:
+        words = [part for part in command if part != []] if command[0] == "declare-fun" else command
+        if len(words) != 3 or len(command) != len(words) + (command[0] == "declare-fun") or words[2] != "Real":
+            raise self._fail("a declaration other than (declare-const NAME Real)")
+        name = words[1]
+        if not isinstance(name, str) or not _VARIABLE.fullmatch(name) or name in self.declared:
+            raise self._fail(f"a variable {str(name)[:40]!r}, or one that is declared twice")
+        self.declared[name] = None
+
+    def _formula(self, tree: Tree) -> list[tuple[_Atom, ...]]:
+        """The branches of a formula, one of which must hold; a branch holds where all its atoms do."""
+        if isinstance(tree, str) or not tree:
+            if tree in ("true", "false"):
+                return [()] if tree == "true" else []
+            raise self._fail(f"the formula {str(tree)[:40]!r}")
+        head, parts = tree[0], tree[1:]
+        if head == "or":
+            found = [branch for part in parts for branch in self._formula(part)]
+        elif head == "and":
+            found = [()]
+            for part in parts:
+                right = self._formula(part)
+                if len(found) * len(right) > MAX_PAIRS:
+                    raise self._fail(f"a formula of more than {MAX_PAIRS} branches")
+                found = [a + b for a, b in product(found, right)]
+        else:
+            found = [self._comparison(head, [self._linear(part) for part in parts])]
+        if len(found) > MAX_PAIRS:
+            raise self._fail(f"a formula of more than {MAX_PAIRS} branches")
+        return found
+
+    def _comparison(self, relation: Tree, terms: list[_Linear]) -> tuple[_Atom, ...]:
+        if relation not in ("<=", ">=", "<", ">", "=") or len(terms) < 2:
+            raise self._fail(f"{str(relation)[:40]!r} with {len(terms)} terms as a formula")
+        atoms: list[_Atom] = []
+        for left, right in pairwise(terms):
+            if relation in ("<=", "<", "="):
+                atoms.append((left.plus(right, -1), relation == "<"))
+            if relation in (">=", ">", "="):
+                atoms.append((right.plus(left, -1), relation == ">"))
+        return tuple(atoms)
+
+    def _linear(self, tree: Tree) -> _Linear:
+        if isinstance(tree, str):
+            if tree in self.declared:
+                return _Linear({tree: Fraction(1)}, Fraction(0))
+            number = _NUMBER.fullmatch(tree)
+            if not number or len(tree) > 1000 or abs(int(number[2] or 0)) > _LARGEST_EXPONENT:
+                raise self._fail(f"{tree[:40]!r} as a number or variable")
+            return _Linear({}, Fraction(tree))
+        head = tree[0] if tree else ""
+        terms = [self._linear(part) for part in tree[1:]]
+        if head not in ("+", "-", "*", "/") or not terms or (head == "/" and len(terms) < 2):
+            raise self._fail(f"{str(head)[:40]!r} with {len(terms)} terms as arithmetic")
+        if head == "-" and len(terms) == 1:
+            return terms[0].times(Fraction(-1))
+        total = terms[0]
+        for term in terms[1:]:
+            total = self._combined(str(head), total, term)
+        return total
+
+    def _combined(self, head: str, left: _Linear, right: _Linear) -> _Linear:
+        if head in ("+", "-"):
+            return left.plus(right, 1 if head == "+" else -1)
+        if head == "*" and not left.factors:
+            left, right = right, left
+        if right.factors or (head == "/" and not right.constant):
+            raise self._fail("products of variables, or division by zero")
+        return left.times(right.constant if head == "*" else 1 / right.constant)
+
+    def _pair(self, branch: tuple[_Atom, ...], n_inputs: int, n_outputs: int) -> Pair | None:
+        """The branch as box and rows; None where it holds nowhere."""
+        lower: dict[int, tuple[Fraction, bool]] = {}
+        upper: dict[int, tuple[Fraction, bool]] = {}
+        rows: dict[Row, None] = {}
+        for linear, strict in branch:
+            factors, constant = linear.factors, linear.constant
+            kinds = {name[0] for name in factors}
+            if not factors:
+                if constant > 0 or (strict and constant == 0):
+                    return None
+            elif kinds == {"Y"}:
+                values = tuple(factors.get(f"Y_{i}", Fraction(0)) for i in range(n_outputs))
+                rows[Row(values, -constant, strict).normal()] = None
+            elif len(factors) == 1:
+                ((name, factor),) = factors.items()
+                index, value = int(name[2:]), -constant / factor
+                if factor > 0:
+                    upper[index] = min(upper.get(index, (value, False)), (value, False), key=_first)
+                    upper[index] = _tighter(upper[index], value, strict)
+                else:
+                    lower[index] = max(lower.get(index, (value, False)), (value, False), key=_first)
+                    lower[index] = _tighter(lower[index], value, strict)
+            else:
+                raise self._fail("a comparison of several inputs, or of inputs with outputs")
+        sides = [lower.get(i) for i in range(n_inputs)], [upper.get(i) for i in range(n_inputs)]
+        pairs = [(low, high) for low, high in zip(*sides, strict=True) if low is not None and high is not None]
+        if any(low[0] > high[0] or (low[0] == high[0] and (low[1] or high[1])) for low, high in pairs):
+            return None
+        if len(pairs) < n_inputs:
+            raise self._fail("a property that leaves an input unbounded")
+        return Pair(tuple(low for low, _ in pairs), tuple(high for _, high in pairs), tuple(rows))
+
+
+def _first(bound: tuple[Fraction, bool]) -> Fraction:
+    return bound[0]
+
+
+def _tighter(bound: tuple[Fraction, bool], value: Fraction, strict: bool) -> tuple[Fraction, bool]:
+    """The bound, strict too if one of the bounds with its value is."""
+    return (bound[0], bound[1] or (strict and bound[0] == value))

@@ -1,0 +1,291 @@
+"""The proof tree, walked once: tighten, items, faces, cut. The arithmetic is the engine's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import pairwise
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from birdnn.certify.check.certificate import LEAF, Region
+from birdnn.certify.check.files import Rejected
+from birdnn.certify.check.layers import Chain
+from birdnn.certify.check.lines import Flags, Floats, bent, execution_error, magnitude
+from birdnn.certify.check.statement import Row
+
+Index = NDArray[np.intp]
+Corners = tuple[Floats, Floats]
+
+LARGEST = 1 << 127
+"""Below the largest single-precision number."""
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The polytopes of a region: coefficients (polytopes, rows, outputs) and bounds, padded by rows of zeros, in
+    float64 next to the exact ones, which stand in ``exact``; ``strict`` where all rows of a polytope are."""
+
+    a: Floats
+    b: Floats
+    strict: Flags
+    exact: tuple[tuple[Row, ...], ...]
+
+
+@dataclass(frozen=True)
+class Items:
+    """The items of a batch: its box, polytope and multipliers (items, rows), and for each hidden layer the slopes as
+    (item, neuron of the layer, slope)."""
+
+    box: Index
+    polytope: Index
+    multipliers: Floats
+    slopes: tuple[tuple[Index, Index, Floats], ...]
+
+
+@runtime_checkable
+class Pass(Protocol):
+    """Backward propagation over one batch of boxes. Layers come in order: enter, neurons, relax, enter, ..."""
+
+    def enter(self, k: int, h: Floats) -> None:
+        """Begin layer ``k``, whose inputs do not exceed ``h`` (boxes, in)."""
+
+    def neurons(self, k: int, box: Index, neuron: Index, corners: Corners) -> tuple[Floats, Floats]:
+        """Lower and upper bounds of pre-activations of layer ``k``, one for each entry of ``box`` and ``neuron``."""
+
+    def relax(self, k: int, l: Floats, u: Floats, error: Floats) -> None:
+        """Fix the default lines of layer ``k`` for pre-activations in ``l .. u``; the activation errs by ``error``."""
+
+    def planes(self, items: Items) -> Any:
+        """Planes below the items' combinations, valid on their boxes."""
+
+    def minimum(self, planes: Any, which: Index, corners: Corners) -> Floats:
+        """A number not above the minimum of each plane ``which`` over the box beside it."""
+
+
+@runtime_checkable
+class Engine(Protocol):
+    """An arithmetic."""
+
+    name: str
+
+    def start(self, rows: Rows, boxes: int) -> Pass:
+        """A pass over ``boxes`` boxes."""
+
+
+@dataclass
+class _Batch:
+    """Nodes that still have an open polytope: number, box, bounds of hidden neurons, polytopes open above."""
+
+    node: Index
+    lower: Floats
+    upper: Floats
+    l: Floats
+    u: Floats
+    open: Flags
+
+    def take(self, which: Any) -> _Batch:
+        return _Batch(*(part[which] for part in self._parts()))
+
+    def join(self, other: _Batch) -> _Batch:
+        return _Batch(*(np.concatenate(both) for both in zip(self._parts(), other._parts(), strict=True)))
+
+    def _parts(self) -> tuple[Any, ...]:
+        return self.node, self.lower, self.upper, self.l, self.u, self.open
+
+
+@dataclass
+class Walk:
+    """One region's tree under one engine.
+
+    Attributes:
+        where: names proof and region in reasons.
+        single: does the statement speak about executions in single precision?
+        wanted: the nodes to visit, closed under taking parents; None for all.
+        batch: nodes at once.
+        seen: told how many nodes are done, now and then.
+    """
+
+    chain: Chain
+    engine: Engine
+    region: Region
+    where: str
+    single: bool
+    wanted: Flags | None = None
+    batch: int = 256
+    seen: Callable[[int], None] = lambda _: None
+
+    def run(self) -> None:
+        """Visit the tree.
+
+        Raises:
+            Rejected: it proves nothing.
+        """
+        region = self.region
+        hidden = [len(layer.bias) for layer in self.chain.layers[:-1]]
+        ends = np.cumsum([0, *hidden])
+        self.spans = [slice(a, b) for a, b in pairwise(ends)]
+        self.rows = padded(region.polytopes, self.chain.n_outputs)
+        root = np.full((1, ends[-1]), np.inf)
+        lower, upper = region.root()
+        stack = [
+            _Batch(np.zeros(1, int), lower[None], upper[None], -root, root, np.ones((1, len(region.polytopes)), bool))
+        ]
+        if not region.polytopes:
+            return
+        with np.errstate(all="ignore"):  # infinities and NaN prove nothing, silently
+            while stack:
+                batch = self._next(stack)
+                children = self._examine(batch)
+                self.seen(len(batch.node))
+                if len(children.node):
+                    stack.append(children)
+
+    def _next(self, stack: list[_Batch]) -> _Batch:
+        """The last nodes of the stack, as many as a batch takes: depth first, so that the stack stays low."""
+        batch = stack.pop()
+        while len(batch.node) < self.batch and stack:
+            batch = stack.pop().join(batch)
+        if len(batch.node) > self.batch:
+            stack.append(batch.take(slice(None, -self.batch)))
+            batch = batch.take(slice(-self.batch, None))
+        return batch
+
+    def _examine(self, batch: _Batch) -> _Batch:
+        pass_ = self._tightened(batch)
+        items, index = self._items(batch)
+        planes = pass_.planes(items)
+        least = pass_.minimum(planes, np.arange(len(index)), (batch.lower[items.box], batch.upper[items.box]))
+        closed = (least > 0) | (self.rows.strict[items.polytope] & (least >= 0))
+        batch.open[items.box[closed], items.polytope[closed]] = False
+        moved = self._faces(batch, pass_, planes, items)
+        return self._children(batch, *moved)
+
+    def _tightened(self, batch: _Batch) -> Pass:
+        """Bounds of all hidden neurons, in place, and the pass that knows them."""
+        pass_, corners = self.engine.start(self.rows, len(batch.node)), (batch.lower, batch.upper)
+        h = np.maximum(np.abs(batch.lower), np.abs(batch.upper))
+        for k, layer in enumerate(self.chain.layers):
+            if self.single and batch.node[0] == 0 and not _stays_below(layer.peak, float(h[0].max()), LARGEST):
+                raise Rejected(f"{self.where}: an execution in single precision could overflow in layer {k}")
+            pass_.enter(k, h)
+            act = layer.activation
+            if act is None:
+                break
+            l, u = batch.l[:, self.spans[k]], batch.u[:, self.spans[k]]
+            box, neuron = np.nonzero(np.ones_like(l, dtype=bool) if k == 0 else bent(act, l, u))
+            if len(box):
+                low, high = pass_.neurons(k, box, neuron, corners)
+                l[box, neuron], u[box, neuron] = np.maximum(l[box, neuron], low), np.minimum(u[box, neuron], high)
+            error = execution_error(act, l) if self.single else np.zeros_like(l)
+            pass_.relax(k, l, u, error)
+            h = magnitude(act, l, u, error)
+        return pass_
+
+    def _items(self, batch: _Batch) -> tuple[Items, Index]:
+        """The items at the batch's nodes whose polytope is open, and their numbers in the region."""
+        region = self.region
+        box, index = ranges(region.item_node, batch.node)
+        polytope = region.item_polytope[index]
+        keep = batch.open[box, polytope]
+        box, index, polytope = box[keep], index[keep], polytope[keep]
+        sizes = region.sizes[polytope]
+        column = np.arange(self.rows.a.shape[1])
+        inside = column < sizes[:, None]
+        place = np.where(inside, region.multiplier_start[index][:, None] + column, 0)
+        multipliers = np.where(inside, region.multiplier[place], 0.0) if len(index) else np.zeros(inside.shape)
+        item, at = spread(region.slope_start[index], region.slope_start[index + 1])
+        neuron, slope = region.neuron[at], region.slope[at]
+        slopes = []
+        for span in self.spans:
+            mine = (neuron >= span.start) & (neuron < span.stop)
+            slopes.append((item[mine], neuron[mine] - span.start, slope[mine]))
+        return Items(box, polytope, multipliers, tuple(slopes)), index
+
+    def _faces(self, batch: _Batch, pass_: Pass, planes: Any, items: Items) -> Corners:
+        """The corners that remain when the faces have moved."""
+        region = self.region
+        box, index = ranges(region.face_node, batch.node)
+        keep = batch.open[box].any(1)
+        box, index = box[keep], index[keep]
+        lower, upper = batch.lower.copy(), batch.upper.copy()
+        if not len(box):
+            return lower, upper
+        axis, side, at = region.face[index] // 2, region.face[index] % 2, region.face_at[index]
+        low, high = batch.lower[box], batch.upper[box]
+        each = np.arange(len(box))
+        inside = (low[each, axis] <= at) & (at <= high[each, axis])
+        self._require(inside, batch.node[box], "a face moves out of its box")
+        high[each, axis] = np.where(side == 0, at, high[each, axis])
+        low[each, axis] = np.where(side == 1, at, low[each, axis])
+        item_of = np.full(batch.open.shape, -1)
+        item_of[items.box, items.polytope] = np.arange(len(items.box))
+        face, polytope = np.nonzero(batch.open[box])
+        which = item_of[box[face], polytope]
+        self._require(which >= 0, batch.node[box[face]], "a face moves, but an open polytope has no plane")
+        least = pass_.minimum(planes, which, (low[face], high[face]))
+        clear = (least > 0) | (self.rows.strict[polytope] & (least >= 0))
+        self._require(clear, batch.node[box[face]], "a face moves farther than a plane is positive")
+        lower[box[side == 0], axis[side == 0]] = at[side == 0]
+        upper[box[side == 1], axis[side == 1]] = at[side == 1]
+        self._require(np.all(lower <= upper, axis=1), batch.node, "faces cross each other")
+        return lower, upper
+
+    def _children(self, batch: _Batch, lower: Floats, upper: Floats) -> _Batch:
+        """The children of those nodes that have an open polytope; a leaf may have none."""
+        region, node = self.region, batch.node
+        left = np.nonzero(batch.open.any(1))[0]
+        axis = region.axis[node[left]]
+        self._require(axis != LEAF, node[left], "a polytope is left open")
+        cut = region.cut[region.rank[node[left]]]
+        inside = np.asarray((lower[left, axis] < cut) & (cut < upper[left, axis]))
+        self._require(inside, node[left], "a cut outside of its box")
+        both = np.repeat(left, 2)
+        first = 2 * region.rank[node[left]] + 1
+        numbers = np.stack([first, first + 1], 1).reshape(-1)
+        lower, upper = lower[both], upper[both]
+        upper[np.arange(0, len(both), 2), axis] = cut
+        lower[np.arange(1, len(both), 2), axis] = cut
+        children = _Batch(numbers, lower, upper, batch.l[both], batch.u[both], batch.open[both])
+        return children if self.wanted is None else children.take(self.wanted[numbers])
+
+    def _require(self, holds: Any, node: Index, what: str) -> None:
+        if not holds.all():
+            raise Rejected(f"{self.where}, node {node[np.argmin(holds)]}: {what}")
+
+
+def _stays_below(peak: Fraction, h: float, limit: int) -> bool:
+    return bool(np.isfinite(h)) and peak * Fraction(max(1.0, h)) < limit
+
+
+def padded(polytopes: tuple[tuple[Row, ...], ...], n_outputs: int) -> Rows:
+    """Polytopes as arrays."""
+    most = max((len(rows) for rows in polytopes), default=0)
+    a, b = np.zeros((len(polytopes), most, n_outputs)), np.zeros((len(polytopes), most))
+    for i, rows in enumerate(polytopes):
+        for j, row in enumerate(rows):
+            a[i, j], b[i, j] = [_float(value) for value in row.coefficients], _float(row.bound)
+    strict = np.array([bool(rows) and all(row.strict for row in rows) for rows in polytopes], dtype=bool)
+    return Rows(a, b, strict, polytopes)
+
+
+def _float(value: Fraction) -> float:
+    try:
+        return float(value)
+    except OverflowError:
+        return np.nan
+
+
+def ranges(owner: Index, wanted: Index) -> tuple[Index, Index]:
+    """Where each of ``wanted`` stands in the sorted ``owner``: (place in ``wanted``, index into ``owner``)."""
+    return spread(np.searchsorted(owner, wanted, "left"), np.searchsorted(owner, wanted, "right"))
+
+
+def spread(start: Index, stop: Index) -> tuple[Index, Index]:
+    """The numbers of all ranges ``start .. stop``, each with the number of its range."""
+    count = stop - start
+    place = np.repeat(np.arange(len(count)), count)
+    return place, np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count) + start[place]

@@ -1,0 +1,71 @@
+"""``birdnn check``: is a certificate a proof?"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from birdnn.cli.failures import INTERRUPTED, command, complain
+from birdnn.cli.options import Json, Net, Props, Quiet, Seed
+from birdnn.cli.progress import TerminalWatch
+
+
+class Arithmetic(StrEnum):
+    """What the checker computes in."""
+
+    FLOAT64 = "float64"
+    EXACT = "exact"
+
+
+def _count(value: int | None) -> int | None:
+    if value is not None and value < 1:
+        raise typer.BadParameter("a positive number is expected")
+    return value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckOptions:
+    """What the command line says."""
+
+    certificate: Annotated[Path, typer.Argument(metavar="CERTIFICATE", help="A .certificate.json.gz file.")]
+    net: Net
+    prop: Props
+    arithmetic: Annotated[
+        Arithmetic, typer.Option("--arithmetic", help="float64 accounts for its rounding; exact has none.")
+    ] = Arithmetic.FLOAT64
+    sample: Annotated[
+        int | None,
+        typer.Option(
+            "--sample", metavar="N", callback=_count, help="All leaves in float64, and N of them in exact arithmetic."
+        ),
+    ] = None
+    seed: Seed = 0
+    json: Json = None
+    quiet: Quiet = False
+
+
+@command(CheckOptions)
+def check(options: CheckOptions) -> int:
+    """Check a certificate by a program that shares no code with the prover.
+
+    The first line of output is "accepted: ..." with what was checked, or "rejected: ..." with the reason. A
+    counterexample is checked in exact arithmetic and run through onnxruntime.
+    """
+    started = time.monotonic()
+    with TerminalWatch(quiet=options.quiet) as watch:
+        from birdnn.cli.checking import checked, finish
+        from birdnn.formats.files import require_writable
+
+        require_writable((options.json,), (options.net, options.certificate, *options.prop))
+        arithmetic: Literal["float64", "exact"] = "exact" if options.arithmetic is Arithmetic.EXACT else "float64"
+        settings = arithmetic, options.sample, options.seed
+        found = checked(options.net, options.prop, options.certificate, settings, watch)
+    if found is None:
+        complain("interrupted; nothing is known about the certificate")
+        return INTERRUPTED
+    return finish(found, json=options.json, quiet=options.quiet, wall_s=time.monotonic() - started)

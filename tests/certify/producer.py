@@ -1,0 +1,256 @@
+"""A naive producer of certificates, after docs/certificate.md: level by level, halving the widest side.
+
+It asks the checker's own pass what can be shown; the checker then judges what stands in the file.
+"""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import hashlib
+import json
+from collections.abc import Sequence
+from fractions import Fraction
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from birdnn.certify.check import files
+from birdnn.certify.check.certificate import LEAF, Region
+from birdnn.certify.check.floats import FloatEngine, FloatPass
+from birdnn.certify.check.layers import Chain, kinds
+from birdnn.certify.check.lines import ASSUMED_ERROR, bent, slope_range
+from birdnn.certify.check.network import read_network
+from birdnn.certify.check.rounding import rounded
+from birdnn.certify.check.statement import Row, read_statement
+from birdnn.certify.check.tree import Items, Walk, _Batch, padded
+
+MARGIN = 1e-9
+
+
+def column(values: Any, dtype: str) -> dict[str, str]:
+    """A column of the file."""
+    data = np.asarray(values, dtype=dtype).tobytes()
+    return {"dtype": dtype, "data": base64.b64encode(data).decode()}
+
+
+def uncolumn(data: dict[str, str]) -> np.ndarray:
+    """Its values."""
+    return np.frombuffer(base64.b64decode(data["data"]), dtype=data["dtype"]).copy()
+
+
+class Producer:
+    """Makes the proof of one region.
+
+    Args:
+        chain: the network.
+        single: semantics float32?
+        seed: of the random slopes.
+        faces: move faces where that works.
+        slopes: share of neurons that get a slope of their own.
+    """
+
+    def __init__(self, chain: Chain, single: bool, *, seed: int = 0, faces: bool = True, slopes: float = 0.3) -> None:
+        self.chain, self.single, self.faces, self.share = chain, single, faces, slopes
+        self.engine = FloatEngine(chain, single)
+        self.draw = np.random.default_rng(seed)
+        hidden = [layer for layer in chain.layers if layer.activation is not None]
+        self.ranges = [slope_range(layer.activation) for layer in hidden for _ in layer.bias]
+
+    def region(
+        self, lower: Sequence[Fraction], upper: Sequence[Fraction], polytopes: Sequence[tuple[Row, ...]], most: int
+    ) -> dict[str, Any] | None:
+        """The region's proof; None where ``most`` nodes are not enough."""
+        self.items: list[tuple[int, int, list[float], list[tuple[int, float]]]] = []
+        self.moved: list[tuple[int, int, float]] = []
+        axis, cut = [], []
+        n = sum(len(layer.bias) for layer in self.chain.layers[:-1])
+        unknown = np.full((1, n), np.inf)
+        low = np.array([[rounded(v, -np.inf) for v in lower]])
+        high = np.array([[rounded(v, np.inf) for v in upper]])
+        batch = _Batch(np.zeros(1, int), low, high, -unknown, unknown, np.ones((1, len(polytopes)), bool))
+        walk = Walk(self.chain, self.engine, _empty_region(polytopes), "producer", self.single)
+        walk.rows = self.rows = padded(tuple(polytopes), self.chain.n_outputs)
+        widths = np.cumsum([0, *(len(layer.bias) for layer in self.chain.layers[:-1])])
+        walk.spans = self.spans = [slice(a, b) for a, b in pairwise(widths)]
+        while len(batch.node):
+            if batch.node[0] + len(batch.node) > most:
+                return None
+            with np.errstate(all="ignore"):
+                pass_ = walk._tightened(batch)
+                lower_, upper_ = self._close(batch, pass_)
+            chosen = np.argmax(upper_ - lower_, axis=1)
+            stay = np.nonzero(batch.open.any(1))[0]
+            axis += [int(chosen[i]) if i in set(stay) else LEAF for i in range(len(batch.node))]
+            middle = [(lower_[i, chosen[i]] + upper_[i, chosen[i]]) / 2 for i in stay]
+            first = 2 * len(cut) + 1
+            cut += middle
+            both = np.repeat(stay, 2)
+            low, high = lower_[both], upper_[both]
+            high[np.arange(0, len(both), 2), chosen[stay]] = middle
+            low[np.arange(1, len(both), 2), chosen[stay]] = middle
+            numbers = first + np.arange(len(both))
+            batch = _Batch(numbers, low, high, batch.l[both], batch.u[both], batch.open[both])
+        return self._region(lower, upper, polytopes, axis, cut)
+
+    def _close(self, batch: _Batch, pass_: FloatPass) -> tuple[np.ndarray, np.ndarray]:
+        """Record items that close polytopes and faces that move; the remaining corners."""
+        box, polytope = np.nonzero(batch.open)
+        best = np.full(len(box), -np.inf)
+        keep: list[Any] = [None] * len(box)
+        planes: list[Any] = [None] * len(box)
+        for items in self._candidates(box, polytope, batch):
+            found = pass_.planes(items)
+            least = pass_.minimum(found, np.arange(len(box)), (batch.lower[box], batch.upper[box]))
+            for n in np.nonzero(least > best)[0]:
+                best[n] = least[n]
+                slopes = [
+                    (int(j + span.start), float(s))
+                    for span, (item, neuron, slope) in zip(self.spans, items.slopes, strict=True)
+                    for j, s in zip(neuron[item == n], slope[item == n], strict=True)
+                ]
+                rows = len(self.rows.exact[polytope[n]])
+                keep[n] = (int(batch.node[box[n]]), int(polytope[n]), items.multipliers[n, :rows].tolist(), slopes)
+                planes[n] = (found[0][n], found[1][n])
+        closed = best > MARGIN
+        self.items += [keep[n] for n in np.nonzero(closed)[0]]
+        batch.open[box[closed], polytope[closed]] = False
+        lower, upper = batch.lower.copy(), batch.upper.copy()
+        for i in np.nonzero(batch.open.any(1))[0] if self.faces else ():
+            mine = list(np.nonzero((box == i) & ~closed)[0])
+            if any(planes[n] is None for n in mine):
+                continue
+            faces = [
+                f
+                for f in range(2 * lower.shape[1])
+                if self._move(batch, pass_, i, f, [planes[n] for n in mine], lower, upper)
+            ]
+            if faces:
+                self.items += [keep[n] for n in mine]
+        self.items.sort(key=lambda item: item[:2])
+        return lower, upper
+
+    def _move(
+        self, batch: _Batch, pass_: FloatPass, i: int, face: int, planes: list[Any], lower: Any, upper: Any
+    ) -> bool:
+        axis, side = divmod(face, 2)
+        low, high = batch.lower[i].copy(), batch.upper[i].copy()
+        at = (low[axis] + high[axis]) / 2 if side == 0 else low[axis] + 0.75 * (high[axis] - low[axis])
+        (high if side == 0 else low)[axis] = at
+        both = np.stack([p[0] for p in planes]), np.array([p[1] for p in planes])
+        corners = np.repeat(low[None], len(planes), 0), np.repeat(high[None], len(planes), 0)
+        if not (pass_.minimum(both, np.arange(len(planes)), corners) > MARGIN).all():
+            return False
+        (lower if side == 0 else upper)[i, axis] = at
+        self.moved.append((int(batch.node[i]), face, float(at)))
+        return True
+
+    def _candidates(self, box: np.ndarray, polytope: np.ndarray, batch: _Batch) -> list[Items]:
+        most = self.rows.a.shape[1]
+        sizes = np.array([len(rows) for rows in self.rows.exact])[polytope]
+        made = []
+        for kind in range(most + 1):
+            weights = np.tile(np.eye(most)[kind] if kind < most else np.ones(most), (len(box), 1))
+            weights = np.where(np.arange(most) < sizes[:, None], weights, 0)
+            weights[weights.sum(1) == 0, 0] = 1
+            exact = weights.astype(np.float32).astype(float)
+            made += [Items(box, polytope, exact, self._slopes(box, batch, share)) for share in (0.0, self.share)]
+        return made
+
+    def _slopes(self, box: np.ndarray, batch: _Batch, share: float) -> tuple[Any, ...]:
+        slopes = []
+        layers = [layer for layer in self.chain.layers if layer.activation is not None]
+        for layer, span in zip(layers, self.spans, strict=True):
+            l, u = batch.l[:, span], batch.u[:, span]
+            loose = bent(layer.activation, l, u)[box]
+            item, neuron = np.nonzero(loose & (self.draw.random(loose.shape) < share))
+            low, high = slope_range(layer.activation)
+            values = np.float32(low) + self.draw.random(len(item)).astype(np.float32) * np.float32(high - low)
+            slopes.append((item, neuron, np.clip(values.astype(np.float32), low, high).astype(float)))
+        return tuple(slopes)
+
+    def _region(self, lower: Any, upper: Any, polytopes: Any, axis: list[int], cut: list[float]) -> dict[str, Any]:
+        slopes = [slope for item in self.items for slope in item[3]]
+        self.moved.sort()
+        return {
+            "lower": [str(v) for v in lower],
+            "upper": [str(v) for v in upper],
+            "unsafe": [
+                [
+                    {"coefficients": [str(c) for c in r.coefficients], "bound": str(r.bound), "strict": r.strict}
+                    for r in rows
+                ]
+                for rows in polytopes
+            ],
+            "axis": column(axis, "<u2"),
+            "cut": column(cut, "<f8"),
+            "faces": {
+                "node": column([m[0] for m in self.moved], "<u4"),
+                "face": column([m[1] for m in self.moved], "<u2"),
+                "at": column([m[2] for m in self.moved], "<f8"),
+            },
+            "items": {
+                "node": column([item[0] for item in self.items], "<u4"),
+                "polytope": column([item[1] for item in self.items], "<u2"),
+                "multiplier": column([m for item in self.items for m in item[2]], "<f4"),
+                "slopes": column([len(item[3]) for item in self.items], "<u4"),
+                "neuron": column([neuron for neuron, _ in slopes], "<u2"),
+                "slope": column([slope for _, slope in slopes], "<f4"),
+            },
+        }
+
+
+def _empty_region(polytopes: Sequence[tuple[Row, ...]]) -> Region:
+    none = np.zeros(0, dtype=np.intp)
+    return Region(
+        lower=(), upper=(), polytopes=tuple(polytopes), sizes=none, axis=none, rank=none, cut=none * 0.5,
+        face_node=none, face=none, face_at=none * 0.5, item_node=none, item_polytope=none, multiplier=none * 0.5,
+        multiplier_start=none, slope_start=none, neuron=none, slope=none * 0.5,
+    )  # fmt: skip
+
+
+def certificate(
+    net: Path, props: Sequence[Path], semantics: str = "real", most: int = 3000, **how: Any
+) -> dict[str, Any] | None:
+    """The certificate's content for properties that hold; None where the producer gives up."""
+    net_file = files.read(net)
+    chain = read_network(net_file)
+    proofs = []
+    for path in props:
+        file = files.read(path)
+        boxes: dict[Any, list[tuple[Row, ...]]] = {}
+        for pair in read_statement(file).pairs:
+            key = tuple(v for v, _ in pair.lower), tuple(v for v, _ in pair.upper)
+            boxes.setdefault(key, []).append(pair.rows)
+        producer = Producer(chain, semantics == "float32", **how)
+        regions = [producer.region(*key, rows, most) for key, rows in boxes.items()]
+        if None in regions:
+            return None
+        proofs.append({"property": about(path), "verdict": "proved", "regions": regions})
+    return head(net, semantics, proofs)
+
+
+def about(path: Path) -> dict[str, str]:
+    return {"name": path.stem, "file": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+
+
+def head(net: Path, semantics: str, proofs: list[Any]) -> dict[str, Any]:
+    chain = read_network(files.read(net))
+    needed = kinds(chain.layers) if semantics == "float32" else set()
+    return {
+        "format": "birdnn certificate",
+        "version": 1,
+        "tool": "tests",
+        "network": {"file": net.name, "sha256": hashlib.sha256(net.read_bytes()).hexdigest()},
+        "semantics": semantics,
+        "assumptions": {kind: ASSUMED_ERROR[kind] for kind in sorted(needed) if kind in ASSUMED_ERROR},
+        "proofs": proofs,
+    }
+
+
+def write(path: Path, content: Any) -> Path:
+    """The file of a certificate."""
+    path.write_bytes(gzip.compress(json.dumps(content).encode(), 1))
+    return path

@@ -1,0 +1,182 @@
+"""Both VNN-LIB readers, on the same texts: wherever the checker's accepts one, it means what the project's does."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from itertools import product
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from birdnn.certify.check.files import File
+from birdnn.certify.check.statement import Statement, read_statement
+from birdnn.errors import FormatError
+from birdnn.formats.vnnlib import parse_property
+from birdnn.spec import Property
+from tests.formats.test_vnnlib import formulas
+
+HEAD = "; a comment (with ( in it\n(set-logic QF_LRA)\n(declare-const X_0 Real)\n(declare-fun X_1 () Real)\n"
+HEAD += "(declare-const Y_0 Real) (declare-const Y_1 Real)\n"
+BOX = "(assert (and (>= X_0 -1) (<= X_0 1)))\n(assert (<= X_1 0.5))(assert (>= X_1 (- 0.5)))\n"
+NUMBERS = [Fraction(n, 4) for n in (-9, -4, -2, -1, 0, 1, 2, 3, 4, 13)]
+POINTS = [
+    (x, y)
+    for x in product([*NUMBERS[1:9:2], Fraction(1, 2)], [Fraction(0), Fraction(3, 4)])
+    for y in product(NUMBERS, NUMBERS)
+]
+
+
+def read(text: str) -> Statement:
+    return read_statement(File("it.vnnlib", text.encode(), ""))
+
+
+def ours(statement: Statement, x: tuple[Fraction, ...], y: tuple[Fraction, ...]) -> bool:
+    """Is this point a violation, by the checker's reader?"""
+    for pair in statement.pairs:
+        sums = [sum((c * v for c, v in zip(row.coefficients, y, strict=True)), Fraction(0)) for row in pair.rows]
+        if pair.contains(x) and all(row.holds(value) for row, value in zip(pair.rows, sums, strict=True)):
+            return True
+    return False
+
+
+def both(text: str) -> tuple[Statement | None, Property | None]:
+    """What each reader makes of it; None where it refuses."""
+    try:
+        mine = read(text)
+    except FormatError:
+        mine = None
+    try:
+        theirs = parse_property(text)
+    except FormatError:
+        theirs = None
+    return mine, theirs
+
+
+@given(st.lists(formulas(), min_size=1, max_size=3))
+@settings(max_examples=120)
+def test_both_readers_mean_the_same(parts: list[str]) -> None:
+    """Compared at points, strictly and exactly, after reading each by its own code."""
+    text = HEAD + BOX + "".join(f"(assert {part})\n" for part in parts)
+    mine, theirs = both(text)
+    assert (mine is None) == (theirs is None), text
+    if mine is not None and theirs is not None:
+        for x, y in POINTS[::3]:
+            assert ours(mine, x, y) == theirs.violated([float(v) for v in x], [float(v) for v in y]), (text, x, y)
+
+
+PIECES = [
+    "(",
+    ")",
+    "and",
+    "or",
+    "<=",
+    ">=",
+    "<",
+    ">",
+    "=",
+    "+",
+    "-",
+    "*",
+    "/",
+    "X_0",
+    "X_1",
+    "Y_0",
+    "Y_1",
+    "Y_2",
+    "0.5",
+    "-1",
+    "1e-1",
+]
+PIECES += [
+    "assert",
+    "true",
+    "false",
+    ";",
+    "\n",
+    "|",
+    '"',
+    "X_01",
+    "1e999",
+    ".5",
+    "5.",
+    "+3",
+    "--1",
+    "0x1",
+    "check-sat",
+    "1/2",
+    "é",
+    "Real",
+]
+
+
+@given(formulas(), st.lists(st.tuples(st.integers(0, 60), st.integers(0, 3), st.sampled_from(PIECES)), max_size=3))
+@settings(max_examples=200)
+def test_damaged_texts_are_never_read_differently(formula: str, damage: list[tuple[int, int, str]]) -> None:
+    """Tokens are put in, taken out or replaced; the checker may refuse, and where both read it they agree."""
+    words = (BOX + f"(assert {formula})").replace("(", " ( ").replace(")", " ) ").split()
+    for place, gone, piece in damage:
+        words[place : place + gone] = [piece]
+    text = HEAD + " ".join(words)
+    mine, theirs = both(text)
+    if mine is None:
+        return
+    assert theirs is not None, text
+    for x, y in POINTS[::7]:
+        assert ours(mine, x, y) == theirs.violated([float(v) for v in x], [float(v) for v in y]), (text, x, y)
+
+
+REFUSED = {
+    "two inputs": "(assert (<= X_0 X_1))",
+    "input and output": "(assert (<= X_0 Y_1))",
+    "product": "(assert (<= (* Y_0 Y_1) 1))",
+    "division by zero": "(assert (<= (/ Y_0 0) 1))",
+    "unknown command": "(define-fun f () Real 1)",
+    "version 2": "(vnnlib-version <2.0>)",
+    "undeclared": "(assert (<= Y_7 1))",
+    "no formula": "(assert 5)",
+    "not": "(assert (not (<= Y_0 1)))",
+    "unclosed": "(assert (<= Y_0 1)",
+    "closed twice": "(assert (<= Y_0 1)))",
+    "word outside": "hello",
+    "declared twice": "(declare-const Y_0 Real)",
+    "gap in the variables": "(declare-const Y_5 Real)",
+    "other type": "(declare-const Y_2 Int)",
+    "contradiction": "(assert (<= X_0 -2))",
+    "too many branches": "(assert (and " + " ".join(["(or (<= Y_0 1) (<= Y_1 1))"] * 16) + "))",
+    "too deep": "(assert " + "(and " * 150 + ")" * 151,
+    "one term": "(assert (<= Y_0))",
+    "no terms": "(assert (<= (+) 1))",
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_it_does_not_know_is_refused(name: str) -> None:
+    """Status 4, never a guess."""
+    read(HEAD + BOX)
+    with pytest.raises(FormatError, match=r"does not read"):
+        read(HEAD + BOX + REFUSED[name])
+
+
+def test_an_unbounded_input_is_refused() -> None:
+    with pytest.raises(FormatError, match="unbounded"):
+        read(HEAD + "(assert (and (<= X_0 1) (>= X_0 0) (<= X_1 1)))")
+
+
+def test_rows_imply_rows() -> None:
+    """A certificate may speak about more than the property; never about less."""
+    from birdnn.certify.check.statement import Row
+
+    one, two = (Fraction(1), Fraction(0)), (Fraction(0), Fraction(1))
+    assert Row(one, Fraction(1), False).implies(Row(one, Fraction(2), True))
+    assert not Row(one, Fraction(2), False).implies(Row(one, Fraction(1), False))
+    assert not Row(one, Fraction(1), False).implies(Row(one, Fraction(1), True))
+    assert Row(one, Fraction(1), True).implies(Row(one, Fraction(1), True))
+    assert Row(one, Fraction(1), True).implies(Row(one, Fraction(1), False))
+    assert not Row(one, Fraction(1), True).implies(Row(two, Fraction(1), False))
+    zero = (Fraction(0), Fraction(0))
+    assert Row(one, Fraction(1), False).implies(Row(zero, Fraction(0), False))
+    assert not Row(one, Fraction(1), False).implies(Row(zero, Fraction(0), True))
+    assert Row((Fraction(-2), Fraction(4)), Fraction(6), True).normal() == Row(
+        (Fraction(-1), Fraction(2)), Fraction(3), True
+    )

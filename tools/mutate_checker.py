@@ -1,0 +1,199 @@
+"""Mutates every comparison and sign of the checker, one at a time, and reports which mutants its tests do not notice.
+
+Run as ``python -m tools.mutate_checker [MODULE ...]``; writes tests/certify/mutants.txt when all modules are run. Each
+mutant lives in a forked process that imports the checker afresh and runs the tests of tests/certify until one fails.
+"""
+
+from __future__ import annotations
+
+import ast
+import copy
+import importlib
+import importlib.abc
+import importlib.util
+import os
+import signal
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+FOLDER = ROOT / "birdnn" / "certify" / "check"
+TABLE = ROOT / "tests" / "certify" / "mutants.txt"
+MODULES = ("certificate", "exact", "floats", "judge", "layers", "lines", "rounding", "statement", "tree")
+SECONDS = 60
+
+_COMPARE: dict[type[ast.cmpop], tuple[type[ast.cmpop], ...]] = {
+    ast.Lt: (ast.LtE, ast.Gt),
+    ast.LtE: (ast.Lt, ast.GtE),
+    ast.Gt: (ast.GtE, ast.Lt),
+    ast.GtE: (ast.Gt, ast.LtE),
+    ast.Eq: (ast.NotEq,),
+    ast.NotEq: (ast.Eq,),
+}
+_ARITHMETIC: dict[type[ast.operator], type[ast.operator]] = {ast.Add: ast.Sub, ast.Sub: ast.Add}
+_NAMES = {"maximum": "minimum", "minimum": "maximum", "max": "min", "min": "max", "all": "any", "any": "all"}
+
+
+def mutants(source: str) -> Iterator[tuple[int, str, ast.Module]]:
+    """Line, what was changed, and the module with that change."""
+    tree = ast.parse(source)
+    for number, node in enumerate(ast.walk(tree)):
+        for what, change in _changes(node):
+            new = copy.deepcopy(tree)
+            for place, twin in enumerate(ast.walk(new)):
+                if place == number:
+                    change(twin)
+            yield getattr(node, "lineno", 0), what, ast.fix_missing_locations(new)
+
+
+def _changes(node: Any) -> Iterator[tuple[str, Any]]:
+    text = ast.unparse(node) if isinstance(node, ast.expr) else ""
+    if isinstance(node, ast.Compare):
+        for index, op in enumerate(node.ops):
+            for other in _COMPARE.get(type(op), ()):
+                yield f"{text}: {other.__name__}", lambda n, i=index, o=other: n.ops.__setitem__(i, o())
+    elif isinstance(node, ast.BinOp) and type(node.op) in _ARITHMETIC and not isinstance(node.left, ast.JoinedStr):
+        yield f"{text}: sign", lambda n: setattr(n, "op", _ARITHMETIC[type(n.op)]())
+    elif isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
+        yield f"{text}: sign", lambda n: setattr(n, "op", ast.UAdd())
+    elif isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Invert | ast.Not):
+        yield f"{text}: negation", lambda n: setattr(n, "op", ast.UAdd()) if isinstance(n.op, ast.Invert) else _drop(n)
+    elif isinstance(node, ast.Attribute) and node.attr in _NAMES:
+        yield f"{text}: {_NAMES[node.attr]}", lambda n: setattr(n, "attr", _NAMES[n.attr])
+    elif isinstance(node, ast.Name) and node.id in _NAMES and isinstance(node.ctx, ast.Load):
+        yield f"{text}: {_NAMES[node.id]}", lambda n: setattr(n, "id", _NAMES[n.id])
+
+
+def _drop(node: ast.UnaryOp) -> None:
+    """``not x`` becomes ``not not x``."""
+    node.operand = ast.UnaryOp(ast.Not(), node.operand)
+
+
+class _Mutant(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    """Hands out one module of the checker in its changed form."""
+
+    def __init__(self, name: str, tree: ast.Module) -> None:
+        self.name, self.code = f"birdnn.certify.check.{name}", compile(tree, name, "exec")
+
+    def find_spec(self, fullname: str, path: Any, target: Any = None) -> Any:
+        return importlib.util.spec_from_loader(fullname, self) if fullname == self.name else None
+
+    def exec_module(self, module: Any) -> None:
+        exec(self.code, module.__dict__)
+
+
+def _purge() -> None:
+    for name in [n for n in sys.modules if n.startswith(("birdnn.certify.check", "tests.certify"))]:
+        del sys.modules[name]
+
+
+def suite(material: dict[str, Any]) -> None:
+    """The tests, cheap and deadly ones first; an exception is a kill."""
+    tampering, soundness = (importlib.import_module(f"tests.certify.test_{n}") for n in ("tampering", "soundness"))
+    statement, layers = (importlib.import_module(f"tests.certify.test_{n}") for n in ("statement", "layers"))
+    folder = Path(tempfile.mkdtemp())
+
+    def case() -> Any:
+        net, prop = folder / "net.onnx", folder / "prop.vnnlib"
+        net.write_bytes(material["net"])
+        prop.write_bytes(material["prop"])
+        return tampering.Case(net, prop, folder / "it.json.gz", copy.deepcopy(material["data"]))
+
+    for arithmetic in ("float64", "exact"):
+        tampering.test_the_certificate_itself_is_accepted(case(), arithmetic)
+    for name in tampering.TAMPERED:
+        tampering.test_tampering_is_rejected(case(), name)
+    statement.test_rows_imply_rows()
+    for act in soundness.KINDS:
+        soundness.test_lines_hold_and_touch(act)
+        if act.kind in ("sigmoid", "tanh", "elu"):
+            soundness.test_float_offsets_are_not_inside_exact_ones(act)
+    for module in (soundness, layers):
+        for name in sorted(n for n in vars(module) if n.startswith("test_") and n not in _SEPARATE):
+            for values in _parameters(getattr(module, name)):
+                _call(getattr(module, name), values, folder)
+    statement.test_both_readers_mean_the_same()
+    for name in statement.REFUSED:
+        statement.test_what_it_does_not_know_is_refused(name)
+    statement.test_an_unbounded_input_is_refused()
+
+
+_SEPARATE = (
+    "test_lines_hold_and_touch",
+    "test_float_offsets_are_not_inside_exact_ones",
+    "test_the_checker_imports_nothing_of_birdnn_but_errors",
+)
+
+
+class _Folders:
+    """What tests use of pytest's tmp_path_factory."""
+
+    def mktemp(self, name: str) -> Path:
+        return Path(tempfile.mkdtemp(prefix=name))
+
+
+def _parameters(test: Any) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = [{}]
+    for mark in getattr(test, "pytestmark", ()):
+        found = [{**values, mark.args[0]: value} for values in found for value in mark.args[1]]
+    return found
+
+
+def _call(test: Any, values: dict[str, Any], folder: Path) -> None:
+    import inspect
+
+    wanted = inspect.signature(test).parameters
+    extra = {"tmp_path": Path(tempfile.mkdtemp(dir=folder)), "tmp_path_factory": _Folders()}
+    test(**values, **{name: value for name, value in extra.items() if name in wanted})
+
+
+def survives(name: str, tree: ast.Module, material: dict[str, Any]) -> bool:
+    """Does the suite pass with the module ``name`` replaced by ``tree``?"""
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            signal.alarm(SECONDS)
+            null = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(null, 1)
+            os.dup2(null, 2)
+            _purge()
+            sys.meta_path.insert(0, _Mutant(name, tree))
+            suite(material)
+            status = 0
+        finally:
+            os._exit(status)
+    return os.waitpid(child, 0)[1] == 0
+
+
+def main(chosen: list[str]) -> int:
+    import hypothesis
+
+    quick = [hypothesis.Phase.explicit, hypothesis.Phase.generate]
+    hypothesis.settings.register_profile("mutants", deadline=None, phases=quick, derandomize=True, database=None,
+                                         suppress_health_check=list(hypothesis.HealthCheck))  # fmt: skip
+    hypothesis.settings.load_profile("mutants")
+    for name in ("layers", "soundness", "statement"):  # loads what is large, once
+        importlib.import_module(f"tests.certify.test_{name}")
+    made = importlib.import_module("tests.certify.test_tampering").make(Path(tempfile.mkdtemp()))
+    material = {"net": made.net.read_bytes(), "prop": made.prop.read_bytes(), "data": made.data}
+    lines: list[str] = []
+    alive = total = 0
+    for name in chosen or MODULES:
+        for line, what, tree in mutants((FOLDER / f"{name}.py").read_text()):
+            total += 1
+            if survives(name, tree, material):
+                alive += 1
+                lines.append(f"{name}.py:{line}: {what}")
+                print(lines[-1], flush=True)
+        print(f"{name}: {total} mutants so far, {alive} survive", flush=True)
+    if not chosen:
+        TABLE.write_text(f"{total} mutants, {alive} survive\n" + "\n".join(lines) + "\n", encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
