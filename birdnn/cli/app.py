@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from birdnn.cli.doctor import doctor
 from birdnn.cli.estimate import estimate
 from birdnn.cli.failures import DEBUG
 from birdnn.cli.falsify import falsify
@@ -39,6 +40,10 @@ Repair an ACAS Xu network against all that applies to it:
 Which neurons behave differently where it is violated, as a table and a picture:
 [cyan]birdnn localize --net net.onnx --prop prop_8.vnnlib --picture neurons.svg[/]
 
+Ask other verifiers the same question, and which of them are installed:
+[cyan]birdnn verify --net net.onnx --prop prop_8.vnnlib --crosscheck auto_lirpa,marabou,onnxruntime[/]
+[cyan]birdnn doctor[/]
+
 [bold]Units[/]
 
 A property must speak the network's units. ACAS Xu's ONNX files and the usual VNN-LIB properties are normalised; NNet \
@@ -47,7 +52,7 @@ Mixing them answers another question, and nothing will tell you.
 
 [bold]Exit statuses[/]
 
-  0  proved, or nothing to repair; estimate: done
+  0  proved, or nothing to repair; estimate, localize, doctor: done
   1  violated; no repair found (the best attempt is kept)
   2  wrong use of the command line
   3  undecided: timeout or unknown; repaired but not proved
@@ -88,5 +93,5 @@ def _root(
     DEBUG.set(debug)
 
 
-for _command in (verify, falsify, estimate, localize, repair):
+for _command in (verify, falsify, estimate, localize, repair, doctor):
     app.command()(_command)
