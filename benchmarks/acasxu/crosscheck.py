@@ -96,11 +96,15 @@ def summary(rows: Sequence[dict[str, str]]) -> str:
     lines = [
         "# ACAS Xu, the same question to several engines",
         "",
-        "Agree and differ: with the known verdict. A near miss is a point of the engine that does not violate when "
-        "replayed. No violation: of replayed uniform points; it decides nothing. Seconds of answers that agree.",
+        (
+            "Agree and differ: with the known verdict. A near miss is a point of the engine that does not violate when "
+            "replayed. No violation: of replayed uniform points; it decides nothing. Seconds of answers that agree."
+        ),
         "",
-        "| engine | limit, s | instances | agree | differ | near miss | no violation | not finished | refused, crashed "
-        "| median s | slowest s |",
+        (
+            "| engine | limit, s | instances | agree | differ | near miss | no violation | not finished "
+            "| refused, crashed | median s | slowest s |"
+        ),
         "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     groups = sorted({(row["engine"], row["version"], row["limit_s"]) for row in rows})

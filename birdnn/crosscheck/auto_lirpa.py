@@ -123,6 +123,7 @@ class AutoLirpaBound:
         with _in_double():
             answer = module.compute_bounds(x=(x,), C=c, method=method, bound_upper=False, **asked)
         lower = answer[0].detach().reshape(n, parts, rows) - question.b
+        lower = lower.where(lower.isfinite(), torch.nan)  # clipping would take an overflow for a distance
         plane = torch.zeros(n, parts * rows, self._inputs, dtype=torch.float64, device=self.device)
         if asked:
             plane = _coefficients(answer[2], module, plane)

@@ -131,13 +131,16 @@ def load(engine: Engine, version: str) -> ModuleType:
 
 @contextmanager
 def _undisturbed() -> Iterator[None]:
-    """What these packages do while they are imported: warn, log to stdout, change filters. It ends with the import."""
+    """What these packages do to a process while they are imported ends with the import.
+
+    They warn, log to stdout, put filters before ours, and let recursion go a million deep.
+    """
     root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
+    handlers, level, depth = root.handlers[:], root.level, sys.getrecursionlimit()
     try:
-        with warnings.catch_warnings(), redirect_stderr(io.StringIO()):
-            warnings.simplefilter("ignore")
+        with warnings.catch_warnings(record=True), redirect_stderr(io.StringIO()):
             yield
     finally:
         root.handlers[:], root.level = handlers, level
+        sys.setrecursionlimit(depth)
         logging.getLogger("auto_LiRPA.utils").disabled = True
