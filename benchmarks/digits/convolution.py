@@ -29,7 +29,7 @@ from birdnn.verify import SearchSettings
 
 CHANNELS = 8, 16
 BOUNDS: dict[BoundName, int] = {"own": 4096, "auto_lirpa": 8}
-"""Whose bounds -> boxes examined for one proof at most: alpha-CROWN at the root does what bisecting 64 inputs cannot."""
+"""Whose bounds -> boxes examined for one proof at most. Alpha-CROWN at the root does more than bisecting 64 inputs."""
 
 COLUMNS = (
     "eps", "seed", "images", *(f"{name}_{bound}_{word}_{when}" for name in SETS for when in ("before", "after")
@@ -157,10 +157,10 @@ def summary(rows: Sequence[dict[str, str]]) -> str:
         "",
         (
             f"Scikit-learn's digits; Conv 3 x 3 ({CHANNELS[0]} channels, stride 2), ReLU, Conv 3 x 3 ({CHANNELS[1]}, "
-            "stride 2), ReLU, Flatten, Gemm. Proved / violated / unknown around correctly classified images of those for "
-            f"repair and, not repaired, of test images; at most {BOUNDS['own']:,} boxes on our bounds, "
-            f"{BOUNDS['auto_lirpa']} on those of auto_LiRPA (CROWN, alpha-CROWN on single boxes). Accuracy and agreement on "
-            "500 test images. Seconds of all proofs by an engine, both sets, before and after."
+            "stride 2), ReLU, Flatten, Gemm. Proved / violated / unknown around correctly classified images of those "
+            f"for repair and, not repaired, of test images; at most {BOUNDS['own']:,} boxes on our bounds, "
+            f"{BOUNDS['auto_lirpa']} on those of auto_LiRPA (CROWN, alpha-CROWN on single boxes). Accuracy and "
+            "agreement on 500 test images. Seconds of all proofs by an engine, both sets, before and after."
         ),
         "",
         (
