@@ -116,15 +116,14 @@ def test_an_engine_that_fails_is_a_crash_and_contradicts_nobody(
 def test_a_lie_ends_in_status_6_with_both_answers(
     call: Call,
     net: Path,
-    holds: Path,
-    broken: Path,
     lying: Callable[[EngineWord], None],
     tmp_path: Path,
     word: EngineWord,
     which: str,
+    request: pytest.FixtureRequest,
 ) -> None:
     lying(word)
-    target, prop = tmp_path / "result.json", {"holds": holds, "broken": broken}[which]
+    target, prop = tmp_path / "result.json", request.getfixturevalue(which)
     result = call("verify", "--net", net, "--prop", prop, "--crosscheck", "onnxruntime", "--json", target)
     assert (result.status, result.out) == (6, "unknown\n")
     report = json.loads(target.read_text())

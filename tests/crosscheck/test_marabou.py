@@ -65,7 +65,7 @@ class TestMarabou:
             layers_to_onnx(layers), make_property([-2] * 6, [2] * 6, half_space([-1], -12)), timeout_s=2
         )
         assert found.answer == "timeout"
-        assert time.monotonic() - begun < 8
+        assert time.monotonic() - begun < 20
 
 
 def script(folder: Path, text: str) -> Path:
