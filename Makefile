@@ -9,7 +9,7 @@ STAMP := $(VENV)/.installed
 DEMO_OUT := demo.birdnn
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-all lint wheel format properties clean
+.PHONY: help venv engines demo test test-all lint wheel format properties clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -21,6 +21,10 @@ $(STAMP): pyproject.toml constraints.txt
 	@touch $@
 
 venv: $(STAMP) ## build .venv with the tested versions (again when pyproject.toml or constraints.txt change)
+
+engines: $(STAMP) ## add what cross-checks ask: Marabou, auto_LiRPA; their tests are skipped without them
+	$(BIN)/python -m pip install --quiet $(PIP_FLAGS) -c constraints.txt -e '.[crosscheck]'
+	$(BIN)/python -m pip install --quiet $(PIP_FLAGS) -c constraints.txt --no-deps auto_LiRPA
 
 demo: $(STAMP) ## repair the embedded network against phi-8 and phi-2, prove the repair, say where the report is
 	$(BIN)/birdnn repair --net birdnn/data/demo.onnx --prop properties/prop_8.vnnlib --prop properties/prop_2.vnnlib \

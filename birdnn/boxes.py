@@ -72,7 +72,8 @@ class Boxes:
             minimum: minimum of each plane over its box, shape (boxes, planes).
         """
         slack = 1e-9 * self.widths() + 1e-15 * torch.maximum(self.lower.abs(), self.upper.abs())
-        reach = (-minimum[..., None] / plane.abs()).nan_to_num(nan=torch.inf, posinf=torch.inf)
+        known = minimum.where(minimum.isfinite(), -torch.inf)[..., None]  # an overflow says nothing, whatever its sign
+        reach = (-known / plane.abs()).nan_to_num(nan=torch.inf, posinf=torch.inf)
         away = torch.full_like(reach, torch.inf)
         upper = self.lower + reach.where(plane > 0, away).amin(1) + slack
         lower = self.upper - reach.where(plane < 0, away).amin(1) - slack

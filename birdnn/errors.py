@@ -7,7 +7,8 @@
     │   ├── FormatError                  a file cannot be read: path, place, problem
     │   │   └── UnsupportedOpError       a network holds an operator we do not know
     │   ├── SpecError                    a property that makes no sense
-    │   └── MismatchError                property and network do not fit each other
+    │   ├── MismatchError                property and network do not fit each other
+    │   └── EngineError                  an engine that others wrote: unknown, not installed, or cannot take the network
     ├── OutputError                  4   a result cannot be written where it was asked for
     └── DisagreementError            6   two engines that must agree do not, or a sample violates what was proved
 
@@ -86,6 +87,22 @@ class MismatchError(InputError):
     def __init__(self, problem: str) -> None:
         super().__init__(problem)
         self.problem = problem
+
+
+class EngineError(InputError):
+    """An engine that others wrote is unknown, not installed, or cannot take what it is asked.
+
+    Args:
+        engine: its name, as ``--crosscheck`` spells it.
+        problem: what is wrong, and where it helps what to do.
+    """
+
+    def __init__(self, engine: str, problem: str) -> None:
+        super().__init__(engine, problem)
+        self.engine, self.problem = engine, problem
+
+    def __str__(self) -> str:
+        return f"engine {self.engine!r}: {self.problem}"
 
 
 class OutputError(BirdnnError):

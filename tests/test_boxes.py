@@ -85,7 +85,7 @@ def test_clipping_by_hand() -> None:
     assert torch.allclose(other.lower, torch.tensor([[0.75, 0.75]], dtype=torch.float64), atol=1e-8)
 
 
-@pytest.mark.parametrize("minimum", [math.nan, -math.inf])
+@pytest.mark.parametrize("minimum", [math.nan, -math.inf, math.inf])
 @pytest.mark.parametrize("slope", [1.0, -2.0, 0.0, math.nan, math.inf, 5e-324])
 def test_a_plane_without_a_number_cuts_nothing(slope: float, minimum: float) -> None:
     """Bounds that overflowed: a corner of NaN is never empty and never proved, and loses its place in the cover."""

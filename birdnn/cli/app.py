@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from birdnn.cli.check import check
+from birdnn.cli.doctor import doctor
 from birdnn.cli.estimate import estimate
 from birdnn.cli.failures import DEBUG
 from birdnn.cli.falsify import falsify
@@ -43,6 +44,10 @@ Which neurons behave differently where it is violated, as a table and a picture:
 Check a proof by a second, independent program:
 [cyan]birdnn check --net net.repaired.onnx --prop prop_8.vnnlib net.certificate.json.gz[/]
 
+Ask other verifiers the same question, and which of them are installed:
+[cyan]birdnn verify --net net.onnx --prop prop_8.vnnlib --crosscheck auto_lirpa,marabou,onnxruntime[/]
+[cyan]birdnn doctor[/]
+
 [bold]Units[/]
 
 A property must speak the network's units. ACAS Xu's ONNX files and the usual VNN-LIB properties are normalised; NNet \
@@ -51,7 +56,7 @@ Mixing them answers another question, and nothing will tell you.
 
 [bold]Exit statuses[/]
 
-  0  proved, or nothing to repair; estimate: done; check: accepted
+  0  proved, or nothing to repair; check: accepted; estimate, localize, doctor: done
   1  violated; check: rejected; no repair found (the best attempt is kept)
   2  wrong use of the command line
   3  undecided: timeout or unknown; repaired but not proved
@@ -92,5 +97,5 @@ def _root(
     DEBUG.set(debug)
 
 
-for _command in (verify, check, falsify, estimate, localize, repair):
+for _command in (verify, check, falsify, estimate, localize, repair, doctor):
     app.command()(_command)

@@ -8,7 +8,8 @@ from birdnn.cli.failures import INTERRUPTED, complain
 from birdnn.cli.terminal import first_line, show, show_result
 from birdnn.errors import DisagreementError
 from birdnn.formats.files import write_bytes
-from birdnn.records import EstimateOutcome, LocalizeOutcome, RepairOutcome, VerifyOutcome, Violated
+from birdnn.records import DoctorOutcome, EstimateOutcome, LocalizeOutcome, RepairOutcome, VerifyOutcome, Violated
+from birdnn.report.crosschecks import doctor_report, doctor_summary
 from birdnn.report.estimate import estimate_report, estimate_summary, quiet_line
 from birdnn.report.json import (
     competition_verdict,
@@ -26,15 +27,21 @@ REPAIR_STATUS = {"proved": 0, "nothing_to_repair": 0, "violated": 1, "sampled": 
 
 
 def finish_verify(outcome: VerifyOutcome, *, json: Path | None, counterexample: Path | None, quiet: bool) -> int:
-    """Print and write what was found; the exit status."""
+    """Print and write what was found; the exit status.
+
+    Raises:
+        DisagreementError: engines contradict each other. Everything is printed and on disk by then.
+    """
     deciding = worst([answer.verdict for answer in outcome.verdicts])
-    first_line(competition_verdict(deciding))
+    first_line("unknown" if outcome.disagreement else competition_verdict(deciding))
     if json is not None:
         write_report(verify_report(outcome), json, write_bytes)
     if counterexample is not None and isinstance(deciding, Violated):
         write_bytes(counterexample, counterexample_text(deciding.witness).encode())
     if not quiet:
         show(lambda width: verify_summary(outcome, width))
+    if outcome.disagreement:
+        raise DisagreementError(outcome.disagreement)
     return _interrupted() if outcome.interrupted else VERIFY_STATUS[competition_verdict(deciding)]
 
 
@@ -67,6 +74,17 @@ def finish_repair(outcome: RepairOutcome, *, json: Path | None, quiet: bool) -> 
         kept = f"the best attempt so far is {outcome.out}" if outcome.out else "no network was written"
         return _interrupted(f"; {kept}")
     return REPAIR_STATUS[outcome.result]
+
+
+def finish_doctor(outcome: DoctorOutcome, *, json: Path | None, quiet: bool) -> int:
+    """Print and write what is there; 0."""
+    if json is not None:
+        write_report(doctor_report(outcome), json, write_bytes)
+    if quiet:
+        first_line(", ".join(state.name for state in outcome.states if state.usable))
+    else:
+        show_result(lambda width: doctor_summary(outcome, width))
+    return 0
 
 
 def finish_localize(outcome: LocalizeOutcome, *, json: Path | None, picture: Path | None, quiet: bool) -> int:

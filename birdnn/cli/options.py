@@ -78,6 +78,35 @@ Counterexample = Annotated[
 ]
 
 
+Crosscheck = Annotated[
+    str | None,
+    typer.Option(
+        "--crosscheck",
+        metavar="ENGINES",
+        help="Ask others the same question: onnxruntime, auto_lirpa, marabou, separated by commas. A contradiction "
+        "ends in status 6; birdnn doctor says what is installed.",
+    ),
+]
+CrosscheckTimeout = Annotated[
+    float,
+    typer.Option("--crosscheck-timeout", metavar="S", callback=positive, help="Seconds for each engine and property."),
+]
+
+
+def engines(said: str | None) -> tuple[str, ...]:
+    """The engines of ``--crosscheck``, each once, in the order given. Loads torch."""
+    from birdnn.crosscheck.engines import NAMES
+
+    names = tuple(dict.fromkeys(name.strip().lower() for name in (said or "").split(",")))
+    if said is None:
+        return ()
+    for name in names:
+        if name not in NAMES:
+            told = f"there is no engine {name!r}; known: {', '.join(NAMES)}"
+            raise typer.BadParameter(told, param_hint="--crosscheck")
+    return names
+
+
 def command_line() -> tuple[str, ...]:
     """The command as typed, for the record."""
     return ("birdnn", *sys.argv[1:])

@@ -12,6 +12,8 @@ import typer
 from birdnn.cli.failures import command
 from birdnn.cli.options import (
     AsName,
+    Crosscheck,
+    CrosscheckTimeout,
     Json,
     Net,
     Quiet,
@@ -22,6 +24,7 @@ from birdnn.cli.options import (
     Units,
     UnitsOption,
     command_line,
+    engines,
     positive,
 )
 from birdnn.cli.progress import TerminalWatch
@@ -197,6 +200,8 @@ class RepairOptions:
             help="Prove as many properties as possible: one that cannot be repaired does not cost the others.",
         ),
     ] = False
+    crosscheck: Crosscheck = None
+    crosscheck_timeout: CrosscheckTimeout = 60.0
     seed: Seed = 0
     json: Json = None
     quiet: Quiet = False
@@ -258,6 +263,8 @@ def _said(options: RepairOptions) -> dict[str, Any]:
         "samples": options.samples,
         "semantics": None if options.semantics is None else options.semantics.value,
         "as_many": options.as_many,
+        "crosscheck": engines(options.crosscheck),
+        "crosscheck_timeout_s": options.crosscheck_timeout,
         "command": command_line(),
     }
 
@@ -279,13 +286,14 @@ def repair(options: RepairOptions) -> int:
     if options.as_name is not None and options.suite is None:
         raise typer.BadParameter("names a network of a suite: say which with --suite", param_hint="--as")
     _require_agreement(options)
+    said = _said(options)
     with TerminalWatch(quiet=options.quiet) as watch:
         from birdnn.cli.finish import finish_repair
         from birdnn.formats.files import require_writable
         from birdnn.pipeline import repair_files
         from birdnn.records import RepairRequest
 
-        request = RepairRequest(**_said(options))
+        request = RepairRequest(**said)
         require_writable((options.json,), _named(options))
         outcome = repair_files(request, watch=watch)
     return finish_repair(outcome, json=options.json, quiet=options.quiet)

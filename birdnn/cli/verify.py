@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Annotated
 
 import typer
@@ -10,6 +11,8 @@ import typer
 from birdnn.cli.failures import command
 from birdnn.cli.options import (
     Counterexample,
+    Crosscheck,
+    CrosscheckTimeout,
     Json,
     Memory,
     Net,
@@ -21,8 +24,16 @@ from birdnn.cli.options import (
     Units,
     UnitsOption,
     command_line,
+    engines,
 )
 from birdnn.cli.progress import TerminalWatch
+
+
+class Bound(StrEnum):
+    """Whose bounds a proof rests on."""
+
+    OWN = "own"
+    AUTO_LIRPA = "auto_lirpa"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +53,16 @@ class VerifyOptions:
         ),
     ] = Semantics.REAL
     seed: Seed = 0
+    bound: Annotated[
+        Bound,
+        typer.Option(
+            "--bound",
+            help="Whose bounds prove. own: CROWN for chains of layers, intervals for other graphs; auto_lirpa: tighter "
+            "on residual and pooled graphs, slower elsewhere.",
+        ),
+    ] = Bound.OWN
+    crosscheck: Crosscheck = None
+    crosscheck_timeout: CrosscheckTimeout = 60.0
     counterexample: Counterexample = None
     json: Json = None
     quiet: Quiet = False
@@ -53,8 +74,10 @@ def verify(options: VerifyOptions) -> int:
 
     The first line of output is the verdict in VNN-COMP's words: unsat (holds), sat (violated), unknown or timeout; for
     several properties the worst of them, the table has each. A sat comes with an input that violates the property,
-    replayed through onnxruntime on the file as given.
+    replayed through onnxruntime on the file as given. Where engines contradict each other it is unknown, and the
+    status 6.
     """
+    asked = engines(options.crosscheck)
     with TerminalWatch(quiet=options.quiet) as watch:
         from birdnn.cli.finish import finish_verify
         from birdnn.formats.files import require_writable
@@ -68,6 +91,9 @@ def verify(options: VerifyOptions) -> int:
             units=options.units.value,
             semantics=options.semantics.value,
             seed=options.seed,
+            bound=options.bound.value,
+            crosscheck=asked,
+            crosscheck_timeout_s=options.crosscheck_timeout,
             command=command_line(),
         )
         outcome = verify_files(options.net, options.prop, settings=settings, watch=watch)

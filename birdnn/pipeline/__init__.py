@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from birdnn.pipeline.deciding import falsify_files, verify_files
+from birdnn.pipeline.doctoring import examine
 from birdnn.pipeline.estimating import estimate_files
 from birdnn.pipeline.localising import localize_files
 from birdnn.pipeline.repairing import repair_files
@@ -12,6 +13,7 @@ __all__ = [
     "LocalizeSettings",
     "RepairSettings",
     "estimate_files",
+    "examine",
     "falsify_files",
     "localize_files",
     "repair_files",

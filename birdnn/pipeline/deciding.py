@@ -8,9 +8,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from birdnn.errors import MismatchError
+from birdnn.pipeline.crosschecking import Case, cross_checked, decided_by, disagreement, require_engines
 from birdnn.pipeline.facts import assumption_notes, machine, semantics_of, versions
 from birdnn.pipeline.load import Loaded, load_network, load_property, statement
 from birdnn.records import (
+    EngineAnswer,
     Progress,
     PropertyVerdict,
     Unknown,
@@ -21,7 +24,7 @@ from birdnn.records import (
     Watch,
 )
 from birdnn.spec import Property
-from birdnn.verify import SearchSettings, falsify, verify
+from birdnn.verify import SearchSettings, falsify
 
 Decide = Callable[[Loaded, Property, SearchSettings, Watch], Verdict]
 
@@ -34,9 +37,15 @@ def verify_files(
     Everything is read before the first search starts, so that a mistake in the last file costs no time.
 
     Raises:
-        InputError: a file is unusable, or a property does not fit the network.
+        InputError: a file is unusable, a property does not fit the network, or an engine is not there. Engines that
+            contradict each other raise nothing here: the outcome names them in `disagreement`.
     """
-    return _Run(net_path, prop_paths, settings, watch or Unwatched()).outcome(_verified)
+    require_engines(settings.crosscheck)
+
+    def verified(loaded: Loaded, prop: Property, limits: SearchSettings, watching: Watch) -> Verdict:
+        return decided_by(settings.bound, loaded, prop, limits, watching)
+
+    return _Run(net_path, prop_paths, settings, watch or Unwatched()).outcome(verified)
 
 
 def falsify_files(
@@ -52,10 +61,6 @@ def search_settings(settings: VerifySettings, timeout_s: float) -> SearchSetting
     if settings.memory_gib is None:
         return limits
     return replace(limits, memory_bytes=int(settings.memory_gib * 2**30))
-
-
-def _verified(loaded: Loaded, prop: Property, settings: SearchSettings, watch: Watch) -> Verdict:
-    return verify(loaded.net, prop, settings=settings, replays=loaded.replays, watch=watch)
 
 
 def _falsified(loaded: Loaded, prop: Property, settings: SearchSettings, watch: Watch) -> Verdict:
@@ -79,6 +84,8 @@ class _Run:
         watch.update(Progress(phase=f"reading {net_path.name}"))
         self.loaded = load_network(net_path)
         semantics_of(self.loaded.net, settings.semantics)
+        if settings.bound != "own" and settings.semantics != "real":
+            raise MismatchError(f"bounds of {settings.bound} speak about real numbers: choose semantics real")
         self.questions = [
             _Question(path=path, prop=load_property(path, self.loaded, settings.units)) for path in prop_paths
         ]
@@ -106,6 +113,7 @@ class _Run:
                 *notes(self.loaded, tuple(q.prop for q in self.questions)),
                 *assumption_notes(self.loaded.net, self.settings.semantics),
             ),
+            disagreement=" | ".join(told for v in verdicts if (told := disagreement(v.name, v.engines))),
         )
 
     def answer(self, question: _Question, decide: Decide) -> PropertyVerdict:
@@ -115,14 +123,30 @@ class _Run:
         if verdict is None:
             self.watch.update(Progress(phase=f"looking for a counterexample to {prop.name}"))
             verdict = decide(self.loaded, prop, search_settings(self.settings, self.left_s()), self.watch)
+        spent = time.monotonic() - begun
         return PropertyVerdict(
             name=prop.name,
             path=str(question.path.resolve()),
             sha256=prop.sha256,
             text=statement(prop),
             verdict=verdict,
-            solve_s=time.monotonic() - begun,
+            solve_s=spent,
+            engines=self.others(prop, verdict, spent),
         )
+
+    def others(self, prop: Property, verdict: Verdict, spent: float) -> tuple[EngineAnswer, ...]:
+        """What the engines say that the user wants asked as well."""
+        if not self.settings.crosscheck:
+            return ()
+        case = Case(
+            loaded=self.loaded,
+            prop=prop,
+            verdict=verdict,
+            timeout_s=min(self.settings.crosscheck_timeout_s, self.left_s()),
+            seed=self.settings.seed,
+            watch=self.watch,
+        )
+        return cross_checked(case, self.settings.crosscheck, spent)
 
     def refusal(self) -> Unknown | None:
         """Why a question is not even begun."""

@@ -71,6 +71,11 @@ def nnet_replays(nnet: NNet) -> tuple[Replay, ...]:
     return OnnxReplay(nnet.onnx_bytes()), NumpyReplay(nnet)
 
 
+def model_bytes(loaded: Loaded) -> bytes:
+    """The network as an ONNX file, unpacked, for engines that read one: the file itself, or our export of an NNet."""
+    return _onnx_bytes(loaded.path) if loaded.nnet is None else loaded.nnet.onnx_bytes()
+
+
 def _onnx_bytes(path: Path) -> bytes:
     """The file's bytes, unpacked, external data embedded: a runtime that reads bytes has no folder to look into."""
     data = read_bytes(path, MAX_BYTES)

@@ -14,6 +14,7 @@ from birdnn.errors import MismatchError
 from birdnn.formats.files import write_bytes
 from birdnn.metrics import change, regressions
 from birdnn.pipeline.candidates import Candidates
+from birdnn.pipeline.crosschecking import Case, contradicting, cross_checked, disagreement, require_engines
 from birdnn.pipeline.facts import machine, versions
 from birdnn.pipeline.folder import ResultFolder
 from birdnn.pipeline.judging import Answer, Attempt, Clock, Effort, counterexamples, decide, hunter
@@ -25,6 +26,7 @@ from birdnn.pipeline.second_leg import second_leg
 from birdnn.pipeline.settings import RepairSettings
 from birdnn.records import (
     ARITHMETIC,
+    EngineAnswer,
     Guarantee,
     PacBound,
     Progress,
@@ -49,10 +51,10 @@ def repair_files(
     The proof speaks about the file as read back. On interruption or at the time limit the best attempt is on disk.
 
     Raises:
-        InputError: a file is unusable, or properties do not fit.
+        InputError: a file is unusable, properties do not fit, or an engine is not there.
         OutputError: the folder cannot be written.
-        DisagreementError: torch and onnxruntime differ on a file. A sample that violates what was proved raises
-            nothing here: the outcome names it in `disagreement` and is ``"violated"``.
+        DisagreementError: torch and onnxruntime differ on a file. A sample that violates what was proved, and engines
+            that contradict each other, raise nothing here: the outcome names them in `disagreement`.
     """
     return _Repair(request, watch or Unwatched(), settings or RepairSettings()).run()
 
@@ -69,6 +71,8 @@ class _Repair:
         self.folder = ResultFolder(request)
         self.folder.require_usable()
         self.settings = settings
+        require_engines(request.crosscheck)
+        self.engines: dict[str, tuple[EngineAnswer, ...]] = {}
         watch.update(Progress(phase=f"reading {request.net.name}"))
         self.plan: Plan = read_plan(request)
         self.before: dict[str, Answer] = {}
@@ -110,6 +114,7 @@ class _Repair:
         self._look_at_all(best)
         self._watched(best)
         measured = self._measure(best, self.candidates.repair_set)
+        measured.contradicted.update(self._others(best.loaded, best.answers))
         self._overrule(best.answers, measured.contradicted)
         return self._outcome(self._result(best, measured), best, measured)
 
@@ -215,11 +220,35 @@ class _Repair:
         self.sampled = found.bounds
         return found.contradicted
 
+    def _others(self, loaded: Loaded, answers: dict[str, Answer]) -> dict[str, Witness]:
+        """Ask the engines that the user wants asked as well; what violations they found of what is proved."""
+        contradicted: dict[str, Witness] = {}
+        for subject in self.asked if self.request.crosscheck else ():
+            name = subject.prop.name
+            if name not in answers:
+                continue
+            left_s = (self.request.timeout_s or math.inf) - self.clock.wall_s()
+            case = Case(
+                loaded=loaded,
+                prop=subject.prop,
+                verdict=answers[name].verdict,
+                timeout_s=min(self.request.crosscheck_timeout_s, left_s),
+                seed=self.request.seed,
+                watch=self.watch,
+            )
+            self.engines[name] = cross_checked(case, self.request.crosscheck, answers[name].verify_s)
+            if told := disagreement(name, self.engines[name]):
+                self.disagreements.append(told)
+            if (witness := contradicting(self.engines[name])) is not None:
+                contradicted[name] = witness
+        return contradicted
+
     def _nothing_to_repair(self) -> RepairOutcome:
         """Every property is proved on the original; samples may contradict that too."""
         begun = time.monotonic()
         contradicted = self._second_leg(self.plan.loaded, frozenset(s.prop.name for s in self.asked))
         self.clock.book("sample", begun)
+        contradicted.update(self._others(self.plan.loaded, self.before))
         self._overrule(self.before, contradicted)
         self.witnesses.update({name: (witness,) for name, witness in contradicted.items()})
         return self._outcome("violated" if contradicted else "nothing_to_repair", None, None)
@@ -266,6 +295,7 @@ class _Repair:
                 arithmetic=ARITHMETIC[self.plan.semantics] if verdict is None else verdict.arithmetic,
                 counterexamples=self.witnesses.get(name, ()),
                 sampled=self.sampled.get(name),
+                engines=self.engines.get(name, ()),
                 remaining=verdict.witness if best is not None and isinstance(verdict, Violated) else None,
             )
 

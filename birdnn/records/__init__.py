@@ -6,6 +6,7 @@ types, so that nothing but a finished proof can be mistaken for one.
 
 from __future__ import annotations
 
+from birdnn.records.crosschecks import BoundName, EngineAnswer, EngineState, EngineWord
 from birdnn.records.estimates import Device, EstimateOutcome, EstimateRequest, PropertyEstimate
 from birdnn.records.localisation import (
     Behaviour,
@@ -20,6 +21,7 @@ from birdnn.records.localisation import (
 )
 from birdnn.records.results import (
     Decision,
+    DoctorOutcome,
     Domain,
     Guarantee,
     Kept,
@@ -66,10 +68,15 @@ __all__ = [
     "ARITHMETIC",
     "EXECUTION",
     "Behaviour",
+    "BoundName",
     "Decision",
     "Device",
+    "DoctorOutcome",
     "Domain",
     "Drawdown",
+    "EngineAnswer",
+    "EngineState",
+    "EngineWord",
     "EstimateOutcome",
     "EstimateRequest",
     "Fidelity",

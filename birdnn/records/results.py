@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from birdnn.records.crosschecks import BoundName, EngineAnswer, EngineState
 from birdnn.records.stages import Drawdown, Fidelity, InitialiserChange, Rate, Verdict, Witness
 from birdnn.records.statements import PacBound
 from birdnn.rounding import Semantics
@@ -45,6 +46,8 @@ class VerifySettings:
         units: what the property speaks; ``"raw"`` needs a network that brings its scaling (NNet, or known to a suite).
         semantics: what a proof speaks about.
         seed: of every random draw.
+        bound: whose bounds the proof rests on.
+        crosscheck: engines that are asked the same question, `crosscheck_timeout_s` for each and property.
         command: the command line, for the record.
     """
 
@@ -53,12 +56,18 @@ class VerifySettings:
     memory_gib: float | None = None
     units: Units = "normalised"
     seed: int = 0
+    bound: BoundName = "own"
+    crosscheck: tuple[str, ...] = ()
+    crosscheck_timeout_s: float = 60.0
     command: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PropertyVerdict:
-    """One property's answer; `path` is absolute, `sha256` of the file, `text` one line that says what must hold."""
+    """One property's answer; `path` is absolute, `sha256` of the file, `text` one line that says what must hold.
+
+    `engines` is empty unless others were asked too; then our own answer comes first.
+    """
 
     name: str
     path: str
@@ -66,6 +75,7 @@ class PropertyVerdict:
     text: str
     verdict: Verdict
     solve_s: float
+    engines: tuple[EngineAnswer, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +86,7 @@ class VerifyOutcome:
         wall_s: from the start of reading to the last answer; `solve_s` without reading, summed over properties.
         interrupted: the user stopped it; later properties are `Unknown` with reason ``"interrupted"``.
         notes: what was inferred and what a user should know, one sentence each.
+        disagreement: engines contradict each other: all answers; empty where none do.
     """
 
     net: str
@@ -88,6 +99,16 @@ class VerifyOutcome:
     machine: Machine
     interrupted: bool = False
     notes: tuple[str, ...] = ()
+    disagreement: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DoctorOutcome:
+    """What ``doctor`` found: what can be used, what is missing, and versions of what takes part."""
+
+    states: tuple[EngineState, ...]
+    versions: Mapping[str, str]
+    machine: Machine
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,6 +141,7 @@ class RepairRequest:
         samples: fresh points of each proved property that are drawn after the proof.
         semantics: what a proof speaks about; None: float32 execution, where the network is in float32.
         as_many: repair as many properties as possible: one that cannot be repaired does not cost the others.
+        crosscheck: engines that are asked about the result, `crosscheck_timeout_s` for each and property.
         command: the command line, for the record.
     """
 
@@ -148,6 +170,8 @@ class RepairRequest:
     samples: int = 1_000_000
     semantics: Semantics | None = None
     as_many: bool = False
+    crosscheck: tuple[str, ...] = ()
+    crosscheck_timeout_s: float = 60.0
     command: tuple[str, ...] = ()
 
     @property
@@ -175,6 +199,7 @@ class PropertyOutcome:
         counterexamples: replayed witnesses on the original file, a few of them.
         remaining: a replayed witness on the repaired file where `after` is ``"violated"``.
         sampled: what fresh samples say about a property of the repaired file that was proved, beside the proof.
+        engines: what others say about `after`, our own answer first; empty where none were asked.
     """
 
     name: str
@@ -190,6 +215,7 @@ class PropertyOutcome:
     counterexamples: tuple[Witness, ...] = ()
     remaining: Witness | None = None
     sampled: PacBound | None = None
+    engines: tuple[EngineAnswer, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -292,7 +318,8 @@ class RepairOutcome:
         interrupted: the user stopped it; `out` is the best attempt so far.
         timed_out: ``--timeout`` ended it.
         notes: what was inferred and what a user should know, one sentence each.
-        disagreement: a sample violates what was proved: the point and both answers; empty where none does.
+        disagreement: a sample violates what was proved, or engines contradict each other: the point and all answers;
+            empty where none does.
     """
 
     result: RepairResult

@@ -16,6 +16,7 @@ from pydantic import BaseModel
 from birdnn.records import (
     Domain,
     Drawdown,
+    EngineAnswer,
     Fidelity,
     Machine,
     Neighbours,
@@ -38,8 +39,10 @@ from birdnn.report.schema import (
     CheckReport,
     CompetitionVerdict,
     CounterexampleModel,
+    DoctorReport,
     DomainModel,
     DrawdownModel,
+    EngineModel,
     FidelityModel,
     MachineModel,
     NeighboursModel,
@@ -67,6 +70,7 @@ _PUBLISHED = (
     ("estimate", EstimateReport),
     ("localize", LocalizeReport),
     ("check", CheckReport),
+    ("doctor", DoctorReport),
 )
 
 _WORST_FIRST: Sequence[CompetitionVerdict] = ("sat", "unknown", "timeout", "unsat")
@@ -113,8 +117,8 @@ def verify_report(outcome: VerifyOutcome) -> VerifyReport:
     properties = [_verdict(v) for v in outcome.verdicts]
     return VerifyReport(
         command=shlex.join(settings.command),
-        outcome=outcome_of(deciding),
-        verdict=competition_verdict(deciding),
+        outcome="unknown" if outcome.disagreement else outcome_of(deciding),
+        verdict="unknown" if outcome.disagreement else competition_verdict(deciding),
         interrupted=outcome.interrupted,
         wall_s=outcome.wall_s,
         solve_s=outcome.solve_s,
@@ -126,6 +130,8 @@ def verify_report(outcome: VerifyOutcome) -> VerifyReport:
         net_sha256=outcome.net_sha256,
         property_sha256=outcome.verdicts[0].sha256 if len(outcome.verdicts) == 1 else None,
         properties=properties,
+        bound=settings.bound,
+        disagreement=outcome.disagreement or None,
         units=settings.units,
         timeout_s=settings.timeout_s,
         memory_gib=settings.memory_gib,
@@ -267,7 +273,23 @@ def _verdict(answer: PropertyVerdict) -> VerdictModel:
         open_boxes=undecided.open_boxes if undecided else 0,
         counterexample=_witness_of(verdict),
         arithmetic=verdict.arithmetic,
+        engines=_engines(answer.engines),
     )
+
+
+def _engines(answers: Sequence[EngineAnswer]) -> list[EngineModel]:
+    return [
+        EngineModel(
+            engine=a.engine,
+            version=a.version,
+            answer=a.answer,
+            arithmetic=a.arithmetic,
+            seconds=a.seconds,
+            detail=a.detail,
+            counterexample=None if a.witness is None else witness_model(a.witness),
+        )
+        for a in answers
+    ]
 
 
 def _property(prop: PropertyOutcome) -> PropertyModel:
@@ -285,6 +307,7 @@ def _property(prop: PropertyOutcome) -> PropertyModel:
         counterexamples=[witness_model(w) for w in prop.counterexamples],
         remaining=None if prop.remaining is None else witness_model(prop.remaining),
         sampled=None if prop.sampled is None else pac_bound_model(prop.sampled),
+        engines=_engines(prop.engines),
     )
 
 

@@ -9,6 +9,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from birdnn.records import EngineWord
+
 SCHEMA_VERSION: Literal[1] = 1
 
 SemanticsField = Annotated[
@@ -52,6 +54,21 @@ class MachineModel(Model):
     device: str
 
 
+class EngineModel(Model):
+    """What one engine answers about a property; `birdnn` is our own answer."""
+
+    engine: str
+    version: str
+    answer: EngineWord = Field(
+        description="near_miss: its point does not violate when replayed. no_violation: of points replayed, no proof. "
+        "not_reproduced: our counterexample does not violate there. refused: the engine does not take the question."
+    )
+    arithmetic: str = Field(description="Which arithmetic the answer speaks about.")
+    seconds: float
+    detail: Readable
+    counterexample: CounterexampleModel | None = Field(description="Of violated, replayed.")
+
+
 class VerdictModel(Model):
     """One property's answer."""
 
@@ -70,11 +87,13 @@ class VerdictModel(Model):
     open_boxes: int = Field(description="Boxes left open by an undecided search.")
     counterexample: CounterexampleModel | None
     arithmetic: str = Field(description="Which arithmetic the answer speaks about.")
+    engines: list[EngineModel] = Field(description="With --crosscheck: our own answer, then that of each engine.")
 
 
 class VerifyReport(Model):
     """What `birdnn verify --json` and `birdnn falsify --json` write.
 
+    Where engines contradict each other, `disagreement` has all answers, and `outcome` and `verdict` are unknown.
     For several properties `outcome` and `verdict` are the worst (violated, then unknown, then proved), `counterexample`
     the first one found, `solve_s` and `boxes` sums, `property_sha256` null; `properties` has each.
     """
@@ -95,6 +114,8 @@ class VerifyReport(Model):
     net_sha256: str
     property_sha256: str | None
     properties: list[VerdictModel]
+    bound: Literal["own", "auto_lirpa"] = Field(description="Whose bounds a proof rests on.")
+    disagreement: Readable | None = Field(description="Engines contradict each other: who says what, and where.")
     units: Literal["normalised", "raw"] = Field(description="What the property files speak; x and y are normalised.")
     timeout_s: float | None
     memory_gib: float | None
@@ -132,6 +153,7 @@ class PropertyModel(Model):
     counterexamples: list[CounterexampleModel] = Field(description="Of the original file; a few.")
     remaining: CounterexampleModel | None = Field(description="Of the repaired file.")
     sampled: PacBoundModel | None = Field(description="Fresh samples of the repaired file, drawn after the proof.")
+    engines: list[EngineModel] = Field(description="With --crosscheck, about `after`: ours, then that of each engine.")
 
 
 class FidelityModel(Model):
@@ -245,7 +267,9 @@ class RepairReport(Model):
     generalisation: RateModel | None = Field(description="Over regions; `neighbours` has it for points.")
     neighbours: list[NeighboursModel]
     regressions: list[str]
-    disagreement: Readable | None = Field(description="A sample violates what was proved: the point, both answers.")
+    disagreement: Readable | None = Field(
+        description="A sample violates what was proved, or engines contradict each other: the point, all answers."
+    )
     change: dict[str, ChangeModel]
     semantics: SemanticsField
     arithmetic: str
@@ -297,3 +321,24 @@ class CheckReport(Model):
     seed: int
     properties: list[CheckedModel]
     wall_s: float
+
+
+class EngineStateModel(Model):
+    """One engine, package or device."""
+
+    name: str
+    role: str
+    version: str | None
+    usable: bool
+    note: Readable
+    install: str | None
+
+
+class DoctorReport(Model):
+    """What `birdnn doctor --json` writes."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    tool: Literal["birdnn"] = "birdnn"
+    engines: list[EngineStateModel]
+    versions: dict[str, str]
+    machine: MachineModel

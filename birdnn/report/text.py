@@ -11,6 +11,7 @@ from rich.text import Text
 
 from birdnn.records import (
     Drawdown,
+    EngineAnswer,
     Fidelity,
     Guarantee,
     InitialiserChange,
@@ -26,6 +27,7 @@ from birdnn.records import (
     VerifyOutcome,
     Violated,
 )
+from birdnn.report.crosschecks import matrix
 from birdnn.report.json import competition_verdict, outcome_of, worst_drawdown
 from birdnn.report.schema import readable
 from birdnn.report.tables import add_fact, add_notes, facts_grid, plain_table
@@ -99,7 +101,13 @@ def verify_summary(outcome: VerifyOutcome, width: int = 80) -> RenderableType:
     _arithmetic(grid, [(v.name, v.verdict.arithmetic) for v in outcome.verdicts])
     add_fact(grid, "time in all", seconds(outcome.wall_s))
     add_notes(grid, outcome.notes)
-    return Group(table, grid)
+    add_fact(grid, "disagreement", outcome.disagreement)
+    return Group(table, *_matrix([(v.name, v.engines) for v in outcome.verdicts]), grid)
+
+
+def _matrix(rows: Sequence[tuple[str, Sequence[EngineAnswer]]]) -> list[RenderableType]:
+    asked = [row for row in rows if row[1]]
+    return ["", matrix(asked)] if asked else []
 
 
 def repair_summary(outcome: RepairOutcome, width: int = 80) -> RenderableType:
@@ -125,7 +133,7 @@ def repair_summary(outcome: RepairOutcome, width: int = 80) -> RenderableType:
     add_notes(grid, outcome.notes)
     _others(grid, outcome)
     _files(grid, outcome)
-    return Group(headline(outcome), table, grid)
+    return Group(headline(outcome), table, *_matrix([(p.name, p.engines) for p in outcome.properties]), grid)
 
 
 def headline(outcome: RepairOutcome) -> Text:

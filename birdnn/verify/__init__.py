@@ -3,6 +3,15 @@
 from __future__ import annotations
 
 from birdnn.verify.attack import AttackSettings, attack
-from birdnn.verify.search import SearchSettings, estimate_boxes, falsify, require_float32, verify
+from birdnn.verify.search import MakeBound, SearchSettings, estimate_boxes, falsify, require_float32, verify
 
-__all__ = ["AttackSettings", "SearchSettings", "attack", "estimate_boxes", "falsify", "require_float32", "verify"]
+__all__ = [
+    "AttackSettings",
+    "MakeBound",
+    "SearchSettings",
+    "attack",
+    "estimate_boxes",
+    "falsify",
+    "require_float32",
+    "verify",
+]

@@ -8,8 +8,9 @@ counterexample; one that violates when replayed ends the search, one that does n
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
@@ -80,6 +81,10 @@ class SearchSettings:
     crown: CrownSettings = field(default_factory=CrownSettings)
 
 
+MakeBound: TypeAlias = Callable[[Network, SearchSettings], MarginBound]
+"""Makes the bound method of a search, on the settings' device."""
+
+
 def verify(
     net: Network,
     prop: Property,
@@ -87,8 +92,9 @@ def verify(
     settings: SearchSettings,
     replays: Sequence[Replay],
     watch: Watch | None = None,
+    bound: MakeBound | None = None,
 ) -> Verdict:
-    """Decide ``prop`` for ``net``.
+    """Decide ``prop`` for ``net``, by bounds of `make_bound` unless ``bound`` makes others.
 
     Returns:
         `Proved` once a complete cover of every region has positive bounds; `Violated` with a replayed witness;
@@ -97,7 +103,7 @@ def verify(
     Raises:
         MismatchError: the property speaks about another number of inputs or outputs.
     """
-    return _Search(net, prop, settings, replays, watch or Unwatched()).run()
+    return _Search(net, prop, settings, replays, watch or Unwatched()).run(bound or make_bound)
 
 
 def falsify(
@@ -187,7 +193,7 @@ class _Search:
         self.left_s: float | None = None
         self.done_boxes = 0.0
 
-    def run(self) -> Verdict:
+    def run(self, make: MakeBound) -> Verdict:
         for region in self.prop.regions:
             witness = self.attack(region)
             if witness is not None:
@@ -195,7 +201,7 @@ class _Search:
             reason = self.limit_reached()
             if reason is not None:
                 return Unknown(reason=reason, boxes=self.boxes)
-        bound = make_bound(self.source, self.settings)
+        bound = make(self.source, self.settings)
         gave_up: list[Boxes] = []
         for region in self.prop.regions:
             verdict = self._search(bound, region, gave_up)

@@ -12,13 +12,15 @@ import torch
 
 pytest.importorskip("sklearn", reason="scikit-learn comes with the extra dev")
 
+from benchmarks.digits import convolution
 from benchmarks.digits import robustness as campaign
 from benchmarks.digits.properties import robustness
 from benchmarks.digits.train import Images, split
 from birdnn.formats import read_network
-from birdnn.formats.onnx import layers_to_onnx
+from birdnn.formats.onnx import layers_to_onnx, network_from_onnx
 from birdnn.formats.vnnlib import parse_property
 from birdnn.pipeline.load import load_network
+from tests.crosscheck.engines import needs
 
 
 def test_the_true_class_has_to_be_alone_at_the_top() -> None:
@@ -79,3 +81,24 @@ def test_the_summary_has_mean_and_spread() -> None:
     ]
     assert "15 ± 7 |" in campaign.summary(rows)
     assert campaign.spread(rows[:1], "repair_s", 0) == "10"
+
+
+def test_the_convolutional_file_computes_what_was_trained() -> None:
+    """Kernels in the wrong order would be another classifier, and nobody would see it in the table."""
+    layers = [torch.nn.Conv2d(1, 8, 3, 2, 1), torch.nn.Conv2d(8, 16, 3, 2, 1), torch.nn.Linear(64, 10)]
+    x = torch.rand(5, 64, generator=torch.Generator().manual_seed(0))
+    net = network_from_onnx(convolution.to_onnx(layers))
+    inner = torch.relu(layers[1](torch.relu(layers[0](x.reshape(5, 1, 8, 8))))).flatten(1)
+    with torch.no_grad():
+        assert torch.allclose(net(x), layers[2](inner), atol=1e-5)
+
+
+def test_both_bounds_decide_the_same_neighbourhoods(tmp_path: Path) -> None:
+    training, some, _ = split(0)
+    path = tmp_path / "net.onnx"
+    path.write_bytes(convolution.train(Images(training.x[:200], training.y[:200]), 0))
+    loaded = load_network(path)
+    props = campaign.written(tmp_path / "props", loaded.net, some, "0.001", 2)
+    assert convolution.decided(loaded, props, "own") == ["proved", "proved"]
+    if not needs("auto_lirpa").args[0]:
+        assert convolution.decided(loaded, props, "auto_lirpa") == ["proved", "proved"]

@@ -23,9 +23,9 @@ def test_help_teaches_and_loads_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stderr.strip() == "[]"
-    assert done.stdout.count("birdnn verify --net") == 1
+    assert done.stdout.count("birdnn verify --net") == 2
     assert done.stdout.count("birdnn repair --net") == 2
-    for word in ("--units raw", "130", "verify", "falsify", "repair", "localize"):
+    for word in ("--units raw", "130", "verify", "falsify", "repair", "localize", "doctor"):
         assert word in done.stdout
     # status 6 has two meanings
     assert "6  two engines disagree, or a sample violates what was proved" in done.stdout
@@ -37,7 +37,7 @@ def test_version() -> None:
 
 @pytest.mark.parametrize("width", ["60", "80"])
 def test_help_fits(width: str) -> None:
-    for arguments in (("--help",), ("verify", "--help"), ("repair", "--help"), ("localize", "--help")):
+    for arguments in (("--help",), *((name, "--help") for name in ("verify", "repair", "localize", "doctor"))):
         result = birdnn(*arguments, COLUMNS=width, NO_COLOR="1")
         assert result.status == 0
         assert max(map(len, result.out.splitlines())) <= int(width)

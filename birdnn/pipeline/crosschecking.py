@@ -1,0 +1,234 @@
+"""The same question to engines that others wrote, and what becomes of their answers.
+
+A disagreement is a proof beside a replayed violation, or our counterexample that another engine cannot reproduce. What
+is only undecided, refused or crashed contradicts nobody.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from birdnn.crosscheck import auto_lirpa, marabou
+from birdnn.crosscheck.engines import engine_named, require, version_of
+from birdnn.crosscheck.marabou import ask_marabou
+from birdnn.errors import EngineError
+from birdnn.network import Network
+from birdnn.pipeline.load import Loaded, model_bytes
+from birdnn.records import (
+    BoundName,
+    EngineAnswer,
+    EngineWord,
+    Progress,
+    Proved,
+    Unknown,
+    Verdict,
+    Violated,
+    Watch,
+    Witness,
+)
+from birdnn.sample.draw import from_property
+from birdnn.spec import Property
+from birdnn.verify import AttackSettings, SearchSettings, verify
+from birdnn.verify.witness import Judge
+
+POINTS = 10_000
+"""Replayed through onnxruntime where we found no counterexample."""
+
+_REPLAYED = "float32 in onnxruntime, property exact"
+_NO_ATTACK = AttackSettings(samples=1, generations=0, starts=0, steps=1)
+_BATCH = 128
+_STREAM = 0xC4EC
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Case:
+    """A question: is `prop` true of the network, of which we say `verdict`?"""
+
+    loaded: Loaded
+    prop: Property
+    verdict: Verdict
+    timeout_s: float
+    seed: int
+    watch: Watch
+
+    def judge(self) -> Judge:
+        """Decides with tolerance 0 whether points violate."""
+        return Judge(self.loaded.net.with_values({}).float(), self.prop, self.loaded.replays)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """What an engine said; its name, version and time are the caller's business."""
+
+    answer: EngineWord
+    arithmetic: str
+    detail: str = ""
+    witness: Witness | None = None
+
+
+def require_engines(names: Sequence[str]) -> None:
+    """See that every engine is there before any work starts.
+
+    Raises:
+        EngineError: one is unknown, not installed, or cannot be imported.
+    """
+    for name in names:
+        require(name)
+
+
+def cross_checked(case: Case, names: Sequence[str], own_s: float) -> tuple[EngineAnswer, ...]:
+    """Our own answer, which took ``own_s`` seconds, then that of each engine."""
+    answers = [_ours(case.verdict, own_s)]
+    for name in names:
+        case.watch.update(Progress(phase=f"asking {name} about {case.prop.name}"))
+        begun = time.monotonic()
+        found = _asked(case, name)
+        answers.append(
+            EngineAnswer(
+                engine=name,
+                version=version_of(engine_named(name)) or "",
+                answer=found.answer,
+                arithmetic=found.arithmetic,
+                seconds=time.monotonic() - begun,
+                detail=found.detail,
+                witness=found.witness,
+            )
+        )
+    return tuple(answers)
+
+
+def disagreement(name: str, answers: Sequence[EngineAnswer]) -> str:
+    """Who contradicts whom about property `name`, with every answer; empty where nobody does."""
+    words = {answer.answer for answer in answers}
+    if not ({"proved", "violated"} <= words or {"violated", "not_reproduced"} <= words):
+        return ""
+    told = ", ".join(f"{a.engine} {a.version} says {a.answer} ({a.arithmetic})".replace("  ", " ") for a in answers)
+    points = [f"{a.engine} at {list(a.witness.x)} -> {list(a.witness.y)}" for a in answers if a.witness is not None]
+    return f"{name}: {told}; {'; '.join(points)}"
+
+
+def contradicting(answers: Sequence[EngineAnswer]) -> Witness | None:
+    """A replayed violation that someone else found of what we proved."""
+    if not answers or answers[0].answer != "proved":
+        return None
+    return next((answer.witness for answer in answers if answer.answer == "violated"), None)
+
+
+def decided_by(bound: BoundName, loaded: Loaded, prop: Property, settings: SearchSettings, watch: Watch) -> Verdict:
+    """Verify by our search, on whosever bounds.
+
+    Raises:
+        EngineError: the engine whose bounds they are does not take the network.
+    """
+    if bound == "own":
+        return verify(loaded.net, prop, settings=settings, replays=loaded.replays, watch=watch)
+    # made here, so that a network that it does not take is refused before any work
+    made = auto_lirpa.AutoLirpaBound(loaded.net, torch.device(settings.device))
+
+    def make(net: Network, wanted: SearchSettings) -> auto_lirpa.AutoLirpaBound:
+        del net, wanted
+        return made
+
+    verdict = verify(loaded.net, prop, settings=settings, replays=loaded.replays, watch=watch, bound=make)
+    return verdict if isinstance(verdict, Violated) else replace(verdict, arithmetic=auto_lirpa.ARITHMETIC)
+
+
+def _asked(case: Case, name: str) -> Found:
+    """An engine's answer, whatever becomes of the engine."""
+    if case.watch.stopped():
+        return Found(answer="interrupted", arithmetic="")
+    if case.timeout_s <= 0:
+        return Found(answer="timeout", arithmetic="", detail="not begun: no time was left")
+    try:
+        return ASK[name](case)
+    except EngineError as error:
+        return Found(answer="refused", arithmetic="", detail=error.problem)
+    except Exception as error:  # noqa: BLE001 - a foreign engine fails in whatever way it likes
+        return Found(answer="crash", arithmetic="", detail=f"{type(error).__name__}: {str(error)[:200]}")
+
+
+def _ours(verdict: Verdict, seconds: float) -> EngineAnswer:
+    found = _of_verdict(verdict)
+    return EngineAnswer(
+        engine="birdnn",
+        version="",
+        answer=found.answer,
+        arithmetic=verdict.arithmetic,
+        seconds=seconds,
+        detail=found.detail,
+        witness=found.witness,
+    )
+
+
+def _of_verdict(verdict: Verdict) -> Found:
+    match verdict:
+        case Proved():
+            return Found(answer="proved", arithmetic=verdict.arithmetic, detail=f"{verdict.boxes:,} boxes")
+        case Violated():
+            return Found(answer="violated", arithmetic=verdict.arithmetic, witness=verdict.witness)
+        case Unknown(reason="timeout"):
+            return Found(answer="timeout", arithmetic=verdict.arithmetic, detail=f"{verdict.boxes:,} boxes")
+        case Unknown(reason="interrupted"):
+            return Found(answer="interrupted", arithmetic=verdict.arithmetic)
+    return Found(answer="unknown", arithmetic=verdict.arithmetic, detail=verdict.reason)
+
+
+def _onnxruntime(case: Case) -> Found:
+    """Replays our counterexample; where there is none, fresh points."""
+    judge = case.judge()
+    if isinstance(case.verdict, Violated):
+        witness = judge.replayed(torch.tensor(case.verdict.witness.x, dtype=torch.float32))
+        return Found(answer="not_reproduced" if witness is None else "violated", arithmetic=_REPLAYED, witness=witness)
+    generator = torch.Generator().manual_seed(case.seed + _STREAM)
+    parts, n, until = from_property(case.prop, POINTS, generator), 0, time.monotonic() + case.timeout_s
+    for region, points in zip(case.prop.regions, parts, strict=True):
+        for some in torch.split(points, 500):
+            if time.monotonic() > until or case.watch.stopped():
+                return Found(answer="no_violation", arithmetic=_REPLAYED, detail=f"{n:,} points, then time was up")
+            n += len(some)
+            close = some[region.margin(_outputs(case.loaded, some)) <= 0]
+            if (witness := judge.first_of(close)) is not None:
+                return Found(answer="violated", arithmetic=_REPLAYED, witness=witness)
+    return Found(answer="no_violation", arithmetic=_REPLAYED, detail=f"{n:,} uniform points")
+
+
+def _outputs(loaded: Loaded, points: Tensor) -> Tensor:
+    """Of the file itself, (n, outputs) float64."""
+    replayed = [loaded.replays[0](point.numpy()) for point in points]
+    return torch.from_numpy(np.stack(replayed)).double()
+
+
+def _auto_lirpa(case: Case) -> Found:
+    """Our branch and bound on its bounds, without any attack: what it proves or finds is their doing."""
+    settings = SearchSettings(timeout_s=case.timeout_s, seed=case.seed, attack=_NO_ATTACK, batch=_BATCH)
+    return _of_verdict(decided_by("auto_lirpa", case.loaded, case.prop, settings, case.watch))
+
+
+def _marabou(case: Case) -> Found:
+    """Marabou's answer; a point that it finds is replayed."""
+    said = ask_marabou(model_bytes(case.loaded), case.prop, timeout_s=case.timeout_s, stopped=case.watch.stopped)
+    words: Mapping[str, EngineWord] = {"unsat": "proved", "sat": "near_miss"}
+    answer: EngineWord = words.get(said.answer, said.answer)  # type: ignore[arg-type]
+    found = Found(answer=answer, arithmetic=marabou.ARITHMETIC, detail=said.detail)
+    if said.answer != "sat":
+        return found
+    judge, x = case.judge(), torch.tensor([said.x], dtype=torch.float64)
+    points = [point for region in case.prop.regions for point in judge.snap(region, x)]
+    # a property may have several regions: the one that Marabou means is where its point moves least
+    points.sort(key=lambda point: float((point.double() - x[0]).abs().max()))
+    witness = next((w for point in points if (w := judge.replayed(point)) is not None), None)
+    return found if witness is None else replace(found, answer="violated", witness=witness)
+
+
+ASK: Mapping[str, Callable[[Case], Found]] = {
+    "onnxruntime": _onnxruntime,
+    "auto_lirpa": _auto_lirpa,
+    "marabou": _marabou,
+}
+"""Engine -> how it is asked."""
