@@ -37,6 +37,11 @@ class Boxes:
         """Which boxes hold no point, shape (boxes,)."""
         return (self.lower > self.upper).any(1)
 
+    def where(self, mask: Tensor, other: Boxes) -> Boxes:
+        """These boxes where ``mask`` (boxes,) says so, elsewhere those of ``other``."""
+        chosen = mask[:, None]
+        return Boxes(self.lower.where(chosen, other.lower), self.upper.where(chosen, other.upper))
+
     def bisect(self, dimension: Tensor) -> Boxes:
         """Cut box i in the middle of edge ``dimension[i]``; all first halves come before all second halves.
 
@@ -71,13 +76,18 @@ class Boxes:
             plane: coefficients, shape (boxes, planes, inputs).
             minimum: minimum of each plane over its box, shape (boxes, planes).
         """
+        lower, upper = self.cuts(plane, minimum)
+        return Boxes(torch.maximum(self.lower, lower.amax(1)), torch.minimum(self.upper, upper.amin(1)))
+
+    def cuts(self, plane: Tensor, minimum: Tensor) -> tuple[Tensor, Tensor]:
+        """What `clip` has each plane say: new lower and upper corners, shape (boxes, planes, inputs) each."""
         slack = 1e-9 * self.widths() + 1e-15 * torch.maximum(self.lower.abs(), self.upper.abs())
         known = minimum.where(minimum.isfinite(), -torch.inf)[..., None]  # an overflow says nothing, whatever its sign
         reach = (-known / plane.abs()).nan_to_num(nan=torch.inf, posinf=torch.inf)
         away = torch.full_like(reach, torch.inf)
-        upper = self.lower + reach.where(plane > 0, away).amin(1) + slack
-        lower = self.upper - reach.where(plane < 0, away).amin(1) - slack
-        return Boxes(torch.maximum(self.lower, lower), torch.minimum(self.upper, upper))
+        upper = self.lower[:, None] + reach.where(plane > 0, away) + slack[:, None]
+        lower = self.upper[:, None] - reach.where(plane < 0, away) - slack[:, None]
+        return lower, upper
 
     @staticmethod
     def concatenate(parts: list[Boxes]) -> Boxes:

@@ -20,19 +20,21 @@ products err by is in `_minimum`. `docs/soundness.md` has the argument.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
 from torch import Tensor
 
-from birdnn.bounds.protocol import BoundResult, Question
+from birdnn.bounds.protocol import BoundResult, Choices, Question
 from birdnn.bounds.rules import Line, Relaxation, execution_error, relax, value
 from birdnn.boxes import Boxes
 from birdnn.chain import Activation, Affine
 from birdnn.network import Network
 from birdnn.rounding import FLOAT32, FLOAT64, LARGEST, SMALLEST, Semantics, gamma
 
+_ROOM = 1 + 2.0**-36  # the checker of a certificate rounds differently
 _ROUNDINGS = 64  # more than any one sum of ours has beside the entries of its rows
 
 
@@ -55,27 +57,29 @@ class CrownSettings:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Slopes:
-    """One choice of lines for a layer, packed for a single gather, shape (boxes, 3 or 4, neurons).
+    """One choice of lines for a layer, packed for a single gather, shape (boxes, 4, neurons).
 
-    The channels are: lower slope, upper minus lower slope, upper minus lower offset, and lower offset where that is
-    not zero. A row A on the activation's output becomes ``A * low + min(A, 0) * gap`` on its input.
+    The channels are: lower slope, upper minus lower slope, upper minus lower offset, lower offset. The offsets hold
+    what the affine map before the activation errs by. A row A on the activation's output becomes
+    ``A * low + min(A, 0) * gap`` on its input.
     """
 
     pack: Tensor
 
     @staticmethod
-    def of(relaxation: Relaxation, low_weight: Tensor | None, up_weight: Tensor | None) -> _Slopes:
+    def of(relaxation: Relaxation, slack: Tensor, low_weight: Tensor | None, up_weight: Tensor | None) -> _Slopes:
         low, low_offset = _mix(relaxation.low, relaxation.start if low_weight is None else low_weight)
         if relaxation.one_upper:
             up, up_offset = relaxation.up[0].slope, relaxation.up[0].offset
         else:
             half = torch.full_like(relaxation.start, 0.5)
             up, up_offset = _mix(relaxation.up, half if up_weight is None else up_weight)
-        if up_offset is None:
-            up_offset = torch.zeros_like(up)
-        if low_offset is None:
-            return _Slopes(torch.stack([low, up - low, up_offset], 1))
-        return _Slopes(torch.stack([low, up - low, up_offset - low_offset, low_offset], 1))
+        down, above = -low.abs() * slack, up.abs() * slack
+        if low_offset is not None:
+            down += low_offset
+        if up_offset is not None:
+            above += up_offset
+        return _Slopes(torch.stack([low, up - low, above - down, down], 1))
 
     def of_rows(self, box: Tensor) -> _Slopes:
         return _Slopes(self.pack[box])
@@ -84,15 +88,14 @@ class _Slopes:
         """Lower-bounding rows on the pre-activation, from rows on the activation, shape (rows, neurons)."""
         negative = rows.clamp(max=0)
         constant = constant + torch.linalg.vecdot(negative, self.pack[:, 2])
-        if self.pack.shape[1] == 4:
-            constant = constant + torch.linalg.vecdot(rows, self.pack[:, 3])
+        constant += torch.linalg.vecdot(rows, self.pack[:, 3])
         return torch.addcmul(rows * self.pack[:, 0], negative, self.pack[:, 1]), constant
 
     def forward(self, rows: Tensor, z: Tensor) -> Tensor:
         """The line that `back` took for each entry of ``rows``, at pre-activation ``z``."""
         negative = (rows < 0).to(z.dtype)
         h = z * torch.addcmul(self.pack[:, 0], negative, self.pack[:, 1]) + negative * self.pack[:, 2]
-        return h + self.pack[:, 3] if self.pack.shape[1] == 4 else h
+        return h + self.pack[:, 3]
 
 
 class _Layer:
@@ -106,20 +109,19 @@ class _Layer:
         self.weight, self.bias, self.size = layer.weight, layer.bias, layer.weight.abs()
         self._terms = layer.terms
         ours = layer.terms.roundings + sum(layer.weight.shape) + _ROUNDINGS * depth
-        self._factor = 4 * gamma(ours, FLOAT64)  # the checker of a certificate rounds differently and needs room
-        self._executed = gamma(layer.terms.roundings, FLOAT32) if semantics == "float32" else 0.0
+        self._factor = 4 * gamma(ours, FLOAT64)
+        self._executed = _ROOM * gamma(layer.terms.roundings, FLOAT32) if semantics == "float32" else 0.0
         self._largest = LARGEST if semantics == "float32" else math.inf
         self._smallest = layer.terms.underflow * SMALLEST if semantics == "float32" else 0.0
 
     def slack(self, reach: Tensor, *, executed: bool = True) -> Tensor:
-        """How far each result may lie from the exact one, (out,), given bounds of absolute inputs, (boxes, in).
+        """How far each result may lie from the exact one, (boxes, out), given bounds of absolute inputs, (boxes, in).
 
-        The same for all boxes of a batch, which lie close together: one for each box would have to be gathered for
-        each row. Infinite where an execution may overflow. Without `executed`: but for what `linear_error` says.
+        Infinite where an execution may overflow. Without `executed`: but for what `linear_error` says.
         """
-        most = reach.amax(0)
-        terms = torch.addmv(self._terms.bias, self._terms.weight, most)
-        slack = (self._factor + (self._executed if executed else 0.0)) * terms + self._smallest * (1 + most.amax())
+        terms = torch.addmm(self._terms.bias, reach, self._terms.weight.T)
+        slack = (self._factor + (self._executed if executed else 0.0)) * terms
+        slack += self._smallest * (1 + reach.amax(1, keepdim=True))
         return slack.where(terms < self._largest, torch.inf)
 
     def linear_error(self, absolute: Tensor) -> tuple[Tensor, Tensor]:
@@ -130,10 +132,9 @@ class _Layer:
         """
         return self._executed * (absolute @ self._terms.weight), self._executed * (absolute @ self._terms.bias)
 
-    def back(self, rows: Tensor, constant: Tensor, slack: Tensor) -> tuple[Tensor, Tensor]:
-        """Rows on the map's output, (n, out), to rows on its input."""
-        constant = torch.addmv(constant, rows, self.bias) - rows.abs() @ slack
-        return rows @ self.weight, constant
+    def back(self, rows: Tensor, constant: Tensor) -> tuple[Tensor, Tensor]:
+        """Rows on the map's output, (n, out), to rows on its input; what it errs by is in the lines behind it."""
+        return rows @ self.weight, torch.addmv(constant, rows, self.bias)
 
 
 class CrownBound:
@@ -144,6 +145,7 @@ class CrownBound:
         device: where the tensors live.
         settings: effort for each box.
         semantics: what the bounds speak about.
+        record: keep the `Choices` of each item.
 
     Raises:
         NotAChain: the graph is something else.
@@ -157,9 +159,10 @@ class CrownBound:
         device: torch.device,
         settings: CrownSettings | None = None,
         semantics: Semantics = "real",
+        record: bool = False,
     ) -> None:
         chain = net.with_values({}).to(device).chain()
-        self.device, self.semantics = device, semantics
+        self.device, self.semantics, self.record = device, semantics, record
         self.settings = settings or CrownSettings()
         self._layer = [_Layer(layer, len(chain), semantics) for layer in chain if isinstance(layer, Affine)]
         self._activation = [layer for layer in chain if isinstance(layer, Activation)]
@@ -183,7 +186,7 @@ class CrownBound:
             box, polytope = opened.nonzero(as_tuple=True)
             rows = _FinalRows(self, question, boxes, relaxations, slacks, box, polytope)
             best, plane, minimum = rows.optimise()
-            return BoundResult(box, polytope, best, plane, minimum, torch.cat([lower, upper], 1))
+            return BoundResult(box, polytope, best, plane, minimum, torch.cat([lower, upper], 1), rows.choices)
 
     def sensitivity(self, question: Question, opened: Tensor, inherited: Tensor) -> Tensor:
         """Absolute weights multiplied through the upper slopes, for the rows of the open polytopes."""
@@ -218,9 +221,9 @@ class CrownBound:
                 low.copy_(torch.maximum(low, _or_unknown(middle - spread)))
                 up.copy_(torch.minimum(up, -_or_unknown(-middle - spread)))
             else:
-                self._tighten(low, up, slopes, slacks, centre, radius)
+                self._tighten(low, up, slopes, slacks[k], centre, radius)
             relaxations.append(relax(activation, low, up, self.semantics))
-            slopes.append(_Slopes.of(relaxations[-1], None, None))
+            slopes.append(_Slopes.of(relaxations[-1], slacks[k], None, None))
             reach = self._reach(activation, low, up)
         slacks.append(self._layer[-1].slack(reach, executed=not self.linear))
         return relaxations, slacks
@@ -232,7 +235,7 @@ class CrownBound:
         return reach if error is None else reach + error
 
     def _tighten(
-        self, low: Tensor, up: Tensor, slopes: list[_Slopes], slacks: list[Tensor], centre: Tensor, radius: Tensor
+        self, low: Tensor, up: Tensor, slopes: list[_Slopes], slack: Tensor, centre: Tensor, radius: Tensor
     ) -> None:
         """Bound the neurons behind the layers of ``slopes`` whose activation is not yet linear, in place."""
         k = len(slopes)
@@ -242,12 +245,12 @@ class CrownBound:
         for part in range(0, len(box), self.settings.rows_per_pass):
             i = box[part : part + self.settings.rows_per_pass]
             j = neuron[part : part + self.settings.rows_per_pass]
-            weight, bias, slack = self._layer[k].weight[j], self._layer[k].bias[j], slacks[k][j]
-            rows, constant = torch.cat([weight, -weight]), torch.cat([bias - slack, -bias - slack])
+            weight, bias, room = self._layer[k].weight[j], self._layer[k].bias[j], slack[i, j]
+            rows, constant = torch.cat([weight, -weight]), torch.cat([bias - room, -bias - room])
             twice = torch.cat([i, i])
             for m in range(k - 1, -1, -1):
                 rows, constant = slopes[m].of_rows(twice).back(rows, constant)
-                rows, constant = self._layer[m].back(rows, constant, slacks[m])
+                rows, constant = self._layer[m].back(rows, constant)
             minimum = _minimum(rows, constant, centre[twice], radius[twice])
             low[i, j] = torch.maximum(low[i, j], minimum[: len(i)])
             up[i, j] = torch.minimum(up[i, j], -minimum[len(i) :])
@@ -271,19 +274,23 @@ class _FinalRows:
         self.relaxations, self.slacks = relaxations, slacks
         self.centre, self.radius = boxes.centres()[box], _outward(boxes)[box]
         self.a, self.b = question.a[polytope], question.b[polytope]
+        self.choices: Choices | None = None
 
     def optimise(self) -> tuple[Tensor, Tensor, Tensor]:
         """Best lower bound of each item, and the planes of all single rows and of the best combination."""
         items, n_rows = self.b.shape
         owner = self.box.repeat_interleave(n_rows)
         a, b = self.a.flatten(0, 1), self.b.flatten()
-        rows, constant = self._start(a, b, a.abs(), b.abs())
-        first = [_Slopes.of(r, None, None).of_rows(owner) for r in self.relaxations]
+        rows, constant = self._start(a, b, a.abs(), b.abs(), owner)
+        first = [_Slopes.of(r, s, None, None).of_rows(owner) for r, s in self._layers()]
         plane, constant, _ = self._back(rows, constant, first)
         centre, radius = self.centre.repeat_interleave(n_rows, 0), self.radius.repeat_interleave(n_rows, 0)
         plane = plane.view(items, n_rows, plane.shape[1])
         minimum = _minimum(plane.flatten(0, 1), constant, centre, radius).view(items, n_rows)
         best, row = minimum.max(1)
+        if self.net.record:
+            slopes = torch.full((items, self.net._neurons), torch.nan, dtype=torch.float32, device=row.device)
+            self.choices = Choices(torch.nn.functional.one_hot(row, n_rows).to(best.dtype), slopes)
         open_items = (~self.question.excluded(best, self.polytope)).nonzero()[:, 0]
         if not len(open_items) or not self.net.settings.steps or not self.relaxations:
             return best, plane, minimum
@@ -296,10 +303,13 @@ class _FinalRows:
             return best, best_plane[:, None], best[:, None]
         return best, torch.cat([plane, best_plane[:, None]], 1), torch.cat([minimum, best[:, None]], 1)
 
-    def _start(self, a: Tensor, b: Tensor, a_size: Tensor, b_size: Tensor) -> tuple[Tensor, Tensor]:
+    def _layers(self) -> Iterator[tuple[Relaxation, Tensor]]:
+        return zip(self.relaxations, self.slacks[:-1], strict=True)
+
+    def _start(self, a: Tensor, b: Tensor, a_size: Tensor, b_size: Tensor, box: Tensor) -> tuple[Tensor, Tensor]:
         """Rows on the last activation's output and constants, from ``a @ y - b`` and the sizes of their terms."""
         last = self.net._layer[-1]
-        constant = torch.addmv(-b, a, last.bias) - a_size @ self.slacks[-1]
+        constant = torch.addmv(-b, a, last.bias) - torch.linalg.vecdot(a_size, self.slacks[-1][box])
         constant = constant - _ROUNDINGS * len(self.slacks) * FLOAT64 * b_size
         rows = a @ last.weight
         if not self.net.linear:
@@ -310,19 +320,23 @@ class _FinalRows:
     def _ascend(self, which: Tensor, weights: Tensor, best: Tensor, best_plane: Tensor) -> tuple[Tensor, Tensor]:
         """Signed-gradient ascent on slopes and multipliers of the items ``which``."""
         settings = self.net.settings
-        relaxations = [r.take(self.box[which]) for r in self.relaxations]
+        box = self.box[which]
+        relaxations, slacks = [r.take(box) for r in self.relaxations], [s[box] for s in self.slacks[:-1]]
         low = [r.start for r in relaxations]
         up: list[Tensor | None] = [None if r.one_upper else torch.full_like(r.start, 0.5) for r in relaxations]
         a, b, centre, radius = self.a[which], self.b[which], self.centre[which], self.radius[which]
         size = settings.step_size
         for step in range(settings.steps + 1):
-            slopes = [_Slopes.of(r, lo, hi) for r, lo, hi in zip(relaxations, low, up, strict=True)]
-            rows, constant = self._start(*_combined(weights, a, b), *_combined(weights, a.abs(), b.abs()))
+            slopes = [_Slopes.of(r, s, lo, hi) for r, s, lo, hi in zip(relaxations, slacks, low, up, strict=True)]
+            rows, constant = self._start(*_combined(weights, a, b), *_combined(weights, a.abs(), b.abs()), box)
             plane, constant, passed = self._back(rows, constant, slopes)
             minimum = _minimum(plane, constant, centre, radius)
             better = minimum > best
             best = torch.where(better, minimum, best)
             best_plane = torch.where(better[:, None], plane, best_plane)
+            if self.choices is not None:
+                self.choices.multipliers[which[better]] = weights[better]
+                self.choices.slopes[which[better]] = _slopes_used(relaxations, slopes, passed)[better]
             if step == settings.steps:
                 break
             h = centre - plane.sign() * radius
@@ -342,7 +356,7 @@ class _FinalRows:
         for k in range(len(slopes) - 1, -1, -1):
             passed.append(rows)
             rows, constant = slopes[k].back(rows, constant)
-            rows, constant = self.net._layer[k].back(rows, constant, self.slacks[k])
+            rows, constant = self.net._layer[k].back(rows, constant)
         return rows, constant, passed[::-1]
 
 
@@ -387,10 +401,29 @@ def _step(
     r: Relaxation, rows: Tensor, z: Tensor, low: Tensor, up: Tensor | None, size: float
 ) -> tuple[Tensor, Tensor | None]:
     """One signed step of the line weights: the bound's derivative is row times (second line - first line) at z."""
-    low = (low + size * (r.low[1].at(z) - r.low[0].at(z)).sign() * (rows > 0)).clamp(0, 1)
+    low = _coarse(low + size * (r.low[1].at(z) - r.low[0].at(z)).sign() * (rows > 0))
     if up is not None:
-        up = (up - size * (r.up[1].at(z) - r.up[0].at(z)).sign() * (rows < 0)).clamp(0, 1)
+        up = _coarse(up - size * (r.up[1].at(z) - r.up[0].at(z)).sign() * (rows < 0))
     return low, up
+
+
+def _coarse(weight: Tensor) -> Tensor:
+    """In 0..1, as a multiple of 2**-12: a number that float32 holds, for certificates."""
+    return weight.clamp(0, 1).mul(4096).round().div(4096)
+
+
+def _slopes_used(relaxations: list[Relaxation], slopes: list[_Slopes], passed: list[Tensor]) -> Tensor:
+    """The slope of the line that each row took, (items, neurons) float32; NaN where there was no choice."""
+    found = []
+    for r, mine, rows in zip(relaxations, slopes, passed, strict=True):
+        low, up = mine.pack[:, 0], mine.pack[:, 0] + mine.pack[:, 1]
+        nothing = torch.full_like(rows, torch.nan)
+        below = nothing if r.low[0] is r.low[1] else low
+        above = nothing if r.one_upper else up
+        taken = torch.where(rows > 0, below, torch.where(rows < 0, above, nothing))
+        straight = (r.low[0].slope == r.low[1].slope) & (r.up[0].slope == r.up[1].slope) & (low == up)
+        found.append(taken.where(~straight, nothing).float())
+    return torch.cat(found, 1)
 
 
 def _step_weights(weights: Tensor, margins: Tensor, size: float) -> Tensor:
@@ -398,4 +431,6 @@ def _step_weights(weights: Tensor, margins: Tensor, size: float) -> Tensor:
     slope = margins - margins.mean(1, keepdim=True)
     slope = slope / slope.abs().amax(1, keepdim=True).clamp(min=1e-12)
     moved = (weights + size * slope).clamp(min=0)
-    return moved / moved.sum(1, keepdim=True)
+    coarse = _coarse(moved / moved.sum(1, keepdim=True))
+    largest = coarse.argmax(1, keepdim=True)
+    return coarse.scatter_add(1, largest, 1 - coarse.sum(1, keepdim=True))

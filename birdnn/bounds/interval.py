@@ -69,6 +69,7 @@ class IntervalBound:
     """
 
     name = "interval"
+    record = False
 
     def __init__(self, net: Network, device: torch.device, semantics: Semantics = "real") -> None:
         self.device, self.semantics = device, semantics

@@ -59,6 +59,19 @@ class Question:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Choices:
+    """What the last plane of each item was made with, so that someone else can make it again.
+
+    Attributes:
+        multipliers: of the polytope's rows, shape (items, rows).
+        slopes: of the lines that were taken, shape (items, hidden neurons), float32; NaN for a default one.
+    """
+
+    multipliers: Tensor
+    slopes: Tensor
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class BoundResult:
     """Bounds of all items of a batch of boxes.
 
@@ -66,9 +79,11 @@ class BoundResult:
         box, polytope: indices of each item, shape (items,).
         lower: proved lower bound of each item, shape (items,).
         plane: coefficients of linear functions of the input that lie below some combination of the item's rows,
-            shape (items, planes, inputs). Where such a function is positive the polytope is out of reach.
+            shape (items, planes, inputs). Where such a function is positive the polytope is out of reach. With
+            several rows the first planes are of single rows, in their order, by default lines.
         plane_minimum: minimum of each such function over the item's box, shape (items, planes).
         inherited: what the halves of each box may start from, shape (boxes, k); means something to the method only.
+        choices: where the method keeps them.
     """
 
     box: Tensor
@@ -77,14 +92,20 @@ class BoundResult:
     plane: Tensor
     plane_minimum: Tensor
     inherited: Tensor
+    choices: Choices | None = None
 
 
 @runtime_checkable
 class MarginBound(Protocol):
-    """A sound bound method for one network. All tensors are float64 on ``device``."""
+    """A sound bound method for one network. All tensors are float64 on ``device``.
+
+    Attributes:
+        record: do results hold their `Choices`?
+    """
 
     name: str
     device: torch.device
+    record: bool
 
     def root(self, boxes: int) -> Tensor:
         """The `BoundResult.inherited` of boxes of which nothing is known, shape (boxes, k)."""

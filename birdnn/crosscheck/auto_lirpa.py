@@ -61,6 +61,7 @@ class AutoLirpaBound:
     """
 
     name = "auto_lirpa"
+    record = False
 
     def __init__(self, net: Network, device: torch.device, settings: AutoLirpaSettings | None = None) -> None:
         self.device = device

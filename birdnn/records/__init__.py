@@ -19,6 +19,7 @@ from birdnn.records.localisation import (
     PropertyLocalisation,
     Responsibility,
 )
+from birdnn.records.proofs import LEAF, RegionProof
 from birdnn.records.results import (
     Decision,
     DoctorOutcome,
@@ -67,6 +68,7 @@ from birdnn.records.statements import EXECUTION, Interval, PacBound, RareEvent, 
 __all__ = [
     "ARITHMETIC",
     "EXECUTION",
+    "LEAF",
     "Behaviour",
     "BoundName",
     "Decision",
@@ -105,6 +107,7 @@ __all__ = [
     "Proved",
     "RareEvent",
     "Rate",
+    "RegionProof",
     "RepairOutcome",
     "RepairRequest",
     "RepairResult",

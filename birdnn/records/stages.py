@@ -15,6 +15,7 @@ import numpy.typing as npt
 from torch import Tensor
 
 from birdnn.boxes import Boxes
+from birdnn.records.proofs import RegionProof
 from birdnn.rounding import Semantics
 
 ARITHMETIC: Mapping[Semantics, str] = {
@@ -60,9 +61,13 @@ class Witness:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proved:
-    """No point of any region is unsafe: every box of a complete cover has a positive bound."""
+    """No point of any region is unsafe: every box of a complete cover has a positive bound.
+
+    `proofs` holds what a certificate needs of each region, where that was recorded.
+    """
 
     boxes: int
+    proofs: tuple[RegionProof, ...] = field(default=(), compare=False, repr=False)
     arithmetic: str = ARITHMETIC["real"]
 
 

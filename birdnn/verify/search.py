@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 import torch
@@ -26,6 +26,7 @@ from birdnn.records import (
     ARITHMETIC,
     Progress,
     Proved,
+    RegionProof,
     Replay,
     Unknown,
     UnknownReason,
@@ -38,6 +39,7 @@ from birdnn.records import (
 from birdnn.rounding import Semantics
 from birdnn.spec import Property, Region
 from birdnn.verify.attack import AttackSettings, attack
+from birdnn.verify.recording import Recorder
 from birdnn.verify.treesize import boxes_below
 from birdnn.verify.witness import Judge
 from birdnn.verify.work import Step, Work, examine, halve
@@ -62,6 +64,7 @@ class SearchSettings:
         smallest_width: a box whose every edge is below this share of its region's edge is given up as undecidable, as
             is one of which no edge has a midpoint in float64.
         semantics: what a proof is to speak about.
+        record: keep what a certificate needs, some hundred bytes for each box.
         give_up: end early where an estimate of what is left says that the limits will not do.
         seed: of every random draw.
         device: torch device of the search.
@@ -74,6 +77,7 @@ class SearchSettings:
     batch: int | None = None
     smallest_width: float = 1e-12
     semantics: Semantics = "real"
+    record: bool = False
     give_up: bool = False
     seed: int = 0
     device: str = "cpu"
@@ -148,7 +152,7 @@ def make_bound(net: Network, settings: SearchSettings) -> MarginBound:
     """The tightest bound method that the network's graph allows."""
     device = torch.device(settings.device)
     try:
-        return CrownBound(net, device, settings.crown, settings.semantics)
+        return CrownBound(net, device, settings.crown, settings.semantics, settings.record)
     except NotAChain:
         return IntervalBound(net, device, settings.semantics)
 
@@ -166,7 +170,8 @@ def estimate_boxes(net: Network, prop: Property, *, settings: SearchSettings, de
 
 def _root(bound: MarginBound, region: Region) -> Work:
     boxes = Boxes(region.lower[None].to(bound.device), region.upper[None].to(bound.device))
-    return Work(boxes, torch.ones(1, len(region.unsafe), dtype=torch.bool, device=bound.device), bound.root(1))
+    opened = torch.ones(1, len(region.unsafe), dtype=torch.bool, device=bound.device)
+    return Work(boxes, opened, bound.root(1), torch.zeros(1, dtype=torch.int64, device=bound.device))
 
 
 class _Search:
@@ -185,6 +190,7 @@ class _Search:
         self.judge = Judge(self.net, prop, replays)
         self.generator = torch.Generator().manual_seed(settings.seed)
         self.arithmetic = ARITHMETIC[settings.semantics]
+        self.proofs: list[RegionProof] = []
         self.boxes = 0
         self.batch = settings.batch or (256 if settings.device == "cpu" else 4096)
         self.last_news = self.started
@@ -216,7 +222,7 @@ class _Search:
                 open_boxes=len(stuck),
                 arithmetic=self.arithmetic,
             )
-        return Proved(boxes=self.boxes, arithmetic=self.arithmetic)
+        return Proved(boxes=self.boxes, proofs=tuple(self.proofs), arithmetic=self.arithmetic)
 
     def attack(self, region: Region, inside: Boxes | None = None) -> Witness | None:
         """One round of falsification."""
@@ -246,6 +252,7 @@ class _Search:
         """None once the region is proved, but for boxes added to ``gave_up``."""
         question = Question.of(region.unsafe, self.prop.n_outputs, bound.device)
         smallest = self.settings.smallest_width * (region.upper - region.lower).to(bound.device)
+        recorder = Recorder(region) if self.settings.record and bound.record else None
         stack = [_root(bound, region)]
         while stack:
             reason = self.limit_reached(stack)
@@ -255,6 +262,8 @@ class _Search:
             step = self._examine(bound, question, batch, stack)
             if step is None:
                 continue
+            if recorder is not None:
+                recorder.examined(batch, step)
             witness = self.judge.first(region, self._candidates(batch, step))
             if witness is not None:
                 return Violated(witness=witness, boxes=self.boxes)
@@ -265,11 +274,15 @@ class _Search:
             if len(remains):
                 # hardest last: the stack's end is taken first, and hard boxes are where counterexamples are
                 order = step.score[~tiny].argsort(descending=True)
-                stack.append(halve(bound, question, remains[order]))
+                remains = remains[order]
+                halves = halve(bound, question, remains)
+                stack.append(halves if recorder is None else replace(halves, node=recorder.cut(remains, halves)))
             self._tell(bound, question, stack)
             reason = self._hopeless(bound, question, stack)
             if reason is not None:
                 return self._undecided(reason, stack)
+        if recorder is not None:
+            self.proofs.append(recorder.finish())
         return None
 
     def _hopeless(self, bound: MarginBound, question: Question, stack: list[Work]) -> UnknownReason | None:

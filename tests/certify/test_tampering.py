@@ -185,25 +185,6 @@ def _other_net(case: Case) -> None:
     case.again()
 
 
-def _twice(*keys: str) -> Callable[[Case], None]:
-    """The first item stands twice."""
-
-    def spoil(case: Case) -> None:
-        items = case.region["items"]
-        count, rows = int(uncolumn(items["slopes"])[0]), len(case.region["unsafe"][int(uncolumn(items["polytope"])[0])])
-        for name, size in (
-            ("node", 1),
-            ("polytope", 1),
-            ("slopes", 1),
-            ("multiplier", rows),
-            ("neuron", count),
-            ("slope", count),
-        ):
-            case.edit("items", name, change=lambda v, size=size: np.concatenate([v[:size], v]))
-
-    return spoil
-
-
 def _far_face(case: Case) -> None:
     """The first face, of a node that reaches from -0.5 to 0, moves to the other side."""
     face = int(uncolumn(case.region["faces"]["face"])[0])
@@ -267,7 +248,7 @@ TAMPERED: dict[str, tuple[Callable[[Case], None], str]] = {
     "multiplier NaN": (_edit("items", "multiplier", change=_set(0, np.nan)), "multiplier holds NaN"),
     "multipliers zero": (_edit("items", "multiplier", change=lambda v: v * 0), "all 0"),
     "multiplier missing": (_edit("items", "multiplier", change=_drop_last), "one for each row"),
-    "item twice": (_twice(), "stands twice"),
+    "items not sorted": (_edit("items", "node", change=lambda v: v[::-1]), "items are not sorted"),
     "item of no node": (_edit("items", "node", change=_set(-1, 9999)), "item of nothing"),
     "item of no polytope": (_edit("items", "polytope", change=_set(-1, 7)), "item of nothing"),
     "items of unequal length": (_edit("items", "polytope", change=_drop_last), "items differ in length"),

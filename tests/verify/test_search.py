@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -383,7 +384,7 @@ def check_step(seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)
     lower = torch.rand(8, 2, generator=generator, dtype=torch.float64) * 2 - 1
     boxes = Boxes(lower, lower + torch.rand(8, 2, generator=generator, dtype=torch.float64))
-    batch = Work(boxes, torch.ones(8, 3, dtype=torch.bool), bound.root(8))
+    batch = Work(boxes, torch.ones(8, 3, dtype=torch.bool), bound.root(8), torch.zeros(8, dtype=torch.int64))
     step = work.examine(bound, question, batch)
     halves = work.halve(bound, question, step.remains)
     assert len(halves) == 2 * len(step.parent)
@@ -412,21 +413,19 @@ def _intersection(bound, question, batch, right=work.examine):
         clipped = batch.boxes[result.box[items]].clip(result.plane[items], result.plane_minimum[items])
         clipped = clipped[~clipped.empty()]
         lower[row], upper[row] = clipped.lower.amax(0), clipped.upper.amin(0)
-    return work.Step(
-        step.result, step.parent, Work(Boxes(lower, upper), step.remains.opened, step.remains.inherited), step.score
-    )
+    return replace(step, remains=replace(step.remains, boxes=Boxes(lower, upper)))
 
 
 def _one_side(bound, question, batch, right=work.halve):
     halves = right(bound, question, batch)
-    return Work(Boxes.concatenate([halves.boxes[: len(batch)]] * 2), halves.opened, halves.inherited)
+    return replace(halves, boxes=Boxes.concatenate([halves.boxes[: len(batch)]] * 2))
 
 
 def _closed_too_early(bound, question, batch, right=work.examine):
     step = right(bound, question, batch)
     opened = step.remains.opened.clone()
     opened[:, 0] = False
-    return work.Step(step.result, step.parent, Work(step.remains.boxes, opened, step.remains.inherited), step.score)
+    return replace(step, remains=replace(step.remains, opened=opened))
 
 
 @pytest.mark.parametrize(("place", "bug"), [

@@ -224,7 +224,7 @@ class _Reader:
         )
         self._require(len(node) == len(polytope) == len(counts), "the columns of the items differ in length")
         self._require((node < nodes).all() and (polytope < len(sizes)).all(), "an item of nothing that exists")
-        self._require(_sorted(node, polytope), "the items are not sorted, or one stands twice")
+        self._require(_sorted(node, polytope, twice=True), "the items are not sorted")
         starts, slope_start = _starts(sizes[polytope]), _starts(counts)
         self._require(starts[-1] == len(multiplier), "the multipliers are not one for each row")
         self._require(slope_start[-1] == len(neuron) == len(slope), "the slopes are not as many as the items say")
@@ -248,10 +248,10 @@ class _Reader:
             self._require(inside.all(), "a slope outside of the range of the activation's derivative")
 
 
-def _sorted(first: NDArray[np.intp], second: NDArray[np.intp]) -> bool:
-    """Do the pairs strictly increase?"""
+def _sorted(first: NDArray[np.intp], second: NDArray[np.intp], *, twice: bool = False) -> bool:
+    """Do the pairs increase? Strictly, unless one may stand ``twice``."""
     a, b = np.diff(first), np.diff(second)
-    return bool(((a > 0) | ((a == 0) & (b > 0))).all())
+    return bool(((a > 0) | ((a == 0) & ((b > 0) | (twice & (b == 0))))).all())
 
 
 def _starts(counts: NDArray[np.intp]) -> NDArray[np.intp]:

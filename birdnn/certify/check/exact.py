@@ -23,6 +23,7 @@ from birdnn.certify.check.tree import Corners, Index, Items, Rows
 
 _SLOPE_BITS = 53
 _OFFSET_BITS = 140
+_MORE_BITS = 40
 _LONGEST = 300
 _PRECISION = 160
 _EVALUATION_PRECISION = 1024
@@ -39,6 +40,9 @@ class _Map:
     bias: list[fmpq]
     slack_weight: Exact
     slack_bias: Exact
+    error: fmpz_mat | None = None
+    error_bias: list[fmpq] | None = None
+    """An execution's error where it is a linear function of inputs that are not negative, in place of the slack."""
 
 
 @dataclass(frozen=True)
@@ -75,17 +79,22 @@ class ExactEngine:
         self.layers = []
         for layer in chain.layers:
             weight = layer.weight
-            bits = min(max((value.denominator.bit_length() for value in weight.reshape(-1)), default=1), _LONGEST)
+            longest = max((value.denominator.bit_length() for value in weight.reshape(-1)), default=1)
+            bits = min(longest + _MORE_BITS, _LONGEST)
             whole = [[fmpz(_floor(value, bits)) for value in row] for row in weight]
             lost = np.abs(
                 weight - np.array([[Fraction(int(v), 1 << bits) for v in row] for row in whole], dtype=object)
             )
             slack_weight, slack_bias = lost, layer.bias * 0
-            if single:
+            linear: tuple[Any, ...] = ()
+            if single and layer is chain.layers[-1] and chain.ends_in_relu:
+                error = [[fmpz(-_floor(-value, bits)) for value in row] for row in layer.error_weight]
+                linear = fmpz_mat(error), [_up(value) for value in layer.error_bias]
+            elif single:
                 slack_weight, slack_bias = slack_weight + layer.error_weight, slack_bias + layer.error_bias
             bias = [fmpq(value.numerator, value.denominator) for value in layer.bias]
             parts = fmpz_mat(whole), whole, bits, bias, slack_weight, slack_bias
-            self.layers.append(_Map(*parts))
+            self.layers.append(_Map(*parts, *linear))
 
     def start(self, rows: Rows, boxes: int) -> ExactPass:
         """Nothing known yet about ``boxes`` boxes."""
@@ -156,7 +165,7 @@ class ExactPass:
     def planes(self, items: Items) -> _Planes:
         """Planes below the items' combinations: the certificate's multipliers, times exact rows."""
         last, chosen = self.engine.layers[-1], [self._chosen(n, items) for n in range(len(items.box))]
-        rows, constants = [], []
+        rows, sizes, constants = [], [], []
         for box, polytope, multipliers in zip(items.box, items.polytope, items.multipliers, strict=True):
             exact = self.rows.exact[polytope]
             weight = [_rational(_fraction(value)) for value in multipliers[: len(exact)]]
@@ -165,14 +174,24 @@ class ExactPass:
                 for o in range(len(last.bias))
             ]
             constant = -sum((w * _rational(row.bound) for w, row in zip(weight, exact, strict=True)), fmpq(0))
-            for value, bias, slack in zip(sums, last.bias, self.slack[-1][box], strict=True):
-                constant += value * bias - abs(value) * slack
+            size = [
+                sum((w * abs(_rational(row.coefficients[o])) for w, row in zip(weight, exact, strict=True)), fmpq(0))
+                for o in range(len(last.bias))
+            ]
+            errors = last.error_bias or [fmpq(0)] * len(size)
+            for value, bias, much, slack, error in zip(sums, last.bias, size, self.slack[-1][box], errors, strict=True):
+                constant += value * bias - abs(value) * slack - much * error
             rows.append(sums)
+            sizes.append(size)
             constants.append(constant)
-        scale = _common([value for row in rows for value in row])
-        whole = [[(value * scale).p for value in row] for row in rows]
+        scale = _common([value for row in (*rows, *sizes) for value in row])
+        whole, wide = ([[(value * scale).p for value in row] for row in side] for side in (rows, sizes))
         # a common denominator that is no power of two goes into rows and constants alike: only signs count
-        planes = _Planes(_times(whole, last.weight), last.bits, [constant * scale for constant in constants])
+        on_inputs = _times(whole, last.weight)
+        if last.error is not None:
+            lost = _times(wide, last.error)
+            on_inputs = [[a - b for a, b in zip(*both, strict=True)] for both in zip(on_inputs, lost, strict=True)]
+        planes = _Planes(on_inputs, last.bits, [constant * scale for constant in constants])
         return self._to_inputs(len(self.lines), planes, chosen)
 
     def _chosen(self, n: int, items: Items) -> list[list[_Line]]:

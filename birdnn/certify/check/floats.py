@@ -60,10 +60,13 @@ class FloatEngine:
         self.gamma = 2 * (widest + 4 * len(chain.layers) + 40) * 2.0**-53
         self.activations = [layer.activation for layer in chain.layers if layer.activation is not None]
         self.layers = []
+        self.last_error: tuple[Floats, Floats] | None = None
         for layer in chain.layers:
             weight, bias = near(layer.weight), near(layer.bias)
             slack_weight, slack_bias = self.gamma * np.abs(weight), self.gamma * np.abs(bias) + 2.0**-900
-            if single:
+            if single and layer is chain.layers[-1] and chain.ends_in_relu:
+                self.last_error = up(layer.error_weight), up(layer.error_bias)
+            elif single:
                 slack_weight, slack_bias = slack_weight + up(layer.error_weight), slack_bias + up(layer.error_bias)
             self.layers.append(_Map(weight, bias, np.abs(weight), slack_weight, slack_bias))
 
@@ -86,9 +89,9 @@ class FloatPass:
         """Begin layer ``k``, whose inputs do not exceed ``h`` (boxes, in)."""
         layer = self.engine.layers[k]
         h = np.where(h <= _HUGE, h, np.inf)
-        self.slack.append((h @ layer.slack_weight.T + layer.slack_bias) * (1 + 2.0**-20))
+        self.slack.append((h @ layer.slack_weight.T + layer.slack_bias) * (1 + 2.0**-40))
         if k == len(self.engine.activations):
-            self.height = (h @ layer.size.T + np.abs(layer.bias) + self.slack[k]) * (1 + 2.0**-20)
+            self.height = (h @ layer.size.T + np.abs(layer.bias) + self.slack[k]) * (1 + 2.0**-40)
 
     def neurons(
         self, k: int, box: np.ndarray, neuron: np.ndarray, corners: tuple[Floats, Floats]
@@ -152,12 +155,16 @@ class FloatPass:
         gamma, slack = self.engine.gamma, self.slack[-1][items.box]
         a, b = self.rows.a[items.polytope], self.rows.b[items.polytope]
         rows = np.einsum("ir,iro->io", items.multipliers, a)
-        wide = np.einsum("ir,iro->io", items.multipliers, np.abs(a)) * (1 + 2.0**-20)
+        wide = np.einsum("ir,iro->io", items.multipliers, np.abs(a)) * (1 + 2.0**-40)
         bound = np.einsum("ir,ir->i", items.multipliers, b)
         constant = rows @ self.engine.layers[-1].bias - bound
         constant -= np.einsum("io,io->i", wide, slack + gamma * self.height[items.box])
         constant -= gamma * np.einsum("ir,ir->i", items.multipliers, np.abs(b))
-        rows, constant = rows[None] @ self.engine.layers[-1].weight, constant[None]
+        rows = rows @ self.engine.layers[-1].weight
+        if self.engine.last_error is not None:  # of an execution: a linear function of inputs that are not negative
+            rows = rows - wide @ self.engine.last_error[0] * (1 + 2.0**-40)
+            constant -= wide @ self.engine.last_error[1] * (1 + 2.0**-40)
+        rows, constant = rows[None], constant[None]
         for m in range(len(self.lines) - 1, -1, -1):
             rows, constant = self._back(m, rows, constant, self._chosen(m, items))
         return rows[0], constant[0]

@@ -60,6 +60,12 @@ class Chain:
     single: bool
     """Does the file compute in single precision?"""
 
+    @property
+    def ends_in_relu(self) -> bool:
+        """Are the inputs of the last layer never negative? Then its error is bounded by a linear function of them."""
+        before = self.layers[-2].activation if len(self.layers) > 1 else None
+        return before is not None and before.kind == "relu"
+
 
 def exact(values: Any) -> Exact:
     """Floats or integers as an array of `Fraction`."""

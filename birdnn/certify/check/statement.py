@@ -126,7 +126,7 @@ class _Reader:
                 self._declare(command)
             elif head == "assert" and len(command) == 2:
                 asserted.append(command[1])
-            elif head not in _IGNORED:
+            elif not isinstance(head, str) or head not in _IGNORED:
                 raise self._fail(f"command {str(head)[:40]!r}")
         n_inputs, n_outputs = (sum(name[0] == kind for name in self.declared) for kind in "XY")
         expected = {f"X_{i}" for i in range(n_inputs)} | {f"Y_{i}" for i in range(n_outputs)}

@@ -221,14 +221,17 @@ class Walk:
         self._require(inside, batch.node[box], "a face moves out of its box")
         high[each, axis] = np.where(side == 0, at, high[each, axis])
         low[each, axis] = np.where(side == 1, at, low[each, axis])
-        item_of = np.full(batch.open.shape, -1)
-        item_of[items.box, items.polytope] = np.arange(len(items.box))
-        face, polytope = np.nonzero(batch.open[box])
-        which = item_of[box[face], polytope]
-        self._require(which >= 0, batch.node[box[face]], "a face moves, but an open polytope has no plane")
+        face, which = ranges(items.box, box)  # every face with every item of its node
+        polytope = items.polytope[which]
         least = pass_.minimum(planes, which, (low[face], high[face]))
         clear = (least > 0) | (self.rows.strict[polytope] & (least >= 0))
-        self._require(clear, batch.node[box[face]], "a face moves farther than a plane is positive")
+        has_plane, is_clear = (np.zeros((len(box), batch.open.shape[1]), dtype=bool) for _ in range(2))
+        has_plane[face, polytope] = True
+        is_clear[face[clear], polytope[clear]] = True
+        still_open = batch.open[box]
+        node = batch.node[box]
+        self._require((has_plane | ~still_open).all(1), node, "a face moves, but an open polytope has no plane")
+        self._require((is_clear | ~still_open).all(1), node, "a face moves farther than a plane is positive")
         lower[box[side == 0], axis[side == 0]] = at[side == 0]
         upper[box[side == 1], axis[side == 1]] = at[side == 1]
         self._require(np.all(lower <= upper, axis=1), batch.node, "faces cross each other")

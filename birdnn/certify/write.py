@@ -1,0 +1,115 @@
+"""Certificates: verdicts as a file that `birdnn.certify.check` proves again. docs/certificate.md defines the format."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from birdnn.records import Proved, RegionProof, Violated
+from birdnn.rounding import Semantics
+from birdnn.spec import Property, Region
+
+VERSION = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Certified:
+    """A property with its verdict.
+
+    Attributes:
+        prop: in the units and with the text of its file.
+        verdict: a proof with its trees, or a counterexample.
+    """
+
+    prop: Property
+    verdict: Proved | Violated
+
+
+def certificate_bytes(
+    net: Path,
+    net_sha256: str,
+    certified: Sequence[Certified],
+    *,
+    semantics: Semantics,
+    assumptions: Mapping[str, float],
+    tool: str,
+) -> bytes:
+    """The certificate of some properties of one network, compressed.
+
+    Raises:
+        ValueError: a proof was not recorded.
+    """
+    data = {
+        "format": "birdnn certificate",
+        "version": VERSION,
+        "tool": tool,
+        "network": {"file": net.name, "sha256": net_sha256},
+        "semantics": semantics,
+        "assumptions": dict(assumptions),
+        "proofs": [_proof(entry) for entry in certified],
+    }
+    # no time of making in the file: the same proof gives the same bytes
+    return gzip.compress(json.dumps(data, indent=1).encode(), compresslevel=6, mtime=0)
+
+
+def _proof(entry: Certified) -> dict[str, Any]:
+    prop, verdict = entry.prop, entry.verdict
+    about = {"name": prop.name, "file": Path(prop.path or prop.name).name, "sha256": prop.sha256}
+    if isinstance(verdict, Violated):
+        values = [_number(Fraction(value)) for value in verdict.witness.x]
+        return {"property": about, "verdict": "violated", "input": values}
+    if len(verdict.proofs) != len(prop.regions):
+        raise ValueError(f"the proof of {prop.name} was not recorded")
+    regions = [_region(*both) for both in zip(prop.regions, verdict.proofs, strict=True)]
+    return {"property": about, "verdict": "proved", "regions": regions}
+
+
+def _region(region: Region, proof: RegionProof) -> dict[str, Any]:
+    return {
+        "lower": [_number(value) for value in region.exact_lower],
+        "upper": [_number(value) for value in region.exact_upper],
+        "unsafe": [
+            [
+                {
+                    "coefficients": [_number(value) for value in row.coefficients],
+                    "bound": _number(row.bound),
+                    "strict": row.strict,
+                }
+                for row in polytope.rows
+            ]
+            for polytope in region.unsafe
+        ],
+        "axis": _column(proof.axis, "<u2"),
+        "cut": _column(proof.cut, "<f8"),
+        "faces": {
+            "node": _column(proof.face_node, "<u4"),
+            "face": _column(proof.face, "<u2"),
+            "at": _column(proof.face_at, "<f8"),
+        },
+        "items": {
+            "node": _column(proof.item_node, "<u4"),
+            "polytope": _column(proof.item_polytope, "<u2"),
+            "multiplier": _column(proof.multiplier, "<f4"),
+            "slopes": _column(proof.slopes, "<u4"),
+            "neuron": _column(proof.neuron, "<u2"),
+            "slope": _column(proof.slope, "<f4"),
+        },
+    }
+
+
+def _column(values: npt.NDArray[Any], dtype: str) -> dict[str, str]:
+    return {"dtype": dtype, "data": base64.b64encode(np.ascontiguousarray(values, dtype=dtype).tobytes()).decode()}
+
+
+def _number(value: Fraction) -> str:
+    """Exactly: a whole number or a fraction."""
+    return str(value)

@@ -1,0 +1,41 @@
+"""What a finished proof leaves behind: the tree of boxes, and the numbers with which someone else proves it again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+LEAF = 65535
+"""Stands for the axis of a node that was not cut."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class RegionProof:
+    """The proof of one input region; docs/certificate.md says what each array is.
+
+    Attributes:
+        axis: (nodes,) uint16; `cut`: (cuts,) float64.
+        face_node, face, face_at: the faces that were moved, (faces,) uint32, uint16, float64.
+        item_node, item_polytope: (items,) uint32, uint16.
+        multiplier: of all items one after the other, one for each row of its polytope, float32.
+        slopes: how many each item has, (items,) uint32; `neuron`, `slope`: these, uint16 and float32.
+    """
+
+    axis: npt.NDArray[np.uint16]
+    cut: npt.NDArray[np.float64]
+    face_node: npt.NDArray[np.uint32]
+    face: npt.NDArray[np.uint16]
+    face_at: npt.NDArray[np.float64]
+    item_node: npt.NDArray[np.uint32]
+    item_polytope: npt.NDArray[np.uint16]
+    multiplier: npt.NDArray[np.float32]
+    slopes: npt.NDArray[np.uint32]
+    neuron: npt.NDArray[np.uint16]
+    slope: npt.NDArray[np.float32]
+
+    @property
+    def leaves(self) -> int:
+        """How many boxes cover the region."""
+        return int((self.axis == LEAF).sum())

@@ -1,0 +1,164 @@
+"""Keeps, while a region is searched, what a certificate needs; docs/certificate.md has the format.
+
+Nodes get numbers as they are made; once the proof is finished they are renumbered level by level.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from birdnn.bounds.protocol import BoundResult
+from birdnn.records import LEAF, RegionProof
+from birdnn.spec import Region
+from birdnn.verify.work import Step, Work
+
+Array = npt.NDArray[np.generic]
+
+
+@dataclass(slots=True, eq=False)
+class Recorder:
+    """The proof of one region in the making.
+
+    Attributes:
+        region: whose.
+        nodes: how many have a number.
+    """
+
+    region: Region
+    nodes: int = 1
+    _items: list[tuple[Array, ...]] = field(default_factory=list)
+    _faces: list[tuple[Array, ...]] = field(default_factory=list)
+    _cuts: list[tuple[Array, ...]] = field(default_factory=list)
+
+    def examined(self, work: Work, step: Step) -> None:
+        """Keep the planes that closed a polytope, or that moved a face of what remains."""
+        result = step.result
+        used = _closing(result, step.closed) | self._moving(work, step)
+        item, plane = used.nonzero(as_tuple=True)
+        multipliers, slopes = _choices(result, item, plane)
+        which, neuron = (~slopes.isnan()).nonzero(as_tuple=True)
+        count = torch.bincount(which, minlength=len(item))
+        self._items.append(
+            _numpy(
+                work.node[result.box[item]], result.polytope[item], multipliers, count, neuron, slopes[which, neuron]
+            )
+        )
+
+    def _moving(self, work: Work, step: Step) -> Tensor:
+        """Which planes of open items moved a face as far as it moved, (items, planes); keeps the faces."""
+        result, remains = step.result, step.remains.boxes
+        before = work.boxes[step.parent]
+        moved = torch.stack([remains.lower > before.lower, remains.upper < before.upper], 2)  # (m, inputs, sides)
+        at = torch.stack([remains.lower, remains.upper], 2)
+        row, axis, side = moved.nonzero(as_tuple=True)
+        self._faces.append(_numpy(work.node[step.parent[row]], 2 * axis + side, at[row, axis, side]))
+        place = torch.full((len(work),), -1, device=step.parent.device)
+        place[step.parent] = torch.arange(len(step.parent), device=place.device)
+        used = torch.zeros_like(result.plane_minimum, dtype=torch.bool)
+        items = ((place[result.box] >= 0) & ~step.closed).nonzero()[:, 0]
+        lower, upper = work.boxes[result.box[items]].cuts(result.plane[items], result.plane_minimum[items])
+        best = torch.stack([lower.argmax(1), upper.argmin(1)], 2)  # (items, inputs, sides)
+        needed = moved[place[result.box[items]]]
+        i, axis, side = needed.nonzero(as_tuple=True)
+        used[items[i], best[i, axis, side]] = True
+        return used
+
+    def cut(self, parents: Work, halves: Work) -> Tensor:
+        """Numbers for the halves of the boxes of `parents`, in the order of `Boxes.bisect`: shape (2 * m,)."""
+        m = len(parents)
+        first = halves.boxes[:m]
+        axis = (first.upper < parents.boxes.upper).to(torch.int64).argmax(1)
+        at = first.upper.gather(1, axis[:, None])[:, 0]
+        numbers = self.nodes + torch.arange(2 * m)
+        self.nodes += 2 * m
+        self._cuts.append(_numpy(parents.node, axis, at, numbers[:m], numbers[m:]))
+        return numbers.to(parents.node.device)
+
+    def finish(self) -> RegionProof:
+        """The proof, once nothing is open."""
+        node, axis, at, below, above = _joined(self._cuts, (np.int64, np.int64, np.float64, np.int64, np.int64))
+        children = np.full((self.nodes, 2), -1)
+        children[node] = np.stack([below, above], 1)
+        order = _level_by_level(children)
+        rank = np.empty(self.nodes, np.int64)
+        rank[order] = np.arange(self.nodes)
+        axes, places = np.full(self.nodes, LEAF, np.uint16), np.empty(self.nodes)
+        axes[rank[node]], places[rank[node]] = axis, at
+        return RegionProof(axis=axes, cut=places[axes != LEAF], **self._moved(rank), **self._chosen(rank))
+
+    def _moved(self, rank: npt.NDArray[np.int64]) -> dict[str, Any]:
+        node, face, at = _joined(self._faces, (np.int64, np.int64, np.float64))
+        node = rank[node]
+        order = np.lexsort((face, node))
+        return {
+            "face_node": node[order].astype(np.uint32),
+            "face": face[order].astype(np.uint16),
+            "face_at": at[order],
+        }
+
+    def _chosen(self, rank: npt.NDArray[np.int64]) -> dict[str, Any]:
+        """The items sorted, each polytope's multipliers as many as it has rows."""
+        rows = max(len(p.rows) for p in self.region.unsafe)
+        types = np.int64, np.int64, np.float64, np.int64, np.int64, np.float32
+        node, polytope, multiplier, count, neuron, slope = _joined(self._items, types)
+        multiplier, start = multiplier.reshape(-1, rows), np.concatenate([[0], np.cumsum(count)])
+        order = np.lexsort((polytope, rank[node]))
+        own = np.array([len(p.rows) for p in self.region.unsafe])[polytope]
+        last = np.arange(rows) == own[:, None] - 1  # padding repeats the last row
+        multiplier = np.where(last, (multiplier * (np.arange(rows) >= own[:, None] - 1)).sum(1)[:, None], multiplier)
+        kept = (np.arange(rows) < own[:, None])[order]
+        size = count[order]
+        place = np.repeat(start[:-1][order] - np.concatenate([[0], np.cumsum(size)[:-1]]), size) + np.arange(size.sum())
+        return {
+            "item_node": rank[node][order].astype(np.uint32),
+            "item_polytope": polytope[order].astype(np.uint16),
+            "multiplier": multiplier[order][kept].astype(np.float32),
+            "slopes": size.astype(np.uint32),
+            "neuron": neuron[place].astype(np.uint16),
+            "slope": slope[place],
+        }
+
+
+def _closing(result: BoundResult, closed: Tensor) -> Tensor:
+    """The plane with the largest minimum of each closed item, (items, planes)."""
+    best = torch.nn.functional.one_hot(result.plane_minimum.argmax(1), result.plane_minimum.shape[1])
+    return best.bool() & closed[:, None]
+
+
+def _choices(result: BoundResult, item: Tensor, plane: Tensor) -> tuple[Tensor, Tensor]:
+    """Multipliers and slopes of some planes: (n, rows) and (n, neurons)."""
+    if result.choices is None:
+        raise ValueError("a bound method that keeps no choices leaves no certificate")
+    multipliers, slopes = result.choices.multipliers[item], result.choices.slopes[item]
+    rows = multipliers.shape[1]
+    single = plane < rows if rows > 1 else torch.zeros_like(plane, dtype=torch.bool)
+    alone = torch.nn.functional.one_hot(plane.clamp(max=rows - 1), rows).to(multipliers)
+    return torch.where(single[:, None], alone, multipliers), slopes.masked_fill(single[:, None], torch.nan)
+
+
+def _level_by_level(children: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """The nodes of a tree from the root down, the two children of a node side by side."""
+    level, order = np.zeros(1, np.int64), []
+    while len(level):
+        order.append(level)
+        below = children[level]
+        level = below[below[:, 0] >= 0].reshape(-1)
+    return np.concatenate(order)
+
+
+def _numpy(*columns: Tensor) -> tuple[Array, ...]:
+    return tuple(column.cpu().numpy() for column in columns)
+
+
+def _joined(parts: list[tuple[Array, ...]], types: tuple[type, ...]) -> list[npt.NDArray[np.int64]]:
+    """The parts' columns, one after the other, in the types given."""
+    return [
+        np.concatenate([np.empty(0, kind), *(part[i].ravel() for part in parts)]).astype(kind)
+        for i, kind in enumerate(types)
+    ]
