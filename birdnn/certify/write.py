@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import gzip
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -43,7 +42,7 @@ def certificate_bytes(
     assumptions: Mapping[str, float],
     tool: str,
 ) -> bytes:
-    """The certificate of some properties of one network, compressed.
+    """The certificate of some properties of one network, JSON that is yet to be compressed.
 
     Raises:
         ValueError: a proof was not recorded.
@@ -57,8 +56,7 @@ def certificate_bytes(
         "assumptions": dict(assumptions),
         "proofs": [_proof(entry) for entry in certified],
     }
-    # no time of making in the file: the same proof gives the same bytes
-    return gzip.compress(json.dumps(data, indent=1).encode(), compresslevel=6, mtime=0)
+    return json.dumps(data, indent=1).encode()
 
 
 def _proof(entry: Certified) -> dict[str, Any]:

@@ -107,6 +107,16 @@ def engines(said: str | None) -> tuple[str, ...]:
     return names
 
 
+Certificate = Annotated[
+    Path | None,
+    typer.Option(
+        "--certificate",
+        metavar="FILE",
+        help="Write what was decided as a certificate for birdnn check, and check it: NAME.certificate.json.gz.",
+    ),
+]
+
+
 def command_line() -> tuple[str, ...]:
     """The command as typed, for the record."""
     return ("birdnn", *sys.argv[1:])

@@ -10,6 +10,7 @@ import typer
 
 from birdnn.cli.failures import command
 from birdnn.cli.options import (
+    Certificate,
     Counterexample,
     Crosscheck,
     CrosscheckTimeout,
@@ -63,6 +64,7 @@ class VerifyOptions:
     ] = Bound.OWN
     crosscheck: Crosscheck = None
     crosscheck_timeout: CrosscheckTimeout = 60.0
+    certificate: Certificate = None
     counterexample: Counterexample = None
     json: Json = None
     quiet: Quiet = False
@@ -84,7 +86,7 @@ def verify(options: VerifyOptions) -> int:
         from birdnn.pipeline import verify_files
         from birdnn.records import VerifySettings
 
-        require_writable((options.json, options.counterexample), (options.net, *options.prop))
+        require_writable((options.json, options.counterexample, options.certificate), (options.net, *options.prop))
         settings = VerifySettings(
             timeout_s=options.timeout,
             memory_gib=options.memory,
@@ -94,6 +96,7 @@ def verify(options: VerifyOptions) -> int:
             bound=options.bound.value,
             crosscheck=asked,
             crosscheck_timeout_s=options.crosscheck_timeout,
+            certificate=options.certificate,
             command=command_line(),
         )
         outcome = verify_files(options.net, options.prop, settings=settings, watch=watch)

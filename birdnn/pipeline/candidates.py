@@ -120,6 +120,7 @@ class Candidates:
                 seed=self.request.seed + len(self.tried) + 1,
                 semantics=self.semantics,
                 give_up=True,
+                record=True,
                 attack=self.settings.attack,
             )
             attempt = decide_all(loaded, self.asked, self.clock, effort, as_many=self.request.as_many)

@@ -9,10 +9,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from birdnn.errors import MismatchError
+from birdnn.pipeline.certifying import Decided, certify, obstacle
 from birdnn.pipeline.crosschecking import Case, cross_checked, decided_by, disagreement, require_engines
 from birdnn.pipeline.facts import assumption_notes, machine, semantics_of, versions
 from birdnn.pipeline.load import Loaded, load_network, load_property, statement
 from birdnn.records import (
+    CertificateFile,
     EngineAnswer,
     Progress,
     PropertyVerdict,
@@ -57,7 +59,12 @@ def falsify_files(
 
 def search_settings(settings: VerifySettings, timeout_s: float) -> SearchSettings:
     """The engine's settings, with `timeout_s` for what is left of the time."""
-    limits = SearchSettings(timeout_s=timeout_s, seed=settings.seed, semantics=settings.semantics)
+    limits = SearchSettings(
+        timeout_s=timeout_s,
+        seed=settings.seed,
+        semantics=settings.semantics,
+        record=settings.certificate is not None,
+    )
     if settings.memory_gib is None:
         return limits
     return replace(limits, memory_bytes=int(settings.memory_gib * 2**30))
@@ -86,6 +93,8 @@ class _Run:
         semantics_of(self.loaded.net, settings.semantics)
         if settings.bound != "own" and settings.semantics != "real":
             raise MismatchError(f"bounds of {settings.bound} speak about real numbers: choose semantics real")
+        if settings.certificate is not None and (told := obstacle(self.loaded, settings.units)):
+            raise MismatchError(f"{net_path}: no certificate, {told}")
         self.questions = [
             _Question(path=path, prop=load_property(path, self.loaded, settings.units)) for path in prop_paths
         ]
@@ -99,6 +108,7 @@ class _Run:
     def outcome(self, decide: Decide) -> VerifyOutcome:
         """Ask every question."""
         verdicts = tuple(self.answer(question, decide) for question in self.questions)
+        certificate = self.certificate(verdicts)
         return VerifyOutcome(
             net=str(self.loaded.path),
             net_sha256=self.loaded.net.sha256,
@@ -114,7 +124,20 @@ class _Run:
                 *assumption_notes(self.loaded.net, self.settings.semantics),
             ),
             disagreement=" | ".join(told for v in verdicts if (told := disagreement(v.name, v.engines))),
+            certificate=certificate,
         )
+
+    def certificate(self, verdicts: Sequence[PropertyVerdict]) -> CertificateFile | None:
+        """Written and checked, where it was asked for and something was decided."""
+        out = self.settings.certificate
+        if out is None:
+            return None
+        decided = [
+            Decided(prop=question.prop, path=answer.path, verdict=answer.verdict)
+            for question, answer in zip(self.questions, verdicts, strict=True)
+        ]
+        # the limit is for deciding: a proof without its check would be half of what was asked for
+        return certify(self.loaded, decided, out, semantics=self.settings.semantics, watch=self.watch)
 
     def answer(self, question: _Question, decide: Decide) -> PropertyVerdict:
         """One property's verdict."""

@@ -41,6 +41,11 @@ class ResultFolder:
         """The report."""
         return self.path / "repair.json"
 
+    @property
+    def certificate(self) -> Path:
+        """Of what is proved of the repaired network."""
+        return self.path / f"{self._stem()}.certificate.json.gz"
+
     def require_usable(self) -> None:
         """See that everything can be written, and leave nothing behind.
 
@@ -52,7 +57,9 @@ class ResultFolder:
         suites = () if asked.suite is None else (Path(asked.suite),)
         domains = (asked.domain,) if isinstance(asked.domain, Path) else ()
         inputs = (asked.net, *asked.props, *asked.keep, *domains, *suites)
-        names = {path.name for path in (self.draft, self.network, self._repaired("onnx"), self.report)}
+        names = {
+            path.name for path in (self.draft, self.network, self._repaired("onnx"), self.report, self.certificate)
+        }
         require_folder(self.path, names, inputs)
 
     @contextmanager

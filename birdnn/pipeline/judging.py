@@ -115,7 +115,7 @@ class Effort:
     """What one verification may cost: boxes, so that a seed repeats a run however busy the machine is, and seconds.
 
     With `give_up` it ends as soon as this is known not to be enough; another candidate may be easier to prove. `attack`
-    comes before it.
+    comes before it; with `record` its proof can become a certificate.
     """
 
     boxes: float
@@ -123,6 +123,7 @@ class Effort:
     seed: int
     semantics: Semantics
     give_up: bool = False
+    record: bool = False
     attack: AttackSettings = field(default_factory=AttackSettings)
 
 
@@ -135,6 +136,7 @@ def decide(loaded: Loaded, subject: Subject, clock: Clock, effort: Effort, *, ch
         max_boxes=effort.boxes,
         seed=effort.seed,
         semantics=effort.semantics,
+        record=effort.record,
         give_up=effort.give_up,
         attack=effort.attack,
     )

@@ -14,6 +14,7 @@ from birdnn.errors import MismatchError
 from birdnn.formats.files import write_bytes
 from birdnn.metrics import change, regressions
 from birdnn.pipeline.candidates import Candidates
+from birdnn.pipeline.certifying import Decided, certify, obstacle
 from birdnn.pipeline.crosschecking import Case, contradicting, cross_checked, disagreement, require_engines
 from birdnn.pipeline.facts import machine, versions
 from birdnn.pipeline.folder import ResultFolder
@@ -26,6 +27,7 @@ from birdnn.pipeline.second_leg import second_leg
 from birdnn.pipeline.settings import RepairSettings
 from birdnn.records import (
     ARITHMETIC,
+    CertificateFile,
     EngineAnswer,
     Guarantee,
     PacBound,
@@ -83,6 +85,7 @@ class _Repair:
         self.candidates: Candidates | None = None
         self.disagreements: list[str] = []
         self.sampled: dict[str, PacBound] = {}
+        self.certificate: CertificateFile | None = None
 
     @property
     def asked(self) -> list[Subject]:
@@ -116,7 +119,26 @@ class _Repair:
         measured = self._measure(best, self.candidates.repair_set)
         measured.contradicted.update(self._others(best.loaded, best.answers))
         self._overrule(best.answers, measured.contradicted)
+        self.certificate = self._certify(best)
         return self._outcome(self._result(best, measured), best, measured)
+
+    def _certify(self, best: Attempt) -> CertificateFile | None:
+        """What is decided of the repaired network, as a certificate, checked within the time limit."""
+        if obstacle(best.loaded, self.request.units):
+            return None
+        decided = [
+            Decided(prop=s.prop, path=s.path, verdict=best.answers[s.prop.name].verdict)
+            for s in self.asked
+            if s.radius is None and best.guarantee(s.prop.name) == "proved"  # points have no property's file
+        ]
+        return certify(
+            best.loaded,
+            decided,
+            self.folder.certificate,
+            semantics=self.plan.semantics,
+            watch=self.watch,
+            over=lambda: self.clock.wall_s() > (self.request.timeout_s or math.inf),
+        )
 
     # --- the defect
 
@@ -352,6 +374,7 @@ class _Repair:
             timed_out=self.clock.left_s() <= 0 and result != "proved",
             notes=(*self.plan.notes, *self._remarks(best)),
             disagreement="; ".join(self.disagreements),
+            certificate=self.certificate,
         )
         if report is not None:
             write_report(repair_report(outcome), report, write_bytes)

@@ -19,7 +19,7 @@ from birdnn.records.localisation import (
     PropertyLocalisation,
     Responsibility,
 )
-from birdnn.records.proofs import LEAF, RegionProof
+from birdnn.records.proofs import LEAF, CertificateFile, RegionProof
 from birdnn.records.results import (
     Decision,
     DoctorOutcome,
@@ -71,6 +71,7 @@ __all__ = [
     "LEAF",
     "Behaviour",
     "BoundName",
+    "CertificateFile",
     "Decision",
     "Device",
     "DoctorOutcome",

@@ -11,6 +11,26 @@ LEAF = 65535
 """Stands for the axis of a node that was not cut."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CertificateFile:
+    """A certificate on disk.
+
+    Attributes:
+        path: absolute; `sha256` of the file, `size` in bytes.
+        properties: those that it speaks about.
+        checked: what the independent checker said: ``"accepted: ..."``, ``"rejected: ..."``, ``"not checked: ..."``.
+        write_s, check_s: seconds that writing and checking took.
+    """
+
+    path: str
+    sha256: str
+    size: int
+    properties: tuple[str, ...]
+    checked: str
+    write_s: float
+    check_s: float
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class RegionProof:
     """The proof of one input region; docs/certificate.md says what each array is.

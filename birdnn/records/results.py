@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from birdnn.records.crosschecks import BoundName, EngineAnswer, EngineState
+from birdnn.records.proofs import CertificateFile
 from birdnn.records.stages import Drawdown, Fidelity, InitialiserChange, Rate, Verdict, Witness
 from birdnn.records.statements import PacBound
 from birdnn.rounding import Semantics
@@ -48,10 +49,12 @@ class VerifySettings:
         seed: of every random draw.
         bound: whose bounds the proof rests on.
         crosscheck: engines that are asked the same question, `crosscheck_timeout_s` for each and property.
+        certificate: file for what was decided; None: none.
         command: the command line, for the record.
     """
 
     semantics: Semantics = "real"
+    certificate: Path | None = None
     timeout_s: float | None = None
     memory_gib: float | None = None
     units: Units = "normalised"
@@ -87,6 +90,7 @@ class VerifyOutcome:
         interrupted: the user stopped it; later properties are `Unknown` with reason ``"interrupted"``.
         notes: what was inferred and what a user should know, one sentence each.
         disagreement: engines contradict each other: all answers; empty where none do.
+        certificate: None where none was asked for or can be.
     """
 
     net: str
@@ -100,6 +104,7 @@ class VerifyOutcome:
     interrupted: bool = False
     notes: tuple[str, ...] = ()
     disagreement: str = ""
+    certificate: CertificateFile | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -320,6 +325,7 @@ class RepairOutcome:
         notes: what was inferred and what a user should know, one sentence each.
         disagreement: a sample violates what was proved, or engines contradict each other: the point and all answers;
             empty where none does.
+        certificate: of the repaired network; None where there can be none, as `notes` say.
     """
 
     result: RepairResult
@@ -356,3 +362,4 @@ class RepairOutcome:
     timed_out: bool = False
     notes: tuple[str, ...] = ()
     disagreement: str = ""
+    certificate: CertificateFile | None = None

@@ -14,6 +14,7 @@ from typing import Any, assert_never
 from pydantic import BaseModel
 
 from birdnn.records import (
+    CertificateFile,
     Domain,
     Drawdown,
     EngineAnswer,
@@ -35,6 +36,7 @@ from birdnn.records import (
     Witness,
 )
 from birdnn.report.schema import (
+    CertificateModel,
     ChangeModel,
     CheckReport,
     CompetitionVerdict,
@@ -137,6 +139,7 @@ def verify_report(outcome: VerifyOutcome) -> VerifyReport:
         memory_gib=settings.memory_gib,
         seed=settings.seed,
         notes=list(outcome.notes),
+        certificate=_certificate(outcome.certificate),
         versions=dict(outcome.versions),
         machine=machine_model(outcome.machine),
     )
@@ -193,6 +196,7 @@ def repair_report(outcome: RepairOutcome) -> RepairReport:
         units=request.units,
         seed=request.seed,
         notes=list(outcome.notes),
+        certificate=_certificate(outcome.certificate),
         versions=dict(outcome.versions),
         machine=machine_model(outcome.machine),
     )
@@ -290,6 +294,20 @@ def _engines(answers: Sequence[EngineAnswer]) -> list[EngineModel]:
         )
         for a in answers
     ]
+
+
+def _certificate(found: CertificateFile | None) -> CertificateModel | None:
+    if found is None:
+        return None
+    return CertificateModel(
+        file=found.path,
+        sha256=found.sha256,
+        size=found.size,
+        properties=list(found.properties),
+        checked=found.checked,
+        write_s=found.write_s,
+        check_s=found.check_s,
+    )
 
 
 def _property(prop: PropertyOutcome) -> PropertyModel:

@@ -90,6 +90,18 @@ class VerdictModel(Model):
     engines: list[EngineModel] = Field(description="With --crosscheck: our own answer, then that of each engine.")
 
 
+class CertificateModel(Model):
+    """A certificate on disk, see docs/certificate.md."""
+
+    file: Readable
+    sha256: str
+    size: int = Field(description="Bytes.")
+    properties: list[str]
+    checked: Readable = Field(description="What the independent checker said: accepted, rejected or not checked.")
+    write_s: float
+    check_s: float
+
+
 class VerifyReport(Model):
     """What `birdnn verify --json` and `birdnn falsify --json` write.
 
@@ -121,6 +133,7 @@ class VerifyReport(Model):
     memory_gib: float | None
     seed: int
     notes: list[Readable]
+    certificate: CertificateModel | None
     versions: dict[str, str]
     machine: MachineModel
 
@@ -288,6 +301,7 @@ class RepairReport(Model):
     units: Literal["normalised", "raw"]
     seed: int
     notes: list[Readable]
+    certificate: CertificateModel | None
     versions: dict[str, str]
     machine: MachineModel
 

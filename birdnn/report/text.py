@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from birdnn.records import (
+    CertificateFile,
     Drawdown,
     EngineAnswer,
     Fidelity,
@@ -297,6 +298,16 @@ def _others(grid: Table, outcome: RepairOutcome) -> None:
         add_fact(grid, "also applicable", f"{names}: not asked for; --suite {suite.name} repairs and proves them too")
 
 
+def add_certificate(grid: Table, found: CertificateFile | None) -> None:
+    """Where it is, how large, and what the checker says."""
+    if found is None:
+        return
+    size = f"{found.size / 1e6:.2g} MB" if found.size >= 100_000 else f"{found.size / 1e3:.2g} kB"
+    add_fact(grid, "certificate", f"{found.path} ({size})")
+    add_fact(grid, "checker", f"{found.checked}; {seconds(found.check_s)}")
+
+
 def _files(grid: Table, outcome: RepairOutcome) -> None:
     add_fact(grid, "repaired network", outcome.out or "")
+    add_certificate(grid, outcome.certificate)
     add_fact(grid, "report", outcome.report or "")

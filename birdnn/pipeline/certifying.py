@@ -1,0 +1,117 @@
+"""From verdicts to a certificate on disk, and what the independent checker says of it."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+from birdnn.certify.check import Rejected, check
+from birdnn.certify.write import Certified, certificate_bytes
+from birdnn.errors import InputError
+from birdnn.formats.files import write_bytes
+from birdnn.pipeline.facts import assumptions
+from birdnn.pipeline.load import Loaded
+from birdnn.records import CertificateFile, Progress, Proved, Units, Verdict, Violated, Watch
+from birdnn.rounding import Semantics
+from birdnn.spec import Property
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Decided:
+    """A property, its file and what was found."""
+
+    prop: Property
+    path: str
+    verdict: Verdict
+
+
+class _Stopped(Exception):
+    """The user or the clock wants an end."""
+
+
+def obstacle(loaded: Loaded, units: Units) -> str:
+    """Why there can be no certificate; empty where there can."""
+    if loaded.nnet is not None:
+        return "the checker reads ONNX, not NNet"
+    return "the property speaks raw units, the checker those of the network" if units == "raw" else ""
+
+
+def certify(
+    loaded: Loaded,
+    decided: Sequence[Decided],
+    out: Path,
+    *,
+    semantics: Semantics,
+    watch: Watch,
+    over: Callable[[], bool] = lambda: False,
+) -> CertificateFile | None:
+    """Write what was recorded of proofs, and counterexamples; then have it checked in float64.
+
+    Args:
+        loaded: the network as it lies on the disk.
+        decided: what was asked of it; undecided properties are left out.
+        out: where to.
+        semantics: what the proofs speak about.
+        watch, over: whoever may end the check.
+
+    Returns:
+        None where nothing can be certified.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    begun = time.monotonic()
+    found = [entry for entry in decided if _certifiable(entry)]
+    if not found:
+        return None
+    watch.update(Progress(phase=f"writing {out.name}"))
+    certified = [Certified(prop=d.prop, verdict=d.verdict) for d in found if isinstance(d.verdict, Proved | Violated)]
+    data = certificate_bytes(
+        loaded.path,
+        loaded.net.sha256,
+        certified,
+        semantics=semantics,
+        assumptions=assumptions(loaded.net, semantics),
+        tool=f"birdnn {metadata.version('birdnn')}",
+    )
+    write_bytes(out, data)
+    stored = out.read_bytes()  # compressed, where the name says so
+    written = time.monotonic()
+    said = _checked(loaded.path, [entry.path for entry in found], out, watch, over)
+    return CertificateFile(
+        path=str(out.resolve()),
+        sha256=hashlib.sha256(stored).hexdigest(),
+        size=len(stored),
+        properties=tuple(entry.prop.name for entry in found),
+        checked=said,
+        write_s=written - begun,
+        check_s=time.monotonic() - written,
+    )
+
+
+def _certifiable(entry: Decided) -> bool:
+    if isinstance(entry.verdict, Proved):
+        return len(entry.verdict.proofs) == len(entry.prop.regions)
+    return isinstance(entry.verdict, Violated)
+
+
+def _checked(net: Path, props: list[str], certificate: Path, watch: Watch, over: Callable[[], bool]) -> str:
+    """``accepted: ...``, ``rejected: ...`` or ``not checked: ...``."""
+
+    def seen(phase: str, done: int, total: int) -> None:
+        if watch.stopped() or over():
+            raise _Stopped
+        watch.update(Progress(phase=f"checking {phase}", done=done / total, detail=f"{done:,} of {total:,} nodes"))
+
+    try:
+        return f"accepted: {check(net, props, certificate, seen=seen).line()}"
+    except Rejected as error:
+        return f"rejected: {error.reason}"
+    except InputError as error:
+        return f"not checked: {error}"
+    except _Stopped:
+        return "not checked: interrupted" if watch.stopped() else "not checked: the time limit"
