@@ -67,13 +67,24 @@ class _Slopes:
     pack: Tensor
 
     @staticmethod
-    def of(relaxation: Relaxation, slack: Tensor, low_weight: Tensor | None, up_weight: Tensor | None) -> _Slopes:
+    def of(
+        relaxation: Relaxation,
+        slack: Tensor,
+        low_weight: Tensor | None,
+        up_weight: Tensor | None,
+        *,
+        storable: bool = False,
+    ) -> _Slopes:
+        """Lines by their weights; `storable`: those that were mixed get slopes that float32 holds."""
         low, low_offset = _mix(relaxation.low, relaxation.start if low_weight is None else low_weight)
         if relaxation.one_upper:
             up, up_offset = relaxation.up[0].slope, relaxation.up[0].offset
         else:
-            half = torch.full_like(relaxation.start, 0.5)
-            up, up_offset = _mix(relaxation.up, half if up_weight is None else up_weight)
+            up, up_offset = _mix(relaxation.up, relaxation.start if up_weight is None else up_weight)
+            if storable:
+                up, up_offset = _storable(up, up_offset, relaxation, 1)
+        if storable and relaxation.low[0] is not relaxation.low[1]:
+            low, low_offset = _storable(low, low_offset, relaxation, -1)
         down, above = -low.abs() * slack, up.abs() * slack
         if low_offset is not None:
             down += low_offset
@@ -323,11 +334,14 @@ class _FinalRows:
         box = self.box[which]
         relaxations, slacks = [r.take(box) for r in self.relaxations], [s[box] for s in self.slacks[:-1]]
         low = [r.start for r in relaxations]
-        up: list[Tensor | None] = [None if r.one_upper else torch.full_like(r.start, 0.5) for r in relaxations]
+        up: list[Tensor | None] = [None if r.one_upper else r.start for r in relaxations]
         a, b, centre, radius = self.a[which], self.b[which], self.centre[which], self.radius[which]
         size = settings.step_size
         for step in range(settings.steps + 1):
-            slopes = [_Slopes.of(r, s, lo, hi) for r, s, lo, hi in zip(relaxations, slacks, low, up, strict=True)]
+            slopes = [
+                _Slopes.of(r, s, lo, hi, storable=self.net.record)
+                for r, s, lo, hi in zip(relaxations, slacks, low, up, strict=True)
+            ]
             rows, constant = self._start(*_combined(weights, a, b), *_combined(weights, a.abs(), b.abs()), box)
             plane, constant, passed = self._back(rows, constant, slopes)
             minimum = _minimum(plane, constant, centre, radius)
@@ -395,6 +409,17 @@ def _mix(lines: tuple[Line, Line], weight: Tensor) -> tuple[Tensor, Tensor | Non
     return slope, torch.lerp(
         zero if first.offset is None else first.offset, zero if second.offset is None else second.offset, weight
     )
+
+
+def _storable(slope: Tensor, offset: Tensor | None, r: Relaxation, side: int) -> tuple[Tensor, Tensor | None]:
+    """A line with a slope that float32 holds, moved to its side by what that costs.
+
+    One without an offset leaves zero between two slopes that float32 holds, and a rounded slope lies there too.
+    """
+    rounded = slope.float().double()
+    if offset is None or r.size is None:
+        return rounded, offset
+    return rounded, offset + side * (rounded - slope).abs() * r.size
 
 
 def _step(

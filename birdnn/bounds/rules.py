@@ -33,26 +33,28 @@ class Relaxation:
     Attributes:
         low: two lower lines, as (slope, offset); an offset of None is zero.
         up: two upper lines; the same object twice where there is only one.
-        start: first guess of the weight of the second lower line, in 0..1.
+        start: first guess of the weight of the second line, lower and upper, in 0..1.
+        size: largest absolute pre-activation.
     """
 
     low: tuple[Line, Line]
     up: tuple[Line, Line]
     start: Tensor
+    size: Tensor | None = None
 
     @property
     def one_upper(self) -> bool:
         """True where the upper line leaves no choice."""
         return self.up[0] is self.up[1]
 
-    def widened(self, computed: Tensor, executed: Tensor | None) -> Relaxation:
+    def widened(self, computed: Tensor, executed: Tensor | None, size: Tensor) -> Relaxation:
         """The same lines further away: by `computed` where they have an offset, by `executed` all of them."""
 
         def moved(lines: tuple[Line, Line], sign: int) -> tuple[Line, Line]:
             first = lines[0].moved(computed, executed, sign)
             return first, first if lines[0] is lines[1] else lines[1].moved(computed, executed, sign)
 
-        return Relaxation(moved(self.low, -1), moved(self.up, 1), self.start)
+        return Relaxation(moved(self.low, -1), moved(self.up, 1), self.start, size)
 
     def take(self, box: Tensor) -> Relaxation:
         """The relaxation of the boxes ``box``, in that order."""
@@ -61,6 +63,7 @@ class Relaxation:
             (low, low if self.low[0] is self.low[1] else self.low[1].take(box)),
             (up, up if self.one_upper else self.up[1].take(box)),
             self.start[box],
+            None if self.size is None else self.size[box],
         )
 
 
@@ -107,7 +110,7 @@ def relax(activation: Activation, lower: Tensor, upper: Tensor, semantics: Seman
     if activation.kind in ("relu", "leaky_relu"):  # elsewhere the lines are the function itself
         computed = computed.where((lower < 0) & (upper > 0), torch.zeros_like(computed))
     executed = execution_error(activation, lower, upper) if semantics == "float32" else None
-    return relaxation.widened(computed, executed)
+    return relaxation.widened(computed, executed, size)
 
 
 def execution_error(activation: Activation, lower: Tensor, upper: Tensor) -> Tensor | None:

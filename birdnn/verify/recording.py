@@ -156,7 +156,7 @@ def _numpy(*columns: Tensor) -> tuple[Array, ...]:
     return tuple(column.cpu().numpy() for column in columns)
 
 
-def _joined(parts: list[tuple[Array, ...]], types: tuple[type, ...]) -> list[npt.NDArray[np.int64]]:
+def _joined(parts: list[tuple[Array, ...]], types: tuple[type, ...]) -> list[Any]:
     """The parts' columns, one after the other, in the types given."""
     return [
         np.concatenate([np.empty(0, kind), *(part[i].ravel() for part in parts)]).astype(kind)
