@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+import re
 import subprocess
 import sys
 import tempfile
@@ -20,7 +21,8 @@ from benchmarks.common import Table, provenance, stamp
 
 COLUMNS = (
     "method", "net", "props", "outcome", "wall_s", "repair_s", "verify_s", "sample_s", "boxes", "rounds", "agreement",
-    "mae", "region_agreement", "drawdown", "regressions", "note",
+    "mae", "region_agreement", "drawdown", "regressions", "note", "efficacy", "generalisation", "semantics",
+    "certificate_kb", "leaves", "check_s", "checked",
 )  # fmt: skip
 KEPT = "method", "net", "props"
 METHODS = "auto", "retrain", "finetune:lp", "finetune:bias", "finetune:pso", "finetune:cmaes"
@@ -91,6 +93,28 @@ def row_of(found: dict, wall_s: float) -> dict[str, object]:  # type: ignore[typ
         "drawdown": worst_drawdown(found["drawdown"]),
         "regressions": " ".join(found["regressions"]),
         "note": "",
+        "semantics": found["semantics"],
+        **{name: share(found[name]) for name in ("efficacy", "generalisation")},
+        **certified(found["certificate"]),
+    }
+
+
+def share(rate: dict | None) -> str:  # type: ignore[type-arg]
+    """Of a rate, as a number; empty where there was nothing to count."""
+    return "" if not rate or not rate["n"] else f"{rate['hits'] / rate['n']:.6f}"
+
+
+def certified(found: dict | None) -> dict[str, object]:  # type: ignore[type-arg]
+    """Size of the certificate, and what the checker said of it."""
+    if found is None:
+        return {}
+    word, _, said = found["checked"].partition(": ")
+    leaves = re.search(r"all (\d+) leaves", said)
+    return {
+        "certificate_kb": f"{found['size'] / 1000:.1f}",
+        "leaves": leaves.group(1) if leaves else "",
+        "check_s": f"{found['check_s']:.1f}",
+        "checked": word,
     }
 
 
