@@ -79,7 +79,7 @@ def row_of(found: dict, wall_s: float) -> dict[str, object]:  # type: ignore[typ
     """The figures of one ``repair.json``."""
     fidelity = found["fidelity"] or {"decision_agreement": float("nan"), "mae": float("nan")}
     regions = [entry["decision_agreement"] for entry in found["region_fidelity"].values()]
-    return {
+    return dict.fromkeys(COLUMNS[3:], "") | {
         "outcome": found["outcome"],
         "wall_s": f"{wall_s:.1f}",
         "repair_s": f"{found['repair_s']:.1f}",
