@@ -53,12 +53,14 @@ class Terms:
         weight, bias: the map with the absolute values of all constants, (out, in) and (out,) float64.
         roundings: how many each term passes through at most.
         underflow: see above.
+        peak: no value on the way exceeds ``peak * max(1, max |x|)``.
     """
 
     weight: Tensor
     bias: Tensor
     roundings: int
     underflow: float
+    peak: float
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -110,7 +112,7 @@ class _Affine:
         basis, offset: shapes (k, *sample) for k entries of that output, and (1, *sample); of a constant its own shape.
         roundings: so far.
         growth: a bound of the value's entries, absolute terms added up, for inputs between -1 and 1.
-        underflow: see `Terms`.
+        underflow, peak: see `Terms`.
     """
 
     basis: Tensor | None
@@ -120,6 +122,7 @@ class _Affine:
     roundings: int = 0
     growth: float = 1.0
     underflow: float = 0.0
+    peak: float = 1.0
 
 
 class _Folding:
@@ -164,7 +167,7 @@ class _Folding:
         basis, absolute_basis = cast(Tensor, value.basis), cast(Tensor, value.absolute_basis)
         weight = basis.reshape(len(basis), -1).T.contiguous()
         absolute = absolute_basis.reshape(len(basis), -1).T.contiguous()
-        terms = Terms(absolute, value.absolute_offset.flatten().clone(), value.roundings, value.underflow)
+        terms = Terms(absolute, value.absolute_offset.flatten().clone(), value.roundings, value.underflow, value.peak)
         self.layers.append(Affine(weight, value.offset.flatten().clone(), terms))
 
     def at(self, name: str, node: Node) -> _Affine:
@@ -215,6 +218,7 @@ class _Folding:
             count,
             growth,
             steepest * max(i.underflow for i in inputs) + own,
+            max(growth, *(i.peak for i in inputs)),
         )
 
     def roundings(self, node: Node, inputs: list[_Affine]) -> int:

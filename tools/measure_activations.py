@@ -1,4 +1,4 @@
-"""How far the float32 functions of runtimes are from exact ones, over all values: ``python -m tools.measure_activations``.
+"""How far runtimes' float32 functions are from exact ones, over all values: ``python -m tools.measure_activations``.
 
 `birdnn.rounding.FUNCTION_ERROR` assumes a bound of it. The reference is float64; its own error is below 1e-15.
 """

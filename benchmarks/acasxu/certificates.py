@@ -1,7 +1,7 @@
 """Certificates of the proved verification instances: ``python -m benchmarks.acasxu.certificates [--semantics real]``.
 
-Each instance is proved and recorded, written, and checked in float64 and, ``--sample`` leaves of it, in exact arithmetic,
-all in one warm process; seconds are of processor time, reading and imports left out.
+Each instance is proved and recorded, written, and checked in float64 and, ``--sample`` leaves of it, in exact
+arithmetic, all in one warm process; seconds are of processor time, reading and imports left out.
 """
 
 from __future__ import annotations
@@ -104,9 +104,9 @@ def summarise(table: Table) -> None:
         size = [float(r["kilobytes"]) for r in proved]
         lines.append(
             f"- **{semantics}**: {len(proved)} of {len(rows)} proved; accepted in float64: "
-            f"{sum(r['float64'] == 'accepted' for r in proved)}, in exact arithmetic ({proved[0]['sampled']} leaf of each "
-            f"region): {sum(r['exact'] == 'accepted' for r in proved)}. Seconds in all: proving {sum(prove):.0f}, writing "
-            f"{sum(write):.1f}, checking in float64 {sum(check64):.0f} (slowest {max(check64):.1f}), exact "
+            f"{sum(r['float64'] == 'accepted' for r in proved)}, in exact arithmetic ({proved[0]['sampled']} leaf of "
+            f"each region): {sum(r['exact'] == 'accepted' for r in proved)}. Seconds in all: proving {sum(prove):.0f}, "
+            f"writing {sum(write):.1f}, checking in float64 {sum(check64):.0f} (slowest {max(check64):.1f}), exact "
             f"{sum(exact):.0f}. Certificates: median {median(size):.0f} kB, largest {max(size):.0f} kB, all together "
             f"{sum(size) / 1000:.1f} MB. Boxes in all: {sum(int(r['boxes']) for r in proved):,}."
         )

@@ -133,7 +133,8 @@ class _Layer:
         terms = torch.addmm(self._terms.bias, reach, self._terms.weight.T)
         slack = (self._factor + (self._executed if executed else 0.0)) * terms
         slack += self._smallest * (1 + reach.amax(1, keepdim=True))
-        return slack.where(terms < self._largest, torch.inf)
+        peak = self._terms.peak * reach.amax(1, keepdim=True).clamp(min=1)
+        return slack.where((terms < self._largest) & (peak < self._largest), torch.inf)
 
     def linear_error(self, absolute: Tensor) -> tuple[Tensor, Tensor]:
         """What an execution errs by on inputs that are not negative, as rows on them and constants.

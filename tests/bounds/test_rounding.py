@@ -161,7 +161,7 @@ def many(make, semantics: Semantics, run: Executed, op: str = "Relu", alpha: flo
 @pytest.mark.parametrize(
     ("where", "name", "instead"),
     [
-        (crown._Layer, "slack", lambda self, reach, executed=True: torch.zeros(len(self.bias), dtype=torch.float64)),
+        (crown._Layer, "slack", lambda self, reach, executed=True: torch.zeros(len(reach), len(self.bias)).double()),
         (interval, "_error", lambda *_: None),
     ],
 )
@@ -231,6 +231,23 @@ def test_where_float32_overflows_nothing_is_proved() -> None:
     net = network_from_layers([(np.float32([[1e30]]), np.float32([0])), (np.float32([[1e30]]), np.float32([0]))])
     boxes = Boxes(torch.tensor([[1.0]]).double(), torch.tensor([[2.0]]).double())
     polytopes = (half_space([1.0], 0.0),)
+    for make in (CrownBound, IntervalBound):
+        for semantics, proved in (("real", True), ("float32", False)):
+            bound = make(net, CPU, semantics=semantics)
+            found = bound.bound(question_of(polytopes), boxes, all_open(boxes, polytopes), bound.root(1))
+            assert bool(question_of(polytopes).excluded(found.lower, found.polytope).all()) is proved
+
+
+def test_an_overflow_on_the_way_proves_nothing() -> None:
+    """Times 1e18 twice, times 1e-18 twice: harmless as one map, infinite as it runs from 1000 on."""
+    tensors = {"big": np.float32([[1e18]]), "small": np.float32([[1e-18]])}
+    names = [("x", "big", "a"), ("a", "big", "b"), ("b", "small", "c"), ("c", "small", "y")]
+    nodes = [("Mul", [first, factor], out, {}) for first, factor, out in names]
+    net, boxes = (
+        graph_net(nodes, tensors, (1, 1)),
+        Boxes(torch.tensor([[1.0]]).double(), torch.tensor([[2.0]]).double()),
+    )
+    polytopes = (half_space([1.0], 0.5),)
     for make in (CrownBound, IntervalBound):
         for semantics, proved in (("real", True), ("float32", False)):
             bound = make(net, CPU, semantics=semantics)
