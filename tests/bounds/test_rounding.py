@@ -243,11 +243,8 @@ def test_an_overflow_on_the_way_proves_nothing() -> None:
     tensors = {"big": np.float32([[1e18]]), "small": np.float32([[1e-18]])}
     names = [("x", "big", "a"), ("a", "big", "b"), ("b", "small", "c"), ("c", "small", "y")]
     nodes = [("Mul", [first, factor], out, {}) for first, factor, out in names]
-    net, boxes = (
-        graph_net(nodes, tensors, (1, 1)),
-        Boxes(torch.tensor([[1.0]]).double(), torch.tensor([[2.0]]).double()),
-    )
-    polytopes = (half_space([1.0], 0.5),)
+    net, corner = graph_net(nodes, tensors, (1, 1)), torch.tensor([[1000.0]]).double()
+    boxes, polytopes = Boxes(corner, 2 * corner), (half_space([1.0], 0.5),)
     for make in (CrownBound, IntervalBound):
         for semantics, proved in (("real", True), ("float32", False)):
             bound = make(net, CPU, semantics=semantics)
