@@ -141,7 +141,10 @@ class Aim:
 
     def close(self, student: Network) -> list[Polytope]:
         """The unsafe polytopes to which some known input comes closer than the property's margin typically is."""
-        y = evaluate(student, torch.cat([self.pool, self.positives.x]))
+        known = torch.cat([self.pool, self.positives.x])
+        if not len(known):
+            return []
+        y = evaluate(student, known)
         return [p for p in self.region.unsafe if p.rows and float(p.margin(y).amin()) < self.typical]
 
     @property

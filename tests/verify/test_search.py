@@ -443,7 +443,7 @@ SEARCH_BUGS = {
         protocol.Question, "excluded", lambda self, lower, polytope: lower > -0.01
     ),
     "clipping too much": (
-        Boxes, "clip", lambda self, plane, minimum, right=Boxes.clip: right(self, plane, 0.9 * minimum)
+        Boxes, "cuts", lambda self, plane, minimum, right=Boxes.cuts: right(self, plane, 0.5 * minimum)
     ),
     "second halves lost": (
         search, "halve", lambda bound, question, batch, right=work.halve: right(bound, question, batch)[: len(batch)]
