@@ -21,6 +21,14 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 
+_MEMORY = ("can't allocate memory", "out of memory", "Failed to allocate memory", "bad_alloc")
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Did memory run out? Python says so by type; torch on a CPU, onnxruntime and C++ libraries by their words only."""
+    return isinstance(error, MemoryError) or any(words in str(error) for words in _MEMORY)
+
+
 class BirdnnError(Exception):
     """Base of every error that birdnn raises on purpose.
 
