@@ -25,8 +25,9 @@ _MEMORY = ("can't allocate memory", "out of memory", "Failed to allocate memory"
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Did memory run out? Python says so by type; torch on a CPU, onnxruntime and C++ libraries by their words only."""
-    return isinstance(error, MemoryError) or any(words in str(error) for words in _MEMORY)
+    """Did memory run out? Python and torch on a GPU say so by type; torch on a CPU, onnxruntime and C++ by words."""
+    by_type = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+    return by_type or any(words in str(error) for words in _MEMORY)
 
 
 class BirdnnError(Exception):
