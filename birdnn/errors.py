@@ -20,7 +20,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
-
 _MEMORY = ("can't allocate memory", "out of memory", "Failed to allocate memory", "bad_alloc")
 
 

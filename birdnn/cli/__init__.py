@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 
 
@@ -9,7 +10,10 @@ def main() -> None:
     """Run the command line and leave with its exit status."""
     try:
         from birdnn.cli.app import app
-    except KeyboardInterrupt:  # this early nobody else catches it
+
+        app(prog_name="birdnn")
+    except KeyboardInterrupt:  # while modules are loaded, where nobody else catches it
         print("birdnn: interrupted", file=sys.stderr)
         sys.exit(130)
-    app(prog_name="birdnn")
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C at the very end must not change the status

@@ -91,7 +91,9 @@ class ResultFolder:
             free = True
         if not free:
             os.close(handle)
-            raise OutputError(str(self.path), "another repair is at work there: wait for its end, or name another --out")
+            raise OutputError(
+                str(self.path), "another repair is at work there: wait for its end, or name another --out"
+            )
         return handle
 
     def write_draft(self, net: Network) -> Path:

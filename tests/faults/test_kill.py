@@ -85,7 +85,11 @@ def test_a_large_file_killed_while_it_is_written(tmp_path: Path) -> None:
     target.write_bytes(b"old")
     for pause in (0.0, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5):
         process = subprocess.Popen(
-            [sys.executable, "-c", WRITER, str(target), "7"], env=ENVIRONMENT, cwd=ROOT, stdout=subprocess.PIPE, text=True
+            [sys.executable, "-c", WRITER, str(target), "7"],
+            env=ENVIRONMENT,
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            text=True,
         )
         assert process.stdout is not None
         assert process.stdout.readline() == "begun\n"

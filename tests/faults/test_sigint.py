@@ -26,7 +26,7 @@ pytestmark = pytest.mark.faults
 AT_ONCE_S = 2.0
 SUITE = ["--suite", PROPERTIES / "acasxu.toml"]
 PHASES = {
-    "repair": "solving",
+    "repair": "solving|proving|measuring",
     "sampling": "sampling prop_2 after its proof",
     "verify": "proving endless",
     "repair of a stubborn one": "imitating",

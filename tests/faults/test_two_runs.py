@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import pytest
@@ -14,8 +15,10 @@ pytestmark = pytest.mark.faults
 def test_the_second_is_refused_and_the_first_undisturbed(tmp_path: Path) -> None:
     out = tmp_path / "out"
     first = start(*repair(out))
-    wait_for(first, "solving")
+    wait_for(first, "solving|proving|measuring")
+    first.send_signal(signal.SIGSTOP)  # it must not end before the second has begun
     status, _, err = finished(start(*repair(out)))
+    first.send_signal(signal.SIGCONT)
     assert (status, "Traceback" in err) == (4, False)
     assert f"{out}: another repair is at work there" in err
     assert finished(first)[0] == 0
@@ -34,6 +37,6 @@ def test_of_two_at_once_one_is_done(tmp_path: Path) -> None:
 def test_one_that_was_killed_locks_nobody_out(tmp_path: Path) -> None:
     out = tmp_path / "out"
     first = start(*repair(out))
-    wait_for(first, "solving")
+    wait_for(first, "solving|proving|measuring")
     killed(first)
     assert finished(start(*repair(out)))[0] == 0
