@@ -201,6 +201,10 @@ def require_folder(folder: Path, names: Iterable[str], inputs: Iterable[Path]) -
     if not above.is_dir():
         raise OutputError(str(folder), f"cannot be made: {above} is no folder")
     try:
+        if above == folder:  # what a kill leaves of these, the next to write such a file removes
+            for name in names:
+                _probe(folder / name)
+            return
         # what would be made is made inside a folder of another name, so that two commands do not disturb each other
         with tempfile.TemporaryDirectory(prefix=".probe.", dir=above) as scratch:
             inside = Path(scratch) / folder.relative_to(above)
@@ -215,8 +219,9 @@ def require_folder(folder: Path, names: Iterable[str], inputs: Iterable[Path]) -
 def _probe(path: Path) -> None:
     """Make the temporary file that `write_bytes` would make, and remove it."""
     try:
-        with tempfile.NamedTemporaryFile(prefix=f".{path.name}.", suffix=_UNFINISHED, dir=path.parent):
-            pass
+        handle, temporary = _begun(path)
+        Path(temporary).unlink(missing_ok=True)
+        os.close(handle)
     except (OSError, ValueError) as error:
         raise OutputError(str(path), f"cannot be written: {getattr(error, 'strerror', None) or error}") from None
 
