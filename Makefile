@@ -9,7 +9,7 @@ STAMP := $(VENV)/.installed
 DEMO_OUT := demo.birdnn
 
 .DEFAULT_GOAL := help
-.PHONY: help venv engines demo test test-all lint wheel format properties clean
+.PHONY: help venv engines demo test test-all faults lint wheel format properties clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,6 +33,9 @@ demo: $(STAMP) ## repair the embedded network against phi-8 and phi-2, prove the
 
 test: $(STAMP) ## the tests, without those that take minutes
 	$(BIN)/python -m pytest
+
+faults: $(STAMP) ## kill -9, full disk, two at once, Ctrl-C, too little memory: real processes, minutes
+	$(BIN)/python -m pytest -m faults tests/faults
 
 test-all: $(STAMP) ## all tests, the slow ones included
 	$(BIN)/python -m pytest -m ""

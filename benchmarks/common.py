@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import fcntl
 import io
 import os
@@ -11,6 +12,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+
+from birdnn.formats.files import write_bytes
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -47,30 +50,37 @@ class Table:
         path.parent.mkdir(parents=True, exist_ok=True)
         with self._alone():
             text = path.read_bytes().decode("utf-8") if path.exists() else ""
-            reader = csv.DictReader(io.StringIO(text, newline=""))
+            reader = csv.DictReader(io.StringIO(text[: text.rfind("\n") + 1], newline=""))
             whole = [row for row in reader if None not in row and None not in row.values()]
             self.rows = [{name: row.get(name, "") for name in self.columns} for row in whole]
             now = _lines([self.columns, *([row[name] for name in self.columns] for row in self.rows)])
             if now != text:
-                self._replace(now)
+                write_bytes(path, now.encode())
 
     def has(self, **key: str) -> bool:
         """Is there a row with these values?"""
         return any(all(row[name] == value for name, value in key.items()) for row in self.rows)
 
     def add(self, row: Mapping[str, object]) -> None:
-        """Append one row, on disk before this returns."""
-        text = {name: str(row[name]) for name in self.columns}
-        self.rows.append(text)
-        with self._alone(), self.path.open("a", newline="", encoding="utf-8") as file:
-            file.write(_lines([[text[name] for name in self.columns]]))
-            file.flush()
-            os.fsync(file.fileno())
+        """Append one row, on disk before this returns; where that fails, none of it is.
 
-    def _replace(self, text: str) -> None:
-        scratch = self.path.with_suffix(f".{os.getpid()}.tmp")
-        scratch.write_text(text, encoding="utf-8", newline="")
-        scratch.replace(self.path)
+        Raises:
+            OSError: it cannot be written.
+        """
+        text = {name: str(row[name]) for name in self.columns}
+        data = _lines([[text[name] for name in self.columns]]).encode()
+        with self._alone(), self.path.open("a+b", buffering=0) as file:
+            file.seek(0)
+            end = file.read().rfind(b"\n") + 1
+            file.truncate(end)  # what another process began before it was killed
+            try:
+                if file.write(data) < len(data):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
+                os.fsync(file.fileno())
+            except OSError:
+                file.truncate(end)
+                raise
+        self.rows.append(text)
 
     @contextmanager
     def _alone(self) -> Iterator[None]:

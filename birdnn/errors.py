@@ -20,6 +20,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
+_MEMORY = ("can't allocate memory", "out of memory", "Failed to allocate memory", "bad_alloc")
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Did memory run out? Python and torch on a GPU say so by type; torch on a CPU, onnxruntime and C++ by words."""
+    by_type = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+    return by_type or any(words in str(error) for words in _MEMORY)
+
 
 class BirdnnError(Exception):
     """Base of every error that birdnn raises on purpose.

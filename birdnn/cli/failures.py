@@ -15,13 +15,14 @@ from typing import Any, TypeVar, get_type_hints
 
 import typer
 
-from birdnn.errors import BirdnnError
+from birdnn.errors import BirdnnError, out_of_memory
 
 DEBUG: ContextVar[bool] = ContextVar("debug", default=False)
 """Does the user want tracebacks? Set by the root command's option."""
 
 OWN_FAULT = 5
 INTERRUPTED = 130
+UNDECIDED = 3
 
 Options = TypeVar("Options")
 
@@ -78,7 +79,16 @@ def _status(body: Callable[[], int]) -> int:
     except (typer.Exit, typer.BadParameter):
         raise
     except Exception as error:  # noqa: BLE001 - the last place that can still say something useful
-        return _own_fault(error)
+        return _no_memory() if out_of_memory(error) else _own_fault(error)
+
+
+def _no_memory() -> int:
+    """Say that memory ran out: nothing is decided, and what was finished before is on disk."""
+    complain("error: memory ran out; nothing is decided, and files finished so far are kept")
+    complain("Free some memory or ask for less at once: fewer properties or --samples, a smaller network.")
+    if DEBUG.get():
+        traceback.print_exc()
+    return UNDECIDED
 
 
 def _own_fault(error: Exception) -> int:

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 
 from rich.console import Console, RenderableType
 
+from birdnn.errors import OutputError
+
 FILE_WIDTH = 100
 """Columns of tables that go to a file or a pipe."""
 
@@ -47,9 +49,15 @@ def _print(build: Callable[[int], RenderableType], *, stderr: bool) -> None:
 
 @contextmanager
 def _reader_may_leave() -> Iterator[None]:
-    """A reader that closes its end of the pipe changes neither the result nor the exit status."""
+    """A reader that closes its end of the pipe changes neither the result nor the exit status.
+
+    Raises:
+        OutputError: the text cannot be written for another reason, such as a full disk.
+    """
     try:
         yield
-    except BrokenPipeError:
+    except OSError as error:
         # Python would complain once more when it flushes at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError):
+            raise OutputError("standard output", f"cannot be written: {error.strerror or error}") from None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import glob
 import gzip
 import hashlib
 import io
@@ -9,11 +11,13 @@ import os
 import tempfile
 import zlib
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from birdnn.errors import FormatError, OutputError
 
 _GZIP_MAGIC = b"\x1f\x8b"
+_UNFINISHED = ".part"
 _INPUT_KINDS = ("onnx", "nnet", "vnnlib", "toml")
 
 
@@ -86,6 +90,8 @@ def read_bytes(path: str | Path, limit: int) -> bytes:
 def write_bytes(path: str | Path, data: bytes, *, keep: str | Path | None = None) -> None:
     """Write a file all at once: a temporary one beside it is moved into place. ``.gz`` compresses.
 
+    A process that is killed meanwhile leaves ``.NAME.????????.part``, which the next one to write the file removes.
+
     Args:
         path: where to.
         data: the content.
@@ -100,7 +106,8 @@ def write_bytes(path: str | Path, data: bytes, *, keep: str | Path | None = None
     if target.name.lower().endswith(".gz"):
         data = gzip.compress(data, mtime=0)
     try:
-        handle, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+        _remove_abandoned(target)
+        handle, temporary = _begun(target)
     except (OSError, ValueError) as error:
         raise OutputError(str(path), f"cannot be written: {getattr(error, 'strerror', None) or error}") from None
     try:
@@ -117,6 +124,29 @@ def write_bytes(path: str | Path, data: bytes, *, keep: str | Path | None = None
         if isinstance(error, OSError):
             raise OutputError(str(path), f"cannot be written: {error.strerror or error}") from None
         raise
+
+
+def _begun(target: Path) -> tuple[int, str]:
+    """A new temporary file for `target`, locked as long as its descriptor is open, and its name."""
+    while True:
+        handle, temporary = tempfile.mkstemp(prefix=f".{target.name}.", suffix=_UNFINISHED, dir=target.parent)
+        with suppress(OSError):  # a file system without locks: nobody will take the file for abandoned
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        if os.fstat(handle).st_nlink:
+            return handle, temporary
+        os.close(handle)  # between making and locking it, another process took it for abandoned
+
+
+def _remove_abandoned(target: Path) -> None:
+    """Remove temporary files of `target` whose writer is gone: a living one holds a lock."""
+    for left in target.parent.glob(f".{glob.escape(target.name)}.????????{_UNFINISHED}"):
+        with suppress(OSError):
+            handle = os.open(left, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                left.unlink()
+            finally:
+                os.close(handle)
 
 
 def require_writable(outputs: Iterable[Path | None], inputs: Iterable[Path]) -> None:
@@ -171,6 +201,10 @@ def require_folder(folder: Path, names: Iterable[str], inputs: Iterable[Path]) -
     if not above.is_dir():
         raise OutputError(str(folder), f"cannot be made: {above} is no folder")
     try:
+        if above == folder:  # what a kill leaves of these, the next to write such a file removes
+            for name in names:
+                _probe(folder / name)
+            return
         # what would be made is made inside a folder of another name, so that two commands do not disturb each other
         with tempfile.TemporaryDirectory(prefix=".probe.", dir=above) as scratch:
             inside = Path(scratch) / folder.relative_to(above)
@@ -185,8 +219,9 @@ def require_folder(folder: Path, names: Iterable[str], inputs: Iterable[Path]) -
 def _probe(path: Path) -> None:
     """Make the temporary file that `write_bytes` would make, and remove it."""
     try:
-        with tempfile.NamedTemporaryFile(prefix=f".{path.name}.", dir=path.parent):
-            pass
+        handle, temporary = _begun(path)
+        Path(temporary).unlink(missing_ok=True)
+        os.close(handle)
     except (OSError, ValueError) as error:
         raise OutputError(str(path), f"cannot be written: {getattr(error, 'strerror', None) or error}") from None
 

@@ -1,7 +1,9 @@
-"""Where a repair puts its files: checked before work starts, no draft left behind however it ends."""
+"""Where a repair puts its files: checked before work starts, one repair at a time, no draft left behind."""
 
 from __future__ import annotations
 
+import fcntl
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -63,9 +65,14 @@ class ResultFolder:
         require_folder(self.path, names, inputs)
 
     @contextmanager
-    def drafts(self) -> Iterator[None]:
-        """While entered, drafts may lie there; afterwards none does, and no folder that nothing was put into."""
+    def taken(self) -> Iterator[None]:
+        """While entered, the folder is there for one repair alone; afterwards no draft is, nor an empty new folder.
+
+        Raises:
+            OutputError: it cannot be made, or another repair is at work there.
+        """
         made = [folder for folder in (self.path, *self.path.parents) if not folder.exists()]
+        handle = self._locked()
         try:
             yield
         finally:
@@ -73,6 +80,28 @@ class ResultFolder:
                 self.draft.unlink(missing_ok=True)
                 for folder in made:
                     folder.rmdir()  # fails, as it should, where there is something inside
+            os.close(handle)
+
+    def _locked(self) -> int:
+        """A descriptor of the folder that holds its lock, which ends with the process however that ends."""
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            handle = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
+        except OSError as error:
+            raise OutputError(str(self.path), f"cannot be used: {error.strerror or error}") from None
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            free = self.path.exists() and os.path.samestat(os.fstat(handle), self.path.stat())
+        except BlockingIOError:
+            free = False
+        except OSError:  # a file system without locks
+            free = True
+        if not free:
+            os.close(handle)
+            raise OutputError(
+                str(self.path), "another repair is at work there: wait for its end, or name another --out"
+            )
+        return handle
 
     def write_draft(self, net: Network) -> Path:
         """Write a candidate; where it lies.
@@ -80,10 +109,6 @@ class ResultFolder:
         Raises:
             OutputError: it cannot be written.
         """
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise OutputError(str(self.path), f"cannot be made: {error.strerror or error}") from None
         write_network(net, self.request.net, self.draft)
         return self.draft
 
@@ -97,7 +122,8 @@ class ResultFolder:
         if final.exists() and final.samefile(self.request.net):
             raise OutputError(str(final), "the input is never overwritten; name another folder")
         try:
-            self.report.unlink(missing_ok=True)  # it speaks of the network that is replaced now
+            for old in {self.report, self._repaired("onnx")} - {final}:
+                old.unlink(missing_ok=True)  # it speaks of, or is, the network that is replaced now
             self.draft.replace(final)
         except OSError as error:
             raise OutputError(str(final), f"cannot be written: {error.strerror or error}") from None

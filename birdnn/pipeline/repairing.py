@@ -94,6 +94,10 @@ class _Repair:
         return sorted(asked, key=lambda s: self.before[s.prop.name].guarantee == "proved")
 
     def run(self) -> RepairOutcome:
+        with self.folder.taken():
+            return self._run()
+
+    def _run(self) -> RepairOutcome:
         self._establish()
         words = {name: answer.guarantee for name, answer in self.before.items()}
         if all(words[s.prop.name] == "proved" for s in self.asked):
@@ -109,8 +113,7 @@ class _Repair:
             compare=self._comparison,
             semantics=self.plan.semantics,
         )
-        with self.folder.drafts():
-            best = self.candidates.search(stages(self.request, self.plan, task, broken, self.settings))
+        best = self.candidates.search(stages(self.request, self.plan, task, broken, self.settings))
         if best is None:
             kept = any(words[s.prop.name] == "violated" for s in self.asked)
             return self._outcome("violated" if kept else "sampled", None, None)

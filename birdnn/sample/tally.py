@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from birdnn.errors import out_of_memory
 from birdnn.network import Network
 from birdnn.sample.measures import Draws
 from birdnn.spec import Property
@@ -42,8 +43,8 @@ def run(net: Network, x: Tensor) -> Tensor:
 def _fitting(net: Network, x: Tensor) -> Tensor:
     try:
         return net(x)  # type: ignore[no-any-return]
-    except torch.OutOfMemoryError:
-        if len(x) < 2:
+    except (MemoryError, RuntimeError) as error:
+        if len(x) < 2 or not out_of_memory(error):
             raise
     first, second = x[: len(x) // 2], x[len(x) // 2 :]
     return torch.cat([_fitting(net, first), _fitting(net, second)])

@@ -20,7 +20,7 @@ from birdnn.bounds.interval import IntervalBound
 from birdnn.bounds.protocol import MarginBound, Question
 from birdnn.boxes import Boxes
 from birdnn.chain import NotAChain
-from birdnn.errors import MismatchError
+from birdnn.errors import MismatchError, out_of_memory
 from birdnn.network import Network
 from birdnn.records import (
     ARITHMETIC,
@@ -107,7 +107,13 @@ def verify(
     Raises:
         MismatchError: the property speaks about another number of inputs or outputs.
     """
-    return _Search(net, prop, settings, replays, watch or Unwatched()).run(bound or make_bound)
+    search = _Search(net, prop, settings, replays, watch or Unwatched())
+    try:
+        return search.run(bound or make_bound)
+    except (MemoryError, RuntimeError) as error:
+        if not out_of_memory(error):
+            raise
+        return Unknown(reason="memory", boxes=search.boxes, arithmetic=search.arithmetic)
 
 
 def falsify(
@@ -321,10 +327,10 @@ class _Search:
         """One step; where the device runs out of memory the batch goes back and later ones are smaller."""
         try:
             step = examine(bound, question, batch)
-        except torch.OutOfMemoryError:
-            if self.batch == 1:
+        except (MemoryError, RuntimeError) as error:
+            if self.batch == 1 or not out_of_memory(error):
                 raise
-            self.batch = max(1, self.batch // 2)
+            self.batch = max(1, min(self.batch, len(batch)) // 2)
             stack.append(batch)
             return None
         self.boxes += len(batch)
