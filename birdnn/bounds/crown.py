@@ -28,7 +28,8 @@ import torch
 from torch import Tensor
 
 from birdnn.bounds.protocol import BoundResult, Choices, Question
-from birdnn.bounds.rules import Line, Relaxation, execution_error, relax, value
+from birdnn.bounds.rules import Relaxation, execution_error, relax, value
+from birdnn.bounds.slopes import Slopes, slopes_used
 from birdnn.boxes import Boxes
 from birdnn.chain import Activation, Affine
 from birdnn.network import Network
@@ -53,60 +54,6 @@ class CrownSettings:
     step_size: float = 0.4
     decay: float = 0.7
     rows_per_pass: int = 4096
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Slopes:
-    """One choice of lines for a layer, packed for a single gather, shape (boxes, 4, neurons).
-
-    The channels are: lower slope, upper minus lower slope, upper minus lower offset, lower offset. The offsets hold
-    what the affine map before the activation errs by. A row A on the activation's output becomes
-    ``A * low + min(A, 0) * gap`` on its input.
-    """
-
-    pack: Tensor
-
-    @staticmethod
-    def of(
-        relaxation: Relaxation,
-        slack: Tensor,
-        low_weight: Tensor | None,
-        up_weight: Tensor | None,
-        *,
-        storable: bool = False,
-    ) -> _Slopes:
-        """Lines by their weights; `storable`: those that were mixed get slopes that float32 holds."""
-        low, low_offset = _mix(relaxation.low, relaxation.start if low_weight is None else low_weight)
-        if relaxation.one_upper:
-            up, up_offset = relaxation.up[0].slope, relaxation.up[0].offset
-        else:
-            up, up_offset = _mix(relaxation.up, relaxation.start if up_weight is None else up_weight)
-            if storable:
-                up, up_offset = _storable(up, up_offset, relaxation, 1)
-        if storable and relaxation.low[0] is not relaxation.low[1]:
-            low, low_offset = _storable(low, low_offset, relaxation, -1)
-        down, above = -low.abs() * slack, up.abs() * slack
-        if low_offset is not None:
-            down += low_offset
-        if up_offset is not None:
-            above += up_offset
-        return _Slopes(torch.stack([low, up - low, above - down, down], 1))
-
-    def of_rows(self, box: Tensor) -> _Slopes:
-        return _Slopes(self.pack[box])
-
-    def back(self, rows: Tensor, constant: Tensor) -> tuple[Tensor, Tensor]:
-        """Lower-bounding rows on the pre-activation, from rows on the activation, shape (rows, neurons)."""
-        negative = rows.clamp(max=0)
-        constant = constant + torch.linalg.vecdot(negative, self.pack[:, 2])
-        constant += torch.linalg.vecdot(rows, self.pack[:, 3])
-        return torch.addcmul(rows * self.pack[:, 0], negative, self.pack[:, 1]), constant
-
-    def forward(self, rows: Tensor, z: Tensor) -> Tensor:
-        """The line that `back` took for each entry of ``rows``, at pre-activation ``z``."""
-        negative = (rows < 0).to(z.dtype)
-        h = z * torch.addcmul(self.pack[:, 0], negative, self.pack[:, 1]) + negative * self.pack[:, 2]
-        return h + self.pack[:, 3]
 
 
 class _Layer:
@@ -222,7 +169,7 @@ class CrownBound:
         reach = torch.maximum(boxes.lower.abs(), boxes.upper.abs())
         relaxations: list[Relaxation] = []
         slacks: list[Tensor] = []
-        slopes: list[_Slopes] = []
+        slopes: list[Slopes] = []
         for k, activation in enumerate(self._activation):
             slacks.append(self._layer[k].slack(reach))
             low, up = lower[:, self._span[k]], upper[:, self._span[k]]
@@ -235,7 +182,7 @@ class CrownBound:
             else:
                 self._tighten(low, up, slopes, slacks[k], centre, radius)
             relaxations.append(relax(activation, low, up, self.semantics))
-            slopes.append(_Slopes.of(relaxations[-1], slacks[k], None, None))
+            slopes.append(Slopes.of(relaxations[-1], slacks[k], None, None))
             reach = self._reach(activation, low, up)
         slacks.append(self._layer[-1].slack(reach, executed=not self.linear))
         return relaxations, slacks
@@ -247,7 +194,7 @@ class CrownBound:
         return reach if error is None else reach + error
 
     def _tighten(
-        self, low: Tensor, up: Tensor, slopes: list[_Slopes], slack: Tensor, centre: Tensor, radius: Tensor
+        self, low: Tensor, up: Tensor, slopes: list[Slopes], slack: Tensor, centre: Tensor, radius: Tensor
     ) -> None:
         """Bound the neurons behind the layers of ``slopes`` whose activation is not yet linear, in place."""
         k = len(slopes)
@@ -294,7 +241,7 @@ class _FinalRows:
         owner = self.box.repeat_interleave(n_rows)
         a, b = self.a.flatten(0, 1), self.b.flatten()
         rows, constant = self._start(a, b, a.abs(), b.abs(), owner)
-        first = [_Slopes.of(r, s, None, None).of_rows(owner) for r, s in self._layers()]
+        first = [Slopes.of(r, s, None, None).of_rows(owner) for r, s in self._layers()]
         plane, constant, _ = self._back(rows, constant, first)
         centre, radius = self.centre.repeat_interleave(n_rows, 0), self.radius.repeat_interleave(n_rows, 0)
         plane = plane.view(items, n_rows, plane.shape[1])
@@ -340,7 +287,7 @@ class _FinalRows:
         size = settings.step_size
         for step in range(settings.steps + 1):
             slopes = [
-                _Slopes.of(r, s, lo, hi, storable=self.net.record)
+                Slopes.of(r, s, lo, hi, storable=self.net.record)
                 for r, s, lo, hi in zip(relaxations, slacks, low, up, strict=True)
             ]
             rows, constant = self._start(*_combined(weights, a, b), *_combined(weights, a.abs(), b.abs()), box)
@@ -351,7 +298,7 @@ class _FinalRows:
             best_plane = torch.where(better[:, None], plane, best_plane)
             if self.choices is not None:
                 self.choices.multipliers[which[better]] = weights[better]
-                self.choices.slopes[which[better]] = _slopes_used(relaxations, slopes, passed)[better]
+                self.choices.slopes[which[better]] = slopes_used(relaxations, slopes, passed)[better]
             if step == settings.steps:
                 break
             h = centre - plane.sign() * radius
@@ -365,7 +312,7 @@ class _FinalRows:
             size *= settings.decay
         return best, best_plane
 
-    def _back(self, rows: Tensor, constant: Tensor, slopes: list[_Slopes]) -> tuple[Tensor, Tensor, list[Tensor]]:
+    def _back(self, rows: Tensor, constant: Tensor, slopes: list[Slopes]) -> tuple[Tensor, Tensor, list[Tensor]]:
         """Rows on the last activation to rows on the inputs; also those on each activation, first layer first."""
         passed = []
         for k in range(len(slopes) - 1, -1, -1):
@@ -398,31 +345,6 @@ def _or_unknown(lower: Tensor) -> Tensor:
     return lower.nan_to_num(nan=-torch.inf, posinf=-torch.inf, neginf=-torch.inf)
 
 
-def _mix(lines: tuple[Line, Line], weight: Tensor) -> tuple[Tensor, Tensor | None]:
-    """The convex combination of two lines, as slope and offset."""
-    first, second = lines
-    if first is second:
-        return first.slope, first.offset
-    slope = torch.lerp(first.slope, second.slope, weight)
-    if first.offset is None and second.offset is None:
-        return slope, None
-    zero = torch.zeros_like(slope)
-    return slope, torch.lerp(
-        zero if first.offset is None else first.offset, zero if second.offset is None else second.offset, weight
-    )
-
-
-def _storable(slope: Tensor, offset: Tensor | None, r: Relaxation, side: int) -> tuple[Tensor, Tensor | None]:
-    """A line with a slope that float32 holds, moved to its side by what that costs.
-
-    One without an offset leaves zero between two slopes that float32 holds, and a rounded slope lies there too.
-    """
-    rounded = slope.float().double()
-    if offset is None or r.size is None:
-        return rounded, offset
-    return rounded, offset + side * (rounded - slope).abs() * r.size
-
-
 def _step(
     r: Relaxation, rows: Tensor, z: Tensor, low: Tensor, up: Tensor | None, size: float
 ) -> tuple[Tensor, Tensor | None]:
@@ -436,20 +358,6 @@ def _step(
 def _coarse(weight: Tensor) -> Tensor:
     """In 0..1, as a multiple of 2**-12: a number that float32 holds, for certificates."""
     return weight.clamp(0, 1).mul(4096).round().div(4096)
-
-
-def _slopes_used(relaxations: list[Relaxation], slopes: list[_Slopes], passed: list[Tensor]) -> Tensor:
-    """The slope of the line that each row took, (items, neurons) float32; NaN where there was no choice."""
-    found = []
-    for r, mine, rows in zip(relaxations, slopes, passed, strict=True):
-        low, up = mine.pack[:, 0], mine.pack[:, 0] + mine.pack[:, 1]
-        nothing = torch.full_like(rows, torch.nan)
-        below = nothing if r.low[0] is r.low[1] else low
-        above = nothing if r.one_upper else up
-        taken = torch.where(rows > 0, below, torch.where(rows < 0, above, nothing))
-        straight = (r.low[0].slope == r.low[1].slope) & (r.up[0].slope == r.up[1].slope) & (low == up)
-        found.append(taken.where(~straight, nothing).float())
-    return torch.cat(found, 1)
 
 
 def _step_weights(weights: Tensor, margins: Tensor, size: float) -> Tensor:

@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Iterable
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -340,6 +341,14 @@ class _Repair:
         if unseen:
             yield f"Not verified again on the repaired network, for lack of time: {', '.join(unseen)}."
 
+    def _searched(self) -> dict[str, Any]:
+        """What candidates there were, and the seconds of each stage."""
+        spent = {f"{stage}_s": self.clock.spent.get(stage, 0.0) for stage in ("repair", "verify", "sample")}
+        found = self.candidates
+        if found is None:
+            return {**spent, "rounds": 0}
+        return {**spent, "rounds": len(found.tried), "tried": tuple(found.tried), "stopped": found.stopped}
+
     def _outcome(self, result: RepairResult, best: Attempt | None, measured: Measured | None) -> RepairOutcome:
         before: dict[str, Guarantee] = {name: answer.guarantee for name, answer in self.before.items()}
         original = self.plan.loaded.net
@@ -366,11 +375,8 @@ class _Repair:
             decision=self.plan.decision,
             semantics=self.plan.semantics,
             suite=self.plan.suite,
-            **{f"{stage}_s": self.clock.spent.get(stage, 0.0) for stage in ("repair", "verify", "sample")},
             wall_s=self.clock.wall_s(),
-            rounds=0 if self.candidates is None else len(self.candidates.tried),
-            tried=() if self.candidates is None else tuple(self.candidates.tried),
-            stopped="" if self.candidates is None else self.candidates.stopped,
+            **self._searched(),
             versions=versions(),
             machine=machine(),
             interrupted=self.watch.stopped(),

@@ -354,7 +354,7 @@ def test_preprocessing_folds_into_the_first_layer() -> None:
 
 
 def _back_with(change: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]):
-    right = crown._Slopes.back
+    right = crown.Slopes.back
 
     def back(self, rows, constant):
         return change(*right(self, rows, constant))
@@ -377,9 +377,9 @@ def _relax_with(change):
 
 BUGS = {
     "radius of the box times 0.9": ("_minimum", _tight_minimum),
-    "rows times 0.9": ("_Slopes.back", _back_with(lambda rows, constant: (0.9 * rows, constant))),
-    "offsets times 0.9": ("_Slopes.back", _back_with(lambda rows, constant: (rows, 0.9 * constant))),
-    "sign of the offsets": ("_Slopes.back", _back_with(lambda rows, constant: (rows, -constant))),
+    "rows times 0.9": ("Slopes.back", _back_with(lambda rows, constant: (0.9 * rows, constant))),
+    "offsets times 0.9": ("Slopes.back", _back_with(lambda rows, constant: (rows, 0.9 * constant))),
+    "sign of the offsets": ("Slopes.back", _back_with(lambda rows, constant: (rows, -constant))),
     "lines of a smaller interval": (
         "relax",
         _relax_with(lambda found, right, activation, lower, upper: right(activation, 0.9 * lower, 0.9 * upper)),
@@ -404,7 +404,7 @@ def test_a_planted_bug_is_seen(monkeypatch: pytest.MonkeyPatch, bug: str) -> Non
 
 def test_a_mixed_up_box_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     """Lines of the neighbouring box: the bug that batching invites."""
-    right = crown._Slopes.of_rows
-    monkeypatch.setattr(crown._Slopes, "of_rows", lambda self, box: right(self, (box + 1) % len(self.pack)))
+    right = crown.Slopes.of_rows
+    monkeypatch.setattr(crown.Slopes, "of_rows", lambda self, box: right(self, (box + 1) % len(self.pack)))
     with pytest.raises(AssertionError, match=r"above a reachable margin|its bound"):
         standard_check()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 
 import mpmath
@@ -203,27 +204,19 @@ def test_a_runtimes_function_may_err(monkeypatch: pytest.MonkeyPatch, make, op: 
     assert not least() <= value - 4e-7
 
 
-def test_lines_leave_room_for_their_own_rounding() -> None:
+@pytest.mark.parametrize(("op", "alpha"), ACTIVATIONS)
+def test_lines_leave_room_for_their_own_rounding(op: str, alpha: float | None) -> None:
     """A chord or tangent through computed values is not above, or below, the function everywhere: it is moved."""
     rng = np.random.default_rng(0)
-    lower = torch.tensor(-rng.uniform(0, 3, (1, 200)))
-    upper = torch.tensor(rng.uniform(0, 3, (1, 200)))
-    for op, alpha in ACTIVATIONS:
-        layer = next(
-            a
-            for a in network_from_layers(random_layers(0, (1, 1, 1)), op, alpha=alpha).chain()
-            if not isinstance(a, Affine)
-        )
-        relaxation = rules.relax(layer, lower, upper)
-        act = functions(op, float(np.float32(alpha or 0.0)))
-        with mpmath.workdps(60):
-            for k in range(200):
-                for z in (float(lower[0, k]), float(upper[0, k])):
-                    true = act(mpmath.mpf(z))
-                    for lines, sign in ((relaxation.low, 1), (relaxation.up, -1)):
-                        for line in lines:
-                            offset = 0.0 if line.offset is None else float(line.offset[0, k])
-                            assert sign * (true - mpmath.mpf(float(line.slope[0, k])) * z - offset) >= 0
+    ends = torch.tensor(-rng.uniform(0, 3, (1, 200))), torch.tensor(rng.uniform(0, 3, (1, 200)))
+    chain = network_from_layers(random_layers(0, (1, 1, 1)), op, alpha=alpha).chain()
+    relaxation = rules.relax(next(a for a in chain if not isinstance(a, Affine)), *ends)
+    act = functions(op, float(np.float32(alpha or 0.0)))
+    lines = [(line, 1) for line in relaxation.low] + [(line, -1) for line in relaxation.up]
+    with mpmath.workdps(60):
+        for k, side, (line, sign) in itertools.product(range(200), ends, lines):
+            z, offset = mpmath.mpf(float(side[0, k])), 0.0 if line.offset is None else float(line.offset[0, k])
+            assert sign * (act(z) - mpmath.mpf(float(line.slope[0, k])) * z - offset) >= 0
 
 
 def test_where_float32_overflows_nothing_is_proved() -> None:

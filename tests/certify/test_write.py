@@ -35,10 +35,10 @@ UNSAFE = {
 
 
 def files(
-    folder: Path, seed: int, op: str, alpha: float | None, unsafe: str, gap: float, width: int = 6, scale: float = 1.5
+    folder: Path, seed: int, op: str, alpha: float | None, unsafe: str, gap: float, size: tuple[int, float] = (6, 1.5)
 ) -> tuple[Loaded, Property]:
     """A random network, and a property that holds on samples by about ``gap`` times the spread of the outputs."""
-    layers = random_layers(seed, (2, width, width, 2), scale)
+    layers = random_layers(seed, (2, size[0], size[0], 2), size[1])
     net, prop = folder / "net.onnx", folder / "prop.vnnlib"
     net.write_bytes(layers_to_onnx(layers, op, alpha=alpha))
     loaded = load_network(net)
@@ -52,7 +52,7 @@ def files(
 
 def hard(folder: Path) -> tuple[Loaded, Property]:
     """Two rows that exclude each other only together; its proof has cuts, faces and combinations."""
-    return files(folder, 1, "Relu", None, "two rows", -0.1, 16, 3.0)
+    return files(folder, 1, "Relu", None, "two rows", -0.1, (16, 3.0))
 
 
 def proved(loaded: Loaded, prop: Property, semantics: Semantics) -> Proved:
