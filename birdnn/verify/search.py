@@ -47,6 +47,7 @@ from birdnn.verify.work import Step, Work, examine, halve
 _KEPT_UNDECIDED = 2048
 _DESCENTS = 256
 _NEWS_EVERY_S = 0.2
+_EFFORT = 5e9  # multiplications of one step on a CPU: a second or so, so that limits hold on wide networks too
 _FIRST_PROGNOSIS = 16_384  # boxes; later ones after four times as many each
 _HOPELESS = 1.5
 _FIRST_ESTIMATE_S = 6.0  # an earlier one is made in the hardest corner and frightens people
@@ -163,6 +164,15 @@ def make_bound(net: Network, settings: SearchSettings) -> MarginBound:
         return IntervalBound(net, device, settings.semantics)
 
 
+def batch_for(net: Network, device: str) -> int:
+    """How many boxes to examine together: many, but a step must not outlast a time limit by much."""
+    if device != "cpu":
+        return 4096
+    weights = sum(value.numel() for value in net.values().values())
+    rows = sum(net.size_of(node.output) for node in net.nodes if node.output in net.graph.dependent)
+    return max(1, min(256, int(_EFFORT / max(1, weights * rows))))
+
+
 def estimate_boxes(net: Network, prop: Property, *, settings: SearchSettings, descents: int = 256) -> float:
     """Estimated number of boxes of a complete proof (see `birdnn.verify.treesize`)."""
     bound = make_bound(net, settings)
@@ -198,7 +208,7 @@ class _Search:
         self.arithmetic = ARITHMETIC[settings.semantics]
         self.proofs: list[RegionProof] = []
         self.boxes = 0
-        self.batch = settings.batch or (256 if settings.device == "cpu" else 4096)
+        self.batch = settings.batch or batch_for(net, settings.device)
         self.last_news = self.started
         self.next_estimate_s = _FIRST_ESTIMATE_S
         self.next_prognosis = _FIRST_PROGNOSIS
@@ -306,7 +316,9 @@ class _Search:
 
     def _estimate(self, bound: MarginBound, question: Question, stack: list[Work]) -> float:
         """Boxes still to examine, estimated; kept for the progress bar."""
-        left = boxes_below(bound, question, Work.concatenate(stack), descents=_DESCENTS, generator=self.generator)
+        left = boxes_below(
+            bound, question, Work.concatenate(stack), descents=min(_DESCENTS, self.batch), generator=self.generator
+        )
         self.left_s = left * (time.monotonic() - self.started) / max(1, self.boxes)
         self.done_boxes = self.boxes + left
         return left
