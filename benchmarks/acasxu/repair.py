@@ -22,7 +22,7 @@ from benchmarks.common import Table, provenance, stamp
 COLUMNS = (
     "method", "net", "props", "outcome", "wall_s", "repair_s", "verify_s", "sample_s", "boxes", "rounds", "agreement",
     "mae", "region_agreement", "drawdown", "regressions", "note", "efficacy", "generalisation", "semantics",
-    "certificate_kb", "leaves", "check_s", "checked",
+    "certificate_kb", "leaves", "check_s", "checked", "timeout_s",
 )  # fmt: skip
 KEPT = "method", "net", "props"
 METHODS = "auto", "retrain", "finetune:lp", "finetune:bias", "finetune:pso", "finetune:cmaes"
@@ -50,7 +50,7 @@ def main() -> None:
         if not table.has(**key):
             mark = stamp()
             table.add({**key, **run(net, props, options), **mark})
-    summarise(Table(table.path, COLUMNS, KEPT), options.timeout)
+    summarise(Table(table.path, COLUMNS, KEPT))
 
 
 def run(net: Path, props: tuple[Path, ...], options: argparse.Namespace) -> dict[str, object]:
@@ -69,9 +69,8 @@ def run(net: Path, props: tuple[Path, ...], options: argparse.Namespace) -> dict
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         wall_s = time.monotonic() - begun
         if not report.is_file():
-            return dict.fromkeys(COLUMNS[3:], "") | {
-                "outcome": f"exit {done.returncode}", "wall_s": f"{wall_s:.1f}", "note": done.stderr.strip()[-200:]
-            }  # fmt: skip
+            failed = {"timeout_s": options.timeout, "outcome": f"exit {done.returncode}", "wall_s": f"{wall_s:.1f}"}
+            return dict.fromkeys(COLUMNS[3:], "") | failed | {"note": done.stderr.strip()[-200:]}
         return row_of(json.loads(report.read_text(encoding="utf-8")), wall_s)
 
 
@@ -94,6 +93,7 @@ def row_of(found: dict, wall_s: float) -> dict[str, object]:  # type: ignore[typ
         "regressions": " ".join(found["regressions"]),
         "note": "",
         "semantics": found["semantics"],
+        "timeout_s": found["timeout_s"],
         **{name: share(found[name]) for name in ("efficacy", "generalisation")},
         **certified(found["certificate"]),
     }
@@ -124,15 +124,15 @@ def worst_drawdown(drawdown: object) -> object:
     return max((entry["share"] for entry in entries if entry and entry["share"] is not None), default="")
 
 
-def summarise(table: Table, limit_s: float) -> None:
+def summarise(table: Table) -> None:
     """Write ``repair.md``."""
     rows = sorted(table.rows, key=lambda row: (row["props"] == "suite", row["net"], row["props"]))
     lines = ["# ACAS Xu: repair", ""]
     for method in METHODS:
         lines += _reading(method, [row for row in rows if row["method"] == method and row["props"] != "suite"])
-    command = (
-        f"OMP_NUM_THREADS=1 python -m benchmarks.acasxu.repair --timeout {limit_s:g} --part 0/2 (and 1/2 beside it)"
-    )
+    command = "OMP_NUM_THREADS=1 python -m benchmarks.acasxu.repair [--method M] --timeout S --part 0/2 (1/2 beside it)"
+    if any(not row["semantics"] for row in rows):
+        lines += ["", "Rows without `semantics`: proofs in float64 over the reals, before rounding was accounted for."]
     lines += ["", provenance(command)]
     shown = [name for name in COLUMNS if name not in ("note", "regressions")]
     for method in METHODS:
@@ -154,8 +154,10 @@ def _reading(method: str, rows: list[dict[str, str]]) -> list[str]:
     agreement, region, mae, walls = (
         [float(row[name]) for row in proved] for name in ("agreement", "region_agreement", "mae", "wall_s")
     )
+    limits = sorted({float(row["timeout_s"]) for row in rows if row["timeout_s"]})
+    limit = f", at most {' or '.join(f'{value:g}' for value in limits)} s each" if limits else ""
     text = (
-        f"- **{method}**: {len(proved)} of {len(rows)} repaired and proved. On these: wall time median "
+        f"- **{method}**: {len(proved)} of {len(rows)} repaired and proved{limit}. On these: wall time median "
         f"{median(walls):.0f} s, largest {max(walls):.0f} s; decision agreement over the domain mean "
         f"{mean(agreement):.3%}, least {min(agreement):.3%}; in the repaired region mean {mean(region):.3%}, least "
         f"{min(region):.3%}; mean absolute difference mean {mean(mae):.2g}, largest {max(mae):.2g}; worst drawdown "
