@@ -308,8 +308,6 @@ class _Search:
         self.next_prognosis *= 4
         left = self._estimate(bound, question, stack)
         if self.boxes + left > _HOPELESS * self.settings.max_boxes:
-            left = min(left, self._estimate(bound, question, stack))  # its spread is large upwards
-        if self.boxes + left > _HOPELESS * self.settings.max_boxes:
             return "boxes"
         spent = time.monotonic() - self.started
         return "timeout" if left * spent / self.boxes > _HOPELESS * (self.settings.timeout_s - spent) else None
