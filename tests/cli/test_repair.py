@@ -326,6 +326,7 @@ def test_points_are_put_right(call: Call, net: Path, tmp_path: Path) -> None:
 def test_interrupted_once_keeps_what_there_is(endless: tuple[Path, Path], tmp_path: Path) -> None:
     out, target = tmp_path / "out", tmp_path / "j.json"
     command = [sys.executable, "-m", "birdnn", "repair", "--net", endless[0], "--out", out, "--json", target]
+    command += ["--method", "retrain"]  # it says "imitating" from the start
     process = subprocess.Popen(
         [*map(str, command), "--prop", str(tmp_path / "stubborn.vnnlib")],
         cwd=ROOT,
