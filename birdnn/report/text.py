@@ -100,6 +100,7 @@ def verify_summary(outcome: VerifyOutcome, width: int = 80) -> RenderableType:
             more = f" (of {len(answer.verdict.witness.x)})" if len(answer.verdict.witness.x) > 8 else ""
             add_fact(grid, f"input that breaks {answer.name}", f"{x}{more}")
     _arithmetic(grid, [(v.name, v.verdict.arithmetic) for v in outcome.verdicts])
+    add_certificate(grid, outcome.certificate)
     add_fact(grid, "time in all", seconds(outcome.wall_s))
     add_notes(grid, outcome.notes)
     add_fact(grid, "disagreement", outcome.disagreement)

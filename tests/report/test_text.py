@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 
 import pytest
 from rich.console import Console, RenderableType
 
-from birdnn.records import Drawdown, Unknown
+from birdnn.records import CertificateFile, Drawdown, Unknown
 from birdnn.report.text import percent, repair_summary, seconds, verify_summary
 from tests.report.outcomes import AROUND, LATE, PROVED, VIOLATED, prop, repair_outcome, verify_outcome
 
@@ -112,3 +113,21 @@ def test_a_share_is_never_rounded_to_all_or_nothing(share: float, text: str) -> 
 )
 def test_durations(value: float, text: str) -> None:
     assert seconds(value) == text
+
+
+def test_a_certificate_is_told_with_what_the_checker_says() -> None:
+    """A file that nobody mentions is not found, and one that was rejected must not pass for a proof."""
+    said = CertificateFile(
+        path="/n/net.certificate.json.gz",
+        sha256="ab",
+        size=24_176,
+        properties=("prop_8",),
+        checked="rejected: node 7: a polytope is left open",
+        write_s=0.01,
+        check_s=1.5,
+    )
+    for summary, outcome in ((verify_summary, verify_outcome(PROVED)), (repair_summary, repair_outcome())):
+        assert "certificate" not in drawn(summary(outcome, 200), 200)
+        text = drawn(summary(replace(outcome, certificate=said), 200), 200)
+        assert "/n/net.certificate.json.gz (24 kB)" in text
+        assert "rejected: node 7: a polytope is left open; 1.50 s" in text
