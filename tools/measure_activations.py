@@ -44,9 +44,9 @@ def main() -> None:
                     error[z > 0] = 0.0  # there it is the identity
                 at = int(error.argmax())
                 worst[kind, name] = max(worst[kind, name], (float(error[at]), float(z[at])))
-    for (kind, name), (error, at) in worst.items():
-        print(f"{kind:8} {name:12} {error:.3g} at {at:.9g}; assumed {FUNCTION_ERROR[kind]:g}")
-        if not error <= FUNCTION_ERROR[kind]:
+    for (kind, name), (most, place) in worst.items():
+        print(f"{kind:8} {name:12} {most:.3g} at {place:.9g}; assumed {FUNCTION_ERROR[kind]:g}")
+        if not most <= FUNCTION_ERROR[kind]:
             raise SystemExit(f"{name}'s {kind} errs by more than is assumed")
 
 
