@@ -184,6 +184,38 @@ def test_forgotten_execution_errors_are_seen(monkeypatch: pytest.MonkeyPatch) ->
             many(make, "float32", executed)
 
 
+UNLUCKY = np.float32([1.0, *[2.0**-24] * 99])
+"""Added one after the other in float32 every term but the first is lost: nearly all of what the bound allows."""
+
+PLACES = {
+    "the only layer": [UNLUCKY[None]],
+    "a hidden layer": [UNLUCKY[None], np.ones((1, 1), np.float32)],
+    "the last layer": [np.ones((100, 1), np.float32), UNLUCKY[None]],
+}
+
+
+@pytest.mark.parametrize("make", [CrownBound, IntervalBound])
+@pytest.mark.parametrize("place", PLACES)
+def test_the_worst_order_is_covered_and_hardly_more(monkeypatch: pytest.MonkeyPatch, make, place: str) -> None:
+    """Random orders err far less than the bound says; here a bound of nine tenths is one that an execution breaks."""
+    net = network_from_layers([(w, np.zeros(len(w), np.float32)) for w in PLACES[place]])
+    total = np.float32(0)
+    for term in UNLUCKY:
+        total = np.float32(total + term)
+    assert total == 1.0
+    ones = torch.ones(1, net.n_inputs).double()
+    boxes, polytopes = Boxes(ones, ones), (half_space([1.0], 0.0),)
+
+    def least() -> float:
+        bound = make(net, CPU, semantics="float32")
+        return float(bound.bound(question_of(polytopes), boxes, all_open(boxes, polytopes), bound.root(1)).lower)
+
+    assert least() <= 1.0
+    module = crown if make is CrownBound else interval
+    monkeypatch.setattr(module, "gamma", lambda n, unit: gamma(n, unit) * (0.9 if unit == 2.0**-24 else 1.0))
+    assert least() > 1.0
+
+
 @pytest.mark.parametrize("make", [CrownBound, IntervalBound])
 @pytest.mark.parametrize("op", ["Sigmoid", "Tanh", "Elu"])
 def test_a_runtimes_function_may_err(monkeypatch: pytest.MonkeyPatch, make, op: str) -> None:
