@@ -18,13 +18,11 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
 from benchmarks.common import Table, provenance, stamp
-from benchmarks.digits.robustness import HARD, RESULTS, SETS, SETTINGS, WORDS, written
-from benchmarks.digits.train import BATCH, EPOCHS, RATE, Images, split
-from birdnn.pipeline import repair_files
+from benchmarks.digits.robustness import HARD, RESULTS, SETS, WORDS, repaired
+from benchmarks.digits.train import BATCH, EPOCHS, RATE, Images
 from birdnn.pipeline.crosschecking import decided_by, require_engines
-from birdnn.pipeline.load import Loaded, load_network, load_property
-from birdnn.records import BoundName, Proved, RepairRequest, Unwatched, Violated
-from birdnn.sample import evaluate
+from birdnn.pipeline.load import Loaded, load_property
+from birdnn.records import BoundName, Proved, Unwatched, Violated
 from birdnn.verify import SearchSettings
 
 CHANNELS = 8, 16
@@ -59,39 +57,19 @@ def main() -> None:
 
 def run(folder: Path, eps: str, seed: int, images: int) -> dict[str, object]:
     """Train, repair and measure once, with files in ``folder``: a row of the table without its key."""
-    training, for_repair, test = split(seed)
-    net = folder / "digits.onnx"
-    net.write_bytes(train(training, seed))
-    before = load_network(net)
-    sets = zip(SETS, (for_repair, test), strict=True)
-    props = {name: written(folder / name, before.net, some, eps, images) for name, some in sets}
-    begun = time.monotonic()
-    request = RepairRequest(
-        net=net, props=props["repair"], decision="argmax", out=folder, seed=seed, samples=1000, as_many=True
-    )
-    outcome = repair_files(request, settings=SETTINGS)
-    repair_s = time.monotonic() - begun
-    after = before if outcome.out is None else load_network(Path(outcome.out))
-    row: dict[str, object] = {"outcome": outcome.result, "rounds": outcome.rounds, "repair_s": f"{repair_s:.1f}"}
+    done = repaired(folder, train, eps, seed, images, samples=1000)
+    row: dict[str, object] = {"outcome": done.outcome.result, **done.figures}
     spent: dict[BoundName, float] = dict.fromkeys(BOUNDS, 0.0)
-    for name, (when, which) in ((n, w) for n in SETS for w in (("before", before), ("after", after))):
+    for name, (when, which) in ((n, w) for n in SETS for w in done.states.items()):
         words = {}
         for bound in BOUNDS:
             begun = time.monotonic()
-            words[bound] = decided(which, props[name], bound)
+            words[bound] = decided(which, done.props[name], bound)
             spent[bound] += time.monotonic() - begun
             row |= {f"{name}_{bound}_{word}_{when}": words[bound].count(word) for word in WORDS}
         if any({a, b} == {"proved", "violated"} for a, b in zip(*words.values(), strict=True)):
             raise SystemExit(f"DISAGREEMENT: {name} {when} the repair: {words}")
-    y = [evaluate(which.net.with_values({}).float(), test.x).argmax(1) for which in (before, after)]
-    accuracy = [f"{float((found == test.y).double().mean()):.4f}" for found in y]
-    row |= {f"{bound}_s": f"{seconds:.1f}" for bound, seconds in spent.items()}
-    return {
-        **row,
-        "accuracy_before": accuracy[0],
-        "accuracy_after": accuracy[1],
-        "agreement": f"{float((y[0] == y[1]).double().mean()):.4f}",
-    }
+    return row | {f"{bound}_s": f"{seconds:.1f}" for bound, seconds in spent.items()}
 
 
 def train(images: Images, seed: int) -> bytes:

@@ -10,7 +10,8 @@ from __future__ import annotations
 import argparse
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, stdev
 from tempfile import TemporaryDirectory
@@ -21,7 +22,7 @@ from benchmarks.digits.train import Images, split, train
 from birdnn.network import Network
 from birdnn.pipeline import RepairSettings, repair_files
 from birdnn.pipeline.load import Loaded, load_network, load_property
-from birdnn.records import Proved, RepairRequest, Violated
+from birdnn.records import Proved, RepairOutcome, RepairRequest, Violated
 from birdnn.repair import RetrainSettings
 from birdnn.sample import evaluate
 from birdnn.verify import AttackSettings, SearchSettings, verify
@@ -76,40 +77,62 @@ def main() -> None:
     print(text)
 
 
-def run(folder: Path, eps: str, seed: int, images: int) -> dict[str, object]:
-    """Train, repair and measure once, with files in ``folder``: a row of the table."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Repaired:
+    """A classifier before and after its repair.
+
+    Attributes:
+        states: ``"before"`` and ``"after"`` -> network.
+        props: name of a set -> its property files.
+        outcome: of the repair.
+        figures: accuracies on the test images, agreement there, rounds and seconds, as the tables have them.
+    """
+
+    states: dict[str, Loaded]
+    props: dict[str, tuple[Path, ...]]
+    outcome: RepairOutcome
+    figures: dict[str, object]
+
+
+def repaired(
+    folder: Path, trained: Callable[[Images, int], bytes], eps: str, seed: int, images: int, *, samples: int
+) -> Repaired:
+    """Train, and repair the neighbourhoods of ``images`` images with ``samples`` points after each proof."""
     training, for_repair, test = split(seed)
     net = folder / "digits.onnx"
-    net.write_bytes(train(training, seed))
+    net.write_bytes(trained(training, seed))
     before = load_network(net)
-    props = {
-        name: written(folder / name, before.net, some, eps, images)
-        for name, some in zip(SETS, (for_repair, test), strict=True)
-    }
+    sets = zip(SETS, (for_repair, test), strict=True)
+    props = {name: written(folder / name, before.net, some, eps, images) for name, some in sets}
     request = RepairRequest(
-        net=net, props=props["repair"], decision="argmax", out=folder, seed=seed, samples=10_000, as_many=True
+        net=net, props=props["repair"], decision="argmax", out=folder, seed=seed, samples=samples, as_many=True
     )
     begun = time.monotonic()
     outcome = repair_files(request, settings=SETTINGS)
     seconds = time.monotonic() - begun
     after = before if outcome.out is None else load_network(Path(outcome.out))
-    words = {
-        (name, when): decided(which, props[name])
-        for name in SETS
-        for which, when in ((before, "before"), (after, "after"))
+    was, now = (evaluate(which.net.with_values({}).float(), test.x).argmax(1) for which in (before, after))
+    figures: dict[str, object] = {
+        "accuracy_before": f"{float((was == test.y).double().mean()):.4f}",
+        "accuracy_after": f"{float((now == test.y).double().mean()):.4f}",
+        "agreement": f"{float((was == now).double().mean()):.4f}",
+        "rounds": outcome.rounds,
+        "repair_s": f"{seconds:.1f}",
     }
-    y = [evaluate(which.net.with_values({}).float(), test.x).argmax(1) for which in (before, after)]
+    return Repaired({"before": before, "after": after}, props, outcome, figures)
+
+
+def run(folder: Path, eps: str, seed: int, images: int) -> dict[str, object]:
+    """Train, repair and measure once, with files in ``folder``: a row of the table."""
+    done = repaired(folder, train, eps, seed, images, samples=10_000)
+    words = {(name, when): decided(which, done.props[name]) for name in SETS for when, which in done.states.items()}
     pairs = Counter(zip(words["repair", "before"], words["repair", "after"], strict=True))
     return {
-        "images": len(props["repair"]),
+        "images": len(done.props["repair"]),
         **{f"{name}_{word}_{when}": found.count(word) for (name, when), found in words.items() for word in WORDS},
         "newly_proved": sum(n for (was, now), n in pairs.items() if was != "proved" and now == "proved"),
         "lost": sum(n for (was, now), n in pairs.items() if was == "proved" and now != "proved"),
-        "accuracy_before": f"{float((y[0] == test.y).double().mean()):.4f}",
-        "accuracy_after": f"{float((y[1] == test.y).double().mean()):.4f}",
-        "agreement": f"{float((y[0] == y[1]).double().mean()):.4f}",
-        "rounds": outcome.rounds,
-        "repair_s": f"{seconds:.1f}",
+        **done.figures,
     }
 
 

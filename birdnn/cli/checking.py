@@ -18,7 +18,8 @@ from birdnn.crosscheck.onnxruntime import OnnxReplay
 from birdnn.formats import read_property
 from birdnn.formats.files import read_bytes, write_bytes
 from birdnn.formats.onnx import MAX_BYTES
-from birdnn.records import Progress, Watch
+from birdnn.pipeline.certifying import Stopped, follow
+from birdnn.records import Watch
 from birdnn.report.json import write_report
 from birdnn.report.schema import CheckedModel, CheckReport
 from birdnn.report.tables import add_fact, facts_grid
@@ -44,10 +45,6 @@ class Found:
     said: str
 
 
-class _Stopped(Exception):
-    """The user pressed Ctrl-C."""
-
-
 def checked(
     net: Path,
     props: Sequence[Path],
@@ -56,15 +53,9 @@ def checked(
     watch: Watch,
 ) -> Found | None:
     """Check, and run counterexamples; None where the user interrupted. ``how``: arithmetic, sample, seed."""
-
-    def seen(phase: str, done: int, total: int) -> None:
-        if watch.stopped():
-            raise _Stopped
-        watch.update(Progress(phase=f"checking {phase}", done=done / total, detail=f"{done:,} of {total:,} nodes"))
-
     settings = Settings(arithmetic=how[0], sample=how[1], seed=how[2])
     try:
-        accepted = check(net, props, certificate, settings, seen)
+        accepted = check(net, props, certificate, settings, follow(watch))
         replayed = tuple(None if answer.input is None else _replay(net, answer) for answer in accepted.answers)
         line = accepted.line() + _replay_remark(accepted, replayed)
         return Found(
@@ -73,7 +64,7 @@ def checked(
     except Rejected as error:
         reason = error.reason
         return Found(net=net, certificate=certificate, settings=settings, accepted=None, replayed=(), said=reason)
-    except _Stopped:
+    except Stopped:
         return None
 
 

@@ -29,8 +29,19 @@ class Decided:
     verdict: Verdict
 
 
-class _Stopped(Exception):
-    """The user or the clock wants an end."""
+class Stopped(Exception):
+    """The user or the clock wants an end of a check."""
+
+
+def follow(watch: Watch, over: Callable[[], bool] = lambda: False) -> Callable[[str, int, int], None]:
+    """What the checker tells its news to: passes them on, and raises `Stopped` where someone wants an end."""
+
+    def seen(phase: str, done: int, total: int) -> None:
+        if watch.stopped() or over():
+            raise Stopped
+        watch.update(Progress(phase=f"checking {phase}", done=done / total, detail=f"{done:,} of {total:,} nodes"))
+
+    return seen
 
 
 def obstacle(loaded: Loaded, units: Units) -> str:
@@ -101,17 +112,11 @@ def _certifiable(entry: Decided) -> bool:
 
 def _checked(net: Path, props: list[str], certificate: Path, watch: Watch, over: Callable[[], bool]) -> str:
     """``accepted: ...``, ``rejected: ...`` or ``not checked: ...``."""
-
-    def seen(phase: str, done: int, total: int) -> None:
-        if watch.stopped() or over():
-            raise _Stopped
-        watch.update(Progress(phase=f"checking {phase}", done=done / total, detail=f"{done:,} of {total:,} nodes"))
-
     try:
-        return f"accepted: {check(net, props, certificate, seen=seen).line()}"
+        return f"accepted: {check(net, props, certificate, seen=follow(watch, over)).line()}"
     except Rejected as error:
         return f"rejected: {error.reason}"
     except InputError as error:
         return f"not checked: {error}"
-    except _Stopped:
+    except Stopped:
         return "not checked: interrupted" if watch.stopped() else "not checked: the time limit"
