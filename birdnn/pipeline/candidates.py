@@ -34,6 +34,7 @@ class Candidates:
         asked: what has to be proved, in the order in which candidates are judged.
         compare: the original with a candidate.
         semantics: what a proof speaks about.
+        record: can proofs become a certificate?
         tried: every candidate, in order.
         stopped: why the search ended.
         best: None before the first candidate.
@@ -48,6 +49,7 @@ class Candidates:
     folder: ResultFolder
     compare: Callable[[Loaded], Comparison]
     semantics: Semantics
+    record: bool
     tried: list[Tried] = field(default_factory=list)
     stopped: str = ""
     best: Attempt | None = None
@@ -120,7 +122,7 @@ class Candidates:
                 seed=self.request.seed + len(self.tried) + 1,
                 semantics=self.semantics,
                 give_up=True,
-                record=True,
+                record=self.record,
                 attack=self.settings.attack,
             )
             attempt = decide_all(loaded, self.asked, self.clock, effort, as_many=self.request.as_many)

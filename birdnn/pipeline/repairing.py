@@ -113,6 +113,7 @@ class _Repair:
             folder=self.folder,
             compare=self._comparison,
             semantics=self.plan.semantics,
+            record=not obstacle(self.plan.loaded, self.request.units),
         )
         best = self.candidates.search(stages(self.request, self.plan, task, broken, self.settings))
         if best is None:

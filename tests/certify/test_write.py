@@ -17,6 +17,7 @@ from birdnn.certify.write import Certified, certificate_bytes
 from birdnn.formats.onnx import layers_to_onnx
 from birdnn.pipeline import verify_files
 from birdnn.pipeline.certifying import Decided, certify
+from birdnn.pipeline.facts import assumptions
 from birdnn.pipeline.load import Loaded, load_network, load_property
 from birdnn.records import Proved, Unwatched, VerifySettings, Violated
 from birdnn.rounding import Semantics
@@ -63,10 +64,8 @@ def proved(loaded: Loaded, prop: Property, semantics: Semantics) -> Proved:
 
 
 def written(loaded: Loaded, prop: Property, verdict: Proved | Violated, semantics: Semantics, out: Path) -> Path:
-    assumed = {"float32": {"Elu": "elu", "Sigmoid": "sigmoid", "Tanh": "tanh"}, "real": {}}[semantics]
-    assumptions = {kind: 5e-7 for op, kind in assumed.items() if any(n.op == op for n in loaded.net.nodes)}
     entry = Certified(prop=prop, verdict=verdict)
-    told = {"semantics": semantics, "assumptions": assumptions, "tool": "birdnn"}
+    told = {"semantics": semantics, "assumptions": assumptions(loaded.net, semantics), "tool": "birdnn"}
     out.write_bytes(certificate_bytes(loaded.path, loaded.net.sha256, [entry], **told))
     return out
 
