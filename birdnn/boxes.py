@@ -68,9 +68,10 @@ class Boxes:
         """Cut from box i what ``plane[i, p] @ x + c <= 0`` rules out, for every plane p.
 
         Domain clipping (Zhou et al. 2025, Clip-and-Verify): moving from the plane's minimum over the box along input d
-        alone, the plane turns positive after ``-minimum / |coefficient|``. Edges keep a slack of 1e-9 of their width
-        and a few units in the last place of the corners for rounding; a minimum of NaN cuts nothing. A box that loses
-        all its points comes back `empty`.
+        alone, the plane turns positive after ``-minimum / |coefficient|``. Edges keep more than rounding asks for: a
+        millionth of the plane's size, because the checker of a certificate computes the plane anew from neurons' bounds
+        that are not quite ours, and a few units in the last place of the corners; a minimum of NaN cuts nothing. A box
+        that loses all its points comes back `empty`.
 
         Args:
             plane: coefficients, shape (boxes, planes, inputs).
@@ -81,9 +82,10 @@ class Boxes:
 
     def cuts(self, plane: Tensor, minimum: Tensor) -> tuple[Tensor, Tensor]:
         """What `clip` has each plane say: new lower and upper corners, shape (boxes, planes, inputs) each."""
-        slack = 1e-9 * self.widths() + 1e-15 * torch.maximum(self.lower.abs(), self.upper.abs())
+        slack = 1e-15 * torch.maximum(self.lower.abs(), self.upper.abs())
         known = minimum.where(minimum.isfinite(), -torch.inf)[..., None]  # an overflow says nothing, whatever its sign
-        reach = (-known / plane.abs()).nan_to_num(nan=torch.inf, posinf=torch.inf)
+        room = 2.0**-20 * (known.abs() + torch.linalg.vecdot(plane.abs(), self.widths()[:, None])[..., None])
+        reach = ((room - known) / plane.abs()).nan_to_num(nan=torch.inf, posinf=torch.inf)
         away = torch.full_like(reach, torch.inf)
         upper = self.lower[:, None] + reach.where(plane > 0, away) + slack[:, None]
         lower = self.upper[:, None] - reach.where(plane < 0, away) - slack[:, None]

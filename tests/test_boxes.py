@@ -85,6 +85,21 @@ def test_clipping_by_hand() -> None:
     assert torch.allclose(other.lower, torch.tensor([[0.75, 0.75]], dtype=torch.float64), atol=1e-8)
 
 
+@given(seed=SEEDS)
+def test_what_is_cut_away_is_clear_of_the_plane(seed: int) -> None:
+    """A checker's plane differs by a hair; with a hair's room it would reject the proof, as it did on N2,6."""
+    generator = torch.Generator().manual_seed(seed)
+    boxes = boxes_of(seed)
+    plane = torch.randn(len(boxes), 1, boxes.lower.shape[1], generator=generator, dtype=torch.float64)
+    spread = (plane[:, 0].abs() * boxes.widths()).sum(1)
+    minimum = -torch.rand(len(boxes), generator=generator, dtype=torch.float64) * spread
+    clipped = boxes.clip(plane, minimum[:, None])
+    moved = torch.stack([clipped.lower - boxes.lower, boxes.upper - clipped.upper]).amax(0)
+    left = boxes.widths() - moved  # along one input, with all others where the plane is least
+    at_the_face = minimum[:, None] + plane[:, 0].abs() * left
+    assert bool((at_the_face >= 1e-7 * spread[:, None])[moved > 0].all())
+
+
 @pytest.mark.parametrize("minimum", [math.nan, -math.inf, math.inf])
 @pytest.mark.parametrize("slope", [1.0, -2.0, 0.0, math.nan, math.inf, 5e-324])
 def test_a_plane_without_a_number_cuts_nothing(slope: float, minimum: float) -> None:

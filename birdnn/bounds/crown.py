@@ -198,9 +198,11 @@ class CrownBound:
     ) -> None:
         """Bound the neurons behind the layers of ``slopes`` whose activation is not yet linear, in place."""
         k = len(slopes)
-        bent_at_zero = self._activation[k].kind in ("relu", "leaky_relu")
-        needed = (low < 0) & (up > 0) if bent_at_zero else low < up
-        box, neuron = needed.nonzero(as_tuple=True)
+        kind = self._activation[k].kind
+        bent = low < (0 if kind in ("relu", "leaky_relu", "elu") else up)
+        if kind in ("relu", "leaky_relu"):
+            bent &= up > 0
+        box, neuron = bent.nonzero(as_tuple=True)
         for part in range(0, len(box), self.settings.rows_per_pass):
             i = box[part : part + self.settings.rows_per_pass]
             j = neuron[part : part + self.settings.rows_per_pass]
