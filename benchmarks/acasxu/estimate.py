@@ -23,10 +23,11 @@ from birdnn.network import Network
 from birdnn.pipeline.estimating import seeded
 from birdnn.pipeline.load import load_network, load_property
 from birdnn.records import Unwatched
+from birdnn.sample.draw import BATCH
 from birdnn.sample.measures import UNIFORM
 from birdnn.sample.pac import clopper_pearson
 from birdnn.sample.splitting import SplittingSettings, violation_probability
-from birdnn.sample.tally import BATCH, Tally
+from birdnn.sample.tally import Tally
 from birdnn.spec import Property
 
 COLUMNS = ("what", "seed", "n", "violations", "probability", "lower", "upper", "log10_se", "seconds")

@@ -31,6 +31,7 @@ from birdnn.records import (
     Watch,
     Witness,
 )
+from birdnn.sample.draw import BATCH
 from birdnn.sample.measures import UNIFORM, Measure, Product
 from birdnn.sample.pac import (
     anytime_interval,
@@ -45,7 +46,7 @@ from birdnn.sample.pac import (
 )
 from birdnn.sample.scenario import closest_affine, scenario_epsilon, scenario_samples, variables
 from birdnn.sample.splitting import SplittingSettings, violation_probability
-from birdnn.sample.tally import BATCH, Tally, run
+from birdnn.sample.tally import Tally, run
 from birdnn.spec import Property, Region
 from birdnn.verify.witness import Judge
 

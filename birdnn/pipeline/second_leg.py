@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from birdnn.pipeline.estimating import replayed, seeded
 from birdnn.pipeline.load import Loaded
 from birdnn.records import PacBound, Progress, Watch, Witness
+from birdnn.sample.draw import BATCH
 from birdnn.sample.measures import UNIFORM
 from birdnn.sample.pac import shared, upper_limit
-from birdnn.sample.tally import BATCH, Tally
+from birdnn.sample.tally import Tally
 from birdnn.spec import Property
 
 DELTA = 1e-3

@@ -12,11 +12,12 @@ import torch
 from torch import Tensor
 
 from birdnn.boxes import Boxes
-from birdnn.errors import SpecError
+from birdnn.errors import SpecError, out_of_memory
 from birdnn.network import UNTOUCHED, Interventions, Network
 from birdnn.spec import Property, Region
 
-BATCH = 1 << 15
+BATCH = {"cpu": 1 << 11, "cuda": 1 << 20}
+"""Points at a time: what stays in a core's cache, what fills a graphics device."""
 
 
 def uniform(lower: Tensor, upper: Tensor, count: int, generator: torch.Generator) -> Tensor:
@@ -66,12 +67,23 @@ def from_property(prop: Property, count: int, generator: torch.Generator) -> lis
     return [from_region(region, n, generator) for region, n in parts]
 
 
-def evaluate(net: Network, x: Tensor, *, batch: int = BATCH, interventions: Interventions = UNTOUCHED) -> Tensor:
+def evaluate(net: Network, x: Tensor, *, interventions: Interventions = UNTOUCHED) -> Tensor:
     """Outputs (n, outputs) for float32 inputs (n, inputs), in batches, without gradients; the result is on the CPU."""
     device = next(iter(net.values().values())).device
     with torch.no_grad():
-        parts = [net(part.to(device), interventions).cpu() for part in torch.split(x, batch)]
+        parts = [fitting(net, part.to(device), interventions).cpu() for part in torch.split(x, BATCH[device.type])]
     return torch.cat(parts) if parts else x.new_zeros(0, net.n_outputs)
+
+
+def fitting(net: Network, x: Tensor, interventions: Interventions = UNTOUCHED) -> Tensor:
+    """Outputs for one batch; one that exceeds the device's memory is halved."""
+    try:
+        return net(x, interventions)  # type: ignore[no-any-return]
+    except (MemoryError, RuntimeError) as error:
+        if len(x) < 2 or not out_of_memory(error):
+            raise
+    first, second = x[: len(x) // 2], x[len(x) // 2 :]
+    return torch.cat([fitting(net, first, interventions), fitting(net, second, interventions)])
 
 
 def distinct(x: Tensor) -> Tensor:

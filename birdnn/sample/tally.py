@@ -8,13 +8,10 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from birdnn.errors import out_of_memory
 from birdnn.network import Network
+from birdnn.sample.draw import BATCH, fitting
 from birdnn.sample.measures import Draws
 from birdnn.spec import Property
-
-BATCH = {"cpu": 1 << 11, "cuda": 1 << 20}
-"""Points at a time: what stays in a core's cache, what fills a graphics device."""
 
 KEPT = 64
 
@@ -35,19 +32,9 @@ def union_margin(prop: Property, x: Tensor, y: Tensor) -> Tensor:
 
 
 def run(net: Network, x: Tensor) -> Tensor:
-    """Outputs without gradients, where `x` lies, in batches; one that exceeds the device's memory is halved."""
+    """Outputs without gradients, where `x` lies, in batches that fit its memory."""
     with torch.no_grad():
-        return torch.cat([_fitting(net, part) for part in torch.split(x, BATCH[x.device.type])])
-
-
-def _fitting(net: Network, x: Tensor) -> Tensor:
-    try:
-        return net(x)  # type: ignore[no-any-return]
-    except (MemoryError, RuntimeError) as error:
-        if len(x) < 2 or not out_of_memory(error):
-            raise
-    first, second = x[: len(x) // 2], x[len(x) // 2 :]
-    return torch.cat([_fitting(net, first), _fitting(net, second)])
+        return torch.cat([fitting(net, part) for part in torch.split(x, BATCH[x.device.type])])
 
 
 @dataclass(slots=True, eq=False)

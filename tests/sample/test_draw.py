@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from fractions import Fraction
 
+import pytest
 import torch
 
 from birdnn.boxes import Boxes
 from birdnn.formats.onnx import network_from_layers
 from birdnn.sample import distinct, evaluate, from_boxes, from_property, from_region
+from birdnn.sample.draw import BATCH
 from birdnn.spec import Polytope, Property, Region, Row
 
 
@@ -49,10 +51,12 @@ def test_regions_get_points_by_volume() -> None:
     assert (len(small), len(large)) == (250, 750)
 
 
-def test_batches_do_not_change_outputs() -> None:
+def test_batches_do_not_change_outputs(monkeypatch: pytest.MonkeyPatch) -> None:
     net = network_from_layers([([[1.0, 2.0]], [0.5])])
     x = torch.rand(100, 2)
-    assert torch.allclose(evaluate(net, x, batch=7), evaluate(net, x))
+    at_once = evaluate(net, x)
+    monkeypatch.setitem(BATCH, "cpu", 7)
+    assert torch.allclose(evaluate(net, x), at_once)
     assert evaluate(net, x[:0]).shape == (0, 1)
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from birdnn.network import Network
+from birdnn.network import Interventions, Network
 from birdnn.sample.measures import UNIFORM, Samples
 from birdnn.sample.tally import KEPT, Tally, run, union_margin
 from tests.sample.cases import SUM, box, corner, float32, generator, prop
@@ -31,7 +31,7 @@ def test_the_boundary_and_nan_count_as_violations() -> None:
     tally = Tally(float32(SUM), interval, Samples(name="two", x=x).draws(interval, generator()))
     assert tally.add(10) == 2
     assert tally.violations == 1
-    blind = Mock(spec=Network, side_effect=lambda points: points[:, :1] * math.nan)
+    blind = Mock(spec=Network, side_effect=lambda points, _: points[:, :1] * math.nan)
     tally = Tally(blind, interval, UNIFORM.draws(interval, generator()))
     tally.add(7)
     assert tally.violations == 7
@@ -44,7 +44,7 @@ def test_each_region_judges_its_own_points() -> None:
 
 
 def test_a_batch_beyond_memory_is_halved() -> None:
-    def small(x: Tensor) -> Tensor:
+    def small(x: Tensor, _: Interventions) -> Tensor:
         if len(x) > 3:
             raise torch.OutOfMemoryError
         return SUM(x)
