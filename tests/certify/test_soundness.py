@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import onnxruntime
 import pytest
+from flint import fmpq
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -71,7 +72,7 @@ def test_lines_hold_and_touch(act: Activation, a: float, b: float, share: float)
             s = float(default_slopes(act, *ends)[0][0, 0])
         gap = _value(act, z) - s * z
         below, above = (float(side[0, 0]) for side in offsets(act, *ends, np.array([[s]])))
-        exact = [float(_number(v)) for v in extremes(act, Fraction(l), Fraction(u), Fraction(s))]
+        exact = [float(_number(v)) for v in extremes(act, *map(_rational, (l, u, s)))]
         for low_offset, high_offset in ((below, above), exact):
             assert low_offset <= gap.min() + 1e-14
             assert high_offset >= gap.max() - 1e-14
@@ -94,7 +95,7 @@ def test_float_offsets_are_not_inside_exact_ones(act: Activation, a: float, b: f
     if not bent(act, *ends)[0]:
         return
     below, above = (side[0] for side in offsets(act, *ends, np.array([s])))
-    exact = [Fraction(int(v.p), int(v.q)) for v in extremes(act, Fraction(l), Fraction(u), Fraction(s))]
+    exact = [Fraction(int(v.p), int(v.q)) for v in extremes(act, *map(_rational, (l, u, s)))]
     slack = Fraction(2) ** -140
     ends_only = [_exact_gap(act, z, s) for z in (l, u)]
     assert Fraction(float(below)) <= min(ends_only) + slack
@@ -103,8 +104,12 @@ def test_float_offsets_are_not_inside_exact_ones(act: Activation, a: float, b: f
     assert exact[1] >= max(ends_only) - slack
 
 
+def _rational(value: float) -> fmpq:
+    return fmpq(*value.as_integer_ratio())
+
+
 def _exact_gap(act: Activation, z: float, s: float) -> Fraction:
-    low, high = extremes(act, Fraction(z), Fraction(z), Fraction(s))
+    low, high = extremes(act, *map(_rational, (z, z, s)))
     middle = (low + high) / 2
     return Fraction(int(middle.p), int(middle.q))
 

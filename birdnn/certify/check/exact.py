@@ -15,7 +15,7 @@ import numpy as np
 from flint import arb, ctx, fmpq, fmpz, fmpz_mat
 
 from birdnn.certify.check.files import Rejected
-from birdnn.certify.check.layers import Activation, Chain, Exact
+from birdnn.certify.check.layers import Activation, Chain
 from birdnn.certify.check.lines import Floats, bent, default_slopes, touching
 from birdnn.certify.check.rounding import rounded
 from birdnn.certify.check.statement import Row
@@ -23,36 +23,35 @@ from birdnn.certify.check.tree import Corners, Index, Items, Rows
 
 _SLOPE_BITS = 53
 _OFFSET_BITS = 140
+_SLACK_BITS = 200
+_SIZE_BITS = 60
 _MORE_BITS = 40
 _LONGEST = 300
 _PRECISION = 160
 _EVALUATION_PRECISION = 1024
+_SLOPE_SCALE = fmpz(1) << _SLOPE_BITS
+_OFFSET_SCALE = fmpz(1) << _OFFSET_BITS
 
 
 @dataclass(frozen=True)
 class _Map:
     """A layer: ``weight`` times ``2**bits``; an execution's error and that of a cut-off weight, at most
-    ``slack_weight @ |h| + slack_bias``."""
+    ``|h| @ slack_weight + slack_bias``, both times ``2**200`` and rounded up."""
 
     weight: fmpz_mat
     rows: list[list[fmpz]]
     bits: int
     bias: list[fmpq]
-    slack_weight: Exact
-    slack_bias: Exact
+    slack_weight: fmpz_mat
+    slack_bias: list[fmpz]
     error: fmpz_mat | None = None
     error_bias: list[fmpq] | None = None
     """An execution's error where it is a linear function of inputs that are not negative, in place of the slack."""
 
 
-@dataclass(frozen=True)
-class _Line:
-    """A neuron's lines as functions of ``weight @ h``: slopes times 2**53, offsets times 2**140."""
-
-    low: fmpz
-    low_offset: fmpz
-    up: fmpz
-    up_offset: fmpz
+_Line = tuple[fmpz, fmpz, fmpz, fmpz]
+"""A neuron's lines as functions of ``weight @ h``, slope and offset of the lower one, then of the upper one: slopes
+times 2**53, offsets times 2**140."""
 
 
 @dataclass(frozen=True)
@@ -88,13 +87,12 @@ class ExactEngine:
             slack_weight, slack_bias = lost, layer.bias * 0
             linear: tuple[Any, ...] = ()
             if single and layer is chain.layers[-1] and chain.ends_in_relu:
-                error = [[fmpz(-_floor(-value, bits)) for value in row] for row in layer.error_weight]
-                linear = fmpz_mat(error), [_up(value) for value in layer.error_bias]
+                linear = _ceilings(layer.error_weight, bits), [_up(value) for value in layer.error_bias]
             elif single:
                 slack_weight, slack_bias = slack_weight + layer.error_weight, slack_bias + layer.error_bias
-            bias = [fmpq(value.numerator, value.denominator) for value in layer.bias]
-            parts = fmpz_mat(whole), whole, bits, bias, slack_weight, slack_bias
-            self.layers.append(_Map(*parts, *linear))
+            bias = [_rational(value) for value in layer.bias]
+            slack = _ceilings(slack_weight, _SLACK_BITS).transpose(), _ceilings(slack_bias[:, None], _SLACK_BITS)
+            self.layers.append(_Map(fmpz_mat(whole), whole, bits, bias, slack[0], slack[1].entries(), *linear))
 
     def start(self, rows: Rows, boxes: int) -> ExactPass:
         """Nothing known yet about ``boxes`` boxes."""
@@ -113,13 +111,12 @@ class ExactPass:
     def enter(self, k: int, h: Floats) -> None:
         """Begin layer ``k``, whose inputs do not exceed ``h`` (boxes, in)."""
         layer = self.engine.layers[k]
-        used = np.nonzero((layer.slack_weight != 0).any(axis=0))[0]
-        slack = []
-        for box in h:
-            size = np.array([Fraction(float(value)) for value in box[used]], dtype=object)
-            total = layer.slack_weight[:, used].dot(size) + layer.slack_bias if len(used) else layer.slack_bias
-            slack.append([_up(value) for value in total])
-        self.slack.append(slack)
+        size = _ceilings([[_fraction(value) for value in box] for box in h], _SIZE_BITS)
+        whole = (size * layer.slack_weight).tolist()
+        scale = fmpz(1) << (_SLACK_BITS + _SIZE_BITS)
+        self.slack.append(
+            [[fmpq(a + (b << _SIZE_BITS), scale) for a, b in zip(box, layer.slack_bias, strict=True)] for box in whole]
+        )
 
     def neurons(self, k: int, box: Index, neuron: Index, corners: Corners) -> tuple[Floats, Floats]:
         """Lower and upper bounds of pre-activations of layer ``k``, one for each entry of ``box`` and ``neuron``."""
@@ -142,22 +139,17 @@ class ExactPass:
 
     def _line(self, k: int, i: int, j: int, low: float, high: float) -> _Line:
         """The lines of slopes ``low`` and ``high``, both put on a grid."""
-        layer, (l, u, error) = self.engine.layers[k], self.bounds[k]
-        act = self.engine.activations[k]
-        slopes = [Fraction(round(Fraction(float(s)) * (1 << _SLOPE_BITS)), 1 << _SLOPE_BITS) for s in (low, high)]
-        ends = _fraction(l[i, j]), _fraction(u[i, j])
-        below, above = extremes(act, *ends, slopes[0])[0], extremes(act, *ends, slopes[1])[1]
-        bias, slack, wide = layer.bias[j], self.slack[k][i][j], _rational(_fraction(error[i, j]))
-        s = [_rational(value) for value in slopes]
-        low_offset = below + s[0] * bias - abs(s[0]) * slack - wide
-        up_offset = above + s[1] * bias + abs(s[1]) * slack + wide
-        scale = 1 << _SLOPE_BITS
-        return _Line(
-            fmpz(int(slopes[0] * scale)),
-            (low_offset * (1 << _OFFSET_BITS)).floor(),
-            fmpz(int(slopes[1] * scale)),
-            (up_offset * (1 << _OFFSET_BITS)).ceil(),
-        )
+        layer, act, (l, u, error) = self.engine.layers[k], self.engine.activations[k], self.bounds[k]
+        ends = _number(l[i, j]), _number(u[i, j])
+        bias, slack, wide = layer.bias[j], self.slack[k][i][j], _number(error[i, j])
+
+        def line(side: int, slope: float) -> tuple[fmpz, fmpz]:
+            whole = (_number(slope) * _SLOPE_SCALE).floor()
+            s = fmpq(whole, _SLOPE_SCALE)
+            offset, room = extremes(act, *ends, s)[side] + s * bias, abs(s) * slack + wide
+            return whole, _ceiling(offset + room) if side else -_ceiling(room - offset)
+
+        return *line(0, low), *line(1, high)
 
     def _of_box(self, i: int) -> list[list[_Line]]:
         return [layer[i] for layer in self.lines]
@@ -168,7 +160,7 @@ class ExactPass:
         rows, sizes, constants = [], [], []
         for box, polytope, multipliers in zip(items.box, items.polytope, items.multipliers, strict=True):
             exact = self.rows.exact[polytope]
-            weight = [_rational(_fraction(value)) for value in multipliers[: len(exact)]]
+            weight = [_number(value) for value in multipliers[: len(exact)]]
             sums = [
                 sum((w * _rational(row.coefficients[o]) for w, row in zip(weight, exact, strict=True)), fmpq(0))
                 for o in range(len(last.bias))
@@ -216,13 +208,13 @@ class ExactPass:
             layer, passed, more = self.engine.layers[m], [], []
             for row, mine in zip(rows, lines, strict=True):
                 total, new = fmpz(0), []
-                for value, line in zip(row, mine[m], strict=True):
+                for value, (low, low_offset, up, up_offset) in zip(row, mine[m], strict=True):
                     if value > 0:
-                        new.append(value * line.low)
-                        total += value * line.low_offset
+                        new.append(value * low)
+                        total += value * low_offset
                     else:
-                        new.append(value * line.up)
-                        total += value * line.up_offset
+                        new.append(value * up)
+                        total += value * up_offset
                 passed.append(new)
                 more.append(fmpq(total, fmpz(1) << (bits + _OFFSET_BITS)))
             rows = _times(passed, layer.weight)
@@ -240,26 +232,25 @@ class ExactPass:
         for n, (row, lower, upper) in enumerate(zip(planes.rows, *corners, strict=True)):
             total = fmpq(0)
             for value, low, high in zip(row, lower, upper, strict=True):
-                total += value * _rational(_fraction(low if value > 0 else high))
+                total += value * _number(low if value > 0 else high)
             total = total / (fmpz(1) << planes.bits) + planes.constant[n]
             least[n] = rounded(Fraction(int(total.p), int(total.q)), -np.inf)
         return least
 
 
-def extremes(act: Activation, l: Fraction, u: Fraction, s: Fraction) -> tuple[fmpq, fmpq]:
+def extremes(act: Activation, l: fmpq, u: fmpq, s: fmpq) -> tuple[fmpq, fmpq]:
     """A lower bound of the minimum and an upper bound of the maximum of ``activation(z) - s z`` over ``l .. u``."""
+    zero = fmpq(0)
     if act.kind in ("relu", "leaky_relu"):
-        alpha = Fraction(act.alpha)
-        points = [l, u, *([Fraction(0)] if l < 0 < u else [])]
-        found = [_rational((z if z > 0 else alpha * z) - s * z) for z in points]
+        alpha = _number(act.alpha)
+        found = [(z if z > 0 else alpha * z) - s * z for z in (l, u)] + ([zero] if l < 0 < u else [])
         return min(found), max(found)
     if act.kind == "elu" and l >= 0:
-        ends = [_rational(z - s * z) for z in (l, u)]
+        ends = [z - s * z for z in (l, u)]
         return min(ends), max(ends)
     with ctx.workprec(_PRECISION):
-        balls = [function(act, _ball(z)) - _ball(s) * _ball(z) for z in (l, u)]
+        balls = [function(act, arb(z)) - arb(s) * arb(z) for z in (l, u)]
         low, high = min(_end(ball, -1) for ball in balls), max(_end(ball, 1) for ball in balls)
-        zero = Fraction(0)
         if act.kind == "elu":
             return min(low, *_tangent(act, l, u, s, -1)), high
         if l < 0:
@@ -269,14 +260,14 @@ def extremes(act: Activation, l: Fraction, u: Fraction, s: Fraction) -> tuple[fm
         return low, high
 
 
-def _tangent(act: Activation, l: Fraction, u: Fraction, s: Fraction, side: int) -> list[fmpq]:
+def _tangent(act: Activation, l: fmpq, u: fmpq, s: fmpq, side: int) -> list[fmpq]:
     """What a tangent at some d leaves of ``activation(z) - s z`` at both ends, on a side where it is a bound."""
     near = float(touching(act, *(np.array([float(value)]) for value in (l, u, s)))[0])
-    d = min(max(Fraction(near), l), u)
-    slope = min(max(s, Fraction(act.alpha)), Fraction(1)) if act.kind == "elu" and d == 0 else None
-    steep = _derivative(act, _ball(d)) if slope is None else _ball(slope)
-    touch = function(act, _ball(d)) - _ball(s) * _ball(d)
-    return [_end(touch + (steep - _ball(s)) * _ball(z - d), side) for z in (l, u)]
+    d = min(max(_number(near), l), u)
+    slope = min(max(s, _number(act.alpha)), fmpq(1)) if act.kind == "elu" and d == 0 else None
+    steep = _derivative(act, arb(d)) if slope is None else arb(slope)
+    touch = function(act, arb(d)) - arb(s) * arb(d)
+    return [_end(touch + (steep - arb(s)) * arb(z - d), side) for z in (l, u)]
 
 
 def function(act: Activation, z: arb) -> arb:
@@ -328,11 +319,21 @@ def certainly_holds(row: Row, y: Sequence[Any]) -> bool:
         return row.holds(sum((c * v for c, v in zip(row.coefficients, y, strict=True)), Fraction(0)))
 
 
-def _fraction(value: Any) -> Fraction:
-    """An entry of an array, exactly."""
+def _finite(value: Any) -> float:
+    """An entry of an array."""
     if not np.isfinite(value):
         raise Rejected("a number beyond the range of float64: nothing is known there")
-    return Fraction(float(value))
+    return float(value)
+
+
+def _fraction(value: Any) -> Fraction:
+    """An entry of an array, exactly."""
+    return Fraction(_finite(value))
+
+
+def _number(value: Any) -> fmpq:
+    """An entry of an array, exactly."""
+    return fmpq(*_finite(value).as_integer_ratio())
 
 
 def _rational(value: Fraction) -> fmpq:
@@ -354,9 +355,19 @@ def _floor(value: Fraction, bits: int) -> int:
     return (value.numerator << bits) // value.denominator
 
 
+def _ceilings(values: Any, bits: int) -> fmpz_mat:
+    """Fractions times ``2**bits``, rounded up."""
+    return fmpz_mat([[fmpz(-_floor(-value, bits)) for value in row] for row in values])
+
+
+def _ceiling(value: fmpq) -> fmpz:
+    """An offset on its grid, rounded up."""
+    return (value * _OFFSET_SCALE).ceil()
+
+
 def _up(value: Fraction) -> fmpq:
-    """Not below ``value``, in 140 binary places and 60 more bits for what is small."""
-    return fmpq(-_floor(-value, 200), fmpz(1) << 200)
+    """Not below ``value``."""
+    return fmpq(-_floor(-value, _SLACK_BITS), fmpz(1) << _SLACK_BITS)
 
 
 def _common(values: Sequence[fmpq]) -> fmpz:
