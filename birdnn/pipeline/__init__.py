@@ -5,6 +5,7 @@ from __future__ import annotations
 from birdnn.pipeline.deciding import falsify_files, verify_files
 from birdnn.pipeline.doctoring import examine
 from birdnn.pipeline.estimating import estimate_files
+from birdnn.pipeline.fetching import fetch_files
 from birdnn.pipeline.localising import localize_files
 from birdnn.pipeline.repairing import repair_files
 from birdnn.pipeline.settings import LocalizeSettings, RepairSettings
@@ -15,6 +16,7 @@ __all__ = [
     "estimate_files",
     "examine",
     "falsify_files",
+    "fetch_files",
     "localize_files",
     "repair_files",
     "verify_files",
