@@ -18,9 +18,9 @@ from birdnn.records import Axis, Decision, Geometry, Plane, Quantity, Source, Vi
 from birdnn.sample import evaluate, from_region
 from birdnn.spec import Property, Region
 
-_FEWEST_CELLS = 24
 _PROBES = 256
 _ZOOMS = 14
+_FLATTEST = 0.5  # of an encounter's sides
 _ENOUGH = 0.2  # of a side: violations that wide need no closer look
 
 Range = tuple[float, float]
@@ -275,17 +275,20 @@ def _extent(geometry: Geometry, x: Range, y: Range) -> tuple[float, float, float
         return (*x, *y)
     turns = [*y, *(k * math.pi / 2 for k in range(-4, 5) if y[0] < k * math.pi / 2 < y[1])]
     points = [(r * math.cos(turn), r * math.sin(turn)) for r in (max(0.0, x[0]), x[1]) for turn in turns]
-    across, up = zip(*points, strict=True)
-    return min(across), max(across), min(up), max(up)
+    across, up = ((min(side), max(side)) for side in zip(*points, strict=True))
+    least = _FLATTEST * max(across[1] - across[0], up[1] - up[0])
+    return (*_widened(across, least), *_widened(up, least))
+
+
+def _widened(side: Range, least: float) -> Range:
+    """At least that wide, around the same middle."""
+    room = max(0.0, least - (side[1] - side[0])) / 2
+    return side[0] - room, side[1] + room
 
 
 def _cells(geometry: Geometry, extent: tuple[float, float, float, float], cells: int) -> tuple[int, int]:
-    """Rows and columns; the cells of an encounter are squares, as far as there are enough of them."""
+    """Rows and columns; the cells of an encounter are squares."""
     if geometry == "plain":
         return cells, cells
     width, height = extent[1] - extent[0], extent[3] - extent[2]
-    longer = max(width, height)
-    return (
-        max(_FEWEST_CELLS, round(cells * height / longer)),
-        max(_FEWEST_CELLS, round(cells * width / longer)),
-    )
+    return round(cells * height / max(width, height)), round(cells * width / max(width, height))
