@@ -7,6 +7,7 @@ from birdnn.pipeline.doctoring import examine
 from birdnn.pipeline.estimating import estimate_files
 from birdnn.pipeline.fetching import fetch_files
 from birdnn.pipeline.localising import localize_files
+from birdnn.pipeline.plotting import plot_line, plot_map
 from birdnn.pipeline.repairing import repair_files
 from birdnn.pipeline.settings import LocalizeSettings, RepairSettings
 
@@ -18,6 +19,8 @@ __all__ = [
     "falsify_files",
     "fetch_files",
     "localize_files",
+    "plot_line",
+    "plot_map",
     "repair_files",
     "verify_files",
 ]

@@ -7,11 +7,14 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import Field
 
 from birdnn.records import EngineWord
-
-SCHEMA_VERSION: Literal[1] = 1
+from birdnn.report.model import SCHEMA_VERSION as SCHEMA_VERSION
+from birdnn.report.model import Model as Model
+from birdnn.report.model import Readable as Readable
+from birdnn.report.model import readable as readable
+from birdnn.report.schema_pictures import LineModel, MapModel
 
 SemanticsField = Annotated[
     Literal["real", "float32"],
@@ -19,20 +22,6 @@ SemanticsField = Annotated[
 ]
 Outcome = Literal["proved", "violated", "unknown"]
 CompetitionVerdict = Literal["unsat", "sat", "unknown", "timeout"]
-
-
-def readable(text: str) -> str:
-    """`text` with what UTF-8 cannot say written out: a file's name may hold any bytes."""
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
-
-
-Readable = Annotated[str, BeforeValidator(readable)]
-
-
-class Model(BaseModel):
-    """Frozen, and strict about names."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class CounterexampleModel(Model):
@@ -253,6 +242,10 @@ class TriedModel(Model):
     mae: float
     drawdown: float
     seconds: float
+    boxes: int = Field(default=0, description="Boxes examined for all properties; 0 where it was passed over.")
+    answers: dict[str, Outcome] = Field(
+        default_factory=dict, description="Property -> answer, for those that were looked at before it was lost."
+    )
 
 
 class RepairReport(Model):
@@ -284,6 +277,16 @@ class RepairReport(Model):
         description="A sample violates what was proved, or engines contradict each other: the point, all answers."
     )
     change: dict[str, ChangeModel]
+    initialisers: dict[str, int] = Field(
+        default_factory=dict, description="How many values each that a repair may change has, in the file's order."
+    )
+    maps: list[MapModel] = Field(
+        default_factory=list,
+        description="What is decided around a counterexample of each violated property, before and after.",
+    )
+    lines: list[LineModel] = Field(
+        default_factory=list, description="The margin along a line through each of these counterexamples."
+    )
     semantics: SemanticsField
     arithmetic: str
     repair_s: float
