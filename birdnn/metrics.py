@@ -81,5 +81,7 @@ def change(before: Mapping[str, Tensor], after: Mapping[str, Tensor]) -> tuple[I
 
 def _value_change(old: Tensor, new: Tensor, place: int) -> ValueChange:
     """The value at a place of the flattened tensors."""
-    index = tuple(int(part) for part in np.unravel_index(place, old.shape))
-    return ValueChange(index=index, before=float(old.flatten()[place]), after=float(new.flatten()[place]))
+    before, after = (float(side.detach().flatten()[place]) for side in (old, new))
+    return ValueChange(
+        index=tuple(int(part) for part in np.unravel_index(place, old.shape)), before=before, after=after
+    )

@@ -11,9 +11,9 @@ from birdnn.report.schema_evidence import (
     InterventionModel,
     LayerModel,
     LocalisationModel,
-    QuantityModel,
     RegionModel,
     ResponsibleModel,
+    ScaledQuantityModel,
     ValueChangeModel,
     WatchedModel,
 )
@@ -51,9 +51,9 @@ def region_model(region: Region) -> RegionModel:
     )
 
 
-def quantity_model(quantity: Quantity) -> QuantityModel:
+def quantity_model(quantity: Quantity) -> ScaledQuantityModel:
     """An input or output as published."""
-    return QuantityModel(
+    return ScaledQuantityModel(
         name=quantity.name,
         text=quantity.text,
         unit=quantity.unit,

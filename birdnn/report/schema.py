@@ -10,11 +10,17 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from birdnn.records import EngineWord
-from birdnn.report.schema_base import SCHEMA_VERSION as SCHEMA_VERSION
-from birdnn.report.schema_base import Model as Model
-from birdnn.report.schema_base import Readable as Readable
-from birdnn.report.schema_base import readable as readable
-from birdnn.report.schema_evidence import LocalisationModel, QuantityModel, RegionModel, ValueChangeModel, WatchedModel
+from birdnn.report.model import SCHEMA_VERSION as SCHEMA_VERSION
+from birdnn.report.model import Model as Model
+from birdnn.report.model import Readable as Readable
+from birdnn.report.model import readable as readable
+from birdnn.report.schema_evidence import (
+    LocalisationModel,
+    RegionModel,
+    ScaledQuantityModel,
+    ValueChangeModel,
+    WatchedModel,
+)
 
 SemanticsField = Annotated[
     Literal["real", "float32"],
@@ -298,8 +304,10 @@ class RepairReport(Model):
     versions: dict[str, str]
     machine: MachineModel
     watched: list[WatchedModel] = Field(default=[], description="Applicable properties that were not asked for.")
-    inputs: list[QuantityModel] = Field(default=[], description="What the inputs mean; empty where nobody says it.")
-    outputs: list[QuantityModel] = Field(default=[])
+    inputs: list[ScaledQuantityModel] = Field(
+        default=[], description="What the inputs mean; empty where nobody says it."
+    )
+    outputs: list[ScaledQuantityModel] = Field(default=[])
     localisation: list[LocalisationModel] = Field(
         default=[], description="With --report: responsible neurons, for each asked property that was violated."
     )

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from birdnn.report.schema_base import Model, Readable
+from birdnn.report.model import Model, Readable
 
 
 class HalfSpaceModel(Model):
@@ -25,7 +25,7 @@ class RegionModel(Model):
     unsafe: list[list[HalfSpaceModel]] = Field(description="Outputs in all half-spaces of one list are unsafe.")
 
 
-class QuantityModel(Model):
+class ScaledQuantityModel(Model):
     """An input or output: ``network value = (raw - mean) / range``; exact numbers as text."""
 
     name: Readable

@@ -1,4 +1,4 @@
-"""What all published models are made of."""
+"""What every published model has in common."""
 
 from __future__ import annotations
 
