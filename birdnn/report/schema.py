@@ -21,6 +21,7 @@ from birdnn.report.schema_evidence import (
     ValueChangeModel,
     WatchedModel,
 )
+from birdnn.report.schema_pictures import LineModel, MapModel
 
 SemanticsField = Annotated[
     Literal["real", "float32"],
@@ -252,6 +253,10 @@ class TriedModel(Model):
     mae: float
     drawdown: float
     seconds: float
+    boxes: int = Field(default=0, description="Boxes examined for all properties; 0 where it was passed over.")
+    answers: dict[str, Outcome] = Field(
+        default_factory=dict, description="Property -> answer, for those that were looked at before it was lost."
+    )
 
 
 class RepairReport(Model):
@@ -283,6 +288,16 @@ class RepairReport(Model):
         description="A sample violates what was proved, or engines contradict each other: the point, all answers."
     )
     change: dict[str, ChangeModel]
+    initialisers: dict[str, int] = Field(
+        default_factory=dict, description="How many values each that a repair may change has, in the file's order."
+    )
+    maps: list[MapModel] = Field(
+        default_factory=list,
+        description="What is decided around a counterexample of each violated property, before and after.",
+    )
+    lines: list[LineModel] = Field(
+        default_factory=list, description="The margin along a line through each of these counterexamples."
+    )
     semantics: SemanticsField
     arithmetic: str
     repair_s: float
