@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -26,6 +27,7 @@ SHOWN = 32
 """Inputs of a box or a counterexample that a page lists; the JSON has all."""
 REGIONS = 4
 COUNTEREXAMPLES = 3
+_LINE = 76
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]<>|#~])")
 
 
@@ -101,6 +103,17 @@ def _code(text: str) -> Markup:
     return Markup(f"{fence}sh\n{text}\n{fence}")
 
 
+def _wrapped(command: str) -> str:
+    """A long command, an option on each line."""
+    if len(command) <= _LINE or "\n" in command:
+        return command
+    lines = [""]
+    for word in shlex.split(command):
+        lines += [""] if word.startswith("--") else []
+        lines[-1] += f" {shlex.quote(word)}"
+    return " \\\n ".join(line.strip() if not n else line for n, line in enumerate(lines))
+
+
 def _environment(*, markdown: bool) -> Environment:
     made = Environment(
         loader=PackageLoader("birdnn.report"),
@@ -110,7 +123,14 @@ def _environment(*, markdown: bool) -> Environment:
         lstrip_blocks=True,
         finalize=_finalise if markdown else None,
     )
-    made.filters |= {"pointed": pointed, "code": _code, "percent": percent, "seconds": seconds, "raw": plain}
+    made.filters |= {
+        "pointed": pointed,
+        "code": _code,
+        "wrapped": _wrapped,
+        "percent": percent,
+        "seconds": seconds,
+        "raw": plain,
+    }
     made.globals |= {
         "SHOWN": SHOWN,
         "REGIONS": REGIONS,

@@ -30,7 +30,7 @@ def pictures(outcome: RepairReport) -> dict[str, str]:
     }
     found |= {f"map/{place}": advisory_map_svg(entry) for place, entry in enumerate(outcome.maps)}
     found |= {f"line/{place}": margin_line_svg(entry) for place, entry in enumerate(outcome.lines)}
-    if outcome.tried:
+    if len(outcome.tried) > 1:
         found["progress"] = progress_svg(outcome)
     if outcome.change:
         found["change"] = change_svg(outcome)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from collections.abc import Sequence
 
@@ -18,21 +19,23 @@ from birdnn.report.schema_safety import (
     Tone,
 )
 from birdnn.report.standards import mapping
-from birdnn.report.words import sides, stated
+from birdnn.report.words import domain, sides, stated
 
 _FIRST = 5
-REPLAY = """\
+_REPLAY = """\
 import json, numpy, onnxruntime
-report = json.load(open({report!r}))
-session = onnxruntime.InferenceSession({net!r})
+report = json.load(open({report}))
+session = onnxruntime.InferenceSession({net})
 entry = session.get_inputs()[0]
 kind = numpy.float64 if entry.type == "tensor(double)" else numpy.float32
 shape = [n if isinstance(n, int) and n > 0 else 1 for n in entry.shape]
 for prop in report["properties"]:
     for found in prop["counterexamples"]:
-        y = session.run(None, {{entry.name: numpy.array(found["x"], kind).reshape(shape)}})[0].ravel()
-        print(prop["name"], y.tolist(), "as recorded" if y.tolist() == found["y"] else found["y"])
+        x = numpy.array(found["x"], kind).reshape(shape)
+        y = session.run(None, {{entry.name: x}})[0].ravel().tolist()
+        print(prop["name"], y, "as recorded" if y == found["y"] else "recorded: %s" % found["y"])
 """
+"""Needs onnxruntime alone; names of files are put in as JSON, which Python reads as well."""
 
 
 def safety_report(
@@ -57,6 +60,7 @@ def safety_report(
         birdnn=version,
         summary=_summary(outcome, files, found),
         files=list(files),
+        domain=domain(outcome),
         properties=[stated(prop, outcome) for prop in outcome.properties],
         defects=list(_defects(outcome)),
         certificate=certificate,
@@ -71,6 +75,7 @@ def safety_report(
 
 def _summary(outcome: RepairReport, files: Sequence[FileModel], found: Sequence[RiskModel]) -> SummaryModel:
     verdict, tone, headline, explanation = _verdict(outcome, files)
+    watched = [entry.n for entry in outcome.drawdown.properties if entry.n]
     if tone == "good" and any(risk.weight == "stop" for risk in found):
         tone = "warn"
     return SummaryModel.model_validate(
@@ -82,6 +87,11 @@ def _summary(outcome: RepairReport, files: Sequence[FileModel], found: Sequence[
             "asked": len(outcome.properties),
             "violated_before": sum(prop.before == "violated" for prop in outcome.properties),
             "proved_after": sum(prop.after == "proved" for prop in outcome.properties),
+            "changed": sum(entry.count for entry in outcome.change.values()),
+            "changeable": sum(entry.size for entry in outcome.change.values()),
+            "initialisers": len(outcome.change),
+            "watched": len(watched),
+            "watched_points": min(watched, default=None),
             "first": [f"{r.topic}. {r.text}" for r in found if r.weight in ("stop", "open")][:_FIRST],
         }
     )
@@ -89,8 +99,9 @@ def _summary(outcome: RepairReport, files: Sequence[FileModel], found: Sequence[
 
 def _verdict(outcome: RepairReport, files: Sequence[FileModel]) -> tuple[str, Tone, str, str]:
     """Word, tone, headline, explanation."""
-    proved = sum(prop.after == "proved" for prop in outcome.properties)
-    of = f"{proved} of {len(outcome.properties)} properties asked for"
+    proved, asked = sum(prop.after == "proved" for prop in outcome.properties), len(outcome.properties)
+    of = f"{proved} of {asked} properties asked for"
+    every = "the one property asked for" if asked == 1 else f"all {asked} properties asked for"
     changed = [entry.role for entry in files if entry.state == "differs"]
     if outcome.disagreement:
         told = "Two engines, or a proof and a sample, contradict each other. Trust neither before it is understood."
@@ -100,10 +111,10 @@ def _verdict(outcome: RepairReport, files: Sequence[FileModel]) -> tuple[str, To
         told = f"What is reported below was found for other files than those that lie there now: {names}."
         return "files differ", "bad", "Not about these files", told
     if outcome.outcome == "proved":
-        told = f"The repaired network is proved to satisfy {of}, on every input of their regions."
+        told = f"The repaired network is proved to satisfy {every}: no input of a region gives an unsafe output."
         return "proved", "good", "Repaired and proved", told
     if outcome.outcome == "nothing_to_repair":
-        told = f"The network as it is was proved to satisfy {of}. It was not changed and no network was written."
+        told = f"The network as it is was proved to satisfy {every}. It was not changed and no network was written."
         return "proved as it was", "good", "Nothing to repair", told
     if outcome.outcome == "sampled":
         told = f"Proved: {of}. For the rest no violation is known, and there is no proof either."
@@ -143,7 +154,7 @@ def _commands(outcome: RepairReport, files: Sequence[FileModel]) -> list[Command
     limits = ["--semantics", outcome.semantics, *(["--units", "raw"] if outcome.units == "raw" else [])]
     found = []
     if any(p.counterexamples for p in outcome.properties) and net.endswith(".onnx"):
-        script = REPLAY.format(report=record, net=net)
+        script = _REPLAY.format(report=json.dumps(record), net=json.dumps(net))
         told = "Replay every counterexample through onnxruntime, without birdnn"
         found.append(CommandModel(purpose=told, command=f"python -c {shlex.quote(script)}"))
     for prop in outcome.properties:

@@ -40,6 +40,11 @@ class SummaryModel(Model):
     asked: int = Field(description="Properties that were to be proved.")
     violated_before: int
     proved_after: int
+    changed: int = Field(description="Values that differ.")
+    changeable: int = Field(description="Values of the initialisers in which some differ.")
+    initialisers: int = Field(description="How many these are.")
+    watched: int = Field(description="Properties of which drawdown was measured.")
+    watched_points: int | None = Field(description="The fewest points of any of them; null where there is none.")
     first: list[Readable] = Field(description="What to read before anything else: the weightiest residual risks.")
 
 
@@ -150,6 +155,7 @@ class SafetyReport(Model):
     birdnn: str = Field(description="Version that made the report; `outcome.versions` has the one that repaired.")
     summary: SummaryModel
     files: list[FileModel]
+    domain: list[InputRangeModel] = Field(description="The declared input domain; empty where there is none.")
     properties: list[StatedPropertyModel]
     defects: list[DefectModel]
     certificate: CertificateFactsModel | None = Field(description="Null where there is none, or it cannot be read.")

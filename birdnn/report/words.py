@@ -13,7 +13,7 @@ from birdnn.report.schema_safety import InputRangeModel, StatedPropertyModel, St
 
 def plain(value: float) -> str:
     """A number as people write it, to seven digits: ``55,947.69``."""
-    return f"{value:,.7g}"
+    return f"{value:,.7g}".replace("-", "−")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +64,15 @@ def stated(prop: PropertyModel, outcome: RepairReport) -> StatedPropertyModel:
         regions=[_region(region, inputs, outputs) for region in prop.regions],
         raw=bool(outcome.inputs),
     )
+
+
+def domain(outcome: RepairReport) -> list[InputRangeModel]:
+    """The declared input domain in raw units; empty where there is none."""
+    if outcome.domain is None:
+        return []
+    inputs, _ = sides(outcome)
+    corners = zip(outcome.domain.lower, outcome.domain.upper, strict=True)
+    return [_edge(inputs, place, Fraction(low), Fraction(high)) for place, (low, high) in enumerate(corners)]
 
 
 def _region(region: RegionModel, inputs: Side, outputs: Side) -> StatedRegionModel:
