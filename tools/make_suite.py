@@ -32,6 +32,7 @@ def head() -> Iterator[str]:
     yield 'decision = "argmin"  # the advisory is the output of least cost'
     yield 'units = "normalised"  # of the networks\' inputs and outputs, of [domain], and of the property files'
     yield from ("", "[domain]", f"lower = [{low}]", f"upper = [{high}]")
+    yield from ("", "[encounter]  # seen from above", 'distance = "rho"', 'bearing = "theta"', 'heading = "psi"')
 
 
 def quantities() -> Iterator[str]:

@@ -72,6 +72,18 @@ class Domain(_Table):
         return self
 
 
+class Encounter(_Table):
+    """Which inputs say where another aircraft is, as seen from above: names, see `Quantity`.
+
+    `distance` in a unit of length, `bearing` in radians, counterclockwise from ownship's heading; so is `heading`, the
+    other's.
+    """
+
+    distance: str
+    bearing: str
+    heading: str | None = None
+
+
 class Stated(_Table):
     """A property as the suite states it: `file` lies beside the suite, `text` says it in words."""
 
@@ -101,6 +113,7 @@ class _File(_Table):
     decision: Decision
     units: Literal["normalised", "raw"] = "normalised"
     domain: Domain
+    encounter: Encounter | None = None
     inputs: tuple[Quantity, ...] = Field(min_length=1)
     outputs: tuple[Quantity, ...] = Field(min_length=1)
     properties: tuple[Stated, ...]
@@ -110,6 +123,10 @@ class _File(_Table):
     def _hangs_together(self) -> Self:
         if len(self.domain.lower) != len(self.inputs):
             raise ValueError(f"domain has {len(self.domain.lower)} inputs, the suite {len(self.inputs)}")
+        known = {quantity.name for quantity in self.inputs}
+        said = self.encounter.model_dump().values() if self.encounter is not None else ()
+        if unknown := sorted({name for name in said if name is not None} - known):
+            raise ValueError(f"the encounter names inputs that there are not: {', '.join(unknown)}")
         stated = {p.name for p in self.properties}
         for entry in self.networks:
             if unknown := sorted(set(entry.properties) - stated):
@@ -162,6 +179,11 @@ class Suite:
     @property
     def outputs(self) -> tuple[Quantity, ...]:
         return self.content.outputs
+
+    @property
+    def encounter(self) -> Encounter | None:
+        """Which inputs make an encounter that can be drawn from above; None where none do."""
+        return self.content.encounter
 
     @property
     def entries(self) -> tuple[Entry, ...]:

@@ -6,6 +6,7 @@ from birdnn.pipeline.deciding import falsify_files, verify_files
 from birdnn.pipeline.doctoring import examine
 from birdnn.pipeline.estimating import estimate_files
 from birdnn.pipeline.localising import localize_files
+from birdnn.pipeline.plotting import plot_line, plot_map
 from birdnn.pipeline.repairing import repair_files
 from birdnn.pipeline.settings import LocalizeSettings, RepairSettings
 
@@ -16,6 +17,8 @@ __all__ = [
     "examine",
     "falsify_files",
     "localize_files",
+    "plot_line",
+    "plot_map",
     "repair_files",
     "verify_files",
 ]

@@ -18,6 +18,8 @@ from birdnn.records import Decision, Domain, RepairRequest, Role, SuiteMatch
 from birdnn.rounding import Semantics
 from birdnn.spec import Polytope, Property, Region
 
+Known = tuple[Suite, Entry]
+
 UNKNOWN_DOMAIN = "not measured: domain unknown, give --domain"
 
 
@@ -65,7 +67,8 @@ def read_plan(request: RepairRequest) -> Plan:
     """
     loaded = load_network(request.net)
     semantics = semantics_of(loaded.net, request.semantics)
-    known, by_name = _suite_of(request, loaded)
+    known = known_network(loaded, request.suite, request.as_name)
+    by_name = request.suite is not None and request.as_name is not None
     if known is not None:
         loaded = replace(loaded, known=known)  # the suite that was named also says the scaling
     decision = request.decision or (known[0].decision if known is not None else "none")
@@ -102,17 +105,22 @@ def read_plan(request: RepairRequest) -> Plan:
     )
 
 
-def _suite_of(request: RepairRequest, loaded: Loaded) -> tuple[tuple[Suite, Entry] | None, bool]:
-    """The suite and entry that know the network, and whether the user said which."""
-    if request.suite is None:
-        return loaded.known, False
-    suite = Suite.load(request.suite)
-    if request.as_name is not None:
-        return (suite, suite.entry(request.as_name)), True
+def known_network(loaded: Loaded, suite_name: str | None, as_name: str | None) -> Known | None:
+    """The suite and entry that know a network: by its content, or because the user says so.
+
+    Raises:
+        FormatError: the suite cannot be read.
+        MismatchError: it has no such entry, or does not know the network.
+    """
+    if suite_name is None:
+        return loaded.known
+    suite = Suite.load(suite_name)
+    if as_name is not None:
+        return suite, suite.entry(as_name)
     entry = suite.recognise(loaded.net)
     if entry is None:
         raise MismatchError(f"suite {suite.name!r} does not know this network; say which it is with --as NAME")
-    return (suite, entry), False
+    return suite, entry
 
 
 def _named(request: RepairRequest, loaded: Loaded) -> list[Subject]:

@@ -15,6 +15,7 @@ from xml.sax.saxutils import escape
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
 
 from birdnn.report.model import readable
 
@@ -89,3 +90,11 @@ def plain_axes(axes: Axes) -> None:
     axes.tick_params(labelsize=7)
     axes.grid(visible=True, color=FAINT, linewidth=0.5)
     axes.set_axisbelow(True)
+
+
+def group_thousands(axes: Axes) -> None:
+    """``60,000`` instead of ``60000`` where an axis goes that far; called when its limits are set."""
+    for axis in (axes.xaxis, axes.yaxis):
+        low, high = axis.get_view_interval()
+        if max(abs(low), abs(high)) >= 1000:
+            axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))

@@ -8,7 +8,7 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
-from birdnn.report.drawing import FAINT, INK, Drawing, plain_axes, style
+from birdnn.report.drawing import FAINT, INK, Drawing, group_thousands, plain_axes, style
 from birdnn.report.model import readable
 from birdnn.report.pictures_maps import value_text
 from birdnn.report.schema_pictures import LineModel, LinePanelModel
@@ -44,12 +44,25 @@ def margin_line(model: LineModel) -> Drawing:
         if model.mark is not None:
             at = float(np.interp(model.mark, model.positions, places))
             height = float(np.interp(model.mark, model.positions, model.panels[0].margins))
-            axes.plot(at, height, "X", ms=9, mfc="white", mec=INK, mew=1.2, ls="", label="counterexample", zorder=5)
+            axes.plot(
+                at,
+                height,
+                "X",
+                ms=9,
+                mfc="white",
+                mec=INK,
+                mew=1.2,
+                ls="",
+                label="counterexample",
+                zorder=5,
+                clip_on=False,
+            )
         axes.set_ylim(bottom, top)
         axes.set_xlim(places[0], places[-1])
         axes.set_ylabel("margin, network units\n(at most 0: unsafe)")
         axes.set_xlabel(_across(model))
         plain_axes(axes)
+        group_thousands(axes)
         axes.set_title(title, fontsize=9.5, loc="left")
         figure.legend(loc="outside lower center", ncols=3, fontsize=7.5, frameon=False)
     return Drawing(figure, title, _description(model))

@@ -21,21 +21,23 @@ from matplotlib.markers import MarkerStyle
 from matplotlib.patches import Patch
 from matplotlib.path import Path as Outline
 from matplotlib.patheffects import withStroke
-from matplotlib.ticker import FuncFormatter
 from matplotlib.transforms import Affine2D
 from scipy import ndimage
 
-from birdnn.report.drawing import INK, Drawing, style
+from birdnn.report.drawing import INK, Drawing, group_thousands, style
 from birdnn.report.model import readable
 from birdnn.report.schema_pictures import OUTSIDE, MapModel, MapPanelModel, MarkModel, QuantityModel
+from birdnn.report.text import percent
 
 # Each is darker than the one before it: told apart in grey, and by people who see no red or no green.
-_FEW = ("#eef0f2", "#a8d0ee", "#f2b663", "#3c78b4", "#8c3b1f")
+_FEW = ("#e9ecef", "#a8d0ee", "#f2b663", "#3c78b4", "#8c3b1f")
 _NOWHERE = (1.0, 1.0, 1.0)
 _FINE = 5  # pixels of the picture for each cell and direction, so that violations can be hatched
-_PERIOD = 6
+_PERIOD = 10
 _LABELLED_CELLS = 7.0  # a name is written where this many cells around it decide alike
-_ARC = math.radians(3)
+_ROOM_OF_MARK = 0.06
+_ARC = math.radians(6)
+_ROUND = 5e-4  # of the picture's side
 _AEROPLANE = np.array(
     ((1, 0), (0.55, 0.1), (0.2, 0.12), (-0.35, 0.75), (-0.55, 0.75), (-0.2, 0.12), (-0.65, 0.1), (-0.9, 0.38))
 )
@@ -62,9 +64,8 @@ def advisory_map(model: MapModel) -> Drawing:
             axes.set_ylabel("")
         figure.suptitle(f"{_title(model)}\n{_where(model)}", fontsize=9.5, x=0.01, ha="left")
         handles = list(_legend(model, colours))
-        figure.legend(
-            handles=handles, loc="outside lower center", ncols=min(len(handles), 6), fontsize=8, frameon=False
-        )
+        columns = len(handles) if len(handles) <= 4 * len(model.panels) else math.ceil(len(handles) / 2)
+        figure.legend(handles=handles, loc="outside lower center", ncols=columns, fontsize=8, frameon=False)
     return Drawing(figure, _title(model), _description(model))
 
 
@@ -73,7 +74,7 @@ def _size(model: MapModel) -> tuple[float, float]:
     width = 5.4 if len(model.panels) == 2 else 6.4
     left, right, bottom, top = model.extent
     ratio = (top - bottom) / (right - left) if model.geometry == "encounter" else 0.8
-    return width * len(model.panels), min(max(width * ratio, 1.6), 6.6) + 1.5
+    return width * len(model.panels), (width - 0.8) * min(max(ratio, 0.2), 1.5) + 1.8
 
 
 def _colours(model: MapModel) -> dict[int, tuple[float, float, float]]:
@@ -101,18 +102,20 @@ def _panel(axes: Axes, model: MapModel, panel: MapPanelModel, colours: dict[int,
     _names(axes, model, decisions, colours)
     for mark in model.marks:
         _mark(axes, model, mark)
-    if model.geometry == "encounter":
-        axes.plot(0, 0, marker=_aircraft(0.0), ms=17, mfc=INK, mec="white", mew=0.8, clip_on=False)
+    if _shows_ownship(model):
+        axes.plot(0, 0, marker=_aircraft(0.0), ms=14, mfc=INK, mec="white", mew=0.8)
     axes.set_xlim(left, right)
     axes.set_ylim(bottom, top)
     axes.tick_params(labelsize=7)
     across, up = _axis_labels(model)
     axes.set_xlabel(across)
     axes.set_ylabel(up)
-    for axis in (axes.xaxis, axes.yaxis):
-        low, high = axis.get_view_interval()
-        if max(abs(low), abs(high)) >= 1000:
-            axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+    group_thousands(axes)
+
+
+def _shows_ownship(model: MapModel) -> bool:
+    left, right, bottom, top = model.extent
+    return model.geometry == "encounter" and left <= 0 <= right and bottom <= 0 <= top
 
 
 def _image(
@@ -137,7 +140,9 @@ def _outline(model: MapModel, box: Sequence[float] | npt.NDArray[np.float64]) ->
     if model.geometry == "plain":
         yield np.array([(a, c), (b, c), (b, d), (a, d), (a, c)])
         return
-    turn = np.linspace(c, d, max(2, math.ceil((d - c) / _ARC) + 1))
+    off = _ROUND * max(model.extent[1] - model.extent[0], model.extent[3] - model.extent[2])
+    step = min(_ARC, math.sqrt(8 * off / max(b, off)))  # a chord that long stays so close to its arc
+    turn = np.linspace(c, d, max(2, math.ceil((d - c) / step) + 1))
     arcs = [np.stack([radius * np.cos(turn), radius * np.sin(turn)], axis=1) for radius in (a, b)]
     whole = d - c >= 2 * math.pi - 1e-3
     if whole:
@@ -153,8 +158,16 @@ def _names(
     if model.decision == "none":
         return
     left, right, bottom, top = model.extent
+    free = np.ones(decisions.shape, dtype=bool)
+    rows, columns = np.indices(decisions.shape)
+    for across, up in (_place(model, mark) for mark in model.marks):
+        away = (
+            rows - (up - bottom) / (top - bottom) * len(free),
+            columns - (across - left) / (right - left) * len(free.T),
+        )
+        free &= np.hypot(*away) > _ROOM_OF_MARK * max(free.shape)
     for index, colour in colours.items():
-        room = ndimage.distance_transform_edt(np.pad(decisions == index, 1))[1:-1, 1:-1]
+        room = ndimage.distance_transform_edt(np.pad((decisions == index) & free, 1))[1:-1, 1:-1]
         row, column = np.unravel_index(int(room.argmax()), room.shape)
         if room[row, column] < _LABELLED_CELLS:
             continue
@@ -174,14 +187,16 @@ def _aircraft(heading: float) -> MarkerStyle:
     return MarkerStyle(Outline(outline), transform=Affine2D().rotate(heading))
 
 
-def _mark(axes: Axes, model: MapModel, mark: MarkModel) -> None:
-    x, y = mark.x, mark.y
+def _place(model: MapModel, mark: MarkModel) -> tuple[float, float]:
+    """Where in the picture."""
     if model.geometry == "encounter":
-        x, y = mark.x * math.cos(mark.y), mark.x * math.sin(mark.y)
-    if mark.heading is None:
-        axes.plot(x, y, "X", ms=9, mfc="white", mec=INK, mew=1.2)
-    else:
-        axes.plot(x, y, marker=_aircraft(mark.heading), ms=17, mfc="white", mec=INK, mew=1.1)
+        return mark.x * math.cos(mark.y), mark.x * math.sin(mark.y)
+    return mark.x, mark.y
+
+
+def _mark(axes: Axes, model: MapModel, mark: MarkModel) -> None:
+    marker, size = ("X", 8) if mark.heading is None else (_aircraft(mark.heading), 14)
+    axes.plot(*_place(model, mark), marker=marker, ms=size, mfc="white", mec=INK, mew=1.0, clip_on=False, zorder=5)
 
 
 def _axis_labels(model: MapModel) -> tuple[str, str]:
@@ -196,9 +211,9 @@ def _named(quantity: QuantityModel) -> str:
 
 
 def _title(model: MapModel) -> str:
-    which = {"argmin": "least output decides", "argmax": "greatest output decides", "none": "no decision rule"}
-    about = f", {model.property}" if model.property else ""
-    return readable(f"What the network decides over {model.x.name} and {model.y.name}{about} ({which[model.decision]})")
+    which = {"argmin": "the least output decides", "argmax": "the greatest output decides", "none": "no decision rule"}
+    about = f"{model.property}: " if model.property else ""
+    return readable(f"{about}decisions over {model.x.name} and {model.y.name} ({which[model.decision]})")
 
 
 def value_text(value: float, unit: str) -> str:
@@ -232,9 +247,8 @@ def _count(model: MapModel, panel: MapPanelModel) -> str:
         return f"no cell inside {model.property}'s region"
     if not panel.unsafe_cells:
         return f"no cell of {panel.region_cells:,} in {model.property}'s region violates"
-    share = 100 * panel.unsafe_cells / panel.region_cells
     of = f"{panel.unsafe_cells:,} of {panel.region_cells:,} cells in {model.property}'s region"
-    return f"{of} violate ({share:.2g} %)"
+    return f"{of} violate ({percent(panel.unsafe_cells / panel.region_cells)})"
 
 
 def _legend(model: MapModel, colours: dict[int, tuple[float, float, float]]) -> Iterator[Artist]:
@@ -247,7 +261,7 @@ def _legend(model: MapModel, colours: dict[int, tuple[float, float, float]]) -> 
         yield Line2D([], [], color=INK, lw=1.5, ls=(0, (4, 2)), label=readable(f"input region of {model.property}"))
     if any(panel.boxes is not None for panel in model.panels):
         yield Line2D([], [], color=INK, lw=0.6, label="boxes of the proof")
-    if model.geometry == "encounter":
+    if _shows_ownship(model):
         yield Line2D([], [], ls="", marker=_aircraft(0.0), ms=12, mfc=INK, mec="white", label="ownship")
     if model.marks:
         craft = model.marks[0].heading is not None and model.geometry == "encounter"
@@ -262,7 +276,9 @@ def _description(model: MapModel) -> str:
         decisions = panel.decisions.array()
         inside = int((decisions != OUTSIDE).sum()) or 1
         shares = {index: int((decisions == index).sum()) / inside for index in np.unique(decisions) if index != OUTSIDE}
-        told = ", ".join(f"{model.outputs[i]} {share:.1%}" for i, share in shares.items() if model.decision != "none")
+        told = ", ".join(
+            f"{model.outputs[i]} {percent(share)}" for i, share in shares.items() if model.decision != "none"
+        )
         boxes = f"; {panel.boxes.count:,} boxes of a proof" if panel.boxes is not None else ""
         panels.append(f"{panel.title or 'network'}: {told or 'nothing decided'}; {_count(model, panel)}{boxes}.")
     return readable(f"{_where(model)}. {' '.join(panels)}")

@@ -25,7 +25,6 @@ _MARKS = {
     "passed over": ("o", "white", "#9a9a9a"),
     "not looked at": ("_", "#b0b0b0", "#b0b0b0"),
 }
-_LEAST_LOST = 1e-6
 _BAR, _BAR_LIGHT = "#1f4e79", "#a8d0ee"
 _MOST_BARS = 40
 
@@ -96,43 +95,48 @@ def _answers(axes: Axes, tried: list[TriedModel], names: list[str]) -> None:
 
 
 def _kept(axes: Axes, tried: list[TriedModel]) -> None:
-    """The share of decisions that changed, logarithmic: 99.9 and 99.99 % must not look alike."""
-    known = [(i, entry) for i, entry in enumerate(tried) if entry.decision_agreement is not None]
-    for place, entry in known:
-        _dot(axes, place, max(_LEAST_LOST, 1 - (entry.decision_agreement or 0.0)), entry)
+    """The share of decisions that changed."""
     axes.set_ylabel("decisions\nchanged", fontsize=7.5)
-    if not known:
-        axes.text(0.5, 0.5, "no decision rule", transform=axes.transAxes, ha="center", va="center", color=SOFT)
-        axes.set_yticks([])
-        return
-    _decades(axes.yaxis, lambda value: f"{100 * value:g} %")
-    plain_axes(axes)
+    lost = [None if entry.decision_agreement is None else 1 - entry.decision_agreement for entry in tried]
+    _logarithmic(axes, tried, lost, lambda value: f"{100 * value:g} %")
 
 
 def _moved(axes: Axes, tried: list[TriedModel]) -> None:
-    for place, entry in enumerate(tried):
-        _dot(axes, place, max(entry.mae, 1e-12), entry)
     axes.set_ylabel("mean absolute\ndifference", fontsize=7.5)
-    if tried:
-        _decades(axes.yaxis, lambda value: f"{value:g}")
+    _logarithmic(axes, tried, [entry.mae for entry in tried], lambda value: f"{value:g}")
+
+
+def _logarithmic(axes: Axes, tried: list[TriedModel], values: list[float | None], text: Callable[[float], str]) -> None:
+    """One mark for each candidate with a value, by orders of magnitude; a zero stands at the bottom and says so."""
     plain_axes(axes)
+    known = [value for value in values if value is not None]
+    above = [value for value in known if value > 0]
+    if not above:
+        said = "0 for each" if known else "no decision rule"
+        axes.text(0.5, 0.5, said, transform=axes.transAxes, ha="center", va="center", color=SOFT)
+        axes.set_yticks([])
+        return
+    bottom = 10.0 ** math.floor(math.log10(min(above)) - 0.1)
+    for place, (entry, value) in enumerate(zip(tried, values, strict=True)):
+        if value is None:
+            continue
+        marker, fill, edge = _MARKS[entry.result]
+        axes.plot(place, max(value, bottom), marker=marker, mfc=fill, mec=edge, ms=6.5, clip_on=False)
+        if not value > 0:
+            axes.annotate("0", (place, bottom), xytext=(6, 2), textcoords="offset points", fontsize=7)
+    _decades(axes.yaxis, text)
 
 
 def _decades(axis: Axis, text: Callable[[float], str]) -> None:
     """A logarithmic axis of whole decades around what is drawn, their ends written as ``text`` says."""
     low, high = axis.get_data_interval()
-    first, last = math.floor(math.log10(low) - 0.1), math.ceil(math.log10(high) + 0.1)
+    first, last = math.floor(math.log10(low)), math.ceil(math.log10(high) + 0.1)
     scale = axis.axes.set_xscale if isinstance(axis, XAxis) else axis.axes.set_yscale
     scale("log")
     axis.set_view_interval(10.0**first, 10.0**last, ignore=True)
     axis.set_major_locator(LogLocator(numticks=5))
     axis.set_major_formatter(FuncFormatter(lambda value, _: text(value)))
     axis.set_minor_formatter(NullFormatter())
-
-
-def _dot(axes: Axes, place: int, height: float, entry: TriedModel) -> None:
-    marker, fill, edge = _MARKS[entry.result]
-    axes.plot(place, height, marker=marker, mfc=fill, mec=edge, ms=6.5)
 
 
 def _cost(axes: Axes, tried: list[TriedModel]) -> None:

@@ -1,0 +1,325 @@
+"""`plot map` and `plot line` on files: read them, find a counterexample, compute what is drawn."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import torch
+
+from birdnn.certify.read import read_proof
+from birdnn.errors import FormatError, MismatchError
+from birdnn.pipeline.facts import semantics_of, versions
+from birdnn.pipeline.load import Loaded, load_network, load_property, statement
+from birdnn.pipeline.mapping import Covers, advisory_map, covers_of, line_through, margin_line
+from birdnn.pipeline.plan import Known, known_network
+from birdnn.pipeline.planes import (
+    Floats,
+    Framing,
+    Scene,
+    input_called,
+    most_influential,
+    plane_of,
+    quantities_of,
+)
+from birdnn.records import (
+    AdvisoryMap,
+    Decision,
+    MarginLine,
+    PlotOutcome,
+    PlotRequest,
+    Progress,
+    Proved,
+    Quantity,
+    Source,
+    Unwatched,
+    Violated,
+    Watch,
+    Witness,
+)
+from birdnn.spec import Property
+from birdnn.verify import SearchSettings, falsify, verify
+
+_ROUNDS = 3
+_ATTACK_S = 30.0
+
+
+def plot_map(request: PlotRequest, *, watch: Watch | None = None) -> PlotOutcome:
+    """What networks decide over two inputs, where a property is violated, and what a proof covers.
+
+    Raises:
+        InputError: a file is unusable, does not fit, or an option names what is not there.
+    """
+    work = _Work(request, watch or Unwatched())
+    return work.outcome(work.map())
+
+
+def plot_line(request: PlotRequest, *, watch: Watch | None = None) -> PlotOutcome:
+    """The margin of a property along a line.
+
+    Raises:
+        InputError: as for `plot_map`.
+    """
+    work = _Work(request, watch or Unwatched())
+    return work.outcome(work.line())
+
+
+def scene_of(
+    before: Loaded, after: Loaded | None, prop: Property | None, text: str, known: Known | None, decision: Decision
+) -> Scene:
+    """What pictures are made of, with the names and the domain that the suite or the NNet header gives."""
+    quantities = quantities_of(before, known)
+    plain = tuple(f"y_{i}" for i in range(before.net.n_outputs))
+    domain, encounter = None if before.nnet is None else before.nnet.domain(), None
+    if known is not None:
+        domain, said = known[0].domain(), known[0].encounter
+        by_name = {q.name: q for q in quantities}
+        if said is not None:
+            heading = None if said.heading is None else by_name[said.heading]
+            encounter = by_name[said.distance], by_name[said.bearing], heading
+    return Scene(
+        before=before,
+        after=after,
+        prop=prop,
+        text=text,
+        decision=decision,
+        quantities=quantities,
+        outputs=plain if known is None else tuple(q.name for q in known[0].outputs),
+        domain=domain,
+        encounter=encounter,
+    )
+
+
+@dataclass(slots=True, eq=False)
+class _Work:
+    """One command."""
+
+    request: PlotRequest
+    watch: Watch
+    started: float = field(default_factory=time.monotonic)
+    notes: list[str] = field(default_factory=list)
+    scene: Scene = field(init=False)
+
+    def __post_init__(self) -> None:
+        request = self.request
+        self.watch.update(Progress(phase=f"reading {request.net.name}"))
+        before = load_network(request.net)
+        after = None if request.after is None else load_network(request.after)
+        known = known_network(before, request.suite, request.as_name)
+        if after is not None and (after.net.n_inputs, after.net.n_outputs) != (
+            before.net.n_inputs,
+            before.net.n_outputs,
+        ):
+            sizes = f"{after.net.n_inputs} inputs and {after.net.n_outputs} outputs"
+            raise MismatchError(
+                f"{request.after} has {sizes}, {request.net} {before.net.n_inputs} and {before.net.n_outputs}: "
+                "only networks of the same size are drawn side by side"
+            )
+        if known is not None:
+            before = replace(before, known=known)
+            self.notes.append(f"Inputs, outputs and units are those of {known[1].name} in suite {known[0].name}.")
+        prop = None if request.prop is None else load_property(request.prop, before, request.units)
+        decision = request.decision or ("none" if known is None else known[0].decision)
+        self.scene = scene_of(before, after, prop, "" if prop is None else statement(prop), known, decision)
+
+    # --- a map
+
+    def map(self) -> AdvisoryMap:
+        request = self.request
+        axes = self._axes()
+        at, source, witness = self._base({q.input for q in axes})
+        framing = Framing(
+            x_range=request.x_range,
+            y_range=request.y_range,
+            view=request.view,
+            geometry=request.geometry,
+            cells=request.cells,
+        )
+        plane = plane_of(self.scene, axes, at, source, framing)
+        covers = self._covers()
+        self.watch.update(Progress(phase=f"evaluating {plane.rows} x {plane.columns} cells"))
+        found = advisory_map(self.scene, plane, marks=() if witness is None else (witness,), covers=covers)
+        if self.scene.prop is not None and not found.region:
+            self.notes.append(f"The plane does not meet the input region of {found.prop}: see --at.")
+        if self.scene.decision == "none":
+            self.notes.append("Nothing says which output decides: give --decision argmin or argmax, or --suite.")
+        return found
+
+    def _axes(self) -> tuple[Quantity, Quantity]:
+        request, scene = self.request, self.scene
+        if len(scene.quantities) < 2:
+            raise MismatchError("the network has one input: a map needs two; see birdnn plot line")
+        named = [
+            None if text is None else input_called(text, scene.quantities, option)
+            for text, option in ((request.x, "--x"), (request.y, "--y"))
+        ]
+        if named[0] is not None and named[1] is not None:
+            return named[0], named[1]
+        offered = None if scene.encounter is None else scene.encounter[:2]
+        if offered is None and scene.prop is not None:
+            offered = most_influential(scene, scene.prop.regions[0])
+        first, second = offered or scene.quantities[:2]
+        if named[0] is None and named[1] is None:
+            if scene.encounter is None:
+                self.notes.append(f"Drawn over {first.name} and {second.name}: --x and --y choose others.")
+            return first, second
+        said = named[0] or named[1]
+        other = next(q for q in (first, second, *scene.quantities) if q != said)
+        return (said, other) if named[0] is not None else (other, said)  # type: ignore[return-value]
+
+    # --- where
+
+    def _base(self, varying: set[int]) -> tuple[tuple[float, ...], Source, Witness | None]:
+        """A point of the picture, where it comes from, and a counterexample that was looked for."""
+        words = [text for text in self.request.at if "=" not in text]
+        values = dict(self._value(text) for text in self.request.at if "=" in text)
+        if len(words) > 1 or any(word not in ("counterexample", "middle") for word in words):
+            raise MismatchError(f"--at {words[-1]}: say counterexample, middle, or NAME=VALUE")
+        if words == ["counterexample"] and self.scene.prop is None:
+            raise MismatchError("--at counterexample: of which property? Name it with --prop")
+        missing = len(set(range(len(self.scene.quantities))) - varying - set(values))
+        wanted = self.scene.prop is not None and words != ["middle"] and bool(missing or varying == set())
+        witness = self._counterexample() if wanted else None
+        if witness is None and words == ["counterexample"]:
+            raise MismatchError(
+                f"--at counterexample: {_ROUNDS} rounds of attack found none; say middle, or NAME=VALUE"
+            )
+        at = np.array(self._middle(varying) if witness is None else witness.x)
+        for index, value in values.items():
+            at[index] = np.float32(value)
+        source: Source = "given" if values else "middle" if witness is None else "counterexample"
+        return tuple(float(v) for v in at), source, witness
+
+    def _value(self, text: str) -> tuple[int, float]:
+        name, _, number = text.partition("=")
+        quantity = input_called(name, self.scene.quantities, "--at")
+        try:
+            value = float(number)
+        except ValueError:
+            value = float("nan")
+        if not np.isfinite(value):
+            raise MismatchError(f"--at {text}: a number is expected after the sign, as in {quantity.name}=0.5")
+        return quantity.input, quantity.network(value)
+
+    def _counterexample(self) -> Witness | None:
+        scene = self.scene
+        if scene.prop is None:
+            return None
+        self.watch.update(Progress(phase=f"looking for a counterexample of {scene.prop.name}"))
+        limits = SearchSettings(timeout_s=_ATTACK_S, seed=self.request.seed)
+        for loaded in (scene.before, *(() if scene.after is None else (scene.after,))):
+            verdict = falsify(
+                loaded.net, scene.prop, settings=limits, replays=loaded.replays, watch=self.watch, rounds=_ROUNDS
+            )
+            if isinstance(verdict, Violated):
+                return verdict.witness
+        self.notes.append(f"No counterexample of {scene.prop.name} was found: drawn through the middle of its region.")
+        return None
+
+    def _middle(self, varying: set[int]) -> list[float]:
+        """The middle of the property's first region, else of the domain; a float32 point of it."""
+        scene = self.scene
+        if scene.prop is not None:
+            region = scene.prop.regions[0]
+            lower, upper = region.float32_box()
+            middle = (region.lower + (region.upper - region.lower) / 2).float()
+            return [float(v) for v in torch.minimum(torch.maximum(middle, lower), upper)]
+        if scene.domain is None:
+            given = {index for index, _ in map(self._value, [t for t in self.request.at if "=" in t])}
+            if missing := [q.name for q in scene.quantities if q.input not in given | varying]:
+                names = ", ".join(missing[:6])
+                raise MismatchError(f"nothing says where to cut: give --prop, or --at NAME=VALUE for {names}")
+            return [0.0] * len(scene.quantities)
+        lower, upper = scene.domain
+        return [float(v) for v in (lower + (upper - lower) / 2).float()]
+
+    # --- proofs
+
+    def _covers(self) -> Covers:
+        request, prop = self.request, self.scene.prop
+        if request.certificate is None and request.prove_s is None:
+            return {}
+        if prop is None:
+            raise MismatchError("boxes of a proof are drawn of a property: name it with --prop")
+        if request.certificate is not None:
+            return self._stored(prop)
+        found = {}
+        for loaded in (self.scene.before, *(() if self.scene.after is None else (self.scene.after,))):
+            self.watch.update(Progress(phase=f"proving {prop.name} for {loaded.path.name}"))
+            limits = SearchSettings(
+                timeout_s=request.prove_s or 0.0,
+                seed=request.seed,
+                semantics=semantics_of(loaded.net, None),
+                record=True,
+            )
+            verdict = verify(loaded.net, prop, settings=limits, replays=loaded.replays, watch=self.watch)
+            if isinstance(verdict, Proved) and verdict.proofs:
+                found[loaded.net.sha256] = covers_of(prop, verdict.proofs)
+            else:
+                word = "violated" if isinstance(verdict, Violated) else "not proved in time"
+                self.notes.append(f"{prop.name} is {word} for {loaded.path.name}: no boxes are drawn there.")
+        return found
+
+    def _stored(self, prop: Property) -> Covers:
+        path = self.request.certificate
+        if path is None:
+            return {}
+        stored = read_proof(path, prop)
+        nets = [loaded for loaded in (self.scene.before, self.scene.after) if loaded is not None]
+        if stored.net_sha256 not in {loaded.net.sha256 for loaded in nets}:
+            names = " or ".join(loaded.path.name for loaded in nets)
+            raise FormatError(str(path), "", f"speaks about another network (sha256 {stored.net_sha256}) than {names}")
+        if not stored.regions:
+            raise FormatError(str(path), "", f"holds a counterexample of {prop.name}, no proof: it has no boxes")
+        self.notes.append("The certificate's boxes are drawn as they are; birdnn check proves them again.")
+        return {stored.net_sha256: stored.regions}
+
+    # --- a line
+
+    def line(self) -> MarginLine:
+        request, scene = self.request, self.scene
+        prop = scene.prop
+        if prop is None:
+            raise MismatchError("a margin is that of a property: name it with --prop")
+        if (request.start is None) != (request.end is None):
+            raise MismatchError("a line has two ends: give both --from and --to, or neither")
+        if request.start is not None and request.end is not None:
+            return margin_line(scene, prop, self._point(request.start, "--from"), self._point(request.end, "--to"))
+        along = None if request.along is None else input_called(request.along, scene.quantities, "--along")
+        at, _, witness = self._base(set())
+        if along is None:
+            region = next((r for r in prop.regions if r.contains(at)), prop.regions[0])
+            start, end = line_through(scene, region, np.array(at))
+            return margin_line(scene, prop, start, end, mark=witness)
+        start, end = np.array(at), np.array(at)
+        low, high = scene.shown_domain(along) or self._region_range(prop, along)
+        if request.x_range is not None:
+            low, high = request.x_range
+        if not low < high:
+            raise MismatchError(f"{along.name} would go from {low:g} to {high:g}: say its range with --x-range")
+        start[along.input], end[along.input] = along.network(low), along.network(high)
+        return margin_line(scene, prop, start, end, mark=witness, along=along.input)
+
+    def _region_range(self, prop: Property, quantity: Quantity) -> tuple[float, float]:
+        ends = [(float(r.lower[quantity.input]), float(r.upper[quantity.input])) for r in prop.regions]
+        return quantity.shown(min(low for low, _ in ends)), quantity.shown(max(high for _, high in ends))
+
+    def _point(self, values: tuple[float, ...], option: str) -> Floats:
+        quantities = self.scene.quantities
+        if len(values) != len(quantities):
+            names = ", ".join(q.name for q in quantities[:12])
+            raise MismatchError(
+                f"{option} has {len(values)} numbers; the network has {len(quantities)} inputs: {names}"
+            )
+        return np.array([float(np.float32(q.network(v))) for q, v in zip(quantities, values, strict=True)])
+
+    def outcome(self, drawn: AdvisoryMap | MarginLine) -> PlotOutcome:
+        return PlotOutcome(
+            request=self.request,
+            drawn=drawn,
+            wall_s=time.monotonic() - self.started,
+            versions=versions(),
+            notes=tuple(self.notes),
+            interrupted=self.watch.stopped(),
+        )
