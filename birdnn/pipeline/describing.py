@@ -10,10 +10,10 @@ from birdnn.formats.suite import Suite
 from birdnn.pipeline.judging import Answer
 from birdnn.pipeline.load import Loaded
 from birdnn.pipeline.plan import Plan
-from birdnn.records import PropertyLocalisation, Quantity, Watched
+from birdnn.records import PropertyLocalisation, ScaledQuantity, Watched
 
 
-def quantities(loaded: Loaded) -> tuple[tuple[Quantity, ...], tuple[Quantity, ...]]:
+def quantities(loaded: Loaded) -> tuple[tuple[ScaledQuantity, ...], tuple[ScaledQuantity, ...]]:
     """What the inputs and the outputs mean: from the suite, else the scaling of an NNet file; empty without either."""
     if loaded.known is not None:
         return of_suite(loaded.known[0])
@@ -21,16 +21,16 @@ def quantities(loaded: Loaded) -> tuple[tuple[Quantity, ...], tuple[Quantity, ..
         return (), ()
     scaling, outputs = loaded.nnet.scaling, range(loaded.net.n_outputs)
     both = zip(scaling.input_means, scaling.input_ranges, strict=True)
-    inputs = tuple(Quantity(name=f"X_{i}", text="", unit="", mean=m, range=r) for i, (m, r) in enumerate(both))
+    inputs = tuple(ScaledQuantity(name=f"X_{i}", text="", unit="", mean=m, range=r) for i, (m, r) in enumerate(both))
     mean, span = scaling.output_mean, scaling.output_range
-    return inputs, tuple(Quantity(name=f"Y_{i}", text="", unit="", mean=mean, range=span) for i in outputs)
+    return inputs, tuple(ScaledQuantity(name=f"Y_{i}", text="", unit="", mean=mean, range=span) for i in outputs)
 
 
-def of_suite(suite: Suite) -> tuple[tuple[Quantity, ...], tuple[Quantity, ...]]:
+def of_suite(suite: Suite) -> tuple[tuple[ScaledQuantity, ...], tuple[ScaledQuantity, ...]]:
     """What a suite says about inputs and outputs."""
     inputs, outputs = (
         tuple(
-            Quantity(name=q.name, text=q.text, unit=q.unit, mean=Fraction(q.mean), range=Fraction(q.range))
+            ScaledQuantity(name=q.name, text=q.text, unit=q.unit, mean=Fraction(q.mean), range=Fraction(q.range))
             for q in side
         )
         for side in (suite.inputs, suite.outputs)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from birdnn.records.crosschecks import BoundName, EngineAnswer, EngineState, EngineWord
 from birdnn.records.estimates import Device, EstimateOutcome, EstimateRequest, PropertyEstimate
-from birdnn.records.facts import Machine, Quantity, SuiteMatch, Units
+from birdnn.records.facts import Machine, ScaledQuantity, SuiteMatch, Units
 from birdnn.records.localisation import (
     Behaviour,
     Form,
@@ -144,6 +144,7 @@ __all__ = [
     "Responsibility",
     "Role",
     "SampleSet",
+    "ScaledQuantity",
     "Source",
     "SuiteMatch",
     "Surrogate",

@@ -41,7 +41,7 @@ class SuiteMatch:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Quantity:
+class ScaledQuantity:
     """An input or output: what it means, and ``network value = (raw - mean) / range``."""
 
     name: str

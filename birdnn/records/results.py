@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from birdnn.records.crosschecks import BoundName, EngineAnswer, EngineState
-from birdnn.records.facts import Machine, Quantity, SuiteMatch, Units
+from birdnn.records.facts import Machine, ScaledQuantity, SuiteMatch, Units
 from birdnn.records.localisation import PropertyLocalisation
 from birdnn.records.proofs import CertificateFile
 from birdnn.records.stages import Drawdown, Fidelity, InitialiserChange, Rate, UnknownReason, Verdict, Witness
@@ -355,6 +355,6 @@ class RepairOutcome:
     disagreement: str = ""
     certificate: CertificateFile | None = None
     watched: tuple[Watched, ...] = ()
-    inputs: tuple[Quantity, ...] = ()
-    outputs: tuple[Quantity, ...] = ()
+    inputs: tuple[ScaledQuantity, ...] = ()
+    outputs: tuple[ScaledQuantity, ...] = ()
     localisation: tuple[PropertyLocalisation, ...] = ()

@@ -5,7 +5,14 @@ from __future__ import annotations
 from decimal import Decimal, localcontext
 from fractions import Fraction
 
-from birdnn.records import InitialiserChange, InterventionCheck, Localisation, PropertyLocalisation, Quantity, Watched
+from birdnn.records import (
+    InitialiserChange,
+    InterventionCheck,
+    Localisation,
+    PropertyLocalisation,
+    ScaledQuantity,
+    Watched,
+)
 from birdnn.report.schema_evidence import (
     HalfSpaceModel,
     InterventionModel,
@@ -51,7 +58,7 @@ def region_model(region: Region) -> RegionModel:
     )
 
 
-def quantity_model(quantity: Quantity) -> ScaledQuantityModel:
+def quantity_model(quantity: ScaledQuantity) -> ScaledQuantityModel:
     """An input or output as published."""
     return ScaledQuantityModel(
         name=quantity.name,
