@@ -9,6 +9,7 @@ from __future__ import annotations
 from birdnn.records.crosschecks import BoundName, EngineAnswer, EngineState, EngineWord
 from birdnn.records.estimates import Device, EstimateOutcome, EstimateRequest, PropertyEstimate
 from birdnn.records.fetching import FetchedFile, FetchOutcome, FetchRequest, FileState
+from birdnn.records.facts import Machine, ScaledQuantity, SuiteMatch, Units
 from birdnn.records.localisation import (
     Behaviour,
     Form,
@@ -43,7 +44,6 @@ from birdnn.records.results import (
     Domain,
     Guarantee,
     Kept,
-    Machine,
     Method,
     Neighbours,
     OptimiserName,
@@ -55,12 +55,11 @@ from birdnn.records.results import (
     RepairRequest,
     RepairResult,
     Role,
-    SuiteMatch,
     Tried,
     TriedResult,
-    Units,
     VerifyOutcome,
     VerifySettings,
+    Watched,
 )
 from birdnn.records.stages import (
     ARITHMETIC,
@@ -75,6 +74,7 @@ from birdnn.records.stages import (
     Unknown,
     UnknownReason,
     Unwatched,
+    ValueChange,
     Verdict,
     Violated,
     Watch,
@@ -149,6 +149,7 @@ __all__ = [
     "Responsibility",
     "Role",
     "SampleSet",
+    "ScaledQuantity",
     "Source",
     "SuiteMatch",
     "Surrogate",
@@ -158,11 +159,13 @@ __all__ = [
     "Unknown",
     "UnknownReason",
     "Unwatched",
+    "ValueChange",
     "Verdict",
     "VerifyOutcome",
     "VerifySettings",
     "View",
     "Violated",
     "Watch",
+    "Watched",
     "Witness",
 ]

@@ -13,7 +13,8 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from birdnn.records.results import Decision, Units
+from birdnn.records.facts import Units
+from birdnn.records.results import Decision
 
 Geometry = Literal["plain", "encounter"]
 Source = Literal["counterexample", "middle", "given"]
