@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from birdnn.cli.bench import bench
 from birdnn.cli.check import check
 from birdnn.cli.doctor import doctor
 from birdnn.cli.estimate import estimate
@@ -48,6 +49,9 @@ Ask other verifiers the same question, and which of them are installed:
 [cyan]birdnn verify --net net.onnx --prop prop_8.vnnlib --crosscheck auto_lirpa,marabou,onnxruntime[/]
 [cyan]birdnn doctor[/]
 
+Verify a benchmark's instances, four at a time; the same command goes on after an interruption:
+[cyan]birdnn bench instances.csv --jobs 4 --out results.csv --plot cactus.svg[/]
+
 [bold]Units[/]
 
 A property must speak the network's units. ACAS Xu's ONNX files and the usual VNN-LIB properties are normalised; NNet \
@@ -56,7 +60,7 @@ Mixing them answers another question, and nothing will tell you.
 
 [bold]Exit statuses[/]
 
-  0  proved, or nothing to repair; check: accepted; estimate, localize, doctor: done
+  0  proved, or nothing to repair; check: accepted; estimate, localize, doctor: done; bench: every row has a result
   1  violated; check: rejected; no repair found (the best attempt is kept)
   2  wrong use of the command line
   3  undecided: timeout or unknown; repaired but not proved
@@ -97,5 +101,5 @@ def _root(
     DEBUG.set(debug)
 
 
-for _command in (verify, check, falsify, estimate, localize, repair, doctor):
+for _command in (verify, check, falsify, estimate, localize, repair, bench, doctor):
     app.command()(_command)

@@ -6,6 +6,7 @@ types, so that nothing but a finished proof can be mistaken for one.
 
 from __future__ import annotations
 
+from birdnn.records.campaigns import CampaignOutcome, CampaignRow, Figures, SideBySide
 from birdnn.records.crosschecks import BoundName, EngineAnswer, EngineState, EngineWord
 from birdnn.records.estimates import Device, EstimateOutcome, EstimateRequest, PropertyEstimate
 from birdnn.records.localisation import (
@@ -71,6 +72,8 @@ __all__ = [
     "LEAF",
     "Behaviour",
     "BoundName",
+    "CampaignOutcome",
+    "CampaignRow",
     "CertificateFile",
     "Decision",
     "Device",
@@ -83,6 +86,7 @@ __all__ = [
     "EstimateOutcome",
     "EstimateRequest",
     "Fidelity",
+    "Figures",
     "Form",
     "FoundBy",
     "Guarantee",
@@ -116,6 +120,7 @@ __all__ = [
     "Responsibility",
     "Role",
     "SampleSet",
+    "SideBySide",
     "SuiteMatch",
     "Surrogate",
     "Tried",

@@ -59,6 +59,7 @@ from birdnn.report.schema import (
     VerdictModel,
     VerifyReport,
 )
+from birdnn.report.schema_bench import BenchReport
 from birdnn.report.schema_samples import (
     EstimateReport,
     LocalizeReport,
@@ -73,6 +74,7 @@ _PUBLISHED = (
     ("localize", LocalizeReport),
     ("check", CheckReport),
     ("doctor", DoctorReport),
+    ("bench", BenchReport),
 )
 
 _WORST_FIRST: Sequence[CompetitionVerdict] = ("sat", "unknown", "timeout", "unsat")
