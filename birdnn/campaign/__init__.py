@@ -7,7 +7,7 @@ from birdnn.campaign.instances import Instance, read_instances, read_known
 from birdnn.campaign.kinds import REPAIR, VERIFY, Kind
 from birdnn.campaign.outcome import campaign_files
 from birdnn.campaign.provenance import provenance, stamp
-from birdnn.campaign.run import Campaign, open_table, run_campaign
+from birdnn.campaign.run import Campaign, latest_rows, open_table, run_campaign
 from birdnn.campaign.table import Table
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "campaign_rows",
     "figures",
     "kept_figures",
+    "latest_rows",
     "open_table",
     "provenance",
     "read_instances",

@@ -47,7 +47,7 @@ def campaign_rows(kind: Kind, instances: Sequence[Instance], rows: Sequence[Row 
                 name=" ".join(stem(name) for name in kind.names(instance)),
                 answer=row[kind.answer] if row else "",
                 seconds=_number(row[kind.seconds]) if row else None,
-                timeout_s=instance.timeout_s,
+                timeout_s=(_number(row["timeout_s"]) if row else None) or instance.timeout_s,
                 expected=instance.expected or (row.get("expected", "") if row else ""),
                 note=row["note"] if row else "",
                 fields=row or {},

@@ -6,8 +6,8 @@ import ast
 import csv
 import io
 import math
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from birdnn.errors import FormatError
@@ -125,7 +125,13 @@ def read_lines(path: Path, default: tuple[str, ...], header: Iterable[str]) -> L
     return found
 
 
-def read_instances(path: Path, *, timeout_s: float | None = None, repair: bool = False) -> list[Instance]:
+def read_instances(
+    path: Path,
+    *,
+    timeout_s: float | None = None,
+    repair: bool = False,
+    known: Mapping[tuple[str, str], str] | None = None,
+) -> list[Instance]:
     """The instances of a file, paths relative to it; a row that repeats an earlier one is left out.
 
     Without a header the columns are ``onnx,vnnlib,timeout``. With one, a known verdict may stand in ``verdict`` or
@@ -136,6 +142,7 @@ def read_instances(path: Path, *, timeout_s: float | None = None, repair: bool =
         path: the CSV file.
         timeout_s: seconds for every instance, whatever the file says.
         repair: the instances are repairs.
+        known: known verdicts, see `read_known`; they take precedence over those of the file.
 
     Raises:
         FormatError: a row is malformed, or repeats another one with another limit.
@@ -147,7 +154,11 @@ def read_instances(path: Path, *, timeout_s: float | None = None, repair: bool =
         earlier = first.setdefault((instance.onnx, instance.vnnlib), instance)
         if (earlier.timeout_s, earlier.keep) != (instance.timeout_s, instance.keep):
             raise lines.fail(instance.line, f"the instance of line {earlier.line} again, with another limit or keep")
-    return list(first.values())
+    if known is None:
+        return list(first.values())
+    return [
+        replace(one, expected=known.get((stem(one.onnx), stem(one.vnnlib)), one.expected)) for one in first.values()
+    ]
 
 
 def _instance(

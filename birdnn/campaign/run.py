@@ -101,6 +101,16 @@ def rows_of(campaign: Campaign, rows: Sequence[Row]) -> list[Row | None]:
     return found
 
 
+def latest_rows(kind: Kind, instances: Sequence[Instance], rows: Sequence[Row], **variant: str) -> list[Row | None]:
+    """For each instance its last row with these fields, however it was made."""
+    found = {
+        tuple(row[name] for name in kind.identity): row
+        for row in rows
+        if all(row[name] == value for name, value in variant.items())
+    }
+    return [found.get(kind.names(instance)) for instance in instances]
+
+
 def answers(row: Row, key: Mapping[str, str]) -> bool:
     """Was the row made in the way that `key` says?
 

@@ -186,20 +186,15 @@ def _require_options(passed: tuple[str, ...], *, as_repairs: bool) -> None:
 
 def _campaign(options: BenchOptions, table: Path) -> tuple[Campaign, tuple[str, ...]]:
     """What is to be done, and what to say about it."""
-    from dataclasses import replace
-
     from birdnn.campaign import REPAIR, VERIFY, Campaign, read_instances, read_known
-    from birdnn.campaign.instances import stem
     from birdnn.pipeline.facts import machine
 
-    instances = read_instances(options.instances, timeout_s=options.timeout, repair=options.as_repairs)
-    notes = []
-    if options.verdicts is not None:
-        known = read_known(options.verdicts)
-        names = [(stem(one.onnx), stem(one.vnnlib)) for one in instances]
-        unknown = sum(name not in known for name in names)
-        notes = [f"{unknown} of {len(instances)} instances have no known verdict."] if unknown else []
-        instances = [replace(one, expected=known.get(name, "")) for one, name in zip(instances, names, strict=True)]
+    known = None if options.verdicts is None else read_known(options.verdicts)
+    instances = read_instances(options.instances, timeout_s=options.timeout, repair=options.as_repairs, known=known)
+    unknown = sum(not one.expected for one in instances)
+    notes = (
+        (f"{unknown} of {len(instances)} instances have no known verdict.",) if known is not None and unknown else ()
+    )
     semantics = [] if options.semantics is None else ["--semantics", options.semantics.value]
     if options.semantics is Semantics.REAL and not options.as_repairs:
         semantics = []  # the default of verify
@@ -220,4 +215,4 @@ def _campaign(options: BenchOptions, table: Path) -> tuple[Campaign, tuple[str, 
         retry=options.retry,
         keep=options.keep,
     )
-    return campaign, tuple(notes)
+    return campaign, notes

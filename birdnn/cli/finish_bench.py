@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 from birdnn.campaign import provenance
 from birdnn.cli.failures import INTERRUPTED, OWN_FAULT, complain
-from birdnn.cli.options import command_line
 from birdnn.cli.terminal import first_line, show_result
 from birdnn.errors import DisagreementError
 from birdnn.formats.files import write_bytes
@@ -50,10 +50,8 @@ def finish_bench(
 def _summary(outcome: CampaignOutcome, path: Path) -> str:
     if path.suffix.lower() == ".csv":
         return bench_csv(outcome)
-    command = " ".join(command_line())
-    return bench_markdown(
-        outcome, f"{Path(outcome.instances).stem}: {outcome.kind}", provenance(command, f"Seed {outcome.seed}")
-    )
+    made_by = provenance(shlex.join(outcome.command), f"Seed {outcome.seed}", outcome.threads)
+    return bench_markdown(outcome, f"{Path(outcome.instances).stem}: {outcome.kind}", made_by)
 
 
 def drawn(outcome: CampaignOutcome, kind: str) -> bytes:

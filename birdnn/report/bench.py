@@ -146,8 +146,9 @@ def bench_summary(outcome: CampaignOutcome, width: int) -> RenderableType:
     for name, said in _worth_saying(outcome):
         add_fact(facts, name, said)
     add_fact(facts, "rows", f"{outcome.ran} new, {outcome.kept} kept, in {outcome.table}")
-    seconds = MEASURES.get(outcome.measure, "wall seconds, one process each")
-    add_fact(facts, "seconds", f"{seconds}; {outcome.jobs} at a time, {outcome.threads} thread(s) each")
+    threads = "1 thread" if outcome.threads == 1 else f"{outcome.threads} threads"
+    measure = MEASURES.get(outcome.measure, MEASURES["cold"])
+    add_fact(facts, "seconds", f"{measure}; {outcome.jobs} at a time, {threads} each")
     add_fact(facts, "options", outcome.options)
     add_notes(facts, outcome.notes)
     return Group(*parts, facts)
@@ -197,30 +198,32 @@ def _some(names: Sequence[str]) -> str:
 
 def bench_markdown(outcome: CampaignOutcome, title: str, made_by: str, name: Callable[[str], str] = str) -> str:
     """The summary as Markdown: figures, then every row; `name` shortens an instance's name."""
-    lines = [f"# {title}", "", f"{quiet_line(outcome)}.", ""]
-    lines += _markdown([head for head, _ in _COLUMNS], ([cell(f) for _, cell in _COLUMNS] for f in _compared(outcome)))
-    lines += [
-        "",
-        f"Answers: {_answers(outcome.figures)}. PAR-2: the mean of the seconds, of twice the limit where unsolved.",
-    ]
-    lines += [f"Seconds: {MEASURES.get(outcome.measure, 'wall seconds, one process each')}.", ""]
+    lines = [f"# {title}", "", f"{quiet_line(outcome)}.", "", *figures_markdown(_compared(outcome)), ""]
+    lines += [f"Answers: {_answers(outcome.figures)}. PAR-2: mean of the seconds, of twice the limit where unsolved."]
+    lines += [f"Seconds: {MEASURES.get(outcome.measure, MEASURES['cold'])}.", ""]
     lines += [f"- {line}" for line in outcome.kept_figures]
     lines += [f"- {what.strip() or 'and'}: {said}" for what, said in _worth_saying(outcome)]
-    lines += ["", made_by]
-    extra = _extra_columns(outcome)
-    rows = sorted(outcome.rows, key=lambda row: -(row.seconds or 0.0))
+    lines += [""] * bool(outcome.kept_figures or _worth_saying(outcome))
+    return readable("\n".join([*lines, made_by, *rows_markdown(outcome.rows, name), ""]))
+
+
+def figures_markdown(found: Iterable[Figures]) -> list[str]:
+    """A line for each table."""
+    return _markdown([head for head, _ in _COLUMNS], ([cell(one) for _, cell in _COLUMNS] for one in found))
+
+
+def rows_markdown(rows: Iterable[CampaignRow], name: Callable[[str], str] = str) -> list[str]:
+    """A line for each instance, the longest first; columns of the table that any row fills."""
+    rows = sorted(rows, key=lambda row: -(row.seconds or 0.0))
+    extra = [column for column in _WORTH_SHOWING if any(row.fields.get(column) for row in rows)]
     cells = ([name(r.name), r.answer, _seconds(r.seconds), *(r.fields.get(c, "") for c in extra)] for r in rows)
-    lines += _markdown(["instance", "answer", "seconds", *extra], cells)
-    return readable("\n".join([*lines, ""]))
+    return _markdown(["instance", "answer", "seconds", *extra], cells)
 
 
-def _extra_columns(outcome: CampaignOutcome) -> list[str]:
-    """Columns of the table worth showing: those that any row fills."""
-    if outcome.kind == "verify":
-        wanted = ["expected", "boxes"]
-    else:
-        wanted = ["boxes", "rounds", "agreement", "mae", "region_agreement", "drawdown", "semantics", "checked"]
-    return [column for column in wanted if any(row.fields.get(column) for row in outcome.rows)]
+_WORTH_SHOWING = (
+    "expected", "boxes", "rounds", "agreement", "mae", "region_agreement", "drawdown", "efficacy", "generalisation",
+    "semantics", "certificate_kb", "check_s", "checked",
+)  # fmt: skip
 
 
 def _markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
