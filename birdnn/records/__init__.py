@@ -6,6 +6,7 @@ types, so that nothing but a finished proof can be mistaken for one.
 
 from __future__ import annotations
 
+from birdnn.records.campaigns import CampaignOutcome, CampaignRow, Figures, SideBySide
 from birdnn.records.crosschecks import BoundName, EngineAnswer, EngineState, EngineWord
 from birdnn.records.estimates import Device, EstimateOutcome, EstimateRequest, PropertyEstimate
 from birdnn.records.fetching import FetchedFile, FetchOutcome, FetchRequest, FileState
@@ -91,6 +92,8 @@ __all__ = [
     "Axis",
     "Behaviour",
     "BoundName",
+    "CampaignOutcome",
+    "CampaignRow",
     "CertificateFile",
     "Decision",
     "Device",
@@ -107,6 +110,7 @@ __all__ = [
     "FetchedFile",
     "Fidelity",
     "FileState",
+    "Figures",
     "Form",
     "FoundBy",
     "Geometry",
@@ -151,6 +155,7 @@ __all__ = [
     "SampleSet",
     "ScaledQuantity",
     "Source",
+    "SideBySide",
     "SuiteMatch",
     "Surrogate",
     "Tried",
