@@ -29,7 +29,8 @@ from birdnn.records import (
     Violated,
 )
 from birdnn.report.crosschecks import matrix
-from birdnn.report.json import competition_verdict, outcome_of, worst_drawdown
+from birdnn.report.json import competition_verdict, outcome_of
+from birdnn.report.kept import worst_drawdown
 from birdnn.report.schema import readable
 from birdnn.report.tables import add_fact, add_notes, facts_grid, plain_table
 
