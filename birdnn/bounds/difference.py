@@ -2,13 +2,13 @@
 
 Two networks of the same layers are followed together. Layers in which they do not differ are one network. Behind the
 first that differs there are three blocks: the pre-activations ``z`` of the first network, those of the second, and
-their difference ``d``. Behind an activation it is ``s(z + d) - s(z)``, which the mean value theorem puts between ``m d`` and
-``M d``, with the least and the greatest slope that the activation has between the pre-activations of both. So a small
-change of the weights gives a small bound, which subtracting two bounds never does. The idea is that of differential
-verification (Paulsen, Wang and Wang 2020, ReluDiff, arXiv:2001.03662, and NeuroDiff, arXiv:2009.09943); here it is one
-more chain of affine maps and activations for `CrownBound`, whose arithmetic and account of rounding are used as they
-are. Each output's difference is asked for twice, as the third block's and as the difference of the first two, and
-multipliers take the best mixture.
+their difference ``d``. Behind an activation it is ``s(z + d) - s(z)``, which the mean value theorem puts between
+``m d`` and ``M d``, with the least and the greatest slope that the activation has between the pre-activations of both.
+So a small change of the weights gives a small bound, which subtracting two bounds never does. The idea is that of
+differential verification (Paulsen, Wang and Wang 2020, ReluDiff, arXiv:2001.03662, and NeuroDiff, arXiv:2009.09943);
+here it is one more chain of affine maps and activations for `CrownBound`, whose arithmetic and account of rounding are
+used as they are. Each output's difference is asked for twice, as the third block's and as the difference of the first
+two, and multipliers take the best mixture.
 
 Networks whose layers do not correspond are bounded each by itself (`SeparateBound`).
 """

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from birdnn.records.results import Decision, Domain, Guarantee, Machine, Role, SuiteMatch, Units
+from birdnn.records.facts import Machine, Quantity, SuiteMatch, Units
+from birdnn.records.results import Decision, Domain, Guarantee, Role
 from birdnn.records.stages import Drawdown, Fidelity, InitialiserChange, Rate, Witness
 from birdnn.records.statements import Interval
 
@@ -54,7 +55,7 @@ class Transition:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Behaviour:
+class Likeness:
     """How alike A and B behave on uniform points of one place.
 
     Attributes:
@@ -63,6 +64,7 @@ class Behaviour:
         agreement: confidence interval of the share with the same decision; None without a decision rule.
         mae: the same of the mean absolute difference.
         per_output: mean absolute difference of each output, on the same points.
+        n: how many points were drawn in all.
         transitions: how decisions changed, the most frequent first.
         drawdown: of a property's region: newly violating points among those that satisfied it in A.
         healed: of those that violated it in A, how many satisfy it in B; None where there was none.
@@ -73,6 +75,7 @@ class Behaviour:
     agreement: Interval | None = None
     mae: Interval | None = None
     per_output: tuple[float, ...] = ()
+    n: int = 0
     transitions: tuple[Transition, ...] = ()
     drawdown: Drawdown | None = None
     healed: Rate | None = None
@@ -84,7 +87,7 @@ class Apart:
 
     Attributes:
         place: where it was looked for.
-        x: the input, network units, float32 values; `x_raw` in raw units, None where nobody knows the scaling.
+        x: the input, network units, float32 values.
         before, after: outputs of A and B.
         size: what was to be made large: the absolute difference of output `output`; for a change of decision the
             lesser of how much A prefers its choice to B's and B its own to A's.
@@ -95,7 +98,6 @@ class Apart:
 
     place: str
     x: tuple[float, ...]
-    x_raw: tuple[float, ...] | None
     before: tuple[float, ...]
     after: tuple[float, ...]
     size: float
@@ -186,11 +188,11 @@ class CompareOutcome:
 
     Attributes:
         before, after: absolute paths of A and B; `before_sha256`, `after_sha256` of the files.
-        behaviour: the domain first, where it is known, then each property's region.
+        likeness: the domain first, where it is known, then each property's region.
         apart: the worst found: for each output, and the clearest change of decision.
         proved_apart: bounds of the difference, for the domain and each region; `bound_note` says why there are none.
         properties: those that were decided, on both.
-        input_names, output_names: as the suite has them, ``x0`` and ``y0`` otherwise; `input_units` where known.
+        inputs, outputs: what they mean; empty where nobody knows.
         regressions: names of properties that were proved for A and are not for B.
         notes: what was inferred and what a user should know, one sentence each.
         disagreement: a point found contradicts a bound or a proof; empty where none does.
@@ -203,7 +205,7 @@ class CompareOutcome:
     before_sha256: str
     after_sha256: str
     structure: Structure
-    behaviour: tuple[Behaviour, ...]
+    likeness: tuple[Likeness, ...]
     apart: tuple[Apart, ...]
     proved_apart: tuple[ProvedApart, ...]
     bound_note: str
@@ -212,9 +214,8 @@ class CompareOutcome:
     domain: Domain | None
     decision: Decision
     suite: SuiteMatch | None
-    input_names: tuple[str, ...]
-    input_units: tuple[str, ...]
-    output_names: tuple[str, ...]
+    inputs: tuple[Quantity, ...]
+    outputs: tuple[Quantity, ...]
     wall_s: float
     versions: Mapping[str, str]
     machine: Machine
