@@ -312,4 +312,8 @@ def repair(options: RepairOptions) -> int:
         request = RepairRequest(**said)
         require_writable((options.json,), _named(options))
         outcome = repair_files(request, watch=watch)
+        if request.report and outcome.report is not None:
+            from birdnn.cli.reporting import made
+
+            made(Path(outcome.report), ("html",), None)
     return finish_repair(outcome, json=options.json, quiet=options.quiet)

@@ -59,6 +59,7 @@ from birdnn.report.schema import (
     VerdictModel,
     VerifyReport,
 )
+from birdnn.report.schema_safety import SafetyReport
 from birdnn.report.schema_samples import (
     EstimateReport,
     LocalizeReport,
@@ -76,6 +77,7 @@ _PUBLISHED = (
     ("localize", LocalizeReport),
     ("check", CheckReport),
     ("doctor", DoctorReport),
+    ("report", SafetyReport),
 )
 
 _WORST_FIRST: Sequence[CompetitionVerdict] = ("sat", "unknown", "timeout", "unsat")
