@@ -82,6 +82,7 @@ class _Comparison:
             bound_note=self.bound_note,
             properties=properties,
             regressions=regressions(before, after),
+            semantics=pair.semantics,
             domain=plan.domain,
             decision=plan.decision,
             suite=plan.suite,

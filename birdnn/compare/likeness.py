@@ -134,7 +134,8 @@ def _furthest(before: Tensor, after: Tensor, decision: Decision) -> Tensor:
     best = [apart[:, wanted].topk(min(4, count), dim=0).indices.flatten(), apart.amax(1).topk(count).indices]
     if decision != "none" and apart.shape[1] > 1:
         best.append(depth(before, after, decision)[0].topk(count).indices)
-    return torch.unique(torch.cat(best))
+    different: Tensor = torch.unique(torch.cat(best))
+    return different
 
 
 def _likeness(found: _Collected, decision: Decision, place: Place, confidence: float) -> Likeness:

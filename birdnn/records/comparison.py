@@ -11,6 +11,7 @@ from birdnn.records.facts import Machine, Quantity, SuiteMatch, Units
 from birdnn.records.results import Decision, Domain, Guarantee, Role
 from birdnn.records.stages import Drawdown, Fidelity, InitialiserChange, Rate, Witness
 from birdnn.records.statements import Interval
+from birdnn.rounding import Semantics
 
 Matching = Literal["graph", "layers", "none"]
 Became = Literal["kept", "lost", "gained", "violated in both", "undecided"]
@@ -193,6 +194,7 @@ class CompareOutcome:
         proved_apart: bounds of the difference, for the domain and each region; `bound_note` says why there are none.
         properties: those that were decided, on both.
         inputs, outputs: what they mean; empty where nobody knows.
+        semantics: what proofs of properties speak about.
         regressions: names of properties that were proved for A and are not for B.
         notes: what was inferred and what a user should know, one sentence each.
         disagreement: a point found contradicts a bound or a proof; empty where none does.
@@ -211,6 +213,7 @@ class CompareOutcome:
     bound_note: str
     properties: tuple[PropertyComparison, ...]
     regressions: tuple[str, ...]
+    semantics: Semantics
     domain: Domain | None
     decision: Decision
     suite: SuiteMatch | None

@@ -59,6 +59,7 @@ from birdnn.report.schema import (
     VerdictModel,
     VerifyReport,
 )
+from birdnn.report.schema_comparison import CompareReport
 from birdnn.report.schema_safety import SafetyReport
 from birdnn.report.schema_samples import (
     EstimateReport,
@@ -78,6 +79,7 @@ _PUBLISHED = (
     ("check", CheckReport),
     ("doctor", DoctorReport),
     ("report", SafetyReport),
+    ("compare", CompareReport),
 )
 
 _WORST_FIRST: Sequence[CompetitionVerdict] = ("sat", "unknown", "timeout", "unsat")
