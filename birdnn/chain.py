@@ -152,7 +152,7 @@ class _Folding:
         for node in graph.nodes:
             if node.output not in graph.dependent:
                 self.fixed[node.output] = self.constant(node)
-            elif (activation := _as_activation(node)) is not None:
+            elif (activation := as_activation(node)) is not None:
                 self.close(self.at(node.inputs[0], node))
                 self.layers.append(activation)
                 self.restart(node.output)
@@ -254,7 +254,8 @@ def _operator(op: str, inputs: list[Tensor], attributes: Mapping[str, object]) -
     return apply(op, inputs, attributes)
 
 
-def _as_activation(node: Node) -> Activation | None:
+def as_activation(node: Node) -> Activation | None:
+    """The activation that a node computes, if it is one."""
     if node.op == "Clip" and node.attributes["min"] == 0.0 and node.attributes["max"] == math.inf:
         return Activation("relu")
     kind = _ACTIVATIONS.get(node.op)

@@ -31,7 +31,7 @@ from birdnn.bounds.protocol import BoundResult, Choices, Question
 from birdnn.bounds.rules import Relaxation, execution_error, relax, value
 from birdnn.bounds.slopes import Slopes, slopes_used
 from birdnn.boxes import Boxes
-from birdnn.chain import Activation, Affine
+from birdnn.chain import Activation, Affine, Chain
 from birdnn.network import Network
 from birdnn.rounding import FLOAT32, FLOAT64, LARGEST, SMALLEST, Semantics, gamma
 
@@ -100,7 +100,7 @@ class CrownBound:
     """`MarginBound` for chains of affine maps and activations.
 
     Args:
-        net: a network that `Network.chain` can fold.
+        net: a network that `Network.chain` can fold, or such a chain.
         device: where the tensors live.
         settings: effort for each box.
         semantics: what the bounds speak about.
@@ -114,13 +114,13 @@ class CrownBound:
 
     def __init__(
         self,
-        net: Network,
+        net: Network | Chain,
         device: torch.device,
         settings: CrownSettings | None = None,
         semantics: Semantics = "real",
         record: bool = False,
     ) -> None:
-        chain = net.with_values({}).to(device).chain()
+        chain = net.with_values({}).to(device).chain() if isinstance(net, Network) else net
         self.device, self.semantics, self.record = device, semantics, record
         self.settings = settings or CrownSettings()
         self._layer = [_Layer(layer, len(chain), semantics) for layer in chain if isinstance(layer, Affine)]
@@ -154,7 +154,7 @@ class CrownBound:
             flow = rows @ self._layer[-1].size
             for k in range(len(self._activation) - 1, -1, -1):
                 lower, upper = inherited[:, self._span[k]], inherited[:, self._neurons :][:, self._span[k]]
-                relaxation = relax(self._activation[k], lower, upper)
+                relaxation = self._relax(k, lower, upper)
                 steepest = torch.maximum(relaxation.up[0].slope.abs(), relaxation.up[1].slope.abs())
                 flow = (flow * steepest) @ self._layer[k].size
             return flow
@@ -170,7 +170,7 @@ class CrownBound:
         relaxations: list[Relaxation] = []
         slacks: list[Tensor] = []
         slopes: list[Slopes] = []
-        for k, activation in enumerate(self._activation):
+        for k in range(len(self._activation)):
             slacks.append(self._layer[k].slack(reach))
             low, up = lower[:, self._span[k]], upper[:, self._span[k]]
             if k == 0:
@@ -180,29 +180,43 @@ class CrownBound:
                 low.copy_(torch.maximum(low, _or_unknown(middle - spread)))
                 up.copy_(torch.minimum(up, -_or_unknown(-middle - spread)))
             else:
-                self._tighten(low, up, slopes, slacks[k], centre, radius)
-            relaxations.append(relax(activation, low, up, self.semantics))
+                self._tighten_layer(low, up, slopes, slacks[k], centre, radius)
+            relaxations.append(self._relax(k, low, up))
             slopes.append(Slopes.of(relaxations[-1], slacks[k], None, None))
-            reach = self._reach(activation, low, up)
+            reach = self._reach(k, low, up)
         slacks.append(self._layer[-1].slack(reach, executed=not self.linear))
         return relaxations, slacks
 
-    def _reach(self, activation: Activation, low: Tensor, up: Tensor) -> Tensor:
-        """Bounds of the activation's absolute values, shape (boxes, neurons): they are largest at an end."""
+    def _relax(self, k: int, low: Tensor, up: Tensor) -> Relaxation:
+        """Lines around activation ``k``."""
+        return relax(self._activation[k], low, up, self.semantics)
+
+    def _reach(self, k: int, low: Tensor, up: Tensor) -> Tensor:
+        """Bounds of the absolute values of activation ``k``, shape (boxes, neurons): they are largest at an end."""
+        activation = self._activation[k]
         reach = torch.maximum(value(activation, low).abs(), value(activation, up).abs())
         error = execution_error(activation, low, up) if self.semantics == "float32" else None
         return reach if error is None else reach + error
 
-    def _tighten(
+    def _tighten_layer(
         self, low: Tensor, up: Tensor, slopes: list[Slopes], slack: Tensor, centre: Tensor, radius: Tensor
     ) -> None:
         """Bound the neurons behind the layers of ``slopes`` whose activation is not yet linear, in place."""
+        self._tighten(low, up, bent(self._activation[len(slopes)], low, up), slopes, slack, centre, radius)
+
+    def _tighten(
+        self,
+        low: Tensor,
+        up: Tensor,
+        needed: Tensor,
+        slopes: list[Slopes],
+        slack: Tensor,
+        centre: Tensor,
+        radius: Tensor,
+    ) -> None:
+        """Bound those of the neurons behind the layers of ``slopes`` that are ``needed``, in place."""
         k = len(slopes)
-        kind = self._activation[k].kind
-        bent = low < (0 if kind in ("relu", "leaky_relu", "elu") else up)
-        if kind in ("relu", "leaky_relu"):
-            bent &= up > 0
-        box, neuron = bent.nonzero(as_tuple=True)
+        box, neuron = needed.nonzero(as_tuple=True)
         for part in range(0, len(box), self.settings.rows_per_pass):
             i = box[part : part + self.settings.rows_per_pass]
             j = neuron[part : part + self.settings.rows_per_pass]
@@ -328,6 +342,13 @@ def _combined(weights: Tensor, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     """The rows of each item, weighed: (items, rows, outputs) and (items, rows) -> (items, outputs) and (items,)."""
     bound: Tensor = torch.linalg.vecdot(weights, b)
     return torch.einsum("ir,iro->io", weights, a), bound
+
+
+def bent(activation: Activation, low: Tensor, up: Tensor) -> Tensor:
+    """Between which bounds an activation is not known to be linear."""
+    kind = activation.kind
+    not_yet = low < (0 if kind in ("relu", "leaky_relu", "elu") else up)
+    return not_yet & (up > 0) if kind in ("relu", "leaky_relu") else not_yet
 
 
 def _outward(boxes: Boxes) -> Tensor:

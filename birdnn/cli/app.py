@@ -12,6 +12,7 @@ import typer
 
 from birdnn.cli.bench import bench
 from birdnn.cli.check import check
+from birdnn.cli.compare import compare
 from birdnn.cli.doctor import doctor
 from birdnn.cli.estimate import estimate
 from birdnn.cli.failures import DEBUG
@@ -44,6 +45,9 @@ Repair an ACAS Xu network against all that applies to it:
 Which neurons behave differently where it is violated, as a table and a picture:
 [cyan]birdnn localize --net net.onnx --prop prop_8.vnnlib --picture neurons.svg[/]
 
+What does the repaired network do that the first did not?
+[cyan]birdnn compare net.onnx net.birdnn/net.repaired.onnx --suite acasxu --as N2,9 --html compare.html[/]
+
 Make the report for those who have to judge a repair, or have repair --report make it:
 [cyan]birdnn report net.birdnn --format html,sarif[/]
 
@@ -67,7 +71,7 @@ Mixing them answers another question, and nothing will tell you.
 
 [bold]Exit statuses[/]
 
-  0  proved, or nothing to repair; check: accepted; estimate, localize, report, fetch, doctor: done; bench: every row has a result
+  0  proved, or nothing to repair; check: accepted; estimate, localize, compare, report, fetch, doctor: done; bench: every row has a result
   1  violated; check: rejected; no repair found (the best attempt is kept)
   2  wrong use of the command line
   3  undecided: timeout or unknown; repaired but not proved
@@ -108,5 +112,5 @@ def _root(
     DEBUG.set(debug)
 
 
-for _command in (verify, check, falsify, estimate, localize, repair, report, bench, fetch, doctor):
+for _command in (verify, check, falsify, estimate, localize, repair, compare, report, bench, fetch, doctor):
     app.command()(_command)

@@ -134,25 +134,19 @@ class Comparison:
             return None
         x = uniform(*self.plan.corners, self.settings.domain_points, generator)
         y = evaluate(self.before, x)
-        fine = ~_violating(self.plan.subjects, x, y)
+        fine = ~violating(self.plan.subjects, x, y)
         if not bool(fine.any()):
             return None
         return fidelity(y[fine], evaluate(self.after, x[fine]), self.plan.decision)
 
-    def _region(self, prop: Property, generator: torch.Generator) -> _Points:
+    def _region(self, prop: Property, generator: torch.Generator) -> Points:
         xs = from_property(prop, self.settings.region_points, generator)
         return self._points(prop, xs)
 
-    def _points(self, prop: Property, xs: Sequence[Tensor]) -> _Points:
-        x, sizes = torch.cat(list(xs)), [len(part) for part in xs]
-        before, after = (evaluate(net, x) for net in (self.before, self.after))
-        margins = [
-            torch.cat([region.margin(y) for region, y in zip(prop.regions, torch.split(ys, sizes), strict=True)])
-            for ys in (before, after)
-        ]
-        return _Points(x, before, after, *margins)
+    def _points(self, prop: Property, xs: Sequence[Tensor]) -> Points:
+        return points_of(self.before, self.after, prop, xs)
 
-    def _held_out(self, prop: Property, points: _Points, generator: torch.Generator) -> _Points:
+    def _held_out(self, prop: Property, points: Points, generator: torch.Generator) -> Points:
         """Fresh points: uniform ones, and where violations are rare also what an attack of another seed finds."""
         missing = self.settings.held_out_points - len(points.x)
         if missing > 0:
@@ -184,17 +178,30 @@ class Comparison:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Points:
+class Points:
+    """Inputs, what two networks answer there, and a property's margins of the answers."""
+
     x: Tensor
     before: Tensor
     after: Tensor
     margin_before: Tensor
     margin_after: Tensor
 
-    def and_more(self, other: _Points) -> _Points:
+    def and_more(self, other: Points) -> Points:
         """Both."""
         pairs = ((getattr(self, part.name), getattr(other, part.name)) for part in fields(self))
-        return _Points(*(torch.cat(pair) for pair in pairs))
+        return Points(*(torch.cat(pair) for pair in pairs))
+
+
+def points_of(before: Network, after: Network, prop: Property, xs: Sequence[Tensor]) -> Points:
+    """Points of a property's regions, (n, inputs) for each region."""
+    x, sizes = torch.cat(list(xs)), [len(part) for part in xs]
+    ys = [evaluate(net, x) for net in (before, after)]
+    margins = [
+        torch.cat([region.margin(y) for region, y in zip(prop.regions, torch.split(each, sizes), strict=True)])
+        for each in ys
+    ]
+    return Points(x, *ys, *margins)
 
 
 def _all_healed(margin: Tensor, *, by_proof: bool) -> Rate:
@@ -203,7 +210,7 @@ def _all_healed(margin: Tensor, *, by_proof: bool) -> Rate:
     return Rate(hits=hits, n=len(margin), by_proof=by_proof and hits == len(margin))
 
 
-def _violating(subjects: Sequence[Subject], x: Tensor, y: Tensor) -> Tensor:
+def violating(subjects: Sequence[Subject], x: Tensor, y: Tensor) -> Tensor:
     """Which points of the domain violate some applicable property, (n,) bool."""
     bad = torch.zeros(len(x), dtype=torch.bool)
     for subject in subjects:

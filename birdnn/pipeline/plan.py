@@ -59,13 +59,18 @@ class Plan:
     notes: tuple[str, ...]
 
 
-def read_plan(request: RepairRequest) -> Plan:
+def read_plan(request: RepairRequest, *, loaded: Loaded | None = None, aimless: bool = False) -> Plan:
     """Read every file that the request names.
+
+    Args:
+        request: what is asked.
+        loaded: the network, where it has been read.
+        aimless: no property need be named.
 
     Raises:
         InputError: a file is unusable, a property does not fit, or the suite does not know the network.
     """
-    loaded = load_network(request.net)
+    loaded = loaded or load_network(request.net)
     semantics = semantics_of(loaded.net, request.semantics)
     known = known_network(loaded, request.suite, request.as_name)
     by_name = request.suite is not None and request.as_name is not None
@@ -77,7 +82,7 @@ def read_plan(request: RepairRequest) -> Plan:
     if known is not None:
         subjects = [_worded(known, subject) for subject in subjects]
         subjects += _applicable(known, subjects, "suite" if request.suite is not None else None)
-    if not any(subject.role in ("goal", "suite") for subject in subjects):
+    if not aimless and not any(subject.role in ("goal", "suite") for subject in subjects):
         raise MismatchError("nothing says what to repair: name a property, points, or a suite that knows the network")
     for subject in subjects:
         subject.prop.require_sizes(loaded.net.n_inputs, loaded.net.n_outputs)
@@ -196,6 +201,8 @@ def _domain(
 ) -> tuple[tuple[Tensor, Tensor] | None, str]:
     if request.domain == "property":
         goals = [s.prop for s in subjects if s.role == "goal"] or [s.prop for s in subjects if s.role == "suite"]
+        if not goals:
+            raise MismatchError("--domain property: no property was named that could be the domain")
         lower, upper = zip(*(hull(prop) for prop in goals), strict=True)
         names = ", ".join(prop.name for prop in goals)
         return (torch.stack(lower).amin(0), torch.stack(upper).amax(0)), f"the input regions of {names}"

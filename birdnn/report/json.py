@@ -60,6 +60,7 @@ from birdnn.report.schema import (
     VerifyReport,
 )
 from birdnn.report.schema_fetch import FetchReport
+from birdnn.report.schema_comparison import CompareReport
 from birdnn.report.schema_safety import SafetyReport
 from birdnn.report.schema_bench import BenchReport
 from birdnn.report.schema_samples import (
@@ -82,6 +83,7 @@ _PUBLISHED = (
     ("fetch", FetchReport),
     ("report", SafetyReport),
     ("bench", BenchReport),
+    ("compare", CompareReport),
 )
 
 _WORST_FIRST: Sequence[CompetitionVerdict] = ("sat", "unknown", "timeout", "unsat")

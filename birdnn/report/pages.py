@@ -114,7 +114,8 @@ def _wrapped(command: str) -> str:
     return " \\\n ".join(line.strip() if not n else line for n, line in enumerate(lines))
 
 
-def _environment(*, markdown: bool) -> Environment:
+def environment(*, markdown: bool) -> Environment:
+    """What renders the package's templates."""
     made = Environment(
         loader=PackageLoader("birdnn.report"),
         autoescape=not markdown,
@@ -142,7 +143,7 @@ def _environment(*, markdown: bool) -> Environment:
 
 def html_page(report: SafetyReport) -> str:
     """One HTML file: style and pictures inside, no script, no network."""
-    template = _environment(markdown=False).get_template("report.html.j2")
+    template = environment(markdown=False).get_template("report.html.j2")
     pictures = {name: Markup(svg) for name, svg in pictures_page.pictures(report.outcome).items()}
     content = report.model_dump(mode="json")
     return template.render(r=report, o=report.outcome, v=Figures(content), pictures=pictures, escape=escape)
@@ -150,7 +151,7 @@ def html_page(report: SafetyReport) -> str:
 
 def markdown_page(report: SafetyReport) -> str:
     """The same as Markdown, without pictures."""
-    template = _environment(markdown=True).get_template("report.md.j2")
+    template = environment(markdown=True).get_template("report.md.j2")
     content = report.model_dump(mode="json")
     text = template.render(r=report, o=report.outcome, v=Figures(content, markdown=True))
     return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"

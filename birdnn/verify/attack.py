@@ -12,10 +12,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from birdnn.boxes import Boxes
-from birdnn.network import Network
 from birdnn.spec import Polytope, Region
 
 
@@ -49,7 +48,7 @@ def _never() -> bool:
 
 
 def attack(
-    net: Network,
+    net: nn.Module,
     region: Region,
     *,
     settings: AttackSettings,
@@ -61,7 +60,7 @@ def attack(
     """Points at which some unsafe polytope comes closest, shape (m, inputs), float32; not all of them are unsafe.
 
     Args:
-        net: float32 network; its device is used.
+        net: float32 network, (n, inputs) -> (n, outputs); its device is used.
         region: where to look and for what.
         settings: effort.
         generator: on the CPU.
@@ -88,8 +87,8 @@ def attack(
     return torch.cat(found)
 
 
-def _device(net: Network) -> torch.device:
-    return next((value.device for value in net.values().values()), torch.device("cpu"))
+def _device(net: nn.Module) -> torch.device:
+    return next((value.device for value in (*net.parameters(), *net.buffers())), torch.device("cpu"))
 
 
 class _Hunt:
@@ -97,7 +96,7 @@ class _Hunt:
 
     def __init__(
         self,
-        net: Network,
+        net: nn.Module,
         polytope: Polytope,
         region: Region,
         settings: AttackSettings,

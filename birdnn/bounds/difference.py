@@ -1,0 +1,301 @@
+"""Bounds of how far apart the outputs of two networks can be on a box, over the reals.
+
+Two networks of the same layers are followed together. Layers in which they do not differ are one network. Behind the
+first that differs there are three blocks: the pre-activations ``z`` of the first network, those of the second, and
+their difference ``d``. Behind an activation it is ``s(z + d) - s(z)``, which the mean value theorem puts between
+``m d`` and ``M d``, with the least and the greatest slope that the activation has between the pre-activations of both.
+So a small change of the weights gives a small bound, which subtracting two bounds never does. The idea is that of
+differential verification (Paulsen, Wang and Wang 2020, ReluDiff, arXiv:2001.03662, and NeuroDiff, arXiv:2009.09943);
+here it is one more chain of affine maps and activations for `CrownBound`, whose arithmetic and account of rounding are
+used as they are. Each output's difference is asked for twice, as the third block's and as the difference of the first
+two, and multipliers take the best mixture.
+
+Networks whose layers do not correspond are bounded each by itself (`SeparateBound`).
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from birdnn.bounds.crown import CrownBound, CrownSettings, bent
+from birdnn.bounds.protocol import BoundResult, MarginBound, Question
+from birdnn.bounds.rules import Line, Relaxation, relax
+from birdnn.bounds.slopes import Slopes
+from birdnn.boxes import Boxes
+from birdnn.chain import Activation, Affine, Chain, NotAChain, Terms, as_activation
+from birdnn.network import Network
+from birdnn.rounding import FLOAT64
+
+_ROUNDINGS = 256  # as in `birdnn.bounds.rules`
+
+
+def correspondence(before: Chain, after: Chain) -> str:
+    """Why the layers of two chains do not correspond; empty where they do: same sizes, same activations."""
+    depths = [len(chain) // 2 + 1 for chain in (before, after)]
+    if depths[0] != depths[1]:
+        return f"{depths[0]} affine layers in A, {depths[1]} in B"
+    for place, (one, other) in enumerate(zip(before, after, strict=True)):
+        layer = place // 2 + 1
+        if isinstance(one, Affine) and isinstance(other, Affine):
+            if one.weight.shape != other.weight.shape:
+                sizes = (
+                    f"{len(part.bias)} x {part.weight.shape[1]} in {name}" for part, name in ((one, "A"), (other, "B"))
+                )
+                return f"affine layer {layer} is {', '.join(sizes)}"
+        elif isinstance(one, Activation) and isinstance(other, Activation) and one != other:
+            return f"the activation behind affine layer {layer} is {_named(one)} in A, {_named(other)} in B"
+    return ""
+
+
+def _named(layer: Activation) -> str:
+    return f"{layer.kind} ({layer.alpha:g})" if layer.alpha else layer.kind
+
+
+def questions(n_outputs: int, device: torch.device) -> Question:
+    """What to ask of the joint outputs (A, B, B - A): item ``2 j`` bounds ``-d_j`` from below, ``2 j + 1`` ``d_j``."""
+    eye = torch.eye(n_outputs, dtype=torch.float64)
+    nothing = torch.zeros_like(eye)
+    rows = torch.stack([torch.cat([nothing, nothing, eye], 1), torch.cat([-eye, eye, nothing], 1)], 1)
+    a = torch.stack([-rows, rows], 1).flatten(0, 1).to(device)
+    return Question(a, a.new_zeros(a.shape[:2]), torch.ones(len(a), dtype=torch.bool, device=device))
+
+
+class DifferenceBound(CrownBound):
+    """`MarginBound` of the joint outputs (A, B, B - A) of two networks whose layers correspond.
+
+    Args:
+        before, after: A and B.
+        device, settings: as for `CrownBound`.
+
+    Raises:
+        NotAChain: one of the graphs is something else, or their layers do not correspond.
+    """
+
+    name = "crown on the difference"
+
+    def __init__(
+        self, before: Network, after: Network, device: torch.device, settings: CrownSettings | None = None
+    ) -> None:
+        one, other = (net.with_values({}).to(device).chain() for net in (before, after))
+        if reason := correspondence(one, other):
+            raise NotAChain(f"the layers do not correspond: {reason}")
+        self._shared = _shared_layers(before, after)
+        super().__init__(_joint(one, other, self._shared), device, settings)
+
+    def _relax(self, k: int, low: Tensor, up: Tensor) -> Relaxation:
+        """Usual lines for both networks, those of the mean value theorem for the difference."""
+        if k < self._shared:
+            return super()._relax(k, low, up)
+        activation, n = self._activation[k], low.shape[1] // 3
+        usual = relax(activation, low[:, : 2 * n], up[:, : 2 * n])
+        least, most = _slopes(activation, *_hull(low, up))
+        lines = _lines(least, most, low[:, 2 * n :], up[:, 2 * n :])
+        size = torch.maximum(low[:, 2 * n :].abs(), up[:, 2 * n :].abs())
+        computed = (_ROUNDINGS + 2 * low.shape[1]) * FLOAT64 * (1 + most.abs() + least.abs()) * (1 + size)
+        exact = least == most
+        return _side_by_side(usual, lines.widened(computed.masked_fill(exact, 0.0), None, size))
+
+    def _reach(self, k: int, low: Tensor, up: Tensor) -> Tensor:
+        if k < self._shared:
+            return super()._reach(k, low, up)
+        n = low.shape[1] // 3
+        both = super()._reach(k, low[:, : 2 * n], up[:, : 2 * n])
+        least, most = _slopes(self._activation[k], *_hull(low, up))
+        steepest = torch.maximum(least.abs(), most.abs()) * (1 + _ROUNDINGS * FLOAT64)
+        return torch.cat([both, steepest * torch.maximum(low[:, 2 * n :].abs(), up[:, 2 * n :].abs())], 1)
+
+    def _tighten_layer(
+        self, low: Tensor, up: Tensor, slopes: list[Slopes], slack: Tensor, centre: Tensor, radius: Tensor
+    ) -> None:
+        """Both networks first: where they say that the activation is linear, the difference need not be bounded."""
+        k = len(slopes)
+        if k < self._shared:
+            super()._tighten_layer(low, up, slopes, slack, centre, radius)
+            return
+        activation, n = self._activation[k], low.shape[1] // 3
+        needed = bent(activation, low, up)
+        needed[:, 2 * n :] = False
+        self._tighten(low, up, needed, slopes, slack, centre, radius)
+        _agree(low, up)
+        least, most = _slopes(activation, *_hull(low, up))
+        needed = torch.zeros_like(needed)
+        needed[:, 2 * n :] = ~(least == most)
+        self._tighten(low, up, needed, slopes, slack, centre, radius)
+        _agree(low, up)
+
+
+class SeparateBound:
+    """`MarginBound` of the joint outputs of two networks, each bounded by itself; for any pair.
+
+    Args:
+        before, after: bounds of A and B.
+        n_outputs: of each.
+    """
+
+    record = False
+
+    def __init__(self, before: MarginBound, after: MarginBound, n_outputs: int) -> None:
+        self.before, self.after, self.n_outputs, self.device = before, after, n_outputs, before.device
+        self.name = f"{' and '.join(dict.fromkeys((before.name, after.name)))} on each network by itself"
+        self._split = before.root(1).shape[1]
+
+    def root(self, boxes: int) -> Tensor:
+        """What both know of boxes of which nothing is known."""
+        return torch.cat([self.before.root(boxes), self.after.root(boxes)], 1)
+
+    def bound(self, question: Question, boxes: Boxes, opened: Tensor, inherited: Tensor) -> BoundResult:
+        """See `MarginBound.bound`; of each of `questions` the second row, as a sum of two bounds."""
+        one, other = self._parts(question)
+        first = self.before.bound(one, boxes, opened, inherited[:, : self._split])
+        second = self.after.bound(other, boxes, opened, inherited[:, self._split :])
+        lower = _below(first.lower + second.lower)
+        plane = boxes.lower.new_zeros(len(lower), 1, boxes.lower.shape[1])
+        kept = torch.cat([first.inherited, second.inherited], 1)
+        return BoundResult(first.box, first.polytope, lower, plane, lower[:, None], kept)
+
+    def sensitivity(self, question: Question, opened: Tensor, inherited: Tensor) -> Tensor:
+        """Both together."""
+        one, other = self._parts(question)
+        first = self.before.sensitivity(one, opened, inherited[:, : self._split])
+        return first + self.after.sensitivity(other, opened, inherited[:, self._split :])
+
+    def _parts(self, question: Question) -> tuple[Question, Question]:
+        m = self.n_outputs
+        parts = (question.a[:, 1:, :m], question.a[:, 1:, m : 2 * m])
+        first, second = (Question(a, question.b[:, 1:], question.closed) for a in parts)
+        return first, second
+
+
+def _shared_layers(before: Network, after: Network) -> int:
+    """How many affine layers, from the inputs on, are made by the same operations on the same numbers; never the last.
+
+    That two folded layers are equal is not enough: what folding rounds may differ.
+    """
+    if before.graph != after.graph:
+        return 0
+    old, new = before.values(), after.values()
+    changed = {name for name in old if not torch.equal(old[name].double(), new[name].double())}
+    count = 0
+    for node in before.nodes:
+        if changed.intersection(node.inputs):
+            if node.output in before.graph.dependent:
+                break
+            changed.add(node.output)
+        elif as_activation(node) is not None and node.output in before.graph.dependent:
+            count += 1
+    return count
+
+
+def _joint(before: Chain, after: Chain, shared: int) -> Chain:
+    """One chain: the shared layers, then A, B and B - A block by block."""
+    layers: list[Affine | Activation] = []
+    for place, (one, other) in enumerate(zip(before, after, strict=True)):
+        if isinstance(one, Affine) and isinstance(other, Affine) and place >= 2 * shared:
+            layers.append(_joint_affine(one, other, first=place == 2 * shared))
+        else:
+            layers.append(one)
+    return tuple(layers)
+
+
+def _joint_affine(one: Affine, other: Affine, *, first: bool) -> Affine:
+    """``d' = (other - one) h_one + other d``; in the first layer that differs all blocks read the same."""
+    a, b = one.terms, other.terms
+    terms = Terms(
+        weight=_blocks(a.weight, b.weight, a.weight + b.weight, first),
+        bias=torch.cat([a.bias, b.bias, a.bias + b.bias]),
+        roundings=max(a.roundings, b.roundings) + 1,
+        underflow=a.underflow + b.underflow,
+        peak=max(a.peak, b.peak),
+    )
+    weight = _blocks(one.weight, other.weight, other.weight - one.weight, first)
+    return Affine(weight, torch.cat([one.bias, other.bias, other.bias - one.bias]), terms)
+
+
+def _blocks(one: Tensor, other: Tensor, mixed: Tensor, first: bool) -> Tensor:
+    if first:
+        return torch.cat([one, other, mixed])
+    nothing = torch.zeros_like(one)
+    rows = ([one, nothing, nothing], [nothing, other, nothing], [mixed, nothing, other])
+    return torch.cat([torch.cat(row, 1) for row in rows])
+
+
+def _hull(low: Tensor, up: Tensor) -> tuple[Tensor, Tensor]:
+    """Between which the pre-activations of both networks lie."""
+    n = low.shape[1] // 3
+    return torch.minimum(low[:, :n], low[:, n : 2 * n]), torch.maximum(up[:, :n], up[:, n : 2 * n])
+
+
+def _agree(low: Tensor, up: Tensor) -> None:
+    """Let the three blocks tighten each other, in place: d is b - a, b is a + d, a is b - d."""
+    n = low.shape[1] // 3
+    (a_low, b_low, d_low), (a_up, b_up, d_up) = (torch.split(side, n, 1) for side in (low, up))
+    d_low.copy_(torch.maximum(d_low, _below(b_low - a_up)))
+    d_up.copy_(torch.minimum(d_up, -_below(a_low - b_up)))
+    b_low.copy_(torch.maximum(b_low, _below(a_low + d_low)))
+    b_up.copy_(torch.minimum(b_up, -_below(-a_up - d_up)))
+    a_low.copy_(torch.maximum(a_low, _below(b_low - d_up)))
+    a_up.copy_(torch.minimum(a_up, -_below(d_low - b_up)))
+
+
+def _below(value: Tensor) -> Tensor:
+    """One float64 further down; minus infinity for what overflowed."""
+    known = value.nan_to_num(nan=-math.inf, posinf=-math.inf, neginf=-math.inf)
+    return torch.nextafter(known, known.new_tensor(-math.inf))
+
+
+def _slopes(activation: Activation, low: Tensor, up: Tensor) -> tuple[Tensor, Tensor]:
+    """The least and the greatest slope of an activation between two pre-activations, rounded outward; NaN of NaN."""
+    alpha, rising, falling = activation.alpha, low >= 0, up <= 0
+    zero = torch.zeros_like(low)
+    match activation.kind:
+        case "relu" | "leaky_relu":
+            nothing = zero.masked_fill(low.isnan() | up.isnan(), math.nan)
+            left, right = nothing + torch.where(rising, 1.0, alpha), nothing + torch.where(falling, alpha, 1.0)
+            return torch.minimum(left, right), torch.maximum(left, right)
+        case "elu":
+            left = torch.where(rising, 1.0, alpha * torch.exp(low))
+            right = torch.where(falling, alpha * torch.exp(up), 1.0)
+            candidates = [left, right, torch.where(rising | falling, left, alpha)]
+        case "sigmoid" | "tanh":
+            candidates = [_bell(activation.kind, z) for z in (low, up, torch.minimum(torch.maximum(zero, low), up))]
+    stacked = torch.stack(candidates)
+    least, most = stacked.amin(0), stacked.amax(0)
+    return least - 1e-12 * (1 + least.abs()), most + 1e-12 * (1 + most.abs())
+
+
+def _bell(kind: str, z: Tensor) -> Tensor:
+    """Slope of sigmoid or tanh."""
+    if kind == "sigmoid":
+        return torch.sigmoid(z) * torch.sigmoid(-z)
+    return 4 * torch.sigmoid(2 * z) * torch.sigmoid(-2 * z)
+
+
+def _lines(least: Tensor, most: Tensor, low: Tensor, up: Tensor) -> Relaxation:
+    """Lines around everything between ``least d`` and ``most d``, for d in ``low .. up``."""
+    mixed = (low < 0) & (up > 0)
+    width = (up - low).where(mixed, torch.ones_like(up))
+    nothing = torch.full_like(low, math.nan)  # bounds of NaN
+    bulge = ((least - most) * low * up / width).where(mixed, torch.zeros_like(low))
+
+    def chord(left: Tensor, right: Tensor, offset: Tensor) -> Line:
+        one_sided = torch.where(low >= 0, right, torch.where(up <= 0, left, nothing))
+        return Line(((right * up - left * low) / width).where(mixed, one_sided), offset)
+
+    below, above = chord(most, least, -bulge), chord(least, most, bulge)
+    return Relaxation((below, below), (above, above), torch.zeros_like(low))
+
+
+def _side_by_side(one: Relaxation, other: Relaxation) -> Relaxation:
+    """The relaxations of neighbouring neurons as one; `other` has one line on each side."""
+
+    def joined(left: Line, right: Line) -> Line:
+        parts = [torch.zeros_like(line.slope) if line.offset is None else line.offset for line in (left, right)]
+        return Line(torch.cat([left.slope, right.slope], 1), torch.cat(parts, 1))
+
+    low = joined(one.low[0], other.low[0]), joined(one.low[1], other.low[0])
+    above = joined(one.up[0], other.up[0])
+    up = above, above if one.one_upper else joined(one.up[1], other.up[0])
+    return Relaxation(low, up, torch.cat([one.start, other.start], 1))

@@ -1,0 +1,136 @@
+"""``birdnn compare``: what does the second network do that the first did not?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from birdnn.cli.failures import command
+from birdnn.cli.options import AsName, Json, Quiet, Seed, Timeout, Units, UnitsOption, command_line
+from birdnn.cli.progress import TerminalWatch
+
+if TYPE_CHECKING:
+    from birdnn.records import CompareRequest
+
+
+class Decision(StrEnum):
+    """Which output decides."""
+
+    ARGMIN = "argmin"
+    ARGMAX = "argmax"
+    NONE = "none"
+
+
+def _count(value: int) -> int:
+    if value < 1:
+        raise typer.BadParameter("a positive number is expected")
+    return value
+
+
+def _seconds(value: float) -> float:
+    if not 0 <= value < float("inf"):
+        raise typer.BadParameter("a number of seconds is expected, 0 for none")
+    return value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompareOptions:
+    """What the command line says."""
+
+    before: Annotated[Path, typer.Argument(metavar="A", help="A network: .onnx or .nnet, also with .gz.")]
+    after: Annotated[Path, typer.Argument(metavar="B", help="Another with as many inputs and outputs.")]
+    prop: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--prop", metavar="FILE", help="Decide this property on both: .vnnlib, also with .gz. Repeatable."
+        ),
+    ] = None
+    keep: Annotated[
+        list[Path] | None,
+        typer.Option("--keep", metavar="FILE", help="The same, as repair has it. Repeatable."),
+    ] = None
+    suite: Annotated[
+        str | None,
+        typer.Option("--suite", metavar="TOML", help="Decide all that apply on both: a suite file, or 'acasxu'."),
+    ] = None
+    as_name: AsName = None
+    domain: Annotated[
+        Path | None,
+        typer.Option(
+            "--domain",
+            metavar="FILE",
+            help="Where to compare: TOML with lower and upper, a .vnnlib whose input boxes span it, or 'property'. "
+            "Default: from the suite or the NNet header.",
+        ),
+    ] = None
+    decision: Annotated[
+        Decision | None, typer.Option("--decision", help="Which output decides. Default: as the suite says, else none.")
+    ] = None
+    samples: Annotated[
+        int,
+        typer.Option(
+            "--samples", metavar="N", callback=_count, help="Points of the domain; a quarter of them in each region."
+        ),
+    ] = 400_000
+    bound: Annotated[
+        float,
+        typer.Option(
+            "--bound", metavar="S", callback=_seconds, help="Seconds for a proved bound of the difference; 0: none."
+        ),
+    ] = 10.0
+    timeout: Timeout = None
+    units: UnitsOption = Units.NORMALISED
+    seed: Seed = 0
+    html: Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Write the result as a page there.")] = (
+        None
+    )
+    json: Json = None
+    quiet: Quiet = False
+
+
+@command(CompareOptions)
+def compare(options: CompareOptions) -> int:
+    """Compare two networks with the same inputs and outputs, of the same graph or not.
+
+    How alike they decide and answer over the domain and in each property's region; the largest differences that a
+    search finds, and where; a proved bound of the difference; what differs in the parameters; which properties are
+    lost or gained. A is the network before, B the one after. Status 0 whatever is found.
+    """
+    if options.as_name is not None and options.suite is None:
+        raise typer.BadParameter("names a network of a suite: say which with --suite", param_hint="--as")
+    with TerminalWatch(quiet=options.quiet) as watch:
+        from birdnn.cli.comparing import finish_compare
+        from birdnn.compare import compare_files
+        from birdnn.formats.files import require_writable
+
+        request = _request(options)
+        others = (options.domain, None if options.suite is None else Path(options.suite))
+        inputs = (options.before, options.after, *request.props, *request.keep, *(path for path in others if path))
+        require_writable((options.json, options.html), inputs)
+        outcome = compare_files(request, watch=watch)
+    return finish_compare(outcome, json=options.json, html=options.html, quiet=options.quiet)
+
+
+def _request(options: CompareOptions) -> CompareRequest:
+    from birdnn.records import CompareRequest
+
+    return CompareRequest(
+        before=options.before,
+        after=options.after,
+        props=tuple(options.prop or ()),
+        keep=tuple(options.keep or ()),
+        suite=options.suite,
+        as_name=options.as_name,
+        domain="property" if options.domain == Path("property") else options.domain,
+        decision=None if options.decision is None else options.decision.value,
+        samples=options.samples,
+        bound_s=options.bound,
+        timeout_s=options.timeout,
+        units=options.units.value,
+        seed=options.seed,
+        command=command_line(),
+    )

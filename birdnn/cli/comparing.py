@@ -1,0 +1,38 @@
+"""What ``birdnn compare`` prints and writes. Loads what help must not wait for: import it inside a command."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from birdnn.cli.failures import INTERRUPTED, complain
+from birdnn.cli.terminal import first_line, show_result
+from birdnn.errors import DisagreementError
+from birdnn.formats.files import write_bytes
+from birdnn.records import CompareOutcome
+from birdnn.report.comparison import compare_report
+from birdnn.report.comparison_page import compare_page
+from birdnn.report.comparison_text import compare_summary
+from birdnn.report.json import write_report
+
+
+def finish_compare(outcome: CompareOutcome, *, json: Path | None, html: Path | None, quiet: bool) -> int:
+    """Print and write what was found; the exit status, which says nothing about differences.
+
+    Raises:
+        DisagreementError: what was found contradicts what was proved. Everything is printed and on disk by then.
+    """
+    report = compare_report(outcome)
+    if json is not None:
+        write_report(report, json, write_bytes)
+    if html is not None:
+        write_bytes(html, compare_page(report).encode("utf-8"))
+    if quiet:
+        first_line(report.headline)
+    else:
+        show_result(lambda width: compare_summary(report, width))
+    if outcome.disagreement:
+        raise DisagreementError(outcome.disagreement)
+    if outcome.interrupted:
+        complain("interrupted; what is missing was not measured")
+        return INTERRUPTED
+    return 0

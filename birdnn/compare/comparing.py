@@ -1,0 +1,180 @@
+"""`compare` on files: sample, search, bound, decide; everything is read before anything is computed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import torch
+
+from birdnn.bounds.protocol import MarginBound
+from birdnn.compare.apart import furthest_apart
+from birdnn.compare.bounding import bound_method, proved_apart
+from birdnn.compare.deciding import compared_properties
+from birdnn.compare.likeness import Sampled, sampled
+from birdnn.compare.pair import Pair, Place, read_pair
+from birdnn.compare.settings import CompareSettings
+from birdnn.compare.structure import structure
+from birdnn.errors import UnsupportedOpError, out_of_memory
+from birdnn.metrics import regressions
+from birdnn.pipeline.describing import quantities
+from birdnn.pipeline.facts import machine, versions
+from birdnn.pipeline.judging import Clock
+from birdnn.records import (
+    Apart,
+    CompareOutcome,
+    CompareRequest,
+    Progress,
+    PropertyComparison,
+    ProvedApart,
+    Unwatched,
+    Watch,
+)
+from birdnn.verify.search import batch_for
+from birdnn.verify.witness import Judge
+
+_ROUNDING = 1e-9  # of our own evaluation in float64, beside a proved bound over the reals
+
+
+def compare_files(
+    request: CompareRequest, *, watch: Watch | None = None, settings: CompareSettings | None = None
+) -> CompareOutcome:
+    """Compare two networks with the same numbers of inputs and outputs.
+
+    Raises:
+        InputError: a file is unusable, the interfaces differ, a property does not fit, or the suite knows neither.
+    """
+    watch = watch or Unwatched()
+    clock = Clock(timeout_s=math.inf if request.timeout_s is None else request.timeout_s, watch=watch)
+    watch.update(Progress(phase=f"reading {request.before.name} and {request.after.name}"))
+    return _Comparison(read_pair(request), clock, settings or CompareSettings()).outcome()
+
+
+class _Comparison:
+    """One command."""
+
+    def __init__(self, pair: Pair, clock: Clock, settings: CompareSettings) -> None:
+        self.pair, self.clock, self.settings = pair, clock, settings
+        self.places = pair.places()
+        self.samples: dict[str, Sampled] = {}
+        self.apart: list[Apart] = []
+        self.notes = list(pair.notes)
+        self.bound_note = ""
+
+    def outcome(self) -> CompareOutcome:
+        """Every stage, in the order of what it costs."""
+        pair, plan = self.pair, self.pair.plan
+        self.look()
+        bounds = tuple(self.bounds())
+        properties = compared_properties(pair, self.clock)
+        inputs, outputs = quantities(plan.loaded)
+        before, after = ({p.name: getattr(p, side) for p in properties} for side in ("before", "after"))
+        return CompareOutcome(
+            request=pair.request,
+            before=str(pair.before.path),
+            after=str(pair.after.path),
+            before_sha256=pair.before.net.sha256,
+            after_sha256=pair.after.net.sha256,
+            structure=structure(pair.before.net, pair.after.net),
+            likeness=tuple(entry.likeness for entry in self.samples.values()),
+            apart=tuple(self.apart),
+            proved_apart=bounds,
+            bound_note=self.bound_note,
+            properties=properties,
+            regressions=regressions(before, after),
+            semantics=pair.semantics,
+            domain=plan.domain,
+            decision=plan.decision,
+            suite=plan.suite,
+            inputs=inputs,
+            outputs=outputs,
+            wall_s=self.clock.wall_s(),
+            versions=versions(),
+            machine=machine(),
+            interrupted=self.clock.watch.stopped(),
+            timed_out=self.clock.left_s() <= 0,
+            notes=tuple(self.notes),
+            disagreement=" | ".join((*self.beyond(bounds), *self.unproved(properties))),
+        )
+
+    def look(self) -> None:
+        """Sample every place, then search it."""
+        # another stream than any that a repair drew from with the same seed
+        generator = torch.Generator().manual_seed(self.pair.request.seed + 0xC0)
+        for place in self.places:
+            self.clock.watch.update(Progress(phase=f"sampling {place.name}"))
+            found = sampled(self.pair, place, self.settings, generator, self.clock)
+            if found is not None:
+                self.samples[place.name] = found
+        for place in self.places:
+            if place.name not in self.samples:
+                continue
+            self.clock.watch.update(Progress(phase=f"looking for the largest differences, {place.name}"))
+            seen = self.samples[place.name].apart
+            thorough = place is self.places[0]
+            self.apart += furthest_apart(self.pair, place, seen, self.settings, self.clock, thorough=thorough)
+
+    def bounds(self) -> Iterator[ProvedApart]:
+        """A proved bound of each place, the first one for half of the time."""
+        if not self.places:
+            self.bound_note = "no domain and no property says where"
+        elif self.pair.request.bound_s == 0:
+            self.bound_note = "not asked for (--bound 0)"
+        else:
+            try:
+                bound, remark = bound_method(self.pair)
+                self.notes += [remark] if remark else []
+                for place in self.places:
+                    if place.name in self.samples and not self.clock.over():
+                        yield self.bounded(bound, place)
+            except UnsupportedOpError as error:
+                self.bound_note = str(error)
+            except (MemoryError, RuntimeError) as error:
+                if not out_of_memory(error):
+                    raise
+                self.bound_note = "memory ran out"
+
+    def bounded(self, bound: MarginBound, place: Place) -> ProvedApart:
+        """One place's bound."""
+        found = torch.zeros(self.pair.before.net.n_outputs, dtype=torch.float64)
+        for entry in self.apart:
+            if entry.place == place.name and entry.output is not None:
+                found[entry.output] = entry.size
+        enough = found * (1 + self.settings.complete) + self.settings.nothing * self.samples[place.name].largest
+        seconds = self.pair.request.bound_s
+        if len(self.places) > 1:
+            seconds *= 0.5 if place is self.places[0] else 0.5 / (len(self.places) - 1)
+        seconds = min(seconds, self.clock.left_s() * self.settings.time_share)
+        batch = min(batch_for(net, "cpu") for net in self.pair.nets)
+        return proved_apart(bound, place, enough, batch, self.clock, seconds)
+
+    def beyond(self, bounds: tuple[ProvedApart, ...]) -> Iterator[str]:
+        """Points found at which the difference, in float64, exceeds what was proved."""
+        nets = [loaded.net.with_values({}).double() for loaded in (self.pair.before, self.pair.after)]
+        upper = {bound.place: bound.upper for bound in bounds}
+        for entry in self.apart:
+            if entry.output is None or entry.place not in upper:
+                continue
+            x = torch.tensor([entry.x], dtype=torch.float64)
+            with torch.no_grad():
+                before, after = (float(net(x)[0, entry.output]) for net in nets)
+            if abs(after - before) > upper[entry.place][entry.output] + _ROUNDING * (abs(before) + abs(after)):
+                yield (
+                    f"output {entry.output} differs by {abs(after - before)!r} at {list(entry.x)}, and it was proved "
+                    f"that nowhere in {entry.place} it differs by more than {upper[entry.place][entry.output]!r}"
+                )
+
+    def unproved(self, properties: tuple[PropertyComparison, ...]) -> Iterator[str]:
+        """Samples that violate, when replayed, what was proved."""
+        subjects = {place.name: place.subject.prop for place in self.places if place.subject is not None}
+        for prop in properties:
+            if prop.name not in self.samples:
+                continue
+            sides = zip((prop.before, prop.after), (self.pair.before, self.pair.after), self.pair.nets, strict=True)
+            points = self.samples[prop.name].contradicting
+            for (answer, loaded, net), bad, name in zip(sides, points, "AB", strict=True):
+                if answer != "proved" or not len(bad):
+                    continue
+                witness = Judge(net, subjects[prop.name], loaded.replays).first_of(bad)
+                if witness is not None:
+                    yield f"{prop.name} is proved for {name}, and the input {list(witness.x)} violates it"

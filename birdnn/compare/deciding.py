@@ -1,0 +1,69 @@
+"""Which properties hold on both networks, which were lost and which gained."""
+
+from __future__ import annotations
+
+import math
+
+from birdnn.compare.pair import Pair
+from birdnn.pipeline.judging import Answer, Clock, Effort, decide
+from birdnn.pipeline.load import Loaded
+from birdnn.pipeline.plan import Subject
+from birdnn.records import Became, Guarantee, Progress, PropertyComparison, Violated, Witness
+
+
+def became(before: Guarantee, after: Guarantee) -> Became:
+    """What two answers mean together; what is not known on both is undecided."""
+    match before, after:
+        case "proved", "proved":
+            return "kept"
+        case "proved", "violated":
+            return "lost"
+        case "violated", "proved":
+            return "gained"
+        case "violated", "violated":
+            return "violated in both"
+        case _:
+            return "undecided"
+
+
+def compared_properties(pair: Pair, clock: Clock) -> tuple[PropertyComparison, ...]:
+    """Each property that was asked about, on both networks; all share what is left of the time."""
+    asked = [subject for subject in pair.plan.subjects if subject.role is not None]
+    questions = 2 * len(asked)
+    found = []
+    for subject in asked:
+        answers = []
+        for name, loaded in (("A", pair.before), ("B", pair.after)):
+            clock.watch.update(Progress(phase=f"deciding {subject.prop.name} on {name}"))
+            answers.append(_decided(pair, loaded, subject, clock, questions))
+            questions -= 1
+        found.append(_property(subject, answers[0], answers[1]))
+    return tuple(found)
+
+
+def _decided(pair: Pair, loaded: Loaded, subject: Subject, clock: Clock, questions: int) -> Answer:
+    seconds = clock.left_s() / questions if math.isfinite(clock.timeout_s) else math.inf
+    effort = Effort(boxes=math.inf, seconds=seconds, seed=pair.request.seed, semantics=pair.semantics)
+    return decide(loaded, subject, clock, effort)
+
+
+def _property(subject: Subject, before: Answer, after: Answer) -> PropertyComparison:
+    return PropertyComparison(
+        name=subject.prop.name,
+        path=subject.path,
+        sha256=subject.prop.sha256,
+        text=subject.text,
+        role=subject.role or "suite",
+        before=before.guarantee,
+        after=after.guarantee,
+        became=became(before.guarantee, after.guarantee),
+        seconds=(before.verify_s, after.verify_s),
+        boxes=(before.verdict.boxes, after.verdict.boxes),
+        arithmetic=(before.verdict.arithmetic, after.verdict.arithmetic),
+        witness_before=_witness(before),
+        witness_after=_witness(after),
+    )
+
+
+def _witness(answer: Answer) -> Witness | None:
+    return answer.verdict.witness if isinstance(answer.verdict, Violated) else None

@@ -1,0 +1,131 @@
+"""How two graphs and their numbers differ."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from itertools import groupby
+
+from torch import Tensor
+
+from birdnn.bounds.difference import correspondence
+from birdnn.chain import Affine, Chain, NotAChain
+from birdnn.metrics import change
+from birdnn.network import Network
+from birdnn.records import InitialiserChange, LayerChange, Matching, Structure
+
+_WEIGHTED = frozenset({"Conv", "Gemm", "MatMul"})
+_SHOWN = 24
+
+
+def structure(before: Network, after: Network) -> Structure:
+    """Compare graphs, then the numbers of those that correspond."""
+    old, new = before.values(), after.values()
+    matching, statements = _matching(before, after)
+    if matching == "graph":
+        places = _layers(before)
+        changes = tuple(LayerChange(layer=places.get(c.name, 0), change=c) for c in change(old, new))
+    elif matching == "layers":
+        old, new = _folded(before.chain()), _folded(after.chain())
+        changes = tuple(LayerChange(layer=int(c.name.split()[1]), change=c) for c in change(old, new))
+    else:
+        changes = ()
+    return Structure(
+        matching=matching,
+        statements=statements,
+        changes=tuple(sorted(changes, key=lambda entry: entry.layer)),
+        parameters=_count(before.values()),
+        compared=0 if matching == "none" else _count(old),
+        same_file=bool(before.sha256) and before.sha256 == after.sha256,
+    )
+
+
+def _matching(before: Network, after: Network) -> tuple[Matching, tuple[str, ...]]:
+    said = _differences(before, after)
+    if before.graph == after.graph and _types(before) == _types(after):
+        return "graph", ()
+    if before.graph == after.graph:
+        return "graph", ("The same graph, with numbers of other types: compared in float64.",)
+    try:
+        reason = correspondence(before.chain(), after.chain())
+    except NotAChain as error:
+        return "none", (*said, f"No layers to compare instead: {error.reason}.")
+    if reason:
+        return "none", (*said, f"The layers that they fold to do not correspond either: {reason}.")
+    told = f"Both fold to the same layers, {_form(before.chain())}; these are compared."
+    return "layers", (*said, told)
+
+
+def _differences(before: Network, after: Network) -> tuple[str, ...]:
+    """In which respects the graphs differ, one sentence each."""
+    said = []
+    shapes = [tuple(map(tuple, (net.input_shape, net.output_shape))) for net in (before, after)]
+    if shapes[0] != shapes[1]:
+        parts = (f"{a} to {b} in {name}" for (a, b), name in zip(shapes, "AB", strict=True))
+        said.append(f"The shapes of inputs and outputs differ: {', '.join(parts)}; both are compared flat.")
+    operators = [[node.op for node in net.nodes] for net in (before, after)]
+    if operators[0] != operators[1]:
+        parts = (f"{len(ops)} nodes in {name} ({_listed(ops)})" for ops, name in zip(operators, "AB", strict=True))
+        said.append(f"The operations differ: {'; '.join(parts)}.")
+    names = [set(net.values()) for net in (before, after)]
+    if operators[0] == operators[1] and names[0] != names[1]:
+        only = sorted(names[0] - names[1])[:3] + sorted(names[1] - names[0])[:3]
+        said.append(f"The same operations on numbers of other names, such as {', '.join(only)}.")
+    elif operators[0] == operators[1] and before.graph != after.graph:
+        said.append("The same operations, wired differently or with other sizes or attributes.")
+    return tuple(said)
+
+
+def _listed(operators: list[str]) -> str:
+    """In order, repetitions counted: ``Sub, Flatten, MatMul, Add, Relu`` or, where long, how many of each."""
+    if len(operators) <= _SHOWN:
+        return ", ".join(op if (n := len(list(run))) == 1 else f"{n} {op}" for op, run in groupby(operators))
+    return ", ".join(f"{count} {op}" for op, count in Counter(operators).most_common())
+
+
+def _types(net: Network) -> list[str]:
+    return [str(value.dtype) for value in net.values().values()]
+
+
+def _form(chain: Chain) -> str:
+    """Sizes and activations: ``5-50-50-5, relu``."""
+    affine = [layer for layer in chain if isinstance(layer, Affine)]
+    sizes = [affine[0].weight.shape[1], *(len(layer.bias) for layer in affine)]
+    kinds = dict.fromkeys(layer.kind for layer in chain if not isinstance(layer, Affine))
+    return ", ".join(["-".join(map(str, sizes)), *kinds])
+
+
+def _folded(chain: Chain) -> dict[str, Tensor]:
+    """The numbers of folded layers by name."""
+    found: dict[str, Tensor] = {}
+    for number, layer in enumerate((each for each in chain if isinstance(each, Affine)), 1):
+        found[f"layer {number} weight"], found[f"layer {number} bias"] = layer.weight, layer.bias
+    return found
+
+
+def _layers(net: Network) -> Mapping[str, int]:
+    """Name of a value -> number of the weighted layer that reads it, from 1; what comes before the first has 0."""
+    found: dict[str, int] = {}
+    number = 0
+    for node in net.nodes:
+        if node.op in _WEIGHTED and node.output in net.graph.dependent:
+            number += 1
+        for name in node.inputs:
+            found.setdefault(name, number)
+    return found
+
+
+def _count(values: Mapping[str, Tensor]) -> int:
+    return sum(value.numel() for value in values.values())
+
+
+def totals(found: Structure) -> InitialiserChange:
+    """All changes together."""
+    parts = [entry.change for entry in found.changes]
+    return InitialiserChange(
+        name="all",
+        count=sum(part.count for part in parts),
+        size=found.compared,
+        l1=sum(part.l1 for part in parts),
+        linf=max((part.linf for part in parts), default=0.0),
+    )
