@@ -155,6 +155,17 @@ CASES: Mapping[str, bytes] = {
         {"zero": np.array(0, np.int64), "axes": ints(0), "rest": ints(-1)},
         IMAGE,
     ),
+    "shape-part": model(
+        [
+            node("Shape", ["x"], "n", start=-4, end=1),
+            node("Shape", ["x"], "c", start=1, end=-2),
+            node("Concat", ["n", "c", "rest"], "target", axis=0),
+            node("Reshape", ["x", "target"]),
+        ],
+        {"rest": ints(-1)},
+        IMAGE,
+        opset=15,
+    ),
 }
 
 
