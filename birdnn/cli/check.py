@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -61,12 +62,14 @@ def check(options: CheckOptions) -> int:
         from birdnn.certify.check import Settings
         from birdnn.cli.checking import finish
         from birdnn.formats.files import require_writable
-        from birdnn.pipeline import check_files
+        from birdnn.pipeline import Stopped, check_files
 
         require_writable((options.json,), (options.net, options.certificate, *options.prop))
         arithmetic: Literal["float64", "exact"] = "exact" if options.arithmetic is Arithmetic.EXACT else "float64"
         settings = Settings(arithmetic=arithmetic, sample=options.sample, seed=options.seed)
-        found = check_files(options.net, options.prop, options.certificate, settings=settings, watch=watch)
+        found = None
+        with suppress(Stopped):
+            found = check_files(options.net, options.prop, options.certificate, settings=settings, watch=watch)
     if found is None:
         complain("interrupted; nothing is known about the certificate")
         return INTERRUPTED

@@ -63,6 +63,15 @@ def write_onnx(net: Network, original: str | Path, out: str | Path) -> None:
         MismatchError: `net` has initialisers that `original` lacks, in name or shape, or values that are not finite.
         OutputError: `out` is `original`, or cannot be written.
     """
+    write_bytes(out, bytes_with_values(net, original), keep=original)
+
+
+def bytes_with_values(net: Network, original: str | Path) -> bytes:
+    """What `write_onnx` writes, uncompressed.
+
+    Raises:
+        FormatError, MismatchError: see `write_onnx`.
+    """
     data = read_bytes(original, MAX_BYTES)
     model = _parse(data, str(original))
     changed = embed_external(model, original, MAX_BYTES)
@@ -72,7 +81,7 @@ def write_onnx(net: Network, original: str | Path, out: str | Path) -> None:
             raise MismatchError(f"{original} has no initialiser {name!r}")
         read_tensor(tensors[name], str(original))
         changed |= put_tensor(tensors[name], value.detach().cpu().numpy())
-    write_bytes(out, _serialised(model, str(original)) if changed else data, keep=original)
+    return _serialised(model, str(original)) if changed else data
 
 
 def network_from_onnx(data: bytes, *, path: str | Path = "", digest: str = "", check: bool = True) -> Network:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from fractions import Fraction
 
@@ -19,13 +20,19 @@ def property_text(prop: Property) -> str:
         raise SpecError(f"property {prop.name!r} holds for every network: none of its regions has unsafe outputs")
     variables = [*(f"X_{i}" for i in range(prop.n_inputs)), *(f"Y_{j}" for j in range(prop.n_outputs))]
     lines = [
-        f"; {prop.name}: the formula describes what is unsafe",
+        *_heading(prop),
         *(f"(declare-const {name} Real)" for name in variables),
         "(assert (or",
         *(line for region in prop.regions if region.unsafe for line in _region(region)),
         "))",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _heading(prop: Property) -> Iterator[str]:
+    """The comments that its text begins with, unless it was read from a file, which may have said something else."""
+    if prop.path is None:
+        yield from itertools.takewhile(lambda line: line.startswith(";"), prop.text.splitlines())
 
 
 def _region(region: Region) -> Iterator[str]:

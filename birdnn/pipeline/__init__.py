@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from birdnn.pipeline.certifying import Stopped
 from birdnn.pipeline.checking import CheckOutcome, check_files
 from birdnn.pipeline.deciding import falsify_files, verify_files
 from birdnn.pipeline.doctoring import examine
@@ -14,6 +15,7 @@ __all__ = [
     "CheckOutcome",
     "LocalizeSettings",
     "RepairSettings",
+    "Stopped",
     "check_files",
     "estimate_files",
     "examine",

@@ -13,7 +13,7 @@ from birdnn.crosscheck.onnxruntime import OnnxReplay
 from birdnn.formats import read_property
 from birdnn.formats.files import read_bytes
 from birdnn.formats.onnx import MAX_BYTES
-from birdnn.pipeline.certifying import Stopped, follow
+from birdnn.pipeline.certifying import follow
 from birdnn.records import Unwatched, Watch
 
 
@@ -39,11 +39,12 @@ class CheckOutcome:
 
 def check_files(
     net: Path, props: Sequence[Path], certificate: Path, *, settings: Settings, watch: Watch | None = None
-) -> CheckOutcome | None:
-    """Check a certificate, and run its counterexamples; None where the user interrupted.
+) -> CheckOutcome:
+    """Check a certificate, and run its counterexamples.
 
     Raises:
         InputError: a file cannot be read, or they do not fit each other.
+        Stopped: the watch wants an end, so that nothing is known.
     """
     accepted: Accepted | None = None
     replayed: tuple[bool | None, ...] = ()
@@ -53,8 +54,6 @@ def check_files(
         said = accepted.line() + _replay_remark(accepted, replayed)
     except Rejected as error:
         accepted, replayed, said = None, (), error.reason
-    except Stopped:
-        return None
     return CheckOutcome(
         net=net, certificate=certificate, settings=settings, accepted=accepted, replayed=replayed, said=said
     )
