@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from birdnn.records.crosschecks import BoundName, EngineAnswer, EngineState, EngineWord
 from birdnn.records.estimates import Device, EstimateOutcome, EstimateRequest, PropertyEstimate
+from birdnn.records.facts import Machine, Quantity, SuiteMatch, Units
 from birdnn.records.localisation import (
     Behaviour,
     Form,
@@ -26,7 +27,6 @@ from birdnn.records.results import (
     Domain,
     Guarantee,
     Kept,
-    Machine,
     Method,
     Neighbours,
     OptimiserName,
@@ -38,12 +38,11 @@ from birdnn.records.results import (
     RepairRequest,
     RepairResult,
     Role,
-    SuiteMatch,
     Tried,
     TriedResult,
-    Units,
     VerifyOutcome,
     VerifySettings,
+    Watched,
 )
 from birdnn.records.stages import (
     ARITHMETIC,
@@ -58,6 +57,7 @@ from birdnn.records.stages import (
     Unknown,
     UnknownReason,
     Unwatched,
+    ValueChange,
     Verdict,
     Violated,
     Watch,
@@ -106,6 +106,7 @@ __all__ = [
     "PropertyOutcome",
     "PropertyVerdict",
     "Proved",
+    "Quantity",
     "RareEvent",
     "Rate",
     "RegionProof",
@@ -124,10 +125,12 @@ __all__ = [
     "Unknown",
     "UnknownReason",
     "Unwatched",
+    "ValueChange",
     "Verdict",
     "VerifyOutcome",
     "VerifySettings",
     "Violated",
     "Watch",
+    "Watched",
     "Witness",
 ]

@@ -16,16 +16,13 @@ from pydantic import BaseModel
 from birdnn.records import (
     CertificateFile,
     Domain,
-    Drawdown,
     EngineAnswer,
-    Fidelity,
+    InitialiserChange,
     Machine,
-    Neighbours,
     PacBound,
     PropertyOutcome,
     PropertyVerdict,
     Proved,
-    Rate,
     RepairOutcome,
     SuiteMatch,
     Tried,
@@ -35,6 +32,14 @@ from birdnn.records import (
     Violated,
     Witness,
 )
+from birdnn.report.evidence import (
+    largest_models,
+    localisation_model,
+    quantity_model,
+    region_model,
+    watched_model,
+)
+from birdnn.report.kept import drawdown_model, fidelity_model, neighbours_model, rate_model
 from birdnn.report.schema import (
     CertificateModel,
     ChangeModel,
@@ -43,26 +48,25 @@ from birdnn.report.schema import (
     CounterexampleModel,
     DoctorReport,
     DomainModel,
-    DrawdownModel,
     EngineModel,
-    FidelityModel,
     MachineModel,
-    NeighboursModel,
     Outcome,
     PacBoundModel,
-    PropertyDrawdownModel,
     PropertyModel,
-    RateModel,
     RepairReport,
     SuiteModel,
     TriedModel,
     VerdictModel,
     VerifyReport,
 )
+from birdnn.report.schema_safety import SafetyReport
 from birdnn.report.schema_samples import (
     EstimateReport,
     LocalizeReport,
 )
+
+_NAMED = 10
+"""Neurons that a localisation names."""
 
 Writer = Callable[[Path, bytes], None]
 
@@ -73,6 +77,7 @@ _PUBLISHED = (
     ("localize", LocalizeReport),
     ("check", CheckReport),
     ("doctor", DoctorReport),
+    ("report", SafetyReport),
 )
 
 _WORST_FIRST: Sequence[CompetitionVerdict] = ("sat", "unknown", "timeout", "unsat")
@@ -169,16 +174,16 @@ def repair_report(outcome: RepairOutcome) -> RepairReport:
         timed_out=outcome.timed_out,
         **_method(outcome),
         properties=[_property(p) for p in outcome.properties],
-        fidelity=None if outcome.fidelity is None else _fidelity(outcome.fidelity),
+        fidelity=None if outcome.fidelity is None else fidelity_model(outcome.fidelity),
         fidelity_note=outcome.fidelity_note,
-        region_fidelity={name: _fidelity(value) for name, value in outcome.region_fidelity.items()},
-        drawdown=_drawdown(outcome.drawdown),
-        efficacy=_rate(outcome.efficacy),
-        generalisation=_rate(outcome.generalisation),
-        neighbours=[_neighbours(entry) for entry in outcome.neighbours],
+        region_fidelity={name: fidelity_model(value) for name, value in outcome.region_fidelity.items()},
+        drawdown=drawdown_model(outcome.drawdown),
+        efficacy=rate_model(outcome.efficacy),
+        generalisation=rate_model(outcome.generalisation),
+        neighbours=[neighbours_model(entry) for entry in outcome.neighbours],
         regressions=list(outcome.regressions),
         disagreement=outcome.disagreement or None,
-        change={c.name: ChangeModel(count=c.count, size=c.size, L1=c.l1, Linf=c.linf) for c in outcome.change},
+        change={c.name: _change(c) for c in outcome.change},
         semantics=outcome.semantics,
         arithmetic="; ".join(dict.fromkeys(p.arithmetic for p in outcome.properties)),
         repair_s=outcome.repair_s,
@@ -199,6 +204,10 @@ def repair_report(outcome: RepairOutcome) -> RepairReport:
         certificate=_certificate(outcome.certificate),
         versions=dict(outcome.versions),
         machine=machine_model(outcome.machine),
+        watched=[watched_model(entry) for entry in outcome.watched],
+        inputs=[quantity_model(entry) for entry in outcome.inputs],
+        outputs=[quantity_model(entry) for entry in outcome.outputs],
+        localisation=[localisation_model(answer, _NAMED) for answer in outcome.localisation],
     )
 
 
@@ -326,7 +335,15 @@ def _property(prop: PropertyOutcome) -> PropertyModel:
         remaining=None if prop.remaining is None else witness_model(prop.remaining),
         sampled=None if prop.sampled is None else pac_bound_model(prop.sampled),
         engines=_engines(prop.engines),
+        regions=[region_model(region) for region in prop.regions],
+        reason=prop.reason,
+        open_boxes=prop.open_boxes,
     )
+
+
+def _change(change: InitialiserChange) -> ChangeModel:
+    largest = largest_models(change)
+    return ChangeModel(count=change.count, size=change.size, L1=change.l1, Linf=change.linf, largest=largest)
 
 
 def _tried(entry: Tried) -> TriedModel:
@@ -338,42 +355,6 @@ def _tried(entry: Tried) -> TriedModel:
         mae=kept.mae,
         drawdown=kept.drawdown,
         seconds=entry.seconds,
-    )
-
-
-def _fidelity(value: Fidelity) -> FidelityModel:
-    return FidelityModel(decision_agreement=value.decision_agreement, mae=value.mae, n=value.n)
-
-
-def _rate(rate: Rate | None) -> RateModel | None:
-    return None if rate is None else RateModel(share=rate.share, hits=rate.hits, n=rate.n, by_proof=rate.by_proof)
-
-
-def _neighbours(entry: Neighbours) -> NeighboursModel:
-    rate = entry.generalisation
-    return NeighboursModel(
-        name=entry.name,
-        points=entry.points,
-        radius=entry.radius,
-        n=entry.n,
-        before=entry.before,
-        after=entry.after,
-        generalisation=RateModel(share=rate.share, hits=rate.hits, n=rate.n, by_proof=rate.by_proof),
-    )
-
-
-def worst_drawdown(entries: Sequence[Drawdown]) -> Drawdown | None:
-    """The property that lost most; None where none was measured."""
-    return max((entry for entry in entries if entry.n), key=lambda entry: entry.share or 0.0, default=None)
-
-
-def _drawdown(entries: Sequence[Drawdown]) -> DrawdownModel:
-    top = worst_drawdown(entries)
-    return DrawdownModel(
-        worst=top.name if top else None,
-        share=top.share if top else None,
-        n=top.n if top else None,
-        properties=[PropertyDrawdownModel(name=e.name, share=e.share, n=e.n) for e in entries],
     )
 
 

@@ -7,11 +7,21 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import Field
 
 from birdnn.records import EngineWord
-
-SCHEMA_VERSION: Literal[1] = 1
+from birdnn.report.model import SCHEMA_VERSION as SCHEMA_VERSION
+from birdnn.report.model import Model as Model
+from birdnn.report.model import Readable as Readable
+from birdnn.report.model import readable as readable
+from birdnn.report.schema_evidence import (
+    LocalisationModel,
+    RegionModel,
+    ScaledQuantityModel,
+    ValueChangeModel,
+    WatchedModel,
+)
+from birdnn.report.schema_pictures import LineModel, MapModel
 
 SemanticsField = Annotated[
     Literal["real", "float32"],
@@ -19,20 +29,6 @@ SemanticsField = Annotated[
 ]
 Outcome = Literal["proved", "violated", "unknown"]
 CompetitionVerdict = Literal["unsat", "sat", "unknown", "timeout"]
-
-
-def readable(text: str) -> str:
-    """`text` with what UTF-8 cannot say written out: a file's name may hold any bytes."""
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
-
-
-Readable = Annotated[str, BeforeValidator(readable)]
-
-
-class Model(BaseModel):
-    """Frozen, and strict about names."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class CounterexampleModel(Model):
@@ -167,6 +163,9 @@ class PropertyModel(Model):
     remaining: CounterexampleModel | None = Field(description="Of the repaired file.")
     sampled: PacBoundModel | None = Field(description="Fresh samples of the repaired file, drawn after the proof.")
     engines: list[EngineModel] = Field(description="With --crosscheck, about `after`: ours, then that of each engine.")
+    regions: list[RegionModel] = Field(default=[], description="What it says, network units; empty for points.")
+    reason: str | None = Field(default=None, description="Why `after` is unknown, as in `verify`.")
+    open_boxes: int = Field(default=0, description="Boxes left open by an undecided search.")
 
 
 class FidelityModel(Model):
@@ -222,6 +221,7 @@ class ChangeModel(Model):
     size: int
     L1: float
     Linf: float
+    largest: list[ValueChangeModel] = Field(default=[], description="The values that moved most, at most 20.")
 
 
 class DomainModel(Model):
@@ -253,6 +253,10 @@ class TriedModel(Model):
     mae: float
     drawdown: float
     seconds: float
+    boxes: int = Field(default=0, description="Boxes examined for all properties; 0 where it was passed over.")
+    answers: dict[str, Outcome] = Field(
+        default_factory=dict, description="Property -> answer, for those that were looked at before it was lost."
+    )
 
 
 class RepairReport(Model):
@@ -284,6 +288,16 @@ class RepairReport(Model):
         description="A sample violates what was proved, or engines contradict each other: the point, all answers."
     )
     change: dict[str, ChangeModel]
+    initialisers: dict[str, int] = Field(
+        default_factory=dict, description="How many values each that a repair may change has, in the file's order."
+    )
+    maps: list[MapModel] = Field(
+        default_factory=list,
+        description="What is decided around a counterexample of each violated property, before and after.",
+    )
+    lines: list[LineModel] = Field(
+        default_factory=list, description="The margin along a line through each of these counterexamples."
+    )
     semantics: SemanticsField
     arithmetic: str
     repair_s: float
@@ -304,6 +318,14 @@ class RepairReport(Model):
     certificate: CertificateModel | None
     versions: dict[str, str]
     machine: MachineModel
+    watched: list[WatchedModel] = Field(default=[], description="Applicable properties that were not asked for.")
+    inputs: list[ScaledQuantityModel] = Field(
+        default=[], description="What the inputs mean; empty where nobody says it."
+    )
+    outputs: list[ScaledQuantityModel] = Field(default=[])
+    localisation: list[LocalisationModel] = Field(
+        default=[], description="With --report: responsible neurons, for each asked property that was violated."
+    )
 
 
 class CheckedModel(Model):

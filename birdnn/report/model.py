@@ -1,0 +1,23 @@
+"""What every published model has in common."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict
+
+SCHEMA_VERSION: Literal[1] = 1
+
+
+def readable(text: str) -> str:
+    """`text` with what UTF-8 cannot say written out: a file's name may hold any bytes."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+Readable = Annotated[str, BeforeValidator(readable)]
+
+
+class Model(BaseModel):
+    """Frozen, and strict about names."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)

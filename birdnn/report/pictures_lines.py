@@ -1,0 +1,108 @@
+"""The margin of a property along a line between two inputs, before and after."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+
+from birdnn.report.drawing import FAINT, INK, Drawing, plain_axes, style
+from birdnn.report.model import readable
+from birdnn.report.pictures_maps import value_text
+from birdnn.report.schema_pictures import LineModel, LinePanelModel
+
+# dark and solid after, lighter and dashed before: told apart without colours
+_LOOKS = {"before": ("#b5651d", (0, (5, 2))), "after": ("#1f4e79", "solid"), "": ("#1f4e79", "solid")}
+_NAMED = 5
+
+
+def margin_line_svg(model: LineModel) -> str:
+    """`margin_line` as an ``<svg>`` element."""
+    return margin_line(model).svg()
+
+
+def margin_line(model: LineModel) -> Drawing:
+    """The margin over the position, zero marked, what is unsafe hatched, the input region shaded."""
+    title = readable(f"Margin of {model.property} along a line{_through(model)}")
+    with matplotlib.rc_context(style()):
+        figure = Figure(figsize=(7.2, 3.7), layout="constrained")
+        axes = figure.subplots()
+        places = _places(model)
+        for panel in model.panels:
+            colour, dashes = _LOOKS[panel.title]
+            label = readable(f"{panel.title}: {Path(panel.net).name}" if panel.title else Path(panel.net).name)
+            axes.plot(places, panel.margins, color=colour, ls=dashes, lw=1.8, label=label)
+        for number, (low, high) in enumerate(model.region):
+            start, end = np.interp([low, high], model.positions, places)
+            named = readable(f"input region of {model.property}") if not number else None
+            axes.axvspan(start, end, color="#f3ead7", lw=0, zorder=0, label=named)
+        bottom, top = _range(model)
+        axes.axhspan(bottom, 0, facecolor="none", edgecolor=FAINT, hatch="////", lw=0, zorder=0.5, label="unsafe")
+        axes.axhline(0, color=INK, lw=1.1)
+        if model.mark is not None:
+            at = float(np.interp(model.mark, model.positions, places))
+            height = float(np.interp(model.mark, model.positions, model.panels[0].margins))
+            axes.plot(at, height, "X", ms=9, mfc="white", mec=INK, mew=1.2, ls="", label="counterexample", zorder=5)
+        axes.set_ylim(bottom, top)
+        axes.set_xlim(places[0], places[-1])
+        axes.set_ylabel("margin, network units\n(at most 0: unsafe)")
+        axes.set_xlabel(_across(model))
+        plain_axes(axes)
+        axes.set_title(title, fontsize=9.5, loc="left")
+        figure.legend(loc="outside lower center", ncols=3, fontsize=7.5, frameon=False)
+    return Drawing(figure, title, _description(model))
+
+
+def _places(model: LineModel) -> list[float]:
+    """Where each position stands: in units of the one input that varies, if it is one."""
+    if model.along is None:
+        return list(model.positions)
+    low, high = model.shown_start[model.along], model.shown_end[model.along]
+    return [low + (high - low) * position for position in model.positions]
+
+
+def _through(model: LineModel) -> str:
+    return " through a counterexample" if model.mark is not None else ""
+
+
+def _range(model: LineModel) -> tuple[float, float]:
+    """Of the margins shown, with room on either side; zero lies inside."""
+    values = np.array([value for panel in model.panels for value in panel.margins] + [0.0])
+    low, high = float(values.min()), float(values.max())
+    room = 0.08 * (high - low) or 1.0
+    return low - room, high + room
+
+
+def _across(model: LineModel) -> str:
+    if model.along is not None:
+        quantity = model.inputs[model.along]
+        fixed = [
+            f"{q.name} = {value_text(value, q.unit)}"
+            for q, value in zip(model.inputs, model.shown_start, strict=True)
+            if q.input != quantity.input
+        ]
+        more = [f"{len(fixed) - _NAMED} more"] if len(fixed) > _NAMED else []
+        name = f"{quantity.name} [{quantity.unit}]" if quantity.unit else quantity.name
+        return readable("\n".join([name, ", ".join(fixed[:_NAMED] + more)]).strip())
+    ends = (("0", model.shown_start), ("1", model.shown_end))
+    return "position on the line\n" + "\n".join(f"{name}: {_point(model, values)}" for name, values in ends)
+
+
+def _point(model: LineModel, values: list[float]) -> str:
+    told = [f"{q.name} = {value_text(v, q.unit)}" for q, v in zip(model.inputs, values, strict=True)]
+    more = [f"{len(told) - _NAMED} more"] if len(told) > _NAMED else []
+    return readable(", ".join(told[:_NAMED] + more))
+
+
+def _description(model: LineModel) -> str:
+    def told(panel: LinePanelModel) -> str:
+        least = min(panel.margins)
+        return f"{panel.title or 'network'}: least margin {least:.3g} at position {_position(model, panel):.3g}"
+
+    return readable(f"{_across(model)}. {'; '.join(map(told, model.panels))}.".replace("\n", "; "))
+
+
+def _position(model: LineModel, panel: LinePanelModel) -> float:
+    return model.positions[int(np.argmin(panel.margins))]

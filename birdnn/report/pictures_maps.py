@@ -1,0 +1,268 @@
+"""Advisory maps: what networks decide over two inputs, before and after; where that is unsafe; what a proof covers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Literal
+
+import matplotlib
+import numpy as np
+import numpy.typing as npt
+from matplotlib import colormaps
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.markers import MarkerStyle
+from matplotlib.patches import Patch
+from matplotlib.path import Path as Outline
+from matplotlib.patheffects import withStroke
+from matplotlib.ticker import FuncFormatter
+from matplotlib.transforms import Affine2D
+from scipy import ndimage
+
+from birdnn.report.drawing import INK, Drawing, style
+from birdnn.report.model import readable
+from birdnn.report.schema_pictures import OUTSIDE, MapModel, MapPanelModel, MarkModel, QuantityModel
+
+# Each is darker than the one before it: told apart in grey, and by people who see no red or no green.
+_FEW = ("#eef0f2", "#a8d0ee", "#f2b663", "#3c78b4", "#8c3b1f")
+_NOWHERE = (1.0, 1.0, 1.0)
+_FINE = 5  # pixels of the picture for each cell and direction, so that violations can be hatched
+_PERIOD = 6
+_LABELLED_CELLS = 7.0  # a name is written where this many cells around it decide alike
+_ARC = math.radians(3)
+_AEROPLANE = np.array(
+    ((1, 0), (0.55, 0.1), (0.2, 0.12), (-0.35, 0.75), (-0.55, 0.75), (-0.2, 0.12), (-0.65, 0.1), (-0.9, 0.38))
+)
+
+
+def advisory_map_svg(model: MapModel) -> str:
+    """`advisory_map` as an ``<svg>`` element."""
+    return advisory_map(model).svg()
+
+
+def advisory_map(model: MapModel) -> Drawing:
+    """The panels side by side with one legend: decisions by colour, violations hatched, the region and boxes outlined.
+
+    An encounter is seen from above, ownship in the origin and heading to the right.
+    """
+    with matplotlib.rc_context(style()):
+        figure = Figure(figsize=_size(model), layout="constrained")
+        all_axes = figure.subplots(1, len(model.panels), squeeze=False, sharex=True, sharey=True)[0]
+        colours = _colours(model)
+        for axes, panel in zip(all_axes, model.panels, strict=True):
+            _panel(axes, model, panel, colours)
+            axes.set_title(_panel_title(model, panel), fontsize=9, loc="left")
+        for axes in all_axes[1:]:
+            axes.set_ylabel("")
+        figure.suptitle(f"{_title(model)}\n{_where(model)}", fontsize=9.5, x=0.01, ha="left")
+        handles = list(_legend(model, colours))
+        figure.legend(
+            handles=handles, loc="outside lower center", ncols=min(len(handles), 6), fontsize=8, frameon=False
+        )
+    return Drawing(figure, _title(model), _description(model))
+
+
+def _size(model: MapModel) -> tuple[float, float]:
+    """Inches: panels as wide as a page holds, as tall as their geometry asks for."""
+    width = 5.4 if len(model.panels) == 2 else 6.4
+    left, right, bottom, top = model.extent
+    ratio = (top - bottom) / (right - left) if model.geometry == "encounter" else 0.8
+    return width * len(model.panels), min(max(width * ratio, 1.6), 6.6) + 1.5
+
+
+def _colours(model: MapModel) -> dict[int, tuple[float, float, float]]:
+    """Output -> colour, for the outputs that decide somewhere; the same for a network's pictures, if they are few."""
+    found = sorted({int(v) for panel in model.panels for v in np.unique(panel.decisions.array())} - {OUTSIDE})
+    if len(model.outputs) <= len(_FEW):
+        return {index: to_rgb(_FEW[index]) for index in found if index < len(_FEW)}
+    scale = colormaps["cividis"](np.linspace(1.0, 0.0, max(2, len(found))))
+    return {index: tuple(scale[place][:3]) for place, index in enumerate(found)}
+
+
+def _panel(axes: Axes, model: MapModel, panel: MapPanelModel, colours: dict[int, tuple[float, float, float]]) -> None:
+    decisions = panel.decisions.array()
+    left, right, bottom, top = model.extent
+    image = _image(decisions, panel.unsafe.array(), colours)
+    aspect: Literal["equal", "auto"] = "equal" if model.geometry == "encounter" else "auto"
+    axes.imshow(image, extent=(left, right, bottom, top), origin="lower", aspect=aspect, interpolation="none")
+    if panel.boxes is not None:
+        lines = [line for box in panel.boxes.array() for line in _outline(model, box)]
+        axes.add_collection(LineCollection(lines, colors=INK, linewidths=0.45, alpha=0.75))
+    for box in model.region:
+        lines = list(_outline(model, box))
+        axes.add_collection(LineCollection(lines, colors="white", linewidths=3.2))
+        axes.add_collection(LineCollection(lines, colors=INK, linewidths=1.5, linestyles=(0, (4, 2))))
+    _names(axes, model, decisions, colours)
+    for mark in model.marks:
+        _mark(axes, model, mark)
+    if model.geometry == "encounter":
+        axes.plot(0, 0, marker=_aircraft(0.0), ms=17, mfc=INK, mec="white", mew=0.8, clip_on=False)
+    axes.set_xlim(left, right)
+    axes.set_ylim(bottom, top)
+    axes.tick_params(labelsize=7)
+    across, up = _axis_labels(model)
+    axes.set_xlabel(across)
+    axes.set_ylabel(up)
+    for axis in (axes.xaxis, axes.yaxis):
+        low, high = axis.get_view_interval()
+        if max(abs(low), abs(high)) >= 1000:
+            axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+
+
+def _image(
+    decisions: npt.NDArray[np.int64], unsafe: npt.NDArray[np.int64], colours: dict[int, tuple[float, float, float]]
+) -> npt.NDArray[np.float64]:
+    """The picture's pixels (rows, columns, 3): cells by decision, violating ones hatched and outlined in black."""
+    painted = np.full((*decisions.shape, 3), _NOWHERE)
+    for index, colour in colours.items():
+        painted[decisions == index] = colour
+    fine = painted.repeat(_FINE, axis=0).repeat(_FINE, axis=1)
+    bad = (unsafe > 0).repeat(_FINE, axis=0).repeat(_FINE, axis=1)
+    rows, columns = np.indices(bad.shape)
+    hatch = (rows + columns) % _PERIOD < _PERIOD // 2
+    edge = bad & ~ndimage.binary_erosion(bad, iterations=2, border_value=1)
+    fine[bad & (hatch | edge)] = to_rgb(INK)
+    return fine
+
+
+def _outline(model: MapModel, box: Sequence[float] | npt.NDArray[np.float64]) -> Iterator[npt.NDArray[np.float64]]:
+    """The edges of a box as the picture shows them: lines of points (points, 2)."""
+    a, b, c, d = (float(value) for value in box)
+    if model.geometry == "plain":
+        yield np.array([(a, c), (b, c), (b, d), (a, d), (a, c)])
+        return
+    turn = np.linspace(c, d, max(2, math.ceil((d - c) / _ARC) + 1))
+    arcs = [np.stack([radius * np.cos(turn), radius * np.sin(turn)], axis=1) for radius in (a, b)]
+    whole = d - c >= 2 * math.pi - 1e-3
+    if whole:
+        yield from arcs
+    else:
+        yield np.concatenate([arcs[0], arcs[1][::-1], arcs[0][:1]])
+
+
+def _names(
+    axes: Axes, model: MapModel, decisions: npt.NDArray[np.int64], colours: dict[int, tuple[float, float, float]]
+) -> None:
+    """Each decision's name, where there is most room for it: who sees no colours reads."""
+    if model.decision == "none":
+        return
+    left, right, bottom, top = model.extent
+    for index, colour in colours.items():
+        room = ndimage.distance_transform_edt(np.pad(decisions == index, 1))[1:-1, 1:-1]
+        row, column = np.unravel_index(int(room.argmax()), room.shape)
+        if room[row, column] < _LABELLED_CELLS:
+            continue
+        x = left + (column + 0.5) / room.shape[1] * (right - left)
+        y = bottom + (row + 0.5) / room.shape[0] * (top - bottom)
+        dark = np.dot(colour, (0.2126, 0.7152, 0.0722)) < 0.45
+        ink, halo = ("white", INK) if dark else (INK, "white")
+        text = axes.text(
+            x, y, readable(model.outputs[index]), color=ink, size=8, ha="center", va="center", weight="bold"
+        )
+        text.set_path_effects([withStroke(linewidth=1.6, foreground=halo, alpha=0.7)])
+
+
+def _aircraft(heading: float) -> MarkerStyle:
+    """An aeroplane seen from above, its nose to where ``heading`` (radians, counterclockwise from the right) says."""
+    outline = np.concatenate([_AEROPLANE, _AEROPLANE[::-1] * (1, -1), _AEROPLANE[:1]])
+    return MarkerStyle(Outline(outline), transform=Affine2D().rotate(heading))
+
+
+def _mark(axes: Axes, model: MapModel, mark: MarkModel) -> None:
+    x, y = mark.x, mark.y
+    if model.geometry == "encounter":
+        x, y = mark.x * math.cos(mark.y), mark.x * math.sin(mark.y)
+    if mark.heading is None:
+        axes.plot(x, y, "X", ms=9, mfc="white", mec=INK, mew=1.2)
+    else:
+        axes.plot(x, y, marker=_aircraft(mark.heading), ms=17, mfc="white", mec=INK, mew=1.1)
+
+
+def _axis_labels(model: MapModel) -> tuple[str, str]:
+    if model.geometry == "encounter":
+        unit = f" [{model.x.unit}]" if model.x.unit else ""
+        return f"downrange: ahead of ownship{unit}", f"crossrange: to the left of ownship{unit}"
+    return _named(model.x), _named(model.y)
+
+
+def _named(quantity: QuantityModel) -> str:
+    return readable(f"{quantity.name} [{quantity.unit}]" if quantity.unit else quantity.name)
+
+
+def _title(model: MapModel) -> str:
+    which = {"argmin": "least output decides", "argmax": "greatest output decides", "none": "no decision rule"}
+    about = f", {model.property}" if model.property else ""
+    return readable(f"What the network decides over {model.x.name} and {model.y.name}{about} ({which[model.decision]})")
+
+
+def value_text(value: float, unit: str) -> str:
+    """A value with its unit as people write it: ``1,145 ft/s``."""
+    number = f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+    return f"{number} {unit}" if unit else number
+
+
+def _where(model: MapModel) -> str:
+    shown = [f"{entry.name} = {value_text(entry.value, entry.unit)}" for entry in model.fixed[:6]]
+    more = len(model.fixed) - len(shown)
+    sources = {
+        "counterexample": "through a counterexample",
+        "middle": "through the middle of the input region" if model.property else "through the middle of the domain",
+        "given": "as given",
+    }
+    fixed = ", ".join([*shown, *([f"{more} more"] if more else [])])
+    return readable(f"{fixed}: {sources[model.at_source]}" if fixed else sources[model.at_source])
+
+
+def _panel_title(model: MapModel, panel: MapPanelModel) -> str:
+    label = f"{panel.title}: " if panel.title else ""
+    return readable(f"{label}{Path(panel.net).name}\n{_count(model, panel)}")
+
+
+def _count(model: MapModel, panel: MapPanelModel) -> str:
+    """How much of the region is violated in this picture."""
+    if model.property is None:
+        return ""
+    if not panel.region_cells:
+        return f"no cell inside {model.property}'s region"
+    if not panel.unsafe_cells:
+        return f"no cell of {panel.region_cells:,} in {model.property}'s region violates"
+    share = 100 * panel.unsafe_cells / panel.region_cells
+    of = f"{panel.unsafe_cells:,} of {panel.region_cells:,} cells in {model.property}'s region"
+    return f"{of} violate ({share:.2g} %)"
+
+
+def _legend(model: MapModel, colours: dict[int, tuple[float, float, float]]) -> Iterator[Artist]:
+    for index, colour in colours.items():
+        name = "not decided" if model.decision == "none" else model.outputs[index]
+        yield Patch(facecolor=colour, edgecolor=INK, linewidth=0.5, label=readable(name))
+    if any(panel.unsafe_cells for panel in model.panels):
+        yield Patch(facecolor="white", edgecolor=INK, hatch="//////", label=readable(f"violates {model.property}"))
+    if model.region:
+        yield Line2D([], [], color=INK, lw=1.5, ls=(0, (4, 2)), label=readable(f"input region of {model.property}"))
+    if any(panel.boxes is not None for panel in model.panels):
+        yield Line2D([], [], color=INK, lw=0.6, label="boxes of the proof")
+    if model.geometry == "encounter":
+        yield Line2D([], [], ls="", marker=_aircraft(0.0), ms=12, mfc=INK, mec="white", label="ownship")
+    if model.marks:
+        craft = model.marks[0].heading is not None and model.geometry == "encounter"
+        marker = _aircraft(0.0) if craft else "X"
+        name = "intruder of a counterexample" if craft else "counterexample"
+        yield Line2D([], [], ls="", marker=marker, ms=12 if craft else 8, mfc="white", mec=INK, label=name)
+
+
+def _description(model: MapModel) -> str:
+    panels = []
+    for panel in model.panels:
+        decisions = panel.decisions.array()
+        inside = int((decisions != OUTSIDE).sum()) or 1
+        shares = {index: int((decisions == index).sum()) / inside for index in np.unique(decisions) if index != OUTSIDE}
+        told = ", ".join(f"{model.outputs[i]} {share:.1%}" for i, share in shares.items() if model.decision != "none")
+        boxes = f"; {panel.boxes.count:,} boxes of a proof" if panel.boxes is not None else ""
+        panels.append(f"{panel.title or 'network'}: {told or 'nothing decided'}; {_count(model, panel)}{boxes}.")
+    return readable(f"{_where(model)}. {' '.join(panels)}")
