@@ -8,6 +8,7 @@
     │   │   └── UnsupportedOpError       a network holds an operator we do not know
     │   ├── SpecError                    a property that makes no sense
     │   ├── MismatchError                property and network do not fit each other
+    │   ├── FetchError                   public data cannot be had, or is not what it should be
     │   └── EngineError                  an engine that others wrote: unknown, not installed, or cannot take the network
     ├── OutputError                  4   a result cannot be written where it was asked for
     └── DisagreementError            6   two engines that must agree do not, or a sample violates what was proved
@@ -95,6 +96,22 @@ class MismatchError(InputError):
     def __init__(self, problem: str) -> None:
         super().__init__(problem)
         self.problem = problem
+
+
+class FetchError(InputError):
+    """Public data cannot be had, or is not what it should be.
+
+    Args:
+        place: the address, package, folder or file.
+        problem: what is wrong, and what to do.
+    """
+
+    def __init__(self, place: str, problem: str) -> None:
+        super().__init__(place, problem)
+        self.place, self.problem = place, problem
+
+    def __str__(self) -> str:
+        return f"{self.place}: {self.problem}"
 
 
 class EngineError(InputError):

@@ -6,52 +6,32 @@ ranges are those in the headers of the NNet files by Julian et al. Numbers stay 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from decimal import Decimal, localcontext
 from fractions import Fraction
 
-DECIMALS = 12
+from tools.family import DECIMALS, Box, Family, Input, Rows, decimal, given, plain
 
-Interval = tuple[Fraction, Fraction]
-Box = Mapping[str, Interval]  # by input name, raw units
-Rows = tuple[tuple[int, int], ...]  # (i, j): output i is not above output j
+__all__ = [
+    "DECIMALS",
+    "FAMILY",
+    "INPUTS",
+    "NETWORKS",
+    "OUTPUTS",
+    "PI",
+    "TABLE",
+    "Phi",
+    "applicable",
+    "decimal",
+    "exact",
+]
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Input:
-    """One input of the networks; `lower`, `upper`, `mean`, `range` in `unit`."""
-
-    name: str
-    text: str
-    unit: str
-    lower: Fraction
-    upper: Fraction
-    mean: Fraction
-    range: Fraction
-
-    def normalised(self, raw: Fraction) -> Fraction:
-        return (raw - self.mean) / self.range
-
-
-def _input(name: str, text: str, unit: str, lower: str, upper: str, mean: str, size: str) -> Input:
-    return Input(
-        name=name,
-        text=text,
-        unit=unit,
-        lower=Fraction(lower),
-        upper=Fraction(upper),
-        mean=Fraction(mean),
-        range=Fraction(size),
-    )
-
-
-INPUTS = (
-    _input("rho", "distance from ownship to intruder", "ft", "0", "60760", "19791.091", "60261.0"),
-    _input("theta", "angle to intruder from ownship heading", "rad", "-3.141593", "3.141593", "0", "6.28318530718"),
-    _input("psi", "heading of intruder relative to ownship", "rad", "-3.141593", "3.141593", "0", "6.28318530718"),
-    _input("v_own", "speed of ownship", "ft/s", "100", "1200", "650", "1100"),
-    _input("v_int", "speed of intruder", "ft/s", "0", "1200", "600", "1200"),
+INPUTS: tuple[Input, ...] = (
+    given("rho", "distance from ownship to intruder", "ft", "0", "60760", "19791.091", "60261.0"),
+    given("theta", "angle to intruder from ownship heading", "rad", "-3.141593", "3.141593", "0", "6.28318530718"),
+    given("psi", "heading of intruder relative to ownship", "rad", "-3.141593", "3.141593", "0", "6.28318530718"),
+    given("v_own", "speed of ownship", "ft/s", "100", "1200", "650", "1100"),
+    given("v_int", "speed of intruder", "ft/s", "0", "1200", "600", "1200"),
 )
 OUTPUTS = (
     ("COC", "clear of conflict"),
@@ -63,6 +43,19 @@ OUTPUTS = (
 OUTPUT_MEAN = Fraction("7.5188840201005975")
 OUTPUT_RANGE = Fraction("373.94992")
 COC, WL, WR, SL, SR = range(5)
+FAMILY = Family(
+    name="acasxu",
+    text="Airborne collision avoidance, N(previous advisory, time to loss of vertical separation)",
+    networks_source="Julian et al. 2016",
+    properties_source="Katz et al. 2017, arXiv:1702.01135",
+    decision="argmin",
+    decision_text="the advisory is the output of least cost",
+    inputs=INPUTS,
+    outputs=OUTPUTS,
+    output_word="cost",
+    output_mean=OUTPUT_MEAN,
+    output_range=OUTPUT_RANGE,
+)
 
 # Half the range by which angles are divided: the benchmark's "pi" is exactly 0.5 in network units.
 PI = Fraction("6.28318530718") / 2
@@ -93,14 +86,22 @@ class Phi:
     def name(self) -> str:
         return f"prop_{self.number}"
 
+    @property
+    def title(self) -> str:
+        return f"ACAS Xu phi-{self.number}"
+
+    @property
+    def at_least(self) -> tuple[int, Fraction] | None:
+        return None if self.coc_limit is None else (COC, self.coc_limit)
+
 
 def _box(**bounds: tuple[object, object]) -> Box:
     """A box in raw units; an input that is not named takes -pi..pi for an angle, else the input's own range."""
     default = {i.name: (-PI, PI) if i.unit == "rad" else (i.lower, i.upper) for i in INPUTS}
-    given = {name: (Fraction(str(low)), Fraction(str(high))) for name, (low, high) in bounds.items()}
-    if unknown := given.keys() - default.keys():
+    stated = {name: (Fraction(str(low)), Fraction(str(high))) for name, (low, high) in bounds.items()}
+    if unknown := stated.keys() - default.keys():
         raise ValueError(f"no such input: {sorted(unknown)}")
-    return {**default, **given}
+    return {**default, **stated}
 
 
 def _minimal(output: int) -> Rows:
@@ -228,22 +229,8 @@ def applicable(a: int, t: int) -> tuple[str, ...]:
     return tuple(phi.name for phi in TABLE if phi.holds_for(a, t))
 
 
-def decimal(value: Fraction, *, up: bool, decimals: int = DECIMALS) -> str:
-    """`value` as a plain decimal of at most `decimals` places, never below it (`up`) or never above it."""
-    with localcontext(prec=60):
-        scaled = value * 10**decimals
-        whole = -(-scaled.numerator // scaled.denominator) if up else scaled.numerator // scaled.denominator
-        text = format(Decimal(whole).scaleb(-decimals), "f")
-    text = text.rstrip("0")
-    return text + "0" if text.endswith(".") else text
-
-
 def exact(value: Fraction) -> str:
     """A raw number as a reader wrote it; `pi` stands for half of the angles' range."""
     if abs(value) == PI:
         return "pi" if value > 0 else "-pi"
-    with localcontext(prec=60):
-        quotient = Decimal(value.numerator) / Decimal(value.denominator)
-    if Fraction(quotient) != value:
-        raise ValueError(f"{value} is no finite decimal")
-    return format(quotient.normalize(), "f")
+    return plain(value)

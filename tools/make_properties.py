@@ -1,9 +1,10 @@
-"""Write prop_1 .. prop_10 as VNN-LIB 1.0 from the table of raw units (`tools/acasxu.py`).
+"""Write the properties of all families as VNN-LIB 1.0 from their tables of raw units.
 
     python -m tools.make_properties [FOLDER]
 
-Every bound is normalised exactly and rounded outward to twelve decimals, so the written box contains the stated one.
-The formula describes what is unsafe, as the benchmark of VNN-COMP does.
+prop_1 .. prop_10 are those of ACAS Xu (`tools/acasxu.py`), hcas_1 .. and vcas_1 .. our own (`tools/cas.py`). Every
+bound is normalised exactly and rounded outward to twelve decimals, so the written box contains the stated one. The
+formula describes what is unsafe, as the benchmark of VNN-COMP does.
 """
 
 from __future__ import annotations
@@ -12,47 +13,54 @@ import argparse
 from collections.abc import Iterator
 from pathlib import Path
 
-from tools import acasxu
-from tools.acasxu import Box, Phi, Rows
+from tools import acasxu, cas
+from tools.family import DECIMALS, Box, Family, Rows, Stated, decimal
 
 FOLDER = Path(__file__).resolve().parent.parent / "properties"
+TABLES: tuple[tuple[Family, tuple[Stated, ...]], ...] = (
+    (acasxu.FAMILY, acasxu.TABLE),
+    (cas.HCAS, cas.HCAS_TABLE),
+    (cas.VCAS, cas.VCAS_TABLE),
+)
 
 
-def bounds(box: Box) -> Iterator[tuple[str, str]]:
+def bounds(box: Box, family: Family) -> Iterator[tuple[str, str]]:
     """For each input the two comparisons, upper bound first, in network units."""
-    for i, quantity in enumerate(acasxu.INPUTS):
+    for i, quantity in enumerate(family.inputs):
         low, high = (quantity.normalised(raw) for raw in box[quantity.name])
-        yield f"(<= X_{i} {acasxu.decimal(high, up=True)})", f"(>= X_{i} {acasxu.decimal(low, up=False)})"
+        yield f"(<= X_{i} {decimal(high, up=True)})", f"(>= X_{i} {decimal(low, up=False)})"
 
 
-def raw_comments(box: Box) -> list[str]:
+def raw_comments(box: Box, family: Family) -> list[str]:
     """What each input's bounds are in raw units, as comments."""
     comments = []
-    for i, quantity in enumerate(acasxu.INPUTS):
+    for i, quantity in enumerate(family.inputs):
         low, high = (acasxu.exact(raw) for raw in box[quantity.name])
         comments.append(f"; X_{i}: {quantity.name}, {quantity.text}: {low} .. {high} {quantity.unit}")
     return comments
 
 
-def input_asserts(phi: Phi) -> Iterator[str]:
+def input_asserts(phi: Stated, family: Family) -> Iterator[str]:
     if len(phi.boxes) == 1:
-        for comment, (upper, lower) in zip(raw_comments(phi.boxes[0]), bounds(phi.boxes[0]), strict=True):
+        parts = zip(raw_comments(phi.boxes[0], family), bounds(phi.boxes[0], family), strict=True)
+        for comment, (upper, lower) in parts:
             yield from ("", comment, f"(assert {upper})", f"(assert {lower})")
         return
     yield ""
     for number, box in enumerate(phi.boxes, start=1):
-        yield from (f"; region {number} of {len(phi.boxes)}", *raw_comments(box))
+        yield from (f"; region {number} of {len(phi.boxes)}", *raw_comments(box, family))
     yield "(assert (or"
     for box in phi.boxes:
-        yield f"    (and {' '.join(part for pair in bounds(box) for part in pair)})"
+        yield f"    (and {' '.join(part for pair in bounds(box, family) for part in pair)})"
     yield "))"
 
 
-def output_asserts(phi: Phi) -> Iterator[str]:
+def output_asserts(phi: Stated, family: Family) -> Iterator[str]:
     yield from ("", f"; unsafe: {phi.unsafe_text}")
-    if phi.coc_limit is not None:
-        limit = (phi.coc_limit - acasxu.OUTPUT_MEAN) / acasxu.OUTPUT_RANGE
-        yield f"(assert (>= Y_{acasxu.COC} {acasxu.decimal(limit, up=False)}))"
+    if phi.at_least is not None:
+        output, value = phi.at_least
+        limit = (value - family.output_mean) / family.output_range
+        yield f"(assert (>= Y_{output} {decimal(limit, up=False)}))"
     elif len(phi.unsafe) == 1:
         yield from (f"(assert {row})" for row in _rows(phi.unsafe[0]))
     else:
@@ -65,29 +73,32 @@ def _rows(conjunction: Rows) -> list[str]:
     return [f"(<= Y_{i} Y_{j})" for i, j in conjunction]
 
 
-def vnnlib(phi: Phi) -> str:
+def vnnlib(phi: Stated, family: Family = acasxu.FAMILY) -> str:
     """The property as the text of a VNN-LIB 1.0 file."""
+    listed = ", ".join(name for name, _ in family.outputs)
+    named = f"outputs Y_0 .. Y_{len(family.outputs) - 1} are the {family.output_word}s of {listed}"
     lines = [
-        f"; ACAS Xu phi-{phi.number}: {phi.text}",
-        "; Katz et al. 2017, arXiv:1702.01135. Written by tools/make_properties.py: bounds normalised exactly,",
-        f"; rounded outward to {acasxu.DECIMALS} decimals; outputs Y_0 .. Y_4 are the costs of COC, WL, WR, SL, SR.",
+        f"; {phi.title}: {phi.text}",
+        f"; {family.properties_source}. Written by tools/make_properties.py: bounds normalised exactly,",
+        f"; rounded outward to {DECIMALS} decimals; {named}.",
         "",
-        *(f"(declare-const X_{i} Real)" for i in range(len(acasxu.INPUTS))),
-        *(f"(declare-const Y_{i} Real)" for i in range(len(acasxu.OUTPUTS))),
-        *input_asserts(phi),
-        *output_asserts(phi),
+        *(f"(declare-const X_{i} Real)" for i in range(len(family.inputs))),
+        *(f"(declare-const Y_{i} Real)" for i in range(len(family.outputs))),
+        *input_asserts(phi, family),
+        *output_asserts(phi, family),
     ]
     return "\n".join(lines) + "\n"
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description="Write the ACAS Xu properties from the table of raw units.")
+    parser = argparse.ArgumentParser(description="Write the properties from the tables of raw units.")
     parser.add_argument("folder", type=Path, nargs="?", default=FOLDER)
     folder: Path = parser.parse_args(argv).folder
-    for phi in acasxu.TABLE:
-        file = folder / f"{phi.name}.vnnlib"
-        file.write_text(vnnlib(phi), encoding="utf-8")
-        print(file)
+    for family, table in TABLES:
+        for phi in table:
+            file = folder / f"{phi.name}.vnnlib"
+            file.write_text(vnnlib(phi, family), encoding="utf-8")
+            print(file)
 
 
 if __name__ == "__main__":

@@ -26,7 +26,8 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
 from tools import acasxu
-from tools.acasxu import Box, Phi
+from tools.acasxu import Phi
+from tools.family import Box
 
 BY_NAME = {phi.name: phi for phi in acasxu.TABLE}
 OUT = Path(__file__).resolve().parent.parent / "birdnn" / "data" / "demo.onnx"

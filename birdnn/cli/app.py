@@ -15,6 +15,7 @@ from birdnn.cli.doctor import doctor
 from birdnn.cli.estimate import estimate
 from birdnn.cli.failures import DEBUG
 from birdnn.cli.falsify import falsify
+from birdnn.cli.fetch import fetch
 from birdnn.cli.localize import localize
 from birdnn.cli.repair import repair
 from birdnn.cli.report import report
@@ -52,6 +53,9 @@ Ask other verifiers the same question, and which of them are installed:
 [cyan]birdnn verify --net net.onnx --prop prop_8.vnnlib --crosscheck auto_lirpa,marabou,onnxruntime[/]
 [cyan]birdnn doctor[/]
 
+Public networks to try things on, with checksums:
+[cyan]birdnn fetch acasxu[/]
+
 [bold]Units[/]
 
 A property must speak the network's units. ACAS Xu's ONNX files and the usual VNN-LIB properties are normalised; NNet \
@@ -60,11 +64,11 @@ Mixing them answers another question, and nothing will tell you.
 
 [bold]Exit statuses[/]
 
-  0  proved, or nothing to repair; check: accepted; estimate, localize, report, doctor: done
+  0  proved, or nothing to repair; check: accepted; estimate, localize, report, fetch, doctor: done
   1  violated; check: rejected; no repair found (the best attempt is kept)
   2  wrong use of the command line
   3  undecided: timeout or unknown; repaired but not proved
-  4  bad input: file, format, unsupported operator, property that does not fit
+  4  bad input: file, format, unsupported operator, property that does not fit; fetch: no network
   5  our own fault
   6  two engines disagree, or a sample violates what was proved: stop and look
 130  interrupted; the best result so far is on disk
@@ -101,5 +105,5 @@ def _root(
     DEBUG.set(debug)
 
 
-for _command in (verify, check, falsify, estimate, localize, repair, report, doctor):
+for _command in (verify, check, falsify, estimate, localize, repair, report, fetch, doctor):
     app.command()(_command)

@@ -8,9 +8,18 @@ from birdnn.cli.failures import INTERRUPTED, complain
 from birdnn.cli.terminal import first_line, show, show_result
 from birdnn.errors import DisagreementError
 from birdnn.formats.files import write_bytes
-from birdnn.records import DoctorOutcome, EstimateOutcome, LocalizeOutcome, RepairOutcome, VerifyOutcome, Violated
+from birdnn.records import (
+    DoctorOutcome,
+    EstimateOutcome,
+    FetchOutcome,
+    LocalizeOutcome,
+    RepairOutcome,
+    VerifyOutcome,
+    Violated,
+)
 from birdnn.report.crosschecks import doctor_report, doctor_summary
 from birdnn.report.estimate import estimate_report, estimate_summary, quiet_line
+from birdnn.report.fetched import fetch_report, fetch_summary
 from birdnn.report.json import (
     competition_verdict,
     counterexample_text,
@@ -85,6 +94,17 @@ def finish_doctor(outcome: DoctorOutcome, *, json: Path | None, quiet: bool) -> 
     else:
         show_result(lambda width: doctor_summary(outcome, width))
     return 0
+
+
+def finish_fetch(outcome: FetchOutcome, *, json: Path | None, quiet: bool) -> int:
+    """Print and write what is there now; the exit status."""
+    if json is not None:
+        write_report(fetch_report(outcome), json, write_bytes)
+    if quiet:
+        first_line(outcome.to)
+    else:
+        show_result(lambda width: fetch_summary(outcome))
+    return _interrupted("; what is missing comes with the same command") if outcome.interrupted else 0
 
 
 def finish_localize(outcome: LocalizeOutcome, *, json: Path | None, picture: Path | None, quiet: bool) -> int:

@@ -27,7 +27,7 @@ from birdnn.formats.vnnlib import read_property
 from birdnn.network import Network, weights_sha256
 from birdnn.spec import Property, Scaling
 
-BUNDLED = ("acasxu",)
+BUNDLED = ("acasxu", "hcas", "vcas")
 SIZE_LIMIT_BYTES = 16 * 2**20
 LARGEST = Decimal(10) ** 300
 

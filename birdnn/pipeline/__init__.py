@@ -7,6 +7,7 @@ from birdnn.pipeline.checking import CheckOutcome, check_files
 from birdnn.pipeline.deciding import falsify_files, verify_files
 from birdnn.pipeline.doctoring import examine
 from birdnn.pipeline.estimating import estimate_files
+from birdnn.pipeline.fetching import fetch_files
 from birdnn.pipeline.localising import localize_files
 from birdnn.pipeline.repairing import repair_files
 from birdnn.pipeline.settings import LocalizeSettings, RepairSettings
@@ -20,6 +21,7 @@ __all__ = [
     "estimate_files",
     "examine",
     "falsify_files",
+    "fetch_files",
     "localize_files",
     "repair_files",
     "verify_files",

