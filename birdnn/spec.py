@@ -12,6 +12,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from typing import Literal
 
 import numpy as np
 import torch
@@ -276,6 +277,8 @@ class Property:
         text: the file's text.
         sha256: hex digest of the file as stored.
         path: the file, or None.
+        element: what its variables are: reals, or what the network computes in float32. A proof of the latter has to
+            speak about execution in float32.
 
     Raises:
         SpecError: no region, or one of another size.
@@ -290,6 +293,7 @@ class Property:
     text: str = ""
     sha256: str = ""
     path: str | None = None
+    element: Literal["real", "float32"] = "real"
 
     def __post_init__(self) -> None:
         if not self.regions:
@@ -336,8 +340,13 @@ class Property:
         """This property, in raw units, restated exactly in network units.
 
         Raises:
-            MismatchError: the scaling is for another number of inputs.
+            MismatchError: the scaling is for another number of inputs, or the property speaks about float32 entries of
+                the network itself.
         """
+        if self.element == "float32":
+            raise MismatchError(
+                f"property {self.name!r} is over float32, so over what the network itself reads: not raw"
+            )
         if len(scaling.input_means) != self.n_inputs:
             raise MismatchError(f"a scaling of {len(scaling.input_means)} inputs for a property of {self.n_inputs}")
         regions = tuple(scaling._region(region) for region in self.regions)
@@ -349,4 +358,5 @@ class Property:
             text=self.text,
             sha256=self.sha256,
             path=self.path,
+            element=self.element,
         )

@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from birdnn.cli.bench import bench
 from birdnn.cli.check import check
 from birdnn.cli.doctor import doctor
 from birdnn.cli.estimate import estimate
@@ -53,8 +54,11 @@ Ask other verifiers the same question, and which of them are installed:
 [cyan]birdnn verify --net net.onnx --prop prop_8.vnnlib --crosscheck auto_lirpa,marabou,onnxruntime[/]
 [cyan]birdnn doctor[/]
 
-Public networks to try things on, with checksums:
+Networks to try things on, with checksums; the first is installed with birdnn:
+[cyan]birdnn fetch demo[/]
 [cyan]birdnn fetch acasxu[/]
+Verify a benchmark's instances, four at a time; the same command goes on after an interruption:
+[cyan]birdnn bench instances.csv --jobs 4 --out results.csv --plot cactus.svg[/]
 
 [bold]Units[/]
 
@@ -64,7 +68,7 @@ Mixing them answers another question, and nothing will tell you.
 
 [bold]Exit statuses[/]
 
-  0  proved, or nothing to repair; check: accepted; estimate, localize, report, fetch, doctor: done
+  0  proved, or nothing to repair; check: accepted; bench: every row has a result; others: done
   1  violated; check: rejected; no repair found (the best attempt is kept)
   2  wrong use of the command line
   3  undecided: timeout or unknown; repaired but not proved
@@ -105,5 +109,5 @@ def _root(
     DEBUG.set(debug)
 
 
-for _command in (verify, check, falsify, estimate, localize, repair, report, fetch, doctor):
+for _command in (verify, check, falsify, estimate, localize, repair, report, fetch, bench, doctor):
     app.command()(_command)

@@ -28,7 +28,8 @@ from birdnn.operators import SUPPORTED
 MAX_BYTES = 1 << 30
 """Largest file that is read, compressed or not."""
 
-_OPSETS = range(7, onnx.defs.onnx_opset_version() + 1)
+OPSETS = range(7, onnx.defs.onnx_opset_version() + 1)
+"""Versions of the operator set that are read."""
 _FLOATS: Mapping[int, torch.dtype] = {
     TensorProto.FLOAT: torch.float32,
     TensorProto.DOUBLE: torch.float64,
@@ -161,8 +162,8 @@ def _serialised(model: onnx.ModelProto, path: str) -> bytes:
 
 def _opset(model: onnx.ModelProto, path: str) -> int:
     versions = [entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")]
-    if len(versions) != 1 or versions[0] not in _OPSETS:
-        raise FormatError(path, "opset_import", f"opset {versions} is not one of {_OPSETS.start} to {_OPSETS.stop - 1}")
+    if len(versions) != 1 or versions[0] not in OPSETS:
+        raise FormatError(path, "opset_import", f"opset {versions} is not one of {OPSETS.start} to {OPSETS.stop - 1}")
     return int(versions[0])
 
 

@@ -15,12 +15,15 @@ from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from birdnn.errors import FormatError
 from birdnn.formats.dnf import And, Formula, Or, Term, build_regions, compare, parse_number
 from birdnn.formats.files import decompressed, read_stored, sha256, stem_and_kind
 from birdnn.spec import Property
+
+if TYPE_CHECKING:
+    from birdnn.formats.vnnlib2 import Query
 
 MAX_BYTES = 1 << 26
 """Largest file that is read, compressed or not."""
@@ -68,12 +71,29 @@ def read_property(path: str | Path) -> Property:
             leaves an input unbounded or without values.
     """
     stored = read_stored(path, MAX_BYTES)
+    return parse_property(_text(stored, path), path=str(path), digest=sha256(stored))
+
+
+def _text(stored: bytes, path: str | Path) -> str:
     data = decompressed(stored, path, MAX_BYTES)
     try:
-        text = data.decode("utf-8")
+        return data.decode("utf-8")
     except UnicodeDecodeError as error:
         raise FormatError(str(path), f"byte {error.start}", "not text in UTF-8") from None
-    return parse_property(text, path=str(path), digest=sha256(stored))
+
+
+def read_declared(path: str | Path) -> Query | None:
+    """What a 2.0 query says about its network and tensors; None of a 1.0 property, which names none.
+
+    Raises:
+        FormatError: see `read_property`.
+    """
+    text, source = _text(read_stored(path, MAX_BYTES), path), Source(str(path))
+    if not any(_speaks_version_2(command) for command in read_groups(text, source)):
+        return None
+    from birdnn.formats.vnnlib2 import read_query
+
+    return read_query(text, str(path))
 
 
 def parse_property(text: str, *, path: str = "", name: str = "", digest: str = "") -> Property:
@@ -93,10 +113,11 @@ def parse_property(text: str, *, path: str = "", name: str = "", digest: str = "
     if any(_speaks_version_2(command) for command in commands):
         from birdnn.formats.vnnlib2 import read_query  # the package vnnlib is needed for 2.0 only
 
-        sizes, formula = read_query(text, path)
+        query = read_query(text, path)
+        (n_inputs, n_outputs), formula, element = (query.input.size, query.output.size), query.formula, query.element
     else:
-        sizes, formula = _read_commands(commands, source)
-    n_inputs, n_outputs = sizes
+        (n_inputs, n_outputs), formula = _read_commands(commands, source)
+        element = "real"
     regions = build_regions(formula, n_inputs, n_outputs, path)
     return Property(
         name=name or stem_and_kind(path)[0] or "property",
@@ -106,6 +127,7 @@ def parse_property(text: str, *, path: str = "", name: str = "", digest: str = "
         text=text,
         sha256=digest or sha256(text.encode()),
         path=path or None,
+        element=element,
     )
 
 

@@ -1,8 +1,9 @@
 """VNN-LIB 2.0 queries, parsed by the package ``vnnlib``, as the formula that 1.0 files give.
 
-Only one network, with one input and one output of element type ``real``: we decide real semantics, so a query over
-``float32`` (or another machine type) is answered with an error and never with a verdict. Tensors are flattened in C
-order.
+Only one network, with one input and one output. Element type ``real`` asks about the function over the reals,
+``float32`` about the network as executed: then numbers of the text are rounded to the nearest float32, and arithmetic
+is refused unless it is exact there, for its rounding is not modelled. Other types are answered with an error and never
+with a verdict. Tensors are flattened in C order.
 
 Source: VNN-LIB 2.0 standard (December 2025), https://www.vnnlib.org.
 """
@@ -11,11 +12,13 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import reduce
-from typing import Any
+from typing import Any, Literal
+
+import numpy as np
 
 from birdnn.errors import FormatError
 from birdnn.formats.dnf import And, Formula, Or, Term, compare, parse_number
@@ -32,12 +35,48 @@ _RELATIONS = {
 }
 
 
-def read_query(text: str, path: str) -> tuple[tuple[int, int], Formula]:
-    """Numbers of inputs and outputs, and the formula of the unsafe set.
+Element = Literal["real", "float32"]
+
+_ELEMENTS: Mapping[str, Element] = {"Real": "real", "F32": "float32"}
+
+
+@dataclass(frozen=True, slots=True)
+class Tensor:
+    """A declared tensor; `kind` is X for the input and Y for the output, `size` the number of its entries."""
+
+    name: str
+    kind: str
+    shape: tuple[int, ...]
+    size: int
+    element: Element
+
+    def index(self, indices: Sequence[int]) -> int:
+        """Position in C order."""
+        return reduce(lambda flat, pair: flat * pair[1] + pair[0], zip(indices, self.shape, strict=True), 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """What a text asks: of which network, about which tensors, and the formula of the unsafe set."""
+
+    network: str
+    input: Tensor
+    output: Tensor
+    formula: Formula
+
+    @property
+    def element(self) -> Element:
+        """``float32`` where any of its tensors is."""
+        return "float32" if "float32" in (self.input.element, self.output.element) else "real"
+
+
+def read_query(text: str, path: str) -> Query:
+    """The query of a text.
 
     Raises:
         FormatError: the text is no query that ``vnnlib`` accepts, declares other than one network with one input and
-            one output of element type ``real``, or holds a comparison that is not linear.
+            one output of element type ``real`` or ``float32``, or holds a comparison that is not linear, or whose
+            arithmetic would round.
     """
     import vnnlib  # needed for 2.0 files only
 
@@ -52,10 +91,9 @@ def read_query(text: str, path: str) -> tuple[tuple[int, int], Formula]:
     if len(net.inputs) != 1 or len(net.outputs) != 1 or net.hidden:
         problem = f"network {net.name!r} must have one input, one output and no hidden tensors"
         raise FormatError(path, "", problem)
-    variables = [_Tensor.of(net.inputs[0], "X", path), _Tensor.of(net.outputs[0], "Y", path)]
-    walker = _Walker(path, {tensor.name: tensor for tensor in variables})
-    formula = And(tuple(walker.formula(assertion.expr) for assertion in query.assertions))
-    return (variables[0].size, variables[1].size), formula
+    read = Query(net.name, _tensor(net.inputs[0], "X", path), _tensor(net.outputs[0], "Y", path), And(()))
+    walker = _Walker(path, {tensor.name: tensor for tensor in (read.input, read.output)}, read.element)
+    return replace(read, formula=And(tuple(walker.formula(assertion.expr) for assertion in query.assertions)))
 
 
 def _refusal(message: str, path: str) -> FormatError:
@@ -67,30 +105,17 @@ def _refusal(message: str, path: str) -> FormatError:
         return FormatError(path, "", f"no VNN-LIB 2.0 query: {message.strip().partition(chr(10))[0][:300]}")
 
 
-@dataclass(frozen=True)
-class _Tensor:
-    """A declared tensor; `kind` is X for the input and Y for the output."""
-
-    name: str
-    kind: str
-    shape: tuple[int, ...]
-    size: int
-
-    @classmethod
-    def of(cls, declaration: Any, kind: str, path: str) -> _Tensor:
-        dtype = declaration.dtype.name
-        if dtype != "Real":
-            problem = f"tensor {declaration.name!r} has element type {dtype}; only real semantics is decided, so"
-            raise FormatError(path, "", f"{problem} no verdict can be given (declare it as real)")
-        shape = tuple(declaration.shape)
-        size = math.prod(shape)
-        if not 0 < size <= MAX_ENTRIES:
-            raise FormatError(path, "", f"tensor {declaration.name!r} of shape {list(shape)} is empty or too large")
-        return cls(declaration.name, kind, shape, size)
-
-    def index(self, indices: Sequence[int]) -> int:
-        """Position in C order."""
-        return reduce(lambda flat, pair: flat * pair[1] + pair[0], zip(indices, self.shape, strict=True), 0)
+def _tensor(declaration: Any, kind: str, path: str) -> Tensor:
+    dtype = declaration.dtype.name
+    element = _ELEMENTS.get(dtype)
+    if element is None:
+        problem = f"tensor {declaration.name!r} has element type {dtype}; only real and float32 are decided, so"
+        raise FormatError(path, "", f"{problem} no verdict can be given")
+    shape = tuple(declaration.shape)
+    size = math.prod(shape)
+    if not 0 < size <= MAX_ENTRIES:
+        raise FormatError(path, "", f"tensor {declaration.name!r} of shape {list(shape)} is empty or too large")
+    return Tensor(declaration.name, kind, shape, size, element)
 
 
 @dataclass(frozen=True)
@@ -98,7 +123,8 @@ class _Walker:
     """Turns the package's syntax tree into formulas and linear terms."""
 
     path: str
-    tensors: dict[str, _Tensor]
+    tensors: dict[str, Tensor]
+    element: Element
 
     def formula(self, node: Any) -> Formula:
         kind = type(node).__name__
@@ -127,11 +153,29 @@ class _Walker:
         number = parse_number(node.lexeme) if hasattr(node, "lexeme") else None
         if number is None:
             raise self.fail(line, f"{str(node)[:40]!r} is neither a variable nor a number we can read")
-        return Term({}, number)
+        return Term({}, self.rounded(number, line))
+
+    def rounded(self, number: Fraction, line: int) -> Fraction:
+        """The number as an element of the query's type."""
+        if self.element == "real":
+            return number
+        try:
+            with np.errstate(over="ignore"):
+                close = np.float32(float(number))
+        except OverflowError:
+            close = np.float32(math.inf)
+        if not np.isfinite(close):
+            raise self.fail(line, "a number is beyond the range of float32")
+        # float64 lies between: beside a tie it may have led to the neighbour of the nearest
+        beside = (close, np.nextafter(close, np.float32(-math.inf)), np.nextafter(close, np.float32(math.inf)))
+        return min((Fraction(float(v)) for v in beside if np.isfinite(v)), key=lambda value: abs(value - number))
 
     def fold(self, kind: str, node: Any, line: int) -> Term:
         """A sum, difference or product of several terms."""
         parts = (node.head, *node.rest) if kind == "Minus" else node.args
+        if self.element == "float32":
+            told = "arithmetic on float32 rounds, which is not modelled, so no verdict can be given"
+            raise self.fail(line, f"{told}; compare entries and numbers alone, or declare the tensors as real")
         total = self.term(parts[0], line)
         for part in parts[1:]:
             term = self.term(part, line)

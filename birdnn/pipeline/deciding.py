@@ -11,7 +11,7 @@ from pathlib import Path
 from birdnn.errors import MismatchError
 from birdnn.pipeline.certifying import Decided, certify, obstacle
 from birdnn.pipeline.crosschecking import Case, cross_checked, decided_by, disagreement, require_engines
-from birdnn.pipeline.facts import assumption_notes, machine, semantics_of, versions
+from birdnn.pipeline.facts import assumption_notes, machine, require_semantics, semantics_of, versions
 from birdnn.pipeline.load import Loaded, load_network, load_property, statement
 from birdnn.records import (
     CertificateFile,
@@ -47,7 +47,10 @@ def verify_files(
     def verified(loaded: Loaded, prop: Property, limits: SearchSettings, watching: Watch) -> Verdict:
         return decided_by(settings.bound, loaded, prop, limits, watching)
 
-    return _Run(net_path, prop_paths, settings, watch or Unwatched()).outcome(verified)
+    run = _Run(net_path, prop_paths, settings, watch or Unwatched())
+    for question in run.questions:
+        require_semantics(question.prop, settings.semantics)
+    return run.outcome(verified)
 
 
 def falsify_files(

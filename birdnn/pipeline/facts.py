@@ -10,9 +10,11 @@ from pathlib import Path
 
 import torch
 
+from birdnn.errors import MismatchError
 from birdnn.network import Network
 from birdnn.records import Machine
 from birdnn.rounding import FUNCTION_ERROR, Semantics
+from birdnn.spec import Property
 from birdnn.verify import require_float32
 
 PACKAGES = ("birdnn", "torch", "onnx", "onnxruntime", "numpy", "scipy", "cmaes", "evox")
@@ -40,6 +42,17 @@ def semantics_of(net: Network, asked: Semantics | None) -> Semantics:
     if asked is not None:
         return asked
     return "float32" if all(value.dtype == torch.float32 for value in net.values().values()) else "real"
+
+
+def require_semantics(prop: Property, semantics: Semantics) -> None:
+    """See that a proof of these semantics answers the property.
+
+    Raises:
+        MismatchError: it is a query over float32, and the proof would speak about the reals.
+    """
+    if prop.element == "float32" and semantics != "float32":
+        told = "is a query over float32, which a proof over the reals does not answer: choose semantics float32"
+        raise MismatchError(f"property {prop.name!r} {told}")
 
 
 def assumptions(net: Network, semantics: Semantics) -> dict[str, float]:

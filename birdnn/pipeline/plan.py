@@ -11,7 +11,7 @@ from torch import Tensor
 
 from birdnn.errors import MismatchError
 from birdnn.formats.suite import Entry, Suite, hull, read_domain
-from birdnn.pipeline.facts import assumption_notes, semantics_of
+from birdnn.pipeline.facts import assumption_notes, require_semantics, semantics_of
 from birdnn.pipeline.load import Loaded, load_network, load_property, statement
 from birdnn.pipeline.points import load_points, points_statement
 from birdnn.records import Decision, Domain, RepairRequest, Role, SuiteMatch
@@ -77,6 +77,7 @@ def read_plan(request: RepairRequest) -> Plan:
         raise MismatchError("nothing says what to repair: name a property, points, or a suite that knows the network")
     for subject in subjects:
         subject.prop.require_sizes(loaded.net.n_inputs, loaded.net.n_outputs)
+        require_semantics(subject.prop, semantics)
     corners, source = _domain(request, loaded, subjects)
     match = None
     if known is not None:

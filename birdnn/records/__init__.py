@@ -6,6 +6,7 @@ types, so that nothing but a finished proof can be mistaken for one.
 
 from __future__ import annotations
 
+from birdnn.records.campaigns import CampaignOutcome, CampaignRow, Figures, SideBySide
 from birdnn.records.crosschecks import BoundName, EngineAnswer, EngineState, EngineWord
 from birdnn.records.estimates import Device, EstimateOutcome, EstimateRequest, PropertyEstimate
 from birdnn.records.facts import Machine, Quantity, SuiteMatch, Units
@@ -72,6 +73,8 @@ __all__ = [
     "LEAF",
     "Behaviour",
     "BoundName",
+    "CampaignOutcome",
+    "CampaignRow",
     "CertificateFile",
     "Decision",
     "Device",
@@ -87,6 +90,7 @@ __all__ = [
     "FetchRequest",
     "FetchedFile",
     "Fidelity",
+    "Figures",
     "FileState",
     "Form",
     "FoundBy",
@@ -122,6 +126,7 @@ __all__ = [
     "Responsibility",
     "Role",
     "SampleSet",
+    "SideBySide",
     "SuiteMatch",
     "Surrogate",
     "Tried",

@@ -59,8 +59,9 @@ from birdnn.report.schema import (
     VerdictModel,
     VerifyReport,
 )
-from birdnn.report.schema_safety import SafetyReport
+from birdnn.report.schema_bench import BenchReport
 from birdnn.report.schema_fetch import FetchReport
+from birdnn.report.schema_safety import SafetyReport
 from birdnn.report.schema_samples import (
     EstimateReport,
     LocalizeReport,
@@ -80,6 +81,7 @@ _PUBLISHED = (
     ("doctor", DoctorReport),
     ("report", SafetyReport),
     ("fetch", FetchReport),
+    ("bench", BenchReport),
 )
 
 _WORST_FIRST: Sequence[CompetitionVerdict] = ("sat", "unknown", "timeout", "unsat")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.common import Table
+from birdnn.campaign.table import Table
 from tests.faults.processes import DEMO, ENVIRONMENT, PROPERTIES, ROOT, finished, repair, start, temporaries
 
 pytestmark = pytest.mark.faults

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.common import Table
+from birdnn.campaign.table import Table
 from tests.faults.processes import (
     ENVIRONMENT,
     ROOT,
@@ -119,7 +119,7 @@ def test_the_temporary_of_a_living_writer_is_left_alone(tmp_path: Path) -> None:
 ROWS = """
 import sys
 from pathlib import Path
-from benchmarks.common import Table
+from birdnn.campaign.table import Table
 table = Table(Path(sys.argv[1]), ("net", "text"), ("net",))
 print("begun", flush=True)
 for i in range(3000):

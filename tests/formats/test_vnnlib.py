@@ -340,10 +340,46 @@ def test_version_2_unequal_is_either_side() -> None:
     assert len(rows(made)) == 4
 
 
+FLOAT32 = """(vnnlib-version <2.0>)
+(declare-network f (declare-input X float32 [1]) (declare-output Y float32 [2]))
+(assert (and (>= X[0] 0.1) (<= X[0] 0.3)))
+(assert (or (<= Y[0] 0.1) (>= Y[1] (- Y[0])) (< Y[0] -0.1)))
+{more}
+"""
+
+
+def test_numbers_of_a_query_over_float32_are_float32() -> None:
+    """0.1 becomes the nearest float32, which is above it: a point that exact numbers exclude belongs to the box."""
+    made = parse_property(FLOAT32.format(more=""), name="p")
+    (region,) = made.regions
+    tenth, third = F(float(np.float32(0.1))), F(float(np.float32(0.3)))
+    assert made.element == "float32"
+    assert parse_property(VERSION_2.format(kind="real", more="")).element == "real"
+    assert (region.exact_lower, region.exact_upper) == ((tenth,), (third,))
+    assert third > F(3, 10)
+    assert rows(made) == [[([1, 0], tenth, False)], [([-1, -1], 0, False)], [([1, 0], -tenth, True)]]
+
+
+@pytest.mark.parametrize(
+    ("number", "nearest"),
+    [
+        ("1.0000000596046448", 1 + 2.0**-23),  # above the tie by less than float64 can see
+        ("1.000000059604644775390625000000001", 1 + 2.0**-23),
+        ("1.000000059604644775390624999999999", 1.0),
+        ("1e-60", 0.0),
+    ],
+)
+def test_a_number_is_rounded_once(number: str, nearest: float) -> None:
+    made = parse_property(FLOAT32.format(more=f"(assert (<= Y[1] {number}))"), name="p")
+    assert {polytope.rows[-1].bound for polytope in made.regions[0].unsafe} == {F(nearest)}
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (VERSION_2.format(kind="float32", more=""), "element type F32; only real semantics is decided"),
+        (VERSION_2.format(kind="float64", more=""), "Type mismatch|element type F64; only real and"),
+        (VERSION_2.format(kind="float32", more=""), "arithmetic on float32 rounds"),
+        (FLOAT32.format(more="(assert (<= Y[0] 1e39))"), "line 5: a number is beyond the range of float32"),
         (VERSION_2.format(kind="nonsense", more=""), "Type mismatch"),
         (VERSION_2.format(kind="real", more="(assert (<= X[0,0,0] Y[0]))"), "relates X_0, Y_0"),
         (VERSION_2.format(kind="real", more="(assert (<= (* Y[0] Y[1]) 1.0))"), "line 8: .*not linear"),
@@ -370,7 +406,7 @@ def test_version_2_unequal_is_either_side() -> None:
     ],
 )  # fmt: skip
 def test_version_2_errors(text: str, message: str) -> None:
-    """A query over float32 semantics gets an error and never a verdict."""
+    """A query whose semantics we do not decide gets an error and never a verdict."""
     with pytest.raises(FormatError, match=message):
         parse_property(text, path="q.vnnlib")
 

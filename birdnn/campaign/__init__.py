@@ -1,0 +1,34 @@
+"""Campaigns: many instances, each verified or repaired in a process of its own, into a table that survives anything."""
+
+from __future__ import annotations
+
+from birdnn.campaign.figures import broken, campaign_rows, figures, kept_figures, read_results, side_by_side
+from birdnn.campaign.instances import Instance, read_instances, read_known
+from birdnn.campaign.kinds import REPAIR, VERIFY, Kind
+from birdnn.campaign.outcome import campaign_files
+from birdnn.campaign.provenance import provenance, stamp
+from birdnn.campaign.run import Campaign, latest_rows, open_table, run_campaign
+from birdnn.campaign.table import Table
+
+__all__ = [
+    "REPAIR",
+    "VERIFY",
+    "Campaign",
+    "Instance",
+    "Kind",
+    "Table",
+    "broken",
+    "campaign_files",
+    "campaign_rows",
+    "figures",
+    "kept_figures",
+    "latest_rows",
+    "open_table",
+    "provenance",
+    "read_instances",
+    "read_known",
+    "read_results",
+    "run_campaign",
+    "side_by_side",
+    "stamp",
+]

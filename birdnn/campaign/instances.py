@@ -1,0 +1,239 @@
+"""What a campaign is about: instances and known verdicts, from CSV files as VNN-COMP writes them."""
+
+from __future__ import annotations
+
+import ast
+import csv
+import io
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from birdnn.errors import FormatError
+from birdnn.formats.files import read_bytes
+
+MAX_BYTES = 1 << 26
+_NET_COLUMNS = "onnx", "network", "net", "model"
+_PROP_COLUMNS = "vnnlib", "property", "prop", "spec"
+_TIMEOUT_COLUMNS = "timeout", "timeout_s"
+_KNOWN_COLUMNS = "verdict", "expected", "result"
+_REPAIR_COLUMNS = "keep", "suite"
+
+SAME_WORDS = {
+    "unsat": "unsat", "holds": "unsat", "proved": "unsat", "verified": "unsat", "safe": "unsat", "valid": "unsat",
+    "sat": "sat", "violated": "sat", "falsified": "sat", "unsafe": "sat", "invalid": "sat",
+    "timeout": "timeout", "timed-out": "timeout", "run_instance_timeout": "timeout",
+}  # fmt: skip
+"""How tools spell a verdict -> VNN-COMP's word; any other word decides nothing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Instance:
+    """One row.
+
+    Attributes:
+        line: where it stands in its file.
+        net, props, keep: absolute paths; `props` may be empty where `suite` says what applies.
+        onnx, vnnlib: short names of network and properties, by which rows and other tools' tables are matched.
+        suite: a suite whose applicable properties are meant; empty for none.
+        timeout_s: seconds for it.
+        expected: the known verdict, ``sat`` or ``unsat``; empty where nobody knows.
+    """
+
+    line: int
+    net: Path
+    props: tuple[Path, ...]
+    onnx: str
+    vnnlib: str
+    timeout_s: float
+    keep: tuple[Path, ...] = ()
+    suite: str = ""
+    expected: str = ""
+
+    @property
+    def name(self) -> str:
+        """For people: stems of both."""
+        return f"{stem(self.onnx)} {stem(self.vnnlib)}"
+
+
+def stem(name: str) -> str:
+    """The file's name without folders and the extensions of networks and properties."""
+    last = Path(name).name
+    for end in (".gz", ".onnx", ".nnet", ".vnnlib"):
+        last = last.removesuffix(end)
+    return last
+
+
+@dataclass(frozen=True, slots=True)
+class Lines:
+    """The rows of a CSV file, each with its line; `columns` of its header, or of the default where it has none."""
+
+    path: Path
+    columns: tuple[str, ...]
+    rows: tuple[tuple[int, tuple[str, ...]], ...]
+
+    def fail(self, line: int, problem: str) -> FormatError:
+        """An error that names the file and the line."""
+        return FormatError(str(self.path), f"line {line}" if line else "", problem)
+
+    def column(self, *names: str) -> int | None:
+        """The index of the first of these columns that is there."""
+        return next((self.columns.index(name) for name in names if name in self.columns), None)
+
+    def required(self, *names: str) -> int:
+        """The same; it must be there.
+
+        Raises:
+            FormatError: it is not.
+        """
+        found = self.column(*names)
+        if found is None:
+            told = f"no column {' or '.join(names)}; there are {', '.join(self.columns) or 'none'}"
+            raise self.fail(1, told)
+        return found
+
+
+def read_lines(path: Path, default: tuple[str, ...], header: Iterable[str]) -> Lines:
+    """A CSV file; its first row is a header where it holds one of the words `header`.
+
+    Raises:
+        FormatError: the file is missing or no text, holds no rows, or a row has another number of fields than the
+            header (without one: than `default`, which may be cut).
+    """
+    data = read_bytes(path, MAX_BYTES)
+    try:
+        text = data.decode("utf-8-sig")
+        reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+        rows = [(reader.line_num, tuple(cell.strip() for cell in row)) for row in reader]
+    except UnicodeDecodeError as error:
+        raise FormatError(str(path), f"byte {error.start}", "not text in UTF-8") from None
+    except csv.Error as error:
+        raise FormatError(str(path), f"line {reader.line_num}", f"no CSV: {error}") from None
+    rows = [(line, row) for line, row in rows if any(row)]
+    columns = default
+    if rows and set(header) & {cell.lower() for cell in rows[0][1]}:
+        columns = tuple(cell.lower() for cell in rows.pop(0)[1])
+    elif rows:
+        columns = default[: max(1, len(rows[0][1]))]
+    found = Lines(path, columns, tuple(rows))
+    if not rows:
+        raise found.fail(0, "holds no row")
+    for line, row in rows:
+        if len(row) != len(columns):
+            raise found.fail(line, f"{len(columns)} fields are expected ({','.join(columns)}), not {len(row)}")
+    return found
+
+
+def read_instances(
+    path: Path,
+    *,
+    timeout_s: float | None = None,
+    repair: bool = False,
+    known: Mapping[tuple[str, str], str] | None = None,
+) -> list[Instance]:
+    """The instances of a file, paths relative to it; a row that repeats an earlier one is left out.
+
+    Without a header the columns are ``onnx,vnnlib,timeout``. With one, a known verdict may stand in ``verdict`` or
+    ``expected``, and for repairs what must stay true in ``keep`` and a suite in ``suite``. Repairs may name several
+    files in ``vnnlib`` and ``keep``, separated by ``;``.
+
+    Args:
+        path: the CSV file.
+        timeout_s: seconds for every instance, whatever the file says.
+        repair: the instances are repairs.
+        known: known verdicts, see `read_known`; they take precedence over those of the file.
+
+    Raises:
+        FormatError: a row is malformed, or repeats another one with another limit.
+    """
+    lines = read_lines(path, ("onnx", "vnnlib", "timeout"), (*_NET_COLUMNS, *_PROP_COLUMNS))
+    found = _labelled([_instance(lines, line, row, timeout_s, repair) for line, row in lines.rows])
+    first: dict[tuple[str, str], Instance] = {}
+    for instance in found:
+        earlier = first.setdefault((instance.onnx, instance.vnnlib), instance)
+        if (earlier.timeout_s, earlier.keep) != (instance.timeout_s, instance.keep):
+            raise lines.fail(instance.line, f"the instance of line {earlier.line} again, with another limit or keep")
+    if known is None:
+        return list(first.values())
+    return [
+        replace(one, expected=known.get((stem(one.onnx), stem(one.vnnlib)), one.expected)) for one in first.values()
+    ]
+
+
+def _instance(
+    lines: Lines, line: int, row: Sequence[str], timeout_s: float | None, repair: bool
+) -> Callable[[Callable[[str], str]], Instance]:
+    """One row, given how to shorten the names of its files."""
+    net = _one_network(lines, line, row[lines.required(*_NET_COLUMNS)])
+    prop = row[lines.required(*_PROP_COLUMNS)]
+    known = lines.column(*_KNOWN_COLUMNS)
+    keep, suite = (
+        row[index] if repair and (index := lines.column(name)) is not None else "" for name in _REPAIR_COLUMNS
+    )
+    props = [part.strip() for part in prop.split(";")] if repair else [prop]
+    if not net or (not all(props) and not suite):
+        raise lines.fail(line, "the network and the property are expected, one of them is empty")
+    folder = lines.path.resolve().parent
+    limit = timeout_s if timeout_s is not None else _limit(lines, line, row)
+    return lambda shorten: Instance(
+        line=line,
+        net=folder / net,
+        props=tuple(folder / part for part in props if part),
+        onnx=shorten(net),
+        vnnlib="+".join(shorten(part) for part in props if part) or "suite",
+        keep=tuple(folder / part.strip() for part in keep.split(";") if part.strip()),
+        suite=suite,
+        timeout_s=limit,
+        expected=SAME_WORDS.get(row[known].lower(), "") if known is not None else "",
+    )
+
+
+def _one_network(lines: Lines, line: int, text: str) -> str:
+    """The path; VNN-LIB 2.0 instances write ``[('f', 'onnx/a.onnx')]``."""
+    if not text.startswith("["):
+        return text
+    try:
+        pairs = [(str(name), str(path)) for name, path in ast.literal_eval(text)]
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+        raise lines.fail(line, f"{text[:60]!r} is no list of pairs of a name and a network") from None
+    if len(pairs) != 1:
+        raise lines.fail(line, f"{len(pairs)} networks; we decide queries about one network")
+    return pairs[0][1]
+
+
+def _limit(lines: Lines, line: int, row: Sequence[str]) -> float:
+    index = lines.column(*_TIMEOUT_COLUMNS)
+    if index is None:
+        raise lines.fail(line, "no column timeout: say --timeout S")
+    try:
+        value = float(row[index])
+    except ValueError:
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise lines.fail(line, f"the limit {row[index]!r} is no positive number of seconds")
+    return value
+
+
+def _labelled(makers: Sequence[Callable[[Callable[[str], str]], Instance]]) -> list[Instance]:
+    """Instances under the bare names of their files, or where these do not tell them apart, under their paths."""
+
+    def bare(name: str) -> str:
+        return Path(name).name
+
+    short, long = [make(bare) for make in makers], [make(str) for make in makers]
+    different = {(a.onnx, a.vnnlib, b.onnx, b.vnnlib) for a, b in zip(short, long, strict=True)}
+    return short if len(different) == len({names[:2] for names in different}) else long
+
+
+def read_known(path: Path) -> dict[tuple[str, str], str]:
+    """Known verdicts: (stem of network, stem of property) -> ``sat`` or ``unsat``; other words are left out.
+
+    Raises:
+        FormatError: the file has no columns for network, property and verdict.
+    """
+    lines = read_lines(path, ("onnx", "vnnlib", "verdict"), (*_NET_COLUMNS, *_PROP_COLUMNS))
+    net, prop = lines.required(*_NET_COLUMNS), lines.required(*_PROP_COLUMNS)
+    verdict = lines.required(*_KNOWN_COLUMNS)
+    words = {(stem(row[net]), stem(row[prop])): SAME_WORDS.get(row[verdict].lower(), "") for _, row in lines.rows}
+    return {names: word for names, word in words.items() if word in ("sat", "unsat")}

@@ -1,0 +1,76 @@
+"""A campaign from its files to its outcome."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from birdnn.campaign.figures import broken, campaign_rows, figures, kept_figures, read_results, side_by_side
+from birdnn.campaign.kinds import REPAIR
+from birdnn.campaign.run import Campaign, run_campaign
+from birdnn.pipeline.facts import machine, versions
+from birdnn.records import CampaignOutcome, Unwatched, Watch
+
+
+def campaign_files(
+    campaign: Campaign,
+    *,
+    source: Path,
+    against: Sequence[Path] = (),
+    command: tuple[str, ...] = (),
+    notes: tuple[str, ...] = (),
+    watch: Watch | None = None,
+) -> CampaignOutcome:
+    """Run what is missing, and sum up.
+
+    Args:
+        campaign: what is to be done.
+        source: the file of the instances.
+        against: tables to compare with; read before anything is run.
+        command: as typed, for the record.
+        notes: for people, besides.
+        watch: who follows it.
+
+    Raises:
+        InputError, OutputError: a file is unusable.
+    """
+    began, watch = time.monotonic(), watch or Unwatched()
+    others = {path: read_results(path) for path in against}
+    rows, ran = run_campaign(campaign, watch)
+    found = campaign_rows(campaign.kind, campaign.instances, rows)
+    names = _names(others)
+    return CampaignOutcome(
+        kind=campaign.kind.name,
+        command=command,
+        instances=str(source),
+        table=str(campaign.table),
+        rows=tuple(found),
+        figures=figures("birdnn", campaign.kind, found),
+        kept_figures=kept_figures(found) if campaign.kind is REPAIR else (),
+        against=tuple(side_by_side(campaign.kind, found, names[path], theirs) for path, theirs in others.items()),
+        broken=broken(found),
+        ran=ran,
+        kept=sum(row is not None for row in rows) - ran,
+        jobs=campaign.jobs,
+        threads=campaign.threads,
+        memory_gib=campaign.memory_gib,
+        measure=campaign.variant.get("measure", ""),
+        options=shlex.join(campaign.said),
+        seed=campaign.seed,
+        interrupted=watch.stopped(),
+        wall_s=time.monotonic() - began,
+        notes=notes,
+        versions=versions(),
+        machine=machine(),
+    )
+
+
+def _names(paths: Mapping[Path, object]) -> dict[Path, str]:
+    """What other tables are called: their stems, with the folder before where two are alike."""
+    stems = [path.stem for path in paths]
+    return {
+        path: path.stem if stems.count(path.stem) == 1 else f"{path.resolve().parent.name}/{path.stem}"
+        for path in paths
+    }

@@ -1,0 +1,261 @@
+"""Running a campaign: every instance in a process that is watched from outside, several at a time, resumable."""
+
+from __future__ import annotations
+
+import queue
+import shlex
+import tempfile
+import threading
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from joblib import Parallel, delayed
+
+from birdnn.campaign.children import PROGRAM, Child, Ending, Limits
+from birdnn.campaign.instances import Instance
+from birdnn.campaign.kinds import BROKEN, REPAIR, Kind, found_in
+from birdnn.campaign.provenance import birdnn_version, software, stamp
+from birdnn.campaign.table import Row, Table, reserved
+from birdnn.errors import OutputError
+from birdnn.pipeline.facts import machine
+from birdnn.records import Progress, Watch
+
+_START_S = 120.0
+"""Longest that a warm process may take to load its modules."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Campaign:
+    """What is to be done.
+
+    Attributes:
+        kind: `VERIFY` or `REPAIR`.
+        instances: each once.
+        table: the CSV file that holds the rows.
+        jobs: processes at a time.
+        threads: of each process.
+        warm: verify many instances in one process; the seconds are then those of the search.
+        method: of repairs, with its optimiser: ``auto``, ``finetune:lp``.
+        options: further arguments of the command.
+        seed: of every random draw.
+        grace_s: how long after its limit a process is killed; None for the kind's own.
+        memory_gib: resident memory of a process and its children at which they are killed; None for any.
+        retry: run instances again whose row says that the process broke.
+        keep: folder in which the repaired networks stay.
+        program: what runs a command.
+    """
+
+    kind: Kind
+    instances: Sequence[Instance]
+    table: Path
+    jobs: int = 1
+    threads: int = 1
+    warm: bool = False
+    method: str = "auto"
+    options: tuple[str, ...] = ()
+    seed: int = 0
+    grace_s: float | None = None
+    memory_gib: float | None = None
+    retry: bool = False
+    keep: Path | None = None
+    program: tuple[str, ...] = PROGRAM
+
+    @property
+    def said(self) -> tuple[str, ...]:
+        """The options as the command gets them; a default seed is not said."""
+        return (*self.options, *(("--seed", str(self.seed)) if self.seed else ()))
+
+    @property
+    def variant(self) -> dict[str, str]:
+        """What tells rows of one instance apart besides options and version."""
+        return {"method": self.method} if self.kind is REPAIR else {"measure": "warm" if self.warm else "cold"}
+
+    def key(self, instance: Instance) -> dict[str, str]:
+        """The fields by which a row is recognised as this instance's, made in this way."""
+        return {
+            **dict(zip(self.kind.identity, self.kind.names(instance), strict=True)),
+            **self.variant,
+            "timeout_s": f"{instance.timeout_s:g}",
+            "options": shlex.join(self.said),
+            "version": birdnn_version(),
+        }
+
+
+def open_table(kind: Kind, path: Path) -> Table:
+    """The table of a kind of campaign."""
+    return Table(path, kind.columns, (*kind.identity, kind.answer, kind.seconds))
+
+
+def rows_of(campaign: Campaign, rows: Sequence[Row]) -> list[Row | None]:
+    """For each instance the last row that answers it in the way asked for; None where there is none yet."""
+    named: dict[tuple[str, ...], list[Row]] = {}
+    for row in rows:
+        named.setdefault(tuple(row[name] for name in campaign.kind.identity), []).append(row)
+    found: list[Row | None] = []
+    for instance in campaign.instances:
+        key = campaign.key(instance)
+        mine = [row for row in named.get(campaign.kind.names(instance), ()) if answers(row, key)]
+        found.append(mine[-1] if mine else None)
+    return found
+
+
+def latest_rows(kind: Kind, instances: Sequence[Instance], rows: Sequence[Row], **variant: str) -> list[Row | None]:
+    """For each instance its last row with these fields, however it was made."""
+    found = {
+        tuple(row[name] for name in kind.identity): row
+        for row in rows
+        if all(row[name] == value for name, value in variant.items())
+    }
+    return [found.get(kind.names(instance)) for instance in instances]
+
+
+def answers(row: Row, key: Mapping[str, str]) -> bool:
+    """Was the row made in the way that `key` says?
+
+    A row without a version is of a time when every row was made with default options; what it does not say about
+    itself is not held against it.
+    """
+    old = not row["version"]
+    if old and key["options"]:
+        return False
+    return all(_same(row[name], value) or (old and not row[name]) for name, value in key.items())
+
+
+def _same(one: str, other: str) -> bool:
+    try:
+        return one == other or float(one) == float(other)
+    except ValueError:
+        return False
+
+
+def run_campaign(campaign: Campaign, watch: Watch) -> tuple[list[Row | None], int]:
+    """Run what is missing; the rows that count afterwards, in the order of the instances, and how many are new.
+
+    Raises:
+        FormatError, OutputError: the table is none of this kind of campaign, is in use, or cannot be written.
+    """
+    with reserved(campaign.table) if campaign.table.exists() else ExitStack():
+        table = open_table(campaign.kind, campaign.table)
+    with reserved(campaign.table), _Runner(campaign, table, watch) as runner:
+        before = rows_of(campaign, table.rows)
+        todo = [
+            instance
+            for instance, row in zip(campaign.instances, before, strict=True)
+            if row is None or (campaign.retry and is_broken(row[campaign.kind.answer]))
+        ]
+        ran = runner.run(todo)
+        return rows_of(campaign, table.rows), ran
+
+
+def is_broken(answer: str) -> bool:
+    """Is the answer none? Older tables say ``exit`` and the status."""
+    return answer in BROKEN or answer.startswith("exit ")
+
+
+class _Runner:
+    """The processes of a campaign that is under way."""
+
+    def __init__(self, campaign: Campaign, table: Table, watch: Watch) -> None:
+        self._campaign, self._table, self._watch = campaign, table, watch
+        self._idle: queue.SimpleQueue[Child] = queue.SimpleQueue()
+        self._stop, self._asking = threading.Event(), threading.Lock()
+        self._environment = {"OMP_NUM_THREADS": str(campaign.threads)}
+        here = machine()
+        threads = "1 thread" if campaign.threads == 1 else f"{campaign.threads} threads"
+        self._made = {
+            "machine": f"{here.cpu}, {here.cores} cores, {campaign.jobs} at a time, {threads} each",
+            "software": software(),
+            "seed": str(campaign.seed),
+        }
+
+    def __enter__(self) -> _Runner:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._stop.set()  # threads that still watch a child kill it
+        while not self._idle.empty():
+            self._idle.get().__exit__(None, None, None)
+
+    def run(self, todo: Sequence[Instance]) -> int:
+        """Run the instances; how many were answered."""
+        done, verb = 0, "verifying" if self._campaign.kind is not REPAIR else "repairing"
+        phase = f"{verb} {len(todo)} of {len(self._campaign.instances)} instances"
+        self._watch.update(Progress(phase=phase, done=0.0))
+        work = (delayed(self._one)(instance) for instance in todo)
+        # threads only wait for processes: these are ours, so that we can kill them
+        pool = Parallel(n_jobs=self._campaign.jobs, backend="threading", batch_size=1, return_as="generator_unordered")
+        for row in pool(work):
+            if row is None:
+                continue
+            done += 1
+            answer, seconds = row[self._campaign.kind.answer], row[self._campaign.kind.seconds]
+            name = " ".join(row[column] for column in self._campaign.kind.identity)
+            self._watch.update(Progress(phase=phase, done=done / len(todo), detail=f"{name}: {answer}, {seconds} s"))
+        return done
+
+    def stopped(self) -> bool:
+        """Did the user ask to stop?"""
+        if not self._stop.is_set():
+            with self._asking:
+                if self._watch.stopped():
+                    self._stop.set()
+        return self._stop.is_set()
+
+    def _one(self, instance: Instance) -> Row | None:
+        """One instance, on disk as a row; None where the user stopped it."""
+        if self.stopped():
+            return None
+        campaign, kind, mark = self._campaign, self._campaign.kind, stamp()
+        with tempfile.TemporaryDirectory(prefix="birdnn-") as scratch:
+            folder = Path(scratch)
+            if campaign.keep is not None:
+                folder = campaign.keep / "-".join(kind.names(instance)).replace("/", "_")
+                (folder / kind.report).unlink(missing_ok=True)  # of an earlier run, should this one write none
+            ending = self._ended(instance, [*kind.words(instance, folder), *self._variant_words(), *campaign.said])
+            if ending.reason == "stopped":
+                return None
+            found = found_in(kind, ending, folder)
+        row = {**dict.fromkeys(kind.columns, ""), **self._made, **campaign.key(instance), **found, **mark}
+        row[kind.seconds] = row["solve_s"] if campaign.warm and found.get("solve_s") else f"{ending.wall_s:.3f}"
+        if "expected" in row:
+            row["expected"] = instance.expected
+        try:
+            return self._table.add(row)
+        except OSError as error:
+            self._stop.set()
+            told = f"a row cannot be written: {error.strerror or error}; rows written so far are kept"
+            raise OutputError(str(campaign.table), told) from None
+
+    def _variant_words(self) -> list[str]:
+        if self._campaign.kind is not REPAIR:
+            return []
+        method, _, optimiser = self._campaign.method.partition(":")
+        return ["--method", method, *(["--optimiser", optimiser] if optimiser else [])]
+
+    def _ended(self, instance: Instance, words: list[str]) -> Ending:
+        grace = self._campaign.kind.grace_s if self._campaign.grace_s is None else self._campaign.grace_s
+        limits = Limits(wall_s=instance.timeout_s + grace, memory_gib=self._campaign.memory_gib)
+        if self._campaign.warm:
+            return self._ended_warm(words, limits)
+        with Child(self._campaign.program, words, self._environment) as child:
+            return child.wait(limits, self.stopped)
+
+    def _ended_warm(self, words: list[str], limits: Limits) -> Ending:
+        """By a process that did others before, or by a new one where none is idle."""
+        with ExitStack() as stack:
+            try:
+                child = self._idle.get_nowait()
+                stack.push(child)
+            except queue.Empty:
+                child = stack.enter_context(Child(self._campaign.program, (), self._environment))
+                ready = child.wait(Limits(wall_s=_START_S, memory_gib=limits.memory_gib), self.stopped)
+                if ready.reason != "ended" or ready.status != 0:
+                    return ready
+            child.ask(words)
+            ending = child.wait(limits, self.stopped)
+            if ending.reason == "ended" and child.serves():
+                stack.pop_all()
+                self._idle.put(child)
+            return ending

@@ -1,0 +1,218 @@
+"""``birdnn bench``: verify or repair many instances."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from birdnn.cli.failures import command
+from birdnn.cli.options import Json, Quiet, Seed, Semantics, command_line, positive
+from birdnn.cli.progress import TerminalWatch
+from birdnn.cli.repair import repair
+from birdnn.cli.verify import verify
+from birdnn.errors import OutputError
+
+if TYPE_CHECKING:
+    from birdnn.campaign import Campaign
+
+METHODS = "auto", "retrain", "finetune:lp", "finetune:bias", "finetune:pso", "finetune:cmaes"
+PICTURES = (".svg", ".png")
+SUMMARIES = (".md", ".csv")
+_OURS = "--net", "--prop", "--keep", "--suite", "--json", "--out", "--timeout", "--quiet", "-q", "--method"
+_OURS_TOO = "--optimiser", "--seed", "--semantics", "--certificate", "--counterexample"
+
+
+def _method(value: str) -> str:
+    if value not in METHODS:
+        raise typer.BadParameter(f"one of {', '.join(METHODS)} is expected")
+    return value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BenchOptions:
+    """What the command line says."""
+
+    instances: Annotated[
+        Path, typer.Argument(metavar="INSTANCES.csv", help="Rows onnx,vnnlib,timeout; paths relative to the file.")
+    ]
+    passed: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[-- OPTIONS]", help="Further options of verify or repair, after two dashes."),
+    ] = None
+    as_repairs: Annotated[
+        bool, typer.Option("--repair", metavar="", help="Repair the instances instead of verifying them.")
+    ] = False
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="CSV", help="The table; rows that are in it are kept. Default: ./NAME.bench.csv"),
+    ] = None
+    timeout: Annotated[
+        float | None,
+        typer.Option(
+            "--timeout", metavar="S", callback=positive, help="Seconds for each instance, whatever the file says."
+        ),
+    ] = None
+    jobs: Annotated[int, typer.Option("--jobs", "-j", metavar="N", min=1, help="Processes at a time.")] = 1
+    threads: Annotated[
+        int | None,
+        typer.Option("--threads", metavar="N", min=1, help="Threads of each. Default: the cores divided by --jobs."),
+    ] = None
+    memory_limit: Annotated[
+        float | None,
+        typer.Option(
+            "--memory-limit",
+            metavar="GIB",
+            callback=positive,
+            help="Kill a process whose resident memory, its children's included, grows beyond it. Default: 90 % of the "
+            "machine's, divided by --jobs.",
+        ),
+    ] = None
+    grace: Annotated[
+        float | None,
+        typer.Option(
+            "--grace",
+            metavar="S",
+            callback=positive,
+            help="Kill a process so long after its limit. Default: 15, of repairs 120, for they write and check.",
+        ),
+    ] = None
+    warm: Annotated[
+        bool,
+        typer.Option(
+            "--warm", metavar="", help="Verify many in one process, and count the search alone, without the start."
+        ),
+    ] = False
+    method: Annotated[
+        str,
+        typer.Option("--method", metavar="M", callback=_method, help=f"How to repair: {', '.join(METHODS)}."),
+    ] = METHODS[0]
+    semantics: Annotated[
+        Semantics | None, typer.Option("--semantics", help="What proofs speak about; see verify and repair.")
+    ] = None
+    keep: Annotated[
+        Path | None, typer.Option("--keep", metavar="DIR", help="Keep what repairs write, in a folder for each.")
+    ] = None
+    verdicts: Annotated[
+        Path | None,
+        typer.Option("--verdicts", metavar="CSV", help="Known verdicts: columns onnx, vnnlib, verdict."),
+    ] = None
+    against: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--against",
+            metavar="CSV",
+            help="Another table to compare with: ours, VNN-COMP's, or with columns for instance, verdict and time. "
+            "May be repeated.",
+        ),
+    ] = None
+    summary: Annotated[
+        Path | None, typer.Option("--summary", metavar="FILE", help="Write the figures: .md (with every row) or .csv.")
+    ] = None
+    plot: Annotated[
+        Path | None, typer.Option("--plot", metavar="FILE", help="Draw instances over seconds (cactus): .svg or .png.")
+    ] = None
+    retry: Annotated[
+        bool, typer.Option("--retry", metavar="", help="Run instances without a result (error, crash) again.")
+    ] = False
+    seed: Seed = 0
+    json: Json = None
+    quiet: Quiet = False
+
+
+@command(BenchOptions)
+def bench(options: BenchOptions) -> int:
+    """Verify or repair many instances, each in a process that is killed when it exceeds its limits.
+
+    Every finished instance is a row of the table, on disk at once; run the same command again to go on after Ctrl-C, a
+    crash or a power cut: rows of the same instance, limit, options and version are not run again. A row whose files are
+    unusable says so, and the campaign goes on. Status 0 means that every instance has a result, 6 that one contradicts
+    a known verdict or another table.
+    """
+    _require_sense(options)
+    with TerminalWatch(quiet=options.quiet) as watch:
+        from birdnn.campaign import campaign_files
+        from birdnn.cli.finish_bench import finish_bench
+        from birdnn.formats.files import require_writable
+
+        table = options.out or Path(f"{options.instances.stem}.bench.csv")
+        inputs = [path for path in (options.instances, options.verdicts, *(options.against or ())) if path]
+        require_writable((options.json, options.summary, options.plot), (*inputs, table))
+        require_writable((table,), inputs)
+        campaign, notes = _campaign(options, table)
+        outcome = campaign_files(
+            campaign,
+            source=options.instances,
+            against=tuple(options.against or ()),
+            command=command_line(),
+            notes=notes,
+            watch=watch,
+        )
+    return finish_bench(outcome, json=options.json, summary=options.summary, plot=options.plot, quiet=options.quiet)
+
+
+def _require_sense(options: BenchOptions) -> None:
+    """Refuse options that would change nothing, and places of an unknown kind."""
+    if options.as_repairs and options.warm:
+        raise typer.BadParameter("repairs run in a process each", param_hint="--warm")
+    for name, said in (("--keep", options.keep is not None), ("--method", options.method != METHODS[0])):
+        if said and not options.as_repairs:
+            raise typer.BadParameter("is an option of --repair", param_hint=name)
+    for path, kinds in ((options.plot, PICTURES), (options.summary, SUMMARIES)):
+        if path is not None and path.suffix.lower() not in kinds:
+            raise OutputError(str(path), f"is written as {' or '.join(kinds)}; name such a file")
+    _require_options(tuple(options.passed or ()), as_repairs=options.as_repairs)
+
+
+def _require_options(passed: tuple[str, ...], *, as_repairs: bool) -> None:
+    """Refuse now what every single process would refuse."""
+    if passed and not passed[0].startswith("-"):
+        told = (
+            f"one file of instances is expected; options of verify or repair begin with a dash, {passed[0]!r} does not"
+        )
+        raise typer.BadParameter(told, param_hint="INSTANCES.csv")
+    for word in passed:
+        if word.partition("=")[0] in (*_OURS, *_OURS_TOO):
+            raise typer.BadParameter(
+                "is decided by bench for each instance, or is an option of its own", param_hint=word
+            )
+    application = typer.Typer(add_completion=False)
+    application.command()(repair if as_repairs else verify)
+    needed = ["--net", "x", "--prop", "x"]
+    typer.main.get_command(application).make_context("repair" if as_repairs else "verify", [*needed, *passed])
+
+
+def _campaign(options: BenchOptions, table: Path) -> tuple[Campaign, tuple[str, ...]]:
+    """What is to be done, and what to say about it."""
+    from birdnn.campaign import REPAIR, VERIFY, Campaign, read_instances, read_known
+    from birdnn.pipeline.facts import machine
+
+    known = None if options.verdicts is None else read_known(options.verdicts)
+    instances = read_instances(options.instances, timeout_s=options.timeout, repair=options.as_repairs, known=known)
+    unknown = sum(not one.expected for one in instances)
+    notes = (
+        (f"{unknown} of {len(instances)} instances have no known verdict.",) if known is not None and unknown else ()
+    )
+    semantics = [] if options.semantics is None else ["--semantics", options.semantics.value]
+    if options.semantics is Semantics.REAL and not options.as_repairs:
+        semantics = []  # the default of verify
+    here = machine()
+    share = None if here.memory_gib is None else round(0.9 * here.memory_gib / options.jobs, 2)
+    campaign = Campaign(
+        kind=REPAIR if options.as_repairs else VERIFY,
+        instances=tuple(instances),
+        table=table,
+        jobs=options.jobs,
+        threads=options.threads or max(1, here.cores // options.jobs),
+        warm=options.warm,
+        method=options.method,
+        options=(*semantics, *(options.passed or ())),
+        seed=options.seed,
+        grace_s=options.grace,
+        memory_gib=options.memory_limit or share,
+        retry=options.retry,
+        keep=options.keep,
+    )
+    return campaign, notes

@@ -1,0 +1,245 @@
+"""A campaign as the published model, as a summary for people, and as Markdown or CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+import shlex
+from collections.abc import Callable, Iterable, Sequence
+from typing import Literal
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from birdnn.records import CampaignOutcome, CampaignRow, Figures, SideBySide
+from birdnn.report.json import machine_model
+from birdnn.report.schema import readable
+from birdnn.report.schema_bench import BenchReport, BenchRowModel, FiguresModel, SideBySideModel
+from birdnn.report.tables import add_fact, add_notes, facts_grid, plain_table
+
+SHOWN = 10
+"""So many names are listed before the rest is counted."""
+
+MEASURES = {"cold": "wall seconds, one process each", "warm": "seconds of the search, in processes that run on"}
+
+
+def bench_report(outcome: CampaignOutcome) -> BenchReport:
+    """The published model of a campaign."""
+    return BenchReport(
+        command=shlex.join(outcome.command),
+        kind=outcome.kind,
+        outcome=campaign_word(outcome),
+        interrupted=outcome.interrupted,
+        instances=outcome.instances,
+        table=outcome.table,
+        figures=_figures(outcome.figures),
+        kept_figures=list(outcome.kept_figures),
+        against=[_beside(entry) for entry in outcome.against],
+        broken=list(outcome.broken),
+        rows=[_row(row) for row in outcome.rows],
+        ran=outcome.ran,
+        kept=outcome.kept,
+        jobs=outcome.jobs,
+        threads=outcome.threads,
+        memory_gib=outcome.memory_gib,
+        measure=outcome.measure,
+        options=outcome.options,
+        seed=outcome.seed,
+        wall_s=outcome.wall_s,
+        notes=list(outcome.notes),
+        versions=dict(outcome.versions),
+        machine=machine_model(outcome.machine),
+    )
+
+
+def campaign_word(outcome: CampaignOutcome) -> Literal["complete", "contradicted", "incomplete"]:
+    """The outcome: a contradiction comes first, then what has no result."""
+    if outcome.figures.wrong or any(entry.contradictions for entry in outcome.against):
+        return "contradicted"
+    unanswered = any(not row.answer for row in outcome.rows)
+    return "incomplete" if unanswered or outcome.broken else "complete"
+
+
+def _figures(found: Figures) -> FiguresModel:
+    return FiguresModel(
+        name=found.name,
+        n=found.n,
+        solved=found.solved,
+        answers=dict(found.answers),
+        total_s=found.total_s,
+        par2_s=found.par2_s,
+        median_s=found.median_s,
+        slowest_s=found.slowest_s,
+        slowest=found.slowest,
+        wrong=list(found.wrong),
+        known=found.known,
+    )
+
+
+def _beside(entry: SideBySide) -> SideBySideModel:
+    return SideBySideModel(
+        ours=_figures(entry.ours),
+        theirs=_figures(entry.theirs),
+        missing=entry.missing,
+        both=entry.both,
+        only_ours=list(entry.only_ours),
+        only_theirs=list(entry.only_theirs),
+        faster=entry.faster,
+        ratio=entry.ratio,
+        contradictions=list(entry.contradictions),
+    )
+
+
+def _row(row: CampaignRow) -> BenchRowModel:
+    return BenchRowModel(
+        name=row.name,
+        answer=row.answer,
+        seconds=row.seconds,
+        timeout_s=row.timeout_s,
+        expected=row.expected,
+        note=row.note,
+    )
+
+
+def quiet_line(outcome: CampaignOutcome) -> str:
+    """The campaign in a line."""
+    found = outcome.figures
+    undone = sum(not row.answer for row in outcome.rows)
+    parts = [f"{found.solved} of {found.n} solved"]
+    parts += [f"{len(found.wrong)} against the known verdict"] * bool(found.wrong)
+    parts += [f"{len(outcome.broken)} without a result"] * bool(outcome.broken)
+    parts += [f"{undone} not run"] * bool(undone)
+    return ", ".join(parts)
+
+
+def _seconds(value: float | None) -> str:
+    return "-" if value is None else f"{value:,.2f}" if value < 100 else f"{value:,.0f}"
+
+
+_COLUMNS: Sequence[tuple[str, Callable[[Figures], str]]] = (
+    ("", lambda found: found.name),
+    ("solved", lambda found: f"{found.solved} of {found.n}"),
+    ("wrong", lambda found: str(len(found.wrong)) if found.known else "-"),
+    ("PAR-2, s", lambda found: _seconds(found.par2_s)),
+    ("median, s", lambda found: _seconds(found.median_s)),
+    ("slowest, s", lambda found: _seconds(found.slowest_s)),
+    ("total, s", lambda found: _seconds(found.total_s)),
+)
+
+
+def _answers(found: Figures) -> str:
+    return ", ".join(f"{count} {word}" for word, count in found.answers.items())
+
+
+def bench_summary(outcome: CampaignOutcome, width: int) -> RenderableType:
+    """What the terminal shows."""
+    parts: list[RenderableType] = [Text(f"{quiet_line(outcome)}.", style="bold")]
+    parts.append(_table(outcome))
+    facts = facts_grid()
+    add_fact(facts, "answers", _answers(outcome.figures))
+    if outcome.figures.slowest:
+        add_fact(facts, "slowest", outcome.figures.slowest)
+    for line in outcome.kept_figures:
+        name, _, said = line.partition(": ")
+        add_fact(facts, "kept" if line == outcome.kept_figures[0] else " ", f"{name}: {said}")
+    for name, said in _worth_saying(outcome):
+        add_fact(facts, name, said)
+    add_fact(facts, "rows", f"{outcome.ran} new, {outcome.kept} kept, in {outcome.table}")
+    threads = "1 thread" if outcome.threads == 1 else f"{outcome.threads} threads"
+    measure = MEASURES.get(outcome.measure, MEASURES["cold"])
+    add_fact(facts, "seconds", f"{measure}; {outcome.jobs} at a time, {threads} each")
+    add_fact(facts, "options", outcome.options)
+    add_notes(facts, outcome.notes)
+    return Group(*parts, facts)
+
+
+def _table(outcome: CampaignOutcome) -> Table:
+    table = plain_table()
+    for index, (name, _) in enumerate(_COLUMNS):
+        table.add_column(name, justify="right" if index else "left", no_wrap=bool(index))
+    for found in _compared(outcome):
+        table.add_row(*(Text(readable(cell(found))) for _, cell in _COLUMNS))
+    return table
+
+
+def _compared(outcome: CampaignOutcome) -> list[Figures]:
+    """Ours, then for each other table theirs, with ours on the same instances where these are fewer."""
+    shown = [outcome.figures]
+    for entry in outcome.against:
+        shown += [entry.ours] if entry.missing else []
+        shown.append(entry.theirs)
+    return shown
+
+
+def _worth_saying(outcome: CampaignOutcome) -> list[tuple[str, str]]:
+    """Contradictions, broken rows and comparisons, each a name and a sentence."""
+    said = [("against the known", _some(outcome.figures.wrong))]
+    said.append(("without a result", _some(outcome.broken)))
+    for entry in outcome.against:
+        name = f"with {entry.theirs.name}"
+        missing = f"; it lacks {entry.missing} of our instances" if entry.missing else ""
+        ratio = "" if entry.ratio is None else f", its time is {entry.ratio:.2g} times ours (geometric mean)"
+        said.append((name, f"{entry.both} solved by both, faster on {entry.faster}{ratio}{missing}"))
+        said.append((" ", _named("solved by us alone", entry.only_ours)))
+        said.append((" ", _named(f"by {entry.theirs.name} alone", entry.only_theirs)))
+        said.append(("contradictions", _some(entry.contradictions)))
+    return [(name, text) for name, text in said if text]
+
+
+def _named(what: str, names: Sequence[str]) -> str:
+    return f"{what}: {_some(names)}" if names else ""
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return "; ".join(names[:SHOWN]) + more
+
+
+def bench_markdown(outcome: CampaignOutcome, title: str, made_by: str, name: Callable[[str], str] = str) -> str:
+    """The summary as Markdown: figures, then every row; `name` shortens an instance's name."""
+    lines = [f"# {title}", "", f"{quiet_line(outcome)}.", "", *figures_markdown(_compared(outcome)), ""]
+    lines += [f"Answers: {_answers(outcome.figures)}. PAR-2: mean of the seconds, of twice the limit where unsolved."]
+    lines += [f"Seconds: {MEASURES.get(outcome.measure, MEASURES['cold'])}.", ""]
+    lines += [f"- {line}" for line in outcome.kept_figures]
+    lines += [f"- {what.strip() or 'and'}: {said}" for what, said in _worth_saying(outcome)]
+    lines += [""] * bool(outcome.kept_figures or _worth_saying(outcome))
+    return readable("\n".join([*lines, made_by, *rows_markdown(outcome.rows, name), ""]))
+
+
+def figures_markdown(found: Iterable[Figures]) -> list[str]:
+    """A line for each table."""
+    return _markdown([head for head, _ in _COLUMNS], ([cell(one) for _, cell in _COLUMNS] for one in found))
+
+
+def rows_markdown(rows: Iterable[CampaignRow], name: Callable[[str], str] = str) -> list[str]:
+    """A line for each instance, the longest first; columns of the table that any row fills."""
+    rows = sorted(rows, key=lambda row: -(row.seconds or 0.0))
+    extra = [column for column in _WORTH_SHOWING if any(row.fields.get(column) for row in rows)]
+    cells = ([name(r.name), r.answer, _seconds(r.seconds), *(r.fields.get(c, "") for c in extra)] for r in rows)
+    return _markdown(["instance", "answer", "seconds", *extra], cells)
+
+
+_WORTH_SHOWING = (
+    "expected", "boxes", "rounds", "agreement", "mae", "region_agreement", "drawdown", "efficacy", "generalisation",
+    "semantics", "certificate_kb", "check_s", "checked",
+)  # fmt: skip
+
+
+def _markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    lines = [head, ["---"] * len(head), *rows]
+    return ["| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in line) + " |" for line in lines]
+
+
+def bench_csv(outcome: CampaignOutcome) -> str:
+    """The figures as CSV, a row for each table."""
+    text = io.StringIO(newline="")
+    names = "name", "n", "solved", "wrong", "known", "par2_s", "median_s", "slowest_s", "slowest", "total_s"
+    writer = csv.writer(text)
+    writer.writerow(names)
+    for found in _compared(outcome):
+        values = {name: getattr(found, name) for name in names} | {"wrong": len(found.wrong)}
+        writer.writerow(
+            "" if value is None else f"{value:.3f}" if isinstance(value, float) else value for value in values.values()
+        )
+    return text.getvalue()
