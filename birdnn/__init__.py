@@ -5,39 +5,43 @@ The public names load on first use: importing the package imports nothing else.
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from birdnn.api import box_property as box_property
+    from birdnn.api import check as check
+    from birdnn.api import estimate as estimate
+    from birdnn.api import falsify as falsify
+    from birdnn.api import load_network as load_network
+    from birdnn.api import load_property as load_property
+    from birdnn.api import localize as localize
+    from birdnn.api import repair as repair
+    from birdnn.api import repaired_module as repaired_module
+    from birdnn.api import save_network as save_network
+    from birdnn.api import save_property as save_property
+    from birdnn.api import verify as verify
     from birdnn.errors import BirdnnError as BirdnnError
     from birdnn.errors import DisagreementError as DisagreementError
+    from birdnn.errors import EngineError as EngineError
     from birdnn.errors import FormatError as FormatError
     from birdnn.errors import InputError as InputError
     from birdnn.errors import MismatchError as MismatchError
     from birdnn.errors import OutputError as OutputError
     from birdnn.errors import SpecError as SpecError
     from birdnn.errors import UnsupportedOpError as UnsupportedOpError
-    from birdnn.formats import read_network as read_network
-    from birdnn.formats import read_property as read_property
-    from birdnn.formats import write_network as write_network
     from birdnn.network import Network as Network
-    from birdnn.pipeline import estimate_files as estimate_files
-    from birdnn.pipeline import falsify_files as falsify_files
-    from birdnn.pipeline import localize_files as localize_files
-    from birdnn.pipeline import repair_files as repair_files
-    from birdnn.pipeline import verify_files as verify_files
+    from birdnn.pipeline import CheckOutcome as CheckOutcome
     from birdnn.records import EstimateOutcome as EstimateOutcome
-    from birdnn.records import EstimateRequest as EstimateRequest
     from birdnn.records import LocalizeOutcome as LocalizeOutcome
-    from birdnn.records import LocalizeRequest as LocalizeRequest
     from birdnn.records import PacBound as PacBound
     from birdnn.records import Progress as Progress
     from birdnn.records import Proved as Proved
     from birdnn.records import RepairOutcome as RepairOutcome
-    from birdnn.records import RepairRequest as RepairRequest
     from birdnn.records import Unknown as Unknown
     from birdnn.records import VerifyOutcome as VerifyOutcome
-    from birdnn.records import VerifySettings as VerifySettings
     from birdnn.records import Violated as Violated
     from birdnn.records import Watch as Watch
     from birdnn.records import Witness as Witness
@@ -46,13 +50,13 @@ if TYPE_CHECKING:
 
 _HOME = {
     "BirdnnError": "errors",
+    "CheckOutcome": "pipeline",
     "DisagreementError": "errors",
+    "EngineError": "errors",
     "EstimateOutcome": "records",
-    "EstimateRequest": "records",
     "FormatError": "errors",
     "InputError": "errors",
     "LocalizeOutcome": "records",
-    "LocalizeRequest": "records",
     "MismatchError": "errors",
     "Network": "network",
     "OutputError": "errors",
@@ -62,23 +66,25 @@ _HOME = {
     "Proved": "records",
     "Region": "spec",
     "RepairOutcome": "records",
-    "RepairRequest": "records",
     "SpecError": "errors",
     "Unknown": "records",
     "UnsupportedOpError": "errors",
     "VerifyOutcome": "records",
-    "VerifySettings": "records",
     "Violated": "records",
     "Watch": "records",
     "Witness": "records",
-    "estimate_files": "pipeline",
-    "falsify_files": "pipeline",
-    "localize_files": "pipeline",
-    "read_network": "formats",
-    "read_property": "formats",
-    "repair_files": "pipeline",
-    "verify_files": "pipeline",
-    "write_network": "formats",
+    "box_property": "api",
+    "check": "api",
+    "estimate": "api",
+    "falsify": "api",
+    "load_network": "api",
+    "load_property": "api",
+    "localize": "api",
+    "repair": "api",
+    "repaired_module": "api",
+    "save_network": "api",
+    "save_property": "api",
+    "verify": "api",
 }
 
 __all__ = sorted(_HOME)
@@ -92,3 +98,14 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *_HOME})
+
+
+class _Package(ModuleType):
+    """Keeps `birdnn.verify` the function: importing the package of that name would put the package in its place."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if not (name in _HOME and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package

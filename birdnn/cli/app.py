@@ -58,7 +58,8 @@ Ask other verifiers the same question, and which of them are installed:
 [cyan]birdnn verify --net net.onnx --prop prop_8.vnnlib --crosscheck auto_lirpa,marabou,onnxruntime[/]
 [cyan]birdnn doctor[/]
 
-Public networks to try things on, with checksums:
+Networks to try things on, with checksums; the first is installed with birdnn:
+[cyan]birdnn fetch demo[/]
 [cyan]birdnn fetch acasxu[/]
 Verify a benchmark's instances, four at a time; the same command goes on after an interruption:
 [cyan]birdnn bench instances.csv --jobs 4 --out results.csv --plot cactus.svg[/]
@@ -71,7 +72,7 @@ Mixing them answers another question, and nothing will tell you.
 
 [bold]Exit statuses[/]
 
-  0  proved, or nothing to repair; check: accepted; estimate, localize, compare, report, fetch, doctor: done; bench: every row has a result
+  0  proved, or nothing to repair; check: accepted; bench: every row has a result; others: done
   1  violated; check: rejected; no repair found (the best attempt is kept)
   2  wrong use of the command line
   3  undecided: timeout or unknown; repaired but not proved

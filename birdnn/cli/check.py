@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -58,13 +59,17 @@ def check(options: CheckOptions) -> int:
     """
     started = time.monotonic()
     with TerminalWatch(quiet=options.quiet) as watch:
-        from birdnn.cli.checking import checked, finish
+        from birdnn.certify.check import Settings
+        from birdnn.cli.checking import finish
         from birdnn.formats.files import require_writable
+        from birdnn.pipeline import Stopped, check_files
 
         require_writable((options.json,), (options.net, options.certificate, *options.prop))
         arithmetic: Literal["float64", "exact"] = "exact" if options.arithmetic is Arithmetic.EXACT else "float64"
-        settings = arithmetic, options.sample, options.seed
-        found = checked(options.net, options.prop, options.certificate, settings, watch)
+        settings = Settings(arithmetic=arithmetic, sample=options.sample, seed=options.seed)
+        found = None
+        with suppress(Stopped):
+            found = check_files(options.net, options.prop, options.certificate, settings=settings, watch=watch)
     if found is None:
         complain("interrupted; nothing is known about the certificate")
         return INTERRUPTED

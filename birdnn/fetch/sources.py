@@ -244,3 +244,20 @@ class Folder:
             return Found(_unpacked(data) if place.suffix == ".gz" else data, str(place))
         except (OSError, ValueError) as error:
             raise FetchError(str(place), f"cannot be read: {getattr(error, 'strerror', None) or error}") from None
+
+
+@dataclass(frozen=True, slots=True)
+class Installed:
+    """Files that were installed with birdnn; each lies in one of the folders."""
+
+    folders: tuple[Path, ...]
+
+    @contextmanager
+    def opened(self, checksums: Mapping[str, str]) -> Iterator[Read]:
+        yield self._read
+
+    def _read(self, name: str) -> Found:
+        place = next((folder / name for folder in self.folders if (folder / name).is_file()), None)
+        if place is None:
+            raise FetchError(name, f"was installed with birdnn and is gone from {self.folders[0]}; install it again")
+        return Found(place.read_bytes(), str(place))

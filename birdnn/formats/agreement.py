@@ -9,6 +9,7 @@ import numpy as np
 import onnxruntime
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from birdnn.errors import FormatError
 from birdnn.network import Network
@@ -35,24 +36,35 @@ def require_agreement(net: Network, data: bytes, dtype: torch.dtype) -> None:
         FormatError: they differ, or onnxruntime cannot load or run the file.
     """
     session = _session(data, net.source)
-    generator = torch.Generator().manual_seed(0)
-    size = sum(math.prod(shape) for shape in net.graph.shapes.values())
-    count = _N_PROBES if size < _LARGE else _N_PROBES_OF_LARGE
-    probes = torch.randn((count, net.n_inputs), generator=generator).to(dtype)
-    theirs = [_run(session, net, row.numpy()) for row in probes]
+    x = probes(net, dtype)
+    theirs = [_run(session, net, row.numpy()) for row in x]
     if theirs[0].size != net.n_outputs:
         raise FormatError(net.source, "", f"onnxruntime gives {theirs[0].size} outputs, our reading {net.n_outputs}")
     try:
         with torch.no_grad():
-            scale = np.array([[_largest_value(net, row)] for row in probes.double()])
-            ours = net(probes).double().numpy()
+            allowed = allowed_error(net, x).numpy()
+            ours = net(x).double().numpy()
     except RuntimeError as error:
         raise FormatError(net.source, "", f"the network cannot be evaluated: {_first_line(error)}") from None
     difference = np.abs(ours - np.stack([out.ravel() for out in theirs]).astype(np.float64))
-    allowed = _SLACK * torch.finfo(dtype).eps * scale
     if not (difference <= allowed).all():
         worst = f"{float(difference.max()):.3g} apart, {float(allowed.min()):.3g} allowed"
         raise FormatError(net.source, "", f"our reading and onnxruntime differ: outputs are {worst}")
+
+
+def probes(net: Network, dtype: torch.dtype) -> Tensor:
+    """Seeded inputs on which a network is compared with others: (n, n_inputs), the same at each call."""
+    generator = torch.Generator().manual_seed(0)
+    size = sum(math.prod(shape) for shape in net.graph.shapes.values())
+    count = _N_PROBES if size < _LARGE else _N_PROBES_OF_LARGE
+    return torch.randn((count, net.n_inputs), generator=generator).to(dtype)
+
+
+def allowed_error(net: Network, x: Tensor) -> Tensor:
+    """How far outputs at inputs (n, n_inputs) may differ between two who run the same network: (n, 1) float64."""
+    with torch.no_grad():
+        scale = torch.tensor([[_largest_value(net, row)] for row in x.double()], dtype=torch.float64)
+    return _SLACK * torch.finfo(x.dtype).eps * scale
 
 
 def _first_line(error: Exception) -> str:
@@ -77,7 +89,7 @@ def _run(session: onnxruntime.InferenceSession, net: Network, x: NDArray[Any]) -
     return out
 
 
-def _largest_value(net: Network, row: torch.Tensor) -> float:
+def _largest_value(net: Network, row: Tensor) -> float:
     """The largest absolute value that any node makes from one input (n_inputs,)."""
     values = {name: tensor.double() for name, tensor in net.values().items()}
     values[net.input_name] = row.reshape(net.input_shape)

@@ -84,7 +84,9 @@ class Lowering:
     def _fold(self, site: Site, output: str) -> bool:
         """Compute a node of constant integers at once: shape arithmetic that exporters leave in the graph."""
         if site.op == "Shape":
-            value: Array = np.array(site.shape(), dtype=np.int64)
+            whole = site.shape()
+            part = slice(integer_attribute(site, "start", 0), integer_attribute(site, "end", len(whole)))
+            value: Array = np.array(whole[part], dtype=np.int64)
         elif all(name in self.known and self.known[name].dtype.kind in "iub" for name in site.inputs if name):
             value = _integer_result(site)
         elif site.op in _INTEGER_OPS:

@@ -22,8 +22,9 @@ from torch import Tensor
 
 from birdnn.errors import FormatError, MismatchError
 from birdnn.formats.dnf import parse_number
+from birdnn.formats.export import to_onnx_bytes
 from birdnn.formats.files import decompressed, read_stored, sha256, write_bytes
-from birdnn.formats.onnx import layers_to_onnx, network_from_onnx, to_onnx_bytes
+from birdnn.formats.onnx import layers_to_onnx, network_from_onnx
 from birdnn.network import Network
 from birdnn.spec import Property, Scaling, round_down, round_up
 

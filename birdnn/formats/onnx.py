@@ -1,4 +1,4 @@
-"""ONNX files: a graph importer, a writer that changes initialiser values only, and an export of plain networks."""
+"""ONNX files: a graph importer, a writer that changes initialiser values only, and plain networks from layers."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from birdnn.errors import FormatError, MismatchError, SpecError, UnsupportedOpError
 from birdnn.formats.agreement import require_agreement
+from birdnn.formats.export import model_bytes
 from birdnn.formats.files import decompressed, read_bytes, read_stored, sha256, write_bytes
 from birdnn.formats.graph import Lowering
 from birdnn.formats.lowering import MAX_VALUES
@@ -36,19 +37,6 @@ _FLOATS: Mapping[int, torch.dtype] = {
 }
 _LAYOUT = frozenset({"Flatten", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze"})
 _WEIGHTED = frozenset({"Gemm", "MatMul", "Conv"})
-_EXPORT_IR, _EXPORT_OPSET = 8, 13
-_RESHAPING = frozenset({"Flatten", "Reshape", "Squeeze", "Unsqueeze"})
-_EXPORTED: Mapping[str, tuple[str, ...]] = {
-    **dict.fromkeys(("Add", "Div", "Identity", "MatMul", "Mul", "Relu", "Sigmoid", "Sub", "Tanh", *_RESHAPING), ()),
-    "BatchNormalization": ("epsilon",),
-    "Concat": ("axis",),
-    "Conv": ("strides", "pads", "dilations", "group"),
-    "Elu": ("alpha",),
-    "Gemm": ("alpha", "beta", "transA", "transB"),
-    "GlobalAveragePool": (),
-    "LeakyRelu": ("alpha",),
-    "Transpose": ("perm",),
-}
 
 
 def read_onnx(path: str | Path) -> Network:
@@ -76,6 +64,15 @@ def write_onnx(net: Network, original: str | Path, out: str | Path) -> None:
         MismatchError: `net` has initialisers that `original` lacks, in name or shape, or values that are not finite.
         OutputError: `out` is `original`, or cannot be written.
     """
+    write_bytes(out, bytes_with_values(net, original), keep=original)
+
+
+def bytes_with_values(net: Network, original: str | Path) -> bytes:
+    """What `write_onnx` writes, uncompressed.
+
+    Raises:
+        FormatError, MismatchError: see `write_onnx`.
+    """
     data = read_bytes(original, MAX_BYTES)
     model = _parse(data, str(original))
     changed = embed_external(model, original, MAX_BYTES)
@@ -85,7 +82,7 @@ def write_onnx(net: Network, original: str | Path, out: str | Path) -> None:
             raise MismatchError(f"{original} has no initialiser {name!r}")
         read_tensor(tensors[name], str(original))
         changed |= put_tensor(tensors[name], value.detach().cpu().numpy())
-    write_bytes(out, _serialised(model, str(original)) if changed else data, keep=original)
+    return _serialised(model, str(original)) if changed else data
 
 
 def network_from_onnx(data: bytes, *, path: str | Path = "", digest: str = "", check: bool = True) -> Network:
@@ -336,7 +333,7 @@ def layers_to_onnx(
     element = helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
     sizes = {"X": arrays[0][0].shape[1], "Y": arrays[-1][0].shape[0]}
     infos = [helper.make_tensor_value_info(name, element, ["batch", size]) for name, size in sizes.items()]
-    return _model(helper.make_graph(nodes, "birdnn", infos[:1], infos[1:], tensors))
+    return model_bytes(helper.make_graph(nodes, "birdnn", infos[:1], infos[1:], tensors))
 
 
 def network_from_layers(
@@ -354,47 +351,3 @@ def network_from_layers(
         FormatError: a value is not finite.
     """
     return network_from_onnx(layers_to_onnx(layers, activation, alpha=alpha, dtype=dtype), check=check)
-
-
-def to_onnx_bytes(net: Network) -> bytes:
-    """An ONNX file of a network that did not come from one: same values and names, for replay in other engines.
-
-    The input has the network's own shape, with a free batch where the graph has one.
-
-    Raises:
-        UnsupportedOpError: the network holds pooling, ``Clip`` or ``Slice``; write those with `write_onnx`.
-    """
-    initialisers = {name: value.detach().cpu().numpy() for name, value in net.initialisers().items()}
-    tensors = [numpy_helper.from_array(value, name) for name, value in initialisers.items()]
-    nodes = []
-    for name, value in net.values().items():
-        if name not in initialisers:
-            constant = numpy_helper.from_array(value.detach().cpu().numpy(), name)
-            nodes.append(helper.make_node("Constant", [], [name], value=constant))
-    for node in net.nodes:
-        if node.op not in _EXPORTED:
-            raise UnsupportedOpError(net.source, node.op, node.name, tuple(_EXPORTED))
-        inputs, op = list(node.inputs), "Reshape" if node.op in _RESHAPING else node.op
-        if op == "Reshape":
-            inputs.append(f"{node.output}__shape")
-            tensors.append(numpy_helper.from_array(np.array(node.attributes["shape"], np.int64), inputs[-1]))
-        options = {key: _plain(node.attributes[key]) for key in _EXPORTED[node.op]}
-        nodes.append(helper.make_node(op, inputs, [node.output], name=node.name, **options))
-    dtype = next((value.dtype for value in initialisers.values()), np.dtype(np.float32))
-    infos = []
-    for name, shape in ((net.input_name, net.input_shape), (net.output_name, net.output_shape)):
-        sizes: list[int | str | None] = ["batch", *shape[1:]] if net.graph.batched else list(shape)
-        infos.append(helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(dtype), sizes))
-    return _model(helper.make_graph(nodes, "birdnn", infos[:1], infos[1:], tensors))
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, bool):
-        return int(value)
-    return list(value) if isinstance(value, tuple) else value
-
-
-def _model(graph: onnx.GraphProto) -> bytes:
-    opsets = [helper.make_opsetid("", _EXPORT_OPSET)]
-    model = helper.make_model(graph, opset_imports=opsets, ir_version=_EXPORT_IR, producer_name="birdnn")
-    return bytes(model.SerializeToString())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from birdnn.pipeline.certifying import Stopped
+from birdnn.pipeline.checking import CheckOutcome, check_files
 from birdnn.pipeline.deciding import falsify_files, verify_files
 from birdnn.pipeline.doctoring import examine
 from birdnn.pipeline.estimating import estimate_files
@@ -12,8 +14,11 @@ from birdnn.pipeline.repairing import repair_files
 from birdnn.pipeline.settings import LocalizeSettings, RepairSettings
 
 __all__ = [
+    "CheckOutcome",
     "LocalizeSettings",
     "RepairSettings",
+    "Stopped",
+    "check_files",
     "estimate_files",
     "examine",
     "falsify_files",

@@ -22,8 +22,8 @@ from birdnn.records.comparison import (
 )
 from birdnn.records.crosschecks import BoundName, EngineAnswer, EngineState, EngineWord
 from birdnn.records.estimates import Device, EstimateOutcome, EstimateRequest, PropertyEstimate
-from birdnn.records.fetching import FetchedFile, FetchOutcome, FetchRequest, FileState
 from birdnn.records.facts import Machine, ScaledQuantity, SuiteMatch, Units
+from birdnn.records.fetching import FetchedFile, FetchOutcome, FetchRequest, FileState
 from birdnn.records.localisation import (
     Behaviour,
     Form,

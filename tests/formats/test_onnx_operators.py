@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from birdnn.errors import FormatError
+from birdnn.formats.export import to_onnx_bytes
 from birdnn.formats.graph import Lowering
 from birdnn.formats.lowering import LOWER
 from birdnn.formats.onnx import network_from_onnx
@@ -154,6 +155,17 @@ CASES: Mapping[str, bytes] = {
         {"zero": np.array(0, np.int64), "axes": ints(0), "rest": ints(-1)},
         IMAGE,
     ),
+    "shape-part": model(
+        [
+            node("Shape", ["x"], "n", start=-4, end=1),
+            node("Shape", ["x"], "c", start=1, end=-2),
+            node("Concat", ["n", "c", "rest"], "target", axis=0),
+            node("Reshape", ["x", "target"]),
+        ],
+        {"rest": ints(-1)},
+        IMAGE,
+        opset=15,
+    ),
 }
 
 
@@ -169,6 +181,18 @@ def test_an_operator_computes_what_onnxruntime_does(name: str) -> None:
     assert net(x[:0]).shape == (0, net.n_outputs)
     alone = torch.cat([net(row[None].double()) for row in x])
     assert torch.allclose(net(x.double()), alone, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_every_network_can_be_written(name: str) -> None:
+    """What is written says the same, in our reading and in onnxruntime's."""
+    net = network_from_onnx(CASES[name])
+    data = to_onnx_bytes(net)
+    again = network_from_onnx(data)  # compares with onnxruntime
+    x = torch.from_numpy(RNG.normal(size=(5, net.n_inputs)).astype(np.float32))
+    assert torch.equal(net(x), again(x))
+    assert again.input_shape == net.input_shape
+    assert again.graph.batched == net.graph.batched
 
 
 def test_the_tables_speak_about_the_same_operators() -> None:

@@ -1,0 +1,327 @@
+"""The commands as functions."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+from typing_extensions import Unpack
+
+from birdnn.api.loading import File, NetworkLike, PropertyLike
+from birdnn.api.options import (
+    EstimateOptions,
+    FalsifyOptions,
+    LocalizeOptions,
+    RepairOptions,
+    VerifyOptions,
+    checked,
+)
+from birdnn.api.stored import Stored
+from birdnn.certify.check import Settings
+from birdnn.errors import DisagreementError, InputError, MismatchError
+from birdnn.formats import read_property
+from birdnn.pipeline import (
+    CheckOutcome,
+    check_files,
+    estimate_files,
+    falsify_files,
+    localize_files,
+    repair_files,
+    verify_files,
+)
+from birdnn.records import (
+    EstimateOutcome,
+    EstimateRequest,
+    LocalizeOutcome,
+    LocalizeRequest,
+    RepairOutcome,
+    RepairRequest,
+    VerifyOutcome,
+    VerifySettings,
+    Watch,
+)
+from birdnn.spec import Property
+
+PropertiesLike: TypeAlias = PropertyLike | Sequence[PropertyLike]
+
+
+def verify(
+    net: NetworkLike,
+    props: PropertiesLike,
+    *,
+    certificate: File | None = None,
+    watch: Watch | None = None,
+    **options: Unpack[VerifyOptions],
+) -> VerifyOutcome:
+    """Decide properties: look for a counterexample, then prove by complete search.
+
+    Args:
+        net: a file, a loaded network, or a torch module that takes (batch, n_inputs).
+        props: one property or several; files, or loaded ones.
+        certificate: where to write what was decided for `birdnn.check`; networks and properties must be files.
+        watch: follows the search and may stop it.
+        options: see `birdnn.api.options.VerifyOptions`.
+
+    Returns:
+        One verdict for each property, in order: `birdnn.Proved`, `birdnn.Violated` with a replayed counterexample, or
+        `birdnn.Unknown` with the reason. What has no file is named without a folder.
+
+    Raises:
+        InputError: a file is unusable, a property does not fit the network, an option is out of its range.
+        OutputError: the certificate cannot be written.
+        DisagreementError: engines contradict each other.
+
+    >>> import birdnn
+    >>> outcome = birdnn.verify("demo.onnx", "prop_1.vnnlib", timeout_s=60)
+    >>> outcome.verdicts[0].verdict
+    Proved(boxes=1, arithmetic='float64, rounding accounted for; over the reals')
+    """
+    said = checked("verify", options)
+    with _borrowed() as stored:
+        files = _files(stored, net, props)
+        if certificate is not None:
+            _require_own(stored, files)
+        settings = VerifySettings(**said, certificate=None if certificate is None else Path(certificate))
+        outcome = verify_files(*files, settings=settings, watch=watch)
+    if outcome.disagreement:
+        raise DisagreementError(outcome.disagreement)
+    return _named_verdicts(outcome, stored)
+
+
+def falsify(
+    net: NetworkLike, props: PropertiesLike, *, watch: Watch | None = None, **options: Unpack[FalsifyOptions]
+) -> VerifyOutcome:
+    """Look for counterexamples, and never prove anything.
+
+    Arguments, result and errors are those of `birdnn.verify`; options: see `birdnn.api.options.FalsifyOptions`.
+
+    >>> import birdnn
+    >>> outcome = birdnn.falsify("demo.onnx", "prop_8.vnnlib")
+    >>> type(outcome.verdicts[0].verdict).__name__
+    'Violated'
+    """
+    said = checked("falsify", options)
+    with _borrowed() as stored:
+        files = _files(stored, net, props)
+        outcome = falsify_files(*files, settings=VerifySettings(**said), watch=watch)
+    return _named_verdicts(outcome, stored)
+
+
+def repair(
+    net: NetworkLike,
+    props: PropertiesLike = (),
+    *,
+    out: File,
+    keep: PropertiesLike = (),
+    points: File | Sequence[File] = (),
+    watch: Watch | None = None,
+    **options: Unpack[RepairOptions],
+) -> RepairOutcome:
+    """Repair a network, prove the repair, and measure what else changed.
+
+    Args:
+        net: a file, a loaded network, or a torch module that takes (batch, n_inputs); it is not changed.
+        props: properties to repair; may be empty where `points` or the option `suite` say what to repair.
+        out: folder for the repaired network, ``repair.json`` and the certificate, and for what has no file of its own:
+            the original network and properties.
+        keep: properties that must stay true.
+        points: CSV files of inputs with the answer wished for.
+        watch: follows the repair and may stop it: the best attempt so far is kept.
+        options: see `birdnn.api.options.RepairOptions`.
+
+    Returns:
+        What was done. `result` is ``"proved"`` only if every property is proved for the file `out`, as read back; see
+        `birdnn.RepairOutcome` for the rest. `birdnn.repaired_module` gives a torch module back.
+
+    Raises:
+        InputError: a file is unusable, a property does not fit the network, an option is out of its range.
+        OutputError: the folder cannot be written, or holds something else under a name that is needed.
+        DisagreementError: a sample violates what was proved, or engines contradict each other; all answers are on disk.
+
+    >>> import birdnn
+    >>> outcome = birdnn.repair("demo.onnx", "prop_8.vnnlib", out="repaired", domain="property")
+    >>> outcome.result, outcome.properties[0].before, outcome.properties[0].after
+    ('proved', 'violated', 'proved')
+    """
+    said = checked("repair", options)
+    with Stored(Path(out)) as stored:
+        path, paths = _files(stored, net, props, none=True)
+        said["domain"] = _domain(stored, said.get("domain"))
+        request = RepairRequest(
+            net=path,
+            props=paths,
+            keep=tuple(stored.property(prop) for prop in _several(keep)),
+            points=tuple(Path(file) for file in _several(points)),
+            out=Path(out),
+            **said,
+        )
+        outcome = repair_files(request, watch=watch)
+    if outcome.disagreement:
+        raise DisagreementError(outcome.disagreement)
+    return outcome
+
+
+def estimate(
+    net: NetworkLike,
+    props: PropertiesLike = (),
+    *,
+    measure: File | npt.NDArray[np.floating[Any]] = "uniform",
+    watch: Watch | None = None,
+    **options: Unpack[EstimateOptions],
+) -> EstimateOutcome:
+    """How much of a measure of inputs violates properties, by sampling: a statement about the measure, never a proof.
+
+    Args:
+        net, props, watch: as for `birdnn.verify`; `props` may be empty where the option `suite` says them.
+        measure: ``"uniform"`` on the property's region; a file of samples (.csv, .npz) or of independent marginals
+            (.toml); or an array of samples, (samples, n_inputs).
+        options: see `birdnn.api.options.EstimateOptions`.
+
+    Returns:
+        For each property the violations counted, an interval and a bound with its confidence.
+
+    Raises:
+        InputError: a file or a number is unusable, a property does not fit, or the measure does not reach its region.
+
+    >>> import birdnn
+    >>> found = birdnn.estimate("demo.onnx", "prop_1.vnnlib", samples=10_000).properties[0]
+    >>> found.violations, f"{found.bound.epsilon:.1e}"
+    (0, '6.9e-04')
+    """
+    said = checked("estimate", options)
+    with _borrowed() as stored:
+        path, paths = _files(stored, net, props, none=True)
+        given = str(stored.samples("samples", measure)) if isinstance(measure, np.ndarray) else str(measure)
+        request = EstimateRequest(net=path, props=paths, measure=given, **said)
+        outcome = estimate_files(request, watch=watch)
+    return replace(
+        outcome,
+        net=_name(stored, outcome.net),
+        request=_named_request(stored, replace(request, measure=_name(stored, given))),
+        properties=tuple(replace(entry, path=_name(stored, entry.path)) for entry in outcome.properties),
+    )
+
+
+def localize(
+    net: NetworkLike, props: PropertiesLike = (), *, watch: Watch | None = None, **options: Unpack[LocalizeOptions]
+) -> LocalizeOutcome:
+    """Which neurons behave differently where a property is violated.
+
+    Arguments and errors are those of `birdnn.estimate`; options: see `birdnn.api.options.LocalizeOptions`.
+
+    Returns:
+        For each property the responsibility of every hidden neuron, and what fixing the most responsible ones does.
+
+    >>> import birdnn
+    >>> answer = birdnn.localize("demo.onnx", "prop_8.vnnlib").answers[0]
+    >>> answer.localisation.size, len(answer.localisation.layers)
+    (48, 2)
+    """
+    said = checked("localize", options)
+    with _borrowed() as stored:
+        path, paths = _files(stored, net, props, none=True)
+        request = LocalizeRequest(net=path, props=paths, **said)
+        outcome = localize_files(request, watch=watch)
+    return replace(
+        outcome,
+        net=_name(stored, outcome.net),
+        request=_named_request(stored, request),
+        answers=tuple(replace(entry, path=_name(stored, entry.path)) for entry in outcome.answers),
+    )
+
+
+def check(
+    net: File,
+    props: File | Sequence[File],
+    certificate: File,
+    *,
+    arithmetic: Literal["float64", "exact"] = "float64",
+    sample: int | None = None,
+    seed: int = 0,
+) -> CheckOutcome:
+    """Check a certificate by a program that shares no code with the prover, and run its counterexamples.
+
+    Args:
+        net, props, certificate: files: a certificate is bound to the content of the files that it speaks about.
+        arithmetic: ``"float64"`` accounts for its rounding, ``"exact"`` has none.
+        sample: all leaves in float64, and so many of them in exact arithmetic, drawn with `seed`.
+
+    Returns:
+        `accepted` is None where the certificate was rejected; `said` tells what was checked, or the reason.
+
+    Raises:
+        InputError: a file cannot be read, they do not fit each other, or an argument is out of its range.
+
+    >>> import birdnn
+    >>> made = birdnn.verify("demo.onnx", "prop_1.vnnlib", certificate="demo.certificate.json.gz")
+    >>> birdnn.check("demo.onnx", "prop_1.vnnlib", "demo.certificate.json.gz", sample=1).said
+    'float64, all 1 leaves; exact, 1 of 1'
+    """
+    if arithmetic not in ("float64", "exact"):
+        raise InputError(f"check(): arithmetic is {arithmetic!r}; 'float64' or 'exact' is expected")
+    if sample is not None and sample < 1:
+        raise InputError(f"check(): sample is {sample}; a number of leaves, at least 1, is expected")
+    settings = Settings(arithmetic=arithmetic, sample=sample, seed=seed)
+    paths = [Path(path) for path in _several(props)]
+    return check_files(Path(net), paths, Path(certificate), settings=settings)
+
+
+@contextmanager
+def _borrowed() -> Iterator[Stored]:
+    """A place for what has no file, for as long as this is entered."""
+    with tempfile.TemporaryDirectory(prefix="birdnn-") as folder, Stored(Path(folder)) as stored:
+        yield stored
+
+
+def _several(given: Any) -> tuple[Any, ...]:
+    return tuple(given) if isinstance(given, Sequence) and not isinstance(given, str) else (given,)
+
+
+def _files(
+    stored: Stored, net: NetworkLike, props: PropertiesLike, *, none: bool = False
+) -> tuple[Path, tuple[Path, ...]]:
+    """Files of a network and of properties; `none`: there need not be any."""
+    given = _several(props)
+    if not given and not none:
+        raise MismatchError("nothing is asked: name at least one property")
+    sizes = [prop.n_inputs if isinstance(prop, Property) else read_property(Path(prop)).n_inputs for prop in given[:1]]
+    return stored.network(net, sizes[0] if sizes else None), tuple(stored.property(prop) for prop in given)
+
+
+def _domain(stored: Stored, given: str | Path | tuple[Any, Any] | None) -> Path | Literal["property"] | None:
+    if given is None or given == "property":
+        return None if given is None else "property"
+    return stored.corners("domain", *given) if isinstance(given, tuple) else Path(given)
+
+
+def _require_own(stored: Stored, files: tuple[Path, tuple[Path, ...]]) -> None:
+    lost = [path.name for path in (files[0], *files[1]) if path.is_relative_to(stored.folder)]
+    if lost:
+        raise MismatchError(
+            f"a certificate speaks about files, and {', '.join(lost)} is none, or was changed since it was read; make "
+            "one with save_network or save_property, and name that"
+        )
+
+
+def _name(stored: Stored, path: str) -> str:
+    """What had no file of its own is named without the folder that is gone by now."""
+    return Path(path).name if Path(path).is_relative_to(stored.folder) else path
+
+
+def _named_request(stored: Stored, request: Any) -> Any:
+    props = tuple(Path(_name(stored, str(path))) for path in request.props)
+    return replace(request, net=Path(_name(stored, str(request.net))), props=props)
+
+
+def _named_verdicts(outcome: VerifyOutcome, stored: Stored) -> VerifyOutcome:
+    return replace(
+        outcome,
+        net=_name(stored, outcome.net),
+        verdicts=tuple(replace(entry, path=_name(stored, entry.path)) for entry in outcome.verdicts),
+    )

@@ -1,0 +1,187 @@
+"""What the functions may be told, by name. Defaults are those of the records that carry them on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, TypeAdapter, ValidationError
+from typing_extensions import TypedDict
+
+from birdnn.errors import InputError
+from birdnn.records import BoundName, Decision, Device, Form, Method, OptimiserName, Pairing, Prefer, Units
+from birdnn.rounding import Semantics
+
+_Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+_Share = Annotated[float, Field(ge=0, le=1)]
+_Inside = Annotated[float, Field(gt=0, lt=1)]
+_Count = Annotated[int, Field(ge=1)]
+_Seed = Annotated[int, Field(ge=0, lt=2**63)]
+_Texts = tuple[str, ...] | list[str]
+
+
+class FalsifyOptions(TypedDict, total=False):
+    """Options of `birdnn.falsify`.
+
+    Attributes:
+        timeout_s: seconds for all properties together; without it ten rounds of attack on each.
+        units: what the properties speak; ``"raw"`` needs a network that brings its scaling (NNet, or known to a suite).
+        seed: of every random draw.
+    """
+
+    timeout_s: _Positive | None
+    units: Units
+    seed: _Seed
+
+
+class VerifyOptions(TypedDict, total=False):
+    """Options of `birdnn.verify`.
+
+    Attributes:
+        timeout_s: seconds for all properties together, reading included; None: no limit.
+        memory_gib: for the open boxes of the search; None: 4.
+        units: what the properties speak; ``"raw"`` needs a network that brings its scaling (NNet, or known to a suite).
+        semantics: what a proof speaks about: ``"real"``, the network over the reals, or ``"float32"``, as executed.
+        seed: of every random draw.
+        bound: whose bounds prove: ``"own"`` or ``"auto_lirpa"``.
+        crosscheck: engines that are asked the same question: ``"onnxruntime"``, ``"auto_lirpa"``, ``"marabou"``.
+        crosscheck_timeout_s: for each of them and property.
+    """
+
+    timeout_s: _Positive | None
+    memory_gib: _Positive | None
+    units: Units
+    semantics: Semantics
+    seed: _Seed
+    bound: BoundName
+    crosscheck: _Texts
+    crosscheck_timeout_s: _Positive
+
+
+class EstimateOptions(TypedDict, total=False):
+    """Options of `birdnn.estimate`.
+
+    Attributes:
+        epsilon: the bound that is wanted, a share of the measure; None: 1e-5, or whatever `samples` show.
+        delta: error probability of all statements of the call together.
+        samples: draws for each property; None: as many as `epsilon` needs.
+        attempts: how many such calls share `delta`.
+        anytime: stop as soon as the bound is reached, or known to be missed.
+        scenario: an affine function below the margin on all but `epsilon` of the measure.
+        splitting: estimate a small probability by multilevel splitting.
+        suite, as_name: properties of a suite (``"acasxu"`` or a file), and which network of it this is.
+        units, measure_units: what the properties and the measure speak: ``"normalised"`` or ``"raw"``.
+        seed: of every random draw.
+        device: ``"cpu"`` or ``"cuda"``.
+    """
+
+    epsilon: _Inside | None
+    delta: _Inside
+    samples: _Count | None
+    attempts: _Count
+    anytime: bool
+    scenario: bool
+    splitting: bool
+    suite: str | None
+    as_name: str | None
+    units: Units
+    measure_units: Units
+    seed: _Seed
+    device: Device
+
+
+class LocalizeOptions(TypedDict, total=False):
+    """Options of `birdnn.localize`.
+
+    Attributes:
+        form: of responsibility: ``"mean"``, independent of scale, or ``"sum"``, the paper's.
+        top: how many neurons to name.
+        suite, as_name, units, seed: as for `birdnn.estimate`.
+    """
+
+    form: Form
+    top: _Count
+    suite: str | None
+    as_name: str | None
+    units: Units
+    seed: _Seed
+
+
+class RepairOptions(TypedDict, total=False):
+    """Options of `birdnn.repair`.
+
+    Attributes:
+        timeout_s: seconds for everything together; None: no limit.
+        domain: the inputs that the network is meant for: a file, two corners (lower, upper) in network units, or
+            ``"property"`` for the regions of `props`. Without it the suite or the NNet header says it, or fidelity is
+            not measured.
+        decision: which output decides: ``"argmin"``, ``"argmax"`` or ``"none"``; None: the suite says it.
+        suite, as_name: properties of a suite (``"acasxu"`` or a file), and which network of it this is.
+        method: ``"auto"``, ``"retrain"`` or ``"finetune"``.
+        min_agreement, max_mae, prefer: what ``"auto"`` is content with, and what decides between its candidates.
+        optimiser, top, alpha: of ``"finetune"``.
+        pairing: of ``"retrain"``.
+        points_tolerance, points_radius: of points, network units.
+        samples: fresh points of each proved property that are drawn after the proof.
+        semantics: what a proof speaks about; None: ``"float32"``, where the network is.
+        as_many: prove as many properties as possible; one that cannot be repaired does not cost the others.
+        units, seed, crosscheck, crosscheck_timeout_s: as for `birdnn.verify`.
+    """
+
+    timeout_s: _Positive | None
+    domain: str | Path | tuple[Any, Any] | None
+    decision: Decision | None
+    suite: str | None
+    as_name: str | None
+    method: Method
+    min_agreement: _Share
+    max_mae: _Positive | None
+    prefer: Prefer
+    optimiser: OptimiserName
+    top: _Count
+    alpha: _Share
+    pairing: Pairing
+    points_tolerance: _Positive | None
+    points_radius: _Positive
+    samples: Annotated[int, Field(ge=0)]
+    semantics: Semantics | None
+    as_many: bool
+    units: Units
+    seed: _Seed
+    crosscheck: _Texts
+    crosscheck_timeout_s: _Positive
+
+
+Kind = Literal["falsify", "verify", "estimate", "localize", "repair"]
+
+OPTIONS: Mapping[Kind, type] = {
+    "falsify": FalsifyOptions,
+    "verify": VerifyOptions,
+    "estimate": EstimateOptions,
+    "localize": LocalizeOptions,
+    "repair": RepairOptions,
+}
+"""Function -> its options."""
+
+
+def checked(kind: Kind, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options, each of the type and in the range that it must have.
+
+    Raises:
+        TypeError: there is no such option.
+        InputError: a value is out of its range.
+    """
+    known = OPTIONS[kind].__annotations__
+    for name in options:
+        if name not in known:
+            raise TypeError(f"{kind}() has no option {name!r}; it has {', '.join(known)}")
+    try:
+        found: dict[str, Any] = TypeAdapter(OPTIONS[kind]).validate_python(options)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where, told = str(first["loc"][0]), first["msg"][:1].lower() + first["msg"][1:]
+        raise InputError(f"{kind}(): {where} is {options[where]!r}; {told}") from None
+    if "crosscheck" in found:
+        found["crosscheck"] = tuple(found["crosscheck"])
+    return found

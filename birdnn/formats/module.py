@@ -1,0 +1,129 @@
+"""A torch module as a network, and a repaired network as the module that it came from."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import math
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from birdnn.errors import DisagreementError, MismatchError
+from birdnn.formats.agreement import allowed_error, probes
+from birdnn.formats.onnx import network_from_onnx
+from birdnn.network import Network
+
+_EXAMPLES = 2  # with one, torch takes the size of the batch for a constant
+
+
+def network_from_module(module: nn.Module, input_shape: Sequence[int]) -> Network:
+    """The network that a module computes in evaluation mode, by way of torch's ONNX export.
+
+    Initialisers have the names of the module's parameters. The module itself is left alone. What was read is compared
+    with onnxruntime and with the module's own forward pass, on seeded inputs.
+
+    Args:
+        module: takes one tensor (batch, *input_shape) and gives one (batch, ...).
+        input_shape: of one sample.
+
+    Raises:
+        MismatchError: torch cannot export the module for such inputs.
+        UnsupportedOpError: it holds an operator that we have no rule for.
+        DisagreementError: module and network give different outputs.
+    """
+    if not input_shape or min(input_shape) < 1:
+        raise MismatchError(f"input_shape is {tuple(input_shape)}; the sizes of one sample are expected: (1, 28, 28)")
+    still = copy.deepcopy(module).eval().cpu()
+    net = network_from_onnx(_exported(still, tuple(input_shape)))
+    _require_same(net, still)
+    return net
+
+
+def module_with_values(module: nn.Module, net: Network) -> nn.Module:
+    """A copy of a module with the values of a network that was made from it and changed since.
+
+    Only what a repair may change is taken over. Mode, device and data types are the module's own.
+
+    Raises:
+        MismatchError: the network has weights that the module has not, by name or shape.
+        DisagreementError: the copy and the network give different outputs.
+    """
+    changed = copy.deepcopy(module)
+    parameters = dict(changed.named_parameters(remove_duplicate=False))
+    initialisers = net.initialisers()
+    with torch.no_grad():
+        for name in sorted(net.repairable):
+            own, value = parameters.get(name), initialisers[name]
+            if own is None or own.shape != value.shape:
+                shape = "no parameter of that name" if own is None else f"one of shape {tuple(own.shape)}"
+                raise MismatchError(f"the network's {name!r} has shape {tuple(value.shape)}, the module {shape}")
+            own.copy_(value)
+    _require_same(net, copy.deepcopy(changed).eval().cpu())
+    return changed
+
+
+def _exported(module: nn.Module, input_shape: tuple[int, ...]) -> bytes:
+    example = torch.zeros((_EXAMPLES, *input_shape), dtype=_dtype(module))
+    try:
+        with _quiet():
+            program = torch.onnx.export(
+                module,
+                (example,),
+                dynamo=True,
+                optimize=False,  # it would fold weights together and name them anew
+                verbose=False,
+                input_names=["X"],
+                output_names=["Y"],
+                dynamic_shapes=({0: torch.export.Dim("batch")},),
+            )
+            return b"" if program is None else bytes(program.model_proto.SerializeToString())
+    except Exception as error:  # the exporter's exceptions share no base class
+        told = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        shape = (_EXAMPLES, *input_shape)
+        raise MismatchError(
+            f"torch cannot export the module for an input of shape {shape}: {told}. The module must take one tensor "
+            "(batch, *input_shape) for batches of any size, and give one"
+        ) from error
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the exporter's remarks about its own future and about packages that it would look for to itself."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+def _dtype(module: nn.Module) -> torch.dtype:
+    return next((p.dtype for p in module.parameters() if p.dtype.is_floating_point), torch.float32)
+
+
+def _require_same(net: Network, module: nn.Module) -> None:
+    """Compare with the module's own forward pass, as a batch and one at a time.
+
+    Raises:
+        DisagreementError: outputs differ by more than rounding.
+    """
+    x = probes(net, _dtype(module))
+    shaped = x.reshape(len(x), *net.input_shape[1:])
+    with torch.no_grad():
+        ours = net(x).double()
+        outputs: list[Tensor] = [module(shaped), torch.cat([module(row[None]) for row in shaped])]
+    for theirs in outputs:
+        found = theirs.reshape(len(x), -1).double()
+        if found.shape != ours.shape:
+            raise DisagreementError(f"the module gives {found.shape[1]} outputs, its network {ours.shape[1]}")
+        difference = (found - ours).abs()
+        if not bool((difference <= allowed_error(net, x)).all()):
+            worst = float(difference.nan_to_num(math.inf).max())
+            raise DisagreementError(f"the module and its network differ: outputs are {worst:.3g} apart")

@@ -1,0 +1,80 @@
+"""`check` on files: what the independent checker says of a certificate, and runs of the counterexamples in it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from birdnn.certify.check import Accepted, Answer, Rejected, Settings, check
+from birdnn.crosscheck.onnxruntime import OnnxReplay
+from birdnn.formats import read_property
+from birdnn.formats.files import read_bytes
+from birdnn.formats.onnx import MAX_BYTES
+from birdnn.pipeline.certifying import follow
+from birdnn.records import Unwatched, Watch
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckOutcome:
+    """What the checker said of a certificate.
+
+    Attributes:
+        net, certificate: the files.
+        settings: how it was checked.
+        accepted: what was checked of each property; None where the certificate was rejected.
+        replayed: for each property, True where onnxruntime ran a counterexample; None where there is none to run.
+        said: what was checked, or why it was rejected, in one line.
+    """
+
+    net: Path
+    certificate: Path
+    settings: Settings
+    accepted: Accepted | None
+    replayed: tuple[bool | None, ...]
+    said: str
+
+
+def check_files(
+    net: Path, props: Sequence[Path], certificate: Path, *, settings: Settings, watch: Watch | None = None
+) -> CheckOutcome:
+    """Check a certificate, and run its counterexamples.
+
+    Raises:
+        InputError: a file cannot be read, or they do not fit each other.
+        Stopped: the watch wants an end, so that nothing is known.
+    """
+    accepted: Accepted | None = None
+    replayed: tuple[bool | None, ...] = ()
+    try:
+        accepted = check(net, props, certificate, settings, follow(watch or Unwatched()))
+        replayed = tuple(None if answer.input is None else _replay(net, answer) for answer in accepted.answers)
+        said = accepted.line() + _replay_remark(accepted, replayed)
+    except Rejected as error:
+        accepted, replayed, said = None, (), error.reason
+    return CheckOutcome(
+        net=net, certificate=certificate, settings=settings, accepted=accepted, replayed=replayed, said=said
+    )
+
+
+def _replay(net: Path, answer: Answer) -> bool:
+    """True, as the counterexample violates on the file as it is.
+
+    Raises:
+        Rejected: it does not.
+    """
+    x = np.array(answer.input, dtype=np.float32)
+    y = OnnxReplay(read_bytes(net, MAX_BYTES))(x)
+    if not read_property(answer.path).violated(x.tolist(), y.tolist()):
+        where = f"proof of {Path(answer.path).name}"
+        raise Rejected(f"{where}: the input does not violate the property when onnxruntime runs it")
+    return True
+
+
+def _replay_remark(accepted: Accepted, replayed: Sequence[bool | None]) -> str:
+    if not any(replayed):
+        return ""
+    only = any(runs and not answer.exactly for answer, runs in zip(accepted.answers, replayed, strict=True))
+    return ", onnxruntime alone: in exact arithmetic the input does not violate" if only else ", onnxruntime"

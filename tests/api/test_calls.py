@@ -1,0 +1,192 @@
+"""The functions of the package: what they take, what they say, and what they refuse."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import birdnn
+from birdnn.api.options import OPTIONS
+from birdnn.pipeline.settings import RepairSettings
+from birdnn.records import EstimateRequest, LocalizeRequest, RepairRequest, VerifySettings
+
+SAFE = birdnn.box_property("safe", lower=[0, 0], upper=[1, 1], unsafe=[([[-1, 0]], [-100])])
+"""Output 0 stays below 100."""
+
+ARGUMENTS = {"net", "props", "keep", "points", "out", "measure", "certificate", "command"}
+RECORDS = {"verify": VerifySettings, "estimate": EstimateRequest, "localize": LocalizeRequest, "repair": RepairRequest}
+
+
+def module() -> torch.nn.Module:
+    """Two inputs, two outputs; output 0 is below output 1 in a corner of the unit square."""
+    made = torch.nn.Sequential(torch.nn.Linear(2, 4), torch.nn.ReLU(), torch.nn.Linear(4, 2))
+    generator = torch.Generator().manual_seed(4)
+    with torch.no_grad():
+        for parameter in made.parameters():
+            parameter.copy_(torch.randn(parameter.shape, generator=generator))
+    return made
+
+
+@pytest.mark.parametrize("name", RECORDS)
+def test_the_options_are_those_of_the_command(name: Any) -> None:
+    """An option that the command line has and Python has not would send its users back to the shell."""
+    fields = {field.name for field in dataclasses.fields(RECORDS[name])}
+    assert set(OPTIONS[name].__annotations__) == fields - ARGUMENTS
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "told"),
+    [
+        ({"timeout": 3}, TypeError, "no option 'timeout'; it has timeout_s"),
+        ({"timeout_s": 0}, birdnn.InputError, "timeout_s is 0; input should be greater than 0"),
+        ({"timeout_s": "soon"}, birdnn.InputError, "timeout_s is 'soon'"),
+        ({"semantics": "float16"}, birdnn.InputError, "'real' or 'float32'"),
+        ({"seed": -1}, birdnn.InputError, "seed is -1"),
+        ({"crosscheck": ["nobody"]}, birdnn.EngineError, "nobody"),
+        ({"crosscheck": "marabou"}, birdnn.InputError, "crosscheck is 'marabou'"),
+    ],
+)
+def test_an_option_out_of_range_is_refused(options: dict[str, Any], error: type[Exception], told: str) -> None:
+    with pytest.raises(error, match=told):
+        birdnn.verify(module(), SAFE, **options)
+
+
+def test_a_module_and_a_property_in_memory() -> None:
+    """The verdict is about the module: its witness violates when the module itself is asked."""
+    net = module()
+    low = birdnn.box_property("low", lower=[0, 0], upper=[1, 1], unsafe=[([[1, -1]], [0])], text="0 above 1")
+    outcome = birdnn.verify(net, [SAFE, low], seed=3)
+    safe, found = (answer.verdict for answer in outcome.verdicts)
+    assert isinstance(safe, birdnn.Proved)
+    assert isinstance(found, birdnn.Violated)
+    x = torch.tensor([found.witness.x])
+    assert low.violated(found.witness.x, net(x)[0].tolist())
+    assert (outcome.net, outcome.verdicts[1].path, outcome.verdicts[1].text) == (
+        "network.onnx",
+        "low.vnnlib",
+        "0 above 1",
+    )
+
+
+def test_what_was_changed_since_it_was_read_is_what_is_asked_about(demo: Path) -> None:
+    """A verdict about the file, given for the network in memory, would be about another network."""
+    net = birdnn.load_network("demo.onnx")
+    assert birdnn.verify(net, "prop_1.vnnlib").net == str(demo / "demo.onnx")
+    with torch.no_grad():
+        net.value(sorted(net.repairable)[0]).add_(0.5)
+    outcome = birdnn.verify(net, "prop_1.vnnlib")
+    assert outcome.net == "demo.onnx"
+    assert outcome.net_sha256 != birdnn.load_network("demo.onnx").sha256
+    with pytest.raises(birdnn.MismatchError, match="save_network"):
+        birdnn.verify(net, "prop_1.vnnlib", certificate="c.json.gz")
+    birdnn.save_network(net, "trained.onnx")
+    again = birdnn.load_network("trained.onnx")
+    assert again.graph == net.graph
+    assert torch.equal(again(torch.ones(1, 5)), net(torch.ones(1, 5)))
+    with pytest.raises(birdnn.OutputError, match="never overwritten"):
+        birdnn.save_network(net, "demo.onnx")
+
+
+def test_a_property_changed_since_it_was_read(demo: Path) -> None:
+    prop = birdnn.load_property("prop_8.vnnlib")
+    (demo / "prop_8.vnnlib").write_text((demo / "prop_1.vnnlib").read_text())
+    outcome = birdnn.falsify("demo.onnx", prop)
+    assert isinstance(outcome.verdicts[0].verdict, birdnn.Violated)
+    assert outcome.verdicts[0].path == "prop_8.vnnlib"
+
+
+def test_repairing_a_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All that the evidence speaks about is in the folder; the module is left alone; its repaired copy is proved."""
+    net, low = module(), birdnn.box_property("low", lower=[0, 0], upper=[1, 1], unsafe=[([[1, -1]], [0])])
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    out = tmp_path / "out"
+    outcome = birdnn.repair(net, low, keep=SAFE, out=out, domain=([-1, -1], [2, 2]), samples=1000)
+    assert outcome.result == "proved"
+    assert outcome.fidelity is not None
+    assert outcome.fidelity.n > 0
+    assert all(torch.equal(net.state_dict()[name], value) for name, value in before.items())
+    names = {path.name for path in out.iterdir()}
+    assert names == {
+        "network.onnx",
+        "network.repaired.onnx",
+        "network.certificate.json.gz",
+        "repair.json",
+        "low.vnnlib",
+        "safe.vnnlib",
+        "domain.toml",
+    }
+    files = [out / "low.vnnlib", out / "safe.vnnlib"]
+    assert birdnn.check(out / "network.repaired.onnx", files, out / "network.certificate.json.gz").accepted
+    mended = birdnn.repaired_module(net, str(outcome.out))
+    assert mended.state_dict().keys() == before.keys()
+    assert not torch.equal(mended[2].bias, net[2].bias)  # type: ignore[index]
+    assert isinstance(birdnn.verify(mended, low).verdicts[0].verdict, birdnn.Proved)
+    with pytest.raises(birdnn.OutputError, match="says something else"):
+        birdnn.repair(mended, low, out=out)
+
+
+def test_a_repair_that_cannot_begin_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(birdnn.InputError, match=r"no\.csv"):
+        birdnn.repair(module(), SAFE, points="no.csv", out=tmp_path / "deep" / "out", decision="argmax")
+    assert not list(tmp_path.iterdir())
+
+
+def test_two_things_of_one_name_are_refused() -> None:
+    other = birdnn.box_property("safe", lower=[0, 0], upper=[1, 1], unsafe=[([[-1, 0]], [-99])])
+    with pytest.raises(birdnn.MismatchError, match=r"safe\.vnnlib"):
+        birdnn.verify(module(), [SAFE, other])
+
+
+@pytest.mark.parametrize("name", ["", "..", "a/b"])
+def test_a_name_that_is_none_for_a_file(name: str) -> None:
+    with pytest.raises(birdnn.SpecError, match="no name"):
+        birdnn.verify(module(), birdnn.box_property(name, lower=[0, 0], upper=[1, 1], unsafe=[([[1, 0]], [0])]))
+
+
+def test_a_measure_in_memory(demo: Path) -> None:
+    prop = birdnn.load_property("prop_1.vnnlib")
+    box = prop.regions[0]
+    x = np.random.default_rng(0).uniform(box.lower.numpy(), box.upper.numpy(), size=(500, 5))
+    outcome = birdnn.estimate("demo.onnx", prop, measure=x)
+    assert outcome.properties[0].n == 500
+    assert "samples.npz" in outcome.measure
+    assert outcome.request.measure == "samples.npz"
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"lower": [2, 0]}, "lower bound 2 above upper bound 1"),
+        ({"lower": [float("nan"), 0]}, "no finite number"),
+        ({"lower": [0]}, "different lengths"),
+        ({"lower": [[0, 0]]}, "1 dimension"),
+        ({"unsafe": []}, "nothing is unsafe"),
+        ({"unsafe": [([1, 2], [0])]}, "2 dimension"),
+        ({"unsafe": [([[1, 2]], [0, 1])]}, "1 rows and 2 bounds"),
+        ({"unsafe": [([["x", 2]], [0])]}, "'x' is no finite number"),
+    ],
+)
+def test_a_box_that_makes_no_sense(changes: dict[str, Any], told: str) -> None:
+    said: dict[str, Any] = {"lower": [0, 0], "upper": [1, 1], "unsafe": [([[1, -1]], [0])], **changes}
+    with pytest.raises(birdnn.SpecError, match=told):
+        birdnn.box_property("p", **said)
+
+
+def test_numbers_are_exact() -> None:
+    """0.1 as a float is not a tenth; as a string it is."""
+    prop = birdnn.box_property("p", lower=[0.1], upper=["0.1000000000000000055511151231257828"], unsafe=[([[1]], [0])])
+    region = prop.regions[0]
+    assert region.exact_lower[0] > 0.1 - 1e-20
+    assert region.exact_lower[0] != region.exact_upper[0]
+    assert float(region.exact_lower[0]) == 0.1
+
+
+def test_the_effort_of_a_repair_is_no_public_option() -> None:
+    """`RepairSettings` is the house's own business: none of it is an option by accident."""
+    effort = {field.name for field in dataclasses.fields(RepairSettings)}
+    assert not effort & set(OPTIONS["repair"].__annotations__)
