@@ -51,7 +51,7 @@ class _Search:
     def best(self, aim: Polytope, x: Tensor, count: int) -> Tensor:
         """The points (m, inputs) that come furthest."""
         with torch.no_grad():
-            margin = torch.cat([aim.margin(self.both(part)) for part in torch.split(x, BATCH)])
+            margin = torch.cat([aim.margin(self.both(part)) for part in torch.split(x, BATCH["cpu"])])
         return x[margin.argsort()[:count]]
 
     def hunt(self, aim: Polytope, seen: Tensor) -> Tensor:

@@ -106,8 +106,8 @@ def _chunks(pair: Pair, place: Place, settings: CompareSettings, generator: torc
 
 
 def _counts(total: int) -> Iterator[int]:
-    for start in range(0, total, BATCH):
-        yield min(BATCH, total - start)
+    for start in range(0, total, BATCH["cpu"]):
+        yield min(BATCH["cpu"], total - start)
 
 
 def _add(found: _Collected, pair: Pair, place: Place, x: Tensor) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from birdnn.records.facts import Machine, Quantity, SuiteMatch, Units
+from birdnn.records.facts import Machine, ScaledQuantity, SuiteMatch, Units
 from birdnn.records.results import Decision, Domain, Guarantee, Role
 from birdnn.records.stages import Drawdown, Fidelity, InitialiserChange, Rate, Witness
 from birdnn.records.statements import Interval
@@ -217,8 +217,8 @@ class CompareOutcome:
     domain: Domain | None
     decision: Decision
     suite: SuiteMatch | None
-    inputs: tuple[Quantity, ...]
-    outputs: tuple[Quantity, ...]
+    inputs: tuple[ScaledQuantity, ...]
+    outputs: tuple[ScaledQuantity, ...]
     wall_s: float
     versions: Mapping[str, str]
     machine: Machine

@@ -14,7 +14,7 @@ from birdnn.records import (
     Likeness,
     PropertyComparison,
     ProvedApart,
-    Quantity,
+    ScaledQuantity,
     Structure,
 )
 from birdnn.report.evidence import quantity_model
@@ -130,7 +130,7 @@ def _likeness(entry: Likeness) -> LikenessModel:
     )
 
 
-def _apart(entry: Apart, inputs: Sequence[Quantity], outputs: Sequence[Quantity]) -> ApartModel:
+def _apart(entry: Apart, inputs: Sequence[ScaledQuantity], outputs: Sequence[ScaledQuantity]) -> ApartModel:
     raw = None
     if inputs:
         raw = [float(Fraction(v) * q.range + q.mean) for v, q in zip(entry.x, inputs, strict=True)]

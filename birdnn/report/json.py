@@ -59,10 +59,10 @@ from birdnn.report.schema import (
     VerdictModel,
     VerifyReport,
 )
-from birdnn.report.schema_fetch import FetchReport
-from birdnn.report.schema_comparison import CompareReport
-from birdnn.report.schema_safety import SafetyReport
 from birdnn.report.schema_bench import BenchReport
+from birdnn.report.schema_comparison import CompareReport
+from birdnn.report.schema_fetch import FetchReport
+from birdnn.report.schema_safety import SafetyReport
 from birdnn.report.schema_samples import (
     EstimateReport,
     LocalizeReport,
