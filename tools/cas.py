@@ -3,8 +3,9 @@
 The networks are those of Julian and Kochenderfer (DASC 2019, arXiv:1912.07084; https://github.com/sisl/HorizontalCAS,
 https://github.com/sisl/VerticalCAS): the advisory is the output of greatest score. Ranges, means and divisors are those
 in the headers of the NNet files. In HorizontalCAS both aircraft fly 200 ft/s; x points ahead of the ownship, y to its
-left, and angles grow to the left. The properties say what a pilot would take for granted; what the papers' tables of
-scores reward is where they come from (the penalties on reversals, on needless alerts, on steps that skip a strength).
+left, and angles grow to the left; scores were computed up to a distance of 56,000 ft, and no box reaches farther. The
+properties say what a pilot would take for granted; what the tables of scores reward is where they come from (the
+penalties on reversals, on needless alerts, on steps that skip a strength).
 """
 
 from __future__ import annotations
@@ -119,6 +120,8 @@ def _is_not(family: Family, output: int) -> tuple[Rows, ...]:
 
 
 _BACKWARDS = "3.0", "3.141593"
+_TRAINED = _box(HCAS, x=(-39500, 39500), y=(-39500, 39500))
+"""Of the square that the header declares, the part within 56,000 ft: the networks were trained on a disc."""
 
 HCAS_TABLE = (
     Rule(
@@ -159,7 +162,7 @@ HCAS_TABLE = (
         name="hcas_5",
         text="If nothing was advised before and a minute is left, no strong turn is advised.",
         unsafe_text="SL is maximal or SR is maximal",
-        boxes=(_box(HCAS),),
+        boxes=(_TRAINED,),
         unsafe=_is(HCAS, (SL, SR)),
         holds_for=lambda a, t: (a, t) == (COC, 60),
     ),
@@ -167,7 +170,7 @@ HCAS_TABLE = (
         name="hcas_6",
         text="After a turn to the left, weak right is never advised: a reversal, where it must be, is a strong turn.",
         unsafe_text="WR is maximal",
-        boxes=(_box(HCAS),),
+        boxes=(_TRAINED,),
         unsafe=_is(HCAS, (WR,)),
         holds_for=lambda a, t: a in (WL, SL),
     ),
@@ -175,7 +178,7 @@ HCAS_TABLE = (
         name="hcas_7",
         text="After a turn to the right, weak left is never advised: a reversal, where it must be, is a strong turn.",
         unsafe_text="WL is maximal",
-        boxes=(_box(HCAS),),
+        boxes=(_TRAINED,),
         unsafe=_is(HCAS, (WL,)),
         holds_for=lambda a, t: a in (WR, SR),
     ),
@@ -183,7 +186,7 @@ HCAS_TABLE = (
         name="hcas_8",
         text="If nothing was advised before and the intruder is more than 87 s ahead, no strong turn is advised.",
         unsafe_text="SL is maximal or SR is maximal",
-        boxes=(_box(HCAS, x=(35000, 56000)),),
+        boxes=(_box(HCAS, x=(35000, 50000), y=(-25000, 25000)),),
         unsafe=_is(HCAS, (SL, SR)),
         holds_for=lambda a, t: a == COC,
     ),

@@ -84,7 +84,8 @@ class Web:
         """Unpacked on the way, so that pooch compares the file itself with its checksum."""
         packed = f"{output}.gz"
         try:
-            pooch.HTTPDownloader(timeout=self.timeout_s)(f"{url}.gz", packed, store)
+            # not streamed: the files are small, and a stream that breaks off would leave its socket open
+            pooch.HTTPDownloader(timeout=self.timeout_s, stream=False)(f"{url}.gz", packed, store)
             Path(output).write_bytes(_unpacked(Path(packed).read_bytes()))
         finally:
             Path(packed).unlink(missing_ok=True)
