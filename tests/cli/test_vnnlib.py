@@ -195,7 +195,7 @@ def test_the_suites_queries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         "onnx-operators", "multiple-network-theories", "hidden-node-theories", "multiple-input-output-theories",
         "arithmetic-complexity-theories",
     )]  # fmt: skip
-    runnable, skipped = partition_by_support(cases, *told)
+    runnable, _ = partition_by_support(cases, *told)
     wrong, refused = [], {}
     for case in runnable:
         words = [word for name, path in case.onnx_paths.items() for word in ("--network", f"{name}={path}")]
