@@ -25,6 +25,8 @@ import psutil
 PROGRAM = (sys.executable, "-m", "birdnn.cli.worker")
 _TICK_S = 0.05
 _MEMORY_EVERY_S = 0.2
+_FAMILY_EVERY_S = 1.0
+"""Looking for new descendants reads every process of the machine."""
 _TOLD_BYTES = 4000
 
 Reason = Literal["ended", "timeout", "memory", "stopped"]
@@ -79,7 +81,8 @@ class Child:
         )
         self._serves = not arguments
         self._peak = 0
-        self._looked = 0.0
+        self._looked = self._searched = 0.0
+        self._known: list[psutil.Process] = []
 
     def __enter__(self) -> Self:
         return self
@@ -150,8 +153,10 @@ class Child:
 
     def _memory(self) -> int:
         """Resident bytes of the process and its descendants, added up."""
-        total = 0
-        for process in self._family():
+        now, total = time.monotonic(), 0
+        if now - self._searched > _FAMILY_EVERY_S:
+            self._searched, self._known = now, self._family()
+        for process in self._known:
             with suppress(psutil.Error):
                 total += process.memory_info().rss
         return total

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from birdnn.campaign import VERIFY, Campaign, Instance, read_instances
-from birdnn.records import Unwatched
+from birdnn.records import Progress
 
 PROGRAM = (sys.executable, "-S", "-W", "ignore", str(Path(__file__).with_name("fake_worker.py")))
 
@@ -33,11 +33,14 @@ def noted(folder: Path, what: str) -> list[list[str]]:
     return [line.split()[1:] for line in lines if line.split()[0] == what]
 
 
-class Stopping(Unwatched):
+class Stopping:
     """A user who stops after so many looks."""
 
     def __init__(self, looks: int) -> None:
         self.looks = looks
+
+    def update(self, news: Progress) -> None:
+        """Ignore the news."""
 
     def stopped(self) -> bool:
         self.looks -= 1
