@@ -15,26 +15,23 @@ from pydantic import BaseModel
 
 from birdnn.records import (
     CertificateFile,
-    Domain,
     Drawdown,
     EngineAnswer,
-    Fidelity,
     Machine,
-    Neighbours,
     PacBound,
     PropertyOutcome,
     PropertyVerdict,
     Proved,
-    Rate,
     RepairOutcome,
     SuiteMatch,
-    Tried,
     Unknown,
     Verdict,
     VerifyOutcome,
     Violated,
     Witness,
 )
+from birdnn.report.maps import line_model, map_model
+from birdnn.report.measures import domain_model, fidelity_model, neighbours_model, rate_model, tried_model
 from birdnn.report.schema import (
     CertificateModel,
     ChangeModel,
@@ -42,23 +39,19 @@ from birdnn.report.schema import (
     CompetitionVerdict,
     CounterexampleModel,
     DoctorReport,
-    DomainModel,
     DrawdownModel,
     EngineModel,
-    FidelityModel,
     MachineModel,
-    NeighboursModel,
     Outcome,
     PacBoundModel,
     PropertyDrawdownModel,
     PropertyModel,
-    RateModel,
     RepairReport,
     SuiteModel,
-    TriedModel,
     VerdictModel,
     VerifyReport,
 )
+from birdnn.report.schema_plot import PlotReport, ProgressReport
 from birdnn.report.schema_samples import (
     EstimateReport,
     LocalizeReport,
@@ -72,6 +65,8 @@ _PUBLISHED = (
     ("estimate", EstimateReport),
     ("localize", LocalizeReport),
     ("check", CheckReport),
+    ("plot", PlotReport),
+    ("plot-progress", ProgressReport),
     ("doctor", DoctorReport),
 )
 
@@ -154,8 +149,18 @@ def _method(outcome: RepairOutcome) -> dict[str, Any]:
         "alpha": request.alpha if request.ranks_neurons else None,
         "pairing": request.pairing,
         "rounds": outcome.rounds,
-        "tried": [_tried(entry) for entry in outcome.tried],
+        "tried": [tried_model(entry) for entry in outcome.tried],
         "stopped": outcome.stopped,
+    }
+
+
+def _pictured(outcome: RepairOutcome) -> dict[str, Any]:
+    """What changed, and what pictures are drawn from."""
+    return {
+        "initialisers": dict(outcome.initialisers),
+        "maps": [map_model(drawn) for drawn in outcome.maps],
+        "lines": [line_model(drawn) for drawn in outcome.lines],
+        "change": {c.name: ChangeModel(count=c.count, size=c.size, L1=c.l1, Linf=c.linf) for c in outcome.change},
     }
 
 
@@ -169,16 +174,16 @@ def repair_report(outcome: RepairOutcome) -> RepairReport:
         timed_out=outcome.timed_out,
         **_method(outcome),
         properties=[_property(p) for p in outcome.properties],
-        fidelity=None if outcome.fidelity is None else _fidelity(outcome.fidelity),
+        fidelity=None if outcome.fidelity is None else fidelity_model(outcome.fidelity),
         fidelity_note=outcome.fidelity_note,
-        region_fidelity={name: _fidelity(value) for name, value in outcome.region_fidelity.items()},
+        region_fidelity={name: fidelity_model(value) for name, value in outcome.region_fidelity.items()},
         drawdown=_drawdown(outcome.drawdown),
-        efficacy=_rate(outcome.efficacy),
-        generalisation=_rate(outcome.generalisation),
-        neighbours=[_neighbours(entry) for entry in outcome.neighbours],
+        efficacy=rate_model(outcome.efficacy),
+        generalisation=rate_model(outcome.generalisation),
+        neighbours=[neighbours_model(entry) for entry in outcome.neighbours],
         regressions=list(outcome.regressions),
         disagreement=outcome.disagreement or None,
-        change={c.name: ChangeModel(count=c.count, size=c.size, L1=c.l1, Linf=c.linf) for c in outcome.change},
+        **_pictured(outcome),
         semantics=outcome.semantics,
         arithmetic="; ".join(dict.fromkeys(p.arithmetic for p in outcome.properties)),
         repair_s=outcome.repair_s,
@@ -190,7 +195,7 @@ def repair_report(outcome: RepairOutcome) -> RepairReport:
         net_sha256=outcome.net_sha256,
         out=outcome.out,
         out_sha256=outcome.out_sha256,
-        domain=None if domain is None else _domain(domain),
+        domain=None if domain is None else domain_model(domain),
         decision=outcome.decision,
         suite=None if outcome.suite is None else suite_model(outcome.suite),
         units=request.units,
@@ -329,39 +334,6 @@ def _property(prop: PropertyOutcome) -> PropertyModel:
     )
 
 
-def _tried(entry: Tried) -> TriedModel:
-    kept = entry.kept
-    return TriedModel(
-        method=entry.method,
-        result=entry.result,
-        decision_agreement=kept.agreement,
-        mae=kept.mae,
-        drawdown=kept.drawdown,
-        seconds=entry.seconds,
-    )
-
-
-def _fidelity(value: Fidelity) -> FidelityModel:
-    return FidelityModel(decision_agreement=value.decision_agreement, mae=value.mae, n=value.n)
-
-
-def _rate(rate: Rate | None) -> RateModel | None:
-    return None if rate is None else RateModel(share=rate.share, hits=rate.hits, n=rate.n, by_proof=rate.by_proof)
-
-
-def _neighbours(entry: Neighbours) -> NeighboursModel:
-    rate = entry.generalisation
-    return NeighboursModel(
-        name=entry.name,
-        points=entry.points,
-        radius=entry.radius,
-        n=entry.n,
-        before=entry.before,
-        after=entry.after,
-        generalisation=RateModel(share=rate.share, hits=rate.hits, n=rate.n, by_proof=rate.by_proof),
-    )
-
-
 def worst_drawdown(entries: Sequence[Drawdown]) -> Drawdown | None:
     """The property that lost most; None where none was measured."""
     return max((entry for entry in entries if entry.n), key=lambda entry: entry.share or 0.0, default=None)
@@ -375,10 +347,6 @@ def _drawdown(entries: Sequence[Drawdown]) -> DrawdownModel:
         n=top.n if top else None,
         properties=[PropertyDrawdownModel(name=e.name, share=e.share, n=e.n) for e in entries],
     )
-
-
-def _domain(domain: Domain) -> DomainModel:
-    return DomainModel(lower=list(domain.lower), upper=list(domain.upper), source=domain.source)
 
 
 def suite_model(suite: SuiteMatch) -> SuiteModel:
