@@ -8,11 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from birdnn.errors import MismatchError
-from birdnn.records import Decision, Drawdown, Fidelity, Guarantee, InitialiserChange, Rate
+from birdnn.records import Decision, Drawdown, Fidelity, Guarantee, InitialiserChange, Rate, ValueChange
+
+_LARGEST = 20
+"""Changed values that are named for each initialiser."""
 
 
 def decisions(y: Tensor, decision: Decision) -> Tensor | None:
@@ -62,12 +66,22 @@ def regressions(before: Mapping[str, Guarantee], after: Mapping[str, Guarantee])
 
 
 def change(before: Mapping[str, Tensor], after: Mapping[str, Tensor]) -> tuple[InitialiserChange, ...]:
-    """For each initialiser that differs: how many values, and by how much in sum and at most."""
+    """For each initialiser that differs: how many values, by how much in sum and at most, and which moved most."""
     found = []
     for name, old in before.items():
         difference = (after[name].detach().cpu().double() - old.detach().cpu().double()).abs()
         if (count := int(torch.count_nonzero(difference))) == 0:
             continue
         l1, linf = float(difference.sum()), float(difference.max())
-        found.append(InitialiserChange(name=name, count=count, size=old.numel(), l1=l1, linf=linf))
+        most = difference.flatten().topk(min(count, _LARGEST)).indices.tolist()
+        moved = tuple(_value_change(old, after[name], place) for place in most)
+        found.append(InitialiserChange(name=name, count=count, size=old.numel(), l1=l1, linf=linf, largest=moved))
     return tuple(found)
+
+
+def _value_change(old: Tensor, new: Tensor, place: int) -> ValueChange:
+    """The value at a place of the flattened tensors."""
+    before, after = (float(side.detach().flatten()[place]) for side in (old, new))
+    return ValueChange(
+        index=tuple(int(part) for part in np.unravel_index(place, old.shape)), before=before, after=after
+    )

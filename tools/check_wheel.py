@@ -1,4 +1,4 @@
-"""What a wheel must hold beside the code: the suite, the ten properties, the demonstration network, the licence.
+"""What a wheel must hold beside the code: suite, ten properties, demonstration network, templates, the licence.
 
     python -m tools.check_wheel dist/birdnn-*.whl
 
@@ -13,12 +13,12 @@ import zipfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-DATA = "birdnn/data"
+DATA = ("birdnn/data", "birdnn/report/templates")
 
 
 def wanted() -> set[str]:
     """Every Python file of the package and every data file, as the wheel names them."""
-    files = [*(ROOT / "birdnn").rglob("*.py"), *(ROOT / DATA).rglob("*")]
+    files = [*(ROOT / "birdnn").rglob("*.py"), *(file for folder in DATA for file in (ROOT / folder).rglob("*"))]
     return {file.relative_to(ROOT).as_posix() for file in files if file.is_file()}
 
 

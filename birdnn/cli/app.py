@@ -17,6 +17,7 @@ from birdnn.cli.failures import DEBUG
 from birdnn.cli.falsify import falsify
 from birdnn.cli.localize import localize
 from birdnn.cli.repair import repair
+from birdnn.cli.report import report
 from birdnn.cli.verify import verify
 
 HELP = """Find where a neural network breaks a property, repair it, prove the repair.
@@ -41,6 +42,9 @@ Repair an ACAS Xu network against all that applies to it:
 Which neurons behave differently where it is violated, as a table and a picture:
 [cyan]birdnn localize --net net.onnx --prop prop_8.vnnlib --picture neurons.svg[/]
 
+Make the report for those who have to judge a repair, or have repair --report make it:
+[cyan]birdnn report net.birdnn --format html,sarif[/]
+
 Check a proof by a second, independent program:
 [cyan]birdnn check --net net.repaired.onnx --prop prop_8.vnnlib net.certificate.json.gz[/]
 
@@ -56,7 +60,7 @@ Mixing them answers another question, and nothing will tell you.
 
 [bold]Exit statuses[/]
 
-  0  proved, or nothing to repair; check: accepted; estimate, localize, doctor: done
+  0  proved, or nothing to repair; check: accepted; estimate, localize, report, doctor: done
   1  violated; check: rejected; no repair found (the best attempt is kept)
   2  wrong use of the command line
   3  undecided: timeout or unknown; repaired but not proved
@@ -97,5 +101,5 @@ def _root(
     DEBUG.set(debug)
 
 
-for _command in (verify, check, falsify, estimate, localize, repair, doctor):
+for _command in (verify, check, falsify, estimate, localize, repair, report, doctor):
     app.command()(_command)

@@ -179,12 +179,20 @@ class RepairOptions:
     ] = None
     timeout: Timeout = None
     units: UnitsOption = Units.NORMALISED
+    report: Annotated[
+        bool,
+        typer.Option("--report", help="Write the safety report, report.html, as well; localise the defect for it."),
+    ] = False
     samples: Annotated[
-        int,
+        int | None,
         typer.Option(
-            "--samples", metavar="N", min=0, help="Fresh points of each proved property to look at after the proof."
+            "--samples",
+            metavar="N",
+            min=0,
+            help="Fresh points of each proved property to look at after the proof. "
+            "Default: a million, ten with --report.",
         ),
-    ] = 1_000_000
+    ] = None
     semantics: Annotated[
         Semantics | None,
         typer.Option(
@@ -212,6 +220,13 @@ def _domain(said: str | None) -> Path | Literal["property"] | None:
     if said == "property":
         return "property"
     return None if said is None else Path(said)
+
+
+def _samples(options: RepairOptions) -> int:
+    """Fresh points of each proved property: what was said, else more where an assessor will read of them."""
+    if options.samples is not None:
+        return options.samples
+    return 10_000_000 if options.report else 1_000_000
 
 
 def _named(options: RepairOptions) -> list[Path]:
@@ -260,7 +275,8 @@ def _said(options: RepairOptions) -> dict[str, Any]:
         "timeout_s": options.timeout,
         "units": options.units.value,
         "seed": options.seed,
-        "samples": options.samples,
+        "report": options.report,
+        "samples": _samples(options),
         "semantics": None if options.semantics is None else options.semantics.value,
         "as_many": options.as_many,
         "crosscheck": engines(options.crosscheck),
@@ -273,8 +289,8 @@ def _said(options: RepairOptions) -> dict[str, Any]:
 def repair(options: RepairOptions) -> int:
     """Repair a network, prove the repair, and measure what else changed.
 
-    The result is the same file with other weights, NAME.repaired.onnx, and repair.json beside it. Where nothing is
-    violated no network is written. Ctrl-C once stops and keeps the best attempt.
+    The result is the same file with other weights, NAME.repaired.onnx, and repair.json beside it; with --report also
+    report.html. Where nothing is violated no network is written. Ctrl-C once stops and keeps the best attempt.
 
     A file of points has a header, x_0,x_1,decision or x_0,x_1,y_0,y_1,tolerance, and one row for each input: the
     decision is the index of an output, or its name where a suite gives it one. Decisions need to know which output
@@ -296,4 +312,8 @@ def repair(options: RepairOptions) -> int:
         request = RepairRequest(**said)
         require_writable((options.json,), _named(options))
         outcome = repair_files(request, watch=watch)
+        if request.report and outcome.report is not None:
+            from birdnn.cli.reporting import made
+
+            made(Path(outcome.report), ("html",), None)
     return finish_repair(outcome, json=options.json, quiet=options.quiet)

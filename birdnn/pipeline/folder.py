@@ -44,6 +44,11 @@ class ResultFolder:
         return self.path / "repair.json"
 
     @property
+    def page(self) -> Path:
+        """What ``--report`` writes."""
+        return self.path / "report.html"
+
+    @property
     def certificate(self) -> Path:
         """Of what is proved of the repaired network."""
         return self.path / f"{self._stem()}.certificate.json.gz"
@@ -60,7 +65,8 @@ class ResultFolder:
         domains = (asked.domain,) if isinstance(asked.domain, Path) else ()
         inputs = (asked.net, *asked.props, *asked.keep, *domains, *suites)
         names = {
-            path.name for path in (self.draft, self.network, self._repaired("onnx"), self.report, self.certificate)
+            path.name
+            for path in (self.draft, self.network, self._repaired("onnx"), self.report, self.page, self.certificate)
         }
         require_folder(self.path, names, inputs)
 
@@ -122,7 +128,7 @@ class ResultFolder:
         if final.exists() and final.samefile(self.request.net):
             raise OutputError(str(final), "the input is never overwritten; name another folder")
         try:
-            for old in {self.report, self._repaired("onnx")} - {final}:
+            for old in {self.report, self.page, self._repaired("onnx")} - {final}:
                 old.unlink(missing_ok=True)  # it speaks of, or is, the network that is replaced now
             self.draft.replace(final)
         except OSError as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -35,6 +35,7 @@ from birdnn.spec import Property, Region
 from birdnn.verify import attack
 
 _HELD_OUT = 0x5EED
+_NAMED = 10
 
 
 def localize_files(
@@ -81,6 +82,20 @@ def _answers(
             return
         watch.update(Progress(phase=f"localising {subject.prop.name}"))
         yield _Question(net, subject, request, settings).answer()
+
+
+def localised(
+    plan: Plan, subjects: Iterable[Subject], settings: LocalizeSettings, watch: Watch, over: Callable[[], bool]
+) -> Iterator[PropertyLocalisation]:
+    """The same for the violated properties of a repair; ``over`` ends it early."""
+    net = plan.loaded.net.with_values({}).float()
+    request = LocalizeRequest(net=plan.loaded.path, seed=plan.request.seed, top=min(_NAMED, len(neurons(net))))
+    for subject in subjects:
+        if over():
+            return
+        if subject.radius is None:  # of single points there is no region to draw others from
+            watch.update(Progress(phase=f"localising {subject.prop.name}"))
+            yield _Question(net, subject, request, settings).answer()
 
 
 def responsible(plan: Plan, subjects: Iterable[Subject], *, seed: int, settings: LocalizeSettings) -> list[Neuron]:

@@ -75,6 +75,7 @@ def read_plan(request: RepairRequest) -> Plan:
     subjects = _named(request, loaded) + _points(request, loaded, decision)
     _require_distinct(subjects)
     if known is not None:
+        subjects = [_worded(known, subject) for subject in subjects]
         subjects += _applicable(known, subjects, "suite" if request.suite is not None else None)
     if not any(subject.role in ("goal", "suite") for subject in subjects):
         raise MismatchError("nothing says what to repair: name a property, points, or a suite that knows the network")
@@ -146,6 +147,15 @@ def _require_distinct(subjects: list[Subject]) -> None:
     for name in names:
         if names.count(name) > 1:
             raise MismatchError(f"two properties are called {name!r}; results could not be told apart")
+
+
+def _worded(known: tuple[Suite, Entry], subject: Subject) -> Subject:
+    """The subject with the suite's words, where its property is one of the suite's that applies to the network."""
+    suite, entry = known
+    name = subject.prop.name
+    if name not in entry.applicable or name not in suite.texts or not _same(subject.prop, suite.property(name)):
+        return subject
+    return replace(subject, text=suite.texts[name])
 
 
 def _applicable(known: tuple[Suite, Entry], named: list[Subject], role: Role | None) -> list[Subject]:

@@ -17,10 +17,12 @@ from birdnn.metrics import change, regressions
 from birdnn.pipeline.candidates import Candidates
 from birdnn.pipeline.certifying import Decided, certify, obstacle
 from birdnn.pipeline.crosschecking import Case, contradicting, cross_checked, disagreement, require_engines
+from birdnn.pipeline.describing import described, remarks
 from birdnn.pipeline.facts import machine, versions
 from birdnn.pipeline.folder import ResultFolder
 from birdnn.pipeline.judging import Answer, Attempt, Clock, Effort, counterexamples, decide, hunter
 from birdnn.pipeline.load import Loaded
+from birdnn.pipeline.localising import localised
 from birdnn.pipeline.measuring import Comparison, Measured
 from birdnn.pipeline.methods import require_method, stages
 from birdnn.pipeline.picturing import repair_pictures
@@ -34,10 +36,12 @@ from birdnn.records import (
     Guarantee,
     PacBound,
     Progress,
+    PropertyLocalisation,
     PropertyOutcome,
     RepairOutcome,
     RepairRequest,
     RepairResult,
+    Unknown,
     Unwatched,
     Violated,
     Watch,
@@ -143,7 +147,7 @@ class _Repair:
             self.folder.certificate,
             semantics=self.plan.semantics,
             watch=self.watch,
-            over=lambda: self.clock.wall_s() > (self.request.timeout_s or math.inf),
+            over=self._late,
         )
 
     # --- the defect
@@ -243,7 +247,7 @@ class _Repair:
             samples=self.request.samples,
             seed=self.request.seed,
             watch=self.watch,
-            over=lambda: self.watch.stopped() or self.clock.wall_s() > (self.request.timeout_s or math.inf),
+            over=self._late,
         )
         self.sampled = found.bounds
         return found.contradicted
@@ -325,23 +329,21 @@ class _Repair:
                 sampled=self.sampled.get(name),
                 engines=self.engines.get(name, ()),
                 remaining=verdict.witness if best is not None and isinstance(verdict, Violated) else None,
+                regions=() if subject.radius is not None else subject.prop.regions,
+                reason=verdict.reason if isinstance(verdict, Unknown) else None,
+                open_boxes=verdict.open_boxes if isinstance(verdict, Unknown) else 0,
             )
 
-    def _remarks(self, best: Attempt | None) -> Iterable[str]:
-        """What the verdicts of the named properties do not tell."""
-        yield from () if self.candidates is None else self.candidates.remarks
-        others = [s.prop.name for s in self.plan.subjects if s.role is None]
-        broken = [name for name in others if self.before[name].guarantee == "violated"]
-        if broken:
-            yield f"Applicable, not named and violated as well: {', '.join(broken)}; --suite repairs all."
-        if best is not None and self.request.as_many:
-            names = [s.prop.name for s in self.asked]
-            was = sum(self.before[name].guarantee == "proved" for name in names)
-            now = sum(best.guarantee(name) == "proved" for name in names)
-            yield f"Of {len(names)} properties {was} were proved before and {now} are now."
-        unseen = [] if best is None else [n for n in others if n not in best.answers and n not in broken]
-        if unseen:
-            yield f"Not verified again on the repaired network, for lack of time: {', '.join(unseen)}."
+    def _responsible(self) -> tuple[PropertyLocalisation, ...]:
+        """The neurons behind each violation, where a report was asked for."""
+        broken = [s for s in self.asked if self.before[s.prop.name].guarantee == "violated"]
+        if not self.request.report:
+            return ()
+        return tuple(localised(self.plan, broken, self.settings.localize, self.watch, self._late))
+
+    def _late(self) -> bool:
+        """Is the time limit over, the reserve for what follows the search included?"""
+        return self.watch.stopped() or self.clock.wall_s() > (self.request.timeout_s or math.inf)
 
     def _searched(self) -> dict[str, Any]:
         """What candidates there were, and the seconds of each stage."""
@@ -361,7 +363,8 @@ class _Repair:
     def _outcome(self, result: RepairResult, best: Attempt | None, measured: Measured | None) -> RepairOutcome:
         before: dict[str, Guarantee] = {name: answer.guarantee for name, answer in self.before.items()}
         original = self.plan.loaded.net
-        report = self.folder.report if best is not None else None
+        said = () if self.candidates is None else self.candidates.remarks
+        report = self.folder.report if best is not None or self.request.report else None
         outcome = RepairOutcome(
             result=result,
             request=self.request,
@@ -390,10 +393,11 @@ class _Repair:
             machine=machine(),
             interrupted=self.watch.stopped(),
             timed_out=self.clock.left_s() <= 0 and result != "proved",
-            notes=(*self.plan.notes, *self._remarks(best)),
+            notes=(*self.plan.notes, *said, *remarks(self.plan, self.before, None if best is None else best.answers)),
             disagreement="; ".join(self.disagreements),
             certificate=self.certificate,
             **self._pictured(best),
+            **described(self.plan, self.before, {} if best is None else best.answers, self._responsible()),
         )
         if report is not None:
             write_report(repair_report(outcome), report, write_bytes)

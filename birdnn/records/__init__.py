@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from birdnn.records.crosschecks import BoundName, EngineAnswer, EngineState, EngineWord
 from birdnn.records.estimates import Device, EstimateOutcome, EstimateRequest, PropertyEstimate
+from birdnn.records.facts import Machine, ScaledQuantity, SuiteMatch, Units
 from birdnn.records.localisation import (
     Behaviour,
     Form,
@@ -40,7 +41,6 @@ from birdnn.records.results import (
     Domain,
     Guarantee,
     Kept,
-    Machine,
     Method,
     Neighbours,
     OptimiserName,
@@ -52,12 +52,11 @@ from birdnn.records.results import (
     RepairRequest,
     RepairResult,
     Role,
-    SuiteMatch,
     Tried,
     TriedResult,
-    Units,
     VerifyOutcome,
     VerifySettings,
+    Watched,
 )
 from birdnn.records.stages import (
     ARITHMETIC,
@@ -73,6 +72,7 @@ from birdnn.records.stages import (
     Unknown,
     UnknownReason,
     Unwatched,
+    ValueChange,
     Verdict,
     Violated,
     Watch,
@@ -143,6 +143,7 @@ __all__ = [
     "Responsibility",
     "Role",
     "SampleSet",
+    "ScaledQuantity",
     "Source",
     "SuiteMatch",
     "Surrogate",
@@ -152,11 +153,13 @@ __all__ = [
     "Unknown",
     "UnknownReason",
     "Unwatched",
+    "ValueChange",
     "Verdict",
     "VerifyOutcome",
     "VerifySettings",
     "View",
     "Violated",
     "Watch",
+    "Watched",
     "Witness",
 ]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from birdnn.records.results import Machine, Units
+from birdnn.records.facts import Machine, Units
 from birdnn.records.stages import Witness
 from birdnn.records.statements import Interval, PacBound, RareEvent, Surrogate
 

@@ -11,7 +11,7 @@ from typing import Literal
 from torch import Tensor
 
 from birdnn.neurons import Neuron
-from birdnn.records.results import Machine, SuiteMatch, Units
+from birdnn.records.facts import Machine, SuiteMatch, Units
 
 Form = Literal["mean", "sum"]
 FoundBy = Literal["sampling", "sampling and attack"]

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from birdnn.records.facts import Units
 from birdnn.records.maps import AdvisoryMap, Geometry, MarginLine
-from birdnn.records.results import Units
 from birdnn.records.stages import Decision
 
 

@@ -8,13 +8,24 @@ from pathlib import Path
 from typing import Literal
 
 from birdnn.records.crosschecks import BoundName, EngineAnswer, EngineState
+from birdnn.records.facts import Machine, ScaledQuantity, SuiteMatch, Units
+from birdnn.records.localisation import PropertyLocalisation
 from birdnn.records.maps import AdvisoryMap, MarginLine
 from birdnn.records.proofs import CertificateFile
-from birdnn.records.stages import Decision, Drawdown, Fidelity, InitialiserChange, Rate, Verdict, Witness
+from birdnn.records.stages import (
+    Decision,
+    Drawdown,
+    Fidelity,
+    InitialiserChange,
+    Rate,
+    UnknownReason,
+    Verdict,
+    Witness,
+)
 from birdnn.records.statements import PacBound
 from birdnn.rounding import Semantics
+from birdnn.spec import Region
 
-Units = Literal["normalised", "raw"]
 Pairing = Literal["input", "output", "projection"]
 Method = Literal["auto", "retrain", "finetune"]
 Prefer = Literal["decisions", "outputs"]
@@ -23,18 +34,6 @@ OptimiserName = Literal["lp", "pso", "cmaes", "bias"]
 Guarantee = Literal["proved", "pac", "violated", "unknown"]
 RepairResult = Literal["proved", "sampled", "violated", "nothing_to_repair"]
 Role = Literal["goal", "keep", "suite"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Machine:
-    """What the command ran on; ``memory_gib`` is None where the system does not say."""
-
-    system: str
-    cpu: str
-    cores: int
-    threads: int
-    memory_gib: float | None
-    device: str = "cpu"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,6 +146,7 @@ class RepairRequest:
         semantics: what a proof speaks about; None: float32 execution, where the network is in float32.
         as_many: repair as many properties as possible: one that cannot be repaired does not cost the others.
         crosscheck: engines that are asked about the result, `crosscheck_timeout_s` for each and property.
+        report: localise as well, and write the report even where no network is written.
         command: the command line, for the record.
     """
 
@@ -177,6 +177,7 @@ class RepairRequest:
     as_many: bool = False
     crosscheck: tuple[str, ...] = ()
     crosscheck_timeout_s: float = 60.0
+    report: bool = False
     command: tuple[str, ...] = ()
 
     @property
@@ -205,6 +206,8 @@ class PropertyOutcome:
         remaining: a replayed witness on the repaired file where `after` is ``"violated"``.
         sampled: what fresh samples say about a property of the repaired file that was proved, beside the proof.
         engines: what others say about `after`, our own answer first; empty where none were asked.
+        regions: what the property says, network units; empty for points.
+        reason, open_boxes: why `after` is unknown, and what the search left open.
     """
 
     name: str
@@ -221,6 +224,19 @@ class PropertyOutcome:
     remaining: Witness | None = None
     sampled: PacBound | None = None
     engines: tuple[EngineAnswer, ...] = ()
+    regions: tuple[Region, ...] = ()
+    reason: UnknownReason | None = None
+    open_boxes: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Watched:
+    """A property that applies to the network and was not asked for; `after` is None where it was not verified again."""
+
+    name: str
+    text: str
+    before: Guarantee
+    after: Guarantee | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -230,25 +246,6 @@ class Domain:
     lower: tuple[float, ...]
     upper: tuple[float, ...]
     source: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SuiteMatch:
-    """A suite that knows the network.
-
-    Attributes:
-        name: the suite, e.g. ``"acasxu"``.
-        entry: the network there, e.g. ``"N2,9"``.
-        by: how it was found: ``"content"`` (sha256 of the weights) or ``"--as"``.
-        applicable: names of all properties that are meant to hold.
-        not_named: those of them that the user did not ask for.
-    """
-
-    name: str
-    entry: str
-    by: Literal["content", "--as"]
-    applicable: tuple[str, ...]
-    not_named: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -335,6 +332,9 @@ class RepairOutcome:
         certificate: of the repaired network; None where there can be none, as `notes` say.
         initialisers: name -> number of values, for those that a repair may change, in the file's order.
         maps, lines: what changed around a counterexample of each violated property, for pictures.
+        watched: applicable properties that were not asked for.
+        inputs, outputs: what they mean and their scaling; empty where nobody says it.
+        localisation: with ``--report``, for each property asked for that was violated.
     """
 
     result: RepairResult
@@ -375,3 +375,7 @@ class RepairOutcome:
     initialisers: Mapping[str, int] = field(default_factory=dict)
     maps: tuple[AdvisoryMap, ...] = ()
     lines: tuple[MarginLine, ...] = ()
+    watched: tuple[Watched, ...] = ()
+    inputs: tuple[ScaledQuantity, ...] = ()
+    outputs: tuple[ScaledQuantity, ...] = ()
+    localisation: tuple[PropertyLocalisation, ...] = ()

@@ -171,14 +171,27 @@ class SampleSet:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ValueChange:
+    """One value of an initialiser, before and after."""
+
+    index: tuple[int, ...]
+    before: float
+    after: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class InitialiserChange:
-    """How far one initialiser moved: number of changed values, sum and maximum of the absolute differences."""
+    """How far one initialiser moved: number of changed values, sum and maximum of the absolute differences.
+
+    `largest` names the values that moved most.
+    """
 
     name: str
     count: int
     size: int
     l1: float
     linf: float
+    largest: tuple[ValueChange, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

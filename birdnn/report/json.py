@@ -15,8 +15,8 @@ from pydantic import BaseModel
 
 from birdnn.records import (
     CertificateFile,
-    Drawdown,
     EngineAnswer,
+    InitialiserChange,
     Machine,
     PacBound,
     PropertyOutcome,
@@ -30,8 +30,22 @@ from birdnn.records import (
     Violated,
     Witness,
 )
+from birdnn.report.evidence import (
+    largest_models,
+    localisation_model,
+    quantity_model,
+    region_model,
+    watched_model,
+)
+from birdnn.report.kept import (
+    domain_model,
+    drawdown_model,
+    fidelity_model,
+    neighbours_model,
+    rate_model,
+    tried_model,
+)
 from birdnn.report.maps import line_model, map_model
-from birdnn.report.measures import domain_model, fidelity_model, neighbours_model, rate_model, tried_model
 from birdnn.report.schema import (
     CertificateModel,
     ChangeModel,
@@ -39,12 +53,10 @@ from birdnn.report.schema import (
     CompetitionVerdict,
     CounterexampleModel,
     DoctorReport,
-    DrawdownModel,
     EngineModel,
     MachineModel,
     Outcome,
     PacBoundModel,
-    PropertyDrawdownModel,
     PropertyModel,
     RepairReport,
     SuiteModel,
@@ -52,10 +64,14 @@ from birdnn.report.schema import (
     VerifyReport,
 )
 from birdnn.report.schema_plot import PlotReport, ProgressReport
+from birdnn.report.schema_safety import SafetyReport
 from birdnn.report.schema_samples import (
     EstimateReport,
     LocalizeReport,
 )
+
+_NAMED = 10
+"""Neurons that a localisation names."""
 
 Writer = Callable[[Path, bytes], None]
 
@@ -68,6 +84,7 @@ _PUBLISHED = (
     ("plot", PlotReport),
     ("plot-progress", ProgressReport),
     ("doctor", DoctorReport),
+    ("report", SafetyReport),
 )
 
 _WORST_FIRST: Sequence[CompetitionVerdict] = ("sat", "unknown", "timeout", "unsat")
@@ -160,7 +177,7 @@ def _pictured(outcome: RepairOutcome) -> dict[str, Any]:
         "initialisers": dict(outcome.initialisers),
         "maps": [map_model(drawn) for drawn in outcome.maps],
         "lines": [line_model(drawn) for drawn in outcome.lines],
-        "change": {c.name: ChangeModel(count=c.count, size=c.size, L1=c.l1, Linf=c.linf) for c in outcome.change},
+        "change": {c.name: _change(c) for c in outcome.change},
     }
 
 
@@ -177,7 +194,7 @@ def repair_report(outcome: RepairOutcome) -> RepairReport:
         fidelity=None if outcome.fidelity is None else fidelity_model(outcome.fidelity),
         fidelity_note=outcome.fidelity_note,
         region_fidelity={name: fidelity_model(value) for name, value in outcome.region_fidelity.items()},
-        drawdown=_drawdown(outcome.drawdown),
+        drawdown=drawdown_model(outcome.drawdown),
         efficacy=rate_model(outcome.efficacy),
         generalisation=rate_model(outcome.generalisation),
         neighbours=[neighbours_model(entry) for entry in outcome.neighbours],
@@ -204,6 +221,10 @@ def repair_report(outcome: RepairOutcome) -> RepairReport:
         certificate=_certificate(outcome.certificate),
         versions=dict(outcome.versions),
         machine=machine_model(outcome.machine),
+        watched=[watched_model(entry) for entry in outcome.watched],
+        inputs=[quantity_model(entry) for entry in outcome.inputs],
+        outputs=[quantity_model(entry) for entry in outcome.outputs],
+        localisation=[localisation_model(answer, _NAMED) for answer in outcome.localisation],
     )
 
 
@@ -331,22 +352,15 @@ def _property(prop: PropertyOutcome) -> PropertyModel:
         remaining=None if prop.remaining is None else witness_model(prop.remaining),
         sampled=None if prop.sampled is None else pac_bound_model(prop.sampled),
         engines=_engines(prop.engines),
+        regions=[region_model(region) for region in prop.regions],
+        reason=prop.reason,
+        open_boxes=prop.open_boxes,
     )
 
 
-def worst_drawdown(entries: Sequence[Drawdown]) -> Drawdown | None:
-    """The property that lost most; None where none was measured."""
-    return max((entry for entry in entries if entry.n), key=lambda entry: entry.share or 0.0, default=None)
-
-
-def _drawdown(entries: Sequence[Drawdown]) -> DrawdownModel:
-    top = worst_drawdown(entries)
-    return DrawdownModel(
-        worst=top.name if top else None,
-        share=top.share if top else None,
-        n=top.n if top else None,
-        properties=[PropertyDrawdownModel(name=e.name, share=e.share, n=e.n) for e in entries],
-    )
+def _change(change: InitialiserChange) -> ChangeModel:
+    largest = largest_models(change)
+    return ChangeModel(count=change.count, size=change.size, L1=change.l1, Linf=change.linf, largest=largest)
 
 
 def suite_model(suite: SuiteMatch) -> SuiteModel:

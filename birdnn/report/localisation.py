@@ -7,16 +7,11 @@ import shlex
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from birdnn.records import InterventionCheck, Localisation, LocalizeOutcome, PropertyLocalisation
+from birdnn.records import LocalizeOutcome, PropertyLocalisation
+from birdnn.report.evidence import localisation_model
 from birdnn.report.json import machine_model, suite_model
 from birdnn.report.schema import readable
-from birdnn.report.schema_samples import (
-    InterventionModel,
-    LayerModel,
-    LocalisationModel,
-    LocalizeReport,
-    ResponsibleModel,
-)
+from birdnn.report.schema_samples import LocalizeReport
 from birdnn.report.tables import add_fact, add_notes, facts_grid, plain_table
 from birdnn.report.text import NARROW, percent, seconds
 
@@ -29,7 +24,7 @@ FORMS = {
 def localize_report(outcome: LocalizeOutcome) -> LocalizeReport:
     """The published model of a ``localize``."""
     request = outcome.request
-    properties = [_localisation(answer, request.top) for answer in outcome.answers]
+    properties = [localisation_model(answer, request.top) for answer in outcome.answers]
     localised = any(prop.outcome == "localised" for prop in properties)
     return LocalizeReport(
         command=shlex.join(request.command),
@@ -105,63 +100,3 @@ def _checks(answer: PropertyLocalisation) -> list[RenderableType]:
         chance = f"{percent(check.random_mean)} ± {check.random_spread * 100:.1f}"
         table.add_row(str(check.k), percent(check.top), chance, percent(check.broken))
     return [Text(), Text(f"Neurons fixed to their positive mean, on {n:,} held-out negative samples:"), table]
-
-
-def _localisation(answer: PropertyLocalisation, top: int) -> LocalisationModel:
-    found = answer.localisation
-    return LocalisationModel(
-        name=answer.name,
-        file=answer.path,
-        sha256=answer.sha256,
-        text=answer.text,
-        outcome="nothing_to_localise" if found is None else "localised",
-        note=answer.note,
-        samples=answer.samples,
-        uniform_negatives=answer.uniform,
-        found_by=answer.found_by,
-        positives=0 if found is None else found.positives,
-        negatives=answer.distinct,
-        layers=[] if found is None else _layers(found),
-        top=[] if found is None else _top(found, top),
-        interventions=[_intervention(check) for check in answer.checks],
-    )
-
-
-def _layers(found: Localisation) -> list[LayerModel]:
-    return [
-        LayerModel(
-            value=layer.value,
-            node=layer.node,
-            responsibility=layer.responsibility.tolist(),
-            positive_mean=layer.positive.tolist(),
-            negative_mean=layer.negative.tolist(),
-        )
-        for layer in found.layers
-    ]
-
-
-def _top(found: Localisation, count: int) -> list[ResponsibleModel]:
-    return [
-        ResponsibleModel(
-            rank=rank,
-            layer=entry.layer,
-            node=found.layers[entry.layer].node,
-            neuron=entry.neuron.index,
-            responsibility=entry.value,
-            positive_mean=entry.positive,
-            negative_mean=entry.negative,
-        )
-        for rank, entry in enumerate(found.ranking()[:count], 1)
-    ]
-
-
-def _intervention(check: InterventionCheck) -> InterventionModel:
-    return InterventionModel(
-        k=check.k,
-        top=check.top,
-        random_mean=check.random_mean,
-        random_spread=check.random_spread,
-        draws=len(check.random),
-        broken=check.broken,
-        n=check.n,
-    )

@@ -67,8 +67,8 @@ def _mark(axes: Axes, model: LineModel, position: float, places: Floats) -> None
     """The counterexample, on the curve of the first network."""
     at = np.interp(position, model.positions.array(), places)
     height = np.interp(position, model.positions.array(), model.panels[0].margins.array())
-    look = {"ls": "", "marker": "X", "ms": 9, "mfc": "white", "mec": INK, "mew": 1.2}
-    axes.plot(at, height, **look, zorder=5, clip_on=False, label="counterexample")
+    (drawn,) = axes.plot(at, height, "X", ms=9, mfc="white", mec=INK, mew=1.2, zorder=5, label="counterexample")
+    drawn.set_clip_on(False)
 
 
 def _places(model: LineModel) -> Floats:

@@ -14,6 +14,13 @@ from birdnn.report.model import SCHEMA_VERSION as SCHEMA_VERSION
 from birdnn.report.model import Model as Model
 from birdnn.report.model import Readable as Readable
 from birdnn.report.model import readable as readable
+from birdnn.report.schema_evidence import (
+    LocalisationModel,
+    RegionModel,
+    ScaledQuantityModel,
+    ValueChangeModel,
+    WatchedModel,
+)
 from birdnn.report.schema_pictures import LineModel, MapModel
 
 SemanticsField = Annotated[
@@ -156,6 +163,9 @@ class PropertyModel(Model):
     remaining: CounterexampleModel | None = Field(description="Of the repaired file.")
     sampled: PacBoundModel | None = Field(description="Fresh samples of the repaired file, drawn after the proof.")
     engines: list[EngineModel] = Field(description="With --crosscheck, about `after`: ours, then that of each engine.")
+    regions: list[RegionModel] = Field(default=[], description="What it says, network units; empty for points.")
+    reason: str | None = Field(default=None, description="Why `after` is unknown, as in `verify`.")
+    open_boxes: int = Field(default=0, description="Boxes left open by an undecided search.")
 
 
 class FidelityModel(Model):
@@ -211,6 +221,7 @@ class ChangeModel(Model):
     size: int
     L1: float
     Linf: float
+    largest: list[ValueChangeModel] = Field(default=[], description="The values that moved most, at most 20.")
 
 
 class DomainModel(Model):
@@ -307,6 +318,14 @@ class RepairReport(Model):
     certificate: CertificateModel | None
     versions: dict[str, str]
     machine: MachineModel
+    watched: list[WatchedModel] = Field(default=[], description="Applicable properties that were not asked for.")
+    inputs: list[ScaledQuantityModel] = Field(
+        default=[], description="What the inputs mean; empty where nobody says it."
+    )
+    outputs: list[ScaledQuantityModel] = Field(default=[])
+    localisation: list[LocalisationModel] = Field(
+        default=[], description="With --report: responsible neurons, for each asked property that was violated."
+    )
 
 
 class CheckedModel(Model):

@@ -15,6 +15,7 @@ from birdnn.report.schema import (
     Readable,
     SuiteModel,
 )
+from birdnn.report.schema_evidence import LocalisationModel
 
 
 class IntervalModel(Model):
@@ -103,59 +104,6 @@ class EstimateReport(Model):
     notes: list[Readable]
     versions: dict[str, str]
     machine: MachineModel
-
-
-class ResponsibleModel(Model):
-    """One of the most responsible neurons; layers and neurons are counted from 0."""
-
-    rank: int = Field(description="From 1.")
-    layer: int
-    node: Readable = Field(description="The activation's node.")
-    neuron: int = Field(description="Place in the layer's value, flattened.")
-    responsibility: float
-    positive_mean: float = Field(description="Of the neuron's output over positive samples.")
-    negative_mean: float
-
-
-class LayerModel(Model):
-    """One hidden layer; the lists have one entry for each neuron."""
-
-    value: Readable = Field(description="The value that the activation makes.")
-    node: Readable
-    responsibility: list[float]
-    positive_mean: list[float]
-    negative_mean: list[float]
-
-
-class InterventionModel(Model):
-    """Violations that remain on held-out violating points when k neurons are fixed to their positive mean."""
-
-    k: int
-    top: float = Field(description="Share that still violates with the k most responsible neurons fixed.")
-    random_mean: float = Field(description="Mean of that share over draws of k neurons that vary at all.")
-    random_spread: float = Field(description="Standard deviation over the draws.")
-    draws: int
-    broken: float = Field(description="Share of satisfying points that violate with the top k fixed.")
-    n: int = Field(description="Number of held-out violating points.")
-
-
-class LocalisationModel(Model):
-    """One property's answer; `layers`, `top` and `interventions` are empty where there is nothing to localise."""
-
-    name: Readable
-    file: Readable
-    sha256: str
-    text: Readable
-    outcome: Literal["localised", "nothing_to_localise"]
-    note: Readable = Field(description="Why there is nothing to localise; empty otherwise.")
-    samples: int = Field(description="Uniform points looked at.")
-    uniform_negatives: int = Field(description="How many of them violate.")
-    found_by: Literal["sampling", "sampling and attack"]
-    positives: int
-    negatives: int = Field(description="Different violating points.")
-    layers: list[LayerModel]
-    top: list[ResponsibleModel]
-    interventions: list[InterventionModel]
 
 
 class LocalizeReport(Model):

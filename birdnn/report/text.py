@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Literal, assert_never
 
 from rich.console import Group, RenderableType
@@ -29,7 +30,8 @@ from birdnn.records import (
     Violated,
 )
 from birdnn.report.crosschecks import matrix
-from birdnn.report.json import competition_verdict, outcome_of, worst_drawdown
+from birdnn.report.json import competition_verdict, outcome_of
+from birdnn.report.kept import worst_drawdown
 from birdnn.report.schema import readable
 from birdnn.report.tables import add_fact, add_notes, facts_grid, plain_table
 
@@ -312,3 +314,5 @@ def _files(grid: Table, outcome: RepairOutcome) -> None:
     add_fact(grid, "repaired network", outcome.out or "")
     add_certificate(grid, outcome.certificate)
     add_fact(grid, "report", outcome.report or "")
+    if outcome.request.report and outcome.report:
+        add_fact(grid, "for an assessor", str(Path(outcome.report).with_name("report.html")))

@@ -76,7 +76,7 @@ def test_repair_has_the_promised_fields() -> None:
     assert set(report) >= REPAIR_FIELDS
     assert set(report["properties"][0]) >= PROPERTY_FIELDS
     assert set(report["fidelity"]) == {"decision_agreement", "mae", "n"}
-    assert report["change"] == {"W_1": {"count": 10, "size": 250, "L1": 0.5, "Linf": 0.03}}
+    assert report["change"] == {"W_1": {"count": 10, "size": 250, "L1": 0.5, "Linf": 0.03, "largest": []}}
     assert (report["drawdown"]["worst"], report["drawdown"]["share"]) == ("prop_3", 1e-5)
     assert report["generalisation"] == {"share": None, "hits": 40, "n": 40, "by_proof": False}
 

@@ -1,0 +1,76 @@
+"""What ``birdnn report`` and ``repair --report`` do. Loads what help must not wait for: import it inside a command."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from birdnn.cli.failures import complain
+from birdnn.cli.terminal import first_line, show
+from birdnn.formats.files import require_folder, write_bytes
+from birdnn.pipeline.reporting import inputs_of, report_files
+from birdnn.report.intoto import statement
+from birdnn.report.json import dumps
+from birdnn.report.pages import html_page, markdown_page
+from birdnn.report.sarif import sarif
+from birdnn.report.schema_safety import SafetyReport
+from birdnn.report.tables import add_fact, facts_grid
+
+NAMES: Mapping[str, str] = {
+    "html": "report.html",
+    "md": "report.md",
+    "json": "report.json",
+    "sarif": "report.sarif",
+    "intoto": "report.intoto.json",
+}
+
+
+def _indented(value: object) -> str:
+    return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+_WRITERS: Mapping[str, Callable[[SafetyReport], str]] = {
+    "html": html_page,
+    "md": markdown_page,
+    "json": dumps,
+    "sarif": lambda report: _indented(sarif(report)),
+    "intoto": lambda report: _indented(statement(report)),
+}
+
+
+def made(result: Path, formats: Sequence[str], out: Path | None) -> tuple[SafetyReport, list[Path]]:
+    """The report, and the files that were written.
+
+    Raises:
+        FormatError: `result` is no outcome of a repair.
+        OutputError: the folder cannot be written, or an input lies where a report belongs.
+    """
+    report = report_files(result)
+    record = Path(next(entry.path for entry in report.files if entry.role == "outcome"))
+    folder = (out or record.parent).resolve()
+    names = [NAMES[name] for name in formats]
+    require_folder(folder, names, inputs_of(report))
+    texts = [_WRITERS[name](report) for name in formats]
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in zip(names, texts, strict=True):
+        write_bytes(folder / name, text.encode("utf-8"))
+    return report, [folder / name for name in names]
+
+
+def finish_report(report: SafetyReport, written: Sequence[Path], *, quiet: bool) -> int:
+    """Say where it is and what it says; 0."""
+    for path in written:
+        first_line(str(path))
+    for entry in report.files:
+        if entry.state != "as recorded":
+            complain(f"warning: {entry.role} {entry.path}: {entry.state}; the report says so")
+    if not quiet:
+        grid = facts_grid()
+        add_fact(grid, "verdict", f"{report.summary.headline}. {report.summary.explanation}")
+        for line in report.summary.first:
+            add_fact(grid, "open", line)
+        for line in report.added:
+            add_fact(grid, "added", line)
+        show(lambda width: grid)
+    return 0

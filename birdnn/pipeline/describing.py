@@ -1,0 +1,77 @@
+"""What a report needs beside verdicts: what inputs and outputs mean, and what else applies to the network."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from fractions import Fraction
+from typing import Any
+
+from birdnn.formats.suite import Suite
+from birdnn.pipeline.judging import Answer
+from birdnn.pipeline.load import Loaded
+from birdnn.pipeline.plan import Plan
+from birdnn.records import PropertyLocalisation, ScaledQuantity, Watched
+
+
+def quantities(loaded: Loaded) -> tuple[tuple[ScaledQuantity, ...], tuple[ScaledQuantity, ...]]:
+    """What the inputs and the outputs mean: from the suite, else the scaling of an NNet file; empty without either."""
+    if loaded.known is not None:
+        return of_suite(loaded.known[0])
+    if loaded.nnet is None:
+        return (), ()
+    scaling, outputs = loaded.nnet.scaling, range(loaded.net.n_outputs)
+    both = zip(scaling.input_means, scaling.input_ranges, strict=True)
+    inputs = tuple(ScaledQuantity(name=f"X_{i}", text="", unit="", mean=m, range=r) for i, (m, r) in enumerate(both))
+    mean, span = scaling.output_mean, scaling.output_range
+    return inputs, tuple(ScaledQuantity(name=f"Y_{i}", text="", unit="", mean=mean, range=span) for i in outputs)
+
+
+def of_suite(suite: Suite) -> tuple[tuple[ScaledQuantity, ...], tuple[ScaledQuantity, ...]]:
+    """What a suite says about inputs and outputs."""
+    inputs, outputs = (
+        tuple(
+            ScaledQuantity(name=q.name, text=q.text, unit=q.unit, mean=Fraction(q.mean), range=Fraction(q.range))
+            for q in side
+        )
+        for side in (suite.inputs, suite.outputs)
+    )
+    return inputs, outputs
+
+
+def described(
+    plan: Plan,
+    before: Mapping[str, Answer],
+    after: Mapping[str, Answer],
+    located: tuple[PropertyLocalisation, ...],
+) -> dict[str, Any]:
+    """The fields of an outcome that say what its properties and numbers are about."""
+    inputs, outputs = quantities(plan.loaded)
+    others = tuple(
+        Watched(
+            name=subject.prop.name,
+            text=subject.text,
+            before=before[subject.prop.name].guarantee,
+            after=after[subject.prop.name].guarantee if subject.prop.name in after else None,
+        )
+        for subject in plan.subjects
+        if subject.role is None
+    )
+    return {"inputs": inputs, "outputs": outputs, "watched": others, "localisation": located}
+
+
+def remarks(plan: Plan, before: Mapping[str, Answer], after: Mapping[str, Answer] | None) -> Iterator[str]:
+    """What the verdicts of the named properties do not tell; ``after`` is None where no network was written."""
+    others = [s.prop.name for s in plan.subjects if s.role is None]
+    broken = [name for name in others if before[name].guarantee == "violated"]
+    if broken:
+        yield f"Applicable, not named and violated as well: {', '.join(broken)}; --suite repairs all."
+    if after is None:
+        return
+    if plan.request.as_many:
+        names = [s.prop.name for s in plan.subjects if s.role is not None]
+        was = sum(before[name].guarantee == "proved" for name in names)
+        now = sum(name in after and after[name].guarantee == "proved" for name in names)
+        yield f"Of {len(names)} properties {was} were proved before and {now} are now."
+    unseen = [name for name in others if name not in after and name not in broken]
+    if unseen:
+        yield f"Not verified again on the repaired network, for lack of time: {', '.join(unseen)}."

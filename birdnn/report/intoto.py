@@ -1,0 +1,66 @@
+"""The safety report as an in-toto Statement v1; docs/attestation.md defines the predicate.
+
+It binds, by sha256, the network before and after, each property, the certificate and the version of the tool. It is a
+statement, not a signature: whoever signs it puts it into a DSSE envelope.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from birdnn.report.schema_safety import FileModel, SafetyReport
+
+STATEMENT = "https://in-toto.io/Statement/v1"
+PREDICATE = "urn:birdnn:attestation:repair:v1"
+
+
+def statement(report: SafetyReport) -> dict[str, Any]:
+    """The statement; its subject is the network that is handed over, repaired or found in order."""
+    outcome = report.outcome
+    by_role: dict[str, list[FileModel]] = {}
+    for entry in report.files:
+        by_role.setdefault(entry.role, []).append(entry)
+    before = by_role["network before"][0]
+    subject = by_role.get("network after", [before])[0]
+    certificate = by_role.get("certificate", [])
+    hashes = {entry.name: entry.recorded_sha256 for entry in by_role.get("property", [])}
+    return {
+        "_type": STATEMENT,
+        "subject": [_resource(subject)],
+        "predicateType": PREDICATE,
+        "predicate": {
+            "tool": {
+                "name": "birdnn",
+                "version": outcome.versions.get("birdnn", "unknown"),
+                "versions": outcome.versions,
+            },
+            "verdict": report.summary.verdict,
+            "outcome": outcome.outcome,
+            "semantics": outcome.semantics,
+            "networkBefore": _resource(before),
+            "networkAfter": _resource(by_role["network after"][0]) if "network after" in by_role else None,
+            "properties": [
+                {
+                    "name": prop.name,
+                    "digest": {"sha256": hashes.get(prop.name, prop.sha256)},
+                    "before": prop.before,
+                    "after": prop.after,
+                    "arithmetic": prop.arithmetic,
+                }
+                for prop in outcome.properties
+            ],
+            "certificate": _resource(certificate[0]) if certificate else None,
+            "checker": outcome.certificate.checked if outcome.certificate else None,
+            "outcomeFile": _resource(by_role["outcome"][0]),
+            "invocation": {"command": outcome.command, "seed": outcome.seed},
+            "residualRisks": [
+                {"weight": risk.weight, "topic": risk.topic} for risk in report.risks if risk.weight in ("stop", "open")
+            ],
+        },
+    }
+
+
+def _resource(entry: FileModel) -> dict[str, Any]:
+    """An in-toto ResourceDescriptor."""
+    return {"name": Path(entry.path).name, "digest": {"sha256": entry.recorded_sha256}}

@@ -1,0 +1,156 @@
+"""The safety report as a page to read: HTML that needs no other file and no network, or Markdown. Jinja2 templates.
+
+Every figure that stands in `report.json` is put into the page by `Figures`, under its JSON pointer: the page cannot
+say another number than the file, and a test compares them.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
+
+from birdnn.report import pictures_page
+from birdnn.report.model import readable
+from birdnn.report.schema_safety import SafetyReport
+from birdnn.report.standards import DISCLAIMER
+from birdnn.report.text import percent, seconds
+from birdnn.report.words import plain
+
+SHOWN = 32
+"""Inputs of a box or a counterexample that a page lists; the JSON has all."""
+REGIONS = 4
+COUNTEREXAMPLES = 3
+_LINE = 76
+_MARKDOWN = re.compile(r"([\\`*_{}\[\]<>|#~])")
+
+
+def _signed(value: float) -> str:
+    return f"{value:.6g}".replace("-", "−")
+
+
+def _size(value: float) -> str:
+    return f"{value / 1e6:.2g} MB" if value >= 100_000 else f"{value / 1e3:.2g} kB"
+
+
+FORMS: dict[str, Callable[[Any], str]] = {
+    "percent": percent,
+    "count": lambda value: f"{value:,}",
+    "small": lambda value: f"{value:.2g}",
+    "number": _signed,
+    "raw": plain,
+    "seconds": seconds,
+    "bytes": _size,
+    "text": str,
+    "yes": lambda value: "yes" if value else "no",
+}
+"""How figures are written; the exact value stands beside the written one in the page."""
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """The report's JSON, from which a template takes its figures by pointer: ``v("outcome/fidelity/mae", "small")``."""
+
+    content: dict[str, Any]
+    markdown: bool = False
+
+    def at(self, pointer: str) -> Any:
+        """The value there.
+
+        Raises:
+            KeyError, IndexError: the report has none.
+        """
+        value: Any = self.content
+        for part in pointer.split("/"):
+            part = part.replace("~1", "/").replace("~0", "~")
+            value = value[int(part)] if isinstance(value, list) else value[part]
+        return value
+
+    def __call__(self, pointer: str, form: str = "text") -> Markup:
+        """The value as people read it; in HTML with the exact one beside it. A dash for null."""
+        value = self.at(pointer)
+        shown = "–" if value is None else FORMS[form](value)
+        if self.markdown:
+            return Markup(markdown_text(shown))
+        exact = json.dumps(value)
+        return Markup('<data value="{}" data-pointer="{}">{}</data>').format(exact, "/" + pointer, shown)
+
+
+def pointed(name: str) -> str:
+    """A name as a part of a JSON pointer."""
+    return name.replace("~", "~0").replace("/", "~1")
+
+
+def markdown_text(value: object) -> str:
+    """Text that Markdown shows as it is."""
+    return _MARKDOWN.sub(r"\\\1", readable(str(value))).replace("\n", " ")
+
+
+def _finalise(value: object) -> object:
+    return value if isinstance(value, Markup) else markdown_text(value)
+
+
+def _code(text: str) -> Markup:
+    """A fenced block that its content cannot end."""
+    longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return Markup(f"{fence}sh\n{text}\n{fence}")
+
+
+def _wrapped(command: str) -> str:
+    """A long command, an option on each line."""
+    if len(command) <= _LINE or "\n" in command:
+        return command
+    lines = [""]
+    for word in shlex.split(command):
+        lines += [""] if word.startswith("--") else []
+        lines[-1] += f" {shlex.quote(word)}"
+    return " \\\n ".join(line.strip() if not n else line for n, line in enumerate(lines))
+
+
+def _environment(*, markdown: bool) -> Environment:
+    made = Environment(
+        loader=PackageLoader("birdnn.report"),
+        autoescape=not markdown,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=_finalise if markdown else None,
+    )
+    made.filters |= {
+        "pointed": pointed,
+        "code": _code,
+        "wrapped": _wrapped,
+        "percent": percent,
+        "seconds": seconds,
+        "raw": plain,
+    }
+    made.globals |= {
+        "SHOWN": SHOWN,
+        "REGIONS": REGIONS,
+        "COUNTEREXAMPLES": COUNTEREXAMPLES,
+        "DISCLAIMER": DISCLAIMER,
+    }
+    return made
+
+
+def html_page(report: SafetyReport) -> str:
+    """One HTML file: style and pictures inside, no script, no network."""
+    template = _environment(markdown=False).get_template("report.html.j2")
+    pictures = {name: Markup(svg) for name, svg in pictures_page.pictures(report.outcome).items()}
+    content = report.model_dump(mode="json")
+    return template.render(r=report, o=report.outcome, v=Figures(content), pictures=pictures, escape=escape)
+
+
+def markdown_page(report: SafetyReport) -> str:
+    """The same as Markdown, without pictures."""
+    template = _environment(markdown=True).get_template("report.md.j2")
+    content = report.model_dump(mode="json")
+    text = template.render(r=report, o=report.outcome, v=Figures(content, markdown=True))
+    return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"

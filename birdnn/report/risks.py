@@ -1,0 +1,183 @@
+"""Assumptions and residual risk, derived from the outcome: what the evidence does not settle, heaviest first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from birdnn.report.schema import RepairReport
+from birdnn.report.schema_safety import CertificateFactsModel, FileModel, RiskModel, Weight
+from birdnn.report.text import percent
+
+_ORDER: Sequence[Weight] = ("stop", "open", "assumption", "note")
+
+
+def risks(
+    outcome: RepairReport, files: Sequence[FileModel], certificate: CertificateFactsModel | None
+) -> list[RiskModel]:
+    """All of them; none is left out because the verdict is good."""
+    found = [
+        *_stops(outcome, files),
+        *_undecided(outcome),
+        *_others(outcome),
+        *_measured(outcome),
+        *_certificate(outcome, files, certificate),
+        *_assumptions(outcome, certificate),
+        *_scope(outcome),
+    ]
+    return sorted(found, key=lambda risk: _ORDER.index(risk.weight))
+
+
+def _risk(weight: Weight, topic: str, text: str) -> RiskModel:
+    return RiskModel(weight=weight, topic=topic, text=text)
+
+
+def _stops(outcome: RepairReport, files: Sequence[FileModel]) -> Iterator[RiskModel]:
+    if outcome.disagreement:
+        yield _risk("stop", "Engines disagree", outcome.disagreement)
+    for entry in files:
+        if entry.state == "differs":
+            told = f"{entry.path} is not the file that the evidence is about: its sha256 is another one."
+            yield _risk("stop", f"{entry.role.capitalize()} differs", told)
+        elif entry.state == "missing":
+            told = f"{entry.path} was not found when this report was made; its recorded sha256 could not be confirmed."
+            yield _risk("open", f"{entry.role.capitalize()} missing", told)
+    if outcome.certificate is not None and outcome.certificate.checked.startswith("rejected"):
+        yield _risk("stop", "Certificate rejected", outcome.certificate.checked)
+
+
+def _undecided(outcome: RepairReport) -> Iterator[RiskModel]:
+    which = "repaired network" if outcome.out else "network"
+    for prop in outcome.properties:
+        if prop.after == "violated":
+            yield _risk(
+                "stop", f"{prop.name} is violated", f"The {which} breaks it, and an input shows it (section 3)."
+            )
+        elif prop.after != "proved":
+            why = (
+                f" ({prop.reason}{f', {prop.open_boxes:,} boxes open' if prop.open_boxes else ''})"
+                if prop.reason
+                else ""
+            )
+            told = f"Neither proved nor refuted for the {which}{why}. Sampling without a violation is no proof."
+            yield _risk("open", f"{prop.name} is undecided", told)
+    if outcome.interrupted:
+        yield _risk("open", "Interrupted", "The user ended the repair; this is the best attempt up to then.")
+    if outcome.timed_out:
+        yield _risk("open", "Out of time", "The time limit ended the repair before everything was decided.")
+
+
+def _others(outcome: RepairReport) -> Iterator[RiskModel]:
+    """Applicable properties that nobody asked for."""
+    for entry in outcome.watched:
+        now = entry.after or entry.before
+        if now == "proved" and entry.after is not None:
+            continue
+        was = f"{entry.before} before, {entry.after or 'not verified again'} after"
+        weight: Weight = "stop" if now == "violated" else "open"
+        told = f"It applies to this network and was not asked for: {was}. {entry.text}"
+        yield _risk(weight, f"{entry.name} not repaired", told)
+    if outcome.suite is not None and outcome.suite.not_named and not outcome.watched:
+        names = ", ".join(outcome.suite.not_named)
+        told = f"Suite {outcome.suite.name} names them for this network; they were not to be proved: {names}."
+        yield _risk("open", "Applicable properties not asked for", told)
+    for name in outcome.regressions:
+        yield _risk("stop", f"{name} regressed", "It was proved before the repair and is not proved now.")
+
+
+def _measured(outcome: RepairReport) -> Iterator[RiskModel]:
+    if outcome.out is None:
+        return
+    for entry in outcome.drawdown.properties:
+        if entry.share:
+            told = f"Of {entry.n:,} sampled points that satisfied it before, {percent(entry.share)} violate it now."
+            yield _risk("stop", f"{entry.name} newly violated", told)
+        elif not entry.n:
+            told = "No sampled point of its region satisfied it before: there was nothing to lose or to measure."
+            yield _risk("note", f"Drawdown of {entry.name} not measured", told)
+    if outcome.fidelity is None:
+        yield _risk("open", "Behaviour over the domain not measured", f"{outcome.fidelity_note}.".capitalize())
+    elif outcome.fidelity.decision_agreement is not None and outcome.fidelity.decision_agreement < 1:
+        share, n = 1 - outcome.fidelity.decision_agreement, outcome.fidelity.n
+        told = (
+            f"At {percent(share)} of {n:,} points sampled from the domain, all of which broke no property, the network "
+            "decides otherwise than before. Whether each of these decisions is acceptable is not judged here."
+        )
+        yield _risk("note", "Changed decisions", told)
+    for around in outcome.neighbours:
+        told = (
+            f"A proof about {around.points:,} points says nothing about other inputs: {percent(around.after)} of "
+            f"{around.n:,} neighbours at most {around.radius:g} away have the answer wished for."
+        )
+        yield _risk("open", f"Only the points of {around.name} are proved", told)
+
+
+def _certificate(
+    outcome: RepairReport, files: Sequence[FileModel], facts: CertificateFactsModel | None
+) -> Iterator[RiskModel]:
+    stored = outcome.certificate
+    proved = [prop.name for prop in outcome.properties if prop.after == "proved"]
+    if stored is None:
+        if proved:
+            told = (
+                "The proofs rest on the prover alone: there is no certificate that an independent program could check."
+            )
+            yield _risk("open", "No certificate", told)
+        return
+    if stored.checked.startswith("not checked"):
+        yield _risk("open", "Certificate not checked", f"{stored.checked}. Section 8 has the command that checks it.")
+    if facts is None and not any(entry.role == "certificate" and entry.state != "as recorded" for entry in files):
+        yield _risk("open", "Certificate unreadable", "It has the recorded sha256, but could not be read.")
+    missing = [name for name in proved if name not in stored.properties]
+    if missing:
+        yield _risk("open", "Proofs without certificate", f"The certificate does not speak about {', '.join(missing)}.")
+    told = (
+        "The checker shares no code with the prover, but its authors, Python, NumPy and the ONNX package are the same. "
+        "Its exact arithmetic (section 8) removes floating point from what has to be trusted."
+    )
+    yield _risk("assumption", "Independence of the checker", told)
+
+
+def _assumptions(outcome: RepairReport, facts: CertificateFactsModel | None) -> Iterator[RiskModel]:
+    if outcome.semantics == "float32":
+        told = (
+            "Proofs speak about any execution in IEEE-754 single precision, with the sums of each dot product in any "
+            "order. Not covered: float16, bfloat16, TF32, integers, runtimes that replace operations by others "
+            "(Winograd or FFT convolution, fused approximations), hardware faults."
+        )
+    else:
+        told = (
+            "Proofs speak about the function over the real numbers. An execution in float32 rounds and may differ; "
+            "--semantics float32 covers it."
+        )
+    yield _risk("assumption", "Arithmetic of the execution", told)
+    for name, error in (facts.assumptions if facts else {}).items():
+        told = f"The runtime's {name} is assumed to err by at most {error:g}, beside one rounding."
+        yield _risk("assumption", f"Function {name}", told)
+    loose = [p.name for p in outcome.properties if p.after == "proved" and "rounding accounted for" not in p.arithmetic]
+    if loose:
+        told = f"The proofs of {', '.join(loose)} do not account for the rounding of their own arithmetic."
+        yield _risk("open", "Rounding of the prover", told)
+
+
+def _scope(outcome: RepairReport) -> Iterator[RiskModel]:
+    told = (
+        "A proof is as good as its property. Whether the properties capture every hazard, with the right regions and "
+        "the right units, was not examined. Outside of the input boxes of section 2 nothing is proved."
+    )
+    yield _risk("note", "Adequacy of the properties", told)
+    if any(prop.sampled for prop in outcome.properties):
+        told = (
+            "Sampled statements hold for their measure, which is not the distribution of inputs in operation, and "
+            "only with the stated confidence."
+        )
+        yield _risk("note", "Sampling", told)
+    if outcome.localisation:
+        told = (
+            "Responsible neurons are found by correlation and checked by interventions; they are no proof of a cause."
+        )
+        yield _risk("note", "Localisation", told)
+    if outcome.fidelity is not None:
+        told = "Fidelity counts uniform points of the declared domain: rare situations in operation weigh little in it."
+        yield _risk("note", "Fidelity", told)
+    for line in outcome.notes:
+        yield _risk("note", "Noted by the repair", line)

@@ -1,0 +1,182 @@
+"""From an outcome, the files as found and the certificate's facts to the safety report. Nothing is measured here."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Sequence
+
+from birdnn.report.risks import risks
+from birdnn.report.schema import CounterexampleModel, PropertyModel, RepairReport
+from birdnn.report.schema_safety import (
+    CertificateFactsModel,
+    CommandModel,
+    DefectModel,
+    FileModel,
+    RiskModel,
+    SafetyReport,
+    SummaryModel,
+    Tone,
+)
+from birdnn.report.standards import mapping
+from birdnn.report.words import domain, sides, stated
+
+_FIRST = 5
+_REPLAY = """\
+import json, numpy, onnxruntime
+report = json.load(open({report}))
+session = onnxruntime.InferenceSession({net})
+entry = session.get_inputs()[0]
+kind = numpy.float64 if entry.type == "tensor(double)" else numpy.float32
+shape = [n if isinstance(n, int) and n > 0 else 1 for n in entry.shape]
+for prop in report["properties"]:
+    for found in prop["counterexamples"]:
+        x = numpy.array(found["x"], kind).reshape(shape)
+        y = session.run(None, {{entry.name: x}})[0].ravel().tolist()
+        print(prop["name"], y, "as recorded" if y == found["y"] else "recorded: %s" % found["y"])
+"""
+"""Needs onnxruntime alone; names of files are put in as JSON, which Python reads as well."""
+
+
+def safety_report(
+    outcome: RepairReport,
+    files: Sequence[FileModel],
+    certificate: CertificateFactsModel | None,
+    *,
+    added: Sequence[str] = (),
+    version: str,
+) -> SafetyReport:
+    """Everything that the report says.
+
+    Args:
+        outcome: `repair.json`.
+        files: those that it names, as found, `repair.json` itself among them.
+        certificate: None where there is none, or where it cannot be read.
+        added: what `outcome` lacked and was read from files as recorded.
+        version: of the birdnn that makes the report.
+    """
+    found = risks(outcome, files, certificate)
+    report = SafetyReport(
+        birdnn=version,
+        summary=_summary(outcome, files, found),
+        files=list(files),
+        domain=domain(outcome),
+        properties=[stated(prop, outcome) for prop in outcome.properties],
+        defects=list(_defects(outcome)),
+        certificate=certificate,
+        risks=found,
+        mapping=[],
+        commands=_commands(outcome, files),
+        added=list(added),
+        outcome=outcome,
+    )
+    return report.model_copy(update={"mapping": mapping(report)})
+
+
+def _summary(outcome: RepairReport, files: Sequence[FileModel], found: Sequence[RiskModel]) -> SummaryModel:
+    verdict, tone, headline, explanation = _verdict(outcome, files)
+    watched = [entry.n for entry in outcome.drawdown.properties if entry.n]
+    if tone == "good" and any(risk.weight == "stop" for risk in found):
+        tone = "warn"
+    return SummaryModel.model_validate(
+        {
+            "verdict": verdict,
+            "tone": tone,
+            "headline": headline,
+            "explanation": explanation,
+            "asked": len(outcome.properties),
+            "violated_before": sum(prop.before == "violated" for prop in outcome.properties),
+            "proved_after": sum(prop.after == "proved" for prop in outcome.properties),
+            "changed": sum(entry.count for entry in outcome.change.values()),
+            "changeable": sum(entry.size for entry in outcome.change.values()),
+            "initialisers": len(outcome.change),
+            "watched": len(watched),
+            "watched_points": min(watched, default=None),
+            "first": [f"{r.topic}. {r.text}" for r in found if r.weight in ("stop", "open")][:_FIRST],
+        }
+    )
+
+
+def _verdict(outcome: RepairReport, files: Sequence[FileModel]) -> tuple[str, Tone, str, str]:
+    """Word, tone, headline, explanation."""
+    proved, asked = sum(prop.after == "proved" for prop in outcome.properties), len(outcome.properties)
+    of = f"{proved} of {asked} properties asked for"
+    every = "the one property asked for" if asked == 1 else f"all {asked} properties asked for"
+    changed = [entry.role for entry in files if entry.state == "differs"]
+    if outcome.disagreement:
+        told = "Two engines, or a proof and a sample, contradict each other. Trust neither before it is understood."
+        return "engines disagree", "bad", "Contradictory evidence", told
+    if changed:
+        names = ", ".join(dict.fromkeys(changed))
+        told = f"What is reported below was found for other files than those that lie there now: {names}."
+        return "files differ", "bad", "Not about these files", told
+    if outcome.outcome == "proved":
+        told = f"The repaired network is proved to satisfy {every}: no input of a region gives an unsafe output."
+        return "proved", "good", "Repaired and proved", told
+    if outcome.outcome == "nothing_to_repair":
+        told = f"The network as it is was proved to satisfy {every}. It was not changed and no network was written."
+        return "proved as it was", "good", "Nothing to repair", told
+    if outcome.outcome == "sampled":
+        told = f"Proved: {of}. For the rest no violation is known, and there is no proof either."
+        return "not proved", "warn", "Not proved" if outcome.out else "Undecided", told
+    best = "The best attempt was kept; it is not a repair." if outcome.out else "No network was written."
+    return "violated", "bad", "Not repaired", f"Proved: {of}. {best}"
+
+
+def _defects(outcome: RepairReport) -> list[DefectModel]:
+    return [
+        *(_defect(outcome, prop, found, "before") for prop in outcome.properties for found in prop.counterexamples),
+        *(_defect(outcome, prop, prop.remaining, "after") for prop in outcome.properties if prop.remaining),
+    ]
+
+
+def _defect(outcome: RepairReport, prop: PropertyModel, found: CounterexampleModel, file: str) -> DefectModel:
+    inputs, outputs = sides(outcome)
+    chosen = {"argmin": min, "argmax": max}.get(outcome.decision)
+    place = None if chosen is None else found.y.index(chosen(found.y))
+    return DefectModel.model_validate(
+        {
+            "property": prop.name,
+            "inputs": [inputs.value(i, value) for i, value in enumerate(found.x)],
+            "outputs": [outputs.value(i, value) for i, value in enumerate(found.y)],
+            "decides": None if place is None else outputs.name(place),
+            "replayed_by": found.replayed_by,
+            "file": file,
+        }
+    )
+
+
+def _commands(outcome: RepairReport, files: Sequence[FileModel]) -> list[CommandModel]:
+    """What an assessor types to see each claim again."""
+    place = {(entry.role, entry.name): entry.path for entry in files}
+    net, record = place["network before", "network before"], place["outcome", "repair.json"]
+    props = {p.name: place.get(("property", p.name), p.file) for p in outcome.properties}
+    limits = ["--semantics", outcome.semantics, *(["--units", "raw"] if outcome.units == "raw" else [])]
+    found = []
+    if any(p.counterexamples for p in outcome.properties) and net.endswith(".onnx"):
+        script = _REPLAY.format(report=json.dumps(record), net=json.dumps(net))
+        told = "Replay every counterexample through onnxruntime, without birdnn"
+        found.append(CommandModel(purpose=told, command=f"python -c {shlex.quote(script)}"))
+    for prop in outcome.properties:
+        if prop.counterexamples:
+            words = ["birdnn", "falsify", "--net", net, "--prop", props[prop.name], *limits[2:]]
+            told = f"Look for a counterexample of {prop.name} anew"
+            found.append(CommandModel(purpose=told, command=shlex.join(words)))
+    judged = place.get(("network after", "network after"), net)
+    if outcome.certificate is not None:
+        certified = [props[name] for name in outcome.certificate.properties if name in props]
+        words = ["birdnn", "check", "--net", judged, *_each("--prop", certified)]
+        path = place.get(("certificate", "certificate"), outcome.certificate.file)
+        told = "Check the certificate again, a sample of its leaves in exact arithmetic as well"
+        found.append(CommandModel(purpose=told, command=shlex.join([*words, path, "--sample", "100"])))
+        told = "The same, every leaf in exact arithmetic (slower)"
+        found.append(CommandModel(purpose=told, command=shlex.join([*words, path, "--arithmetic", "exact"])))
+    files_of = [path for path in props.values() if path.removesuffix(".gz").endswith(".vnnlib")]
+    words = ["birdnn", "verify", "--net", judged, *_each("--prop", files_of), *limits]
+    found.append(CommandModel(purpose="Decide the properties anew, without the certificate", command=shlex.join(words)))
+    found.append(CommandModel(purpose="Repeat the repair, as it was run", command=outcome.command))
+    return found
+
+
+def _each(option: str, values: Sequence[str]) -> list[str]:
+    return [word for value in dict.fromkeys(values) for word in (option, value)]

@@ -1,0 +1,125 @@
+"""The safety report as SARIF 2.1.0, for pages that show findings beside code.
+
+A property violated before the repair is a failure of the original file. Where the repaired file is proved, that
+failure is suppressed with the proof as justification, for the original stays violated whatever we repair; and the
+repaired file has a result of kind ``pass``. What is undecided has kind ``open``: by section 3.27.9 of the standard the
+tool had too little information. Kinds other than ``fail`` have level ``none`` (3.27.10).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from birdnn.report.schema import PropertyModel
+from birdnn.report.schema_safety import FileModel, SafetyReport
+
+SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
+_KINDS = {
+    "proved": ("pass", "none"),
+    "violated": ("fail", "error"),
+    "unknown": ("open", "none"),
+    "pac": ("open", "none"),
+}
+
+
+def sarif(report: SafetyReport) -> dict[str, Any]:
+    """A SARIF log with one run."""
+    return {"$schema": SCHEMA, "version": "2.1.0", "runs": [_run(report)]}
+
+
+def _run(report: SafetyReport) -> dict[str, Any]:
+    outcome = report.outcome
+    places = {id(entry): place for place, entry in enumerate(report.files)}
+    nets = {entry.role: places[id(entry)] for entry in report.files if entry.role.startswith("network")}
+    results: list[dict[str, Any]] = []
+    for rule, prop in enumerate(outcome.properties):
+        if prop.before == "violated" and outcome.out is not None:
+            results.append(_before(report, rule, prop, nets["network before"]))
+        results.append(_after(report, rule, prop, nets.get("network after", nets["network before"])))
+    return {
+        "tool": {
+            "driver": {
+                "name": "birdnn",
+                "semanticVersion": outcome.versions.get("birdnn", report.birdnn),
+                "rules": [_rule(prop) for prop in outcome.properties],
+            }
+        },
+        "invocations": [
+            {
+                "executionSuccessful": True,
+                "commandLine": outcome.command,
+                "toolExecutionNotifications": [
+                    {
+                        "level": "error" if risk.weight == "stop" else "warning",
+                        "message": {"text": f"{risk.topic}. {risk.text}"},
+                    }
+                    for risk in report.risks
+                    if risk.weight in ("stop", "open")
+                ],
+            }
+        ],
+        "artifacts": [_artifact(entry) for entry in report.files],
+        "results": results,
+        "columnKind": "unicodeCodePoints",
+        "properties": {"verdict": report.summary.verdict, "headline": report.summary.headline},
+    }
+
+
+def _rule(prop: PropertyModel) -> dict[str, Any]:
+    return {
+        "id": prop.name,
+        "shortDescription": {"text": prop.text or prop.name},
+        "defaultConfiguration": {"level": "error"},
+        "properties": {"sha256": prop.sha256, "role": prop.role},
+    }
+
+
+def _artifact(entry: FileModel) -> dict[str, Any]:
+    return {
+        "location": {
+            "uri": Path(entry.path).absolute().as_uri(),
+            "description": {"text": f"{entry.role}: {entry.name}"},
+        },
+        "hashes": {"sha-256": entry.recorded_sha256},
+        "properties": {"state": entry.state},
+    }
+
+
+def _result(report: SafetyReport, rule: int, prop: PropertyModel, place: int) -> dict[str, Any]:
+    uri = Path(report.files[place].path).absolute().as_uri()
+    return {
+        "ruleId": prop.name,
+        "ruleIndex": rule,
+        "locations": [{"physicalLocation": {"artifactLocation": {"uri": uri, "index": place}}}],
+        "partialFingerprints": {"networkAndProperty/v1": f"{report.files[place].recorded_sha256}:{prop.sha256}"},
+    }
+
+
+def _before(report: SafetyReport, rule: int, prop: PropertyModel, place: int) -> dict[str, Any]:
+    """The original, which is violated and stays so."""
+    x = prop.counterexamples[0].x if prop.counterexamples else []
+    shown = f" by the input {x}" if 0 < len(x) <= 16 else ""
+    found = _result(report, rule, prop, place) | {
+        "kind": "fail",
+        "level": "error",
+        "message": {"text": f"The network before the repair violates {prop.name}{shown}. {prop.text}"},
+    }
+    if prop.after == "proved":
+        certificate = report.outcome.certificate
+        proof = f"; certificate sha256 {certificate.sha256}, {certificate.checked}" if certificate else ""
+        told = f"Repaired: proved for the network with sha256 {report.outcome.out_sha256}{proof}"
+        found["suppressions"] = [{"kind": "external", "status": "accepted", "justification": told}]
+    return found
+
+
+def _after(report: SafetyReport, rule: int, prop: PropertyModel, place: int) -> dict[str, Any]:
+    """The network that is handed over."""
+    kind, level = _KINDS[prop.after]
+    which = "repaired network" if report.outcome.out else "network"
+    said = {
+        "pass": f"Proved: the {which} satisfies {prop.name} ({prop.arithmetic}).",
+        "fail": f"The {which} violates {prop.name}. {prop.text}",
+        "open": f"Undecided: {prop.name} is neither proved nor refuted for the {which}.",
+    }[kind]
+    return _result(report, rule, prop, place) | {"kind": kind, "level": level, "message": {"text": said}}

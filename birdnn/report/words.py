@@ -1,0 +1,149 @@
+"""What a property says, in words and in the units in which people think."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+from birdnn.report.schema import PropertyModel, RepairReport
+from birdnn.report.schema_evidence import HalfSpaceModel, RegionModel, ScaledQuantityModel
+from birdnn.report.schema_safety import InputRangeModel, StatedPropertyModel, StatedRegionModel, ValueModel
+
+
+def plain(value: float) -> str:
+    """A number as people write it, to seven digits: ``55,947.69``."""
+    return f"{value:,.7g}".replace("-", "−")
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """The inputs or the outputs of a network: names, units, scaling where somebody says them.
+
+    Attributes:
+        letter: ``X`` or ``Y``, as VNN-LIB calls them.
+    """
+
+    letter: str
+    quantities: Sequence[ScaledQuantityModel]
+
+    def name(self, place: int) -> str:
+        """What the value is called."""
+        return self.quantities[place].name if self.quantities else f"{self.letter}_{place}"
+
+    def unit(self, place: int) -> str:
+        """Its unit; empty where nobody says it."""
+        return self.quantities[place].unit if self.quantities else ""
+
+    def raw(self, place: int, value: Fraction) -> Fraction:
+        """From network units to raw ones; the same number where nobody says the scaling."""
+        if not self.quantities:
+            return value
+        quantity = self.quantities[place]
+        return value * Fraction(quantity.range) + Fraction(quantity.mean)
+
+    def value(self, place: int, network: float) -> ValueModel:
+        """One number in both units."""
+        raw = float(self.raw(place, Fraction(network)))
+        return ValueModel(name=self.name(place), unit=self.unit(place), value=raw, network=network)
+
+
+def sides(outcome: RepairReport) -> tuple[Side, Side]:
+    """Inputs and outputs of the network that was repaired."""
+    return Side("X", outcome.inputs), Side("Y", outcome.outputs)
+
+
+def stated(prop: PropertyModel, outcome: RepairReport) -> StatedPropertyModel:
+    """A property in words and raw units."""
+    inputs, outputs = sides(outcome)
+    return StatedPropertyModel(
+        name=prop.name,
+        text=prop.text,
+        role=prop.role,
+        sha256=prop.sha256,
+        regions=[_region(region, inputs, outputs) for region in prop.regions],
+        raw=bool(outcome.inputs),
+    )
+
+
+def domain(outcome: RepairReport) -> list[InputRangeModel]:
+    """The declared input domain in raw units; empty where there is none."""
+    if outcome.domain is None:
+        return []
+    inputs, _ = sides(outcome)
+    corners = zip(outcome.domain.lower, outcome.domain.upper, strict=True)
+    return [_edge(inputs, place, Fraction(low), Fraction(high)) for place, (low, high) in enumerate(corners)]
+
+
+def _region(region: RegionModel, inputs: Side, outputs: Side) -> StatedRegionModel:
+    return StatedRegionModel(
+        inputs=[
+            _edge(inputs, place, Fraction(low), Fraction(high))
+            for place, (low, high) in enumerate(zip(region.lower, region.upper, strict=True))
+        ],
+        unsafe=[unsafe_words(rows, outputs) for rows in region.unsafe],
+    )
+
+
+def _edge(inputs: Side, place: int, low: Fraction, high: Fraction) -> InputRangeModel:
+    return InputRangeModel(
+        name=inputs.name(place),
+        text=inputs.quantities[place].text if inputs.quantities else "",
+        unit=inputs.unit(place),
+        lower=float(inputs.raw(place, low)),
+        upper=float(inputs.raw(place, high)),
+        network_lower=float(low),
+        network_upper=float(high),
+    )
+
+
+def unsafe_words(rows: Sequence[HalfSpaceModel], outputs: Side) -> str:
+    """A polytope of outputs in words: ``COC is minimal (COC ≤ WL, WR, SL, SR)``, or its rows joined by *and*."""
+    if not rows:
+        return "any output at all"
+    pairs = [_pair(row) for row in rows]
+    known = [pair for pair in pairs if pair is not None]
+    others = len(rows[0].coefficients) - 1
+    if len(known) == len(rows) == others > 1 and len({row.strict for row in rows}) == 1:
+        sign = "<" if rows[0].strict else "≤"
+        least, most = {small for small, _ in known}, {large for _, large in known}
+        if len(least) == 1 and len(most) == others:
+            one = outputs.name(least.pop())
+            return f"{one} is minimal ({one} {sign} {', '.join(outputs.name(i) for i in sorted(most))})"
+        if len(most) == 1 and len(least) == others:
+            one = outputs.name(most.pop())
+            return f"{one} is maximal ({', '.join(outputs.name(i) for i in sorted(least))} {sign} {one})"
+    return " and ".join(_row(row, outputs) for row in rows)
+
+
+def _pair(row: HalfSpaceModel) -> tuple[int, int] | None:
+    """``(i, j)`` where the row says that output i is at most output j; else None."""
+    values = {place: Fraction(text) for place, text in enumerate(row.coefficients) if Fraction(text)}
+    if len(values) != 2 or sum(values.values(), Fraction(0)) or Fraction(row.bound):
+        return None
+    small, large = sorted(values, key=lambda place: -values[place])
+    return small, large
+
+
+def _row(row: HalfSpaceModel, outputs: Side) -> str:
+    sign = "<" if row.strict else "≤"
+    if (pair := _pair(row)) is not None:
+        return f"{outputs.name(pair[0])} {sign} {outputs.name(pair[1])}"
+    values = {place: Fraction(text) for place, text in enumerate(row.coefficients) if Fraction(text)}
+    bound = Fraction(row.bound)
+    if len(values) == 1:
+        ((place, factor),) = values.items()
+        limit = float(outputs.raw(place, bound / factor))
+        turned = {"<": ">", "≤": "≥"}[sign] if factor < 0 else sign
+        unit = outputs.unit(place)
+        return f"{outputs.name(place)} {turned} {plain(limit)}" + (f" {unit}" if unit else "")
+    terms = " ".join(
+        _term(factor, outputs.name(place), first=not n) for n, (place, factor) in enumerate(values.items())
+    )
+    return f"{terms or '0'} {sign} {plain(float(bound))} (network units)"
+
+
+def _term(factor: Fraction, name: str, *, first: bool) -> str:
+    size = "" if abs(factor) == 1 else f"{plain(float(abs(factor)))} "
+    minus = ("−" if factor < 0 else "") if first else ("− " if factor < 0 else "+ ")
+    return f"{minus}{size}{name}"

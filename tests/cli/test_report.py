@@ -1,0 +1,244 @@
+"""``birdnn report`` and ``birdnn repair --report``: real repairs of a small network, moved files, bad input."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shlex
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from birdnn.cli.reporting import NAMES
+from birdnn.report.json import schemas
+from tests.cli.conftest import Call
+from tests.report.pages import Seen
+
+QUICK = ("--method", "finetune", "--samples", "1000", "--timeout", "100", "--quiet")
+
+
+@pytest.fixture
+def repaired(call: Call, net: Path, broken: Path, tmp_path: Path) -> Path:
+    """The result folder of a repair with its report."""
+    folder = tmp_path / "result"
+    done = call("repair", "--net", net, "--prop", broken, *QUICK, "--report", "--out", folder)
+    assert done.status == 0, done.err
+    return folder
+
+
+def digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_repair_writes_the_report(repaired: Path, net: Path) -> None:
+    page = (repaired / "report.html").read_text()
+    assert page.startswith("<!DOCTYPE html>")
+    seen = Seen.of(page)
+    assert "Repaired and proved" in seen.text
+    outcome = json.loads((repaired / "repair.json").read_text())
+    (located,) = outcome["localisation"]
+    assert (located["name"], located["outcome"]) == ("broken", "localised")
+    assert any("Responsible neurons of broken" in line for line in page.splitlines())
+    (prop,) = outcome["properties"]
+    assert prop["regions"] == [
+        {
+            "lower": ["0", "0"],
+            "upper": ["1", "1"],
+            "unsafe": [[{"coefficients": ["-1"], "bound": "-1.5", "strict": False}]],
+        }
+    ]
+    for name, entry in outcome["change"].items():
+        moved = [abs(value["after"] - value["before"]) for value in entry["largest"]]
+        assert moved == sorted(moved, reverse=True), name
+        assert moved[0] == pytest.approx(entry["Linf"])
+        assert len(moved) == min(entry["count"], 20)
+    assert digest(net) in seen.text
+    assert digest(repaired / "sum.repaired.onnx") in seen.text
+
+
+def test_every_format(call: Call, repaired: Path, tmp_path: Path) -> None:
+    before = {path: digest(path) for path in repaired.iterdir()}
+    out = tmp_path / "for" / "the assessor"
+    done = call("report", repaired, "--format", "html,md,json,sarif,intoto", "--out", out, "--quiet")
+    assert done.status == 0, done.err
+    assert done.out.splitlines() == [str(out / name) for name in NAMES.values()]
+    assert sorted(path.name for path in out.iterdir()) == sorted(NAMES.values())
+    assert {path: digest(path) for path in repaired.iterdir()} == before
+    report = json.loads((out / "report.json").read_text())
+    assert set(json.loads(schemas()["report.schema.json"])["required"]) <= set(report)
+    assert report["outcome"] == json.loads((repaired / "repair.json").read_text())
+    assert report["summary"]["verdict"] == "proved"
+    assert [entry["state"] for entry in report["files"]] == ["as recorded"] * len(report["files"])
+    stored = report["outcome"]["certificate"]
+    assert f"all {sum(p['leaves'] for p in report['certificate']['proofs'])} leaves" in stored["checked"]
+    (proof,) = report["certificate"]["proofs"]
+    assert (proof["property"], proof["regions"]) == ("broken", 1)
+    statement = json.loads((out / "report.intoto.json").read_text())
+    assert statement["subject"][0]["digest"]["sha256"] == digest(repaired / "sum.repaired.onnx")
+    run = json.loads((out / "report.sarif").read_text())["runs"][0]
+    assert [result["kind"] for result in run["results"]] == ["fail", "pass"]
+    assert "# Safety report: sum.onnx" in (out / "report.md").read_text()
+
+
+def test_the_commands_of_the_report_do_what_they_say(call: Call, repaired: Path, tmp_path: Path) -> None:
+    assert call("report", repaired, "--format", "json", "--quiet").status == 0
+    commands = json.loads((repaired / "report.json").read_text())["commands"]
+    replay = commands[0]
+    assert replay["purpose"].startswith("Replay")
+    done = subprocess.run(["bash", "-c", replay["command"]], capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    expected = json.loads((repaired / "repair.json").read_text())["properties"][0]["counterexamples"]
+    assert len(done.stdout.splitlines()) == len(expected) > 0
+    assert all(line.startswith("broken [") and line.endswith("as recorded") for line in done.stdout.splitlines())
+    statuses = {}
+    for entry in commands:
+        words = shlex.split(entry["command"])
+        if words[0] == "birdnn" and words[1] != "repair":
+            statuses[words[1]] = call(*words[1:]).status
+    assert statuses == {"falsify": 1, "check": 0, "verify": 0}
+
+
+def test_a_folder_that_moved_is_found_and_what_changed_is_named(
+    call: Call, repaired: Path, broken: Path, net: Path, tmp_path: Path
+) -> None:
+    moved = tmp_path / "elsewhere"
+    shutil.move(repaired, moved)
+    net.unlink()
+    broken.write_text(broken.read_text() + "; another file now\n")
+    done = call("report", moved, "--format", "json,html")
+    assert done.status == 0
+    report = json.loads((moved / "report.json").read_text())
+    states = {entry["role"]: entry["state"] for entry in report["files"]}
+    assert states == {
+        "network before": "missing",
+        "network after": "as recorded",
+        "property": "differs",
+        "certificate": "as recorded",
+        "outcome": "as recorded",
+    }
+    assert report["summary"]["verdict"] == "files differ"
+    assert f"warning: property {broken}: differs" in done.err
+    assert "Not about these files" in (moved / "report.html").read_text()
+
+
+def test_what_an_earlier_version_did_not_write_is_read_from_the_files(call: Call, repaired: Path) -> None:
+    record = repaired / "repair.json"
+    full = json.loads(record.read_text())
+    old = json.loads(record.read_text())
+    for prop in old["properties"]:
+        del prop["regions"], prop["reason"], prop["open_boxes"]
+    for entry in old["change"].values():
+        del entry["largest"]
+    for name in ("watched", "inputs", "outputs", "localisation"):
+        del old[name]
+    record.write_text(json.dumps(old))
+    assert call("report", repaired, "--format", "json,html,md", "--quiet").status == 0
+    report = json.loads((repaired / "report.json").read_text())
+    assert report["outcome"]["properties"][0]["regions"] == full["properties"][0]["regions"]
+    assert report["outcome"]["change"] == full["change"]
+    assert len(report["added"]) == 2
+    assert "No localisation was computed" in (repaired / "report.html").read_text()
+
+
+def test_nothing_to_repair_is_reported_without_a_network(call: Call, net: Path, holds: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "o"
+    done = call("repair", "--net", net, "--prop", holds, *QUICK, "--report", "--out", folder)
+    assert (done.status, done.out) == (0, "nothing_to_repair\n")
+    assert sorted(path.name for path in folder.iterdir()) == ["repair.json", "report.html"]
+    page = Seen.of((folder / "report.html").read_text()).text
+    assert "Nothing to repair" in page
+    assert "proved to satisfy 1 of 1" in page
+
+
+def test_more_samples_for_an_assessor(monkeypatch: pytest.MonkeyPatch) -> None:
+    from birdnn.cli.repair import RepairOptions, _samples
+
+    net = Path("n.onnx")
+    assert _samples(RepairOptions(net=net)) == 1_000_000
+    assert _samples(RepairOptions(net=net, report=True)) == 10_000_000
+    assert _samples(RepairOptions(net=net, report=True, samples=5)) == 5
+
+
+def damaged(text: str, how: str) -> str:
+    content: dict[str, Any] = json.loads(text)
+    match how:
+        case "truncated":
+            return text[: len(text) // 2]
+        case "version":
+            return json.dumps(content | {"schema_version": 7})
+        case "verify":
+            return json.dumps(
+                {"schema_version": 1, "tool": "birdnn", "command": "birdnn verify --net x", "outcome": "proved"}
+            )
+        case "stranger":
+            return json.dumps({"tool": "eslint"})
+        case "key":
+            return json.dumps({key: value for key, value in content.items() if key != "net_sha256"})
+        case "kind":
+            return json.dumps(content | {"wall_s": "soon"})
+        case "list":
+            return "[1, 2]"
+        case _:
+            return ""
+
+
+@pytest.mark.parametrize(
+    ("how", "told"),
+    [
+        ("truncated", "not JSON, or cut off: repeat the repair that wrote it"),
+        ("version", "schema version 7, this birdnn"),
+        ("verify", "the result of birdnn verify; a report needs the repair.json that birdnn repair writes"),
+        ("stranger", "not a result of birdnn"),
+        ("list", "not a result of birdnn"),
+        ("key", "key net_sha256: field required"),
+        ("kind", "key wall_s: "),
+        ("empty", "the file is empty"),
+    ],
+)
+def test_bad_input_is_named_and_nothing_is_written(call: Call, good: str, tmp_path: Path, how: str, told: str) -> None:
+    folder = tmp_path / "bad"
+    folder.mkdir()
+    (folder / "repair.json").write_text(damaged(good, how))
+    done = call("report", folder, "--format", "html,json")
+    assert (done.status, done.out) == (4, "")
+    assert "repair.json" in done.err
+    assert told in done.err
+    assert [path.name for path in folder.iterdir()] == ["repair.json"]
+
+
+@pytest.fixture
+def good() -> str:
+    """A repair.json whose files are nowhere."""
+    from birdnn.report.json import dumps
+    from tests.report.pages import outcome
+
+    return dumps(outcome())
+
+
+def test_where_there_is_no_result(call: Call, tmp_path: Path) -> None:
+    done = call("report", tmp_path)
+    assert (done.status, done.out) == (4, "")
+    assert f"{tmp_path / 'repair.json'}: no such file" in done.err
+    assert call("report", tmp_path / "nowhere").status == 4
+    (tmp_path / "binary.json").write_bytes(b"\xff\xfe")
+    assert "not UTF-8 text" in call("report", tmp_path / "binary.json").err
+
+
+def test_an_input_is_never_overwritten(call: Call, good: str, tmp_path: Path) -> None:
+    mine = tmp_path / "report.json"
+    mine.write_text(good)
+    done = call("report", mine, "--format", "json")
+    assert done.status == 4
+    assert "the input is never overwritten" in done.err
+    assert mine.read_text() == good
+    assert call("report", mine, "--format", "html", "--quiet").status == 0  # other names are free
+    assert call("report", mine, "--out", mine).status == 4
+
+
+def test_formats_are_spelled_out(call: Call, tmp_path: Path) -> None:
+    done = call("report", tmp_path, "--format", "html,pdf")
+    assert done.status == 2
+    assert "there is no format 'pdf'" in done.err

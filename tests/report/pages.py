@@ -1,0 +1,209 @@
+"""Reports to look at, and what a parser sees of a page."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from html.parser import HTMLParser
+from typing import Any
+
+from birdnn.records import Witness
+from birdnn.report.json import repair_report
+from birdnn.report.safety import safety_report
+from birdnn.report.schema import CertificateModel, PacBoundModel, RepairReport, TriedModel
+from birdnn.report.schema_evidence import (
+    HalfSpaceModel,
+    InterventionModel,
+    LayerModel,
+    LocalisationModel,
+    RegionModel,
+    ResponsibleModel,
+    ScaledQuantityModel,
+    ValueChangeModel,
+    WatchedModel,
+)
+from birdnn.report.schema_safety import CertificateFactsModel, FileModel, ProofFactsModel, SafetyReport
+from tests.report.outcomes import prop, repair_outcome
+
+RHO = ScaledQuantityModel(name="rho", text="distance", unit="ft", mean="19791.091", range="60261")
+THETA = ScaledQuantityModel(name="theta", text="angle", unit="rad", mean="0", range="6.28318530718")
+COSTS = [ScaledQuantityModel(name=name, text="", unit="", mean="7.5", range="374") for name in ("COC", "WL", "WR")]
+BOX = RegionModel(
+    lower=["0.6", "-0.5"],
+    upper=["0.679857768707", "0.5"],
+    unsafe=[
+        [
+            HalfSpaceModel(coefficients=["-1", "1", "0"], bound="0", strict=False),
+            HalfSpaceModel(coefficients=["-1", "0", "1"], bound="0", strict=False),
+        ]
+    ],
+)
+HUNTED = LocalisationModel(
+    name="prop_8",
+    file="/p/prop_8.vnnlib",
+    sha256="ab",
+    text="what must hold",
+    outcome="localised",
+    note="",
+    samples=100_000,
+    uniform_negatives=34,
+    found_by="sampling and attack",
+    positives=99_966,
+    negatives=32_928,
+    layers=[
+        LayerModel(
+            value=f"h{i}",
+            node=f"relu_{i}",
+            responsibility=[0.1, 0.9 - i / 10],
+            positive_mean=[1.0, 2.0],
+            negative_mean=[1.1, 9.0],
+        )
+        for i in range(2)
+    ],
+    top=[
+        ResponsibleModel(
+            rank=1, layer=0, node="relu_0", neuron=1, responsibility=0.9, positive_mean=2.0, negative_mean=9.0
+        )
+    ],
+    interventions=[
+        InterventionModel(k=1, top=0.0, random_mean=0.763, random_spread=0.396, draws=20, broken=0.0, n=5000)
+    ],
+)
+
+
+def outcome(**changes: Any) -> RepairReport:
+    """Everything that a report can show, in two properties; `changes` are fields of the published model."""
+    witness = Witness(x=(0.62, -0.25), y=(0.5, 0.1, 0.2), replayed_by=("onnxruntime",))
+    made = repair_report(repair_outcome(properties=(prop(counterexamples=(witness,)), prop("prop_2", role="keep"))))
+    first = made.properties[0]
+    drawn = PacBoundModel(
+        measure="uniform on the region",
+        epsilon=8.3e-7,
+        delta=5e-4,
+        n=10_000_000,
+        violations=0,
+        anytime=False,
+        execution="float32 inference by torch",
+    )
+    full: dict[str, Any] = {
+        "properties": [
+            first.model_copy(update={"regions": [BOX], "sampled": drawn}),
+            made.properties[1].model_copy(update={"counterexamples": [], "before": "proved"}),
+        ],
+        "inputs": [RHO, THETA],
+        "outputs": COSTS,
+        "watched": [WatchedModel(name="prop_3", text="another", before="violated", after=None)],
+        "localisation": [HUNTED],
+        "change": {
+            "W/1~": made.change["W_1"].model_copy(
+                update={"largest": [ValueChangeModel(index=[3, 1], before=0.25, after=0.28)]}
+            )
+        },
+        "tried": [
+            TriedModel(
+                method="finetune:lp", result="proved", decision_agreement=0.99987, mae=8.1e-5, drawdown=0.0, seconds=6.5
+            )
+        ],
+        "certificate": CertificateModel(
+            file="/a/net.certificate.json.gz",
+            sha256="0" * 64,
+            size=82_944,
+            properties=["prop_8"],
+            checked="accepted: float64, all 3066 leaves",
+            write_s=0.1,
+            check_s=1.47,
+        ),
+    }
+    return made.model_copy(update=full | changes)
+
+
+def files(made: RepairReport, **states: Any) -> list[FileModel]:
+    """The files of an outcome, as recorded but for ``states``: role -> state, blanks written as underscores."""
+    named = [("network before", "network before", made.net, made.net_sha256)]
+    if made.out is not None:
+        named.append(("network after", "network after", made.out, made.out_sha256 or ""))
+    named += [("property", p.name, p.file, p.sha256) for p in made.properties]
+    if made.certificate is not None:
+        named.append(("certificate", "certificate", made.certificate.file, made.certificate.sha256))
+    named.append(("outcome", "repair.json", "/a/repair.json", "aa"))
+    return [
+        FileModel.model_validate(
+            {
+                "role": role,
+                "name": name,
+                "path": path,
+                "recorded_sha256": digest,
+                "found_sha256": digest,
+                "state": states.get(role.replace(" ", "_"), "as recorded"),
+            }
+        )
+        for role, name, path, digest in named
+    ]
+
+
+FACTS = CertificateFactsModel(
+    tool="birdnn 0.1.0",
+    semantics="float32",
+    assumptions={"tanh": 5e-7},
+    network_sha256="ef",
+    proofs=[ProofFactsModel(property="prop_8", verdict="proved", regions=1, leaves=3066)],
+)
+
+
+def made_report(states: dict[str, Any] | None = None, **changes: Any) -> SafetyReport:
+    """A report on `outcome` with these changes."""
+    made = outcome(**changes)
+    facts = FACTS if made.certificate is not None else None
+    return safety_report(made, files(made, **(states or {})), facts, version="0.1.0")
+
+
+@dataclass
+class Seen(HTMLParser):
+    """What a page holds, without a browser."""
+
+    text: str = ""
+    headings: list[int] = field(default_factory=list)
+    ids: list[str] = field(default_factory=list)
+    figures: list[tuple[str, str, str]] = field(default_factory=list)
+    attributes: list[tuple[str, dict[str, str | None]]] = field(default_factory=list)
+    open: list[str] = field(default_factory=list)
+    captions: int = 0
+
+    def __post_init__(self) -> None:
+        super().__init__(convert_charrefs=True)
+
+    @classmethod
+    def of(cls, page: str) -> Seen:
+        """Parsed."""
+        seen = cls()
+        seen.feed(page)
+        seen.close()
+        return seen
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        have = dict(attrs)
+        self.attributes.append((tag, have))
+        self.open.append(tag)
+        if len(tag) == 2 and tag[0] == "h" and tag[1].isdigit():
+            self.headings.append(int(tag[1]))
+        if (name := have.get("id")) is not None:
+            self.ids.append(name)
+        if tag == "data":
+            self.figures.append((have["data-pointer"] or "", have["value"] or "", ""))
+        self.captions += tag == "caption"
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag in self.open:
+            while self.open.pop() != tag:
+                pass
+
+    def handle_data(self, data: str) -> None:
+        if "style" in self.open:
+            return
+        self.text += data
+        if self.open and self.open[-1] == "data":
+            pointer, value, shown = self.figures[-1]
+            self.figures[-1] = (pointer, value, shown + data)
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        """The attributes of every such element."""
+        return [have for name, have in self.attributes if name == tag]

@@ -1,0 +1,304 @@
+"""The safety report: what it says for each outcome, and that its figures are those of the JSON."""
+
+from __future__ import annotations
+
+import json
+import re
+from itertools import pairwise
+from typing import Any
+
+import pytest
+
+from birdnn.report.intoto import statement
+from birdnn.report.json import dumps
+from birdnn.report.model import readable
+from birdnn.report.pages import FORMS, html_page, markdown_page
+from birdnn.report.sarif import sarif
+from birdnn.report.schema import DrawdownModel, PropertyDrawdownModel
+from birdnn.report.schema_evidence import HalfSpaceModel
+from birdnn.report.schema_safety import SafetyReport
+from birdnn.report.words import Side, unsafe_words
+from tests.report.pages import COSTS, RHO, Seen, made_report, outcome
+
+NAMES = ("COC", "WL", "WR")
+
+
+def row(coefficients: str, bound: str = "0", *, strict: bool = False) -> HalfSpaceModel:
+    return HalfSpaceModel(coefficients=coefficients.split(), bound=bound, strict=strict)
+
+
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [
+        ([row("1 -1 0"), row("1 0 -1")], "COC is minimal (COC ≤ WL, WR)"),
+        ([row("-2 2 0"), row("-1 0 1")], "COC is maximal (WL, WR ≤ COC)"),
+        ([row("1 -1 0", strict=True), row("1 0 -1", strict=True)], "COC is minimal (COC < WL, WR)"),
+        ([row("1 -1 0"), row("1 0 -1", strict=True)], "COC ≤ WL and COC < WR"),
+        ([row("1 -1 0"), row("0 1 -1")], "COC ≤ WL and WL ≤ WR"),
+        ([row("1 -1 0")], "COC ≤ WL"),
+        ([row("-1 0 0", "-1/2")], "COC ≥ 194.5"),  # 0.5 * 374 + 7.5
+        ([row("1 -1 0", "0.25")], "COC − WL ≤ 0.25 (network units)"),
+        ([row("-1 0.5 1", "3", strict=True)], "−COC + 0.5 WL + WR < 3 (network units)"),
+        ([], "any output at all"),
+    ],
+)
+def test_unsafe_outputs_in_words(rows: list[HalfSpaceModel], words: str) -> None:
+    assert unsafe_words(rows, Side("Y", COSTS)) == words
+
+
+def test_a_property_is_stated_in_raw_units() -> None:
+    stated = made_report().properties[0]
+    (region,) = stated.regions
+    rho = region.inputs[0]
+    assert (rho.name, rho.unit, stated.raw) == ("rho", "ft", True)
+    assert rho.lower == pytest.approx(55947.691, abs=1e-9)  # Katz et al., phi-2
+    assert (rho.network_lower, rho.network_upper) == (0.6, 0.679857768707)
+    assert region.unsafe == ["COC is maximal (WL, WR ≤ COC)"]
+    found = made_report().defects[0]
+    assert found.inputs[0].value == pytest.approx(0.62 * 60261 + 19791.091)
+    assert (found.decides, found.file) == ("WL", "before")  # the least
+
+
+def test_without_a_scaling_values_stay_as_they_are() -> None:
+    stated = made_report(inputs=[], outputs=[]).properties[0]
+    assert (stated.raw, stated.regions[0].inputs[0].name, stated.regions[0].inputs[0].lower) == (False, "X_0", 0.6)
+    assert stated.regions[0].unsafe == ["Y_0 is maximal (Y_1, Y_2 ≤ Y_0)"]
+
+
+def words(after: str) -> list[Any]:
+    return [p.model_copy(update={"after": after}) for p in outcome().properties]
+
+
+@pytest.mark.parametrize(
+    ("states", "changes", "verdict", "tone"),
+    [
+        ({}, {"watched": [], "suite": None}, "proved", "good"),
+        ({}, {}, "proved", "warn"),  # prop_3 applies and is violated
+        ({"network_after": "missing"}, {"watched": []}, "proved", "good"),
+        ({"network_after": "differs"}, {"watched": []}, "files differ", "bad"),
+        ({"property": "differs"}, {"outcome": "violated"}, "files differ", "bad"),
+        ({}, {"outcome": "sampled", "properties": words("unknown")}, "not proved", "warn"),
+        ({}, {"outcome": "violated", "properties": words("violated")}, "violated", "bad"),
+        ({}, {"outcome": "proved", "disagreement": "a says one thing, b another"}, "engines disagree", "bad"),
+        (
+            {},
+            {"outcome": "nothing_to_repair", "out": None, "out_sha256": None, "watched": []},
+            "proved as it was",
+            "good",
+        ),
+    ],
+)
+def test_the_verdict_is_honest(states: dict[str, str], changes: dict[str, Any], verdict: str, tone: str) -> None:
+    drawdown = DrawdownModel(worst="prop_8", share=0.0, n=100, properties=[])
+    report = made_report(states, **({"drawdown": drawdown} | changes))
+    assert (report.summary.verdict, report.summary.tone) == (verdict, tone)
+    page = Seen.of(html_page(report))
+    assert report.summary.headline in page.text
+    assert ("Repaired and proved" in page.text) == (verdict == "proved")
+
+
+def test_a_rejected_certificate_is_no_good_news() -> None:
+    stored = outcome().certificate
+    assert stored is not None
+    report = made_report(certificate=stored.model_copy(update={"checked": "rejected: node 7"}), watched=[])
+    assert report.summary.tone == "warn"
+    assert report.risks[0].weight == "stop"
+    assert any(risk.topic == "Certificate rejected" for risk in report.risks)
+
+
+def test_residual_risks_name_what_is_lost_or_open() -> None:
+    lost = DrawdownModel(
+        worst="prop_3", share=0.0083, n=1000, properties=[PropertyDrawdownModel(name="prop_3", share=0.0083, n=1000)]
+    )
+    told = {risk.topic: risk for risk in made_report(drawdown=lost, regressions=["prop_4"], timed_out=True).risks}
+    assert "0.83 % violate it now" in told["prop_3 newly violated"].text
+    assert told["prop_3 newly violated"].weight == told["prop_4 regressed"].weight == "stop"
+    assert told["prop_3 not repaired"].weight == "stop"
+    assert told["Out of time"].weight == "open"
+    assert "5e-07" in told["Function tanh"].text
+    assert "float16" in told["Arithmetic of the execution"].text
+    assert any(topic == "Noted by the repair" for topic in told)
+    weights = [risk.weight for risk in made_report(drawdown=lost).risks]
+    assert weights == sorted(weights, key=("stop", "open", "assumption", "note").index)
+
+
+def test_an_undecided_property_is_open() -> None:
+    undecided = outcome().properties[1].model_copy(update={"after": "unknown", "reason": "timeout", "open_boxes": 1234})
+    report = made_report(outcome="sampled", properties=[undecided])
+    risk = next(risk for risk in report.risks if risk.topic == "prop_2 is undecided")
+    assert risk.weight == "open"
+    assert "(timeout, 1,234 boxes open)" in risk.text
+
+
+def resolved(content: Any, pointer: str) -> Any:
+    for part in pointer.removeprefix("/").split("/"):
+        part = part.replace("~1", "/").replace("~0", "~")
+        content = content[int(part)] if isinstance(content, list) else content[part]
+    return content
+
+
+def test_every_figure_of_the_page_is_that_of_the_json() -> None:
+    report = made_report()
+    content = json.loads(dumps(report))
+    figures = Seen.of(html_page(report)).figures
+    assert len(figures) > 60
+    for pointer, value, shown in figures:
+        exact = resolved(content, pointer)
+        assert json.loads(value) == exact, pointer
+        assert shown in ({form(exact) for form in FORMS.values()} if isinstance(exact, int | float) else {"–", exact})
+    pointers = {pointer for pointer, _, _ in figures}
+    assert "/outcome/fidelity/mae" in pointers
+    assert "/outcome/change/W~11~0/largest/0/after" in pointers
+    assert "/outcome/properties/0/sampled/epsilon" in pointers
+
+
+def test_the_json_reads_back_and_holds_the_outcome() -> None:
+    report = made_report()
+    again = SafetyReport.model_validate_json(dumps(report))
+    assert again == report
+    assert again.outcome == outcome()
+
+
+def test_the_page_is_accessible() -> None:
+    seen = Seen.of(html_page(made_report()))
+    assert seen.all("html") == [{"lang": "en"}]
+    assert seen.headings.count(1) == 1
+    assert all(after <= before + 1 for before, after in pairwise(seen.headings))
+    assert len(seen.ids) == len(set(seen.ids)), "identifiers clash"
+    for have in seen.all("svg"):
+        assert have["role"] == "img"
+        assert set((have["aria-labelledby"] or "").split()) <= set(seen.ids)
+    assert len(seen.all("svg")) == 3
+    assert seen.captions == len(seen.all("table")) > 10
+    assert {have.get("scope") for have in seen.all("th")} == {"row", "col"}
+    targets = [have["href"] or "" for have in seen.all("a")]
+    assert targets[0] == "#content"
+    assert all(target[1:] in seen.ids for target in targets)
+    for have in seen.all("div"):
+        if have.get("class") == "scroll":
+            assert have["tabindex"] == "0"
+            assert have["aria-labelledby"] in seen.ids
+
+
+def luminance(colour: str) -> float:
+    parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    red, green, blue = (p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def test_text_stands_out_from_its_ground_in_light_in_dark_and_on_paper() -> None:
+    """WCAG AA: a contrast of 4.5 at least."""
+    style = re.search(r"<style>(.*?)</style>", html_page(made_report()), re.DOTALL)
+    assert style is not None
+    schemes = re.findall(r":root\s*\{(.*?)\}", style[1], re.DOTALL)
+    assert len(schemes) == 3
+    pairs = [("ink", ground) for ground in ("page", "panel", "good-soft", "warn-soft", "bad-soft")]
+    pairs += [("soft", "page"), ("soft", "panel"), ("link", "page")]
+    pairs += [(kind, f"{kind}-soft") for kind in ("good", "warn", "bad", "note")]
+    for scheme in schemes:
+        colours = dict(re.findall(r"--([a-z-]+):\s*(#[0-9a-f]+)", scheme))
+        full = {
+            name: c if len(c) == 7 else "#" + "".join(2 * letter for letter in c[1:]) for name, c in colours.items()
+        }
+        for text, ground in pairs:
+            one, other = sorted((luminance(full[text]), luminance(full[ground])))
+            assert (other + 0.05) / (one + 0.05) >= 4.5, (text, ground, scheme[:40])
+
+
+def test_the_page_asks_for_nothing() -> None:
+    page = html_page(made_report())
+    assert not Seen.of(page).all("script")
+    addresses = re.findall(r"""(?:src|href|url)\s*[=(]\s*["']?([^"')\s>]+)""", page)
+    assert all(a.startswith(("#", "data:,")) for a in addresses), set(addresses)
+    assert "@import" not in page
+
+
+def test_names_are_shown_and_never_run() -> None:
+    evil = '<script>alert("x")</script>'
+    nasty = outcome().properties[0].model_copy(update={"name": evil, "text": f"a|b `{evil}` \n# c"})
+    report = made_report(properties=[nasty])
+    seen = Seen.of(html_page(report))
+    assert not seen.all("script")
+    assert evil in seen.text
+    page = markdown_page(report)
+    assert "<script>" not in page
+    assert "\n# c" not in page
+    assert "a\\|b \\`" in page
+
+
+def test_a_command_cannot_leave_its_block() -> None:
+    page = markdown_page(made_report(command="birdnn repair --net 'a```\n# title'"))
+    assert "````sh\nbirdnn repair" in page
+
+
+def test_nobody_is_told_that_anything_complies() -> None:
+    report = made_report()
+    for text in (html_page(report), markdown_page(report), dumps(report)):
+        assert "evidence offered toward" in text.lower() or text.startswith("{")
+        for said in re.findall(r"[^.]*\bcompl(?:y|ies|iant)\b[^.]*", text):
+            assert "Nothing here states or implies" in said
+
+
+def test_markdown_tables_keep_their_columns() -> None:
+    for block in re.findall(r"(?:^\|.*\|\n)+", markdown_page(made_report()), re.MULTILINE):
+        rows = [re.sub(r"\\.", "", line).count("|") for line in block.splitlines()]
+        assert len(set(rows)) == 1, block
+        assert len(rows) > 1
+
+
+def test_sarif_tells_the_original_from_the_repaired_network() -> None:
+    log = sarif(made_report())
+    (run,) = log["runs"]
+    assert log["version"] == "2.1.0"
+    before, after, kept = run["results"]
+    assert (before["ruleId"], before["kind"], before["level"]) == ("prop_8", "fail", "error")
+    assert [s["status"] for s in before["suppressions"]] == ["accepted"]
+    assert "0" * 64 in before["suppressions"][0]["justification"]
+    assert (after["kind"], after["level"], kept["ruleId"], kept["kind"]) == ("pass", "none", "prop_2", "pass")
+    for result in run["results"]:
+        place = result["locations"][0]["physicalLocation"]["artifactLocation"]
+        assert run["artifacts"][place["index"]]["location"]["uri"] == place["uri"]
+        assert run["tool"]["driver"]["rules"][result["ruleIndex"]]["id"] == result["ruleId"]
+    assert run["artifacts"][1]["hashes"]["sha-256"] == "ef"
+
+
+@pytest.mark.parametrize(("after", "kind", "level"), [("violated", "fail", "error"), ("unknown", "open", "none")])
+def test_sarif_suppresses_nothing_that_is_not_proved(after: str, kind: str, level: str) -> None:
+    (run,) = sarif(made_report(outcome="violated", properties=words(after)))["runs"]
+    assert not any("suppressions" in result for result in run["results"])
+    assert {(r["kind"], r["level"]) for r in run["results"][1:]} == {(kind, level)}
+
+
+def test_in_toto_binds_every_hash() -> None:
+    said = statement(made_report())
+    assert (said["_type"], said["predicateType"]) == (
+        "https://in-toto.io/Statement/v1",
+        "urn:birdnn:attestation:repair:v1",
+    )
+    assert said["subject"] == [{"name": "net.repaired.onnx", "digest": {"sha256": "ef"}}]
+    bound = said["predicate"]
+    assert bound["networkBefore"]["digest"] == {"sha256": "cd"}
+    assert bound["networkAfter"]["digest"] == {"sha256": "ef"}
+    assert [p["digest"] for p in bound["properties"]] == [{"sha256": "ab"}] * 2
+    assert bound["certificate"]["digest"] == {"sha256": "0" * 64}
+    assert bound["tool"]["version"] == "0.1.0"
+
+
+def test_in_toto_of_a_network_that_stays_speaks_about_it() -> None:
+    said = statement(made_report(outcome="nothing_to_repair", out=None, out_sha256=None, certificate=None))
+    assert said["subject"][0]["digest"] == {"sha256": "cd"}
+    assert (said["predicate"]["networkAfter"], said["predicate"]["certificate"]) == (None, None)
+
+
+def test_an_outcome_with_the_least_still_makes_every_page() -> None:
+    bare = {
+        "properties": [p.model_copy(update={"counterexamples": [], "regions": []}) for p in outcome().properties],
+        "outcome": "nothing_to_repair", "out": None, "out_sha256": None, "fidelity": None, "region_fidelity": {},
+        "drawdown": DrawdownModel(worst=None, share=None, n=None, properties=[]), "efficacy": None,
+        "generalisation": None, "change": {}, "domain": None, "decision": "none", "suite": None, "inputs": [],
+        "outputs": [], "watched": [], "localisation": [], "tried": [], "certificate": None, "neighbours": [],
+    }  # fmt: skip
+    report = made_report(**bare)
+    assert "Nothing to repair" in Seen.of(html_page(report)).text
+    assert "Nothing was changed." in markdown_page(report)
+    assert RHO.name not in readable(dumps(report))
