@@ -17,7 +17,7 @@ from birdnn.metrics import change, regressions
 from birdnn.pipeline.candidates import Candidates
 from birdnn.pipeline.certifying import Decided, certify, obstacle
 from birdnn.pipeline.crosschecking import Case, contradicting, cross_checked, disagreement, require_engines
-from birdnn.pipeline.describing import described, remarks
+from birdnn.pipeline.describing import described, kept, remarks
 from birdnn.pipeline.facts import machine, versions
 from birdnn.pipeline.folder import ResultFolder
 from birdnn.pipeline.judging import Answer, Attempt, Clock, Effort, counterexamples, decide, hunter
@@ -365,6 +365,8 @@ class _Repair:
         original = self.plan.loaded.net
         said = () if self.candidates is None else self.candidates.remarks
         report = self.folder.report if best is not None or self.request.report else None
+        answers = {} if best is None else best.answers
+        more = {**self._pictured(best), **described(self.plan, self.before, answers, self._responsible())}
         outcome = RepairOutcome(
             result=result,
             request=self.request,
@@ -374,13 +376,7 @@ class _Repair:
             out_sha256=None if best is None else best.loaded.net.sha256,
             report=None if report is None else str(report),
             properties=tuple(self._properties(best)),
-            fidelity=None if measured is None else measured.fidelity,
-            fidelity_note="no network was written" if measured is None else measured.fidelity_note,
-            region_fidelity={} if measured is None else measured.region_fidelity,
-            drawdown=() if measured is None else measured.drawdown,
-            efficacy=None if measured is None else measured.efficacy,
-            generalisation=None if measured is None else measured.generalisation,
-            neighbours=() if measured is None else measured.neighbours,
+            **kept(measured),
             regressions=() if best is None else regressions(before, {n: best.guarantee(n) for n in best.answers}),
             change=() if best is None else change(original.initialisers(), best.loaded.net.initialisers()),
             domain=self.plan.domain,
@@ -396,8 +392,7 @@ class _Repair:
             notes=(*self.plan.notes, *said, *remarks(self.plan, self.before, None if best is None else best.answers)),
             disagreement="; ".join(self.disagreements),
             certificate=self.certificate,
-            **self._pictured(best),
-            **described(self.plan, self.before, {} if best is None else best.answers, self._responsible()),
+            **more,
         )
         if report is not None:
             write_report(repair_report(outcome), report, write_bytes)

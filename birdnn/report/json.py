@@ -181,6 +181,18 @@ def _pictured(outcome: RepairOutcome) -> dict[str, Any]:
     }
 
 
+def _described(outcome: RepairOutcome) -> dict[str, Any]:
+    """What the properties and numbers are about, and what they were made with."""
+    return {
+        "versions": dict(outcome.versions),
+        "machine": machine_model(outcome.machine),
+        "watched": [watched_model(entry) for entry in outcome.watched],
+        "inputs": [quantity_model(entry) for entry in outcome.inputs],
+        "outputs": [quantity_model(entry) for entry in outcome.outputs],
+        "localisation": [localisation_model(answer, _NAMED) for answer in outcome.localisation],
+    }
+
+
 def repair_report(outcome: RepairOutcome) -> RepairReport:
     """The published model of a ``repair``."""
     request, domain = outcome.request, outcome.domain
@@ -219,12 +231,7 @@ def repair_report(outcome: RepairOutcome) -> RepairReport:
         seed=request.seed,
         notes=list(outcome.notes),
         certificate=_certificate(outcome.certificate),
-        versions=dict(outcome.versions),
-        machine=machine_model(outcome.machine),
-        watched=[watched_model(entry) for entry in outcome.watched],
-        inputs=[quantity_model(entry) for entry in outcome.inputs],
-        outputs=[quantity_model(entry) for entry in outcome.outputs],
-        localisation=[localisation_model(answer, _NAMED) for answer in outcome.localisation],
+        **_described(outcome),
     )
 
 
