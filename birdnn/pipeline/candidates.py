@@ -131,6 +131,8 @@ class Candidates:
             result=self._word(attempt),
             kept=kept,
             seconds=time.monotonic() - begun,
+            boxes=0 if attempt is None else sum(answer.verdict.boxes for answer in attempt.answers.values()),
+            answers={} if attempt is None else {name: attempt.guarantee(name) for name in attempt.answers},
         )
         return attempt, tried
 

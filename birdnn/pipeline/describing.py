@@ -9,6 +9,7 @@ from typing import Any
 from birdnn.formats.suite import Suite
 from birdnn.pipeline.judging import Answer
 from birdnn.pipeline.load import Loaded
+from birdnn.pipeline.measuring import Measured
 from birdnn.pipeline.plan import Plan
 from birdnn.records import PropertyLocalisation, ScaledQuantity, Watched
 
@@ -36,6 +37,18 @@ def of_suite(suite: Suite) -> tuple[tuple[ScaledQuantity, ...], tuple[ScaledQuan
         for side in (suite.inputs, suite.outputs)
     )
     return inputs, outputs
+
+
+def kept(measured: Measured | None) -> dict[str, Any]:
+    """The fields of an outcome that were measured; none were where no network was written."""
+    if measured is None:
+        nothing = {"fidelity": None, "efficacy": None, "generalisation": None, "region_fidelity": {}, "drawdown": ()}
+        return {**nothing, "fidelity_note": "no network was written", "neighbours": ()}
+    names = (
+        *("fidelity", "fidelity_note", "region_fidelity"),
+        *("drawdown", "efficacy", "generalisation", "neighbours"),
+    )
+    return {name: getattr(measured, name) for name in names}
 
 
 def described(

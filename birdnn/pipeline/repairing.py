@@ -17,7 +17,7 @@ from birdnn.metrics import change, regressions
 from birdnn.pipeline.candidates import Candidates
 from birdnn.pipeline.certifying import Decided, certify, obstacle
 from birdnn.pipeline.crosschecking import Case, contradicting, cross_checked, disagreement, require_engines
-from birdnn.pipeline.describing import described, remarks
+from birdnn.pipeline.describing import described, kept, remarks
 from birdnn.pipeline.facts import machine, versions
 from birdnn.pipeline.folder import ResultFolder
 from birdnn.pipeline.judging import Answer, Attempt, Clock, Effort, counterexamples, decide, hunter
@@ -25,6 +25,7 @@ from birdnn.pipeline.load import Loaded
 from birdnn.pipeline.localising import localised
 from birdnn.pipeline.measuring import Comparison, Measured
 from birdnn.pipeline.methods import require_method, stages
+from birdnn.pipeline.picturing import repair_pictures
 from birdnn.pipeline.plan import Plan, Subject, read_plan
 from birdnn.pipeline.second_leg import second_leg
 from birdnn.pipeline.settings import RepairSettings
@@ -352,11 +353,20 @@ class _Repair:
             return {**spent, "rounds": 0}
         return {**spent, "rounds": len(found.tried), "tried": tuple(found.tried), "stopped": found.stopped}
 
+    def _pictured(self, best: Attempt | None) -> dict[str, Any]:
+        """What pictures of the repair are drawn from."""
+        net = self.plan.loaded.net
+        sizes = {name: value.numel() for name, value in net.initialisers().items() if name in net.repairable}
+        maps, lines = ((), ()) if best is None else repair_pictures(self.plan, best, self.witnesses)
+        return {"initialisers": sizes, "maps": maps, "lines": lines}
+
     def _outcome(self, result: RepairResult, best: Attempt | None, measured: Measured | None) -> RepairOutcome:
         before: dict[str, Guarantee] = {name: answer.guarantee for name, answer in self.before.items()}
         original = self.plan.loaded.net
         said = () if self.candidates is None else self.candidates.remarks
         report = self.folder.report if best is not None or self.request.report else None
+        answers = {} if best is None else best.answers
+        more = {**self._pictured(best), **described(self.plan, self.before, answers, self._responsible())}
         outcome = RepairOutcome(
             result=result,
             request=self.request,
@@ -366,13 +376,7 @@ class _Repair:
             out_sha256=None if best is None else best.loaded.net.sha256,
             report=None if report is None else str(report),
             properties=tuple(self._properties(best)),
-            fidelity=None if measured is None else measured.fidelity,
-            fidelity_note="no network was written" if measured is None else measured.fidelity_note,
-            region_fidelity={} if measured is None else measured.region_fidelity,
-            drawdown=() if measured is None else measured.drawdown,
-            efficacy=None if measured is None else measured.efficacy,
-            generalisation=None if measured is None else measured.generalisation,
-            neighbours=() if measured is None else measured.neighbours,
+            **kept(measured),
             regressions=() if best is None else regressions(before, {n: best.guarantee(n) for n in best.answers}),
             change=() if best is None else change(original.initialisers(), best.loaded.net.initialisers()),
             domain=self.plan.domain,
@@ -388,7 +392,7 @@ class _Repair:
             notes=(*self.plan.notes, *said, *remarks(self.plan, self.before, None if best is None else best.answers)),
             disagreement="; ".join(self.disagreements),
             certificate=self.certificate,
-            **described(self.plan, self.before, {} if best is None else best.answers, self._responsible()),
+            **more,
         )
         if report is not None:
             write_report(repair_report(outcome), report, write_bytes)

@@ -130,23 +130,27 @@ def _found(role: FileRole, name: str, path: str, digest: str, record: Path) -> F
     """Where it was, or beside `repair.json` where the folder has been moved."""
     best: tuple[FileState, Path, str | None] = ("missing", Path(path), None)
     for place in dict.fromkeys((Path(path), record.parent / Path(path).name)):
-        have = _sha256(place)
-        if have == digest:
-            best = ("as recorded", place, have)
+        have = _digests(place)
+        if digest in have:
+            best = ("as recorded", place, digest)
             break
-        if have is not None and best[0] == "missing":
-            best = ("differs", place, have)
-    state, place, have = best
-    return FileModel(role=role, name=name, path=str(place), recorded_sha256=digest, found_sha256=have, state=state)
+        if have and best[0] == "missing":
+            best = ("differs", place, have[0])
+    state, place, found = best
+    return FileModel(role=role, name=name, path=str(place), recorded_sha256=digest, found_sha256=found, state=state)
 
 
-def _sha256(path: Path) -> str | None:
-    """Of the file as stored; None where there is none that can be read."""
+def _digests(path: Path) -> list[str]:
+    """sha256 of the file as stored, then of what it unpacks to, as points are hashed; empty where it cannot be read."""
+    found = []
     try:
         with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except (OSError, ValueError):
-        return None
+            found.append(hashlib.file_digest(file, "sha256").hexdigest())
+        if path.name.endswith(".csv.gz"):
+            found.append(hashlib.sha256(read_bytes(path, MAX_BYTES)).hexdigest())
+    except (OSError, ValueError, FormatError):
+        pass
+    return found
 
 
 def _place(files: Sequence[FileModel], role: FileRole) -> Path | None:

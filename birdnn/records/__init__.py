@@ -45,15 +45,13 @@ from birdnn.records.maps import (
     MarginLine,
     PanelTitle,
     Plane,
-    PlotOutcome,
-    PlotRequest,
     Quantity,
     Source,
     View,
 )
+from birdnn.records.plots import PlotOutcome, PlotRequest
 from birdnn.records.proofs import LEAF, CertificateFile, RegionProof
 from birdnn.records.results import (
-    Decision,
     DoctorOutcome,
     Domain,
     Guarantee,
@@ -77,6 +75,7 @@ from birdnn.records.results import (
 )
 from birdnn.records.stages import (
     ARITHMETIC,
+    Decision,
     Drawdown,
     Fidelity,
     InitialiserChange,

@@ -5,16 +5,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from birdnn.records.facts import Units
-from birdnn.records.results import Decision
+from birdnn.records.stages import Decision
 
 Geometry = Literal["plain", "encounter"]
 Source = Literal["counterexample", "middle", "given"]
@@ -152,63 +149,3 @@ class MarginLine:
     region: tuple[tuple[float, float], ...]
     mark: float | None
     panels: tuple[LinePanel, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlotRequest:
-    """Everything that ``plot map`` and ``plot line`` say; names of inputs and values are as typed.
-
-    Attributes:
-        after: the repaired network, if it is to be drawn beside `net`.
-        x, y: inputs by name or index; None: the suite's encounter, else those that matter most.
-        x_range, y_range: of these inputs, shown units; None: what `view` says.
-        at: ``"counterexample"``, ``"middle"``, or ``"NAME=VALUE"`` in shown units, which may follow one of the others.
-        view: ranges of what is not said; None: the domain where it is known, else the region.
-        geometry: None: an encounter where the suite says that it is one and its two inputs are drawn.
-        cells: along the longer side.
-        certificate: a proof whose boxes are drawn.
-        prove_s: search for a proof that long, and draw its boxes; None: do not.
-        start, end: of a line, all inputs in shown units; None: through a counterexample.
-        along: a line along this input.
-        command: the command line, for the record.
-    """
-
-    net: Path
-    after: Path | None = None
-    prop: Path | None = None
-    suite: str | None = None
-    as_name: str | None = None
-    decision: Decision | None = None
-    units: Units = "normalised"
-    x: str | None = None
-    y: str | None = None
-    x_range: tuple[float, float] | None = None
-    y_range: tuple[float, float] | None = None
-    at: tuple[str, ...] = ()
-    view: Literal["domain", "region", "violations"] | None = None
-    geometry: Geometry | None = None
-    cells: int = 200
-    certificate: Path | None = None
-    prove_s: float | None = None
-    start: tuple[float, ...] | None = None
-    end: tuple[float, ...] | None = None
-    along: str | None = None
-    seed: int = 0
-    command: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class PlotOutcome:
-    """What is to be drawn: a map or a line.
-
-    Attributes:
-        notes: what was inferred and what a user should know, one sentence each.
-        interrupted: the user stopped it; something may be missing.
-    """
-
-    request: PlotRequest
-    drawn: AdvisoryMap | MarginLine
-    wall_s: float
-    versions: Mapping[str, str]
-    notes: tuple[str, ...] = ()
-    interrupted: bool = False

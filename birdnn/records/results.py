@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from birdnn.records.crosschecks import BoundName, EngineAnswer, EngineState
 from birdnn.records.facts import Machine, ScaledQuantity, SuiteMatch, Units
 from birdnn.records.localisation import PropertyLocalisation
+from birdnn.records.maps import AdvisoryMap, MarginLine
 from birdnn.records.proofs import CertificateFile
-from birdnn.records.stages import Drawdown, Fidelity, InitialiserChange, Rate, UnknownReason, Verdict, Witness
+from birdnn.records.stages import (
+    Decision,
+    Drawdown,
+    Fidelity,
+    InitialiserChange,
+    Rate,
+    UnknownReason,
+    Verdict,
+    Witness,
+)
 from birdnn.records.statements import PacBound
 from birdnn.rounding import Semantics
 from birdnn.spec import Region
 
-Decision = Literal["argmin", "argmax", "none"]
 Pairing = Literal["input", "output", "projection"]
 Method = Literal["auto", "retrain", "finetune"]
 Prefer = Literal["decisions", "outputs"]
@@ -280,12 +289,19 @@ class Kept:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tried:
-    """One candidate: the method that made it, what became of it, what it keeps, seconds for both."""
+    """One candidate: the method that made it, what became of it, what it keeps, seconds for both.
+
+    Attributes:
+        boxes: examined for all properties together.
+        answers: property name -> answer, for those that were looked at before the candidate was lost.
+    """
 
     method: str
     result: TriedResult
     kept: Kept
     seconds: float
+    boxes: int = 0
+    answers: Mapping[str, Guarantee] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -314,6 +330,8 @@ class RepairOutcome:
         disagreement: a sample violates what was proved, or engines contradict each other: the point and all answers;
             empty where none does.
         certificate: of the repaired network; None where there can be none, as `notes` say.
+        initialisers: name -> number of values, for those that a repair may change, in the file's order.
+        maps, lines: what changed around a counterexample of each violated property, for pictures.
         watched: applicable properties that were not asked for.
         inputs, outputs: what they mean and their scaling; empty where nobody says it.
         localisation: with ``--report``, for each property asked for that was violated.
@@ -354,6 +372,9 @@ class RepairOutcome:
     notes: tuple[str, ...] = ()
     disagreement: str = ""
     certificate: CertificateFile | None = None
+    initialisers: Mapping[str, int] = field(default_factory=dict)
+    maps: tuple[AdvisoryMap, ...] = ()
+    lines: tuple[MarginLine, ...] = ()
     watched: tuple[Watched, ...] = ()
     inputs: tuple[ScaledQuantity, ...] = ()
     outputs: tuple[ScaledQuantity, ...] = ()

@@ -18,6 +18,9 @@ from birdnn.boxes import Boxes
 from birdnn.records.proofs import RegionProof
 from birdnn.rounding import Semantics
 
+Decision = Literal["argmin", "argmax", "none"]
+"""Which output decides; none: nobody says it."""
+
 ARITHMETIC: Mapping[Semantics, str] = {
     "real": "float64, rounding accounted for; over the reals",
     "float32": "float64, rounding accounted for; as executed in float32, sums in any order",

@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from birdnn.report.schema import PropertyModel
 from birdnn.report.schema_safety import FileModel, SafetyReport
 
 STATEMENT = "https://in-toto.io/Statement/v1"
@@ -24,7 +25,6 @@ def statement(report: SafetyReport) -> dict[str, Any]:
     before = by_role["network before"][0]
     subject = by_role.get("network after", [before])[0]
     certificate = by_role.get("certificate", [])
-    hashes = {entry.name: entry.recorded_sha256 for entry in by_role.get("property", [])}
     return {
         "_type": STATEMENT,
         "subject": [_resource(subject)],
@@ -40,16 +40,7 @@ def statement(report: SafetyReport) -> dict[str, Any]:
             "semantics": outcome.semantics,
             "networkBefore": _resource(before),
             "networkAfter": _resource(by_role["network after"][0]) if "network after" in by_role else None,
-            "properties": [
-                {
-                    "name": prop.name,
-                    "digest": {"sha256": hashes.get(prop.name, prop.sha256)},
-                    "before": prop.before,
-                    "after": prop.after,
-                    "arithmetic": prop.arithmetic,
-                }
-                for prop in outcome.properties
-            ],
+            "properties": [_property(prop) for prop in outcome.properties],
             "certificate": _resource(certificate[0]) if certificate else None,
             "checker": outcome.certificate.checked if outcome.certificate else None,
             "outcomeFile": _resource(by_role["outcome"][0]),
@@ -58,6 +49,16 @@ def statement(report: SafetyReport) -> dict[str, Any]:
                 {"weight": risk.weight, "topic": risk.topic} for risk in report.risks if risk.weight in ("stop", "open")
             ],
         },
+    }
+
+
+def _property(prop: PropertyModel) -> dict[str, Any]:
+    return {
+        "name": prop.name,
+        "digest": {"sha256": prop.sha256},
+        "before": prop.before,
+        "after": prop.after,
+        "arithmetic": prop.arithmetic,
     }
 
 

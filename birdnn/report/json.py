@@ -15,7 +15,6 @@ from pydantic import BaseModel
 
 from birdnn.records import (
     CertificateFile,
-    Domain,
     EngineAnswer,
     InitialiserChange,
     Machine,
@@ -25,7 +24,6 @@ from birdnn.records import (
     Proved,
     RepairOutcome,
     SuiteMatch,
-    Tried,
     Unknown,
     Verdict,
     VerifyOutcome,
@@ -39,7 +37,15 @@ from birdnn.report.evidence import (
     region_model,
     watched_model,
 )
-from birdnn.report.kept import drawdown_model, fidelity_model, neighbours_model, rate_model
+from birdnn.report.kept import (
+    domain_model,
+    drawdown_model,
+    fidelity_model,
+    neighbours_model,
+    rate_model,
+    tried_model,
+)
+from birdnn.report.maps import line_model, map_model
 from birdnn.report.schema import (
     CertificateModel,
     ChangeModel,
@@ -47,7 +53,6 @@ from birdnn.report.schema import (
     CompetitionVerdict,
     CounterexampleModel,
     DoctorReport,
-    DomainModel,
     EngineModel,
     MachineModel,
     Outcome,
@@ -55,13 +60,13 @@ from birdnn.report.schema import (
     PropertyModel,
     RepairReport,
     SuiteModel,
-    TriedModel,
     VerdictModel,
     VerifyReport,
 )
 from birdnn.report.schema_bench import BenchReport
 from birdnn.report.schema_comparison import CompareReport
 from birdnn.report.schema_fetch import FetchReport
+from birdnn.report.schema_plot import PlotReport, ProgressReport
 from birdnn.report.schema_safety import SafetyReport
 from birdnn.report.schema_samples import (
     EstimateReport,
@@ -79,6 +84,8 @@ _PUBLISHED = (
     ("estimate", EstimateReport),
     ("localize", LocalizeReport),
     ("check", CheckReport),
+    ("plot", PlotReport),
+    ("plot-progress", ProgressReport),
     ("doctor", DoctorReport),
     ("fetch", FetchReport),
     ("report", SafetyReport),
@@ -165,8 +172,30 @@ def _method(outcome: RepairOutcome) -> dict[str, Any]:
         "alpha": request.alpha if request.ranks_neurons else None,
         "pairing": request.pairing,
         "rounds": outcome.rounds,
-        "tried": [_tried(entry) for entry in outcome.tried],
+        "tried": [tried_model(entry) for entry in outcome.tried],
         "stopped": outcome.stopped,
+    }
+
+
+def _pictured(outcome: RepairOutcome) -> dict[str, Any]:
+    """What changed, and what pictures are drawn from."""
+    return {
+        "initialisers": dict(outcome.initialisers),
+        "maps": [map_model(drawn) for drawn in outcome.maps],
+        "lines": [line_model(drawn) for drawn in outcome.lines],
+        "change": {c.name: _change(c) for c in outcome.change},
+    }
+
+
+def _described(outcome: RepairOutcome) -> dict[str, Any]:
+    """What the properties and numbers are about, and what they were made with."""
+    return {
+        "versions": dict(outcome.versions),
+        "machine": machine_model(outcome.machine),
+        "watched": [watched_model(entry) for entry in outcome.watched],
+        "inputs": [quantity_model(entry) for entry in outcome.inputs],
+        "outputs": [quantity_model(entry) for entry in outcome.outputs],
+        "localisation": [localisation_model(answer, _NAMED) for answer in outcome.localisation],
     }
 
 
@@ -189,7 +218,7 @@ def repair_report(outcome: RepairOutcome) -> RepairReport:
         neighbours=[neighbours_model(entry) for entry in outcome.neighbours],
         regressions=list(outcome.regressions),
         disagreement=outcome.disagreement or None,
-        change={c.name: _change(c) for c in outcome.change},
+        **_pictured(outcome),
         semantics=outcome.semantics,
         arithmetic="; ".join(dict.fromkeys(p.arithmetic for p in outcome.properties)),
         repair_s=outcome.repair_s,
@@ -201,19 +230,14 @@ def repair_report(outcome: RepairOutcome) -> RepairReport:
         net_sha256=outcome.net_sha256,
         out=outcome.out,
         out_sha256=outcome.out_sha256,
-        domain=None if domain is None else _domain(domain),
+        domain=None if domain is None else domain_model(domain),
         decision=outcome.decision,
         suite=None if outcome.suite is None else suite_model(outcome.suite),
         units=request.units,
         seed=request.seed,
         notes=list(outcome.notes),
         certificate=_certificate(outcome.certificate),
-        versions=dict(outcome.versions),
-        machine=machine_model(outcome.machine),
-        watched=[watched_model(entry) for entry in outcome.watched],
-        inputs=[quantity_model(entry) for entry in outcome.inputs],
-        outputs=[quantity_model(entry) for entry in outcome.outputs],
-        localisation=[localisation_model(answer, _NAMED) for answer in outcome.localisation],
+        **_described(outcome),
     )
 
 
@@ -350,22 +374,6 @@ def _property(prop: PropertyOutcome) -> PropertyModel:
 def _change(change: InitialiserChange) -> ChangeModel:
     largest = largest_models(change)
     return ChangeModel(count=change.count, size=change.size, L1=change.l1, Linf=change.linf, largest=largest)
-
-
-def _tried(entry: Tried) -> TriedModel:
-    kept = entry.kept
-    return TriedModel(
-        method=entry.method,
-        result=entry.result,
-        decision_agreement=kept.agreement,
-        mae=kept.mae,
-        drawdown=kept.drawdown,
-        seconds=entry.seconds,
-    )
-
-
-def _domain(domain: Domain) -> DomainModel:
-    return DomainModel(lower=list(domain.lower), upper=list(domain.upper), source=domain.source)
 
 
 def suite_model(suite: SuiteMatch) -> SuiteModel:

@@ -4,8 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from birdnn.records import Drawdown, Fidelity, Neighbours, Rate
-from birdnn.report.schema import DrawdownModel, FidelityModel, NeighboursModel, PropertyDrawdownModel, RateModel
+from birdnn.records import Domain, Drawdown, Fidelity, Neighbours, Rate, Tried
+from birdnn.report.schema import (
+    DomainModel,
+    DrawdownModel,
+    FidelityModel,
+    NeighboursModel,
+    PropertyDrawdownModel,
+    RateModel,
+    TriedModel,
+)
 
 
 def fidelity_model(value: Fidelity) -> FidelityModel:
@@ -46,3 +54,23 @@ def drawdown_model(entries: Sequence[Drawdown]) -> DrawdownModel:
         n=top.n if top else None,
         properties=[PropertyDrawdownModel(name=e.name, share=e.share, n=e.n) for e in entries],
     )
+
+
+def tried_model(entry: Tried) -> TriedModel:
+    """A candidate, as published."""
+    kept = entry.kept
+    return TriedModel(
+        method=entry.method,
+        result=entry.result,
+        decision_agreement=kept.agreement,
+        mae=kept.mae,
+        drawdown=kept.drawdown,
+        seconds=entry.seconds,
+        boxes=entry.boxes,
+        answers=dict(entry.answers),
+    )
+
+
+def domain_model(domain: Domain) -> DomainModel:
+    """The domain, as published."""
+    return DomainModel(lower=list(domain.lower), upper=list(domain.upper), source=domain.source)

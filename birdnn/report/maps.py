@@ -18,10 +18,9 @@ from birdnn.report.schema_pictures import (
     MapPanelModel,
     MarkModel,
     QuantityModel,
+    SeriesModel,
 )
 from birdnn.report.schema_plot import PlotReport
-
-_DIGITS = 7  # a margin is evaluated in float32
 
 
 def map_model(drawn: AdvisoryMap) -> MapModel:
@@ -57,7 +56,7 @@ def line_model(drawn: MarginLine) -> LineModel:
         shown_start=[q.shown(value) for q, value in zip(drawn.quantities, drawn.start, strict=True)],
         shown_end=[q.shown(value) for q, value in zip(drawn.quantities, drawn.end, strict=True)],
         along=drawn.along,
-        positions=[_short(value) for value in drawn.positions.tolist()],
+        positions=SeriesModel.of(drawn.positions),
         region=[list(part) for part in drawn.region],
         mark=drawn.mark,
         panels=[
@@ -65,7 +64,7 @@ def line_model(drawn: MarginLine) -> LineModel:
                 title=panel.title,
                 net=panel.net,
                 net_sha256=panel.net_sha256,
-                margins=[_short(value) for value in panel.margins.tolist()],
+                margins=SeriesModel.of(panel.margins),
             )
             for panel in drawn.panels
         ],
@@ -86,10 +85,6 @@ def plot_report(outcome: PlotOutcome, out: Path) -> PlotReport:
         notes=list(outcome.notes),
         versions=dict(outcome.versions),
     )
-
-
-def _short(value: float) -> float:
-    return float(f"{value:.{_DIGITS}g}")
 
 
 def _said(quantity: Quantity) -> dict[str, Any]:

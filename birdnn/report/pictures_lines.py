@@ -6,12 +6,16 @@ from pathlib import Path
 
 import matplotlib
 import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from birdnn.report.drawing import FAINT, INK, Drawing, group_thousands, plain_axes, style
 from birdnn.report.model import readable
 from birdnn.report.pictures_maps import value_text
 from birdnn.report.schema_pictures import LineModel, LinePanelModel
+
+Floats = npt.NDArray[np.float64]
 
 # dark and solid after, lighter and dashed before: told apart without colours
 _LOOKS = {"before": ("#b5651d", (0, (5, 2))), "after": ("#1f4e79", "solid"), "": ("#1f4e79", "solid")}
@@ -33,31 +37,14 @@ def margin_line(model: LineModel) -> Drawing:
         for panel in model.panels:
             colour, dashes = _LOOKS[panel.title]
             label = readable(f"{panel.title}: {Path(panel.net).name}" if panel.title else Path(panel.net).name)
-            axes.plot(places, panel.margins, color=colour, ls=dashes, lw=1.8, label=label)
+            axes.plot(places, panel.margins.array(), color=colour, ls=dashes, lw=1.8, label=label)
         for number, (low, high) in enumerate(model.region):
-            start, end = np.interp([low, high], model.positions, places)
+            start, end = np.interp([low, high], model.positions.array(), places)
             named = readable(f"input region of {model.property}") if not number else None
             axes.axvspan(start, end, color="#f3ead7", lw=0, zorder=0, label=named)
-        bottom, top = _range(model)
-        axes.axhspan(bottom, 0, facecolor="none", edgecolor=FAINT, hatch="////", lw=0, zorder=0.5, label="unsafe")
-        axes.axhline(0, color=INK, lw=1.1)
+        _zero(axes, model)
         if model.mark is not None:
-            at = float(np.interp(model.mark, model.positions, places))
-            height = float(np.interp(model.mark, model.positions, model.panels[0].margins))
-            axes.plot(
-                at,
-                height,
-                "X",
-                ms=9,
-                mfc="white",
-                mec=INK,
-                mew=1.2,
-                ls="",
-                label="counterexample",
-                zorder=5,
-                clip_on=False,
-            )
-        axes.set_ylim(bottom, top)
+            _mark(axes, model, model.mark, places)
         axes.set_xlim(places[0], places[-1])
         axes.set_ylabel("margin, network units\n(at most 0: unsafe)")
         axes.set_xlabel(_across(model))
@@ -68,12 +55,28 @@ def margin_line(model: LineModel) -> Drawing:
     return Drawing(figure, title, _description(model))
 
 
-def _places(model: LineModel) -> list[float]:
+def _zero(axes: Axes, model: LineModel) -> None:
+    """Where the property begins to be violated, and everything below."""
+    bottom, top = _range(model)
+    axes.axhspan(bottom, 0, facecolor="none", edgecolor=FAINT, hatch="////", lw=0, zorder=0.5, label="unsafe")
+    axes.axhline(0, color=INK, lw=1.1)
+    axes.set_ylim(bottom, top)
+
+
+def _mark(axes: Axes, model: LineModel, position: float, places: Floats) -> None:
+    """The counterexample, on the curve of the first network."""
+    at = np.interp(position, model.positions.array(), places)
+    height = np.interp(position, model.positions.array(), model.panels[0].margins.array())
+    (drawn,) = axes.plot(at, height, "X", ms=9, mfc="white", mec=INK, mew=1.2, zorder=5, label="counterexample")
+    drawn.set_clip_on(False)
+
+
+def _places(model: LineModel) -> Floats:
     """Where each position stands: in units of the one input that varies, if it is one."""
     if model.along is None:
-        return list(model.positions)
+        return model.positions.array()
     low, high = model.shown_start[model.along], model.shown_end[model.along]
-    return [low + (high - low) * position for position in model.positions]
+    return low + (high - low) * model.positions.array()
 
 
 def _through(model: LineModel) -> str:
@@ -82,7 +85,7 @@ def _through(model: LineModel) -> str:
 
 def _range(model: LineModel) -> tuple[float, float]:
     """Of the margins shown, with room on either side; zero lies inside."""
-    values = np.array([value for panel in model.panels for value in panel.margins] + [0.0])
+    values = np.concatenate([panel.margins.array() for panel in model.panels] + [np.zeros(1)])
     low, high = float(values.min()), float(values.max())
     room = 0.08 * (high - low) or 1.0
     return low - room, high + room
@@ -111,11 +114,8 @@ def _point(model: LineModel, values: list[float]) -> str:
 
 def _description(model: LineModel) -> str:
     def told(panel: LinePanelModel) -> str:
-        least = min(panel.margins)
-        return f"{panel.title or 'network'}: least margin {least:.3g} at position {_position(model, panel):.3g}"
+        margins = panel.margins.array()
+        at = model.positions.array()[margins.argmin()]
+        return f"{panel.title or 'network'}: least margin {margins.min():.3g} at position {at:.3g}"
 
     return readable(f"{_across(model)}. {'; '.join(map(told, model.panels))}.".replace("\n", "; "))
-
-
-def _position(model: LineModel, panel: LinePanelModel) -> float:
-    return model.positions[int(np.argmin(panel.margins))]

@@ -26,7 +26,7 @@ def pictures(outcome: RepairReport) -> dict[str, str]:
     found = {
         f"localisation/{place}": localisation_svg(entry)
         for place, entry in enumerate(outcome.localisation)
-        if entry.layers
+        if any(layer.responsibility for layer in entry.layers)
     }
     found |= {f"map/{place}": advisory_map_svg(entry) for place, entry in enumerate(outcome.maps)}
     found |= {f"line/{place}": margin_line_svg(entry) for place, entry in enumerate(outcome.lines)}

@@ -133,7 +133,7 @@ def _defects(outcome: RepairReport) -> list[DefectModel]:
 def _defect(outcome: RepairReport, prop: PropertyModel, found: CounterexampleModel, file: str) -> DefectModel:
     inputs, outputs = sides(outcome)
     chosen = {"argmin": min, "argmax": max}.get(outcome.decision)
-    place = None if chosen is None else found.y.index(chosen(found.y))
+    place = None if chosen is None or not found.y else found.y.index(chosen(found.y))
     return DefectModel.model_validate(
         {
             "property": prop.name,
@@ -158,7 +158,7 @@ def _commands(outcome: RepairReport, files: Sequence[FileModel]) -> list[Command
         told = "Replay every counterexample through onnxruntime, without birdnn"
         found.append(CommandModel(purpose=told, command=f"python -c {shlex.quote(script)}"))
     for prop in outcome.properties:
-        if prop.counterexamples:
+        if prop.counterexamples and _is_property(props[prop.name]):
             words = ["birdnn", "falsify", "--net", net, "--prop", props[prop.name], *limits[2:]]
             told = f"Look for a counterexample of {prop.name} anew"
             found.append(CommandModel(purpose=told, command=shlex.join(words)))
@@ -171,11 +171,17 @@ def _commands(outcome: RepairReport, files: Sequence[FileModel]) -> list[Command
         found.append(CommandModel(purpose=told, command=shlex.join([*words, path, "--sample", "100"])))
         told = "The same, every leaf in exact arithmetic (slower)"
         found.append(CommandModel(purpose=told, command=shlex.join([*words, path, "--arithmetic", "exact"])))
-    files_of = [path for path in props.values() if path.removesuffix(".gz").endswith(".vnnlib")]
-    words = ["birdnn", "verify", "--net", judged, *_each("--prop", files_of), *limits]
-    found.append(CommandModel(purpose="Decide the properties anew, without the certificate", command=shlex.join(words)))
+    if stated := [path for path in props.values() if _is_property(path)]:
+        words = ["birdnn", "verify", "--net", judged, *_each("--prop", stated), *limits]
+        told = "Decide the properties anew, without the certificate"
+        found.append(CommandModel(purpose=told, command=shlex.join(words)))
     found.append(CommandModel(purpose="Repeat the repair, as it was run", command=outcome.command))
     return found
+
+
+def _is_property(path: str) -> bool:
+    """Is it a file that other commands read as a property? Points are not."""
+    return path.removesuffix(".gz").endswith(".vnnlib")
 
 
 def _each(option: str, values: Sequence[str]) -> list[str]:

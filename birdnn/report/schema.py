@@ -254,7 +254,7 @@ class TriedModel(Model):
     drawdown: float
     seconds: float
     boxes: int = Field(default=0, description="Boxes examined for all properties; 0 where it was passed over.")
-    answers: dict[str, Outcome] = Field(
+    answers: dict[str, Literal["proved", "pac", "violated", "unknown"]] = Field(
         default_factory=dict, description="Property -> answer, for those that were looked at before it was lost."
     )
 

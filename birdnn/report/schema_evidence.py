@@ -2,27 +2,37 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from birdnn.report.model import Model, Readable
+
+Exact = Annotated[str, Field(pattern=r"^-?[0-9]+(\.[0-9]+)?(/[1-9][0-9]*)?$")]
+"""A number as text that says it exactly: a decimal or a fraction."""
 
 
 class HalfSpaceModel(Model):
     """``coefficients . y <= bound``, or ``<`` where `strict`; exact numbers as text."""
 
-    coefficients: list[str]
-    bound: str
+    coefficients: list[Exact]
+    bound: Exact
     strict: bool
 
 
 class RegionModel(Model):
     """A box of inputs and what must not come out of it, network units; exact numbers as text."""
 
-    lower: list[str]
-    upper: list[str]
+    lower: list[Exact]
+    upper: list[Exact]
     unsafe: list[list[HalfSpaceModel]] = Field(description="Outputs in all half-spaces of one list are unsafe.")
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        sizes = {len(row.coefficients) for rows in self.unsafe for row in rows}
+        if len(self.lower) != len(self.upper) or len(sizes) > 1:
+            raise ValueError("a region's corners, or its half-spaces, have different lengths")
+        return self
 
 
 class ScaledQuantityModel(Model):
@@ -31,8 +41,8 @@ class ScaledQuantityModel(Model):
     name: Readable
     text: Readable
     unit: Readable
-    mean: str
-    range: str
+    mean: Exact
+    range: Exact
 
 
 class ValueChangeModel(Model):

@@ -66,6 +66,28 @@ class GridModel(Model):
         return self
 
 
+class SeriesModel(Model):
+    """Numbers in order."""
+
+    count: Annotated[int, Field(ge=1, le=1 << 20)]
+    data: str = Field(description="Floats of 32 bits, little-endian, compressed by zlib, base64.")
+
+    @classmethod
+    def of(cls, values: npt.NDArray[Any]) -> Self:
+        """Numbers (count,)."""
+        return cls(count=len(values), data=packed(values.astype("<f4")))
+
+    def array(self) -> npt.NDArray[np.float64]:
+        """The numbers, (count,)."""
+        return unpacked(self.data, "<f4", self.count).astype(np.float64)
+
+    @model_validator(mode="after")
+    def _holds_what_it_says(self) -> Self:
+        if not np.isfinite(self.array()).all():
+            raise ValueError("one of the numbers is none")
+        return self
+
+
 class BoxesModel(Model):
     """Boxes of a proof where they meet the plane: bounds of the first input, then of the second, shown units."""
 
@@ -164,7 +186,7 @@ class LinePanelModel(Model):
     title: Literal["before", "after", ""]
     net: Readable
     net_sha256: str
-    margins: list[float] = Field(description="At each of `positions`, network units; at most 0 is unsafe.")
+    margins: SeriesModel = Field(description="At each of `positions`, network units; at most 0 is unsafe.")
 
 
 class LineModel(Model):
@@ -178,7 +200,7 @@ class LineModel(Model):
     shown_start: list[float] = Field(description="The same in shown units.")
     shown_end: list[float]
     along: int | None = Field(description="The one input that varies, if it is one.")
-    positions: list[float]
+    positions: SeriesModel
     region: list[Annotated[list[float], Field(min_length=2, max_length=2)]] = Field(
         description="From where to where the line runs inside the property's input region."
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -14,6 +16,14 @@ from birdnn.report.schema_safety import InputRangeModel, StatedPropertyModel, St
 def plain(value: float) -> str:
     """A number as people write it, to seven digits: ``55,947.69``."""
     return f"{value:,.7g}".replace("-", "−")
+
+
+def number(value: Fraction) -> float:
+    """The nearest float64; the largest there is where the value lies beyond."""
+    try:
+        return float(value)
+    except OverflowError:
+        return math.copysign(sys.float_info.max, value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,22 +39,22 @@ class Side:
 
     def name(self, place: int) -> str:
         """What the value is called."""
-        return self.quantities[place].name if self.quantities else f"{self.letter}_{place}"
+        return self.quantities[place].name if place < len(self.quantities) else f"{self.letter}_{place}"
 
     def unit(self, place: int) -> str:
         """Its unit; empty where nobody says it."""
-        return self.quantities[place].unit if self.quantities else ""
+        return self.quantities[place].unit if place < len(self.quantities) else ""
 
     def raw(self, place: int, value: Fraction) -> Fraction:
         """From network units to raw ones; the same number where nobody says the scaling."""
-        if not self.quantities:
+        if place >= len(self.quantities):
             return value
         quantity = self.quantities[place]
         return value * Fraction(quantity.range) + Fraction(quantity.mean)
 
     def value(self, place: int, network: float) -> ValueModel:
         """One number in both units."""
-        raw = float(self.raw(place, Fraction(network)))
+        raw = number(self.raw(place, Fraction(network)))
         return ValueModel(name=self.name(place), unit=self.unit(place), value=raw, network=network)
 
 
@@ -88,12 +98,12 @@ def _region(region: RegionModel, inputs: Side, outputs: Side) -> StatedRegionMod
 def _edge(inputs: Side, place: int, low: Fraction, high: Fraction) -> InputRangeModel:
     return InputRangeModel(
         name=inputs.name(place),
-        text=inputs.quantities[place].text if inputs.quantities else "",
+        text=inputs.quantities[place].text if place < len(inputs.quantities) else "",
         unit=inputs.unit(place),
-        lower=float(inputs.raw(place, low)),
-        upper=float(inputs.raw(place, high)),
-        network_lower=float(low),
-        network_upper=float(high),
+        lower=number(inputs.raw(place, low)),
+        upper=number(inputs.raw(place, high)),
+        network_lower=number(low),
+        network_upper=number(high),
     )
 
 
@@ -133,17 +143,17 @@ def _row(row: HalfSpaceModel, outputs: Side) -> str:
     bound = Fraction(row.bound)
     if len(values) == 1:
         ((place, factor),) = values.items()
-        limit = float(outputs.raw(place, bound / factor))
+        limit = number(outputs.raw(place, bound / factor))
         turned = {"<": ">", "≤": "≥"}[sign] if factor < 0 else sign
         unit = outputs.unit(place)
         return f"{outputs.name(place)} {turned} {plain(limit)}" + (f" {unit}" if unit else "")
     terms = " ".join(
         _term(factor, outputs.name(place), first=not n) for n, (place, factor) in enumerate(values.items())
     )
-    return f"{terms or '0'} {sign} {plain(float(bound))} (network units)"
+    return f"{terms or '0'} {sign} {plain(number(bound))} (network units)"
 
 
 def _term(factor: Fraction, name: str, *, first: bool) -> str:
-    size = "" if abs(factor) == 1 else f"{plain(float(abs(factor)))} "
+    size = "" if abs(factor) == 1 else f"{plain(number(abs(factor)))} "
     minus = ("−" if factor < 0 else "") if first else ("− " if factor < 0 else "+ ")
     return f"{minus}{size}{name}"

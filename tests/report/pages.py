@@ -70,6 +70,17 @@ HUNTED = LocalisationModel(
 )
 
 
+STORED = CertificateModel(
+    file="/a/net.certificate.json.gz",
+    sha256="0" * 64,
+    size=82_944,
+    properties=["prop_8"],
+    checked="accepted: float64, all 3066 leaves",
+    write_s=0.1,
+    check_s=1.47,
+)
+
+
 def outcome(**changes: Any) -> RepairReport:
     """Everything that a report can show, in two properties; `changes` are fields of the published model."""
     witness = Witness(x=(0.62, -0.25), y=(0.5, 0.1, 0.2), replayed_by=("onnxruntime",))
@@ -103,15 +114,7 @@ def outcome(**changes: Any) -> RepairReport:
                 method="finetune:lp", result="proved", decision_agreement=0.99987, mae=8.1e-5, drawdown=0.0, seconds=6.5
             )
         ],
-        "certificate": CertificateModel(
-            file="/a/net.certificate.json.gz",
-            sha256="0" * 64,
-            size=82_944,
-            properties=["prop_8"],
-            checked="accepted: float64, all 3066 leaves",
-            write_s=0.1,
-            check_s=1.47,
-        ),
+        "certificate": STORED,
     }
     return made.model_copy(update=full | changes)
 
