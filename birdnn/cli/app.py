@@ -19,6 +19,7 @@ from birdnn.cli.failures import DEBUG
 from birdnn.cli.falsify import falsify
 from birdnn.cli.fetch import fetch
 from birdnn.cli.localize import localize
+from birdnn.cli.plot import plot
 from birdnn.cli.repair import repair
 from birdnn.cli.report import report
 from birdnn.cli.verify import verify
@@ -51,6 +52,9 @@ What does the repaired network do that the first did not?
 Make the report for those who have to judge a repair, or have repair --report make it:
 [cyan]birdnn report net.birdnn --format html,sarif[/]
 
+What is decided before and after, where it is wrong, what the proof covers, as a picture:
+[cyan]birdnn plot map --net net.onnx --after net.repaired.onnx --prop prop_8.vnnlib --out map.svg[/]
+
 Check a proof by a second, independent program:
 [cyan]birdnn check --net net.repaired.onnx --prop prop_8.vnnlib net.certificate.json.gz[/]
 
@@ -72,7 +76,11 @@ Mixing them answers another question, and nothing will tell you.
 
 [bold]Exit statuses[/]
 
+<<<<<<< HEAD
   0  proved, or nothing to repair; check: accepted; bench: every row has a result; others: done
+=======
+  0  proved, or nothing to repair; check: accepted; estimate, localize, plot, report, doctor: done
+>>>>>>> 58143417fdd3b3e5bc311736b98295240ed590fd
   1  violated; check: rejected; no repair found (the best attempt is kept)
   2  wrong use of the command line
   3  undecided: timeout or unknown; repaired but not proved
@@ -115,3 +123,4 @@ def _root(
 
 for _command in (verify, check, falsify, estimate, localize, repair, compare, report, bench, fetch, doctor):
     app.command()(_command)
+app.add_typer(plot)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -17,6 +18,14 @@ from birdnn.spec import Region
 
 _MOST_INPUTS = 32  # a plane through an image tells nobody anything
 _HARD_TO_SEE = 0.005  # of a map's cells
+
+
+def pictured(plan: Plan, best: Attempt | None, witnesses: Mapping[str, Sequence[Witness]]) -> dict[str, Any]:
+    """What pictures of a repair are drawn from, as fields of its outcome."""
+    net = plan.loaded.net
+    sizes = {name: value.numel() for name, value in net.initialisers().items() if name in net.repairable}
+    maps, lines = ((), ()) if best is None else repair_pictures(plan, best, witnesses)
+    return {"initialisers": sizes, "maps": maps, "lines": lines}
 
 
 def repair_pictures(

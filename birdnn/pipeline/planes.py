@@ -51,7 +51,9 @@ class Scene:
     encounter: tuple[Quantity, Quantity, Quantity | None] | None
 
     def shown_domain(self, quantity: Quantity) -> Range | None:
-        """The declared range of an input in shown units; a suite's corners are rounded outward."""
+        """The declared range of an input in shown units."""
+        if quantity.lower is not None and quantity.upper is not None:
+            return quantity.lower, quantity.upper
         if self.domain is None:
             return None
         low, high = (quantity.shown(float(side[quantity.input])) for side in self.domain)
@@ -62,7 +64,15 @@ def quantities_of(loaded: Loaded, known: tuple[Suite, Entry] | None) -> tuple[Qu
     """The network's inputs: named by the suite, scaled by the suite or the NNet header."""
     if known is not None:
         return tuple(
-            Quantity(input=i, name=q.name, unit=q.unit, mean=float(q.mean), range=float(q.range))
+            Quantity(
+                input=i,
+                name=q.name,
+                unit=q.unit,
+                mean=float(q.mean),
+                range=float(q.range),
+                lower=None if q.lower is None else float(q.lower),
+                upper=None if q.upper is None else float(q.upper),
+            )
             for i, q in enumerate(known[0].inputs)
         )
     plain = tuple(Quantity(input=i, name=f"x_{i}") for i in range(loaded.net.n_inputs))

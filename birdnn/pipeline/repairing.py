@@ -25,7 +25,7 @@ from birdnn.pipeline.load import Loaded
 from birdnn.pipeline.localising import localised
 from birdnn.pipeline.measuring import Comparison, Measured
 from birdnn.pipeline.methods import require_method, stages
-from birdnn.pipeline.picturing import repair_pictures
+from birdnn.pipeline.picturing import pictured
 from birdnn.pipeline.plan import Plan, Subject, read_plan
 from birdnn.pipeline.second_leg import second_leg
 from birdnn.pipeline.settings import RepairSettings
@@ -353,13 +353,6 @@ class _Repair:
             return {**spent, "rounds": 0}
         return {**spent, "rounds": len(found.tried), "tried": tuple(found.tried), "stopped": found.stopped}
 
-    def _pictured(self, best: Attempt | None) -> dict[str, Any]:
-        """What pictures of the repair are drawn from."""
-        net = self.plan.loaded.net
-        sizes = {name: value.numel() for name, value in net.initialisers().items() if name in net.repairable}
-        maps, lines = ((), ()) if best is None else repair_pictures(self.plan, best, self.witnesses)
-        return {"initialisers": sizes, "maps": maps, "lines": lines}
-
     def _outcome(self, result: RepairResult, best: Attempt | None, measured: Measured | None) -> RepairOutcome:
         before: dict[str, Guarantee] = {name: answer.guarantee for name, answer in self.before.items()}
         original = self.plan.loaded.net
@@ -392,7 +385,12 @@ class _Repair:
             notes=(*self.plan.notes, *said, *remarks(self.plan, self.before, None if best is None else best.answers)),
             disagreement="; ".join(self.disagreements),
             certificate=self.certificate,
+<<<<<<< HEAD
             **more,
+=======
+            **pictured(self.plan, best, self.witnesses),
+            **described(self.plan, self.before, {} if best is None else best.answers, self._responsible()),
+>>>>>>> 58143417fdd3b3e5bc311736b98295240ed590fd
         )
         if report is not None:
             write_report(repair_report(outcome), report, write_bytes)

@@ -177,13 +177,16 @@ def _method(outcome: RepairOutcome) -> dict[str, Any]:
     }
 
 
-def _pictured(outcome: RepairOutcome) -> dict[str, Any]:
-    """What changed, and what pictures are drawn from."""
+def _described(outcome: RepairOutcome) -> dict[str, Any]:
+    """What inputs and outputs mean, what changed, and what pictures are drawn from."""
     return {
+        "inputs": [quantity_model(entry) for entry in outcome.inputs],
+        "outputs": [quantity_model(entry) for entry in outcome.outputs],
         "initialisers": dict(outcome.initialisers),
         "maps": [map_model(drawn) for drawn in outcome.maps],
         "lines": [line_model(drawn) for drawn in outcome.lines],
         "change": {c.name: _change(c) for c in outcome.change},
+        "localisation": [localisation_model(answer, _NAMED) for answer in outcome.localisation],
     }
 
 
@@ -218,7 +221,7 @@ def repair_report(outcome: RepairOutcome) -> RepairReport:
         neighbours=[neighbours_model(entry) for entry in outcome.neighbours],
         regressions=list(outcome.regressions),
         disagreement=outcome.disagreement or None,
-        **_pictured(outcome),
+        **_described(outcome),
         semantics=outcome.semantics,
         arithmetic="; ".join(dict.fromkeys(p.arithmetic for p in outcome.properties)),
         repair_s=outcome.repair_s,
@@ -237,7 +240,13 @@ def repair_report(outcome: RepairOutcome) -> RepairReport:
         seed=request.seed,
         notes=list(outcome.notes),
         certificate=_certificate(outcome.certificate),
+<<<<<<< HEAD
         **_described(outcome),
+=======
+        versions=dict(outcome.versions),
+        machine=machine_model(outcome.machine),
+        watched=[watched_model(entry) for entry in outcome.watched],
+>>>>>>> 58143417fdd3b3e5bc311736b98295240ed590fd
     )
 
 
