@@ -91,7 +91,7 @@ class Activation:
     alpha: float = 0.0
 
 
-Chain: TypeAlias = "tuple[Affine | Activation, ...]"
+Chain: TypeAlias = tuple[Affine | Activation, ...]
 
 
 def fold(graph: Graph, values: Mapping[str, Tensor]) -> Chain:

@@ -7,8 +7,12 @@ from dataclasses import dataclass, field
 from birdnn.verify import AttackSettings
 
 
+def _thorough() -> AttackSettings:
+    return AttackSettings(samples=4096, generations=24, population=1024, elite=200, starts=32, steps=20)
+
+
 def _light() -> AttackSettings:
-    return AttackSettings(samples=2048, generations=12, population=1024, elite=200, starts=16, steps=10)
+    return AttackSettings(samples=1024, generations=10, population=512, elite=100, starts=16, steps=10)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,9 +33,9 @@ class CompareSettings:
     """
 
     region_share: float = 0.25
-    search: AttackSettings = field(default_factory=AttackSettings)
+    search: AttackSettings = field(default_factory=_thorough)
     light_search: AttackSettings = field(default_factory=_light)
-    searched: int = 12
+    searched: int = 8
     replayed: int = 8
     near: float = 0.02
     complete: float = 0.02

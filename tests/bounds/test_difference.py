@@ -1,0 +1,173 @@
+"""How far apart two networks can be: no sampled difference exceeds a bound, and close networks have small ones."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from birdnn.bounds import difference
+from birdnn.bounds.crown import CrownBound
+from birdnn.bounds.difference import DifferenceBound, SeparateBound, correspondence, questions
+from birdnn.bounds.interval import IntervalBound
+from birdnn.bounds.protocol import MarginBound
+from birdnn.boxes import Boxes
+from birdnn.chain import NotAChain
+from birdnn.formats.onnx import network_from_layers
+from birdnn.network import Network
+from tests.bounds.builders import (
+    ACTIVATIONS,
+    CPU,
+    Layers,
+    graph_net,
+    outputs_at,
+    points_of,
+    random_boxes,
+    random_layers,
+)
+
+SEEDS = st.integers(0, 2**32 - 1)
+SIZES = (3, 6, 5, 4, 2)
+
+
+def upper(bound: MarginBound, boxes: Boxes, n_outputs: int) -> torch.Tensor:
+    """Bounds of the absolute difference of each output, (boxes, outputs)."""
+    question = questions(n_outputs, CPU)
+    opened = torch.ones(len(boxes), len(question), dtype=torch.bool)
+    lower = bound.bound(question, boxes, opened, bound.root(len(boxes))).lower
+    return (-lower).reshape(len(boxes), n_outputs, 2).amax(2)
+
+
+def moved(layers: Layers, seed: int, size: float, places: set[int]) -> Layers:
+    """Some of the layers with other weights."""
+    rng = np.random.default_rng(seed + 1)
+    return [
+        (
+            (w + size * rng.normal(size=w.shape)).astype(np.float32) if k in places else w,
+            (b + size * rng.normal(size=b.shape)).astype(np.float32) if k in places else b,
+        )
+        for k, (w, b) in enumerate(layers)
+    ]
+
+
+def pair(seed: int, op: str, alpha: float | None, size: float, places: set[int]) -> tuple[Network, Network]:
+    layers = random_layers(seed, SIZES)
+    first, second = (network_from_layers(made, op, alpha=alpha) for made in (layers, moved(layers, seed, size, places)))
+    return first, second
+
+
+def check_sound(before: Network, after: Network, bound: MarginBound, seed: int) -> None:
+    """Differences at corners, centres and random points of boxes, none of them above the bound."""
+    boxes = Boxes.concatenate([random_boxes(seed, 3, 3), random_boxes(seed + 1, 3, 3, width=0.05)])
+    points = points_of(boxes, seed, 200)
+    seen = (outputs_at(after, points) - outputs_at(before, points)).abs().amax(1)
+    assert bool((seen <= upper(bound, boxes, before.n_outputs)).all())
+
+
+@pytest.mark.parametrize(("op", "alpha"), ACTIVATIONS)
+@settings(max_examples=8)
+@given(seed=SEEDS, size=st.sampled_from([0.0, 1e-4, 0.05, 2.0]), first=st.integers(0, 3))
+def test_no_difference_exceeds_its_bound(op: str, alpha: float | None, seed: int, size: float, first: int) -> None:
+    """A bound below a difference that occurs would promise what is false."""
+    before, after = pair(seed, op, alpha, size, {first, 3} if seed % 2 else {first})
+    check_sound(before, after, DifferenceBound(before, after, CPU), seed)
+
+
+@settings(max_examples=8)
+@given(seed=SEEDS)
+def test_networks_bounded_each_by_itself(seed: int) -> None:
+    """Other depths, other activations, intervals: sound all the same."""
+    before = network_from_layers(random_layers(seed, SIZES), "Relu")
+    after = network_from_layers(random_layers(seed + 1, (3, 7, 2)), "Tanh")
+    for make in (CrownBound, IntervalBound):
+        check_sound(before, after, SeparateBound(make(before, CPU), make(after, CPU), 2), seed)
+
+
+def line(weight: float, bias: float, last: float) -> Network:
+    """``last * relu(weight x + bias)``."""
+    layers = [(np.array([[weight]], np.float32), np.array([bias], np.float32))]
+    return network_from_layers([*layers, (np.array([[last]], np.float32), np.zeros(1, np.float32))], "Relu")
+
+
+UNIT = Boxes(torch.tensor([[-1.0]]).double(), torch.tensor([[1.0]]).double())
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "most"),
+    [
+        (line(1, 0, 1), line(1, 0, 2), 1.0),  # relu(x), at most 1 at x = 1
+        (line(1, 0, 1), line(1, 0.25, 1), 0.25),  # shifted: by 0.25 wherever both are active
+        (line(1, 0, 1), line(1, 0, 1), 0.0),
+    ],
+)
+def test_bounds_computed_by_hand(before: Network, after: Network, most: float) -> None:
+    found = float(upper(DifferenceBound(before, after, CPU), UNIT, 1))
+    assert most <= found <= most + 1e-9
+
+
+def test_a_small_change_has_a_small_bound() -> None:
+    """Bounding each network by itself cannot tell: that is what following the difference is for."""
+    before, after = pair(3, "Relu", None, 1e-4, {0, 1, 2, 3})
+    boxes = random_boxes(0, 4, 3)
+    together = upper(DifferenceBound(before, after, CPU), boxes, 2)
+    apart = upper(SeparateBound(CrownBound(before, CPU), CrownBound(after, CPU), 2), boxes, 2)
+    assert float(together.max()) < 0.02
+    assert bool((together < apart / 20).all())
+
+
+def test_a_planted_error_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Slopes that are a tenth too small make some bound too small, and the test above sees it."""
+    honest = difference._slopes
+
+    def planted(*arguments: object) -> tuple[torch.Tensor, torch.Tensor]:
+        least, most = honest(*arguments)  # type: ignore[arg-type]
+        return least, 0.9 * most
+
+    monkeypatch.setattr(difference, "_slopes", planted)
+
+    def look() -> None:
+        for seed in range(20):
+            before, after = pair(seed, "Relu", None, 0.05, {0})
+            check_sound(before, after, DifferenceBound(before, after, CPU), seed)
+
+    with pytest.raises(AssertionError):
+        look()
+
+
+def test_layers_in_which_the_networks_agree_are_one_network() -> None:
+    """What they cannot differ in costs nothing and adds nothing."""
+    before, after = pair(5, "Relu", None, 0.1, {3})
+    assert difference._shared_layers(before, after) == 3
+    assert [layer.bias.shape[0] for layer in DifferenceBound(before, after, CPU)._layer] == [6, 5, 4, 6]
+    before, after = pair(5, "Relu", None, 0.1, {1})
+    assert difference._shared_layers(before, after) == 1
+    # the same numbers by other operations may round differently when they are folded
+    gemm = [("Gemm", ("x", "w", "b"), "z", {"transB": 1}), ("Relu", ("z",), "y", {})]
+    weight, bias = random_layers(5, SIZES)[0]
+    assert difference._shared_layers(before, graph_net(gemm, {"w": weight, "b": bias}, [1, 3])) == 0
+
+
+def test_networks_without_a_correspondence_say_why() -> None:
+    relu, tanh = pair(0, "Relu", None, 0.1, {0})[0], pair(0, "Tanh", None, 0.1, {0})[0]
+    assert correspondence(relu.chain(), relu.chain()) == ""
+    assert correspondence(relu.chain(), tanh.chain()) == (
+        "the activation behind affine layer 1 is relu in A, tanh in B"
+    )
+    small = network_from_layers(random_layers(0, (3, 2)), "Relu")
+    assert correspondence(relu.chain(), small.chain()) == "4 affine layers in A, 1 in B"
+    narrow = network_from_layers(random_layers(0, (3, 6, 3, 4, 2)), "Relu")
+    assert correspondence(relu.chain(), narrow.chain()) == "affine layer 2 is 5 x 6 in A, 3 x 6 in B"
+    with pytest.raises(NotAChain, match="do not correspond"):
+        DifferenceBound(relu, tanh, CPU)
+
+
+def test_an_overflow_says_nothing() -> None:
+    big = network_from_layers([(w * np.float32(1e38), b) for w, b in random_layers(0, SIZES)], "Relu")
+    many = network_from_layers([(w * np.float32(1e37), b) for w, b in random_layers(1, SIZES)], "Relu")
+    boxes = random_boxes(0, 3, 3, width=1e30)
+    found = upper(DifferenceBound(big, many, CPU), boxes, 2)
+    assert not bool((found < math.inf).logical_and(found < 1e30).any())

@@ -1,0 +1,115 @@
+"""What a search finds, what is proved, and that the two do not contradict each other."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from birdnn.compare import compare_files
+from birdnn.compare.comparing import _Comparison
+from birdnn.formats.onnx import layers_to_onnx
+from birdnn.records import CompareOutcome, CompareRequest, ProvedApart
+from tests.bounds.builders import random_layers
+from tests.compare.files import linear, spike, unit_domain
+
+
+def compared(folder: Path, before: Path, after: Path, *, n_inputs: int = 2, bound_s: float = 2.0) -> CompareOutcome:
+    return compare_files(
+        CompareRequest(
+            before=before,
+            after=after,
+            domain=unit_domain(folder, n_inputs),
+            decision="argmax",
+            samples=4_000,
+            bound_s=bound_s,
+        )
+    )
+
+
+def test_a_rare_difference_is_searched_for(tmp_path: Path) -> None:
+    """About one sample in 4.10^8 lies on the spike; the search climbs it all the same."""
+    flat, high = spike(tmp_path / "a.onnx", 0.0, 6), spike(tmp_path / "b.onnx", 3.0, 6)
+    outcome = compared(tmp_path, flat, high, n_inputs=6)
+    assert outcome.likeness[0].fidelity is not None
+    assert outcome.likeness[0].fidelity.mae < 1e-3
+    furthest, decision = outcome.apart
+    assert (furthest.output, furthest.place) == (0, "domain")
+    assert furthest.size == pytest.approx(3.0, abs=0.01)
+    assert furthest.x == pytest.approx((1.0,) * 6, abs=1e-3)
+    assert furthest.after[0] - furthest.before[0] == furthest.size
+    assert furthest.replayed_by == ("onnxruntime", "onnxruntime")
+    # A prefers output 1 by 0.5; B output 0 by up to 2.5: the lesser counts
+    assert (decision.output, decision.decided) == (None, (1, 0))
+    assert decision.size == pytest.approx(0.5)
+
+
+def test_what_is_proved_is_not_below_what_is_found(tmp_path: Path) -> None:
+    flat, high = spike(tmp_path / "a.onnx", 0.0), spike(tmp_path / "b.onnx", 3.0)
+    outcome = compared(tmp_path, flat, high)
+    (bound,) = outcome.proved_apart
+    assert bound.method == "crown on the difference"
+    assert bound.complete
+    assert outcome.apart[0].size <= bound.upper[0] <= 3.0 * 1.03
+    assert bound.upper[1] < 1e-6
+    assert not outcome.disagreement
+
+
+@settings(max_examples=6)
+@given(seed=st.integers(0, 2**32 - 1), share=st.sampled_from([0.01, 1.0]))
+def test_any_pair_is_bounded(tmp_path: Path, seed: int, share: float) -> None:
+    layers, others = (random_layers(s, (2, 5, 4, 2)) for s in (seed, seed + 1))
+    mixed = [((1 - share) * w + share * v, (1 - share) * b + share * c) for (w, b), (v, c) in zip(layers, others)]  # noqa: B905
+    for name, made in (("a", layers), ("b", mixed)):
+        (tmp_path / f"{name}.onnx").write_bytes(layers_to_onnx([(np.float64(w), np.float64(b)) for w, b in made]))
+    outcome = compared(tmp_path, tmp_path / "a.onnx", tmp_path / "b.onnx", bound_s=0.3)
+    (bound,) = outcome.proved_apart
+    for entry in outcome.apart:
+        if entry.output is not None:
+            assert entry.size <= bound.upper[entry.output] + 1e-5  # found in float32, proved of real numbers
+    assert not outcome.disagreement
+
+
+def test_more_time_gives_a_bound_that_is_no_larger(tmp_path: Path) -> None:
+    for name, seed in (("a", 0), ("b", 1)):
+        made = random_layers(seed, (3, 20, 20, 2))
+        (tmp_path / f"{name}.onnx").write_bytes(layers_to_onnx([(np.float64(w), np.float64(b)) for w, b in made]))
+    files = tmp_path / "a.onnx", tmp_path / "b.onnx"
+    (short,), (long,) = (compared(tmp_path, *files, n_inputs=3, bound_s=s).proved_apart for s in (1e-6, 3.0))
+    assert short.boxes == 1 < long.boxes
+    assert all(late <= early for late, early in zip(long.upper, short.upper, strict=True))
+    assert max(long.upper) < max(short.upper)
+
+
+def test_other_structures_are_bounded_each_by_itself(tmp_path: Path) -> None:
+    flat = linear(tmp_path / "a.onnx", [[1, 0], [0, 1]], [0, 0])
+    outcome = compared(tmp_path, flat, spike(tmp_path / "b.onnx", 3.0))
+    (bound,) = outcome.proved_apart
+    assert bound.method == "crown on each network by itself"
+    assert any("1 affine layers in A, 2 in B" in note for note in outcome.notes)
+    assert bound.upper[1] >= 0.5
+    assert not outcome.disagreement
+
+
+def test_a_bound_that_is_too_small_is_called_a_contradiction(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stop and look, rather than print both."""
+    honest = _Comparison.bounded
+
+    def planted(self: _Comparison, *arguments: object) -> ProvedApart:
+        entry = honest(self, *arguments)  # type: ignore[arg-type]
+        return ProvedApart(
+            place=entry.place,
+            upper=tuple(0.5 * value for value in entry.upper),
+            method=entry.method,
+            arithmetic=entry.arithmetic,
+            boxes=entry.boxes,
+            seconds=entry.seconds,
+            complete=entry.complete,
+        )
+
+    monkeypatch.setattr(_Comparison, "bounded", planted)
+    outcome = compared(tmp_path, spike(tmp_path / "a.onnx", 0.0), spike(tmp_path / "b.onnx", 3.0))
+    assert "output 0 differs by" in outcome.disagreement

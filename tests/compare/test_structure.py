@@ -1,0 +1,115 @@
+"""Parameters that correspond are compared, and where none does it is said why."""
+
+from __future__ import annotations
+
+import pytest
+
+from birdnn.compare.deciding import became
+from birdnn.compare.structure import structure
+from birdnn.formats.onnx import network_from_layers, network_from_onnx, to_onnx_bytes
+from birdnn.network import Network
+from birdnn.records import Guarantee
+from tests.bounds.builders import Layers, graph_net, random_layers
+
+
+def net(sizes: tuple[int, ...], seed: int = 0, op: str = "Relu") -> Network:
+    return network_from_layers(random_layers(seed, sizes), op)
+
+
+def test_changes_are_counted_by_layer() -> None:
+    before = net((2, 3, 2))
+    names = list(before.initialisers())
+    values = {name: value.detach().clone() for name, value in before.initialisers().items()}
+    first = next(name for name in names if values[name].shape[-1] == 3 and values[name].dim() == 1)
+    last = next(name for name in names if values[name].numel() == 6 and name != names[0])
+    values[first][1] += 0.5
+    values[last].view(-1)[:2] -= 0.25
+    found = structure(before, before.with_values(values))
+    assert (found.matching, found.statements, found.same_file) == ("graph", (), False)
+    assert [(entry.layer, entry.change.name, entry.change.count) for entry in found.changes] == [
+        (1, first, 1),
+        (2, last, 2),
+    ]
+    assert found.changes[0].change.linf == pytest.approx(0.5)
+    assert found.changes[1].change.l1 == pytest.approx(0.5)
+    assert (found.parameters, found.compared) == (17, 17)
+
+
+def test_a_network_and_itself() -> None:
+    found = structure(net((2, 3, 2)), net((2, 3, 2)))
+    assert (found.matching, found.changes, found.same_file) == ("graph", (), False)
+
+
+def gemm(layers: Layers) -> Network:
+    """The same function by ``Gemm`` nodes."""
+    tensors, nodes, value = {}, [], "x"
+    for k, (weight, bias) in enumerate(layers):
+        tensors |= {f"w{k}": weight, f"b{k}": bias}
+        made = "y" if k == len(layers) - 1 else f"z{k}"
+        nodes.append(("Gemm", (value, f"w{k}", f"b{k}"), made, {"transB": 1}))
+        value = made
+        if made != "y":
+            nodes.append(("Relu", (made,), f"h{k}", {}))
+            value = f"h{k}"
+    return graph_net(nodes, tensors, [1, layers[0][0].shape[1]])
+
+
+def residual() -> Network:
+    """``x + relu(x)``."""
+    return graph_net([("Relu", ("x",), "h", {}), ("Add", ("x", "h"), "y", {})], {}, [1, 2])
+
+
+def test_other_graphs_of_the_same_layers() -> None:
+    """Folded and compared; what differs is named by its layer."""
+    layers = random_layers(0, (2, 3, 2))
+    same = structure(network_from_layers(layers, "Relu"), gemm(layers))
+    assert (same.matching, same.changes, same.compared) == ("layers", (), 17)
+    assert any("operations differ" in line for line in same.statements)
+    assert any("2-3-2, relu" in line for line in same.statements)
+    layers[1][1][0] += 1
+    found = structure(network_from_layers(random_layers(0, (2, 3, 2)), "Relu"), gemm(layers))
+    assert [(entry.layer, entry.change.name, entry.change.count) for entry in found.changes] == [(2, "layer 2 bias", 1)]
+
+
+@pytest.mark.parametrize(
+    ("after", "words"),
+    [
+        (net((2, 4, 2)), "affine layer 1 is 3 x 2 in A, 4 x 2 in B"),
+        (net((2, 3, 3, 2)), "2 affine layers in A, 3 in B"),
+        (net((2, 3, 2), op="Tanh"), "relu in A, tanh in B"),
+    ],
+)
+def test_structures_that_do_not_correspond(after: Network, words: str) -> None:
+    found = structure(net((2, 3, 2)), after)
+    assert (found.matching, found.changes, found.compared) == ("none", (), 0)
+    assert any(words in line for line in found.statements)
+
+
+def test_a_graph_that_is_no_chain() -> None:
+    found = structure(residual(), net((2, 3, 2)))
+    assert found.matching == "none"
+    assert any("No layers to compare" in line for line in found.statements)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "word"),
+    [
+        ("proved", "proved", "kept"),
+        ("proved", "violated", "lost"),
+        ("violated", "proved", "gained"),
+        ("violated", "violated", "violated in both"),
+        ("proved", "unknown", "undecided"),
+        ("unknown", "violated", "undecided"),
+        ("unknown", "unknown", "undecided"),
+    ],
+)
+def test_nothing_is_lost_or_gained_without_evidence_on_both_sides(
+    before: Guarantee, after: Guarantee, word: str
+) -> None:
+    assert became(before, after) == word
+
+
+def test_names_survive_a_round_trip() -> None:
+    """A file that birdnn wrote compares by name with the network it came from."""
+    before = net((2, 3, 2))
+    assert structure(before, network_from_onnx(to_onnx_bytes(before))).changes == ()
