@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from birdnn.records.results import Machine
+from birdnn.records.facts import Machine
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
