@@ -9,7 +9,7 @@ STAMP := $(VENV)/.installed
 DEMO_OUT := demo.birdnn
 
 .DEFAULT_GOAL := help
-.PHONY: help venv engines demo test test-all faults lint wheel format properties clean
+.PHONY: help venv engines demo test test-all faults lint docs wheel format properties clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,6 +46,9 @@ lint: $(STAMP) ## ruff, mypy, import contracts, size ratchet
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python tools/check_sizes.py
+
+docs: $(STAMP) ## build the documentation into build/docs; a warning is an error
+	$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going docs build/docs
 
 wheel: $(STAMP) ## build the wheel into dist/ and check that it is complete
 	rm -rf dist

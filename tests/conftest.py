@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import hypothesis
@@ -53,3 +54,13 @@ def acasxu(request: pytest.FixtureRequest) -> Path:
 def properties() -> Path:
     """Folder with `prop_1.vnnlib` .. `prop_10.vnnlib` and `acasxu.toml`."""
     return ROOT / "properties"
+
+
+@pytest.fixture
+def demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder, as examples expect it: ``demo.onnx`` and the properties are in it, and nothing else."""
+    data = ROOT / "birdnn" / "data"
+    for file in (data / "demo.onnx", *(data / "properties").glob("prop_*.vnnlib")):
+        shutil.copy(file, tmp_path)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path

@@ -11,9 +11,10 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+from torch import nn
 from typing_extensions import Unpack
 
-from birdnn.api.loading import File, NetworkLike, PropertyLike
+from birdnn.api.loading import File, NetworkLike, PropertyLike, load_network, load_property
 from birdnn.api.options import (
     EstimateOptions,
     FalsifyOptions,
@@ -25,7 +26,6 @@ from birdnn.api.options import (
 from birdnn.api.stored import Stored
 from birdnn.certify.check import Settings
 from birdnn.errors import DisagreementError, InputError, MismatchError
-from birdnn.formats import read_property
 from birdnn.pipeline import (
     CheckOutcome,
     check_files,
@@ -46,7 +46,6 @@ from birdnn.records import (
     VerifySettings,
     Watch,
 )
-from birdnn.spec import Property
 
 PropertiesLike: TypeAlias = PropertyLike | Sequence[PropertyLike]
 
@@ -290,8 +289,9 @@ def _files(
     given = _several(props)
     if not given and not none:
         raise MismatchError("nothing is asked: name at least one property")
-    sizes = [prop.n_inputs if isinstance(prop, Property) else read_property(Path(prop)).n_inputs for prop in given[:1]]
-    return stored.network(net, sizes[0] if sizes else None), tuple(stored.property(prop) for prop in given)
+    if given and isinstance(net, nn.Module):
+        net = load_network(net, input_shape=(load_property(given[0]).n_inputs,))
+    return stored.network(net), tuple(stored.property(prop) for prop in given)
 
 
 def _domain(stored: Stored, given: str | Path | tuple[Any, Any] | None) -> Path | Literal["property"] | None:

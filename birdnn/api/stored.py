@@ -52,12 +52,15 @@ class Stored:
             for folder in self._made:
                 folder.rmdir()  # fails, as it should, where there is something inside
 
-    def network(self, net: NetworkLike, n_inputs: int | None = None) -> Path:
-        """A file of `net`; `n_inputs` is the size of the input of a module that was not loaded."""
+    def network(self, net: NetworkLike) -> Path:
+        """A file of `net`.
+
+        Raises:
+            MismatchError: a torch module, which was not loaded, so that nobody knows the shape of its input.
+        """
         if not isinstance(net, nn.Module):
             return Path(net)
-        if not isinstance(net, Network):
-            net = load_network(net, input_shape=None if n_inputs is None else (n_inputs,))
+        net = load_network(net)
         own = Path(net.source)
         if net.source and _same_network(net, own):
             return own

@@ -65,6 +65,7 @@ Ask other verifiers the same question, and which of them are installed:
 Networks to try things on, with checksums; the first is installed with birdnn:
 [cyan]birdnn fetch demo[/]
 [cyan]birdnn fetch acasxu[/]
+
 Verify a benchmark's instances, four at a time; the same command goes on after an interruption:
 [cyan]birdnn bench instances.csv --jobs 4 --out results.csv --plot cactus.svg[/]
 

@@ -19,6 +19,7 @@ from birdnn.graph import Node
 from birdnn.operators import OPERATORS, SUPPORTED, apply
 
 _INTEGER_OPS = frozenset({"Cast", "Gather", "Shape"})
+_FOLDED = _INTEGER_OPS | {"CastLike"}
 _PROBE = 3
 
 MAX_TOTAL = 1 << 26
@@ -60,7 +61,7 @@ class Lowering:
         """
         outputs = [name for name in proto.output if name]
         name = proto.name or (outputs[0] if outputs else proto.op_type)
-        supported = proto.domain in ("", "ai.onnx") and (proto.op_type in LOWER or proto.op_type in _INTEGER_OPS)
+        supported = proto.domain in ("", "ai.onnx") and (proto.op_type in LOWER or proto.op_type in _FOLDED)
         if not supported:
             raise UnsupportedOpError(self.path, proto.op_type, name, SUPPORTED)
         attributes = {attribute.name: read_attribute(attribute) for attribute in proto.attribute}
@@ -87,6 +88,9 @@ class Lowering:
             whole = site.shape()
             part = slice(integer_attribute(site, "start", 0), integer_attribute(site, "end", len(whole)))
             value: Array = np.array(whole[part], dtype=np.int64)
+        elif site.op == "CastLike":
+            value = self._cast_like(site)
+            self.dtypes[output] = self.dtypes[site.inputs[1]]
         elif all(name in self.known and self.known[name].dtype.kind in "iub" for name in site.inputs if name):
             value = _integer_result(site)
         elif site.op in _INTEGER_OPS:
@@ -95,6 +99,13 @@ class Lowering:
             return False
         self.known[output], self.shapes[output] = value, value.shape
         return True
+
+    def _cast_like(self, site: Site) -> Array:
+        """A constant in the data type of a floating value; exporters write numbers of an activation in this way."""
+        constant, like = site.inputs[0], site.inputs[1] if len(site.inputs) > 1 else ""
+        if constant not in self.known or like not in self.dtypes:
+            raise site.fail("is supported on a constant and a floating-point value only")
+        return self.known[constant].astype(torch.empty(0, dtype=self.dtypes[like]).numpy().dtype)
 
     def _append(self, site: Site, node: Node) -> None:
         bad = [name for name in node.inputs if name not in self.dtypes]

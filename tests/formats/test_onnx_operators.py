@@ -155,6 +155,9 @@ CASES: Mapping[str, bytes] = {
         {"zero": np.array(0, np.int64), "axes": ints(0), "rest": ints(-1)},
         IMAGE,
     ),
+    "cast-like": model(
+        [node("CastLike", ["c", "x"], "like"), node("Mul", ["x", "like"])], {"c": np.array([3], np.int64)}, opset=15
+    ),
     "shape-part": model(
         [
             node("Shape", ["x"], "n", start=-4, end=1),
@@ -219,6 +222,11 @@ def test_a_misread_operator_is_refused_on_load(
     monkeypatch.setitem(OPERATORS, op, wrong)  # type: ignore[arg-type]
     with pytest.raises(FormatError, match="onnxruntime differ"):
         network_from_onnx(data)
+
+
+def test_only_constants_are_cast() -> None:
+    with pytest.raises(FormatError, match="on a constant and a floating-point value"):
+        network_from_onnx(model([node("CastLike", ["x", "t"])], {"t": floats(4)}, opset=15))
 
 
 def test_wrongly_batched_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

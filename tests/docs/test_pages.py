@@ -1,0 +1,113 @@
+"""What the pages show is what happens: snippets of Python, sessions of a terminal, the workflow, names of commands."""
+
+from __future__ import annotations
+
+import doctest
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from birdnn.cli.app import HELP
+from tools import run_sessions
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = sorted(path for path in (ROOT / "docs").rglob("*.md") if path.parent.name != "commands")
+FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.M | re.S)
+COMMANDS = {"birdnn": [sys.executable, "-m", "birdnn"], "python": [sys.executable]}
+
+
+def blocks(page: Path, kind: str) -> list[str]:
+    """The fenced blocks of a kind, in order."""
+    return [text for found, text in FENCE.findall(page.read_text(encoding="utf-8")) if found == kind]
+
+
+def holding(kind: str) -> list[Path]:
+    return [page for page in PAGES if blocks(page, kind)]
+
+
+def shell(folder: Path, script: str) -> subprocess.CompletedProcess[str]:
+    """A script with `birdnn` and `python` of this environment, as a user's terminal has them."""
+    tools = folder / ".tools"
+    tools.mkdir(exist_ok=True)
+    for name, command in COMMANDS.items():
+        (tools / name).write_text(f'#!/bin/sh\nexec {" ".join(command)} "$@"\n')
+        (tools / name).chmod(0o755)
+    env = {**os.environ, "PATH": f"{tools}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT), "COLUMNS": "100"}
+    return subprocess.run(["bash", "-c", script], cwd=folder, env=env, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("page", holding("pycon"), ids=lambda page: page.stem)
+def test_python(page: Path, demo: Path) -> None:
+    """All snippets of a page are one session."""
+    session = "\n".join(blocks(page, "pycon"))
+    test = doctest.DocTestParser().get_doctest(session, {}, page.name, str(page), 0)
+    found = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS).run(test)
+    assert found.attempted
+    assert not found.failed
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", run_sessions.pages(), ids=lambda page: page.stem)
+def test_sessions(page: Path, tmp_path: Path) -> None:
+    """Each command prints what the page says that it prints, and ends with that status."""
+    for step in run_sessions.run(page, tmp_path):
+        assert step.alike, f"$ {step.command}\n{step.printed}"
+
+
+@pytest.mark.slow
+def test_the_workflow(tmp_path: Path) -> None:
+    """Its lines stop at the violated network, and leave what they promise."""
+    safety = tmp_path / "safety"
+    safety.mkdir()
+    data = ROOT / "birdnn" / "data"
+    for file in (data / "demo.onnx", data / "properties" / "prop_2.vnnlib", data / "properties" / "prop_8.vnnlib"):
+        shutil.copy(file, safety)
+    workflow = yaml.safe_load((ROOT / "docs" / "examples" / "verify-network.yml").read_text(encoding="utf-8"))
+    steps = {step.get("name"): step for step in workflow["jobs"]["prove"]["steps"]}
+    proved = shell(tmp_path, steps["Prove"]["run"])
+    assert proved.returncode == 1, proved.stderr
+    assert steps["Propose a repair"]["if"] == "failure()"
+    proposed = shell(tmp_path, f"set -e\n{steps['Propose a repair']['run']}")
+    assert proposed.returncode == 0, proposed.stderr
+    for name in ("proof.certificate.json.gz", "verdict.json", "proposal/report.sarif", "proposal/report.html"):
+        assert (tmp_path / name).is_file()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_options_exist(page: Path) -> None:
+    """A page that names an option which no command has sends its readers into an error."""
+    from typer.main import get_command
+
+    from birdnn.cli.app import app
+
+    known = {"--index-url", "--fail-on-warning", "--help"}
+    for command in get_command(app).commands.values():  # type: ignore[attr-defined]
+        known |= {name for parameter in command.params for name in parameter.opts}
+    text = page.read_text(encoding="utf-8")
+    named = {
+        word
+        for line in re.findall(r"`[^`]+`|^.*birdnn .*$", text, re.M)
+        for word in re.findall(r"--[a-z][a-z-]+", line)
+    }
+    assert named <= known
+
+
+def test_the_help_is_one_that_the_pages_understand() -> None:
+    """Sections of the help become sections of a page."""
+    sys.path.insert(0, str(ROOT / "docs" / "_ext"))
+    try:
+        from command_pages import overview  # type: ignore[import-not-found]
+    finally:
+        sys.path.pop(0)
+    page = overview(["verify"])
+    for heading in re.findall(r"^\[bold\](.*?)\[/\]$", HELP, re.M):
+        assert f"## {heading}" in page
+    assert "[cyan]" not in page
+    assert "| 0 | " in page
+    assert "| 130 | " in page
