@@ -77,11 +77,7 @@ Mixing them answers another question, and nothing will tell you.
 
 [bold]Exit statuses[/]
 
-<<<<<<< HEAD
   0  proved, or nothing to repair; check: accepted; bench: every row has a result; others: done
-=======
-  0  proved, or nothing to repair; check: accepted; estimate, localize, plot, report, doctor: done
->>>>>>> 58143417fdd3b3e5bc311736b98295240ed590fd
   1  violated; check: rejected; no repair found (the best attempt is kept)
   2  wrong use of the command line
   3  undecided: timeout or unknown; repaired but not proved

@@ -42,8 +42,9 @@ def of_suite(suite: Suite) -> tuple[tuple[ScaledQuantity, ...], tuple[ScaledQuan
 def kept(measured: Measured | None) -> dict[str, Any]:
     """The fields of an outcome that were measured; none were where no network was written."""
     if measured is None:
-        nothing = {"fidelity": None, "efficacy": None, "generalisation": None, "region_fidelity": {}, "drawdown": ()}
-        return {**nothing, "fidelity_note": "no network was written", "neighbours": ()}
+        nothing = dict.fromkeys(("fidelity", "efficacy", "generalisation"))
+        note = "no network was written"
+        return {**nothing, "fidelity_note": note, "region_fidelity": {}, "drawdown": (), "neighbours": ()}
     names = (
         *("fidelity", "fidelity_note", "region_fidelity"),
         *("drawdown", "efficacy", "generalisation", "neighbours"),

@@ -359,7 +359,6 @@ class _Repair:
         said = () if self.candidates is None else self.candidates.remarks
         report = self.folder.report if best is not None or self.request.report else None
         answers = {} if best is None else best.answers
-        more = {**self._pictured(best), **described(self.plan, self.before, answers, self._responsible())}
         outcome = RepairOutcome(
             result=result,
             request=self.request,
@@ -370,7 +369,7 @@ class _Repair:
             report=None if report is None else str(report),
             properties=tuple(self._properties(best)),
             **kept(measured),
-            regressions=() if best is None else regressions(before, {n: best.guarantee(n) for n in best.answers}),
+            regressions=() if best is None else regressions(before, {n: best.guarantee(n) for n in answers}),
             change=() if best is None else change(original.initialisers(), best.loaded.net.initialisers()),
             domain=self.plan.domain,
             decision=self.plan.decision,
@@ -382,15 +381,11 @@ class _Repair:
             machine=machine(),
             interrupted=self.watch.stopped(),
             timed_out=self.clock.left_s() <= 0 and result != "proved",
-            notes=(*self.plan.notes, *said, *remarks(self.plan, self.before, None if best is None else best.answers)),
+            notes=(*self.plan.notes, *said, *remarks(self.plan, self.before, None if best is None else answers)),
             disagreement="; ".join(self.disagreements),
             certificate=self.certificate,
-<<<<<<< HEAD
-            **more,
-=======
             **pictured(self.plan, best, self.witnesses),
-            **described(self.plan, self.before, {} if best is None else best.answers, self._responsible()),
->>>>>>> 58143417fdd3b3e5bc311736b98295240ed590fd
+            **described(self.plan, self.before, answers, self._responsible()),
         )
         if report is not None:
             write_report(repair_report(outcome), report, write_bytes)

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Literal
 
 from birdnn.records.facts import Machine, ScaledQuantity, SuiteMatch, Units
-from birdnn.records.results import Decision, Domain, Guarantee, Role
-from birdnn.records.stages import Drawdown, Fidelity, InitialiserChange, Rate, Witness
+from birdnn.records.results import Domain, Guarantee, Role
+from birdnn.records.stages import Decision, Drawdown, Fidelity, InitialiserChange, Rate, Witness
 from birdnn.records.statements import Interval
 from birdnn.rounding import Semantics
 

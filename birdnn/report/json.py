@@ -178,27 +178,18 @@ def _method(outcome: RepairOutcome) -> dict[str, Any]:
 
 
 def _described(outcome: RepairOutcome) -> dict[str, Any]:
-    """What inputs and outputs mean, what changed, and what pictures are drawn from."""
+    """What properties and numbers are about, what changed, and what pictures are drawn from."""
     return {
         "inputs": [quantity_model(entry) for entry in outcome.inputs],
         "outputs": [quantity_model(entry) for entry in outcome.outputs],
         "initialisers": dict(outcome.initialisers),
+        "change": {c.name: _change(c) for c in outcome.change},
+        "watched": [watched_model(entry) for entry in outcome.watched],
         "maps": [map_model(drawn) for drawn in outcome.maps],
         "lines": [line_model(drawn) for drawn in outcome.lines],
-        "change": {c.name: _change(c) for c in outcome.change},
         "localisation": [localisation_model(answer, _NAMED) for answer in outcome.localisation],
-    }
-
-
-def _described(outcome: RepairOutcome) -> dict[str, Any]:
-    """What the properties and numbers are about, and what they were made with."""
-    return {
         "versions": dict(outcome.versions),
         "machine": machine_model(outcome.machine),
-        "watched": [watched_model(entry) for entry in outcome.watched],
-        "inputs": [quantity_model(entry) for entry in outcome.inputs],
-        "outputs": [quantity_model(entry) for entry in outcome.outputs],
-        "localisation": [localisation_model(answer, _NAMED) for answer in outcome.localisation],
     }
 
 
@@ -240,13 +231,6 @@ def repair_report(outcome: RepairOutcome) -> RepairReport:
         seed=request.seed,
         notes=list(outcome.notes),
         certificate=_certificate(outcome.certificate),
-<<<<<<< HEAD
-        **_described(outcome),
-=======
-        versions=dict(outcome.versions),
-        machine=machine_model(outcome.machine),
-        watched=[watched_model(entry) for entry in outcome.watched],
->>>>>>> 58143417fdd3b3e5bc311736b98295240ed590fd
     )
 
 
