@@ -5,8 +5,8 @@ from __future__ import annotations
 from birdnn.campaign.figures import broken, campaign_rows, figures, kept_figures, read_results, side_by_side
 from birdnn.campaign.instances import Instance, read_instances, read_known
 from birdnn.campaign.kinds import REPAIR, VERIFY, Kind
+from birdnn.campaign.made_by import provenance, stamp
 from birdnn.campaign.outcome import campaign_files
-from birdnn.campaign.provenance import provenance, stamp
 from birdnn.campaign.run import Campaign, latest_rows, open_table, run_campaign
 from birdnn.campaign.table import Table
 

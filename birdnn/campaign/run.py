@@ -16,7 +16,7 @@ from joblib import Parallel, delayed
 from birdnn.campaign.children import PROGRAM, Child, Ending, Limits
 from birdnn.campaign.instances import Instance
 from birdnn.campaign.kinds import BROKEN, REPAIR, Kind, found_in
-from birdnn.campaign.provenance import birdnn_version, software, stamp
+from birdnn.campaign.made_by import birdnn_version, software, stamp
 from birdnn.campaign.table import Row, Table, reserved
 from birdnn.errors import OutputError
 from birdnn.pipeline.facts import machine

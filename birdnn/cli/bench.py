@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -14,9 +14,6 @@ from birdnn.cli.progress import TerminalWatch
 from birdnn.cli.repair import repair
 from birdnn.cli.verify import verify
 from birdnn.errors import OutputError
-
-if TYPE_CHECKING:
-    from birdnn.campaign import Campaign
 
 METHODS = "auto", "retrain", "finetune:lp", "finetune:bias", "finetune:pso", "finetune:cmaes"
 PICTURES = (".svg", ".png")
@@ -134,14 +131,14 @@ def bench(options: BenchOptions) -> int:
     _require_sense(options)
     with TerminalWatch(quiet=options.quiet) as watch:
         from birdnn.campaign import campaign_files
-        from birdnn.cli.finish_bench import finish_bench
+        from birdnn.cli.benching import campaign_of, finish_bench
         from birdnn.formats.files import require_writable
 
         table = options.out or Path(f"{options.instances.stem}.bench.csv")
         inputs = [path for path in (options.instances, options.verdicts, *(options.against or ())) if path]
         require_writable((options.json, options.summary, options.plot), (*inputs, table))
         require_writable((table,), inputs)
-        campaign, notes = _campaign(options, table)
+        campaign, notes = campaign_of(options, table)
         outcome = campaign_files(
             campaign,
             source=options.instances,
@@ -182,37 +179,3 @@ def _require_options(passed: tuple[str, ...], *, as_repairs: bool) -> None:
     application.command()(repair if as_repairs else verify)
     needed = ["--net", "x", "--prop", "x"]
     typer.main.get_command(application).make_context("repair" if as_repairs else "verify", [*needed, *passed])
-
-
-def _campaign(options: BenchOptions, table: Path) -> tuple[Campaign, tuple[str, ...]]:
-    """What is to be done, and what to say about it."""
-    from birdnn.campaign import REPAIR, VERIFY, Campaign, read_instances, read_known
-    from birdnn.pipeline.facts import machine
-
-    known = None if options.verdicts is None else read_known(options.verdicts)
-    instances = read_instances(options.instances, timeout_s=options.timeout, repair=options.as_repairs, known=known)
-    unknown = sum(not one.expected for one in instances)
-    notes = (
-        (f"{unknown} of {len(instances)} instances have no known verdict.",) if known is not None and unknown else ()
-    )
-    semantics = [] if options.semantics is None else ["--semantics", options.semantics.value]
-    if options.semantics is Semantics.REAL and not options.as_repairs:
-        semantics = []  # the default of verify
-    here = machine()
-    share = None if here.memory_gib is None else round(0.9 * here.memory_gib / options.jobs, 2)
-    campaign = Campaign(
-        kind=REPAIR if options.as_repairs else VERIFY,
-        instances=tuple(instances),
-        table=table,
-        jobs=options.jobs,
-        threads=options.threads or max(1, here.cores // options.jobs),
-        warm=options.warm,
-        method=options.method,
-        options=(*semantics, *(options.passed or ())),
-        seed=options.seed,
-        grace_s=options.grace,
-        memory_gib=options.memory_limit or share,
-        retry=options.retry,
-        keep=options.keep,
-    )
-    return campaign, notes

@@ -9,19 +9,13 @@ Source: VNN-LIB 2.0 standard, chapter "Solver command-line interface", https://w
 from __future__ import annotations
 
 import argparse
-import ast
 import math
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
 
-from birdnn.errors import BirdnnError, MismatchError, OutputError, out_of_memory
-
-if TYPE_CHECKING:
-    from birdnn.formats.vnnlib2 import Query
-    from birdnn.records import Witness
+from birdnn.errors import BirdnnError, out_of_memory
 
 _BEGAN = time.monotonic()
 """About when the process started: a limit counts from here, not from when the modules are loaded."""
@@ -50,7 +44,6 @@ _ANSWERS = {
     "--optimised-disjunctive-reasoning": ("false",),
     "--serialise-assignments": ("true",),
 }
-_WORDS = {"timeout": "timed-out"}
 INTERRUPTED = 130
 
 
@@ -92,7 +85,9 @@ def run(arguments: Sequence[str] | None = None, began: float = _BEGAN) -> int:
     elif options.command == "supports":
         print("\n".join(_supported(options.capability)))
     elif options.command == "verify":
-        return _verify(options, began)
+        from birdnn.cli.answering import answer  # takes seconds to load
+
+        return answer(options, began)
     else:
         parser.error("a command is expected: verify or supports")
     return 0
@@ -162,98 +157,6 @@ def _supported(capability: str) -> Sequence[str]:
 
         return str(OPSETS.start), str(OPSETS.stop - 1)
     return _ANSWERS[capability]
-
-
-def _verify(options: argparse.Namespace, began: float) -> int:
-    from birdnn.formats import read_network
-    from birdnn.formats.vnnlib import read_declared
-    from birdnn.pipeline import verify_files
-    from birdnn.pipeline.facts import semantics_of
-    from birdnn.records import VerifySettings, Violated
-    from birdnn.report.json import competition_verdict
-
-    query = read_declared(options.query)
-    net = network_file(options.network or (), query)
-    semantics: Literal["real", "float32"] = "real" if query is None else query.element
-    if options.as_executed:
-        semantics = semantics_of(read_network(net), None if semantics == "real" else semantics)
-    left_s = None if options.timeout is None else max(0.01, options.timeout - (time.monotonic() - began))
-    settings = VerifySettings(timeout_s=left_s, semantics=semantics)
-    (answer,) = verify_files(net, [options.query], settings=settings).verdicts
-    word = competition_verdict(answer.verdict)
-    lines = [_WORDS.get(word, word)]
-    if isinstance(answer.verdict, Violated):
-        lines += _found(answer.verdict.witness, query, options.serialise_assignments)
-    print("\n".join(lines), flush=True)
-    return 0
-
-
-def network_file(said: Sequence[str], query: Query | None) -> Path:
-    """The one network's file.
-
-    Args:
-        said: what ``--network`` says: ``NAME=FILE``, ``FILE``, or VNN-COMP's ``[('NAME', 'FILE')]``.
-        query: what is asked, where it names its network.
-
-    Raises:
-        MismatchError: another number of networks than one, or one that the query does not declare.
-    """
-    pairs = [pair for text in said for pair in _pairs(text)]
-    declared = query.network if query is not None else "NAME"
-    if len(pairs) != 1:
-        raise MismatchError(
-            f"the query is about one network, and {len(pairs)} are given: say --network {declared}=FILE"
-        )
-    name, path = pairs[0]
-    if name and query is not None and name != query.network:
-        raise MismatchError(f"--network {name}: the query declares the network {query.network!r} and no other")
-    return Path(path)
-
-
-def _pairs(text: str) -> list[tuple[str, str]]:
-    if text.startswith("["):
-        try:
-            return [(str(name), str(path)) for name, path in ast.literal_eval(text)]
-        except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
-            raise MismatchError(f"--network {text[:60]}: no list of pairs of a name and a file") from None
-    name, equals, path = text.partition("=")
-    return [(name, path)] if equals and name.isidentifier() else [("", text)]
-
-
-def _found(witness: Witness, query: Query | None, folder: Path | None) -> list[str]:
-    """The assignment as lines; none where it is written to a folder."""
-    if folder is not None:
-        _serialise(folder, query, witness)
-        return []
-    if query is None:
-        from birdnn.report.json import counterexample_text
-
-        return [counterexample_text(witness).rstrip("\n")]
-    lines = []
-    for tensor, values in ((query.input, witness.x), (query.output, witness.y)):
-        lines.append(f"{tensor.name} {tensor.element} [{','.join(map(str, tensor.shape))}]")
-        lines += [repr(value) for value in values]
-    return lines
-
-
-def _serialise(folder: Path, query: Query | None, witness: Witness) -> None:
-    """Each tensor as ``NAME.pb``, all of them or none."""
-    import numpy as np
-    from onnx import numpy_helper
-
-    from birdnn.formats.files import write_bytes
-
-    named: list[tuple[str, tuple[int, ...], tuple[float, ...]]] = [("X", (-1,), witness.x), ("Y", (-1,), witness.y)]
-    if query is not None:
-        tensors = query.input, query.output
-        named = [(t.name, t.shape, v) for t, v in zip(tensors, (witness.x, witness.y), strict=True)]
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(str(folder), f"cannot be made: {error.strerror or error}") from None
-    for name, shape, values in named:
-        tensor = numpy_helper.from_array(np.array(values, dtype=np.float32).reshape(shape), name)
-        write_bytes(folder / f"{name}.pb", tensor.SerializeToString())
 
 
 if __name__ == "__main__":

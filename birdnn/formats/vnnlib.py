@@ -15,15 +15,13 @@ from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from birdnn.errors import FormatError
 from birdnn.formats.dnf import And, Formula, Or, Term, build_regions, compare, parse_number
 from birdnn.formats.files import decompressed, read_stored, sha256, stem_and_kind
+from birdnn.formats.vnnlib2 import Query, read_query
 from birdnn.spec import Property
-
-if TYPE_CHECKING:
-    from birdnn.formats.vnnlib2 import Query
 
 MAX_BYTES = 1 << 26
 """Largest file that is read, compressed or not."""
@@ -91,8 +89,6 @@ def read_declared(path: str | Path) -> Query | None:
     text, source = _text(read_stored(path, MAX_BYTES), path), Source(str(path))
     if not any(_speaks_version_2(command) for command in read_groups(text, source)):
         return None
-    from birdnn.formats.vnnlib2 import read_query
-
     return read_query(text, str(path))
 
 
@@ -111,8 +107,6 @@ def parse_property(text: str, *, path: str = "", name: str = "", digest: str = "
     source = Source(path)
     commands = read_groups(text, source)
     if any(_speaks_version_2(command) for command in commands):
-        from birdnn.formats.vnnlib2 import read_query  # the package vnnlib is needed for 2.0 only
-
         query = read_query(text, path)
         (n_inputs, n_outputs), formula, element = (query.input.size, query.output.size), query.formula, query.element
     else:

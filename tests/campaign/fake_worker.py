@@ -1,6 +1,6 @@
 """A worker that does as the network's name says, and imports nothing: `birdnn.cli.worker` without the command line.
 
-``sat-1.onnx`` is answered sat; ``hang``, ``eat`` (memory), ``die`` and ``bad`` misbehave. Each start and each command
+``sat-1.onnx`` is answered sat; ``hang``, ``eat`` (memory), ``die`` and ``bad`` misbehave, ``meet4`` waits for three others. Each start and each command
 is noted in the file ``FAKE_LOG``.
 """
 
@@ -40,6 +40,9 @@ def obey(words: list[str]) -> int:
         time.sleep(600)
     if what == "die":
         os.kill(os.getpid(), signal.SIGKILL)
+    if what == "meet4":
+        while Path(os.environ["FAKE_LOG"]).read_text().count("command") < 4:
+            time.sleep(0.01)
     if what == "slow":
         time.sleep(0.3)
     if what == "bad":
@@ -49,7 +52,7 @@ def obey(words: list[str]) -> int:
         print("birdnn: internal error: KeyError: x\nbirdnn: This is a defect", file=sys.stderr, flush=True)
         return 5
     report = {
-        "verdict": {"slow": "unsat"}.get(what, what),
+        "verdict": {"slow": "unsat", "meet4": "unsat"}.get(what, what),
         "boxes": 3,
         "solve_s": 0.25,
         "semantics": "real",

@@ -104,11 +104,11 @@ def test_a_row_of_an_older_table_counts_where_it_says_nothing_else() -> None:
 
 def test_a_process_that_hangs_is_killed_with_all_it_started(tmp_path: Path) -> None:
     begun = time.monotonic()
-    (row, other), _ = run(campaign(tmp_path, ["hang-1", "sat-1"], limit_s=1.0, grace_s=0.5))
+    (row,), _ = run(campaign(tmp_path, ["hang-1"], limit_s=1.0, grace_s=5.0))
     assert time.monotonic() - begun < 60
-    assert (row["verdict"], other["verdict"]) == ("timeout", "sat")
+    assert row["verdict"] == "timeout"
     assert row["note"].startswith("killed from outside after")
-    assert float(row["seconds"]) >= 1.5
+    assert float(row["seconds"]) >= 6
     ((grandchild,),) = noted(tmp_path, "grandchild")
     assert not alive(int(grandchild)), "it left the process group, and lives on"
     assert not any(alive(int(pid)) for pid, _ in noted(tmp_path, "start"))
@@ -155,9 +155,9 @@ def test_warm_processes_are_used_again(tmp_path: Path) -> None:
 
 
 def test_several_at_a_time(tmp_path: Path) -> None:
-    begun = time.monotonic()
-    run(campaign(tmp_path, [f"hang-{i}" for i in range(4)], limit_s=1.0, grace_s=1.0, jobs=4))
-    assert time.monotonic() - begun < 7
+    """Each answers when all four are there."""
+    rows, _ = run(campaign(tmp_path, [f"meet4-{i}" for i in range(4)], jobs=4))
+    assert [row["verdict"] for row in rows] == ["unsat"] * 4
 
 
 @pytest.mark.parametrize("jobs", [1, 2])

@@ -48,7 +48,7 @@ def test_processes_share_one_header(tmp_path: Path) -> None:
     for part in parts:
         part.start()
     for part in parts:
-        part.join(60)
+        part.join(600)
         assert part.exitcode == 0
     with path.open(newline="") as file:
         lines = list(csv.reader(file))
@@ -94,7 +94,7 @@ def test_what_is_no_such_table_is_left_alone(tmp_path: Path, data: bytes, messag
 def test_a_stamp_tells_a_changed_tree_and_looks_past_results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     results = tmp_path / "benchmarks" / "some" / "results"
     results.mkdir(parents=True)
-    monkeypatch.setattr("birdnn.campaign.provenance.SOURCE", tmp_path)
+    monkeypatch.setattr("birdnn.campaign.made_by.SOURCE", tmp_path)
     assert stamp()["commit"] == ""
     who = ["-c", "user.name=x", "-c", "user.email=x@example.org"]
     (results.parent / "code.py").write_text("1")
@@ -112,5 +112,5 @@ def test_a_repository_around_the_package_is_not_ours(tmp_path: Path, monkeypatch
     """Installed in a virtual environment inside somebody's working copy, we know no commit."""
     (tmp_path / "inside").mkdir()
     subprocess.run(["git", "init", "-q"], cwd=tmp_path, check=True)
-    monkeypatch.setattr("birdnn.campaign.provenance.SOURCE", tmp_path / "inside")
+    monkeypatch.setattr("birdnn.campaign.made_by.SOURCE", tmp_path / "inside")
     assert stamp()["commit"] == ""

@@ -13,8 +13,7 @@ ONNX=$3 VNNLIB=$4
 import sys
 from pathlib import Path
 
-import birdnn.pipeline  # noqa: F401 - for the disk cache
-from birdnn.cli.vnnlib import network_file
+from birdnn.cli.answering import network_file  # loads everything
 from birdnn.errors import BirdnnError
 
 try:

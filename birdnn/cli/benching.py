@@ -1,20 +1,54 @@
-"""What ``birdnn bench`` prints and writes at its end. Loads what help must not wait for."""
+"""What ``birdnn bench`` does. Loads what help must not wait for: import it inside a command."""
 
 from __future__ import annotations
 
 import shlex
 from pathlib import Path
 
-from birdnn.campaign import provenance
+from birdnn.campaign import REPAIR, VERIFY, Campaign, provenance, read_instances, read_known
+from birdnn.cli.bench import BenchOptions
 from birdnn.cli.failures import INTERRUPTED, OWN_FAULT, complain
+from birdnn.cli.options import Semantics
 from birdnn.cli.terminal import first_line, show_result
 from birdnn.errors import DisagreementError
 from birdnn.formats.files import write_bytes
+from birdnn.pipeline.facts import machine
 from birdnn.records import CampaignOutcome
 from birdnn.report.bench import bench_csv, bench_markdown, bench_report, bench_summary, quiet_line
 from birdnn.report.json import write_report
 
 BAD_INPUT = 4
+
+
+def campaign_of(options: BenchOptions, table: Path) -> tuple[Campaign, tuple[str, ...]]:
+    """What is to be done, and what to say about it."""
+    known = None if options.verdicts is None else read_known(options.verdicts)
+    instances = read_instances(options.instances, timeout_s=options.timeout, repair=options.as_repairs, known=known)
+    unknown = sum(not one.expected for one in instances)
+    notes = (
+        (f"{unknown} of {len(instances)} instances have no known verdict.",) if known is not None and unknown else ()
+    )
+    semantics = [] if options.semantics is None else ["--semantics", options.semantics.value]
+    if options.semantics is Semantics.REAL and not options.as_repairs:
+        semantics = []  # the default of verify
+    here = machine()
+    share = None if here.memory_gib is None else round(0.9 * here.memory_gib / options.jobs, 2)
+    campaign = Campaign(
+        kind=REPAIR if options.as_repairs else VERIFY,
+        instances=tuple(instances),
+        table=table,
+        jobs=options.jobs,
+        threads=options.threads or max(1, here.cores // options.jobs),
+        warm=options.warm,
+        method=options.method,
+        options=(*semantics, *(options.passed or ())),
+        seed=options.seed,
+        grace_s=options.grace,
+        memory_gib=options.memory_limit or share,
+        retry=options.retry,
+        keep=options.keep,
+    )
+    return campaign, notes
 
 
 def finish_bench(
