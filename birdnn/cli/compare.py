@@ -5,16 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from birdnn.cli.failures import command
 from birdnn.cli.options import AsName, Json, Quiet, Seed, Timeout, Units, UnitsOption, command_line
 from birdnn.cli.progress import TerminalWatch
-
-if TYPE_CHECKING:
-    from birdnn.records import CompareRequest
 
 
 class Decision(StrEnum):
@@ -106,31 +103,26 @@ def compare(options: CompareOptions) -> int:
         from birdnn.cli.comparing import finish_compare
         from birdnn.compare import compare_files
         from birdnn.formats.files import require_writable
+        from birdnn.records import CompareRequest
 
-        request = _request(options)
+        request = CompareRequest(
+            before=options.before,
+            after=options.after,
+            props=tuple(options.prop or ()),
+            keep=tuple(options.keep or ()),
+            suite=options.suite,
+            as_name=options.as_name,
+            domain="property" if options.domain == Path("property") else options.domain,
+            decision=None if options.decision is None else options.decision.value,
+            samples=options.samples,
+            bound_s=options.bound,
+            timeout_s=options.timeout,
+            units=options.units.value,
+            seed=options.seed,
+            command=command_line(),
+        )
         others = (options.domain, None if options.suite is None else Path(options.suite))
         inputs = (options.before, options.after, *request.props, *request.keep, *(path for path in others if path))
         require_writable((options.json, options.html), inputs)
         outcome = compare_files(request, watch=watch)
     return finish_compare(outcome, json=options.json, html=options.html, quiet=options.quiet)
-
-
-def _request(options: CompareOptions) -> CompareRequest:
-    from birdnn.records import CompareRequest
-
-    return CompareRequest(
-        before=options.before,
-        after=options.after,
-        props=tuple(options.prop or ()),
-        keep=tuple(options.keep or ()),
-        suite=options.suite,
-        as_name=options.as_name,
-        domain="property" if options.domain == Path("property") else options.domain,
-        decision=None if options.decision is None else options.decision.value,
-        samples=options.samples,
-        bound_s=options.bound,
-        timeout_s=options.timeout,
-        units=options.units.value,
-        seed=options.seed,
-        command=command_line(),
-    )

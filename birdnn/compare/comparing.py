@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 
 import torch
 
@@ -48,6 +49,11 @@ def compare_files(
     clock = Clock(timeout_s=math.inf if request.timeout_s is None else request.timeout_s, watch=watch)
     watch.update(Progress(phase=f"reading {request.before.name} and {request.after.name}"))
     return _Comparison(read_pair(request), clock, settings or CompareSettings()).outcome()
+
+
+def lesser(part: ProvedApart, whole: ProvedApart) -> ProvedApart:
+    """What is proved of the whole holds in its part."""
+    return replace(part, upper=tuple(map(min, part.upper, whole.upper)))
 
 
 class _Comparison:
@@ -124,9 +130,13 @@ class _Comparison:
             try:
                 bound, remark = bound_method(self.pair)
                 self.notes += [remark] if remark else []
+                whole = None
                 for place in self.places:
-                    if place.name in self.samples and not self.clock.over():
-                        yield self.bounded(bound, place)
+                    if place.name not in self.samples or self.clock.over():
+                        continue
+                    entry = self.bounded(bound, place)
+                    whole = entry if place.subject is None else whole
+                    yield entry if whole is None or not self.inside(place) else lesser(entry, whole)
             except UnsupportedOpError as error:
                 self.bound_note = str(error)
             except (MemoryError, RuntimeError) as error:
@@ -147,6 +157,11 @@ class _Comparison:
         seconds = min(seconds, self.clock.left_s() * self.settings.time_share)
         batch = min(batch_for(net, "cpu") for net in self.pair.nets)
         return proved_apart(bound, place, enough, batch, self.clock, seconds)
+
+    def inside(self, place: Place) -> bool:
+        """Does the domain, the first of the places, hold all of a place?"""
+        (domain,) = self.places[0].regions
+        return all(bool(((r.lower >= domain.lower) & (r.upper <= domain.upper)).all()) for r in place.regions)
 
     def beyond(self, bounds: tuple[ProvedApart, ...]) -> Iterator[str]:
         """Points found at which the difference, in float64, exceeds what was proved."""

@@ -29,8 +29,8 @@ def compare_page(report: CompareReport) -> str:
 def _tone(report: CompareReport) -> str:
     if report.disagreement or report.lost:
         return "bad"
-    undecided = any(prop.became == "undecided" for prop in report.properties)
-    return "warn" if undecided or report.regressions or report.interrupted or report.timed_out else "good"
+    not_well = any(prop.became in ("undecided", "violated in both") for prop in report.properties)
+    return "warn" if not_well or report.regressions or report.interrupted or report.timed_out else "good"
 
 
 def _index(report: CompareReport, entry: ApartModel) -> int:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -46,9 +44,8 @@ def compare_summary(report: CompareReport, width: int = 80) -> RenderableType:
     _measured(facts, report)
     _structure(facts, report.structure)
     _bound(facts, report)
-    for prop in report.properties:
-        kinds = dict.fromkeys((prop.before_arithmetic, prop.after_arithmetic))
-        add_fact(facts, f"arithmetic, {prop.name}", "; ".join(kinds))
+    for kind, names in _arithmetic(report).items():
+        add_fact(facts, "arithmetic", f"{kind} ({', '.join(names)})")
     add_fact(facts, "regressions", ", ".join(f"{name}: proved for A, not for B" for name in report.regressions))
     add_fact(facts, "disagreement", report.disagreement or "")
     add_notes(facts, report.notes)
@@ -185,20 +182,29 @@ def point_text(report: CompareReport, entry: ApartModel) -> str:
     return ", ".join(shown) + more
 
 
+def _arithmetic(report: CompareReport) -> dict[str, list[str]]:
+    """What answers speak about -> which: ``prop_2 in A``, or ``prop_2`` where both do."""
+    found: dict[str, list[str]] = {}
+    for prop in report.properties:
+        if prop.before_arithmetic == prop.after_arithmetic:
+            found.setdefault(prop.before_arithmetic, []).append(prop.name)
+            continue
+        found.setdefault(prop.before_arithmetic, []).append(f"{prop.name} in A")
+        found.setdefault(prop.after_arithmetic, []).append(f"{prop.name} in B")
+    return found
+
+
 def _where(facts: Table, report: CompareReport) -> None:
-    """The furthest of all places, and the clearest change of decision."""
-    side = Side("Y", report.outputs)
-    for place in dict.fromkeys(entry.place for entry in report.apart):
+    """The furthest point and the clearest change of decision, in the first place where there is one."""
+    side, places = Side("Y", report.outputs), list(dict.fromkeys(entry.place for entry in report.apart))
+    for place in places[:1]:
         for top in found_in(report, place)[:1]:
             name, i = side.name(top.output or 0), top.output or 0
             told = f"{name} is {top.before[i]:.6g} in A, {top.after[i]:.6g} in B at {point_text(report, top)}"
             add_fact(facts, f"furthest, {place}", told)
-        for entry in _flips(report, place):
-            add_fact(facts, f"decision, {place}", f"{flip_text(report, entry)} at {point_text(report, entry)}")
-
-
-def _flips(report: CompareReport, place: str) -> Iterator[ApartModel]:
-    return (entry for entry in report.apart if entry.place == place and entry.output is None)
+        for entry in report.apart:
+            if entry.place == place and entry.output is None:
+                add_fact(facts, f"decision, {place}", f"{flip_text(report, entry)} at {point_text(report, entry)}")
 
 
 def flip_text(report: CompareReport, entry: ApartModel) -> str:
@@ -215,8 +221,8 @@ def _measured(facts: Table, report: CompareReport) -> None:
         return
     first, side = report.likeness[0], Side("Y", report.outputs)
     if (share := first.agreement) is not None:
-        told = f"{percent(share.lower)} to {percent(share.upper)} ({share.confidence:.0%} confidence, by itself)"
-        add_fact(facts, "same decision", told.replace("%)", " %)") + f", {report.decision}")
+        told = f"{percent(share.lower)} to {percent(share.upper)} ({share.confidence * 100:g} % confidence)"
+        add_fact(facts, "same decision", f"{told}, {report.decision}")
     if (mean := first.mae) is not None:
         add_fact(
             facts, "mean |B - A|", f"{mean.lower:.3g} to {mean.upper:.3g} ({mean.confidence * 100:g} % confidence)"

@@ -31,15 +31,15 @@ def compared(folder: Path, before: Path, after: Path, *, n_inputs: int = 2, boun
 
 
 def test_a_rare_difference_is_searched_for(tmp_path: Path) -> None:
-    """About one sample in 4.10^8 lies on the spike; the search climbs it all the same."""
-    flat, high = spike(tmp_path / "a.onnx", 0.0, 6), spike(tmp_path / "b.onnx", 3.0, 6)
-    outcome = compared(tmp_path, flat, high, n_inputs=6)
+    """About one point in fifty thousand lies on the spike; the search climbs it all the same."""
+    flat, high = spike(tmp_path / "a.onnx", 0.0, 3), spike(tmp_path / "b.onnx", 3.0, 3)
+    outcome = compared(tmp_path, flat, high, n_inputs=3)
     assert outcome.likeness[0].fidelity is not None
     assert outcome.likeness[0].fidelity.mae < 1e-3
     furthest, decision = outcome.apart
     assert (furthest.output, furthest.place) == (0, "domain")
     assert furthest.size == pytest.approx(3.0, abs=0.01)
-    assert furthest.x == pytest.approx((1.0,) * 6, abs=1e-3)
+    assert furthest.x == pytest.approx((1.0,) * 3, abs=1e-3)
     assert furthest.after[0] - furthest.before[0] == furthest.size
     assert furthest.replayed_by == ("onnxruntime", "onnxruntime")
     # A prefers output 1 by 0.5; B output 0 by up to 2.5: the lesser counts

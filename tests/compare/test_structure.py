@@ -40,13 +40,13 @@ def test_a_network_and_itself() -> None:
     assert (found.matching, found.changes, found.same_file) == ("graph", (), False)
 
 
-def gemm(layers: Layers) -> Network:
-    """The same function by ``Gemm`` nodes."""
+def matmul(layers: Layers) -> Network:
+    """The same function by ``MatMul`` and ``Add`` nodes, which `net` does not have."""
     tensors, nodes, value = {}, [], "x"
     for k, (weight, bias) in enumerate(layers):
-        tensors |= {f"w{k}": weight, f"b{k}": bias}
+        tensors |= {f"w{k}": weight.T.copy(), f"b{k}": bias}
         made = "y" if k == len(layers) - 1 else f"z{k}"
-        nodes.append(("Gemm", (value, f"w{k}", f"b{k}"), made, {"transB": 1}))
+        nodes += [("MatMul", (value, f"w{k}"), f"m{k}", {}), ("Add", (f"m{k}", f"b{k}"), made, {})]
         value = made
         if made != "y":
             nodes.append(("Relu", (made,), f"h{k}", {}))
@@ -62,12 +62,12 @@ def residual() -> Network:
 def test_other_graphs_of_the_same_layers() -> None:
     """Folded and compared; what differs is named by its layer."""
     layers = random_layers(0, (2, 3, 2))
-    same = structure(network_from_layers(layers, "Relu"), gemm(layers))
+    same = structure(network_from_layers(layers, "Relu"), matmul(layers))
     assert (same.matching, same.changes, same.compared) == ("layers", (), 17)
     assert any("operations differ" in line for line in same.statements)
     assert any("2-3-2, relu" in line for line in same.statements)
     layers[1][1][0] += 1
-    found = structure(network_from_layers(random_layers(0, (2, 3, 2)), "Relu"), gemm(layers))
+    found = structure(network_from_layers(random_layers(0, (2, 3, 2)), "Relu"), matmul(layers))
     assert [(entry.layer, entry.change.name, entry.change.count) for entry in found.changes] == [(2, "layer 2 bias", 1)]
 
 
