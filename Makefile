@@ -28,8 +28,8 @@ engines: $(STAMP) ## add what cross-checks ask: Marabou, auto_LiRPA; their tests
 
 demo: $(STAMP) ## repair the embedded network against phi-8 and phi-2, prove the repair, say where the report is
 	$(BIN)/birdnn repair --net birdnn/data/demo.onnx --prop properties/prop_8.vnnlib --prop properties/prop_2.vnnlib \
-	  --suite properties/acasxu.toml --out $(DEMO_OUT)
-	@echo "Report: $(CURDIR)/$(DEMO_OUT)/repair.json"
+	  --suite properties/acasxu.toml --out $(DEMO_OUT) --report --samples 1000000
+	@echo "Report: $(CURDIR)/$(DEMO_OUT)/report.html"
 
 test: $(STAMP) ## the tests, without those that take minutes
 	$(BIN)/python -m pytest
