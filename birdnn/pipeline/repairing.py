@@ -341,6 +341,9 @@ class _Repair:
         unseen = [] if best is None else [n for n in others if n not in best.answers and n not in broken]
         if unseen:
             yield f"Not verified again on the repaired network, for lack of time: {', '.join(unseen)}."
+        if best is not None and (told := obstacle(best.loaded, self.request.units)):
+            copy = "" if best.loaded.nnet is None else "; the ONNX copy beside it can have one: verify --certificate"
+            yield f"No certificate: {told}{copy}."
 
     def _searched(self) -> dict[str, Any]:
         """What candidates there were, and the seconds of each stage."""
