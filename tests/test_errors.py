@@ -9,6 +9,7 @@ import pytest
 from birdnn.errors import (
     BirdnnError,
     DisagreementError,
+    FetchError,
     FormatError,
     InputError,
     MismatchError,
@@ -21,6 +22,7 @@ EXAMPLES: list[tuple[BirdnnError, int, str]] = [
     (FormatError("a.nnet", "line 3", "no number"), 4, "a.nnet, line 3: no number"),
     (FormatError("a.nnet", "", "no number"), 4, "a.nnet: no number"),
     (FormatError("", "", "no number"), 4, "no number"),
+    (FetchError("http://a/b", "not there"), 4, "http://a/b: not there"),
     (
         UnsupportedOpError("a.onnx", "Sin", "n1", ("Relu", "Add")),
         4,

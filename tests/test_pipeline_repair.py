@@ -365,6 +365,8 @@ def test_an_nnet_file_stays_one_and_brings_its_domain(tmp_path: Path) -> None:
     assert outcome.result == "proved"
     assert outcome.out is not None
     assert outcome.out.endswith("small.repaired.nnet")
+    assert outcome.certificate is None
+    assert any("No certificate: the checker reads ONNX" in note for note in outcome.notes)
     assert outcome.domain is not None
     assert outcome.domain.lower == (-1.0, -1.0)
     export = Path(outcome.out).with_suffix(".onnx")

@@ -24,7 +24,7 @@ WORDS = "unsat", "sat", "unknown", "timeout"
 def main() -> None:
     """Run what is missing, then write the summary."""
     parser = arguments(__doc__)
-    parser.add_argument("--timeout", type=float, default=120.0, help="seconds for each property")
+    parser.add_argument("--timeout", type=float, default=1200.0, help="seconds for each property")
     options = parser.parse_args()
     table = Table(RESULTS / "verify.csv", COLUMNS, ("net", "property"))
     for controller in controllers(options.data):
