@@ -42,7 +42,13 @@ def of_suite(suite: Suite) -> tuple[tuple[ScaledQuantity, ...], tuple[ScaledQuan
 def kept(measured: Measured | None) -> dict[str, Any]:
     """The fields of an outcome that were measured; none were where no network was written."""
     if measured is None:
-        nothing = {"fidelity": None, "efficacy": None, "generalisation": None, "region_fidelity": {}, "drawdown": ()}
+        nothing: dict[str, Any] = {
+            "fidelity": None,
+            "efficacy": None,
+            "generalisation": None,
+            "region_fidelity": {},
+            "drawdown": (),
+        }
         return {**nothing, "fidelity_note": "no network was written", "neighbours": ()}
     names = (
         *("fidelity", "fidelity_note", "region_fidelity"),
