@@ -13,6 +13,7 @@ from birdnn.report.words import sides
 TIED = "what it told by itself is lost"
 """What the repair says of an output that follows others (`birdnn.repair.tie`)."""
 
+_OUTPUT = re.compile(r"Output (\d+) (.*)", re.DOTALL)
 _ORDER: Sequence[Weight] = ("stop", "open", "assumption", "note")
 
 
@@ -119,11 +120,15 @@ def _measured(outcome: RepairReport) -> Iterator[RiskModel]:
 
 def _tied(outcome: RepairReport) -> Iterator[RiskModel]:
     """Outputs that were bound to others: decisions are kept, values are not."""
-    told = [line for line in outcome.notes if TIED in line]
-    if told:
-        _, outputs = sides(outcome)
-        named = re.sub(r"\b[Oo]utput (\d+)", lambda found: outputs.name(int(found[1])), " ".join(told))
-        text = f"{named} Decisions are counted in section 6; whoever uses these outputs\u2019 values gets others."
+    _, outputs = sides(outcome)
+    found: dict[str, list[str]] = {}
+    for line in outcome.notes:
+        if TIED in line and (parts := _OUTPUT.fullmatch(line)) is not None:
+            found.setdefault(parts[2], []).append(outputs.name(int(parts[1])))
+    for what, names in found.items():
+        said = re.sub(r"\boutput (\d+)", lambda other: outputs.name(int(other[1])), what)
+        who = names[0] if len(names) == 1 else f"Each of {', '.join(names)}"
+        text = f"{who} {said} Decisions are counted in section 6; whoever uses the values of tied outputs gets others."
         yield _risk("open", "Tied outputs", text)
 
 
@@ -196,5 +201,5 @@ def _scope(outcome: RepairReport) -> Iterator[RiskModel]:
         told = "Fidelity counts uniform points of the declared domain: rare situations in operation weigh little in it."
         yield _risk("note", "Fidelity", told)
     for line in outcome.notes:
-        if TIED not in line:
+        if TIED not in line or _OUTPUT.fullmatch(line) is None:
             yield _risk("note", "Noted by the repair", line)
