@@ -45,6 +45,14 @@ def kept(measured: Measured | None) -> dict[str, Any]:
         nothing = dict.fromkeys(("fidelity", "efficacy", "generalisation"))
         note = "no network was written"
         return {**nothing, "fidelity_note": note, "region_fidelity": {}, "drawdown": (), "neighbours": ()}
+        nothing: dict[str, Any] = {
+            "fidelity": None,
+            "efficacy": None,
+            "generalisation": None,
+            "region_fidelity": {},
+            "drawdown": (),
+        }
+        return {**nothing, "fidelity_note": "no network was written", "neighbours": ()}
     names = (
         *("fidelity", "fidelity_note", "region_fidelity"),
         *("drawdown", "efficacy", "generalisation", "neighbours"),

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 from birdnn.report import pictures_page
 from birdnn.report.model import readable
@@ -44,6 +44,7 @@ FORMS: dict[str, Callable[[Any], str]] = {
     "count": lambda value: f"{value:,}",
     "small": lambda value: f"{value:.2g}",
     "number": _signed,
+    "difference": lambda value: f"{value:+.4g}".replace("-", "−"),
     "raw": plain,
     "seconds": seconds,
     "bytes": _size,
@@ -146,7 +147,8 @@ def html_page(report: SafetyReport) -> str:
     template = environment(markdown=False).get_template("report.html.j2")
     pictures = {name: Markup(svg) for name, svg in pictures_page.pictures(report.outcome).items()}
     content = report.model_dump(mode="json")
-    return template.render(r=report, o=report.outcome, v=Figures(content), pictures=pictures, escape=escape)
+    front = pictures_page.front(report.outcome)
+    return template.render(r=report, o=report.outcome, v=Figures(content), pictures=pictures, front=front)
 
 
 def markdown_page(report: SafetyReport) -> str:

@@ -15,10 +15,12 @@ from birdnn.report.pictures_maps import advisory_map_svg
 from birdnn.report.pictures_repair import change_svg, progress_svg
 from birdnn.report.schema import RepairReport
 from birdnn.report.schema_evidence import LocalisationModel
+from birdnn.report.schema_pictures import MapModel
 from birdnn.report.text import percent
 
 _MAP = "cividis"  # readable for colour-blind people, and in grey
 _LABELLED = 64
+_BEFORE_AND_AFTER = 2
 
 
 def pictures(outcome: RepairReport) -> dict[str, str]:
@@ -35,6 +37,18 @@ def pictures(outcome: RepairReport) -> dict[str, str]:
     if outcome.change:
         found["change"] = change_svg(outcome)
     return found
+
+
+def front(outcome: RepairReport) -> int | None:
+    """Which map stands on the first page: of those that come close to violations the one that shows most of them."""
+    shown = [(place, drawn) for place, drawn in enumerate(outcome.maps) if len(drawn.panels) == _BEFORE_AND_AFTER]
+    return max(shown, key=lambda entry: _seen(entry[1]), default=(None, None))[0]
+
+
+def _seen(drawn: MapModel) -> float:
+    """How much of the picture was violated before."""
+    cells = drawn.panels[0].decisions.rows * drawn.panels[0].decisions.columns
+    return drawn.panels[0].unsafe_cells / cells
 
 
 def localisation_svg(model: LocalisationModel) -> str:
@@ -72,7 +86,7 @@ def _map(figure: Figure, axes: Axes, model: LocalisationModel) -> None:
 
 
 def _interventions(axes: Axes, model: LocalisationModel) -> None:
-    axes.set_title("still violating with k neurons fixed", fontsize=8, loc="left")
+    axes.set_title("still violating\nwith k neurons fixed", fontsize=8, loc="left")
     checks = model.interventions
     if not checks:
         axes.text(0.5, 0.5, "not checked:\nno held-out\nviolating sample", ha="center", va="center", color=SOFT)
@@ -80,7 +94,12 @@ def _interventions(axes: Axes, model: LocalisationModel) -> None:
         return
     places = np.arange(len(checks))
     means, spreads = [100 * c.random_mean for c in checks], [100 * c.random_spread for c in checks]
-    axes.errorbar(places + 0.1, means, yerr=spreads, fmt="s", color=SOFT, ms=4, capsize=2, label="random k, mean ± sd")
+    # shares lie between 0 and 100: what a spread says beyond them is not drawn
+    below = [min(spread, mean) for spread, mean in zip(spreads, means, strict=True)]
+    above = [min(spread, 100 - mean) for spread, mean in zip(spreads, means, strict=True)]
+    axes.errorbar(
+        places + 0.1, means, yerr=(below, above), fmt="s", color=SOFT, ms=4, capsize=2, label="random k, mean ± sd"
+    )
     axes.plot(places - 0.1, [100 * c.top for c in checks], "o", color=INK, ms=5, label="most responsible k")
     plain_axes(axes)
     axes.set_xticks(places, [str(c.k) for c in checks])
@@ -88,7 +107,7 @@ def _interventions(axes: Axes, model: LocalisationModel) -> None:
     axes.set_ylim(-4, 104)
     axes.set_xlabel("k")
     axes.set_ylabel(f"% of {checks[0].n:,} held-out points")
-    axes.legend(fontsize=6.5, frameon=False)
+    axes.figure.legend(*axes.get_legend_handles_labels(), loc="outside lower right", ncols=2, fontsize=7, frameon=False)
 
 
 def _description(model: LocalisationModel) -> str:

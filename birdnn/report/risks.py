@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 
 from birdnn.report.schema import RepairReport
 from birdnn.report.schema_safety import CertificateFactsModel, FileModel, RiskModel, Weight
 from birdnn.report.text import percent
+from birdnn.report.words import sides
 
+TIED = "what it told by itself is lost"
+"""What the repair says of an output that follows others (`birdnn.repair.tie`)."""
+
+_OUTPUT = re.compile(r"Output (\d+) (.*)", re.DOTALL)
 _ORDER: Sequence[Weight] = ("stop", "open", "assumption", "note")
 
 
@@ -20,6 +26,7 @@ def risks(
         *_undecided(outcome),
         *_others(outcome),
         *_measured(outcome),
+        *_tied(outcome),
         *_certificate(outcome, files, certificate),
         *_assumptions(outcome, certificate),
         *_scope(outcome),
@@ -111,6 +118,20 @@ def _measured(outcome: RepairReport) -> Iterator[RiskModel]:
         yield _risk("open", f"Only the points of {around.name} are proved", told)
 
 
+def _tied(outcome: RepairReport) -> Iterator[RiskModel]:
+    """Outputs that were bound to others: decisions are kept, values are not."""
+    _, outputs = sides(outcome)
+    found: dict[str, list[str]] = {}
+    for line in outcome.notes:
+        if TIED in line and (parts := _OUTPUT.fullmatch(line)) is not None:
+            found.setdefault(parts[2], []).append(outputs.name(int(parts[1])))
+    for what, names in found.items():
+        said = re.sub(r"\boutput (\d+)", lambda other: outputs.name(int(other[1])), what)
+        who = names[0] if len(names) == 1 else f"Each of {', '.join(names)}"
+        text = f"{who} {said} Decisions are counted in section 6; whoever uses the values of tied outputs gets others."
+        yield _risk("open", "Tied outputs", text)
+
+
 def _certificate(
     outcome: RepairReport, files: Sequence[FileModel], facts: CertificateFactsModel | None
 ) -> Iterator[RiskModel]:
@@ -180,4 +201,5 @@ def _scope(outcome: RepairReport) -> Iterator[RiskModel]:
         told = "Fidelity counts uniform points of the declared domain: rare situations in operation weigh little in it."
         yield _risk("note", "Fidelity", told)
     for line in outcome.notes:
-        yield _risk("note", "Noted by the repair", line)
+        if TIED not in line or _OUTPUT.fullmatch(line) is None:
+            yield _risk("note", "Noted by the repair", line)

@@ -13,6 +13,7 @@ from birdnn.report.schema_safety import (
     CommandModel,
     DefectModel,
     FileModel,
+    MovedModel,
     RiskModel,
     SafetyReport,
     SummaryModel,
@@ -22,6 +23,7 @@ from birdnn.report.standards import mapping
 from birdnn.report.words import domain, sides, stated
 
 _FIRST = 5
+_MOVED = 15
 _REPLAY = """\
 import json, numpy, onnxruntime
 report = json.load(open({report}))
@@ -63,6 +65,7 @@ def safety_report(
         domain=domain(outcome),
         properties=[stated(prop, outcome) for prop in outcome.properties],
         defects=list(_defects(outcome)),
+        moved=_moved(outcome),
         certificate=certificate,
         risks=found,
         mapping=[],
@@ -144,6 +147,22 @@ def _defect(outcome: RepairReport, prop: PropertyModel, found: CounterexampleMod
             "file": file,
         }
     )
+
+
+def _moved(outcome: RepairReport) -> list[MovedModel]:
+    """The values that moved most, over all initialisers."""
+    found = [
+        MovedModel(
+            initialiser=name,
+            index=value.index,
+            before=value.before,
+            after=value.after,
+            difference=value.after - value.before,
+        )
+        for name, entry in outcome.change.items()
+        for value in entry.largest
+    ]
+    return sorted(found, key=lambda entry: -abs(entry.difference))[:_MOVED]
 
 
 def _commands(outcome: RepairReport, files: Sequence[FileModel]) -> list[CommandModel]:

@@ -54,7 +54,7 @@ class InputRangeModel(Model):
     name: Readable
     text: Readable
     unit: Readable = Field(description="Empty where nobody says it: then the values are in network units.")
-    lower: float = Field(description="Raw units where the scaling is known, else network units.")
+    lower: float = Field(description="Raw units where the scaling is known, else network units; to nine digits.")
     upper: float
     network_lower: float
     network_upper: float
@@ -96,6 +96,16 @@ class DefectModel(Model):
     decides: Readable | None = Field(description="The output that decides; null without a decision rule.")
     replayed_by: list[str]
     file: Literal["before", "after"] = Field(description="The network that it breaks.")
+
+
+class MovedModel(Model):
+    """A value that was changed."""
+
+    initialiser: Readable
+    index: list[int]
+    before: float
+    after: float
+    difference: float
 
 
 class ProofFactsModel(Model):
@@ -158,6 +168,7 @@ class SafetyReport(Model):
     domain: list[InputRangeModel] = Field(description="The declared input domain; empty where there is none.")
     properties: list[StatedPropertyModel]
     defects: list[DefectModel]
+    moved: list[MovedModel] = Field(description="The values that moved most, over all initialisers, at most 15.")
     certificate: CertificateFactsModel | None = Field(description="Null where there is none, or it cannot be read.")
     risks: list[RiskModel]
     mapping: list[OfferedModel]

@@ -96,15 +96,25 @@ def _region(region: RegionModel, inputs: Side, outputs: Side) -> StatedRegionMod
 
 
 def _edge(inputs: Side, place: int, low: Fraction, high: Fraction) -> InputRangeModel:
+    lower, upper = _snapped(number(inputs.raw(place, low)), number(inputs.raw(place, high)))
     return InputRangeModel(
         name=inputs.name(place),
         text=inputs.quantities[place].text if place < len(inputs.quantities) else "",
         unit=inputs.unit(place),
-        lower=number(inputs.raw(place, low)),
-        upper=number(inputs.raw(place, high)),
+        lower=lower,
+        upper=upper,
         network_lower=number(low),
         network_upper=number(high),
     )
+
+
+def _snapped(lower: float, upper: float) -> tuple[float, float]:
+    """Both to nine digits of the larger: files round normalised bounds, which leaves dust in raw units."""
+    largest = max(abs(lower), abs(upper))
+    if not largest or largest > 1e300:
+        return lower, upper
+    digits = 8 - math.floor(math.log10(largest))
+    return round(lower, digits) + 0.0, round(upper, digits) + 0.0  # a zero without its sign
 
 
 def unsafe_words(rows: Sequence[HalfSpaceModel], outputs: Side) -> str:

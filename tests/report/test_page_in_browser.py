@@ -46,7 +46,10 @@ def page_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A report with long names."""
     path = tmp_path_factory.mktemp("page") / "report.html"
     long = "/a/folder/with/a/name/that/does/not/end/" + "x" * 120 + "/net.onnx"
-    path.write_text(html_page(made_report(net=long, command=f"birdnn repair --net {long}")), encoding="utf-8")
+    path.write_text(
+        html_page(made_report({"network_before": "differs"}, net=long, command=f"birdnn repair --net {long}")),
+        encoding="utf-8",
+    )
     return path
 
 

@@ -8,7 +8,9 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
+import torch
 
+from birdnn.repair.tie import Tie
 from birdnn.report.intoto import statement
 from birdnn.report.json import dumps
 from birdnn.report.model import readable
@@ -120,6 +122,16 @@ def test_residual_risks_name_what_is_lost_or_open() -> None:
     assert any(topic == "Noted by the repair" for topic in told)
     weights = [risk.weight for risk in made_report(drawdown=lost).risks]
     assert weights == sorted(weights, key=("stop", "open", "assumption", "note").index)
+
+
+def test_tied_outputs_are_named_on_the_first_page() -> None:
+    ties = [Tie(row=torch.tensor([0.0, -1.0, 1.0]).roll(k), follower=2 - k, constant=0.0, least=0.0) for k in (0, 2)]
+    notes = [f"{tie.told()}: prop_8 is proved by that." for tie in ties]
+    report = made_report(notes=[*notes, "Something else."])
+    tied = [risk.text for risk in report.risks if risk.topic == "Tied outputs"]
+    assert any(text.startswith("Each of WR, COC follows WL now, up to a constant; what it told by") for text in tied)
+    assert any("Tied outputs" in line for line in report.summary.first)
+    assert [r.text for r in report.risks if r.topic == "Noted by the repair"] == ["Something else."]
 
 
 def test_an_undecided_property_is_open() -> None:
