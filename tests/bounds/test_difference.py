@@ -15,8 +15,9 @@ from birdnn.bounds.crown import CrownBound
 from birdnn.bounds.difference import DifferenceBound, SeparateBound, correspondence, questions
 from birdnn.bounds.interval import IntervalBound
 from birdnn.bounds.protocol import MarginBound
+from birdnn.bounds.rules import value
 from birdnn.boxes import Boxes
-from birdnn.chain import NotAChain
+from birdnn.chain import Activation, NotAChain
 from birdnn.formats.onnx import network_from_layers
 from birdnn.network import Network
 from tests.bounds.builders import (
@@ -136,6 +137,74 @@ def test_a_planted_error_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
 
     with pytest.raises(AssertionError):
         look()
+
+
+def ranges(seed: int, count: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Ranges on both sides of zero and on either, some of them points, (1, count) each."""
+    rng = torch.Generator().manual_seed(seed)
+    ends = 3 * torch.randn(2, 1, count, generator=rng, dtype=torch.float64)
+    ends[1, :, ::7] = ends[0, :, ::7]
+    return ends.amin(0), ends.amax(0)
+
+
+def within(low: torch.Tensor, up: torch.Tensor, seed: int, count: int = 200) -> torch.Tensor:
+    """Points of ranges, ends included, (count, n)."""
+    share = torch.rand(count, low.shape[1], generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    return torch.cat([low, up, torch.minimum(low + share * (up - low), up)])
+
+
+@given(seed=SEEDS)
+def test_lines_lie_around_all_that_slopes_allow(seed: int) -> None:
+    """They are tight: less of an offset, and some multiple of d lies outside."""
+    (least, most), (low, up) = ranges(seed, 60), ranges(seed + 1, 60)
+    lines = difference._lines(least, most, low, up)
+    d = within(low, up, seed)
+    for slope in (least, most, (least + most) / 2):
+        assert bool((lines.low[0].at(d) <= slope * d + 1e-9).all())
+        assert bool((slope * d <= lines.up[0].at(d) + 1e-9).all())
+    ends = torch.cat([low, up])
+    touched = (lines.up[0].at(ends) - torch.maximum(least * ends, most * ends)).abs()
+    assert float(touched.max()) < 1e-9
+
+
+@pytest.mark.parametrize(("op", "alpha"), ACTIVATIONS)
+@settings(max_examples=10)
+@given(seed=SEEDS)
+def test_every_secant_is_between_the_slopes(op: str, alpha: float | None, seed: int) -> None:
+    activation = network_from_layers(random_layers(0, SIZES), op, alpha=alpha).chain()[1]
+    assert isinstance(activation, Activation)
+    low, up = ranges(seed, 60)
+    least, most = difference._slopes(activation, low, up)
+    z, other = within(low, up, seed), within(low, up, seed + 1).flip(0)
+    run = other - z
+    rise = value(activation, other) - value(activation, z)
+    slack = 1e-12 * (1 + z.abs() + other.abs())
+    assert bool((rise >= torch.minimum(least * run, most * run) - slack).all())
+    assert bool((rise <= torch.maximum(least * run, most * run) + slack).all())
+
+
+def coarse(numbers: torch.Tensor) -> torch.Tensor:
+    """Numbers whose differences float64 holds."""
+    return (numbers * 2**20).round() / 2**20
+
+
+@given(seed=SEEDS)
+def test_blocks_that_tighten_each_other_lose_nothing(seed: int) -> None:
+    """Every a, b and b - a that was possible before is so afterwards, and no range grows."""
+    parts = [tuple(coarse(end) for end in ranges(seed + k, 40)) for k in range(2)]
+    a, b = (coarse(within(low, up, seed + 5 + k)) for k, (low, up) in enumerate(parts))
+    d = b - a
+    low = torch.cat([parts[0][0], parts[1][0], d.amin(0, keepdim=True)], 1)
+    up = torch.cat([parts[0][1], parts[1][1], d.amax(0, keepdim=True) + 1], 1)
+    before = low.clone(), up.clone()
+    difference._agree(low, up)
+    everything = torch.cat([a, b, d], 1)
+    assert bool(((everything >= low) & (everything <= up)).all())
+    assert bool(((low >= before[0]) & (up <= before[1])).all())
+    # where d is not known, it follows
+    low[:, 80:], up[:, 80:] = -math.inf, math.inf
+    difference._agree(low, up)
+    assert bool(((d >= low[:, 80:]) & (d <= up[:, 80:]) & up[:, 80:].isfinite()).all())
 
 
 def test_layers_in_which_the_networks_agree_are_one_network() -> None:
