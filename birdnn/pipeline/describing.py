@@ -7,7 +7,8 @@ from fractions import Fraction
 from typing import Any
 
 from birdnn.formats.suite import Suite
-from birdnn.pipeline.judging import Answer
+from birdnn.pipeline.certifying import obstacle
+from birdnn.pipeline.judging import Answer, Attempt
 from birdnn.pipeline.load import Loaded
 from birdnn.pipeline.measuring import Measured
 from birdnn.pipeline.plan import Plan
@@ -45,14 +46,6 @@ def kept(measured: Measured | None) -> dict[str, Any]:
         nothing = dict.fromkeys(("fidelity", "efficacy", "generalisation"))
         note = "no network was written"
         return {**nothing, "fidelity_note": note, "region_fidelity": {}, "drawdown": (), "neighbours": ()}
-        nothing: dict[str, Any] = {
-            "fidelity": None,
-            "efficacy": None,
-            "generalisation": None,
-            "region_fidelity": {},
-            "drawdown": (),
-        }
-        return {**nothing, "fidelity_note": "no network was written", "neighbours": ()}
     names = (
         *("fidelity", "fidelity_note", "region_fidelity"),
         *("drawdown", "efficacy", "generalisation", "neighbours"),
@@ -81,14 +74,15 @@ def described(
     return {"inputs": inputs, "outputs": outputs, "watched": others, "localisation": located}
 
 
-def remarks(plan: Plan, before: Mapping[str, Answer], after: Mapping[str, Answer] | None) -> Iterator[str]:
-    """What the verdicts of the named properties do not tell; ``after`` is None where no network was written."""
+def remarks(plan: Plan, before: Mapping[str, Answer], best: Attempt | None) -> Iterator[str]:
+    """What the verdicts of the named properties do not tell; ``best`` is None where no network was written."""
     others = [s.prop.name for s in plan.subjects if s.role is None]
     broken = [name for name in others if before[name].guarantee == "violated"]
     if broken:
         yield f"Applicable, not named and violated as well: {', '.join(broken)}; --suite repairs all."
-    if after is None:
+    if best is None:
         return
+    after = best.answers
     if plan.request.as_many:
         names = [s.prop.name for s in plan.subjects if s.role is not None]
         was = sum(before[name].guarantee == "proved" for name in names)
@@ -97,3 +91,6 @@ def remarks(plan: Plan, before: Mapping[str, Answer], after: Mapping[str, Answer
     unseen = [name for name in others if name not in after and name not in broken]
     if unseen:
         yield f"Not verified again on the repaired network, for lack of time: {', '.join(unseen)}."
+    if told := obstacle(best.loaded, plan.request.units):
+        copy = "" if best.loaded.nnet is None else "; the ONNX copy beside it can have one: verify --certificate"
+        yield f"No certificate: {told}{copy}."

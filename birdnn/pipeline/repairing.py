@@ -344,24 +344,6 @@ class _Repair:
     def _late(self) -> bool:
         """Is the time limit over, the reserve for what follows the search included?"""
         return self.watch.stopped() or self.clock.wall_s() > (self.request.timeout_s or math.inf)
-    def _remarks(self, best: Attempt | None) -> Iterable[str]:
-        """What the verdicts of the named properties do not tell."""
-        yield from () if self.candidates is None else self.candidates.remarks
-        others = [s.prop.name for s in self.plan.subjects if s.role is None]
-        broken = [name for name in others if self.before[name].guarantee == "violated"]
-        if broken:
-            yield f"Applicable, not named and violated as well: {', '.join(broken)}; --suite repairs all."
-        if best is not None and self.request.as_many:
-            names = [s.prop.name for s in self.asked]
-            was = sum(self.before[name].guarantee == "proved" for name in names)
-            now = sum(best.guarantee(name) == "proved" for name in names)
-            yield f"Of {len(names)} properties {was} were proved before and {now} are now."
-        unseen = [] if best is None else [n for n in others if n not in best.answers and n not in broken]
-        if unseen:
-            yield f"Not verified again on the repaired network, for lack of time: {', '.join(unseen)}."
-        if best is not None and (told := obstacle(best.loaded, self.request.units)):
-            copy = "" if best.loaded.nnet is None else "; the ONNX copy beside it can have one: verify --certificate"
-            yield f"No certificate: {told}{copy}."
 
     def _searched(self) -> dict[str, Any]:
         """What candidates there were, and the seconds of each stage."""
@@ -399,7 +381,7 @@ class _Repair:
             machine=machine(),
             interrupted=self.watch.stopped(),
             timed_out=self.clock.left_s() <= 0 and result != "proved",
-            notes=(*self.plan.notes, *said, *remarks(self.plan, self.before, None if best is None else answers)),
+            notes=(*self.plan.notes, *said, *remarks(self.plan, self.before, best)),
             disagreement="; ".join(self.disagreements),
             certificate=self.certificate,
             **pictured(self.plan, best, self.witnesses),

@@ -44,8 +44,8 @@ def compare_summary(report: CompareReport, width: int = 80) -> RenderableType:
     _measured(facts, report)
     _structure(facts, report.structure)
     _bound(facts, report)
-    for kind, names in _arithmetic(report).items():
-        add_fact(facts, "arithmetic", f"{kind} ({', '.join(names)})")
+    for kind, whose in _arithmetic(report).items():
+        add_fact(facts, "arithmetic", f"{kind} ({', '.join(whose)})")
     add_fact(facts, "regressions", ", ".join(f"{name}: proved for A, not for B" for name in report.regressions))
     add_fact(facts, "disagreement", report.disagreement or "")
     add_notes(facts, report.notes)

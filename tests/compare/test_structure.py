@@ -6,7 +6,8 @@ import pytest
 
 from birdnn.compare.deciding import became
 from birdnn.compare.structure import structure
-from birdnn.formats.onnx import network_from_layers, network_from_onnx, to_onnx_bytes
+from birdnn.formats.export import to_onnx_bytes
+from birdnn.formats.onnx import network_from_layers, network_from_onnx
 from birdnn.network import Network
 from birdnn.records import Guarantee
 from tests.bounds.builders import Layers, graph_net, random_layers

@@ -25,7 +25,8 @@ from birdnn.operators import OPERATORS
 from tests.formats.models import perceptron
 from tests.formats.test_nnet import TEXT
 from tests.formats.test_onnx_operators import CASES
-from tests.formats.test_vnnlib import VERSION_2, bounded, declared
+from tests.formats.test_vnnlib import bounded, declared
+from tests.formats.test_vnnlib2 import VERSION_2
 
 SECONDS = 5.0
 
