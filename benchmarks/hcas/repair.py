@@ -17,7 +17,7 @@ from benchmarks.hcas import verify
 from benchmarks.hcas.common import RESULTS, Controller, arguments, controllers
 from birdnn.pipeline import repair_files
 from birdnn.records import RepairOutcome, RepairRequest
-from birdnn.report.json import worst_drawdown
+from birdnn.report.kept import worst_drawdown
 
 COLUMNS = (
     "net", "violated", "outcome", "proved", "properties", "agreement", "mae", "region_agreement", "drawdown", "changed",
