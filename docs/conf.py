@@ -19,13 +19,14 @@ exclude_patterns = ["_build"]
 myst_enable_extensions = ["deflist"]
 myst_heading_anchors = 3
 default_role = "code"
+smartquotes = False  # it would make one dash of the two of an option
 
 autodoc_class_signature = "separated"
 autodoc_typehints_format = "short"
 autodoc_preserve_defaults = True
 autodoc_member_order = "bysource"
 python_use_unqualified_type_names = True
-autodoc_type_aliases = {name: name for name in ("File", "NetworkLike", "PropertyLike", "PropertiesLike")}
+autodoc_type_aliases = {name: name for name in ("ArrayLike", "File", "NetworkLike", "PropertyLike", "PropertiesLike")}
 napoleon_use_ivar = True
 napoleon_use_rtype = False
 napoleon_preprocess_types = False

@@ -36,15 +36,16 @@ def load_network(source: NetworkLike, *, input_shape: Sequence[int] | None = Non
     module is read as it computes in evaluation mode, by way of torch's ONNX export, and not changed.
 
     Args:
-        source: a file (``.onnx`` or ``.nnet``, also with ``.gz``), a module that takes one tensor (batch, *input_shape)
-            and gives one, or a network.
+        source: a file (``.onnx`` or ``.nnet``, also with ``.gz``), a module that takes one tensor of shape
+            ``(batch, *input_shape)`` and gives one, or a network.
         input_shape: of one sample, for a module.
 
     Returns:
         A network whose call takes a batch of flat inputs (n, n_inputs) to flat outputs (n, n_outputs).
 
     Raises:
-        FormatError: the file cannot be read as a network; UnsupportedOpError: it holds an operator without a rule.
+        FormatError: the file cannot be read as a network.
+        UnsupportedOpError: it holds an operator that we have no rule for.
         MismatchError: torch cannot export the module for such inputs, or `input_shape` is missing.
         DisagreementError: the module computes something else than what was read.
 
@@ -53,8 +54,8 @@ def load_network(source: NetworkLike, *, input_shape: Sequence[int] | None = Non
     >>> net.n_inputs, net.n_outputs
     (5, 5)
 
-    >>> import torch
-    >>> module = torch.nn.Sequential(torch.nn.Linear(5, 8), torch.nn.ReLU(), torch.nn.Linear(8, 2))
+    >>> from torch import nn
+    >>> module = nn.Sequential(nn.Linear(5, 8), nn.ReLU(), nn.Linear(8, 2))
     >>> sorted(birdnn.load_network(module, input_shape=(5,)).initialisers())
     ['0.bias', '0.weight', '2.bias', '2.weight']
     """
@@ -106,7 +107,8 @@ def box_property(
     Output 0 must stay above output 1, wherever both inputs are between 0 and 1:
 
     >>> import birdnn
-    >>> prop = birdnn.box_property("first_above_second", lower=[0, 0], upper=[1, 1], unsafe=[([[1, -1]], [0])])
+    >>> unsafe = [([[1, -1]], [0])]
+    >>> prop = birdnn.box_property("first_above_second", lower=[0, 0], upper=[1, 1], unsafe=unsafe)
     >>> prop.violated([0.5, 0.5], [1.0, 2.0]), prop.violated([0.5, 0.5], [2.0, 1.0])
     (True, False)
     """
@@ -179,9 +181,9 @@ def save_property(prop: Property, file: File) -> None:
         SpecError: nothing is unsafe, so that there is nothing to write.
 
     >>> import birdnn
-    >>> made = birdnn.box_property("capped", lower=[0] * 5, upper=["0.1"] * 5, unsafe=[([[-1, 0, 0, 0, 0]], [-2])])
-    >>> birdnn.save_property(made, "capped.vnnlib")
-    >>> birdnn.load_property("capped.vnnlib").regions[0].exact_upper[0]
+    >>> made = birdnn.box_property("low", lower=[0], upper=["0.1"], unsafe=[([[-1]], [-2])], text="Y_0 < 2")
+    >>> birdnn.save_property(made, "low.vnnlib")
+    >>> birdnn.load_property("low.vnnlib").regions[0].exact_upper[0]
     Fraction(1, 10)
     """
     write_bytes(Path(file), property_text(prop).encode(), keep=prop.path)

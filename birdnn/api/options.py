@@ -125,6 +125,8 @@ class RepairOptions(TypedDict, total=False):
         points_tolerance, points_radius: of points, network units.
         samples: fresh points of each proved property that are drawn after the proof.
         semantics: what a proof speaks about; None: ``"float32"``, where the network is.
+        report: localise as well, and write ``repair.json`` even where no network is written: what ``birdnn report``
+            makes the page of.
         as_many: prove as many properties as possible; one that cannot be repaired does not cost the others.
         units, seed, crosscheck, crosscheck_timeout_s: as for `birdnn.verify`.
     """
@@ -146,6 +148,7 @@ class RepairOptions(TypedDict, total=False):
     points_radius: _Positive
     samples: Annotated[int, Field(ge=0)]
     semantics: Semantics | None
+    report: bool
     as_many: bool
     units: Units
     seed: _Seed

@@ -60,13 +60,14 @@ def _page(name: str, text: str) -> str:
     text = html.unescape(_replaced(text, _SPANS))
     text = text.replace("**Usage**:\n", "").replace("```console\n$ ", "```text\n")
     text = re.sub(r"^\*\*(Arguments|Options)\*\*:$", r"## \1", text, flags=re.M)
+    text = re.sub(r"(?<![`\w-])--[a-z][a-z-]+(?: [A-Z]+\b)?(?![^`\n]*`)", r"`\g<0>`", text)
     text = re.sub(r"^\* `(.*?)`: (.*)$", _entry, text, flags=re.M)
     return f"# birdnn {name}\n{text}"
 
 
 def _entry(match: re.Match[str]) -> str:
     """An option as a term with its description; brackets hold what is required or assumed."""
-    text = re.sub(r"\s*\[((?:required|default: ).*?)\]$", r" *(\1)*", match[2])
+    text = re.sub(r"\s*\[([^\[]*)\]$", r" *(\1)*", match[2])
     return f"`{match[1]}`\n: {text}\n"
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+from decimal import Decimal
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -179,11 +181,11 @@ def test_a_box_that_makes_no_sense(changes: dict[str, Any], told: str) -> None:
 
 def test_numbers_are_exact() -> None:
     """0.1 as a float is not a tenth; as a string it is."""
-    prop = birdnn.box_property("p", lower=[0.1], upper=["0.1000000000000000055511151231257828"], unsafe=[([[1]], [0])])
+    prop = birdnn.box_property("p", lower=["0.1", Fraction(1, 3)], upper=[0.1, 2], unsafe=[([[1]], [Decimal("-0.3")])])
     region = prop.regions[0]
-    assert region.exact_lower[0] > 0.1 - 1e-20
-    assert region.exact_lower[0] != region.exact_upper[0]
-    assert float(region.exact_lower[0]) == 0.1
+    assert region.exact_lower == (Fraction(1, 10), Fraction(1, 3))
+    assert region.exact_upper == (Fraction(0.1), Fraction(2))
+    assert region.unsafe[0].rows[0].bound == Fraction(-3, 10)
 
 
 def test_the_effort_of_a_repair_is_no_public_option() -> None:

@@ -50,7 +50,8 @@ class Branching(nn.Module):
 MODULES: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "convolutional": (Convolutional, (1, 8, 8)),
     "tied": (Tied, (3,)),
-    "double": (lambda: nn.Sequential(nn.Flatten(), nn.Linear(4, 2), nn.ELU(), nn.Linear(2, 2)).double(), (2, 2)),
+    "double": (lambda: nn.Sequential(nn.Flatten(), nn.Linear(4, 2), nn.Tanh(), nn.Linear(2, 2)).double(), (2, 2)),
+    "elu": (lambda: nn.Sequential(nn.Linear(2, 2), nn.ELU(0.5), nn.Linear(2, 2)), (2,)),
 }
 
 
