@@ -174,6 +174,7 @@ def _method(outcome: RepairOutcome) -> dict[str, Any]:
 def _described(outcome: RepairOutcome) -> dict[str, Any]:
     """What inputs and outputs mean, what changed, and what pictures are drawn from."""
     return {
+        "watched": [watched_model(entry) for entry in outcome.watched],
         "inputs": [quantity_model(entry) for entry in outcome.inputs],
         "outputs": [quantity_model(entry) for entry in outcome.outputs],
         "initialisers": dict(outcome.initialisers),
@@ -224,7 +225,6 @@ def repair_report(outcome: RepairOutcome) -> RepairReport:
         certificate=_certificate(outcome.certificate),
         versions=dict(outcome.versions),
         machine=machine_model(outcome.machine),
-        watched=[watched_model(entry) for entry in outcome.watched],
     )
 
 
