@@ -16,6 +16,7 @@ from birdnn.cli.estimate import estimate
 from birdnn.cli.failures import DEBUG
 from birdnn.cli.falsify import falsify
 from birdnn.cli.localize import localize
+from birdnn.cli.plot import plot
 from birdnn.cli.repair import repair
 from birdnn.cli.report import report
 from birdnn.cli.verify import verify
@@ -45,6 +46,9 @@ Which neurons behave differently where it is violated, as a table and a picture:
 Make the report for those who have to judge a repair, or have repair --report make it:
 [cyan]birdnn report net.birdnn --format html,sarif[/]
 
+What is decided before and after, where it is wrong, what the proof covers, as a picture:
+[cyan]birdnn plot map --net net.onnx --after net.repaired.onnx --prop prop_8.vnnlib --out map.svg[/]
+
 Check a proof by a second, independent program:
 [cyan]birdnn check --net net.repaired.onnx --prop prop_8.vnnlib net.certificate.json.gz[/]
 
@@ -60,7 +64,7 @@ Mixing them answers another question, and nothing will tell you.
 
 [bold]Exit statuses[/]
 
-  0  proved, or nothing to repair; check: accepted; estimate, localize, report, doctor: done
+  0  proved, or nothing to repair; check: accepted; estimate, localize, plot, report, doctor: done
   1  violated; check: rejected; no repair found (the best attempt is kept)
   2  wrong use of the command line
   3  undecided: timeout or unknown; repaired but not proved
@@ -103,3 +107,4 @@ def _root(
 
 for _command in (verify, check, falsify, estimate, localize, repair, report, doctor):
     app.command()(_command)
+app.add_typer(plot)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from birdnn.cli.failures import INTERRUPTED, complain
 from birdnn.cli.terminal import first_line, show, show_result
@@ -95,7 +96,8 @@ def finish_localize(outcome: LocalizeOutcome, *, json: Path | None, picture: Pat
     if picture is not None and outcome.answers:
         from birdnn.report.pictures import localisation_picture  # Matplotlib takes long to load
 
-        write_bytes(picture, localisation_picture(outcome, picture.suffix.lower()[1:]))
+        kind: Literal["svg", "png"] = "png" if picture.suffix.lower() == ".png" else "svg"
+        write_bytes(picture, localisation_picture(outcome, kind))
     if quiet:
         first_line(report.outcome)
     else:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -17,6 +19,14 @@ from birdnn.spec import Region
 
 _MOST_INPUTS = 32  # a plane through an image tells nobody anything
 _HARD_TO_SEE = 0.005  # of a map's cells
+
+
+def pictured(plan: Plan, best: Attempt | None, witnesses: Mapping[str, Sequence[Witness]]) -> dict[str, Any]:
+    """What pictures of a repair are drawn from, as fields of its outcome."""
+    net = plan.loaded.net
+    sizes = {name: value.numel() for name, value in net.initialisers().items() if name in net.repairable}
+    maps, lines = ((), ()) if best is None else repair_pictures(plan, best, witnesses)
+    return {"initialisers": sizes, "maps": maps, "lines": lines}
 
 
 def repair_pictures(
@@ -38,6 +48,7 @@ def repair_pictures(
         if not found or subject.radius is not None or plan.loaded.net.n_inputs > _MOST_INPUTS:
             continue
         scene = scene_of(plan.loaded, best.loaded, subject.prop, subject.text, plan.loaded.known, plan.decision)
+        scene = scene if scene.domain is not None else replace(scene, domain=plan.corners)
         region = next((r for r in subject.prop.regions if r.contains(found[0].x)), None)
         if region is not None:
             maps += _maps(scene, best, region, found)

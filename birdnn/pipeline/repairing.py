@@ -25,7 +25,7 @@ from birdnn.pipeline.load import Loaded
 from birdnn.pipeline.localising import localised
 from birdnn.pipeline.measuring import Comparison, Measured
 from birdnn.pipeline.methods import require_method, stages
-from birdnn.pipeline.picturing import repair_pictures
+from birdnn.pipeline.picturing import pictured
 from birdnn.pipeline.plan import Plan, Subject, read_plan
 from birdnn.pipeline.second_leg import second_leg
 from birdnn.pipeline.settings import RepairSettings
@@ -348,25 +348,25 @@ class _Repair:
     def _searched(self) -> dict[str, Any]:
         """What candidates there were, and the seconds of each stage."""
         spent = {f"{stage}_s": self.clock.spent.get(stage, 0.0) for stage in ("repair", "verify", "sample")}
+        spent["wall_s"] = self.clock.wall_s()
         found = self.candidates
         if found is None:
             return {**spent, "rounds": 0}
         return {**spent, "rounds": len(found.tried), "tried": tuple(found.tried), "stopped": found.stopped}
 
-    def _pictured(self, best: Attempt | None) -> dict[str, Any]:
-        """What pictures of the repair are drawn from."""
-        net = self.plan.loaded.net
-        sizes = {name: value.numel() for name, value in net.initialisers().items() if name in net.repairable}
-        maps, lines = ((), ()) if best is None else repair_pictures(self.plan, best, self.witnesses)
-        return {"initialisers": sizes, "maps": maps, "lines": lines}
+    def _notes(self, best: Attempt | None) -> tuple[str, ...]:
+        said = () if self.candidates is None else self.candidates.remarks
+        return (*self.plan.notes, *said, *remarks(self.plan, self.before, None if best is None else best.answers))
 
     def _outcome(self, result: RepairResult, best: Attempt | None, measured: Measured | None) -> RepairOutcome:
         before: dict[str, Guarantee] = {name: answer.guarantee for name, answer in self.before.items()}
         original = self.plan.loaded.net
-        said = () if self.candidates is None else self.candidates.remarks
         report = self.folder.report if best is not None or self.request.report else None
         answers = {} if best is None else best.answers
-        more = {**self._pictured(best), **described(self.plan, self.before, answers, self._responsible())}
+        more = {
+            **pictured(self.plan, best, self.witnesses),
+            **described(self.plan, self.before, answers, self._responsible()),
+        }
         outcome = RepairOutcome(
             result=result,
             request=self.request,
@@ -383,13 +383,12 @@ class _Repair:
             decision=self.plan.decision,
             semantics=self.plan.semantics,
             suite=self.plan.suite,
-            wall_s=self.clock.wall_s(),
             **self._searched(),
             versions=versions(),
             machine=machine(),
             interrupted=self.watch.stopped(),
             timed_out=self.clock.left_s() <= 0 and result != "proved",
-            notes=(*self.plan.notes, *said, *remarks(self.plan, self.before, None if best is None else best.answers)),
+            notes=self._notes(best),
             disagreement="; ".join(self.disagreements),
             certificate=self.certificate,
             **more,

@@ -24,13 +24,18 @@ NO_CELL = 65535
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quantity:
-    """An input in shown units: ``shown = network value * range + mean``."""
+    """An input in shown units: ``shown = network value * range + mean``.
+
+    `lower` and `upper` are its declared range in shown units; None where nobody says it.
+    """
 
     input: int
     name: str
     unit: str = ""
     mean: float = 0.0
     range: float = 1.0
+    lower: float | None = None
+    upper: float | None = None
 
     def shown(self, value: float) -> float:
         """A network value in shown units."""

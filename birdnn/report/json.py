@@ -171,24 +171,16 @@ def _method(outcome: RepairOutcome) -> dict[str, Any]:
     }
 
 
-def _pictured(outcome: RepairOutcome) -> dict[str, Any]:
-    """What changed, and what pictures are drawn from."""
+def _described(outcome: RepairOutcome) -> dict[str, Any]:
+    """What inputs and outputs mean, what changed, and what pictures are drawn from."""
     return {
+        "watched": [watched_model(entry) for entry in outcome.watched],
+        "inputs": [quantity_model(entry) for entry in outcome.inputs],
+        "outputs": [quantity_model(entry) for entry in outcome.outputs],
         "initialisers": dict(outcome.initialisers),
         "maps": [map_model(drawn) for drawn in outcome.maps],
         "lines": [line_model(drawn) for drawn in outcome.lines],
         "change": {c.name: _change(c) for c in outcome.change},
-    }
-
-
-def _described(outcome: RepairOutcome) -> dict[str, Any]:
-    """What the properties and numbers are about, and what they were made with."""
-    return {
-        "versions": dict(outcome.versions),
-        "machine": machine_model(outcome.machine),
-        "watched": [watched_model(entry) for entry in outcome.watched],
-        "inputs": [quantity_model(entry) for entry in outcome.inputs],
-        "outputs": [quantity_model(entry) for entry in outcome.outputs],
         "localisation": [localisation_model(answer, _NAMED) for answer in outcome.localisation],
     }
 
@@ -212,7 +204,7 @@ def repair_report(outcome: RepairOutcome) -> RepairReport:
         neighbours=[neighbours_model(entry) for entry in outcome.neighbours],
         regressions=list(outcome.regressions),
         disagreement=outcome.disagreement or None,
-        **_pictured(outcome),
+        **_described(outcome),
         semantics=outcome.semantics,
         arithmetic="; ".join(dict.fromkeys(p.arithmetic for p in outcome.properties)),
         repair_s=outcome.repair_s,
@@ -231,7 +223,8 @@ def repair_report(outcome: RepairOutcome) -> RepairReport:
         seed=request.seed,
         notes=list(outcome.notes),
         certificate=_certificate(outcome.certificate),
-        **_described(outcome),
+        versions=dict(outcome.versions),
+        machine=machine_model(outcome.machine),
     )
 
 

@@ -2,37 +2,35 @@
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from birdnn.records import InterventionCheck, Localisation, LocalizeOutcome, PropertyLocalisation
+from birdnn.report.drawing import Drawing, Kind
 from birdnn.report.schema import readable
 
-KINDS = ("svg", "png")
 _MAP = "cividis"  # readable for colour-blind people, and in grey
-_DPI = 160
 _WIDTH = 11.0
 _LABELLED = 64
 _UNITS = {"mean": "responsibility, 0 to 1 (no unit)", "sum": "responsibility (output units, summed)"}
 
 
-def localisation_picture(outcome: LocalizeOutcome, kind: str) -> bytes:
+def localisation_picture(outcome: LocalizeOutcome, kind: Kind) -> bytes:
     """Layers by neurons for each property, the most responsible marked by rank; beside it the check by interventions.
 
     Args:
         outcome: a property in which nothing was localised is named and left empty.
-        kind: one of `KINDS`.
+        kind: of file.
     """
     heights = [1.6 if answer.localisation is None else _height(answer.localisation) for answer in outcome.answers]
     figure = Figure(figsize=(_WIDTH, sum(heights, 0.4)), layout="constrained")
-    figure.suptitle(f"Neurons that behave differently where {Path(readable(outcome.net)).name} is wrong", fontsize=11)
+    title = f"Neurons that behave differently where {Path(readable(outcome.net)).name} is wrong"
+    figure.suptitle(title, fontsize=11)
     grid = figure.subplots(len(heights), 2, squeeze=False, width_ratios=(4, 1), height_ratios=heights)
     for (left, right), answer in zip(grid, outcome.answers, strict=True):
         if answer.localisation is None:
@@ -45,10 +43,20 @@ def localisation_picture(outcome: LocalizeOutcome, kind: str) -> bytes:
     explained = next((axes.get_legend_handles_labels() for axes in grid[:, 1] if axes.lines), None)
     if explained is not None:
         figure.legend(*explained, loc="outside lower right", ncols=3, fontsize=7, frameon=False)
-    buffer = io.BytesIO()
-    dated: dict[str, Any] = {"Date": None} if kind == "svg" else {}  # the same result gives the same file
-    figure.savefig(buffer, format=kind, dpi=_DPI, metadata=dated)
-    return buffer.getvalue()
+    return Drawing(figure, title, _description(outcome)).data(kind)
+
+
+def _description(outcome: LocalizeOutcome) -> str:
+    """The most responsible neurons in words."""
+
+    def told(answer: PropertyLocalisation) -> str:
+        if answer.localisation is None:
+            return f"{answer.name}: {answer.note}."
+        first = answer.localisation.ranking()[: outcome.request.top]
+        named = ", ".join(f"layer {e.layer} neuron {e.neuron.index} ({e.value:.3g})" for e in first)
+        return f"{answer.name}: {named}."
+
+    return " ".join(map(told, outcome.answers))
 
 
 def _height(found: Localisation) -> float:

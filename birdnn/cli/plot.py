@@ -1,0 +1,358 @@
+"""``birdnn plot``: pictures, each alone."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from birdnn.cli.failures import command
+from birdnn.cli.localize import PICTURES, Form
+from birdnn.cli.options import AsName, Json, Net, Quiet, Seed, Suite, Units, UnitsOption, command_line, positive
+from birdnn.cli.progress import TerminalWatch
+from birdnn.errors import OutputError
+
+HELP = """Draw a picture, as .svg or .png: readable without colours, the same bytes for the same data.
+
+Values of inputs are given and shown in raw units where a suite or an NNet header says the scaling (ACAS Xu: feet, \
+radians, feet a second), otherwise in those of the network, whose inputs are then called x_0, x_1, ..."""
+
+plot = typer.Typer(name="plot", help=HELP, no_args_is_help=True, rich_markup_mode="rich")
+
+MOST_CELLS = 2000
+
+
+class View(StrEnum):
+    """How far a map goes."""
+
+    DOMAIN = "domain"
+    REGION = "region"
+    VIOLATIONS = "violations"
+
+
+class Geometry(StrEnum):
+    """How a map's axes stand."""
+
+    PLAIN = "plain"
+    ENCOUNTER = "encounter"
+
+
+class Decision(StrEnum):
+    """Which output decides."""
+
+    ARGMIN = "argmin"
+    ARGMAX = "argmax"
+
+
+Out = Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="The picture: .svg or .png.")]
+After = Annotated[
+    Path | None, typer.Option("--after", metavar="FILE", help="The repaired network, drawn beside or over the first.")
+]
+Prop = Annotated[Path | None, typer.Option("--prop", metavar="FILE", help="A property: .vnnlib, also with .gz.")]
+At = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--at",
+        metavar="WHERE",
+        help="Through which point: counterexample, middle (of the property's region), or NAME=VALUE for an input that "
+        "is to be fixed; may be repeated. Default: a counterexample, or else the middle.",
+    ),
+]
+XRange = Annotated[
+    str | None, typer.Option("--x-range", metavar="LOW,HIGH", help="Of the first input, in the units of the picture.")
+]
+YRange = Annotated[str | None, typer.Option("--y-range", metavar="LOW,HIGH", help="Of the second input.")]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MapOptions:
+    """What the command line says."""
+
+    net: Net
+    out: Out
+    after: After = None
+    prop: Prop = None
+    x: Annotated[
+        str | None,
+        typer.Option("--x", metavar="INPUT", help="First input, by name or index. Default: what matters most."),
+    ] = None
+    y: Annotated[str | None, typer.Option("--y", metavar="INPUT", help="Second input.")] = None
+    x_range: XRange = None
+    y_range: YRange = None
+    at: At = None
+    view: Annotated[
+        View | None,
+        typer.Option("--view", help="Ranges: the whole domain (default where known), the region, or the violations."),
+    ] = None
+    geometry: Annotated[
+        Geometry | None,
+        typer.Option("--geometry", help="encounter: seen from above, ownship in the middle. Default: as inputs allow."),
+    ] = None
+    cells: Annotated[
+        int, typer.Option("--cells", metavar="N", min=2, max=MOST_CELLS, help="Cells along the longer side.")
+    ] = 300
+    certificate: Annotated[
+        Path | None, typer.Option("--certificate", metavar="FILE", help="Draw the boxes of this proof of --prop.")
+    ] = None
+    prove: Annotated[
+        float | None,
+        typer.Option(
+            "--prove", metavar="S", callback=positive, help="Search for a proof for S seconds and draw its boxes."
+        ),
+    ] = None
+    decision: Annotated[
+        Decision | None, typer.Option("--decision", help="Which output decides, where no suite says it.")
+    ] = None
+    suite: Suite = None
+    as_name: AsName = None
+    units: UnitsOption = Units.NORMALISED
+    seed: Seed = 0
+    json: Json = None
+    quiet: Quiet = False
+
+
+@command(MapOptions)
+def plot_map(options: MapOptions) -> int:
+    """Advisory map: what networks decide over two inputs.
+
+    Where the property is violated is hatched, its input region outlined; with --certificate or --prove the boxes of a
+    proof are drawn. ACAS Xu is seen from above, in feet. Before and after stand side by side with --after. What is
+    hatched was evaluated in float32 at the middles of cells: a picture proves nothing.
+    """
+    _require_scope(options.suite, options.as_name)
+    if options.certificate is not None and options.prove is not None:
+        raise typer.BadParameter("give one of --certificate and --prove", param_hint="--prove")
+    ranges = _range(options.x_range, "--x-range"), _range(options.y_range, "--y-range")
+
+    with TerminalWatch(quiet=options.quiet) as watch:
+        from birdnn.cli.plotting import finish_plot
+        from birdnn.pipeline import plot_map as drawn
+        from birdnn.records import PlotRequest
+
+        inputs = (options.net, options.after, options.prop, options.certificate)
+        _require_writable(options.out, options.json, inputs)
+        request = PlotRequest(
+            net=options.net,
+            after=options.after,
+            prop=options.prop,
+            suite=options.suite,
+            as_name=options.as_name,
+            decision=None if options.decision is None else options.decision.value,
+            units=options.units.value,
+            x=options.x,
+            y=options.y,
+            x_range=ranges[0],
+            y_range=ranges[1],
+            at=tuple(options.at or ()),
+            view=None if options.view is None else options.view.value,
+            geometry=None if options.geometry is None else options.geometry.value,
+            cells=options.cells,
+            certificate=options.certificate,
+            prove_s=options.prove,
+            seed=options.seed,
+            command=command_line(),
+        )
+        outcome = drawn(request, watch=watch)
+    return finish_plot(outcome, out=options.out, json=options.json, quiet=options.quiet)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LineOptions:
+    """What the command line says."""
+
+    net: Net
+    out: Out
+    prop: Annotated[Path, typer.Option("--prop", metavar="FILE", help="A property: .vnnlib, also with .gz.")]
+    after: After = None
+    start: Annotated[
+        str | None, typer.Option("--from", metavar="X,X,...", help="Where the line begins: a value for each input.")
+    ] = None
+    end: Annotated[str | None, typer.Option("--to", metavar="X,X,...", help="Where it ends.")] = None
+    along: Annotated[
+        str | None, typer.Option("--along", metavar="INPUT", help="Let this input vary alone, by name or index.")
+    ] = None
+    x_range: Annotated[
+        str | None, typer.Option("--x-range", metavar="LOW,HIGH", help="With --along: from where to where.")
+    ] = None
+    at: At = None
+    suite: Suite = None
+    as_name: AsName = None
+    units: UnitsOption = Units.NORMALISED
+    seed: Seed = 0
+    json: Json = None
+    quiet: Quiet = False
+
+
+@command(LineOptions)
+def plot_line(options: LineOptions) -> int:
+    """The margin of a property along a line between two inputs.
+
+    By default the line runs from the middle of the region through a counterexample and on to either side. Zero is
+    marked; below it the property is violated, inside the shaded input region.
+    """
+    _require_scope(options.suite, options.as_name)
+    if (options.start is None) != (options.end is None):
+        raise typer.BadParameter("a line has two ends: give both --from and --to", param_hint="--from")
+    if options.start is not None and (options.along is not None or options.at):
+        raise typer.BadParameter(
+            "--from and --to say the whole line", param_hint="--along" if options.along else "--at"
+        )
+    if options.x_range is not None and options.along is None:
+        raise typer.BadParameter("the range of which input? Say --along", param_hint="--x-range")
+    start, end = _numbers(options.start, "--from"), _numbers(options.end, "--to")
+    x_range = _range(options.x_range, "--x-range")
+
+    with TerminalWatch(quiet=options.quiet) as watch:
+        from birdnn.cli.plotting import finish_plot
+        from birdnn.pipeline import plot_line as drawn
+        from birdnn.records import PlotRequest
+
+        _require_writable(options.out, options.json, (options.net, options.after, options.prop))
+        request = PlotRequest(
+            net=options.net,
+            after=options.after,
+            prop=options.prop,
+            suite=options.suite,
+            as_name=options.as_name,
+            units=options.units.value,
+            x_range=x_range,
+            at=tuple(options.at or ()),
+            start=start,
+            end=end,
+            along=options.along,
+            seed=options.seed,
+            command=command_line(),
+        )
+        outcome = drawn(request, watch=watch)
+    return finish_plot(outcome, out=options.out, json=options.json, quiet=options.quiet)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResponsibilityOptions:
+    """What the command line says."""
+
+    net: Net
+    out: Out
+    prop: Annotated[
+        list[Path] | None,
+        typer.Option("--prop", metavar="FILE", help="A violated property: .vnnlib, also with .gz. May be repeated."),
+    ] = None
+    suite: Suite = None
+    as_name: AsName = None
+    form: Annotated[Form, typer.Option("--form", help="As of birdnn localize.")] = Form.MEAN
+    top: Annotated[int, typer.Option("--top", metavar="K", help="How many neurons to number.")] = 10
+    units: UnitsOption = Units.NORMALISED
+    seed: Seed = 0
+    json: Json = None
+    quiet: Quiet = False
+
+
+@command(ResponsibilityOptions)
+def plot_responsibility(options: ResponsibilityOptions) -> int:
+    """Which hidden neurons are responsible: layers by neurons, as birdnn localize draws it.
+
+    The table, the JSON and the exit statuses are those of birdnn localize.
+    """
+    if not options.prop and options.suite is None:
+        raise typer.BadParameter("say what is violated: --prop FILE, or --suite TOML", param_hint="--prop")
+    _require_scope(options.suite, options.as_name)
+    with TerminalWatch(quiet=options.quiet) as watch:
+        from birdnn.cli.finish import finish_localize
+        from birdnn.pipeline import localize_files
+        from birdnn.records import LocalizeRequest
+
+        _require_writable(options.out, options.json, (options.net, *(options.prop or ())))
+        request = LocalizeRequest(
+            net=options.net,
+            props=tuple(options.prop or ()),
+            suite=options.suite,
+            as_name=options.as_name,
+            form=options.form.value,
+            top=options.top,
+            units=options.units.value,
+            seed=options.seed,
+            command=command_line(),
+        )
+        outcome = localize_files(request, watch=watch)
+    return finish_localize(outcome, json=options.json, picture=options.out, quiet=options.quiet)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RepairPictureOptions:
+    """What the command line says."""
+
+    result: Annotated[
+        Path, typer.Argument(metavar="RESULT", help="What birdnn repair wrote: its folder, or the repair.json in it.")
+    ]
+    out: Out
+    json: Json = None
+    quiet: Quiet = False
+
+
+@command(RepairPictureOptions)
+def plot_progress(options: RepairPictureOptions) -> int:
+    """The course of a repair: each candidate, what was proved of it, what it keeps and what it cost."""
+    return _of_repair(options, "progress")
+
+
+@command(RepairPictureOptions)
+def plot_change(options: RepairPictureOptions) -> int:
+    """What a repair changed: for each initialiser how many values differ, and how far."""
+    return _of_repair(options, "change")
+
+
+def _of_repair(options: RepairPictureOptions, picture: Literal["progress", "change"]) -> int:
+    from birdnn.cli.plotting import finish_of_repair
+
+    _require_writable(options.out, options.json, (options.result,))
+    return finish_of_repair(options.result, picture, options.out, options.json, quiet=options.quiet)
+
+
+def _require_writable(out: Path, json: Path | None, inputs: tuple[Path | None, ...]) -> None:
+    if out.suffix.lower() not in PICTURES:
+        raise OutputError(str(out), f"a picture is written as {' or '.join(PICTURES)}; name such a file")
+    from birdnn.formats.files import require_writable
+
+    require_writable((out, json), [path for path in inputs if path is not None])
+
+
+def _require_scope(suite: str | None, as_name: str | None) -> None:
+    if as_name is not None and suite is None:
+        raise typer.BadParameter("names a network of a suite: say which with --suite", param_hint="--as")
+
+
+def _range(said: str | None, option: str) -> tuple[float, float] | None:
+    values = _numbers(said, option)
+    if values is None:
+        return None
+    if len(values) != 2 or not values[0] < values[1]:
+        raise typer.BadParameter(
+            f"{said!r}: two numbers are expected, the lower first, as in 0,60760", param_hint=option
+        )
+    return values[0], values[1]
+
+
+def _numbers(said: str | None, option: str) -> tuple[float, ...] | None:
+    if said is None:
+        return None
+    try:
+        values = tuple(float(part) for part in said.split(","))
+    except ValueError:
+        values = (math.nan,)
+    if not all(map(math.isfinite, values)):
+        raise typer.BadParameter(f"{said!r}: numbers separated by commas are expected", param_hint=option)
+    return values
+
+
+for _name, _command in (
+    ("map", plot_map),
+    ("line", plot_line),
+    ("responsibility", plot_responsibility),
+    ("progress", plot_progress),
+    ("change", plot_change),
+):
+    plot.command(_name)(_command)

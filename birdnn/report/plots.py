@@ -1,0 +1,35 @@
+"""What a picture shows, in words for the terminal."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from birdnn.report.drawing import Drawing
+from birdnn.report.model import readable
+from birdnn.report.schema_plot import PlotReport
+from birdnn.report.tables import add_fact, add_notes, facts_grid
+from birdnn.report.text import seconds
+
+
+def plot_summary(report: PlotReport, drawing: Drawing) -> RenderableType:
+    """The title, what is seen, where it lies."""
+    grid = facts_grid()
+    drawn = report.map or report.line
+    if drawn is not None and drawn.text:
+        add_fact(grid, drawn.property or "property", drawn.text)
+    add_fact(grid, "seen", drawing.description)
+    add_fact(grid, "picture", report.out)
+    add_fact(grid, "time", seconds(report.wall_s))
+    add_notes(grid, report.notes)
+    return Group(Text(readable(drawing.title), "bold"), grid)
+
+
+def drawn_summary(out: Path, drawing: Drawing) -> RenderableType:
+    """The same of a picture of a repair."""
+    grid = facts_grid()
+    add_fact(grid, "seen", drawing.description)
+    add_fact(grid, "picture", str(out.resolve()))
+    return Group(Text(readable(drawing.title), "bold"), grid)
