@@ -54,7 +54,7 @@ def read_proof(path: Path, prop: Property) -> StoredProof:
         proof = proof_of(certificate, prop.sha256)
         regions = tuple(_region(data, prop.n_inputs) for data in proof.get("regions", ()))
     except Rejected as error:
-        raise FormatError(str(path), "", error.reason) from None
+        raise FormatError(str(path), "", f"{prop.name}: {error.reason}") from None
     except (KeyError, TypeError, ValueError, OverflowError, ZeroDivisionError, binascii.Error) as error:
         raise FormatError(str(path), "", f"its trees cannot be read: {type(error).__name__}: {error}") from None
     return StoredProof(net_sha256=certificate.network_sha256, regions=regions)

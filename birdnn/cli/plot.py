@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
@@ -15,9 +15,6 @@ from birdnn.cli.localize import PICTURES, Form
 from birdnn.cli.options import AsName, Json, Net, Quiet, Seed, Suite, Units, UnitsOption, command_line, positive
 from birdnn.cli.progress import TerminalWatch
 from birdnn.errors import OutputError
-
-if TYPE_CHECKING:
-    from birdnn.records import PlotOutcome, PlotRequest
 
 HELP = """Draw a picture, as .svg or .png: readable without colours, the same bytes for the same data.
 
@@ -131,10 +128,14 @@ def plot_map(options: MapOptions) -> int:
         raise typer.BadParameter("give one of --certificate and --prove", param_hint="--prove")
     ranges = _range(options.x_range, "--x-range"), _range(options.y_range, "--y-range")
 
-    def request() -> PlotRequest:
+    with TerminalWatch(quiet=options.quiet) as watch:
+        from birdnn.cli.plotting import finish_plot
+        from birdnn.pipeline import plot_map as drawn
         from birdnn.records import PlotRequest
 
-        return PlotRequest(
+        inputs = (options.net, options.after, options.prop, options.certificate)
+        _require_writable(options.out, options.json, inputs)
+        request = PlotRequest(
             net=options.net,
             after=options.after,
             prop=options.prop,
@@ -155,14 +156,8 @@ def plot_map(options: MapOptions) -> int:
             seed=options.seed,
             command=command_line(),
         )
-
-    with TerminalWatch(quiet=options.quiet) as watch:
-        from birdnn.pipeline import plot_map as drawn
-
-        inputs = (options.net, options.after, options.prop, options.certificate)
-        _require_writable(options.out, options.json, inputs)
-        outcome = drawn(request(), watch=watch)
-    return _finished(outcome, options)
+        outcome = drawn(request, watch=watch)
+    return finish_plot(outcome, out=options.out, json=options.json, quiet=options.quiet)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -211,10 +206,13 @@ def plot_line(options: LineOptions) -> int:
     start, end = _numbers(options.start, "--from"), _numbers(options.end, "--to")
     x_range = _range(options.x_range, "--x-range")
 
-    def request() -> PlotRequest:
+    with TerminalWatch(quiet=options.quiet) as watch:
+        from birdnn.cli.plotting import finish_plot
+        from birdnn.pipeline import plot_line as drawn
         from birdnn.records import PlotRequest
 
-        return PlotRequest(
+        _require_writable(options.out, options.json, (options.net, options.after, options.prop))
+        request = PlotRequest(
             net=options.net,
             after=options.after,
             prop=options.prop,
@@ -229,13 +227,8 @@ def plot_line(options: LineOptions) -> int:
             seed=options.seed,
             command=command_line(),
         )
-
-    with TerminalWatch(quiet=options.quiet) as watch:
-        from birdnn.pipeline import plot_line as drawn
-
-        _require_writable(options.out, options.json, (options.net, options.after, options.prop))
-        outcome = drawn(request(), watch=watch)
-    return _finished(outcome, options)
+        outcome = drawn(request, watch=watch)
+    return finish_plot(outcome, out=options.out, json=options.json, quiet=options.quiet)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -317,12 +310,6 @@ def _of_repair(options: RepairPictureOptions, picture: Literal["progress", "chan
 
     _require_writable(options.out, options.json, (options.result,))
     return finish_of_repair(options.result, picture, options.out, options.json, quiet=options.quiet)
-
-
-def _finished(outcome: PlotOutcome, options: MapOptions | LineOptions) -> int:
-    from birdnn.cli.plotting import finish_plot
-
-    return finish_plot(outcome, out=options.out, json=options.json, quiet=options.quiet)
 
 
 def _require_writable(out: Path, json: Path | None, inputs: tuple[Path | None, ...]) -> None:

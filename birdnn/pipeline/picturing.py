@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -47,6 +48,7 @@ def repair_pictures(
         if not found or subject.radius is not None or plan.loaded.net.n_inputs > _MOST_INPUTS:
             continue
         scene = scene_of(plan.loaded, best.loaded, subject.prop, subject.text, plan.loaded.known, plan.decision)
+        scene = scene if scene.domain is not None else replace(scene, domain=plan.corners)
         region = next((r for r in subject.prop.regions if r.contains(found[0].x)), None)
         if region is not None:
             maps += _maps(scene, best, region, found)

@@ -80,7 +80,6 @@ def read_plan(request: RepairRequest, *, loaded: Loaded | None = None, aimless: 
     subjects = _named(request, loaded) + _points(request, loaded, decision)
     _require_distinct(subjects)
     if known is not None:
-        subjects = [_worded(known, subject) for subject in subjects]
         subjects += _applicable(known, subjects, "suite" if request.suite is not None else None)
     if not aimless and not any(subject.role in ("goal", "suite") for subject in subjects):
         raise MismatchError("nothing says what to repair: name a property, points, or a suite that knows the network")
@@ -135,7 +134,7 @@ def _named(request: RepairRequest, loaded: Loaded) -> list[Subject]:
     for role, paths in roles:
         for path in paths:
             prop = load_property(path, loaded, request.units)
-            found.append(Subject(prop=prop, path=str(path.resolve()), text=statement(prop), role=role))
+            found.append(Subject(prop=prop, path=str(path.resolve()), text=worded(loaded.known, prop), role=role))
     return found
 
 
@@ -155,13 +154,14 @@ def _require_distinct(subjects: list[Subject]) -> None:
             raise MismatchError(f"two properties are called {name!r}; results could not be told apart")
 
 
-def _worded(known: tuple[Suite, Entry], subject: Subject) -> Subject:
-    """The subject with the suite's words, where its property is one of the suite's that applies to the network."""
+def worded(known: Known | None, prop: Property) -> str:
+    """What a property is about: in the suite's words where it is one of the suite's that applies to the network."""
+    if known is None:
+        return statement(prop)
     suite, entry = known
-    name = subject.prop.name
-    if name not in entry.applicable or name not in suite.texts or not _same(subject.prop, suite.property(name)):
-        return subject
-    return replace(subject, text=suite.texts[name])
+    if prop.name not in entry.applicable or prop.name not in suite.texts:
+        return statement(prop)
+    return suite.texts[prop.name] if _same(prop, suite.property(prop.name)) else statement(prop)
 
 
 def _applicable(known: tuple[Suite, Entry], named: list[Subject], role: Role | None) -> list[Subject]:

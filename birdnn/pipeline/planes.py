@@ -260,16 +260,20 @@ def meets(region: Region, at: tuple[float, ...], varying: set[int]) -> bool:
 def _violations(
     scene: Scene, prop: Property, axes: tuple[Quantity, Quantity], at: tuple[float, ...], around: tuple[Range, Range]
 ) -> tuple[Range, Range]:
-    """Ranges around what violates in the plane, and around ``at``: closer and closer, until it fills the picture."""
+    """Ranges around what violates in the plane: closer and closer, until it fills the picture."""
     net, limits = float_network(scene.before), around
+    middle = torch.tensor([at], dtype=torch.float32)
+    here = bool(unsafe_where(prop, middle, evaluate(net, middle))[1])
     for _ in range(_ZOOMS if all(low < high for low, high in around) else 0):
         steps = [np.linspace(low, high, 121) for low, high in around]
         u, v = (side.ravel() for side in np.meshgrid(*steps))
         points = _points(at, axes, u, v)
         bad = unsafe_where(prop, points, evaluate(net, points))[1].numpy()
+        if not here and not bad.any():
+            break
         narrow = []
         for quantity, values, (low, high), (least, most) in zip(axes, (u, v), around, limits, strict=True):
-            seen = np.append(values[bad], quantity.shown(at[quantity.input]))
+            seen = np.append(values[bad], [quantity.shown(at[quantity.input])] if here else [])
             room = max(0.6 * (seen.max() - seen.min()), (high - low) / 60)
             narrow.append((max(least, seen.min() - room), min(most, seen.max() + room)))
         wide = [(b - a) / (high - low) for (a, b), (low, high) in zip(narrow, around, strict=True)]

@@ -11,9 +11,9 @@ import torch
 from birdnn.certify.read import read_proof
 from birdnn.errors import FormatError, MismatchError
 from birdnn.pipeline.facts import semantics_of, versions
-from birdnn.pipeline.load import Loaded, load_network, load_property, statement
+from birdnn.pipeline.load import Loaded, load_network, load_property
 from birdnn.pipeline.mapping import Covers, advisory_map, covers_of, line_through, margin_line
-from birdnn.pipeline.plan import Known, known_network
+from birdnn.pipeline.plan import Known, known_network, worded
 from birdnn.pipeline.planes import (
     Floats,
     Framing,
@@ -121,7 +121,7 @@ class _Work:
             self.notes.append(f"Inputs, outputs and units are those of {known[1].name} in suite {known[0].name}.")
         prop = None if request.prop is None else load_property(request.prop, before, request.units)
         decision = request.decision or ("none" if known is None else known[0].decision)
-        self.scene = scene_of(before, after, prop, "" if prop is None else statement(prop), known, decision)
+        self.scene = scene_of(before, after, prop, "" if prop is None else worded(known, prop), known, decision)
 
     # --- a map
 
@@ -178,8 +178,9 @@ class _Work:
             raise MismatchError(f"--at {words[-1]}: say counterexample, middle, or NAME=VALUE")
         if words == ["counterexample"] and self.scene.prop is None:
             raise MismatchError("--at counterexample: of which property? Name it with --prop")
-        missing = len(set(range(len(self.scene.quantities))) - varying - set(values))
-        wanted = self.scene.prop is not None and words != ["middle"] and bool(missing or varying == set())
+        fixed = set(range(len(self.scene.quantities))) - varying
+        told = bool(fixed) and fixed <= set(values)  # nothing is left for a counterexample to say
+        wanted = self.scene.prop is not None and words != ["middle"] and not told
         witness = self._counterexample() if wanted else None
         if witness is None and words == ["counterexample"]:
             raise MismatchError(

@@ -348,17 +348,25 @@ class _Repair:
     def _searched(self) -> dict[str, Any]:
         """What candidates there were, and the seconds of each stage."""
         spent = {f"{stage}_s": self.clock.spent.get(stage, 0.0) for stage in ("repair", "verify", "sample")}
+        spent["wall_s"] = self.clock.wall_s()
         found = self.candidates
         if found is None:
             return {**spent, "rounds": 0}
         return {**spent, "rounds": len(found.tried), "tried": tuple(found.tried), "stopped": found.stopped}
 
+    def _notes(self, best: Attempt | None) -> tuple[str, ...]:
+        said = () if self.candidates is None else self.candidates.remarks
+        return (*self.plan.notes, *said, *remarks(self.plan, self.before, None if best is None else best.answers))
+
     def _outcome(self, result: RepairResult, best: Attempt | None, measured: Measured | None) -> RepairOutcome:
         before: dict[str, Guarantee] = {name: answer.guarantee for name, answer in self.before.items()}
         original = self.plan.loaded.net
-        said = () if self.candidates is None else self.candidates.remarks
         report = self.folder.report if best is not None or self.request.report else None
         answers = {} if best is None else best.answers
+        more = {
+            **pictured(self.plan, best, self.witnesses),
+            **described(self.plan, self.before, answers, self._responsible()),
+        }
         outcome = RepairOutcome(
             result=result,
             request=self.request,
@@ -375,7 +383,6 @@ class _Repair:
             decision=self.plan.decision,
             semantics=self.plan.semantics,
             suite=self.plan.suite,
-            wall_s=self.clock.wall_s(),
             **self._searched(),
             versions=versions(),
             machine=machine(),
@@ -386,6 +393,8 @@ class _Repair:
             certificate=self.certificate,
             **pictured(self.plan, best, self.witnesses),
             **described(self.plan, self.before, answers, self._responsible()),
+            notes=self._notes(best),
+            **more,
         )
         if report is not None:
             write_report(repair_report(outcome), report, write_bytes)

@@ -8,6 +8,7 @@ import hashlib
 import json
 import shlex
 from collections.abc import Iterator, Sequence
+from fractions import Fraction
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from birdnn.formats.files import read_bytes
 from birdnn.formats.suite import BUNDLED, Suite
 from birdnn.metrics import change
 from birdnn.pipeline.describing import of_suite
-from birdnn.report.evidence import largest_models, quantity_model
+from birdnn.report.evidence import exact, largest_models, quantity_model
 from birdnn.report.model import SCHEMA_VERSION
 from birdnn.report.safety import safety_report
 from birdnn.report.schema import RepairReport
@@ -232,13 +233,31 @@ def _regions(proofs: dict[str, Any]) -> dict[str, list[RegionModel]]:
     for proof in proofs["proofs"]:
         try:
             about = proof["property"]["sha256"]
-            found[about] = [
-                RegionModel.model_validate({key: region[key] for key in ("lower", "upper", "unsafe")})
-                for region in proof.get("regions", ())
-            ]
-        except (KeyError, TypeError, ValidationError):
+            found[about] = [_region(region) for region in proof.get("regions", ())]
+        except (KeyError, TypeError, ValueError, ArithmeticError):  # of which pydantic's and a fraction's are kinds
             continue
     return found
+
+
+def _region(region: dict[str, Any]) -> RegionModel:
+    """A region of a certificate, its numbers written as everywhere else."""
+
+    def numbers(texts: list[str]) -> list[str]:
+        return [exact(Fraction(text)) for text in texts]
+
+    unsafe = [
+        [
+            {
+                "coefficients": numbers(row["coefficients"]),
+                "bound": exact(Fraction(row["bound"])),
+                "strict": row["strict"],
+            }
+            for row in rows
+        ]
+        for rows in region["unsafe"]
+    ]
+    corners = {side: numbers(region[side]) for side in ("lower", "upper")}
+    return RegionModel.model_validate({**corners, "unsafe": unsafe})
 
 
 def _moved(files: Sequence[FileModel]) -> dict[str, Any]:

@@ -37,7 +37,8 @@ _STYLE = {
     "text.color": INK,
     "font.size": 8,
 }
-_ID = re.compile(r'(\bid="|"#|url\(#)')
+_ID = re.compile(r'\bid="([^"]+)"')
+_NAME = re.compile(r'(\bid="|\bhref="#|url\(#)([^")]+)')
 
 
 def style() -> matplotlib.RcParams:
@@ -61,8 +62,11 @@ class Drawing:
         """An ``<svg>`` element to put into a page or a file: a title, a description, identifiers of its own."""
         text = self._saved("svg").decode("utf-8")
         body = text[text.index("<svg") :]
+        # numbered as they come: Matplotlib names clips by coordinates whose last digits differ from run to run
+        place = {name: str(number) for number, name in enumerate(_ID.findall(body))}
+        body = _NAME.sub(lambda found: found[1] + place[found[2]], body)
         key = hashlib.sha256(body.encode()).hexdigest()[:8]
-        body = _ID.sub(rf"\g<1>b{key}-", body)
+        body = _NAME.sub(rf"\g<1>b{key}-\g<2>", body)
         head, rest = body.split(">", 1)
         told = (
             f'<title id="b{key}-title">{escape(readable(self.title))}</title>'

@@ -180,6 +180,7 @@ def _method(outcome: RepairOutcome) -> dict[str, Any]:
 def _described(outcome: RepairOutcome) -> dict[str, Any]:
     """What properties and numbers are about, what changed, and what pictures are drawn from."""
     return {
+        "watched": [watched_model(entry) for entry in outcome.watched],
         "inputs": [quantity_model(entry) for entry in outcome.inputs],
         "outputs": [quantity_model(entry) for entry in outcome.outputs],
         "initialisers": dict(outcome.initialisers),
@@ -231,6 +232,8 @@ def repair_report(outcome: RepairOutcome) -> RepairReport:
         seed=request.seed,
         notes=list(outcome.notes),
         certificate=_certificate(outcome.certificate),
+        versions=dict(outcome.versions),
+        machine=machine_model(outcome.machine),
     )
 
 

@@ -30,10 +30,10 @@ from birdnn.report.schema_pictures import OUTSIDE, MapModel, MapPanelModel, Mark
 from birdnn.report.text import percent
 
 # Each is darker than the one before it: told apart in grey, and by people who see no red or no green.
-_FEW = ("#e9ecef", "#a8d0ee", "#f2b663", "#3c78b4", "#8c3b1f")
+_FEW = ("#e9ecef", "#a8d0ee", "#e69a3c", "#3c78b4", "#8c3b1f")
 _NOWHERE = (1.0, 1.0, 1.0)
 _FINE = 5  # pixels of the picture for each cell and direction, so that violations can be hatched
-_PERIOD = 10
+_HATCHES = 100  # lines over a picture
 _LABELLED_CELLS = 7.0  # a name is written where this many cells around it decide alike
 _ROOM_OF_MARK = 0.06
 _ARC = math.radians(6)
@@ -74,7 +74,8 @@ def _size(model: MapModel) -> tuple[float, float]:
     width = 5.4 if len(model.panels) == 2 else 6.4
     left, right, bottom, top = model.extent
     ratio = (top - bottom) / (right - left) if model.geometry == "encounter" else 0.8
-    return width * len(model.panels), (width - 0.8) * min(max(ratio, 0.2), 1.5) + 1.8
+    words = 1.8 if len(model.panels) == 2 else 1.4
+    return width * len(model.panels), (width - 0.8) * min(max(ratio, 0.2), 1.5) + words
 
 
 def _colours(model: MapModel) -> dict[int, tuple[float, float, float]]:
@@ -93,10 +94,10 @@ def _panel(axes: Axes, model: MapModel, panel: MapPanelModel, colours: dict[int,
     aspect: Literal["equal", "auto"] = "equal" if model.geometry == "encounter" else "auto"
     axes.imshow(image, extent=(left, right, bottom, top), origin="lower", aspect=aspect, interpolation="none")
     if panel.boxes is not None:
-        lines = [line for box in panel.boxes.array() for line in _outline(model, box)]
+        lines = [line for box in panel.boxes.array() for line in outline(model, box)]
         axes.add_collection(LineCollection(lines, colors=INK, linewidths=0.45, alpha=0.75))
     for box in model.region:
-        lines = list(_outline(model, box))
+        lines = list(outline(model, box))
         axes.add_collection(LineCollection(lines, colors="white", linewidths=3.2))
         axes.add_collection(LineCollection(lines, colors=INK, linewidths=1.5, linestyles=(0, (4, 2))))
     _names(axes, model, decisions, colours)
@@ -128,13 +129,14 @@ def _image(
     fine = painted.repeat(_FINE, axis=0).repeat(_FINE, axis=1)
     bad = (unsafe > 0).repeat(_FINE, axis=0).repeat(_FINE, axis=1)
     rows, columns = np.indices(bad.shape)
-    hatch = (rows + columns) % _PERIOD < _PERIOD // 2
+    period = max(6, round(max(bad.shape) / _HATCHES))
+    hatch = (rows + columns) % period < period // 2
     edge = bad & ~ndimage.binary_erosion(bad, iterations=2, border_value=1)
     fine[bad & (hatch | edge)] = to_rgb(INK)
     return fine
 
 
-def _outline(model: MapModel, box: Sequence[float] | npt.NDArray[np.float64]) -> Iterator[npt.NDArray[np.float64]]:
+def outline(model: MapModel, box: Sequence[float] | npt.NDArray[np.float64]) -> Iterator[npt.NDArray[np.float64]]:
     """The edges of a box as the picture shows them: lines of points (points, 2)."""
     a, b, c, d = (float(value) for value in box)
     if model.geometry == "plain":
@@ -213,7 +215,8 @@ def _named(quantity: QuantityModel) -> str:
 def _title(model: MapModel) -> str:
     which = {"argmin": "the least output decides", "argmax": "the greatest output decides", "none": "no decision rule"}
     about = f"{model.property}: " if model.property else ""
-    return readable(f"{about}decisions over {model.x.name} and {model.y.name} ({which[model.decision]})")
+    word = "decisions" if about else "Decisions"
+    return readable(f"{about}{word} over {model.x.name} and {model.y.name} ({which[model.decision]})")
 
 
 def value_text(value: float, unit: str) -> str:
@@ -279,6 +282,7 @@ def _description(model: MapModel) -> str:
         told = ", ".join(
             f"{model.outputs[i]} {percent(share)}" for i, share in shares.items() if model.decision != "none"
         )
-        boxes = f"; {panel.boxes.count:,} boxes of a proof" if panel.boxes is not None else ""
-        panels.append(f"{panel.title or 'network'}: {told or 'nothing decided'}; {_count(model, panel)}{boxes}.")
+        boxes = f"{panel.boxes.count:,} boxes of a proof" if panel.boxes is not None else ""
+        said = [part for part in (told or "nothing decided", _count(model, panel), boxes) if part]
+        panels.append(f"{panel.title or 'network'}: {'; '.join(said)}.")
     return readable(f"{_where(model)}. {' '.join(panels)}")

@@ -150,7 +150,19 @@ def test_nothing_to_repair_is_reported_without_a_network(call: Call, net: Path, 
     assert sorted(path.name for path in folder.iterdir()) == ["repair.json", "report.html"]
     page = Seen.of((folder / "report.html").read_text()).text
     assert "Nothing to repair" in page
-    assert "proved to satisfy 1 of 1" in page
+    assert "proved to satisfy the one property asked for" in page
+
+
+def test_a_repair_that_failed_is_reported_as_such(call: Call, net: Path, broken: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other.vnnlib"
+    other.write_text(box_property(2, "(<= Y_0 1.6)"))  # together they forbid every output
+    folder = tmp_path / "o"
+    done = call("repair", "--net", net, "--prop", broken, "--prop", other, *QUICK, "--report", "--out", folder)
+    assert done.status == 1, done.err
+    page = Seen.of((folder / "report.html").read_text()).text
+    assert "Not repaired" in page
+    assert "Repaired and proved" not in page
+    assert "is violated" in page
 
 
 def test_a_repair_that_failed_is_reported_as_such(call: Call, net: Path, broken: Path, tmp_path: Path) -> None:

@@ -147,6 +147,11 @@ def test_an_unusable_suite_names_file_and_key(tmp_path, old, new, key):
     assert key in str(caught.value)
 
 
+def test_an_encounter_names_inputs_that_there_are(tmp_path):
+    with pytest.raises(FormatError, match="names inputs that there are not: bearing"):
+        Suite.load(broken(tmp_path, 'bearing = "theta"', 'bearing = "bearing"'))
+
+
 @pytest.mark.parametrize("content", [b"", b"\xff\xfe\x00", b"a = [", b"[domain]\n"])
 def test_a_file_that_is_no_suite_is_refused(tmp_path, content):
     file = tmp_path / "s.toml"
