@@ -178,4 +178,9 @@ def _require_options(passed: tuple[str, ...], *, as_repairs: bool) -> None:
     application = typer.Typer(add_completion=False)
     application.command()(repair if as_repairs else verify)
     needed = ["--net", "x", "--prop", "x"]
-    typer.main.get_command(application).make_context("repair" if as_repairs else "verify", [*needed, *passed])
+    try:
+        typer.main.get_command(application).make_context("repair" if as_repairs else "verify", [*needed, *passed])
+    except Exception as error:
+        if isinstance(error, typer.BadParameter) or not isinstance(error, typer.BadParameter.__bases__):
+            raise
+        raise typer.BadParameter(str(error), param_hint="[-- OPTIONS]") from None  # no option, or one without its value

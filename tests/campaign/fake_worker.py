@@ -3,6 +3,7 @@
 ``sat-1.onnx`` is answered sat; ``hang``, ``eat`` (memory), ``die`` and ``bad`` misbehave, ``meet4`` waits for three
 others. Each start and each command
 is noted in the file ``FAKE_LOG``.
+others. Each start and each command is noted in the file ``FAKE_LOG``.
 """
 
 # ruff: noqa: T201

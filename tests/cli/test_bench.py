@@ -14,6 +14,11 @@ from birdnn.report.json import schemas
 from tests.cli.conftest import Call
 
 
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
 @pytest.fixture
 def instances(net: Path, holds: Path, broken: Path, tmp_path: Path) -> Path:
     """One that holds, one that does not, one whose network is missing."""
@@ -34,11 +39,11 @@ def test_a_campaign(call: Call, instances: Path, tmp_path: Path) -> None:
     assert result.out.startswith("2 of 3 solved, 1 without a result.\n")
     assert "absent holds: error, status 4: " in " ".join(result.out.split())
     assert "\x1b" not in result.out
-    rows = {(row["onnx"], row["vnnlib"]): row for row in csv.DictReader(table.open(newline=""))}
-    assert [row["verdict"] for row in rows.values()].count("error") == 1
-    row = rows["sum.onnx", "holds.vnnlib"]
+    found = {(row["onnx"], row["vnnlib"]): row for row in rows(table)}
+    assert [row["verdict"] for row in found.values()].count("error") == 1
+    row = found["sum.onnx", "holds.vnnlib"]
     assert (row["verdict"], row["expected"], row["measure"], row["seed"]) == ("unsat", "unsat", "cold", "0")
-    assert rows["absent.onnx", "holds.vnnlib"]["note"].endswith("absent.onnx: no such file")
+    assert found["absent.onnx", "holds.vnnlib"]["note"].endswith("absent.onnx: no such file")
     report = json.loads(out.read_text())
     assert set(json.loads(schemas()["bench.schema.json"])["required"]) <= set(report)
     assert (report["outcome"], report["ran"], report["kept"]) == ("incomplete", 3, 0)
@@ -65,11 +70,11 @@ def test_a_warm_campaign_with_options_of_verify(call: Call, instances: Path, tmp
     words = [instances, "--out", table, "--warm", "--semantics", "float32", "--seed", 3, "--", "--memory", "1"]
     result = call("bench", *words)
     assert result.status == 0, result.err
-    rows = list(csv.DictReader(table.open(newline="")))
-    assert [row["verdict"] for row in rows] == ["unsat", "sat"]
-    assert {row["options"] for row in rows} == {"--semantics float32 --memory 1 --seed 3"}
-    assert {row["semantics"] for row in rows} == {"float32"}
-    assert all(float(row["seconds"]) < 5 for row in rows), "the start of the process was counted"
+    found = rows(table)
+    assert [row["verdict"] for row in found] == ["unsat", "sat"]
+    assert {row["options"] for row in found} == {"--semantics float32 --memory 1 --seed 3"}
+    assert {row["semantics"] for row in found} == {"float32"}
+    assert all(float(row["seconds"]) < 5 for row in found), "the start of the process was counted"
 
 
 def test_a_contradiction_ends_in_status_6(call: Call, instances: Path, tmp_path: Path) -> None:
@@ -80,7 +85,7 @@ def test_a_contradiction_ends_in_status_6(call: Call, instances: Path, tmp_path:
     result = call("bench", instances, "--out", table, "--summary", tmp_path / "s.csv", "--warm")
     assert result.status == 6
     assert "error: sum holds: unsat, known sat" in result.err
-    (figures,) = csv.DictReader((tmp_path / "s.csv").open(newline=""))
+    (figures,) = rows(tmp_path / "s.csv")
     assert (figures["solved"], figures["wrong"]) == ("0", "1")
 
 
@@ -89,7 +94,7 @@ def test_a_repair_campaign(call: Call, net: Path, broken: Path, tmp_path: Path) 
     instances.write_text(f"onnx,vnnlib\n{net.name},{broken.name}\n")
     words = ["--repair", "--out", table, "--timeout", 120, "--keep", tmp_path / "kept", "--method", "finetune:lp"]
     result = call("bench", instances, *words, "--", "--samples", "1000", "--decision", "none")
-    (row,) = csv.DictReader(table.open(newline=""))
+    (row,) = rows(table)
     assert (row["method"], row["net"], row["props"], row["timeout_s"]) == ("finetune:lp", "sum", "broken", "120")
     assert result.status == 0, (row, result.err)
     assert row["outcome"] in ("proved", "sampled", "violated")
