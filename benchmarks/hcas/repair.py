@@ -28,7 +28,7 @@ COLUMNS = (
 def main() -> None:
     """Run what is missing, then write the summary."""
     parser = arguments(__doc__)
-    parser.add_argument("--timeout", type=float, default=300.0, help="seconds for each controller")
+    parser.add_argument("--timeout", type=float, default=1800.0, help="seconds for each controller")
     parser.add_argument("--net", action="append", help="only this one, e.g. H3,10; may be repeated")
     parser.add_argument("--keep", type=Path, help="folder in which the repaired networks stay")
     options = parser.parse_args()
