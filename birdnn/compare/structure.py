@@ -15,7 +15,7 @@ from birdnn.network import Network
 from birdnn.records import InitialiserChange, LayerChange, Matching, Structure
 
 _WEIGHTED = frozenset({"Conv", "Gemm", "MatMul"})
-_SHOWN = 24
+_SHOWN = 12
 
 
 def structure(before: Network, after: Network) -> Structure:
@@ -80,7 +80,7 @@ def _listed(operators: list[str]) -> str:
     """In order, repetitions counted: ``Sub, Flatten, MatMul, Add, Relu`` or, where long, how many of each."""
     if len(operators) <= _SHOWN:
         return ", ".join(op if (n := len(list(run))) == 1 else f"{n} {op}" for op, run in groupby(operators))
-    return ", ".join(f"{count} {op}" for op, count in Counter(operators).most_common())
+    return ", ".join(op if n == 1 else f"{n} {op}" for op, n in Counter(operators).most_common())
 
 
 def _types(net: Network) -> list[str]:
