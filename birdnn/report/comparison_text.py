@@ -19,6 +19,7 @@ from birdnn.report.text import NARROW, STYLES, percent, seconds
 from birdnn.report.words import Side, plain
 
 _SHOWN = 8
+_CHANGES = 24
 _BECAME = {
     "kept": "green",
     "gained": "bold green",
@@ -32,10 +33,10 @@ def compare_summary(report: CompareReport, width: int = 80) -> RenderableType:
     """The result in a sentence, then behaviour, outputs, where, parameters, properties, and what else there is."""
     style = _style(report)
     parts: list[RenderableType] = [Text(report.headline, style)]
-    names = facts_grid()
-    add_fact(names, "A", report.net_before)
-    add_fact(names, "B", report.net_after)
-    parts.append(names)
+    files = facts_grid()
+    add_fact(files, "A", report.net_before)
+    add_fact(files, "B", report.net_after)
+    parts.append(files)
     for table in (_likeness(report, width), _outputs(report, width), _properties(report, width), _changes(report)):
         if table is not None and table.row_count:
             parts += [Text(), table]
@@ -116,7 +117,8 @@ def _outputs(report: CompareReport, width: int) -> Table | None:
     bound = proved_in(report, first.place)
     found = {entry.output: entry for entry in found_in(report, first.place)}
     table = plain_table()
-    table.add_column(f"output, {first.place}", overflow="fold")
+    rest = f", the {_SHOWN} furthest apart" if len(first.per_output) > _SHOWN else ""
+    table.add_column(f"output, {first.place}{rest}", overflow="fold")
     for name in ("mean |B - A|", "largest found", "proved at most"):
         table.add_column(name, justify="right")
     if report.outputs and width >= NARROW:
@@ -161,9 +163,11 @@ def _changes(report: CompareReport) -> Table:
     table.add_column("parameters", overflow="fold")
     for name in ("changed", "of", "share", "sum |change|", "largest"):
         table.add_column(name, justify="right")
-    for entry in report.structure.changes[:_SHOWN]:
+    for entry in report.structure.changes[:_CHANGES]:
         numbers = (f"{entry.count:,}", f"{entry.size:,}", percent(entry.share), f"{entry.L1:.3g}", f"{entry.Linf:.3g}")
         table.add_row(str(entry.layer), Text(readable(entry.name)), *numbers)
+    if (more := len(report.structure.changes) - _CHANGES) > 0:
+        table.add_row("", f"{more:,} more, in the JSON")
     if len(report.structure.changes) > 1:
         s = report.structure
         share = percent((s.changed or 0) / max(1, s.compared))
@@ -223,7 +227,7 @@ def _measured(facts: Table, report: CompareReport) -> None:
     if (share := first.agreement) is not None:
         told = f"{percent(share.lower)} to {percent(share.upper)} ({share.confidence * 100:g} % confidence)"
         add_fact(facts, "same decision", f"{told}, {report.decision}")
-    if (mean := first.mae) is not None:
+    if (mean := first.mae) is not None and mean.upper > 0:
         add_fact(
             facts, "mean |B - A|", f"{mean.lower:.3g} to {mean.upper:.3g} ({mean.confidence * 100:g} % confidence)"
         )
@@ -248,7 +252,10 @@ def _structure(facts: Table, found: StructureModel) -> None:
 
 
 def _bound(facts: Table, report: CompareReport) -> None:
-    add_fact(facts, "found", "by search, run on the files by onnxruntime or numpy; a larger one may exist")
+    if report.likeness:
+        engines = ", ".join(dict.fromkeys(name for entry in report.apart for name in entry.replayed_by))
+        told = f"by search, run on the files by {engines}; a larger one may exist"
+        add_fact(facts, "found", told if report.apart else "no point at which they differ")
     for entry in report.proved_apart[:1]:
         boxes = sum(each.boxes for each in report.proved_apart)
         spent = seconds(sum(each.seconds for each in report.proved_apart))
