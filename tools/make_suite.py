@@ -42,7 +42,8 @@ def head(family: Family) -> Iterator[str]:
     yield f'decision = "{family.decision}"  # {family.decision_text}'
     yield 'units = "normalised"  # of the networks\' inputs and outputs, of [domain], and of the property files'
     yield from ("", "[domain]", f"lower = [{low}]", f"upper = [{high}]")
-    yield from ("", "[encounter]  # seen from above", 'distance = "rho"', 'bearing = "theta"', 'heading = "psi"')
+    if {"rho", "theta", "psi"} <= {i.name for i in family.inputs}:
+        yield from ("", "[encounter]  # seen from above", 'distance = "rho"', 'bearing = "theta"', 'heading = "psi"')
 
 
 def quantities(family: Family) -> Iterator[str]:

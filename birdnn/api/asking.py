@@ -220,7 +220,7 @@ def localize(
     >>> import birdnn
     >>> answer = birdnn.localize("demo.onnx", "prop_8.vnnlib").answers[0]
     >>> answer.localisation.size, len(answer.localisation.layers)
-    (48, 2)
+    (84, 3)
     """
     said = checked("localize", options)
     with _borrowed() as stored:

@@ -356,17 +356,13 @@ class _Repair:
 
     def _notes(self, best: Attempt | None) -> tuple[str, ...]:
         said = () if self.candidates is None else self.candidates.remarks
-        return (*self.plan.notes, *said, *remarks(self.plan, self.before, None if best is None else best.answers))
+        return (*self.plan.notes, *said, *remarks(self.plan, self.before, best))
 
     def _outcome(self, result: RepairResult, best: Attempt | None, measured: Measured | None) -> RepairOutcome:
         before: dict[str, Guarantee] = {name: answer.guarantee for name, answer in self.before.items()}
         original = self.plan.loaded.net
         report = self.folder.report if best is not None or self.request.report else None
         answers = {} if best is None else best.answers
-        more = {
-            **pictured(self.plan, best, self.witnesses),
-            **described(self.plan, self.before, answers, self._responsible()),
-        }
         outcome = RepairOutcome(
             result=result,
             request=self.request,
@@ -388,13 +384,11 @@ class _Repair:
             machine=machine(),
             interrupted=self.watch.stopped(),
             timed_out=self.clock.left_s() <= 0 and result != "proved",
-            notes=(*self.plan.notes, *said, *remarks(self.plan, self.before, best)),
+            notes=self._notes(best),
             disagreement="; ".join(self.disagreements),
             certificate=self.certificate,
             **pictured(self.plan, best, self.witnesses),
             **described(self.plan, self.before, answers, self._responsible()),
-            notes=self._notes(best),
-            **more,
         )
         if report is not None:
             write_report(repair_report(outcome), report, write_bytes)

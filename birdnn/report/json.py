@@ -185,7 +185,6 @@ def _described(outcome: RepairOutcome) -> dict[str, Any]:
         "outputs": [quantity_model(entry) for entry in outcome.outputs],
         "initialisers": dict(outcome.initialisers),
         "change": {c.name: _change(c) for c in outcome.change},
-        "watched": [watched_model(entry) for entry in outcome.watched],
         "maps": [map_model(drawn) for drawn in outcome.maps],
         "lines": [line_model(drawn) for drawn in outcome.lines],
         "localisation": [localisation_model(answer, _NAMED) for answer in outcome.localisation],
@@ -232,8 +231,6 @@ def repair_report(outcome: RepairOutcome) -> RepairReport:
         seed=request.seed,
         notes=list(outcome.notes),
         certificate=_certificate(outcome.certificate),
-        versions=dict(outcome.versions),
-        machine=machine_model(outcome.machine),
     )
 
 

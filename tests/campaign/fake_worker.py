@@ -1,8 +1,6 @@
 """A worker that does as the network's name says, and imports nothing: `birdnn.cli.worker` without the command line.
 
 ``sat-1.onnx`` is answered sat; ``hang``, ``eat`` (memory), ``die`` and ``bad`` misbehave, ``meet4`` waits for three
-others. Each start and each command
-is noted in the file ``FAKE_LOG``.
 others. Each start and each command is noted in the file ``FAKE_LOG``.
 """
 

@@ -165,18 +165,6 @@ def test_a_repair_that_failed_is_reported_as_such(call: Call, net: Path, broken:
     assert "is violated" in page
 
 
-def test_a_repair_that_failed_is_reported_as_such(call: Call, net: Path, broken: Path, tmp_path: Path) -> None:
-    other = tmp_path / "other.vnnlib"
-    other.write_text(box_property(2, "(<= Y_0 1.6)"))  # together they forbid every output
-    folder = tmp_path / "o"
-    done = call("repair", "--net", net, "--prop", broken, "--prop", other, *QUICK, "--report", "--out", folder)
-    assert done.status == 1, done.err
-    page = Seen.of((folder / "report.html").read_text()).text
-    assert "Not repaired" in page
-    assert "Repaired and proved" not in page
-    assert "is violated" in page
-
-
 def test_more_samples_for_an_assessor(monkeypatch: pytest.MonkeyPatch) -> None:
     from birdnn.cli.repair import RepairOptions, _samples
 
