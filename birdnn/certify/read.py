@@ -63,7 +63,8 @@ def read_proof(path: Path, prop: Property) -> StoredProof:
 def boxes_on_plane(region: StoredRegion, at: npt.NDArray[np.float64], axes: tuple[int, int]) -> npt.NDArray[np.float64]:
     """Where the boxes that a tree proves meet the plane through ``at`` along two axes.
 
-    These are the leaves, and the slabs that moving faces cut off: together they cover the region.
+    These are the leaves, and the slabs that moving faces cut off, each from what the faces before it left: side by
+    side they cover the region.
 
     Returns:
         Lower and upper bound along the first axis, then along the second: (boxes, 4).
@@ -93,10 +94,10 @@ def _boxes(region: StoredRegion, at: npt.NDArray[np.float64], fixed: npt.NDArray
         if node not in waiting:
             continue
         low, high = waiting.pop(node)
-        whole, (low, high) = (low, high), (low.copy(), high.copy())
+        low, high = low.copy(), high.copy()
         for face in range(first_face[node], first_face[node + 1]):
             place, side = divmod(int(tree.face[face]), 2)
-            slab = whole[0].copy(), whole[1].copy()
+            slab = low.copy(), high.copy()
             slab[1 - side][place] = (low, high)[side][place] = tree.face_at[face]
             yield slab
         if axis == LEAF:

@@ -50,6 +50,7 @@ def test_boxes_cover_the_plane_without_a_gap(proved: Path, axes: tuple[int, int]
     assert len(region.proof.face)
     boxes = boxes_on_plane(region, np.array([0.11, -0.23, 0.37]), axes)
     assert len(boxes) > 1
+    assert (boxes[:, [1, 3]] >= boxes[:, [0, 2]]).all()
     area = (boxes[:, 1] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 2])
     assert area.sum() == pytest.approx(1.0, rel=1e-9)  # the region is a cube of side one
     points = np.random.default_rng(0).uniform(-0.5, 0.5, (500, 2))
