@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shlex
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -88,7 +90,15 @@ def test_the_commands_of_the_report_do_what_they_say(call: Call, repaired: Path,
     commands = json.loads((repaired / "report.json").read_text())["commands"]
     replay = commands[0]
     assert replay["purpose"].startswith("Replay")
-    done = subprocess.run(["bash", "-c", replay["command"]], capture_output=True, text=True, check=False, cwd=tmp_path)
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # as in an environment that is activated
+    done = subprocess.run(
+        ["bash", "-c", replay["command"]],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+        env={**os.environ, "PATH": path},
+    )
     assert done.returncode == 0, done.stderr
     expected = json.loads((repaired / "repair.json").read_text())["properties"][0]["counterexamples"]
     assert len(done.stdout.splitlines()) == len(expected) > 0
