@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, median
 
-from birdnn.campaign.instances import SAME_WORDS, Instance, read_lines, stem
+from birdnn.campaign.instances import SAME_WORDS, Instance, bare, read_lines
 from birdnn.campaign.kinds import REPAIR, Kind
 from birdnn.campaign.run import is_broken
 from birdnn.campaign.table import Row
@@ -44,7 +44,7 @@ def campaign_rows(kind: Kind, instances: Sequence[Instance], rows: Sequence[Row 
     for instance, row in zip(instances, rows, strict=True):
         found.append(
             CampaignRow(
-                name=" ".join(stem(name) for name in kind.names(instance)),
+                name=" ".join(bare(name) for name in kind.names(instance)),
                 answer=row[kind.answer] if row else "",
                 seconds=_number(row[kind.seconds]) if row else None,
                 timeout_s=(_number(row["timeout_s"]) if row else None) or instance.timeout_s,

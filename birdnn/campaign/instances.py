@@ -53,16 +53,20 @@ class Instance:
 
     @property
     def name(self) -> str:
-        """For people: stems of both."""
-        return f"{stem(self.onnx)} {stem(self.vnnlib)}"
+        """For people: both without extensions."""
+        return f"{bare(self.onnx)} {bare(self.vnnlib)}"
 
 
 def stem(name: str) -> str:
     """The file's name without folders and the extensions of networks and properties."""
-    last = Path(name).name
+    return bare(Path(name).name)
+
+
+def bare(name: str) -> str:
+    """The name without the extensions of networks and properties; folders stay, where they tell names apart."""
     for end in (".gz", ".onnx", ".nnet", ".vnnlib"):
-        last = last.removesuffix(end)
-    return last
+        name = name.removesuffix(end)
+    return name
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,10 +222,10 @@ def _limit(lines: Lines, line: int, row: Sequence[str]) -> float:
 def _labelled(makers: Sequence[Callable[[Callable[[str], str]], Instance]]) -> list[Instance]:
     """Instances under the bare names of their files, or where these do not tell them apart, under their paths."""
 
-    def bare(name: str) -> str:
+    def last(name: str) -> str:
         return Path(name).name
 
-    short, long = [make(bare) for make in makers], [make(str) for make in makers]
+    short, long = [make(last) for make in makers], [make(str) for make in makers]
     different = {(a.onnx, a.vnnlib, b.onnx, b.vnnlib) for a, b in zip(short, long, strict=True)}
     return short if len(different) == len({names[:2] for names in different}) else long
 

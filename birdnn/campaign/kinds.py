@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from birdnn.campaign.children import Ending
-from birdnn.campaign.instances import Instance, stem
+from birdnn.campaign.instances import Instance, bare
 
 KindName = Literal["verify", "repair"]
 Report = Mapping[str, Any]
@@ -147,7 +147,7 @@ REPAIR = Kind(
         *(name for name in _MADE_BY if name != "note"),
     ),
     identity=("net", "props"),
-    names=lambda instance: (stem(instance.onnx), "+".join(map(stem, instance.vnnlib.split("+")))),
+    names=lambda instance: (bare(instance.onnx), "+".join(map(bare, instance.vnnlib.split("+")))),
     answer="outcome",
     seconds="wall_s",
     solved=frozenset({"proved", "nothing_to_repair"}),

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from birdnn.campaign import read_instances, read_known
+from birdnn.campaign import REPAIR, VERIFY, campaign_rows, figures, read_instances, read_known
 from birdnn.errors import FormatError
 
 
@@ -43,6 +44,10 @@ def test_repairs_name_several_files(tmp_path: Path) -> None:
 def test_names_that_are_alike_get_their_folders(tmp_path: Path) -> None:
     found = read_instances(written(tmp_path, "a/n.onnx,p.vnnlib,1\nb/n.onnx,p.vnnlib,1\n"))
     assert [one.onnx for one in found] == ["a/n.onnx", "b/n.onnx"]
+    assert [one.name for one in found] == ["a/n p", "b/n p"]
+    assert [REPAIR.names(one) for one in found] == [("a/n", "p"), ("b/n", "p")]
+    rows = campaign_rows(VERIFY, found, [None, None])
+    assert figures("x", VERIFY, [replace(row, answer="sat", seconds=1.0) for row in rows[:1]] + rows[1:]).solved == 1
 
 
 def test_a_row_that_is_repeated_counts_once(tmp_path: Path) -> None:
