@@ -61,8 +61,9 @@ def summary(rows: list[dict[str, str]]) -> str:
         "# HorizontalCAS and VerticalCAS: verification",
         "",
         (
-            f"{len(rows)} of {total} questions, proofs for the networks as executed in float32: {counts}. Processor seconds: "
-            f"sum {sum(seconds):.0f}, median {seconds[len(seconds) // 2]:.2f}, slowest {seconds[-1]:.1f}."
+            f"{len(rows)} of {total} questions, proofs for the networks as executed in float32: {counts}. "
+            f"Processor seconds: sum {sum(seconds):.0f}, median {seconds[len(seconds) // 2]:.2f}, "
+            f"slowest {seconds[-1]:.1f}."
         ),
         "",
         provenance("OMP_NUM_THREADS=1 python -m benchmarks.hcas.verify"),
