@@ -55,20 +55,22 @@ def summary(rows: list[dict[str, str]]) -> str:
     found = Counter(row["verdict"] for row in rows)
     seconds = sorted(float(row["cpu_s"]) for row in rows)
     counts = f"{found['unsat']} hold, {found['sat']} are violated, {found['unknown'] + found['timeout']} undecided"
+    suites = [Suite.load(name) for name in ("hcas", "vcas")]
+    total = sum(len(entry.applicable) for suite in suites for entry in suite.entries)
     lines = [
         "# HorizontalCAS and VerticalCAS: verification",
         "",
         (
-            f"{len(rows)} questions, proofs for the networks as executed in float32: {counts}. Processor seconds: "
-            f"sum {sum(seconds):.0f}, median {seconds[len(seconds) // 2]:.2f}, slowest {seconds[-1]:.1f}."
+            f"{len(rows)} of {total} questions, proofs for the networks as executed in float32: {counts}. "
+            f"Processor seconds: sum {sum(seconds):.0f}, median {seconds[len(seconds) // 2]:.2f}, "
+            f"slowest {seconds[-1]:.1f}."
         ),
         "",
         provenance("OMP_NUM_THREADS=1 python -m benchmarks.hcas.verify"),
         "| property | says | networks | hold | violated by | undecided | slowest s |",
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
-    texts = {**Suite.load("hcas").texts, **Suite.load("vcas").texts}
-    for name, text in texts.items():
+    for name, text in (pair for suite in suites for pair in suite.texts.items()):
         mine = [row for row in rows if row["property"] == name]
         lists = [", ".join(r["net"] for r in mine if r["verdict"] in words) for words in (WORDS[1:2], WORDS[2:])]
         hold = sum(row["verdict"] == "unsat" for row in mine)

@@ -20,6 +20,7 @@ def rows(*found: tuple[str, str, str]) -> list[dict[str, str]]:
 def test_the_verification_table_names_those_that_break_a_property() -> None:
     asked = rows(("H0,00", "hcas_1", "unsat"), ("H1,00", "hcas_1", "sat"), ("H2,00", "hcas_1", "timeout"))
     lines = verify.summary(asked).splitlines()
+    assert lines[2].startswith("3 of 196 questions")
     assert "1 hold, 1 are violated, 1 undecided" in lines[2]
     (line,) = [line for line in lines if line.startswith("| hcas_1 |")]
     assert line.endswith("| 3 | 1 | H1,00 | H2,00 | 1.5 |")
