@@ -100,16 +100,6 @@ def require_blocks(net: Network, chosen: Mapping[str, Sequence[str]] | None = No
     return blocks
 
 
-def behind(net: Network, value: str) -> tuple[Node, ...]:
-    """The nodes whose values depend on ``value``, in topological order."""
-    reached, found = {value}, []
-    for node in net.nodes:
-        if reached.intersection(node.inputs):
-            reached.add(node.output)
-            found.append(node)
-    return tuple(found)
-
-
 # --- units
 
 

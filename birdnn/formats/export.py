@@ -63,7 +63,7 @@ def to_onnx_bytes(net: Network) -> bytes:
                 [*node.inputs, *(tensor.name for tensor in extra)],
                 [node.output],
                 name=node.name,
-                **_attributes(node),
+                **onnx_attributes(node),
             )
         )
     infos = []
@@ -80,7 +80,7 @@ def model_bytes(graph: onnx.GraphProto) -> bytes:
     return bytes(model.SerializeToString())
 
 
-def _attributes(node: Node) -> dict[str, Any]:
+def onnx_attributes(node: Node) -> dict[str, Any]:
     found = {key: _plain(node.attributes[key]) for key in _ATTRIBUTES[node.op]}
     if any(node.attributes.get("overshoot", ())):
         found["ceil_mode"] = 1

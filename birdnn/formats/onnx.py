@@ -74,7 +74,7 @@ def bytes_with_values(net: Network, original: str | Path) -> bytes:
         FormatError, MismatchError: see `write_onnx`.
     """
     data = read_bytes(original, MAX_BYTES)
-    model = _parse(data, str(original))
+    model = parsed(data, str(original))
     changed = embed_external(model, original, MAX_BYTES)
     tensors = {tensor.name: tensor for tensor in model.graph.initializer}
     for name, value in net.initialisers().items():
@@ -82,7 +82,7 @@ def bytes_with_values(net: Network, original: str | Path) -> bytes:
             raise MismatchError(f"{original} has no initialiser {name!r}")
         read_tensor(tensors[name], str(original))
         changed |= put_tensor(tensors[name], value.detach().cpu().numpy())
-    return _serialised(model, str(original)) if changed else data
+    return serialised(model, str(original)) if changed else data
 
 
 def network_from_onnx(data: bytes, *, path: str | Path = "", digest: str = "", check: bool = True) -> Network:
@@ -97,9 +97,9 @@ def network_from_onnx(data: bytes, *, path: str | Path = "", digest: str = "", c
     Raises:
         FormatError, UnsupportedOpError: see `read_onnx`.
     """
-    model = _parse(data, str(path))
+    model = parsed(data, str(path))
     if embed_external(model, path, MAX_BYTES):
-        data = _serialised(model, str(path))
+        data = serialised(model, str(path))
     lowering, output = _lower(model, str(path))
     nodes = lowering.batched()
     batched = nodes is not None
@@ -128,7 +128,7 @@ def network_from_onnx(data: bytes, *, path: str | Path = "", digest: str = "", c
     return net
 
 
-def _parse(data: bytes, path: str) -> onnx.ModelProto:
+def parsed(data: bytes, path: str) -> onnx.ModelProto:
     try:
         model = onnx.load_model_from_string(data)
     except (DecodeError, ValueError) as error:
@@ -153,7 +153,7 @@ def _names(graph: onnx.GraphProto) -> Iterator[str | bytes]:
         yield from (attribute.name for attribute in node.attribute)
 
 
-def _serialised(model: onnx.ModelProto, path: str) -> bytes:
+def serialised(model: onnx.ModelProto, path: str) -> bytes:
     try:
         return bytes(model.SerializeToString())
     except (EncodeError, ValueError) as error:  # protobuf ends at 2 GiB

@@ -1,0 +1,350 @@
+"""Block-level repair: what may change, from single layers to the architecture of a block.
+
+The block becomes a mixture: in the place of each of its convolutions stands the sum of `birdnn.repair.operations`,
+weighted by a softmax over architecture parameters, the convolution itself among them. Architecture parameters and
+weights take turns, each on its own part of the examples (first-order bilevel optimisation). Then each place keeps the
+operation of greatest weight; what is chosen, and each single choice alone, is trained for a while with the rest of
+the network frozen, the best on the validation examples to the end.
+
+The exact search space and schedule of the paper were not available to us: this is our own reading of it.
+
+Source: Qi et al. 2023 (ArchRepair), ACM TOSEM; Liu et al. 2019 (DARTS), arXiv:1806.09055.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+
+import torch
+from torch import Tensor, nn
+
+from birdnn.blocks import Block
+from birdnn.graph import Node
+from birdnn.network import Network
+from birdnn.repair.operations import ORIGINAL, Operation, Original, Slot, kinds_for, slots_of
+from birdnn.repair.training import Exam, Lesson, Score, TrainingSettings, outputs, train
+from birdnn.tail import Tail
+
+Replacement = tuple[tuple[Node, ...], Mapping[str, Tensor]]
+"""Nodes that stand for one, and their initialisers."""
+
+_CALIBRATION = 256
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlockSettings:
+    """How blocks are repaired.
+
+    Attributes:
+        training: of everything that is fine-tuned.
+        search_epochs: passes over the examples while the block is a mixture.
+        architecture_rate: of Adam on architecture parameters.
+        architecture_share: of the examples, what architecture parameters learn from.
+        head_start: architecture parameter of the original convolution; the others start from 0.
+        probation: epochs that each discrete architecture is trained before one is chosen.
+    """
+
+    training: TrainingSettings = field(default_factory=TrainingSettings)
+    search_epochs: int = 6
+    architecture_rate: float = 0.03
+    architecture_share: float = 1 / 3
+    head_start: float = 2.0
+    probation: int = 6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Data:
+    """What a repair learns from, on the network's device: inputs (n, inputs), classes, and original outputs."""
+
+    x: Tensor
+    y: Tensor
+    val_x: Tensor
+    val_y: Tensor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class BlockCandidate:
+    """A changed network.
+
+    Attributes:
+        method: how it was made.
+        values: initialisers that have other values.
+        replaced: value of a node -> what stands in its place.
+        architecture: name of each convolution that might have been replaced -> kind of its operation.
+        score: on the validation examples.
+        shares: the same -> weight of each kind at the end of the search; empty without one.
+        epochs: that made it.
+    """
+
+    method: str
+    values: Mapping[str, Tensor]
+    replaced: Mapping[str, Replacement] = field(default_factory=lambda: MappingProxyType({}))
+    architecture: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    score: Score
+    shares: Mapping[str, Mapping[str, float]] = field(default_factory=lambda: MappingProxyType({}))
+    epochs: int = 0
+
+
+News = Callable[[str, int, int, Score], bool]
+"""Told what is trained, epochs done, epochs at most and the best score; False ends the training."""
+
+
+class Mixture(nn.Module):
+    """Every operation that fits a slot, weighted."""
+
+    def __init__(self, slot: Slot, head_start: float) -> None:
+        super().__init__()
+        self.slot = slot
+        self.kinds = (ORIGINAL, *kinds_for(slot))
+        self.operations = nn.ModuleList([Original(slot), *(Operation(kind, slot) for kind in self.kinds[1:])])
+        start = torch.zeros(len(self.kinds))
+        start[0] = head_start
+        self.architecture = nn.Parameter(start)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(n, in, h, w) -> (n, out, h', w')."""
+        shares = self.architecture.softmax(0)
+        return torch.stack([s * op(x) for s, op in zip(shares, self.operations, strict=True)]).sum(0)
+
+    def shares(self) -> dict[str, float]:
+        """Kind -> weight."""
+        return dict(zip(self.kinds, self.architecture.detach().softmax(0).tolist(), strict=True))
+
+    def chosen(self) -> str:
+        """The kind of greatest weight."""
+        return self.kinds[int(self.architecture.argmax())]
+
+
+class BlockRepairer:
+    """Ways to change a classifier, all trained by the same loop on the same examples.
+
+    Args:
+        net: the classifier; its outputs are one score for each class.
+        data: on the network's device.
+        settings: see there.
+        seed: of the order of examples.
+        news: see there.
+    """
+
+    def __init__(self, net: Network, data: Data, settings: BlockSettings, seed: int, news: News) -> None:
+        self.net, self.data, self.settings, self.news = net, data, settings, news
+        self.seed = seed
+        with torch.no_grad():
+            self.teacher = outputs(net, data.x)
+        self.right = self.teacher.argmax(1) == data.y
+        self._over = False
+
+    # --- weights alone
+
+    def weights(self, method: str, start: str, names: Sequence[str], *, imitate: bool = False) -> BlockCandidate:
+        """Train some initialisers behind a value, everything else frozen."""
+        tail = Tail(self.net, start, names)
+        lesson, exam = self._lesson(start, imitate=imitate), self._exam(start)
+        score, epochs = self._train(method, tail, lesson, exam, self.settings.training)
+        return BlockCandidate(method=method, values=tail.values(), score=score, epochs=epochs)
+
+    def whole(self, *, imitate: bool = False) -> BlockCandidate:
+        """Train all weights.
+
+        With ``imitate`` failing examples learn what the network answers at the nearest example of their class that it
+        gets right, and right ones what it answers there: the retraining of BIRDNN, on labelled examples.
+        """
+        names = [name for name in self.net.initialisers() if name in self.net.repairable]
+        return self.weights("imitation" if imitate else "network", self.net.input_name, names, imitate=imitate)
+
+    # --- architecture and weights
+
+    def search(self, block: Block, known: BlockCandidate | None = None) -> Iterator[BlockCandidate]:
+        """Candidates for one block, the architecture chosen first; the block as it is comes last, so as to compare.
+
+        Args:
+            block: with at least one convolution that may be replaced.
+            known: the same block with other weights alone, where that has been tried.
+        """
+        slots = slots_of(self.net, block.nodes)
+        lesson, exam = self._lesson(block.entry), self._exam(block.entry)
+        mixture = self._mixed(block, slots, lesson, exam)
+        chosen = {slot.node.output: mixture[slot.node.output].chosen() for slot in slots}
+        shares = {slot.node.name: mixture[slot.node.output].shares() for slot in slots}
+        tried = []
+        for architecture in _alternatives(chosen):
+            if self._over:
+                break
+            tail = self._discrete(block, slots, architecture, mixture)
+            named = ", ".join(dict.fromkeys(kind for kind in architecture.values() if kind != ORIGINAL))
+            probation = replace(self.settings.training, epochs=self.settings.probation)
+            score, epochs = self._train(f"blocks ({named})", tail, lesson, exam, probation)
+            tried.append((score, epochs, architecture, tail))
+            yield self._candidate(slots, architecture, tail, score, shares, epochs)
+        if tried and not self._over:
+            _, before, architecture, tail = max(tried, key=lambda entry: entry[0])
+            score, epochs = self._train("blocks", tail, lesson, exam, self.settings.training)
+            yield self._candidate(slots, architecture, tail, score, shares, before + epochs)
+        if known is None and not self._over:
+            known = self.weights("blocks", block.entry, block.weights(self.net))
+        if known is not None:
+            as_it_is = {slot.node.name: ORIGINAL for slot in slots}
+            yield replace(known, method="blocks", architecture=as_it_is, shares=shares)
+
+    def _mixed(self, block: Block, slots: Sequence[Slot], lesson: Lesson, exam: Exam) -> dict[str, Mixture]:
+        """The block's mixtures after the search: value of a convolution -> mixture."""
+        mixtures = {slot.node.output: Mixture(slot, self.settings.head_start).to(lesson.x) for slot in slots}
+        for slot in slots:
+            x, wanted = self._around(slot)
+            for operation in mixtures[slot.node.output].operations:
+                if isinstance(operation, Operation):
+                    operation.calibrate(x, wanted)
+        tail = Tail(self.net, block.entry, self._free(block, slots), mixtures)
+        architecture = [mixture.architecture for mixture in mixtures.values()]
+        ours = {id(parameter) for parameter in architecture}
+        weights = [p for p in tail.parameters() if p.requires_grad and id(p) not in ours]
+        by_weights = torch.optim.Adam(weights, lr=self.settings.training.rate)
+        by_architecture = torch.optim.Adam(
+            architecture, lr=self.settings.architecture_rate, betas=(0.5, 0.999)
+        )
+        generator = torch.Generator().manual_seed(self.seed)
+        order = torch.randperm(len(lesson), generator=generator)
+        cut = int(len(order) * self.settings.architecture_share)
+        parts = [lesson.part(some) if len(some) else lesson for some in (order[cut:], order[:cut])]
+        score = exam.score(tail)
+        for number in range(self.settings.search_epochs):
+            if not self._tell("searching", number, self.settings.search_epochs, score):
+                break
+            tail.train()
+            self._turns(tail, parts, (by_weights, by_architecture), generator)
+            score = exam.score(tail)
+        return mixtures
+
+    def _turns(
+        self,
+        tail: Tail,
+        parts: Sequence[Lesson],
+        optimisers: Sequence[torch.optim.Optimizer],
+        generator: torch.Generator,
+    ) -> None:
+        """One pass: a step of the weights, then one of the architecture on its own examples."""
+        s = self.settings.training
+        steps = -(-len(parts[0]) // s.batch)
+        batches = [
+            torch.randperm(len(part), generator=generator).tensor_split(min(steps, len(part))) for part in parts
+        ]
+        for step in range(steps):
+            for part, places, optimiser in zip(parts, batches, optimisers, strict=True):
+                some = part.part(places[step % len(places)])
+                tail.zero_grad()
+                weights = some.weights(s.failing_share)
+                some.loss(tail(some.x), weights, s.keep).backward()
+                optimiser.step()
+
+    def _discrete(
+        self, block: Block, slots: Sequence[Slot], architecture: Mapping[str, str], mixtures: Mapping[str, Mixture]
+    ) -> Tail:
+        """The block with one operation in each place, as the search left it; the original ones start afresh."""
+        chosen: dict[str, nn.Module] = {}
+        for slot in slots:
+            mixture, kind = mixtures[slot.node.output], architecture[slot.node.output]
+            if kind == ORIGINAL:
+                chosen[slot.node.output] = Original(slot).to(self.data.x)
+                continue
+            operation = copy.deepcopy(mixture.operations[mixture.kinds.index(kind)])
+            assert isinstance(operation, Operation)
+            operation.calibrate(*self._around(slot))
+            chosen[slot.node.output] = operation
+        return Tail(self.net, block.entry, self._free(block, slots), chosen)
+
+    def _candidate(
+        self,
+        slots: Sequence[Slot],
+        architecture: Mapping[str, str],
+        tail: Tail,
+        score: Score,
+        shares: Mapping[str, Mapping[str, float]],
+        epochs: int,
+    ) -> BlockCandidate:
+        values, replaced = tail.values(), dict[str, Replacement]()
+        for slot in slots:
+            module = tail.slot(slot.node.output)
+            if isinstance(module, Original):
+                values |= {name: value.clone() for name, value in module.values().items()}
+            elif isinstance(module, Operation):
+                replaced[slot.node.output] = module.nodes()
+        named = {slot.node.name: architecture[slot.node.output] for slot in slots}
+        return BlockCandidate(
+            method="blocks",
+            values=values,
+            replaced=replaced,
+            architecture=named,
+            score=score,
+            shares=shares,
+            epochs=epochs,
+        )
+
+    # --- what all have in common
+
+    def _free(self, block: Block, slots: Sequence[Slot]) -> list[str]:
+        """The block's weights that are in no slot."""
+        inside = {name for slot in slots for name in slot.node.inputs[1:]}
+        return [name for name in block.weights(self.net) if name not in inside]
+
+    def _train(
+        self, what: str, tail: Tail, lesson: Lesson, exam: Exam, settings: TrainingSettings
+    ) -> tuple[Score, int]:
+        """The best score, and how many epochs were done."""
+        done = 0
+
+        def epoch(number: int, best: Score) -> bool:
+            nonlocal done
+            done = number
+            return self._tell(what, number, settings.epochs, best)
+
+        generator = torch.Generator().manual_seed(self.seed)
+        score = train(tail, lesson, exam, settings, generator, epoch=epoch)
+        return score, done
+
+    def _tell(self, what: str, done: int, most: int, score: Score) -> bool:
+        self._over = self._over or not self.news(what, done, most, score)
+        return not self._over
+
+    def _at(self, start: str, x: Tensor) -> Tensor:
+        """What the value ``start`` is at some inputs."""
+        if start == self.net.input_name:
+            return x.reshape(-1, *self.net.input_shape[1:])
+        with torch.no_grad():
+            parts = [self.net.observe(part, [start])[0] for part in x.split(_CALIBRATION)]
+        return torch.cat(parts).reshape(-1, *self.net.graph.shapes[start][1:])
+
+    def _around(self, slot: Slot) -> tuple[Tensor, Tensor]:
+        """What a convolution reads and makes at some of the examples."""
+        x = self.data.x[:: max(1, len(self.data.x) // _CALIBRATION)]
+        return self._at(slot.node.inputs[0], x), self._at(slot.node.output, x)
+
+    def _lesson(self, start: str, *, imitate: bool = False) -> Lesson:
+        teacher = self._imitated() if imitate else self.teacher
+        return Lesson(
+            x=self._at(start, self.data.x), y=self.data.y, teacher=teacher, right=self.right, imitate=imitate
+        )
+
+    def _exam(self, start: str) -> Exam:
+        return Exam(x=self._at(start, self.data.val_x), y=self.data.val_y)
+
+    def _imitated(self) -> Tensor:
+        """Original outputs; of failing examples those at the nearest right one of their class."""
+        wanted, right = self.teacher.clone(), self.right.nonzero()[:, 0]
+        for place in (~self.right).nonzero()[:, 0].tolist():
+            same = right[self.data.y[right] == self.data.y[place]]
+            if len(same):
+                nearest = (self.data.x[same] - self.data.x[place]).square().sum(1).argmin()
+                wanted[place] = self.teacher[same[nearest]]
+        return wanted
+
+
+def _alternatives(chosen: Mapping[str, str]) -> list[dict[str, str]]:
+    """What the search chose, and each of its choices alone; nothing where it chose the original everywhere."""
+    other = [output for output, kind in chosen.items() if kind != ORIGINAL]
+    if not other:
+        return []
+    alone = [{name: kind if name == one else ORIGINAL for name, kind in chosen.items()} for one in other]
+    return [dict(chosen), *(alone if len(other) > 1 else [])]
