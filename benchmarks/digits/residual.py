@@ -94,9 +94,7 @@ def to_onnx(model: Classifier) -> bytes:
     value = file.node("Flatten", "/head/flatten", [file.node("GlobalAveragePool", "/head/pool", [value])])
     file.tensor("fc.weight", model.fc.weight)
     file.tensor("fc.bias", model.fc.bias)
-    file.nodes.append(
-        helper.make_node("Gemm", [value, "fc.weight", "fc.bias"], ["Y"], name="/head/fc/Gemm", transB=1)
-    )
+    file.nodes.append(helper.make_node("Gemm", [value, "fc.weight", "fc.bias"], ["Y"], name="/head/fc/Gemm", transB=1))
     graph = helper.make_graph(
         file.nodes,
         "digits",

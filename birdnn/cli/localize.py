@@ -1,4 +1,4 @@
-"""``birdnn localize``: which neurons are responsible?"""
+"""``birdnn localize``: which neurons, or which blocks, are responsible?"""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from birdnn.cli.blocks import ChosenBlocks, Data, DeviceOption, FormulaOption, Radius
 from birdnn.cli.failures import command
 from birdnn.cli.options import (
     Json,
@@ -51,10 +52,27 @@ class LocalizeOptions:
     form: Annotated[
         Form, typer.Option("--form", help="Difference of means over their spread, or the paper's difference of sums.")
     ] = Form.MEAN
-    top: Annotated[int, typer.Option("--top", metavar="K", help="How many neurons to name.")] = 10
+    top: Annotated[
+        int | None,
+        typer.Option("--top", metavar="K", help="How many neurons to name; with --blocks in each. Default: 10; 3."),
+    ] = None
     picture: Annotated[
         Path | None, typer.Option("--picture", metavar="FILE", help="Draw layers by neurons: .svg or .png.")
     ] = None
+    blocks: Annotated[
+        bool, typer.Option("--blocks", help="Judge the blocks of a classifier by labelled examples, --data.")
+    ] = False
+    data: Data = None
+    block: ChosenBlocks = None
+    formula: FormulaOption = None
+    radius: Radius = None
+    examples: Annotated[
+        int | None,
+        typer.Option(
+            "--examples", metavar="N", min=1, help="With --blocks: look at so many failing ones at most. Default: 100."
+        ),
+    ] = None
+    device: DeviceOption = None
     units: UnitsOption = Units.NORMALISED
     seed: Seed = 0
     json: Json = None
@@ -69,7 +87,14 @@ def localize(options: LocalizeOptions) -> int:
     other violating inputs: how many still violate when the top k neurons are fixed to their mean over satisfying
     inputs, and how many with k random neurons. Where no violating input is found there is nothing to localise: status 0
     as well.
+
+    With --blocks a classifier's blocks are ranked instead, by labelled examples that it gets right and wrong: by what
+    their channels do on both kinds, by the gradients of their weights, and by how much that looks like the same of
+    networks with a block damaged on purpose. Parts without convolutions are listed and not judged.
     """
+    if options.blocks:
+        return _localize_blocks(options)
+    _require_no_blocks(options)
     if not options.prop and options.suite is None:
         raise typer.BadParameter("say what is violated: --prop FILE, or --suite TOML", param_hint="--prop")
     if options.as_name is not None and options.suite is None:
@@ -89,10 +114,60 @@ def localize(options: LocalizeOptions) -> int:
             suite=options.suite,
             as_name=options.as_name,
             form=options.form.value,
-            top=options.top,
+            top=10 if options.top is None else options.top,
             units=options.units.value,
             seed=options.seed,
             command=command_line(),
         )
         outcome = localize_files(request, watch=watch)
     return finish_localize(outcome, json=options.json, picture=options.picture, quiet=options.quiet)
+
+
+def _of_blocks(options: LocalizeOptions) -> dict[str, object]:
+    return {
+        "--data": options.data,
+        "--block": options.block,
+        "--formula": options.formula,
+        "--radius": options.radius,
+        "--examples": options.examples,
+        "--device": options.device,
+    }
+
+
+def _require_no_blocks(options: LocalizeOptions) -> None:
+    """Refuse options that would change nothing."""
+    for name, said in _of_blocks(options).items():
+        if said:
+            raise typer.BadParameter("is an option of --blocks", param_hint=name)
+
+
+def _localize_blocks(options: LocalizeOptions) -> int:
+    """``--blocks``."""
+    if options.data is None:
+        raise typer.BadParameter("say what the network gets wrong: --data FILE.npz", param_hint="--data")
+    if options.prop or options.suite is not None or options.as_name is not None:
+        raise typer.BadParameter("--blocks judges by examples, --data; properties are for neurons", param_hint="--prop")
+    if options.picture is not None and options.picture.suffix.lower() not in PICTURES:
+        raise OutputError(str(options.picture), f"a picture is written as {' or '.join(PICTURES)}; name such a file")
+    with TerminalWatch(quiet=options.quiet) as watch:
+        from birdnn.cli.finish_blocks import finish_localize_blocks
+        from birdnn.formats.files import require_writable
+        from birdnn.formats.partition import read_chosen
+        from birdnn.pipeline import localize_block_files
+        from birdnn.records import BlockLocalizeRequest
+
+        require_writable((options.json, options.picture), (options.net, options.data))
+        request = BlockLocalizeRequest(
+            net=options.net,
+            data=options.data,
+            chosen=read_chosen(options.block or ()),
+            formula="ochiai" if options.formula is None else options.formula.value,
+            radius=options.radius,
+            examples=100 if options.examples is None else options.examples,
+            top=3 if options.top is None else options.top,
+            device="cpu" if options.device is None else options.device.value,
+            seed=options.seed,
+            command=command_line(),
+        )
+        outcome = localize_block_files(request, watch=watch)
+    return finish_localize_blocks(outcome, json=options.json, picture=options.picture, quiet=options.quiet)

@@ -1,8 +1,9 @@
-"""Which hidden neurons behave differently where a property is violated, and whether changing them helps."""
+"""Which neurons, or which blocks, are behind what a network gets wrong, and whether changing them helps."""
 
 from __future__ import annotations
 
+from birdnn.localize.blocks import SpectrumSettings, localize_blocks
 from birdnn.localize.interventions import check_interventions
 from birdnn.localize.responsibility import localize
 
-__all__ = ["check_interventions", "localize"]
+__all__ = ["SpectrumSettings", "check_interventions", "localize", "localize_blocks"]

@@ -9,8 +9,10 @@ from birdnn.pipeline.doctoring import examine
 from birdnn.pipeline.estimating import estimate_files
 from birdnn.pipeline.fetching import fetch_files
 from birdnn.pipeline.localising import localize_files
+from birdnn.pipeline.localising_blocks import localize_block_files
 from birdnn.pipeline.plotting import plot_line, plot_map
 from birdnn.pipeline.repairing import repair_files
+from birdnn.pipeline.repairing_blocks import repair_blocks
 from birdnn.pipeline.settings import LocalizeSettings, RepairSettings
 
 __all__ = [
@@ -23,9 +25,11 @@ __all__ = [
     "examine",
     "falsify_files",
     "fetch_files",
+    "localize_block_files",
     "localize_files",
     "plot_line",
     "plot_map",
+    "repair_blocks",
     "repair_files",
     "verify_files",
 ]

@@ -109,3 +109,152 @@ class BlockLocalisation:
         """Those with a suspiciousness, the greatest first; among equals those closer to the input first."""
         rated = [block for block in self.blocks if block.suspiciousness is not None]
         return tuple(sorted(rated, key=lambda block: -(block.suspiciousness or 0.0)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlockLocalizeRequest:
+    """Everything that ``localize --blocks`` says.
+
+    Attributes:
+        data: labelled examples.
+        chosen: name of a block -> its nodes, see `birdnn.blocks.partition`.
+        radius: of adversarial neighbours, network units; None: 1 % of the range of the examples' values.
+        examples: how many failing and how many passing ones are looked at, at most.
+        top: how many neurons to name for each block.
+        device: where to compute.
+        command: the command line, for the record.
+    """
+
+    net: Path
+    data: Path
+    chosen: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    formula: Formula = "ochiai"
+    radius: float | None = None
+    examples: int = 100
+    top: int = 3
+    device: str = "cpu"
+    seed: int = 0
+    command: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlockLocalizeOutcome:
+    """What ``localize --blocks`` found."""
+
+    request: BlockLocalizeRequest
+    net: str
+    net_sha256: str
+    examples: Examples
+    found: BlockLocalisation
+    wall_s: float
+    versions: Mapping[str, str]
+    machine: Machine
+    interrupted: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlockRequest:
+    """What ``repair --method blocks`` says beyond other methods.
+
+    Attributes:
+        data: examples to learn from: those that the network gets wrong are repaired, the others preserved.
+        val: validation examples, which decide when to stop and which candidate is best.
+        test: held-out examples, looked at once in the end.
+        chosen, formula, radius, examples, device: as for ``localize --blocks``.
+        block: the block to repair; None: the most suspicious one.
+        compare: repair by the other methods as well, and tell how they fare.
+        epochs: passes over the examples at most, for each method.
+    """
+
+    data: Path
+    val: Path
+    test: Path | None = None
+    chosen: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    formula: Formula = "ochiai"
+    radius: float | None = None
+    examples: int = 100
+    device: str = "cpu"
+    block: str | None = None
+    compare: bool = False
+    epochs: int = 30
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accuracy:
+    """Of one network on one file: how many are right, of how many; repaired and broken against the original."""
+
+    right: int
+    repaired: int
+    broken: int
+    n: int
+
+    @property
+    def share(self) -> float:
+        """Of right ones."""
+        return self.right / self.n
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MethodResult:
+    """One way to repair, by the same examples and the same training.
+
+    Attributes:
+        name: e.g. ``"blocks"``.
+        changes: what it was free to change, in words.
+        values: how many values that is.
+        epochs: of training, the search left out.
+        seconds: of everything.
+        accuracy: role of a file -> accuracy.
+        kept: decisions and outputs on the validation examples, against the original.
+        architecture: convolution -> operation, where the method chooses one.
+        finished: False where the time limit or the user ended it.
+    """
+
+    name: str
+    changes: str
+    values: int
+    epochs: int
+    seconds: float
+    accuracy: Mapping[str, Accuracy]
+    kept: Fidelity
+    architecture: Mapping[str, str] = field(default_factory=dict)
+    finished: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlaceInBlock:
+    """A convolution of the repaired block, before and after.
+
+    Attributes:
+        node: its name.
+        before, after: e.g. ``"3x3 convolution, 16 to 16"``.
+        shares: weight of each operation at the end of the search; empty where there was none.
+    """
+
+    node: str
+    before: str
+    after: str
+    shares: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlockRepair:
+    """What a repair by blocks did.
+
+    Attributes:
+        localisation: all blocks.
+        block: which one was repaired.
+        why: how it was chosen.
+        places: its convolutions.
+        examples: the files.
+        before: role of a file -> accuracy of the original.
+        methods: the repair first, then what it is compared with.
+    """
+
+    localisation: BlockLocalisation
+    block: str
+    why: str
+    places: tuple[PlaceInBlock, ...]
+    examples: tuple[Examples, ...]
+    before: Mapping[str, Accuracy]
+    methods: tuple[MethodResult, ...]

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from birdnn.records.blocks import BlockRepair, BlockRequest
 from birdnn.records.crosschecks import BoundName, EngineAnswer, EngineState
 from birdnn.records.facts import Machine, ScaledQuantity, SuiteMatch, Units
 from birdnn.records.localisation import PropertyLocalisation
@@ -27,7 +28,7 @@ from birdnn.rounding import Semantics
 from birdnn.spec import Region
 
 Pairing = Literal["input", "output", "projection"]
-Method = Literal["auto", "retrain", "finetune"]
+Method = Literal["auto", "retrain", "finetune", "blocks"]
 Prefer = Literal["decisions", "outputs"]
 TriedResult = Literal["proved", "unknown", "violated", "passed over"]
 OptimiserName = Literal["lp", "pso", "cmaes", "bias"]
@@ -147,6 +148,7 @@ class RepairRequest:
         as_many: repair as many properties as possible: one that cannot be repaired does not cost the others.
         crosscheck: engines that are asked about the result, `crosscheck_timeout_s` for each and property.
         report: localise as well, and write the report even where no network is written.
+        blocks: of ``"blocks"``: the examples and what else that method is told.
         command: the command line, for the record.
     """
 
@@ -178,6 +180,7 @@ class RepairRequest:
     crosscheck: tuple[str, ...] = ()
     crosscheck_timeout_s: float = 60.0
     report: bool = False
+    blocks: BlockRequest | None = None
     command: tuple[str, ...] = ()
 
     @property
@@ -335,6 +338,7 @@ class RepairOutcome:
         watched: applicable properties that were not asked for.
         inputs, outputs: what they mean and their scaling; empty where nobody says it.
         localisation: with ``--report``, for each property asked for that was violated.
+        blocks: of ``--method blocks``.
     """
 
     result: RepairResult
@@ -379,3 +383,4 @@ class RepairOutcome:
     inputs: tuple[ScaledQuantity, ...] = ()
     outputs: tuple[ScaledQuantity, ...] = ()
     localisation: tuple[PropertyLocalisation, ...] = ()
+    blocks: BlockRepair | None = None

@@ -202,9 +202,7 @@ class BlockRepairer:
         ours = {id(parameter) for parameter in architecture}
         weights = [p for p in tail.parameters() if p.requires_grad and id(p) not in ours]
         by_weights = torch.optim.Adam(weights, lr=self.settings.training.rate)
-        by_architecture = torch.optim.Adam(
-            architecture, lr=self.settings.architecture_rate, betas=(0.5, 0.999)
-        )
+        by_architecture = torch.optim.Adam(architecture, lr=self.settings.architecture_rate, betas=(0.5, 0.999))
         generator = torch.Generator().manual_seed(self.seed)
         order = torch.randperm(len(lesson), generator=generator)
         cut = int(len(order) * self.settings.architecture_share)
@@ -228,9 +226,7 @@ class BlockRepairer:
         """One pass: a step of the weights, then one of the architecture on its own examples."""
         s = self.settings.training
         steps = -(-len(parts[0]) // s.batch)
-        batches = [
-            torch.randperm(len(part), generator=generator).tensor_split(min(steps, len(part))) for part in parts
-        ]
+        batches = [torch.randperm(len(part), generator=generator).tensor_split(min(steps, len(part))) for part in parts]
         for step in range(steps):
             for part, places, optimiser in zip(parts, batches, optimisers, strict=True):
                 some = part.part(places[step % len(places)])
@@ -323,9 +319,7 @@ class BlockRepairer:
 
     def _lesson(self, start: str, *, imitate: bool = False) -> Lesson:
         teacher = self._imitated() if imitate else self.teacher
-        return Lesson(
-            x=self._at(start, self.data.x), y=self.data.y, teacher=teacher, right=self.right, imitate=imitate
-        )
+        return Lesson(x=self._at(start, self.data.x), y=self.data.y, teacher=teacher, right=self.right, imitate=imitate)
 
     def _exam(self, start: str) -> Exam:
         return Exam(x=self._at(start, self.data.val_x), y=self.data.val_y)

@@ -60,9 +60,7 @@ class Lesson:
 
     def part(self, places: Tensor) -> Lesson:
         """Some of the examples."""
-        return replace(
-            self, x=self.x[places], y=self.y[places], teacher=self.teacher[places], right=self.right[places]
-        )
+        return replace(self, x=self.x[places], y=self.y[places], teacher=self.teacher[places], right=self.right[places])
 
     def weights(self, failing_share: float) -> Tensor:
         """What each example counts, 1 on average: (n,)."""

@@ -30,6 +30,7 @@ from birdnn.records import (
     Violated,
     Witness,
 )
+from birdnn.report.blocks_models import block_repair_model
 from birdnn.report.evidence import (
     largest_models,
     localisation_model,
@@ -69,6 +70,7 @@ from birdnn.report.schema_fetch import FetchReport
 from birdnn.report.schema_plot import PlotReport, ProgressReport
 from birdnn.report.schema_safety import SafetyReport
 from birdnn.report.schema_samples import (
+    BlockLocalizeReport,
     EstimateReport,
     LocalizeReport,
 )
@@ -83,6 +85,7 @@ _PUBLISHED = (
     ("repair", RepairReport),
     ("estimate", EstimateReport),
     ("localize", LocalizeReport),
+    ("localize-blocks", BlockLocalizeReport),
     ("check", CheckReport),
     ("plot", PlotReport),
     ("plot-progress", ProgressReport),
@@ -231,6 +234,7 @@ def repair_report(outcome: RepairOutcome) -> RepairReport:
         seed=request.seed,
         notes=list(outcome.notes),
         certificate=_certificate(outcome.certificate),
+        blocks=None if outcome.blocks is None else block_repair_model(outcome.blocks),
     )
 
 

@@ -14,6 +14,7 @@ from birdnn.report.model import SCHEMA_VERSION as SCHEMA_VERSION
 from birdnn.report.model import Model as Model
 from birdnn.report.model import Readable as Readable
 from birdnn.report.model import readable as readable
+from birdnn.report.schema_blocks import BlockRepairModel
 from birdnn.report.schema_evidence import (
     LocalisationModel,
     RegionModel,
@@ -326,6 +327,7 @@ class RepairReport(Model):
     localisation: list[LocalisationModel] = Field(
         default=[], description="With --report: responsible neurons, for each asked property that was violated."
     )
+    blocks: BlockRepairModel | None = Field(default=None, description="Of --method blocks; null for other methods.")
 
 
 class CheckedModel(Model):

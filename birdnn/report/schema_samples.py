@@ -15,6 +15,7 @@ from birdnn.report.schema import (
     Readable,
     SuiteModel,
 )
+from birdnn.report.schema_blocks import BlockLocalisationModel, ExamplesModel
 from birdnn.report.schema_evidence import LocalisationModel
 
 
@@ -123,5 +124,23 @@ class LocalizeReport(Model):
     seed: int
     wall_s: float
     notes: list[Readable]
+    versions: dict[str, str]
+    machine: MachineModel
+
+
+class BlockLocalizeReport(Model):
+    """What `birdnn localize --blocks --json` writes."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    tool: Literal["birdnn"] = "birdnn"
+    command: Readable
+    outcome: Literal["localised"] = "localised"
+    interrupted: bool
+    net: Readable
+    net_sha256: str
+    examples: ExamplesModel
+    localisation: BlockLocalisationModel
+    seed: int
+    wall_s: float
     versions: dict[str, str]
     machine: MachineModel

@@ -1,0 +1,50 @@
+"""What ``localize --blocks`` and ``repair --method blocks`` print and write at their end. Loads torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from birdnn.cli.failures import INTERRUPTED, complain
+from birdnn.cli.finish import REPAIR_STATUS
+from birdnn.cli.terminal import first_line, show_result
+from birdnn.formats.files import write_bytes
+from birdnn.records import BlockLocalizeOutcome, BlockRepair, RepairOutcome
+from birdnn.report.blocks import block_localize_report, block_localize_summary, block_repair_summary
+from birdnn.report.json import repair_report, write_report
+
+
+def finish_localize_blocks(
+    outcome: BlockLocalizeOutcome, *, json: Path | None, picture: Path | None, quiet: bool
+) -> int:
+    """Print, draw and write what was found; the exit status."""
+    if json is not None:
+        write_report(block_localize_report(outcome), json, write_bytes)
+    if picture is not None:
+        from birdnn.report.pictures_blocks import blocks_picture  # Matplotlib takes long to load
+
+        kind: Literal["svg", "png"] = "png" if picture.suffix.lower() == ".png" else "svg"
+        write_bytes(picture, blocks_picture(outcome.found, Path(outcome.net).name).data(kind))
+    if quiet:
+        first_line(outcome.found.ranking()[0].name)
+    else:
+        show_result(lambda width: block_localize_summary(outcome, width))
+    if outcome.interrupted:
+        complain("interrupted; the ranking rests on fewer mutants than usual")
+        return INTERRUPTED
+    return 0
+
+
+def finish_repair_blocks(outcome: RepairOutcome, repair: BlockRepair, *, json: Path | None, quiet: bool) -> int:
+    """Print and write what was done; the exit status."""
+    if json is not None:
+        write_report(repair_report(outcome), json, write_bytes)
+    if quiet:
+        first_line(" ".join(part for part in (outcome.result, outcome.out) if part))
+    else:
+        show_result(lambda width: block_repair_summary(outcome, repair, width))
+    if outcome.interrupted:
+        kept = f"the best network so far is {outcome.out}" if outcome.out else "no network was written"
+        complain(f"interrupted; {kept}")
+        return INTERRUPTED
+    return REPAIR_STATUS[outcome.result]

@@ -1,0 +1,112 @@
+"""What block-level commands begin with: a classifier that has blocks, and labelled examples that it gets right or wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from birdnn.blocks import Block, require_blocks
+from birdnn.errors import InputError, MismatchError
+from birdnn.formats.labelled import Labelled, read_labelled
+from birdnn.localize import SpectrumSettings, localize_blocks
+from birdnn.network import Network
+from birdnn.pipeline.load import Loaded, load_network
+from birdnn.records import BlockLocalisation, Examples, Formula, Progress, Watch
+from birdnn.sample import evaluate
+
+_RADIUS = 0.01
+"""Of adversarial neighbours, as a share of the range of the examples' values."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Classifier:
+    """A network with blocks.
+
+    Attributes:
+        loaded: as read.
+        net: float32, on the device.
+        blocks: its partition.
+    """
+
+    loaded: Loaded
+    net: Network
+    blocks: tuple[Block, ...]
+
+
+def load_classifier(path: Path, chosen: Mapping[str, Sequence[str]], device: str) -> Classifier:
+    """Read a network and divide it into blocks.
+
+    Raises:
+        InputError: the file is unusable, it has no blocks, or the device is not there.
+    """
+    if device == "cuda" and not torch.cuda.is_available():
+        raise InputError("--device cuda: no CUDA device is usable here; give --device cpu")
+    loaded = load_network(path)
+    if loaded.net.n_outputs < 2:
+        raise MismatchError(f"{path}: one output is no classifier; a score for each class is expected")
+    blocks = require_blocks(loaded.net, chosen)
+    return Classifier(loaded=loaded, net=loaded.net.with_values({}).float().to(device), blocks=blocks)
+
+
+def load_examples(
+    path: Path, net: Network, role: Literal["repair", "validation", "test"]
+) -> tuple[Labelled, Examples, Tensor]:
+    """Examples, the record of them, and which of them the network gets right, (n,) on the CPU.
+
+    Raises:
+        FormatError: the file is unusable.
+    """
+    found = read_labelled(path, net)
+    right = evaluate(net, found.x).argmax(1) == found.y
+    record = Examples(
+        role=role, path=str(path.resolve()), sha256=found.sha256, n=len(found), failing=int((~right).sum())
+    )
+    return found, record, right
+
+
+def require_failing(examples: Examples) -> None:
+    """See that there is something to repair, and something to preserve.
+
+    Raises:
+        MismatchError: the network gets all examples right, or all wrong.
+    """
+    if not examples.failing:
+        told = f"too few failing examples: the network gets all {examples.n:,} right"
+        raise MismatchError(f"{examples.path}: {told}; at least one that it gets wrong is needed")
+    if examples.failing == examples.n:
+        told = f"the network gets all {examples.n:,} examples wrong"
+        needed = "at least one that it gets right is needed; are labels and scaling those that it was trained with?"
+        raise MismatchError(f"{examples.path}: {told}; {needed}")
+
+
+def judged(
+    classifier: Classifier,
+    examples: Labelled,
+    *,
+    formula: Formula,
+    radius: float | None,
+    limit: int,
+    seed: int,
+    watch: Watch,
+    top: int = 3,
+) -> BlockLocalisation:
+    """The suspiciousness of every block.
+
+    Raises:
+        MismatchError: see `birdnn.localize.localize_blocks`.
+    """
+    device = next(iter(classifier.net.values().values())).device
+    x, y = examples.x.to(device), examples.y.to(device)
+    wide = float(x.max() - x.min()) * _RADIUS if radius is None else radius
+
+    def news(done: int, most: int) -> bool:
+        watch.update(Progress(phase="judging blocks", done=done / most, detail=f"mutant {done + 1} of {most}"))
+        return not watch.stopped()
+
+    settings = SpectrumSettings(formula=formula, examples=limit, radius=wide, top=top)
+    return localize_blocks(classifier.net, classifier.blocks, x, y, settings=settings, seed=seed, news=news)

@@ -1,0 +1,43 @@
+"""`localize --blocks` on files: which block is behind what a classifier gets wrong."""
+
+from __future__ import annotations
+
+import time
+
+from birdnn.pipeline.facts import machine, versions
+from birdnn.pipeline.labelled import judged, load_classifier, load_examples, require_failing
+from birdnn.records import BlockLocalizeOutcome, BlockLocalizeRequest, Progress, Unwatched, Watch
+
+
+def localize_block_files(request: BlockLocalizeRequest, *, watch: Watch | None = None) -> BlockLocalizeOutcome:
+    """Say how suspicious each block of a classifier is.
+
+    Raises:
+        InputError: a file is unusable, the network has no blocks, or no example fails, or none passes.
+    """
+    started, watch = time.monotonic(), watch or Unwatched()
+    watch.update(Progress(phase=f"reading {request.net.name}"))
+    classifier = load_classifier(request.net, request.chosen, request.device)
+    examples, record, _ = load_examples(request.data, classifier.net, "repair")
+    require_failing(record)
+    found = judged(
+        classifier,
+        examples,
+        formula=request.formula,
+        radius=request.radius,
+        limit=request.examples,
+        seed=request.seed,
+        watch=watch,
+        top=request.top,
+    )
+    return BlockLocalizeOutcome(
+        request=request,
+        net=str(classifier.loaded.path),
+        net_sha256=classifier.loaded.net.sha256,
+        examples=record,
+        found=found,
+        wall_s=time.monotonic() - started,
+        versions=versions(),
+        machine=machine(request.device),
+        interrupted=watch.stopped(),
+    )

@@ -1,0 +1,388 @@
+"""`repair --method blocks` on files: the most suspicious block of a classifier is replaced, architecture and weights."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from birdnn.blocks import Block
+from birdnn.errors import MismatchError
+from birdnn.formats import network_kind, read_network
+from birdnn.formats.files import sha256, write_bytes
+from birdnn.formats.labelled import Labelled
+from birdnn.formats.surgery import bytes_with_nodes
+from birdnn.metrics import change
+from birdnn.metrics import fidelity as kept_of
+from birdnn.network import Network
+from birdnn.pipeline.facts import machine, versions
+from birdnn.pipeline.folder import ResultFolder
+from birdnn.pipeline.judging import Clock
+from birdnn.pipeline.labelled import Classifier, judged, load_classifier, load_examples, require_failing
+from birdnn.records import (
+    Accuracy,
+    BlockLocalisation,
+    BlockRepair,
+    BlockRequest,
+    Examples,
+    MethodResult,
+    PlaceInBlock,
+    Progress,
+    Rate,
+    RepairOutcome,
+    RepairRequest,
+    RepairResult,
+    Unwatched,
+    Watch,
+)
+from birdnn.repair.blocks import BlockCandidate, BlockRepairer, BlockSettings, Data
+from birdnn.repair.operations import ORIGINAL, Slot, slots_of
+from birdnn.repair.training import Score
+from birdnn.report.json import repair_report, write_report
+from birdnn.sample import evaluate
+
+NOT_FIDELITY = "not measured over a domain: `blocks` has decisions and outputs kept on the validation examples"
+
+
+def repair_blocks(
+    request: RepairRequest, *, watch: Watch | None = None, settings: BlockSettings | None = None
+) -> RepairOutcome:
+    """Repair one block of a classifier by labelled examples; the result lies in the request's folder.
+
+    On interruption or at the time limit the best network so far is on disk.
+
+    Raises:
+        InputError: a file is unusable, the network has no blocks, no example fails, or the block cannot be replaced.
+        OutputError: the folder cannot be written.
+    """
+    if request.blocks is None:
+        raise MismatchError("--method blocks needs --data and --val: labelled examples as .npz")
+    return _BlockRepair(request, request.blocks, watch or Unwatched(), settings).run()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _File:
+    """Examples, and what the original network answers there."""
+
+    examples: Labelled
+    record: Examples
+    before: torch.Tensor
+
+    def accuracy(self, after: torch.Tensor) -> Accuracy:
+        """Of outputs (n, classes), against the original."""
+        was, now = (y.argmax(1) == self.examples.y for y in (self.before, after))
+        return Accuracy(
+            right=int(now.sum()),
+            repaired=int((now & ~was).sum()),
+            broken=int((was & ~now).sum()),
+            n=len(self.examples),
+        )
+
+
+class _BlockRepair:
+    """One command."""
+
+    def __init__(
+        self, request: RepairRequest, asked: BlockRequest, watch: Watch, settings: BlockSettings | None
+    ) -> None:
+        self.clock = Clock(timeout_s=math.inf if request.timeout_s is None else request.timeout_s, watch=watch)
+        self.request, self.asked, self.watch = request, asked, watch
+        if network_kind(request.net) != "onnx":
+            raise MismatchError(f"{request.net}: blocks are repaired in ONNX files; an NNet file cannot hold them")
+        self.folder = ResultFolder(request)
+        self.folder.require_usable()
+        self._say(f"reading {request.net.name}")
+        self.classifier: Classifier = load_classifier(request.net, asked.chosen, asked.device)
+        self.net = self.classifier.net
+        self.files = [self._file(asked.data, "repair"), self._file(asked.val, "validation")]
+        if asked.test is not None:
+            self.files.append(self._file(asked.test, "test"))
+        require_failing(self.files[0].record)
+        base = settings or BlockSettings()
+        self.settings = replace(base, training=replace(base.training, epochs=asked.epochs))
+        self.methods: list[MethodResult] = []
+        self.written: bytes | None = None
+
+    def run(self) -> RepairOutcome:
+        with self.folder.taken():
+            return self._run()
+
+    def _run(self) -> RepairOutcome:
+        found = judged(
+            self.classifier,
+            self.files[0].examples,
+            formula=self.asked.formula,
+            radius=self.asked.radius,
+            limit=self.asked.examples,
+            seed=self.request.seed,
+            watch=self.watch,
+        )
+        block, why = self._block(found)
+        repairer = BlockRepairer(self.net, self._data(), self.settings, self.request.seed, self._news)
+        start = self._start(repairer)
+        best, slots = self._repaired(repairer, block, start)
+        if best is not None and self.asked.compare:
+            self._compare(repairer, block, found)
+        return self._outcome(found, block, why, best, slots)
+
+    # --- choosing
+
+    def _block(self, found: BlockLocalisation) -> tuple[Block, str]:
+        """The block to repair, and why this one.
+
+        Raises:
+            MismatchError: there is none of that name, or nothing in it may be replaced.
+        """
+        blocks = {block.name: block for block in self.classifier.blocks}
+        able = [name for name, block in blocks.items() if slots_of(self.net, block.nodes)]
+        if (asked := self.asked.block) is not None:
+            if asked not in blocks:
+                raise MismatchError(
+                    f"--repair-block {asked}: the network has no such block; it has {', '.join(blocks)}"
+                )
+            if asked not in able:
+                raise MismatchError(
+                    f"--repair-block {asked}: it has no convolution that may be replaced; {', '.join(able)} have"
+                )
+            return blocks[asked], "named by --repair-block"
+        for place, entry in enumerate(found.ranking(), 1):
+            if entry.name in able:
+                told = (
+                    "the most suspicious" if place == 1 else f"the most suspicious that may be replaced, rank {place}"
+                )
+                return blocks[entry.name], told
+        raise MismatchError(f"{self.request.net}: no block has a convolution that may be replaced")
+
+    # --- repairing
+
+    def _repaired(
+        self, repairer: BlockRepairer, block: Block, start: Score
+    ) -> tuple[BlockCandidate | None, tuple[Slot, ...]]:
+        """The best candidate that does better than the original, on disk; None where there is none."""
+        slots = slots_of(self.net, block.nodes)
+        begun, best, epochs = time.monotonic(), None, 0
+        for candidate in repairer.search(block):
+            epochs = max(epochs, candidate.epochs)
+            if candidate.score > (start if best is None else best.score):
+                best = candidate
+                self._keep(self._bytes(candidate))
+        if best is None:
+            return None, slots
+        free = sum(v.numel() for v in best.values.values()) + sum(
+            value.numel() for _, tensors in best.replaced.values() for value in tensors.values()
+        )
+        self._book("blocks", f"architecture and weights of {block.name}", free, best, begun)
+        return best, slots
+
+    def _compare(self, repairer: BlockRepairer, block: Block, found: BlockLocalisation) -> None:
+        """The same examples and training, other parts of the network."""
+        layer = self._layer(found)
+        home = next(b for b in self.classifier.blocks if any(node.name == layer for node in b.nodes))
+        node = next(node for node in home.nodes if node.name == layer)
+        names = [name for name in node.inputs[1:] if name in self.net.repairable]
+
+        def ways() -> Iterator[tuple[str, str, BlockCandidate]]:
+            yield (
+                "block weights",
+                f"weights of {block.name}",
+                repairer.weights("block weights", block.entry, block.weights(self.net)),
+            )
+            yield "layer", f"weights of {layer}", repairer.weights("layer", home.entry, names)
+            yield "network", "all weights", repairer.whole()
+            yield "imitation", "all weights, towards right examples (BIRDNN)", repairer.whole(imitate=True)
+
+        begun = time.monotonic()
+        for name, changes, candidate in ways():
+            free = sum(value.numel() for value in candidate.values.values())
+            self._book(name, changes, free, candidate, begun)
+            begun = time.monotonic()
+            if self.clock.over():
+                break
+
+    def _layer(self, found: BlockLocalisation) -> str:
+        """The most suspicious convolution of all."""
+        rated = {
+            name: value * (entry.suspiciousness or 0.0)
+            for entry in found.blocks
+            for name, value in entry.layers.items()
+        }
+        return max(rated, key=lambda name: rated[name])
+
+    def _start(self, repairer: BlockRepairer) -> Score:
+        """What the original scores, so that nothing worse is handed out."""
+        y = self.files[1].before
+        labels = self.files[1].examples.y
+        loss = float(torch.nn.functional.cross_entropy(y, labels))
+        return Score(int((y.argmax(1) == labels).sum()), -loss, len(labels))
+
+    def _bytes(self, candidate: BlockCandidate) -> bytes:
+        return bytes_with_nodes(self.request.net, candidate.values, candidate.replaced)
+
+    def _keep(self, data: bytes) -> None:
+        """Put a better network in the place of the last one."""
+        write_bytes(self.folder.draft, data, keep=self.request.net)
+        self.folder.keep_draft()
+        self.written = data
+
+    def _book(self, name: str, changes: str, values: int, candidate: BlockCandidate, begun: float) -> None:
+        """Measure a candidate as its file is read back."""
+        net = self._read(self._bytes(candidate))
+        answers = [evaluate(net, file.examples.x) for file in self.files]
+        self.methods.append(
+            MethodResult(
+                name=name,
+                changes=changes,
+                values=values,
+                epochs=candidate.epochs,
+                seconds=time.monotonic() - begun,
+                accuracy={f.record.role: f.accuracy(y) for f, y in zip(self.files, answers, strict=True)},
+                kept=kept_of(self.files[1].before, answers[1], "argmax"),
+                architecture=candidate.architecture,
+                finished=not self.clock.over(),
+            )
+        )
+
+    def _read(self, data: bytes) -> Network:
+        from birdnn.formats.onnx import network_from_onnx
+
+        return network_from_onnx(data).float()
+
+    # --- small things
+
+    def _file(self, path: Path, role: str) -> _File:
+        examples, record, _ = load_examples(path, self.net, role)  # type: ignore[arg-type]
+        return _File(examples, record, evaluate(self.net, examples.x))
+
+    def _data(self) -> Data:
+        device = self.asked.device
+        learnt, checked = (file.examples for file in self.files[:2])
+        return Data(
+            x=learnt.x.to(device), y=learnt.y.to(device), val_x=checked.x.to(device), val_y=checked.y.to(device)
+        )
+
+    def _news(self, what: str, done: int, most: int, score: Score) -> bool:
+        detail = f"{100 * score.accuracy:.1f} % of the validation examples"
+        self.watch.update(Progress(phase=f"training {what}", done=done / most, detail=detail))
+        return not self.clock.over()
+
+    def _say(self, phase: str) -> None:
+        self.watch.update(Progress(phase=phase))
+
+    # --- what is told
+
+    def _outcome(
+        self,
+        found: BlockLocalisation,
+        block: Block,
+        why: str,
+        best: BlockCandidate | None,
+        slots: Sequence[Slot],
+    ) -> RepairOutcome:
+        healed = None
+        if best is not None:
+            repaired = self.methods[0].accuracy["repair"].repaired
+            healed = Rate(hits=repaired, n=self.files[0].record.failing)
+        result: RepairResult = "sampled" if healed is not None and healed.hits else "violated"
+        repair = BlockRepair(
+            localisation=found,
+            block=block.name,
+            why=why,
+            places=() if best is None else tuple(_place(slot, best) for slot in slots),
+            examples=tuple(file.record for file in self.files),
+            before={file.record.role: file.accuracy(file.before) for file in self.files},
+            methods=tuple(self.methods),
+        )
+        outcome = RepairOutcome(
+            **self._nothing_measured(),
+            **self._written(best),
+            result=result,
+            efficacy=healed,
+            generalisation=self._held_out(),
+            blocks=repair,
+            wall_s=self.clock.wall_s(),
+            repair_s=self.clock.wall_s(),
+            interrupted=self.watch.stopped(),
+            timed_out=not self.watch.stopped() and self.clock.over(),
+        )
+        if outcome.report is not None:
+            write_report(repair_report(outcome), Path(outcome.report), write_bytes)
+        return outcome
+
+    def _held_out(self) -> Rate | None:
+        """Of the test examples that were wrong, those that are right now."""
+        test = next((file for file in self.files if file.record.role == "test"), None)
+        if test is None or not self.methods or not test.record.failing:
+            return None
+        return Rate(hits=self.methods[0].accuracy["test"].repaired, n=test.record.failing)
+
+    def _written(self, best: BlockCandidate | None) -> dict[str, object]:
+        """Where the results are, and which values differ."""
+        if best is None or self.written is None:
+            return {"out": None, "out_sha256": None, "report": None, "change": ()}
+        before = read_network(self.request.net).initialisers()
+        after = read_network(self.folder.network).initialisers()
+        common = {name: value for name, value in before.items() if name in after}
+        return {
+            "out": str(self.folder.network),
+            "out_sha256": sha256(self.folder.network.read_bytes()),
+            "report": str(self.folder.report),
+            "change": change(common, after),
+        }
+
+    def _nothing_measured(self) -> dict[str, object]:
+        """What other methods tell and this one cannot."""
+        net = self.classifier.loaded.net
+        return {
+            "request": self.request,
+            "net": str(self.classifier.loaded.path),
+            "net_sha256": net.sha256,
+            "properties": (),
+            "fidelity": None,
+            "fidelity_note": NOT_FIDELITY,
+            "region_fidelity": {},
+            "drawdown": (),
+            "regressions": (),
+            "domain": None,
+            "decision": "argmax",
+            "semantics": "real",
+            "suite": None,
+            "verify_s": 0.0,
+            "sample_s": 0.0,
+            "rounds": 0,
+            "versions": versions(),
+            "machine": machine(self.asked.device),
+            "initialisers": {name: v.numel() for name, v in net.initialisers().items() if name in net.repairable},
+            "notes": ("Nothing is proved: the figures are counts over the examples of these files.",),
+        }
+
+
+def _place(slot: Slot, best: BlockCandidate) -> PlaceInBlock:
+    name, (before, after) = slot.node.name, slot.channels
+    size = int(slot.weight.shape[2])
+    groups = int(slot.node.attributes["group"])
+    stride = f", stride {slot.stride}" if slot.stride > 1 else ""
+    told = f"{size}x{size} convolution, {before} to {after}{stride}{f', {groups} groups' if groups > 1 else ''}"
+    kind = best.architecture.get(name, ORIGINAL)
+    shares: Mapping[str, float] = best.shares.get(name, {})
+    return PlaceInBlock(
+        node=name,
+        before=told,
+        after=told if kind == ORIGINAL else f"{WORDS[kind]}, {before} to {after}{stride}",
+        shares=shares,
+    )
+
+
+WORDS = {
+    "conv3x3": "3x3 convolution",
+    "conv5x5": "5x5 convolution",
+    "dilated3x3": "3x3 convolution, dilation 2",
+    "separable3x3": "3x3 depthwise and 1x1 convolution",
+    "maxpool3x3": "3x3 maximum and 1x1 convolution",
+    "avgpool3x3": "3x3 mean and 1x1 convolution",
+    "skip": "1x1 convolution of the input itself",
+}
+"""Operations for people."""

@@ -1,0 +1,180 @@
+"""Block-level localisation and repair for people: tables for the terminal; and what ``localize --blocks`` writes."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from birdnn.records import Accuracy, BlockLocalisation, BlockLocalizeOutcome, BlockRepair, RepairOutcome
+from birdnn.report.blocks_models import block_localisation_model, examples_model
+from birdnn.report.json import machine_model
+from birdnn.report.model import readable
+from birdnn.report.schema_samples import BlockLocalizeReport
+from birdnn.report.tables import add_fact, add_notes, facts_grid, plain_table
+
+_NARROW = 72
+_WORDS = {"ochiai": "Ochiai", "tarantula": "Tarantula", "dstar": "D*"}
+ROLES = {"repair": "repair", "validation": "validation", "test": "held-out"}
+
+
+def block_localize_report(outcome: BlockLocalizeOutcome) -> BlockLocalizeReport:
+    """The published model of a ``localize --blocks``."""
+    return BlockLocalizeReport(
+        command=shlex.join(outcome.request.command),
+        interrupted=outcome.interrupted,
+        net=outcome.net,
+        net_sha256=outcome.net_sha256,
+        examples=examples_model(outcome.examples),
+        localisation=block_localisation_model(outcome.found),
+        seed=outcome.request.seed,
+        wall_s=outcome.wall_s,
+        versions=dict(outcome.versions),
+        machine=machine_model(outcome.machine),
+    )
+
+
+# --- for the terminal
+
+
+def shape_text(shape: tuple[int, ...]) -> str:
+    """``16 x 8 x 8``."""
+    return " x ".join(map(str, shape))
+
+
+def share_text(share: float) -> str:
+    """An accuracy in percent, to a tenth."""
+    return f"{100 * share:.1f} %"
+
+
+def blocks_table(found: BlockLocalisation, width: int) -> Table:
+    """Blocks by rank, then what is not judged."""
+    table = plain_table()
+    for name, justify in (("rank", "right"), ("block", "left"), ("suspicious", "right")):
+        table.add_column(name, justify=justify, overflow="fold")  # type: ignore[arg-type]
+    wide = width >= _NARROW
+    for name in ("forward", "backward", *(("weights",) if wide else ())):
+        table.add_column(name, justify="right")
+    if wide:
+        table.add_column("from", overflow="fold")
+        table.add_column("to", overflow="fold")
+        table.add_column("neurons", overflow="fold")
+    ranking = found.ranking()
+    for rank, block in [*enumerate(ranking, 1), *((0, b) for b in found.blocks if b.suspiciousness is None)]:
+        rated = block.suspiciousness is not None
+        numbers = [f"{v:.2f}" for v in (block.forward, block.backward)] if rated else ["-", "-"]
+        cells = [str(rank) if rated else "-", readable(block.name)]
+        cells += [f"{100 * (block.suspiciousness or 0.0):.0f} %" if rated else "-", *numbers]
+        if wide:
+            named = ", ".join(f"{readable(_short(n.node))} {n.channel}" for n in block.neurons)
+            cells += [f"{block.weights:,}", shape_text(block.entry), shape_text(block.exit), named]
+        table.add_row(*(Text(cell, "bold" if rank == 1 else "") for cell in cells))
+    return table
+
+
+def _short(node: str) -> str:
+    """``/layer1/conv1/Conv`` is called conv1 inside its block."""
+    parts = [part for part in node.split("/") if part]
+    return parts[-2] if node.startswith("/") and len(parts) > 1 else node
+
+
+def block_localize_summary(outcome: BlockLocalizeOutcome, width: int = 80) -> RenderableType:
+    """The blocks by rank, and what they were judged by."""
+    found = outcome.found
+    first = found.ranking()[0]
+    title = Text(f"The most suspicious block is {readable(first.name)}", "bold")
+    title.append(f", {100 * (first.suspiciousness or 0.0):.0f} % of the suspicion of {len(found.blocks)} blocks.")
+    facts = facts_grid()
+    _told(facts, found)
+    add_fact(facts, "examples", f"{outcome.examples.path}: {outcome.examples.failing:,} of {outcome.examples.n:,} fail")
+    add_fact(facts, "time", f"{outcome.wall_s:.1f} s")
+    if outcome.interrupted:
+        add_fact(facts, "note", "Interrupted: judged by fewer mutants than usual.")
+    return Group(title, "", blocks_table(found, width), facts)
+
+
+def _told(facts: Table, found: BlockLocalisation) -> None:
+    near = found.near_failing + found.near_passing
+    beside = f"; {found.near_failing:,} failing and {found.near_passing:,} passing neighbours" if near else ""
+    within = f" within {found.radius:.3g} of each input" if near else ""
+    add_fact(facts, "judged by", f"{found.failing:,} failing and {found.passing:,} passing examples{beside}{within}")
+    add_fact(facts, "suspicious", "how much these symptoms are like those of networks with that block damaged")
+    told = f"spectrum of its channels by {_WORDS[found.formula]}: activation status, gradients of weights; 0 to 1"
+    add_fact(facts, "forward, backward", told)
+
+
+def block_repair_summary(outcome: RepairOutcome, repair: BlockRepair, width: int = 80) -> RenderableType:
+    """What became of the block, what it did to the examples, and how other methods fare."""
+    parts: list[RenderableType] = [_headline(outcome, repair), ""]
+    if repair.methods:
+        parts += [_places_table(repair), "", _methods_table(repair, width)]
+    facts = facts_grid()
+    add_fact(facts, "block", f"{repair.block}: {repair.why}")
+    _told(facts, repair.localisation)
+    for entry in repair.examples:
+        add_fact(facts, ROLES[entry.role], f"{entry.path}: {entry.failing:,} of {entry.n:,} fail before")
+    if repair.methods:
+        kept = repair.methods[0].kept
+        same = "" if kept.decision_agreement is None else f"{100 * kept.decision_agreement:.2f} % same decision, "
+        told = f"{same}mean absolute difference {kept.mae:.2g} of the outputs, n = {kept.n:,} validation examples"
+        add_fact(facts, "against the original", told)
+    add_fact(facts, "time", f"{outcome.wall_s:.1f} s")
+    add_notes(facts, outcome.notes)
+    add_fact(facts, "repaired network", outcome.out or "")
+    add_fact(facts, "report", outcome.report or "")
+    return Group(*parts, facts)
+
+
+def _headline(outcome: RepairOutcome, repair: BlockRepair) -> Text:
+    if outcome.result == "sampled":
+        text = Text(
+            f"Block {readable(repair.block)} repaired, as far as the examples see; nothing is proved.", "bold green"
+        )
+    else:
+        text = Text(
+            "No repair found: no candidate does better on the validation examples. No network was written.", "bold red"
+        )
+    if outcome.interrupted:
+        text.append(" Interrupted: this is the best so far.", "bold yellow")
+    elif outcome.timed_out:
+        text.append(" The time limit ended it.", "bold yellow")
+    return text
+
+
+def _places_table(repair: BlockRepair) -> Table:
+    table = plain_table()
+    for name in ("place in the block", "before", "after"):
+        table.add_column(name, overflow="fold")
+    for place in repair.places:
+        same = place.before == place.after
+        after = Text("the same, other weights" if same else place.after, "" if same else "bold")
+        table.add_row(Text(readable(place.node)), place.before, after)
+    return table
+
+
+def _methods_table(repair: BlockRepair, width: int) -> Table:
+    table = plain_table()
+    table.add_column("accuracy", overflow="fold")
+    roles = [entry.role for entry in repair.examples]
+    for role in roles:
+        table.add_column(ROLES[role], justify="right")
+    if width >= _NARROW:
+        for name in ("repaired", "broken", "free values", "time"):
+            table.add_column(name, justify="right")
+    table.add_row("before", *(_cell(repair.before, role) for role in roles))
+    last = roles[-1]
+    for place, entry in enumerate(repair.methods):
+        cells = [f"{entry.name}" + ("" if entry.finished else " (cut short)")]
+        cells += [_cell(entry.accuracy, role) for role in roles]
+        if width >= _NARROW:
+            mine = entry.accuracy[last]
+            cells += [f"{mine.repaired:,}", f"{mine.broken:,}", f"{entry.values:,}", f"{entry.seconds:.1f} s"]
+        table.add_row(*(Text(cell, "bold" if place == 0 else "") for cell in cells))
+    return table
+
+
+def _cell(found: Mapping[str, Accuracy], role: str) -> str:
+    return share_text(found[role].share) if role in found else "-"

@@ -1,0 +1,108 @@
+"""The published models of block-level localisation and repair. See `birdnn.report.schema`."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from birdnn.report.model import Model, Readable
+
+FormulaName = Literal["ochiai", "tarantula", "dstar"]
+Role = Literal["repair", "validation", "test"]
+
+
+class ExamplesModel(Model):
+    """A file of labelled examples."""
+
+    role: Role = Field(description="What it is for; test examples are looked at once, in the end.")
+    file: Readable
+    sha256: str
+    n: int
+    failing: int = Field(description="How many of them the original network gets wrong.")
+
+
+class SuspiciousNeuronModel(Model):
+    """One channel of a convolution."""
+
+    node: Readable
+    channel: int
+    forward: float = Field(description="Suspiciousness by its activation status, 0 to 1.")
+    backward: float = Field(description="By the gradients of its weights.")
+
+
+class BlockModel(Model):
+    """One block, in the order from input to output."""
+
+    name: Readable
+    by: Literal["names", "structure", "user"] = Field(description="What drew its borders.")
+    nodes: list[Readable]
+    operations: str
+    entry: list[int] = Field(description="Shape of what it reads, for one example.")
+    exit: list[int]
+    weights: int = Field(description="Values that a repair may change.")
+    rank: int | None = Field(description="Null for a part without convolutions, which is not judged.")
+    suspiciousness: float | None = Field(description="All blocks together 1.")
+    evidence: float = Field(description="Log-likelihood of these symptoms if it is to blame; the best block has 0.")
+    forward: float = Field(description="Mean suspiciousness of its neurons, by activation status.")
+    backward: float
+    neurons: list[SuspiciousNeuronModel] = Field(description="The most suspicious ones.")
+    layers: dict[str, float] = Field(description="Each convolution's mean suspiciousness.")
+
+
+class BlockLocalisationModel(Model):
+    """All blocks, and what they were judged by."""
+
+    formula: FormulaName
+    failing: int
+    passing: int
+    near_failing: int = Field(description="Adversarial neighbours that the network gets wrong.")
+    near_passing: int
+    radius: float = Field(description="Of the neighbours, network units.")
+    blocks: list[BlockModel]
+
+
+class AccuracyModel(Model):
+    """Right examples of one file."""
+
+    share: float
+    right: int
+    n: int
+    repaired: int = Field(description="Wrong before, right now.")
+    broken: int = Field(description="Right before, wrong now.")
+
+
+class BlockMethodModel(Model):
+    """One way to repair: the same examples, the same training, another part of the network free to change."""
+
+    name: Readable
+    changes: Readable
+    values: int = Field(description="How many values it was free to change.")
+    epochs: int
+    seconds: float
+    accuracy: dict[str, AccuracyModel] = Field(description="Role of a file -> accuracy.")
+    decision_agreement: float | None = Field(description="With the original, over the validation examples.")
+    mae: float = Field(description="Mean absolute difference of the outputs, over the same.")
+    architecture: dict[str, str]
+    finished: bool = Field(description="False where the time limit or the user ended it.")
+
+
+class PlaceModel(Model):
+    """A convolution of the repaired block."""
+
+    node: Readable
+    before: str
+    after: str
+    shares: dict[str, float] = Field(description="Weight of each operation at the end of the search.")
+
+
+class BlockRepairModel(Model):
+    """Of `birdnn repair --method blocks`: the block, both architectures, and what other methods do."""
+
+    block: Readable
+    why: Readable = Field(description="How the block was chosen.")
+    places: list[PlaceModel]
+    localisation: BlockLocalisationModel
+    examples: list[ExamplesModel]
+    before: dict[str, AccuracyModel] = Field(description="Of the original; role of a file -> accuracy.")
+    methods: list[BlockMethodModel] = Field(description="The repair first, then what it is compared with.")
