@@ -14,7 +14,6 @@ and before a change of channels, and what turns images into numbers begins a blo
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -243,9 +242,8 @@ def _merged(drafts: list[_Draft]) -> list[_Draft]:
     """Without weights a part is no block: it goes with what precedes it, unless a user wants it."""
     found: list[_Draft] = []
     for draft in drafts:
-        if found and not draft.weighted and draft.user is None and found[-1].user is None:
-            found[-1].units += draft.units
-        elif found and not found[-1].weighted and found[-1].user is None and draft.user is None:
+        ours = draft.user is None and found and found[-1].user is None
+        if ours and not (draft.weighted and found[-1].weighted):
             found[-1].units += draft.units
         else:
             found.append(draft)
@@ -258,7 +256,12 @@ def _merged(drafts: list[_Draft]) -> list[_Draft]:
 def _scope(unit: _Unit) -> tuple[str, ...]:
     """The module path that the nodes of a unit share, without the operator; empty where names say nothing."""
     paths = [path for node in unit.nodes if (path := _path(node))]
-    return tuple(os.path.commonprefix(paths)) if paths else ()
+    shared = []
+    for parts in zip(*paths):  # noqa: B905 - as far as the shortest goes
+        if len(set(parts)) > 1:
+            break
+        shared.append(parts[0])
+    return tuple(shared)
 
 
 def _container(unit: _Unit) -> tuple[str, ...]:

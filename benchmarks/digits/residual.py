@@ -1,4 +1,4 @@
-"""Residual classifiers of digits in two sizes: ``python -m benchmarks.digits.residual FILE.onnx --size small --seed 0``.
+"""Residual classifiers of digits: ``python -m benchmarks.digits.residual FILE.onnx --size small --seed 0``.
 
 A stem, residual blocks of two convolutions 3 x 3 each, the mean over all places, a dense layer. Trained with batch
 normalisation, which the file holds folded into the convolutions, as exporters do. Nodes are called as exporters call
@@ -59,16 +59,16 @@ class Classifier(nn.Module):
         return out
 
 
-def train(images: Images, seed: int, size: str = "small") -> bytes:
+def train(images: Images, seed: int, channels: tuple[int, ...], epochs: int = EPOCHS) -> bytes:
     """An ONNX file of a classifier trained on some images."""
     with torch.random.fork_rng(devices=()):
         torch.manual_seed(seed)
-        model = Classifier(SIZES[size])
+        model = Classifier(channels)
     generator = torch.Generator().manual_seed(seed)
     optimiser = torch.optim.AdamW(model.parameters(), lr=RATE, weight_decay=DECAY)
-    steps = EPOCHS * -(-len(images) // BATCH)
+    steps = epochs * -(-len(images) // BATCH)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, RATE, total_steps=steps)
-    for _ in range(EPOCHS):
+    for _ in range(epochs):
         for part in torch.split(torch.randperm(len(images), generator=generator), BATCH):
             optimiser.zero_grad()
             nn.functional.cross_entropy(model(images.x[part].reshape(-1, 1, SIDE, SIDE)), images.y[part]).backward()
@@ -125,13 +125,13 @@ class _File:
         """A convolution with the normalisation behind it folded in."""
         weight, bias = conv.weight.double(), torch.zeros(conv.out_channels, dtype=torch.float64)
         if bn is not None:
-            assert bn.running_var is not None and bn.running_mean is not None
-            factor = bn.weight.double() / (bn.running_var.double() + bn.eps).sqrt()
-            weight, bias = weight * factor[:, None, None, None], bn.bias.double() - bn.running_mean.double() * factor
+            mean, variance = (bn.get_buffer(f"running_{name}").double() for name in ("mean", "var"))
+            factor = bn.weight.double() / (variance + bn.eps).sqrt()
+            weight, bias = weight * factor[:, None, None, None], bn.bias.double() - mean * factor
         names = [f"{scope[1:].replace('/', '.')}.{part}" for part in ("weight", "bias")]
         self.tensor(names[0], weight)
         self.tensor(names[1], bias)
-        pads = [side for side in conv.padding] * 2
+        pads = list(conv.padding) * 2
         shape = {"kernel_shape": list(conv.kernel_size), "strides": list(conv.stride), "pads": pads}
         return self.node("Conv", scope, [value, *names], **shape)
 
@@ -144,7 +144,7 @@ def main() -> None:
     arguments.add_argument("--seed", type=int, default=0)
     options = arguments.parse_args()
     training, _, _ = split(options.seed)
-    options.file.write_bytes(train(training, options.seed, options.size))
+    options.file.write_bytes(train(training, options.seed, SIZES[options.size]))
 
 
 if __name__ == "__main__":

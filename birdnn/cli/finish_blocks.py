@@ -20,17 +20,18 @@ def finish_localize_blocks(
     """Print, draw and write what was found; the exit status."""
     if json is not None:
         write_report(block_localize_report(outcome), json, write_bytes)
-    if picture is not None:
+    ranking = outcome.found.ranking()
+    if picture is not None and ranking:
         from birdnn.report.pictures_blocks import blocks_picture  # Matplotlib takes long to load
 
         kind: Literal["svg", "png"] = "png" if picture.suffix.lower() == ".png" else "svg"
         write_bytes(picture, blocks_picture(outcome.found, Path(outcome.net).name).data(kind))
     if quiet:
-        first_line(outcome.found.ranking()[0].name)
+        first_line(ranking[0].name if ranking else "interrupted")
     else:
         show_result(lambda width: block_localize_summary(outcome, width))
     if outcome.interrupted:
-        complain("interrupted; the ranking rests on fewer mutants than usual")
+        complain("interrupted; some blocks were not tried")
         return INTERRUPTED
     return 0
 

@@ -69,7 +69,7 @@ class LocalizeOptions:
     examples: Annotated[
         int | None,
         typer.Option(
-            "--examples", metavar="N", min=1, help="With --blocks: look at so many failing ones at most. Default: 100."
+            "--examples", metavar="N", min=1, help="With --blocks: look at so many failing ones at most. Default: 150."
         ),
     ] = None
     device: DeviceOption = None
@@ -88,9 +88,9 @@ def localize(options: LocalizeOptions) -> int:
     inputs, and how many with k random neurons. Where no violating input is found there is nothing to localise: status 0
     as well.
 
-    With --blocks a classifier's blocks are ranked instead, by labelled examples that it gets right and wrong: by what
-    their channels do on both kinds, by the gradients of their weights, and by how much that looks like the same of
-    networks with a block damaged on purpose. Parts without convolutions are listed and not judged.
+    With --blocks a classifier's blocks are ranked instead, by labelled examples that it gets right and wrong and by
+    adversarial neighbours of these: by what becomes of them when one block alone follows the gradients of its weights.
+    What its channels do on both kinds is told besides. Parts without convolutions are listed and not judged.
     """
     if options.blocks:
         return _localize_blocks(options)
@@ -163,7 +163,7 @@ def _localize_blocks(options: LocalizeOptions) -> int:
             chosen=read_chosen(options.block or ()),
             formula="ochiai" if options.formula is None else options.formula.value,
             radius=options.radius,
-            examples=100 if options.examples is None else options.examples,
+            examples=150 if options.examples is None else options.examples,
             top=3 if options.top is None else options.top,
             device="cpu" if options.device is None else options.device.value,
             seed=options.seed,

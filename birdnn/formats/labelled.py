@@ -87,7 +87,8 @@ def _inputs(place: str, x: NDArray[np.generic], net: Network) -> Tensor:
         raise FormatError(place, "x", f"its shape is {x.shape}; the network takes images of shape ({wanted})")
     with np.errstate(over="ignore"):
         values = np.ascontiguousarray(x, dtype=np.float32)
-    if not (finite := np.isfinite(values).reshape(len(values), -1).all(1)).all():
+    finite = np.isfinite(values).all(axis=tuple(range(1, values.ndim)))
+    if not finite.all():
         raise FormatError(place, f"x, example {int(np.argmin(finite))}", "holds NaN or infinity")
     return torch.from_numpy(values)
 

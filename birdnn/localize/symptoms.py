@@ -13,14 +13,13 @@ Source: Tarantula, Jones and Harrold 2005; Ochiai, Abreu et al. 2007; D*, Wong e
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from birdnn.blocks import Block
 from birdnn.errors import MismatchError
 from birdnn.graph import Node
 from birdnn.network import Network
@@ -29,7 +28,6 @@ from birdnn.records import FORMULAS, Formula
 
 _BATCH_ENTRIES = 1 << 24
 _TINY = 1e-12
-FEATURES = ("forward", "backward", "push", "effort", "agreement")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -76,15 +74,11 @@ class Symptoms:
     Attributes:
         node: the convolution.
         forward, backward: suspiciousness of each channel, (channels,).
-        push: how much a step of given length, relative to the weights, would serve failing examples.
-        effort: the same for each failing example alone, on average.
     """
 
     node: Node
     forward: Tensor
     backward: Tensor
-    push: float
-    effort: float
 
 
 def symptoms(net: Network, nodes: Sequence[Node], seen: Evidence, formula: Formula) -> tuple[Symptoms, ...]:
@@ -97,7 +91,6 @@ def symptoms(net: Network, nodes: Sequence[Node], seen: Evidence, formula: Formu
         above = [(side.level > good.level.mean(0)).double().sum(0) for side in (bad, good)]
         below = [n - count for n, count in zip((n_failing, n_passing), above, strict=True)]
         either = [suspiciousness(f, p, n_failing, n_passing, formula) for f, p in (above, below)]
-        weight = net.value(node.inputs[1]).detach().flatten(1)
         total = bad.gradient.sum(0)
         # of the other failing examples: an example must not vote for itself
         served = [
@@ -105,32 +98,14 @@ def symptoms(net: Network, nodes: Sequence[Node], seen: Evidence, formula: Formu
             (good.gradient * total).sum(2) < 0,
         ]
         votes = [side.double().sum(0) for side in served]
-        mean, scale = total / n_failing, weight.square().mean().sqrt()
         found.append(
             Symptoms(
                 node=node,
                 forward=torch.maximum(*either).cpu(),
                 backward=suspiciousness(votes[0], votes[1], n_failing, n_passing, formula).cpu(),
-                push=float((mean.norm(dim=1) * weight.norm(dim=1)).sum()),
-                effort=float((bad.gradient.flatten(1).norm(dim=1) * scale).mean()),
             )
         )
     return tuple(found)
-
-
-def features(found: Iterable[Symptoms], blocks: Sequence[Block]) -> Tensor:
-    """The symptoms as numbers: (blocks, len(FEATURES)) float64, of blocks with convolutions."""
-    by_output = {entry.node.output: entry for entry in found}
-    rows = []
-    for block in blocks:
-        mine = [by_output[node.output] for node in block.convolutions if node.output in by_output]
-        forward = float(torch.cat([entry.forward for entry in mine]).mean())
-        backward = float(torch.cat([entry.backward for entry in mine]).mean())
-        push = sum(entry.push for entry in mine)
-        effort = sum(entry.effort**2 for entry in mine) ** 0.5
-        numbers = torch.tensor([push, effort, push / (effort + _TINY)], dtype=torch.float64).clamp(min=_TINY).log()
-        rows.append(torch.cat([torch.tensor([forward, backward], dtype=torch.float64), numbers]))
-    return torch.stack(rows)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

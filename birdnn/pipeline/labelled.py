@@ -1,8 +1,8 @@
-"""What block-level commands begin with: a classifier that has blocks, and labelled examples that it gets right or wrong."""
+"""What block-level commands begin with: a classifier that has blocks, and labelled examples."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -94,6 +94,7 @@ def judged(
     seed: int,
     watch: Watch,
     top: int = 3,
+    over: Callable[[], bool] | None = None,
 ) -> BlockLocalisation:
     """The suspiciousness of every block.
 
@@ -104,9 +105,9 @@ def judged(
     x, y = examples.x.to(device), examples.y.to(device)
     wide = float(x.max() - x.min()) * _RADIUS if radius is None else radius
 
-    def news(done: int, most: int) -> bool:
-        watch.update(Progress(phase="judging blocks", done=done / most, detail=f"mutant {done + 1} of {most}"))
-        return not watch.stopped()
+    def news(name: str, done: int, most: int) -> bool:
+        watch.update(Progress(phase="judging blocks", done=done / most, detail=name))
+        return not (watch.stopped() if over is None else over())
 
     settings = SpectrumSettings(formula=formula, examples=limit, radius=wide, top=top)
     return localize_blocks(classifier.net, classifier.blocks, x, y, settings=settings, seed=seed, news=news)

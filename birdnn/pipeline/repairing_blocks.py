@@ -1,4 +1,4 @@
-"""`repair --method blocks` on files: the most suspicious block of a classifier is replaced, architecture and weights."""
+"""`repair --method blocks` on files: a new architecture and new weights for the most suspicious block."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from birdnn.errors import MismatchError
 from birdnn.formats import network_kind, read_network
 from birdnn.formats.files import sha256, write_bytes
 from birdnn.formats.labelled import Labelled
+from birdnn.formats.onnx import network_from_onnx
 from birdnn.formats.surgery import bytes_with_nodes
 from birdnn.metrics import change
 from birdnn.metrics import fidelity as kept_of
@@ -120,6 +121,7 @@ class _BlockRepair:
             limit=self.asked.examples,
             seed=self.request.seed,
             watch=self.watch,
+            over=self.clock.over,
         )
         block, why = self._block(found)
         repairer = BlockRepairer(self.net, self._data(), self.settings, self.request.seed, self._news)
@@ -155,6 +157,8 @@ class _BlockRepair:
                     "the most suspicious" if place == 1 else f"the most suspicious that may be replaced, rank {place}"
                 )
                 return blocks[entry.name], told
+        if able:
+            return blocks[able[0]], "the first that may be replaced: the command ended before blocks were judged"
         raise MismatchError(f"{self.request.net}: no block has a convolution that may be replaced")
 
     # --- repairing
@@ -180,9 +184,8 @@ class _BlockRepair:
 
     def _compare(self, repairer: BlockRepairer, block: Block, found: BlockLocalisation) -> None:
         """The same examples and training, other parts of the network."""
-        layer = self._layer(found)
-        home = next(b for b in self.classifier.blocks if any(node.name == layer for node in b.nodes))
-        node = next(node for node in home.nodes if node.name == layer)
+        layer = self._layer(found, block)
+        node = next(node for node in block.nodes if node.name == layer)
         names = [name for name in node.inputs[1:] if name in self.net.repairable]
 
         def ways() -> Iterator[tuple[str, str, BlockCandidate]]:
@@ -191,7 +194,7 @@ class _BlockRepair:
                 f"weights of {block.name}",
                 repairer.weights("block weights", block.entry, block.weights(self.net)),
             )
-            yield "layer", f"weights of {layer}", repairer.weights("layer", home.entry, names)
+            yield "layer", f"weights of {layer}", repairer.weights("layer", block.entry, names)
             yield "network", "all weights", repairer.whole()
             yield "imitation", "all weights, towards right examples (BIRDNN)", repairer.whole(imitate=True)
 
@@ -203,14 +206,10 @@ class _BlockRepair:
             if self.clock.over():
                 break
 
-    def _layer(self, found: BlockLocalisation) -> str:
-        """The most suspicious convolution of all."""
-        rated = {
-            name: value * (entry.suspiciousness or 0.0)
-            for entry in found.blocks
-            for name, value in entry.layers.items()
-        }
-        return max(rated, key=lambda name: rated[name])
+    def _layer(self, found: BlockLocalisation, block: Block) -> str:
+        """The most suspicious convolution of the block that is repaired."""
+        layers = next(entry.layers for entry in found.blocks if entry.name == block.name)
+        return max(layers, key=lambda name: layers[name])
 
     def _start(self, repairer: BlockRepairer) -> Score:
         """What the original scores, so that nothing worse is handed out."""
@@ -247,8 +246,6 @@ class _BlockRepair:
         )
 
     def _read(self, data: bytes) -> Network:
-        from birdnn.formats.onnx import network_from_onnx
-
         return network_from_onnx(data).float()
 
     # --- small things

@@ -65,8 +65,8 @@ class SuspiciousBlock:
         weights: how many values a repair may change.
         operations: what it does, e.g. ``"Conv Relu Conv Add Relu"``.
         forward, backward: means over its neurons.
-        evidence: logarithm of how well damage in this block would explain where the network errs, relative to the best.
-        suspiciousness: the same as a share, all blocks together 1; None for a part without convolutions.
+        suspiciousness: 0 to 1, by what becomes of the examples when it alone follows its gradients; None for a part
+            without convolutions, or one that was not tried.
         neurons: the most suspicious ones, in order.
         layers: suspiciousness of each convolution within the block, by name.
     """
@@ -80,7 +80,6 @@ class SuspiciousBlock:
     operations: str
     forward: float = 0.0
     backward: float = 0.0
-    evidence: float = 0.0
     suspiciousness: float | None = None
     neurons: tuple[SuspiciousNeuron, ...] = ()
     layers: Mapping[str, float] = field(default_factory=dict)
@@ -130,7 +129,7 @@ class BlockLocalizeRequest:
     chosen: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     formula: Formula = "ochiai"
     radius: float | None = None
-    examples: int = 100
+    examples: int = 150
     top: int = 3
     device: str = "cpu"
     seed: int = 0
@@ -172,7 +171,7 @@ class BlockRequest:
     chosen: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     formula: Formula = "ochiai"
     radius: float | None = None
-    examples: int = 100
+    examples: int = 150
     device: str = "cpu"
     block: str | None = None
     compare: bool = False

@@ -129,25 +129,31 @@ class Operation(nn.Module):
     def _padding(self, kernel: Tensor) -> int:
         return self._dilation * (kernel.shape[2] // 2)
 
+    def _running(self) -> tuple[Tensor, Tensor]:
+        """Running mean and variance, which a normalisation of this kind always has."""
+        mean, variance = self.norm.running_mean, self.norm.running_var
+        if mean is None or variance is None:
+            raise TypeError("a normalisation without running statistics")
+        return mean, variance
+
     @torch.no_grad()
     def calibrate(self, x: Tensor, wanted: Tensor) -> None:
         """Give the outputs at ``x`` the mean and spread of ``wanted`` (n, out, h, w), channel by channel."""
-        raw, norm = self.raw(x), self.norm
+        raw = self.raw(x)
+        running_mean, running_var = self._running()
         mean, variance = raw.mean((0, 2, 3)), raw.var((0, 2, 3), unbiased=False)
-        assert norm.running_mean is not None and norm.running_var is not None
-        norm.running_mean.copy_(mean)
-        norm.running_var.copy_(variance)
-        norm.weight.copy_((wanted.var((0, 2, 3), unbiased=False) + _EPSILON).sqrt())
-        norm.bias.copy_(wanted.mean((0, 2, 3)))
+        running_mean.copy_(mean)
+        running_var.copy_(variance)
+        self.norm.weight.copy_((wanted.var((0, 2, 3), unbiased=False) + _EPSILON).sqrt())
+        self.norm.bias.copy_(wanted.mean((0, 2, 3)))
 
     @torch.no_grad()
     def folded(self) -> list[Tensor]:
         """The kernels and last the bias, normalisation folded in by its running statistics."""
-        norm = self.norm
-        assert norm.running_mean is not None and norm.running_var is not None
-        factor = norm.weight.double() / (norm.running_var.double() + norm.eps).sqrt()
+        mean, variance = self._running()
+        factor = self.norm.weight.double() / (variance.double() + self.norm.eps).sqrt()
         *first, last = (kernel.detach() for kernel in self.kernels)
-        bias = norm.bias.double() - norm.running_mean.double() * factor
+        bias = self.norm.bias.double() - mean.double() * factor
         return [*first, (last.double() * factor[:, None, None, None]).to(last), bias.to(last)]
 
     def nodes(self) -> tuple[tuple[Node, ...], dict[str, Tensor]]:

@@ -67,7 +67,7 @@ def blocks_table(found: BlockLocalisation, width: int) -> Table:
         rated = block.suspiciousness is not None
         numbers = [f"{v:.2f}" for v in (block.forward, block.backward)] if rated else ["-", "-"]
         cells = [str(rank) if rated else "-", readable(block.name)]
-        cells += [f"{100 * (block.suspiciousness or 0.0):.0f} %" if rated else "-", *numbers]
+        cells += [f"{block.suspiciousness:.3f}" if block.suspiciousness is not None else "-", *numbers]
         if wide:
             named = ", ".join(f"{readable(_short(n.node))} {n.channel}" for n in block.neurons)
             cells += [f"{block.weights:,}", shape_text(block.entry), shape_text(block.exit), named]
@@ -84,15 +84,16 @@ def _short(node: str) -> str:
 def block_localize_summary(outcome: BlockLocalizeOutcome, width: int = 80) -> RenderableType:
     """The blocks by rank, and what they were judged by."""
     found = outcome.found
-    first = found.ranking()[0]
-    title = Text(f"The most suspicious block is {readable(first.name)}", "bold")
-    title.append(f", {100 * (first.suspiciousness or 0.0):.0f} % of the suspicion of {len(found.blocks)} blocks.")
+    ranking = found.ranking()
+    title = Text("Interrupted before any block was tried.", "bold yellow")
+    if ranking:
+        title = Text(f"The most suspicious of {len(ranking)} blocks is {readable(ranking[0].name)}.", "bold")
     facts = facts_grid()
     _told(facts, found)
     add_fact(facts, "examples", f"{outcome.examples.path}: {outcome.examples.failing:,} of {outcome.examples.n:,} fail")
     add_fact(facts, "time", f"{outcome.wall_s:.1f} s")
     if outcome.interrupted:
-        add_fact(facts, "note", "Interrupted: judged by fewer mutants than usual.")
+        add_fact(facts, "note", "Interrupted: some blocks were not tried.")
     return Group(title, "", blocks_table(found, width), facts)
 
 
@@ -101,7 +102,11 @@ def _told(facts: Table, found: BlockLocalisation) -> None:
     beside = f"; {found.near_failing:,} failing and {found.near_passing:,} passing neighbours" if near else ""
     within = f" within {found.radius:.3g} of each input" if near else ""
     add_fact(facts, "judged by", f"{found.failing:,} failing and {found.passing:,} passing examples{beside}{within}")
-    add_fact(facts, "suspicious", "how much these symptoms are like those of networks with that block damaged")
+    add_fact(
+        facts,
+        "suspicious",
+        "what it mends and what it harms when it alone follows its gradients, on examples not seen; 0 to 1",
+    )
     told = f"spectrum of its channels by {_WORDS[found.formula]}: activation status, gradients of weights; 0 to 1"
     add_fact(facts, "forward, backward", told)
 

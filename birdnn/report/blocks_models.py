@@ -51,7 +51,6 @@ def _block(block: SuspiciousBlock, rank: int | None) -> BlockModel:
         weights=block.weights,
         rank=rank,
         suspiciousness=block.suspiciousness,
-        evidence=block.evidence,
         forward=block.forward,
         backward=block.backward,
         neurons=neurons,

@@ -26,7 +26,7 @@ def blocks_picture(found: BlockLocalisation, network: str) -> Drawing:
         _suspicion(left, found, blocks)
         _spectrum(right, blocks)
     first = found.ranking()[0]
-    told = ", ".join(f"{b.name} {100 * (b.suspiciousness or 0):.0f} %" for b in found.ranking())
+    told = ", ".join(f"{b.name} {b.suspiciousness or 0:.2f}" for b in found.ranking())
     return Drawing(figure, title, f"The most suspicious block is {first.name}. {told}.")
 
 
@@ -34,15 +34,15 @@ def _suspicion(axes: Axes, found: BlockLocalisation, blocks: list[SuspiciousBloc
     plain_axes(axes)
     first = found.ranking()[0]
     places = np.arange(len(blocks))
-    shares = [100 * (block.suspiciousness or 0.0) for block in blocks]
+    shares = [block.suspiciousness or 0.0 for block in blocks]
     axes.barh(places, shares, height=0.62, color=[_FIRST if block is first else _BAR for block in blocks])
     for place, (block, share) in enumerate(zip(blocks, shares, strict=True)):
         rated = block.suspiciousness is not None
-        axes.text(share + 1, place, f"{share:.0f} %" if rated else "not judged", va="center", size=8, color=INK)
+        axes.text(share + 0.01, place, f"{share:.2f}" if rated else "not judged", va="center", size=8, color=INK)
     axes.set_yticks(places, [readable(block.name) for block in blocks])
-    axes.set_xlim(0, 112)
+    axes.set_xlim(0, 1.05 * max(1.0, max(shares)))
     axes.set_ylim(len(blocks) - 0.5, -0.5)
-    axes.set_xlabel("suspicion, % (all blocks together 100)")
+    axes.set_xlabel("suspiciousness")
     axes.grid(visible=False, axis="y")
 
 

@@ -42,8 +42,9 @@ class BlockModel(Model):
     exit: list[int]
     weights: int = Field(description="Values that a repair may change.")
     rank: int | None = Field(description="Null for a part without convolutions, which is not judged.")
-    suspiciousness: float | None = Field(description="All blocks together 1.")
-    evidence: float = Field(description="Log-likelihood of these symptoms if it is to blame; the best block has 0.")
+    suspiciousness: float | None = Field(
+        description="0 to 1, by what becomes of the examples when it alone follows its gradients; null where not tried."
+    )
     forward: float = Field(description="Mean suspiciousness of its neurons, by activation status.")
     backward: float
     neurons: list[SuspiciousNeuronModel] = Field(description="The most suspicious ones.")

@@ -1,0 +1,128 @@
+"""Each block on trial: what becomes of failing and passing examples when this block alone follows its gradients.
+
+The weights of one block take some steps down the loss of half of the examples, everything else frozen. On the other
+half a failing example counts as *covered* as far as the steps raise the probability of its right class, a passing one
+as far as they lower it: a spectrum of what changes the verdict, as in mutation-based fault localisation, where the
+change is not drawn at random but the one that the gradients ask for. Where the block is to blame there is a change of
+it that mends failing examples at once, those not seen too, and harms no passing one. Elsewhere the change has to undo
+what went wrong before, or to prepare for what goes wrong later, which serves the examples that it was made for and
+others less.
+
+Steps are relative to the size of each weight tensor, so that layers of different scale compare.
+
+Source: Papadakis and Le Traon 2015 (Metallaxis) for spectra over changes; the gradients are ours.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from birdnn.blocks import Block
+from birdnn.network import Network
+from birdnn.tail import Tail
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrialSettings:
+    """How a block is tried.
+
+    Attributes:
+        steps: of Adam on all examples of a half at once.
+        counted: from which step on the other half is looked at: the first few turn in the wrong direction as often.
+        rate: a step changes a weight by so much, relative to the root mean square of its tensor.
+    """
+
+    steps: int = 16
+    counted: int = 5
+    rate: float = 0.01
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Covered:
+    """For each step that counts, how many examples are covered, as sums of changes of probability: (steps,) float64.
+
+    `n_failing` and `n_passing` are how many might have been.
+    """
+
+    failing: Tensor
+    passing: Tensor
+    n_failing: int
+    n_passing: int
+
+
+def covered(
+    net: Network, block: Block, x: Tensor, y: Tensor, failing: Tensor, halves: Tensor, settings: TrialSettings
+) -> Covered:
+    """Try one block, each half of the examples in turn for the steps and for the counting.
+
+    Args:
+        net, block: on whose device everything lies.
+        x, y: examples (n, inputs) and right classes (n,).
+        failing: which of them the network gets wrong, (n,) bool.
+        halves: to which half each belongs, (n,) bool. Where one half has no failing example, or no passing one, both
+            halves are all examples.
+        settings: see there.
+    """
+    values = at(net, block.entry, x)
+    parts = [(halves, ~halves), (~halves, halves)]
+    if any(not (half & kind).any() for half in (halves, ~halves) for kind in (failing, ~failing)):
+        everything = torch.ones_like(halves)
+        parts = [(everything, everything)]
+    found = [_one(net, block, values, y, failing, learn, check, settings) for learn, check in parts]
+    bad, good = (torch.stack([pair[side] for pair in found]).sum(0) for side in (0, 1))
+    checks = [check for _, check in parts]
+    return Covered(
+        bad,
+        good,
+        sum(int((check & failing).sum()) for check in checks),
+        sum(int((check & ~failing).sum()) for check in checks),
+    )
+
+
+def at(net: Network, value: str, x: Tensor) -> Tensor:
+    """What a value of the network is at some inputs, (n, *shape)."""
+    if value == net.input_name:
+        return x.reshape(-1, *net.input_shape[1:])
+    with torch.no_grad():
+        parts = [net.observe(part, [value])[0] for part in x.split(256)]
+    return torch.cat(parts).reshape(-1, *net.graph.shapes[value][1:])
+
+
+def _one(
+    net: Network,
+    block: Block,
+    values: Tensor,
+    y: Tensor,
+    failing: Tensor,
+    learn: Tensor,
+    check: Tensor,
+    settings: TrialSettings,
+) -> tuple[Tensor, Tensor]:
+    """Covered failing and passing examples of one half, at each step that counts."""
+    tail = Tail(net, block.entry, block.weights(net))
+    sizes = [float(p.detach().square().mean().sqrt()) for p in tail.free]
+    largest = max(sizes)  # a bias of zero has no size of its own
+    rates = [settings.rate * (size if p.dim() > 1 else largest) for p, size in zip(tail.free, sizes, strict=True)]
+    groups = [{"params": [p], "lr": rate} for p, rate in zip(tail.free, rates, strict=True)]
+    optimiser = torch.optim.Adam(groups, betas=(0.9, 0.9))
+    bad = failing[learn]
+    weights = torch.where(bad, 0.5 / bad.sum(), 0.5 / (~bad).sum())
+
+    def right() -> Tensor:
+        with torch.no_grad():
+            return tail(values[check]).double().softmax(1).gather(1, y[check, None])[:, 0]
+
+    start, counts = right(), []
+    for step in range(1, settings.steps + 1):
+        optimiser.zero_grad()
+        (weights * cross_entropy(tail(values[learn]), y[learn], reduction="none")).sum().backward()
+        optimiser.step()
+        if step >= settings.counted:
+            moved = right() - start
+            kinds = failing[check]
+            counts.append((moved[kinds].clamp(min=0).sum(), (-moved[~kinds]).clamp(min=0).sum()))
+    return tuple(torch.stack(side).cpu() for side in zip(*counts, strict=True))  # type: ignore[return-value]

@@ -1,0 +1,82 @@
+"""Labelled examples from .npz."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from birdnn.errors import FormatError, SpecError
+from birdnn.formats.labelled import read_labelled
+from birdnn.formats.partition import read_chosen
+from tests.classifiers import classifier, quarters, stored
+
+
+def test_examples_come_flat_and_in_order(tmp_path: Path) -> None:
+    images = quarters(5, 1)
+    found = read_labelled(stored(tmp_path / "some.npz", images.x, images.y), classifier())
+    assert found.name == "some"
+    assert found.x.shape == (5, 64)
+    assert (found.x == images.x).all()
+    assert (found.y == images.y).all()
+
+
+GOOD = {"x": np.zeros((2, 1, 8, 8), np.float32), "y": np.zeros(2, np.int64)}
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"x": np.zeros((2, 3, 8, 8), np.float32)}, r"images of shape \(n, 1, 8, 8\)"),
+        ({"x": np.zeros((2, 64), np.float32)}, r"its shape is \(2, 64\)"),
+        ({"x": np.zeros((2, 1, 8, 8), np.uint8)}, "float32 is expected, not uint8"),
+        ({"x": np.full((2, 1, 8, 8), np.nan, np.float32)}, "example 0: holds NaN"),
+        ({"x": np.full((2, 1, 8, 8), 1e300)}, "infinity"),
+        ({"x": np.zeros((0, 1, 8, 8), np.float32), "y": np.zeros(0, int)}, "no example"),
+        ({"y": np.array([0, 10])}, "example 1: class 10; the network has classes 0 to 9"),
+        ({"y": np.array([-1, 0])}, "class -1"),
+        ({"y": np.array([0.0, 1.0])}, "integers of shape"),
+        ({"y": np.zeros(3, int)}, "2 examples and y 3 labels"),
+        ({"y": None}, "no array 'y' but x"),
+        ({"y": np.array([{}, {}])}, "cannot be read"),
+    ],
+)
+def test_unusable_examples(tmp_path: Path, changed: dict[str, object], words: str) -> None:
+    path = tmp_path / "bad.npz"
+    arrays = {name: value for name, value in {**GOOD, **changed}.items() if value is not None}
+    np.savez(path, **arrays)  # type: ignore[arg-type]
+    with pytest.raises(FormatError, match=words):
+        read_labelled(path, classifier())
+
+
+def test_a_file_that_is_no_archive(tmp_path: Path) -> None:
+    path = tmp_path / "bad.npz"
+    path.write_bytes(b"PK\x03\x04 and so on")
+    with pytest.raises(FormatError, match=r"no \.npz file"):
+        read_labelled(path, classifier())
+
+
+def test_blocks_by_hand(tmp_path: Path) -> None:
+    path = tmp_path / "blocks.toml"
+    path.write_text('[blocks]\nstem = ["a", "b"]\nbody = "c..d"\n')
+    assert read_chosen([str(path), "head=e..f"]) == {"stem": ("a", "b"), "body": ("c", "d"), "head": ("e", "f")}
+
+
+@pytest.mark.parametrize("said", ["head", "head=", "=a..b", "head=a..", "head=..b"])
+def test_unusable_spans(said: str) -> None:
+    with pytest.raises(SpecError, match="FIRST"):
+        read_chosen([said])
+
+
+def test_a_block_is_named_once() -> None:
+    with pytest.raises(SpecError, match="twice"):
+        read_chosen(["a=b..c", "a=d..e"])
+
+
+@pytest.mark.parametrize("text", ["", "[blocks]\n", "blocks = 3\n", "[blocks]\na = 4\n", "[blocks]\na = [1]\n", "["])
+def test_unusable_files_of_blocks(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "blocks.toml"
+    path.write_text(text)
+    with pytest.raises(FormatError):
+        read_chosen([str(path)])
