@@ -1,7 +1,4 @@
-"""Networks with one block damaged on purpose: what an analysis of blocks is held against.
-
-Source: mutation-based fault localisation, Papadakis and Le Traon 2015; fault dictionaries of circuit diagnosis.
-"""
+"""Networks with one block damaged on purpose: what localisation is held against."""
 
 from __future__ import annotations
 

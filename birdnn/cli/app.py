@@ -46,6 +46,9 @@ Repair an ACAS Xu network against all that applies to it:
 Which neurons behave differently where it is violated, as a table and a picture:
 [cyan]birdnn localize --net net.onnx --prop prop_8.vnnlib --picture neurons.svg[/]
 
+Repair the most suspicious block of an image classifier by labelled examples, compare with fine-tuning:
+[cyan]birdnn repair --net net.onnx --method blocks --data repair.npz --val val.npz --test test.npz --compare[/]
+
 What does the repaired network do that the first did not?
 [cyan]birdnn compare net.onnx net.birdnn/net.repaired.onnx --suite acasxu --as N2,9 --html compare.html[/]
 

@@ -53,6 +53,10 @@ class ResultFolder:
         """Of what is proved of the repaired network."""
         return self.path / f"{self._stem()}.certificate.json.gz"
 
+    def compared(self, method: str) -> Path:
+        """The network of a method that the repair is compared with."""
+        return self.path / f"{self._stem()}.{method.replace(' ', '_')}.onnx"
+
     def require_usable(self) -> None:
         """See that everything can be written, and leave nothing behind.
 

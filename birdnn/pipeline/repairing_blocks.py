@@ -127,7 +127,7 @@ class _BlockRepair:
         repairer = BlockRepairer(self.net, self._data(), self.settings, self.request.seed, self._news)
         start = self._start(repairer)
         best, slots = self._repaired(repairer, block, start)
-        if best is not None and self.asked.compare:
+        if self.asked.compare and not self.clock.over():
             self._compare(repairer, block, found)
         return self._outcome(found, block, why, best, slots)
 
@@ -174,12 +174,10 @@ class _BlockRepair:
             if candidate.score > (start if best is None else best.score):
                 best = candidate
                 self._keep(self._bytes(candidate))
-        if best is None:
-            return None, slots
-        free = sum(v.numel() for v in best.values.values()) + sum(
-            value.numel() for _, tensors in best.replaced.values() for value in tensors.values()
-        )
-        self._book("blocks", f"architecture and weights of {block.name}", free, best, begun)
+        kept = best or BlockCandidate(method="blocks", values={}, score=start, epochs=epochs)
+        new = (tensors for _, tensors in kept.replaced.values())
+        free = sum(value.numel() for tensors in (kept.values, *new) for value in tensors.values())
+        self._book("blocks", f"architecture and weights of {block.name}", free, kept, begun)
         return best, slots
 
     def _compare(self, repairer: BlockRepairer, block: Block, found: BlockLocalisation) -> None:
@@ -229,7 +227,11 @@ class _BlockRepair:
 
     def _book(self, name: str, changes: str, values: int, candidate: BlockCandidate, begun: float) -> None:
         """Measure a candidate as its file is read back."""
-        net = self._read(self._bytes(candidate))
+        data = self._bytes(candidate)
+        out = self.folder.network if name == "blocks" else self.folder.compared(name)
+        if name != "blocks":
+            write_bytes(out, data, keep=self.request.net)
+        net = self._read(data)
         answers = [evaluate(net, file.examples.x) for file in self.files]
         self.methods.append(
             MethodResult(
@@ -242,6 +244,7 @@ class _BlockRepair:
                 kept=kept_of(self.files[1].before, answers[1], "argmax"),
                 architecture=candidate.architecture,
                 finished=not self.clock.over(),
+                out=str(out) if candidate.values or candidate.replaced else None,
             )
         )
 
@@ -280,7 +283,7 @@ class _BlockRepair:
         slots: Sequence[Slot],
     ) -> RepairOutcome:
         healed = None
-        if best is not None:
+        if best is not None and self.methods:
             repaired = self.methods[0].accuracy["repair"].repaired
             healed = Rate(hits=repaired, n=self.files[0].record.failing)
         result: RepairResult = "sampled" if healed is not None and healed.hits else "violated"

@@ -207,6 +207,7 @@ class MethodResult:
         kept: decisions and outputs on the validation examples, against the original.
         architecture: convolution -> operation, where the method chooses one.
         finished: False where the time limit or the user ended it.
+        out: absolute path of its network; None where it changed nothing.
     """
 
     name: str
@@ -218,6 +219,7 @@ class MethodResult:
     kept: Fidelity
     architecture: Mapping[str, str] = field(default_factory=dict)
     finished: bool = True
+    out: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -114,14 +114,15 @@ def _told(facts: Table, found: BlockLocalisation) -> None:
 def block_repair_summary(outcome: RepairOutcome, repair: BlockRepair, width: int = 80) -> RenderableType:
     """What became of the block, what it did to the examples, and how other methods fare."""
     parts: list[RenderableType] = [_headline(outcome, repair), ""]
-    if repair.methods:
-        parts += [_places_table(repair), "", _methods_table(repair, width)]
+    if repair.places:
+        parts += [_places_table(repair), ""]
+    parts.append(_methods_table(repair, width))
     facts = facts_grid()
     add_fact(facts, "block", f"{repair.block}: {repair.why}")
     _told(facts, repair.localisation)
     for entry in repair.examples:
         add_fact(facts, ROLES[entry.role], f"{entry.path}: {entry.failing:,} of {entry.n:,} fail before")
-    if repair.methods:
+    if repair.places and repair.methods:
         kept = repair.methods[0].kept
         same = "" if kept.decision_agreement is None else f"{100 * kept.decision_agreement:.2f} % same decision, "
         told = f"{same}mean absolute difference {kept.mae:.2g} of the outputs, n = {kept.n:,} validation examples"

@@ -91,4 +91,5 @@ def _method(entry: MethodResult) -> BlockMethodModel:
         mae=entry.kept.mae,
         architecture=dict(entry.architecture),
         finished=entry.finished,
+        out=entry.out,
     )

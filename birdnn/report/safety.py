@@ -113,6 +113,8 @@ def _verdict(outcome: RepairReport, files: Sequence[FileModel]) -> tuple[str, To
         names = ", ".join(dict.fromkeys(changed))
         told = f"What is reported below was found for other files than those that lie there now: {names}."
         return "files differ", "bad", "Not about these files", told
+    if outcome.blocks is not None:
+        return _by_examples(outcome)
     if outcome.outcome == "proved":
         told = f"The repaired network is proved to satisfy {every}: no input of a region gives an unsafe output."
         return "proved", "good", "Repaired and proved", told
@@ -124,6 +126,17 @@ def _verdict(outcome: RepairReport, files: Sequence[FileModel]) -> tuple[str, To
         return "not proved", "warn", "Not proved" if outcome.out else "Undecided", told
     best = "The best attempt was kept; it is not a repair." if outcome.out else "No network was written."
     return "violated", "bad", "Not repaired", f"Proved: {of}. {best}"
+
+
+def _by_examples(outcome: RepairReport) -> tuple[str, Tone, str, str]:
+    """The same for a repair that rests on labelled examples."""
+    if outcome.out is None:
+        told = "No candidate did better than the original on the validation examples. No network was written."
+        return "violated", "bad", "Not repaired", told
+    told = (
+        "The repair is what counts over labelled examples say; nothing is proved, and nothing is said of other inputs."
+    )
+    return "not proved", "warn", "Repaired as far as the examples see", told
 
 
 def _defects(outcome: RepairReport) -> list[DefectModel]:

@@ -86,6 +86,7 @@ class BlockMethodModel(Model):
     mae: float = Field(description="Mean absolute difference of the outputs, over the same.")
     architecture: dict[str, str]
     finished: bool = Field(description="False where the time limit or the user ended it.")
+    out: Readable | None = Field(description="Absolute path of its network; null where it changed nothing.")
 
 
 class PlaceModel(Model):

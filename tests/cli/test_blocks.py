@@ -1,0 +1,173 @@
+"""``localize --blocks`` and ``repair --method blocks``: results, exit status, interruption, bad input."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+
+from birdnn.blocks import partition
+from birdnn.errors import MismatchError
+from birdnn.formats.onnx import layers_to_onnx
+from birdnn.pipeline import repair_blocks
+from birdnn.records import BlockRequest, Progress, RepairRequest
+from birdnn.repair.blocks import BlockSettings
+from birdnn.report.json import schemas
+from tests.classifiers import classifier, hard, quarters, stored, trained
+from tests.cli.conftest import Call
+
+FILES = {"repair": 11, "val": 12, "test": 13}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = tmp_path_factory.mktemp("blocks")
+    (made / "net.onnx").write_bytes(trained())
+    for name, seed in FILES.items():
+        bad, good = hard(80, seed), quarters(40, seed)
+        stored(made / f"{name}.npz", torch.cat([bad.x, good.x]), torch.cat([bad.y, good.y]))
+    return made
+
+
+def test_blocks_are_ranked(call: Call, folder: Path, tmp_path: Path) -> None:
+    target, picture = tmp_path / "r.json", tmp_path / "p.svg"
+    arguments = ("--blocks", "--data", folder / "repair.npz", "--json", target, "--picture", picture)
+    result = call("localize", "--net", folder / "net.onnx", *arguments)
+    assert result.status == 0, result.err
+    assert result.out.startswith("The most suspicious of 3 blocks is ")
+    assert max(map(len, result.out.splitlines())) <= 100
+    report = json.loads(target.read_text())
+    assert set(json.loads(schemas()["localize-blocks.schema.json"])["required"]) <= set(report)
+    blocks = report["localisation"]["blocks"]
+    assert [block["name"] for block in blocks] == ["stem", "layer1", "layer2", "head"]
+    assert sorted(block["rank"] for block in blocks[:3]) == [1, 2, 3]
+    assert blocks[3]["rank"] is None
+    assert blocks[3]["suspiciousness"] is None
+    assert report["localisation"]["near_failing"] > 0
+    assert picture.read_text().startswith("<?xml")
+
+
+def test_a_block_is_repaired(call: Call, folder: Path, tmp_path: Path) -> None:
+    files = [part for name in FILES for part in ({"repair": "--data"}.get(name, f"--{name}"), folder / f"{name}.npz")]
+    more = ("--compare", "--epochs", 6, "--repair-block", "layer1", "--out", tmp_path / "out")
+    result = call("repair", "--net", folder / "net.onnx", "--method", "blocks", *files, *more)
+    assert result.status == 3, result.err
+    assert "Block layer1 repaired, as far as the examples see" in result.out
+    report = json.loads((tmp_path / "out" / "repair.json").read_text())
+    told = report["blocks"]
+    assert (report["outcome"], report["method"], told["block"]) == ("sampled", "blocks", "layer1")
+    assert [m["name"] for m in told["methods"]] == ["blocks", "block weights", "layer", "network", "imitation"]
+    ours = told["methods"][0]["accuracy"]
+    assert ours["validation"]["right"] > told["before"]["validation"]["right"]
+    assert report["efficacy"]["hits"] == ours["repair"]["repaired"] > 0
+    # the file as written, run by others, does what is told
+    session = onnxruntime.InferenceSession(report["out"])
+    with np.load(folder / "test.npz") as test:
+        y = session.run(None, {"X": test["x"]})[0].argmax(1)
+        assert int((y == test["y"]).sum()) == ours["test"]["right"]
+    # and everything outside the block is what it was
+    before, after = onnx.load(folder / "net.onnx"), onnx.load(report["out"])
+    inside = {node.output for block in partition(classifier()) if block.name == "layer1" for node in block.nodes}
+    old = {n.output[0]: n.SerializeToString() for n in before.graph.node if n.output[0] not in inside}
+    assert {n.output[0]: n.SerializeToString() for n in after.graph.node if n.output[0] in old} == old
+    weights = {t.name: t.SerializeToString() for t in after.graph.initializer}
+    mine = {name for node in classifier().nodes if node.output in inside for name in node.inputs}
+    assert all(weights[t.name] == t.SerializeToString() for t in before.graph.initializer if t.name not in mine)
+
+
+class _Stopping:
+    """Stops the command when a phase comes that begins with these words."""
+
+    def __init__(self, words: str) -> None:
+        self.words, self.now = words, False
+
+    def update(self, progress: Progress) -> None:
+        self.now = self.now or progress.phase.startswith(self.words)
+
+    def stopped(self) -> bool:
+        return self.now
+
+
+def _asked(folder: Path, out: Path, **more: object) -> RepairRequest:
+    blocks = BlockRequest(data=folder / "repair.npz", val=folder / "val.npz", epochs=4, **more)  # type: ignore[arg-type]
+    return RepairRequest(net=folder / "net.onnx", method="blocks", blocks=blocks, out=out, decision="argmax")
+
+
+def test_the_best_so_far_survives_an_interruption(folder: Path, tmp_path: Path) -> None:
+    outcome = repair_blocks(
+        _asked(folder, tmp_path / "out", block="layer1", compare=True), watch=_Stopping("training layer")
+    )
+    assert outcome.interrupted
+    assert outcome.out is not None
+    assert Path(outcome.out).exists()
+    assert json.loads((tmp_path / "out" / "repair.json").read_text())["interrupted"]
+    early = repair_blocks(_asked(folder, tmp_path / "early"), watch=_Stopping("judging"))
+    assert early.interrupted
+    assert early.out is None
+    assert not (tmp_path / "early").exists()
+
+
+def test_a_search_of_no_epochs_repairs_nothing(folder: Path, tmp_path: Path) -> None:
+    outcome = repair_blocks(_asked(folder, tmp_path / "out"), watch=_Stopping("training searching"))
+    assert (outcome.result, outcome.out) == ("violated", None)
+    assert BlockSettings().search_epochs > 0
+
+
+def test_blocks_that_cannot_be_repaired(folder: Path, tmp_path: Path) -> None:
+    for name, words in (("head", "no convolution that may be replaced"), ("nowhere", "no such block")):
+        with pytest.raises(MismatchError, match=words):
+            repair_blocks(_asked(folder, tmp_path / "out", block=name))
+
+
+def _bad(folder: Path, tmp_path: Path, case: str) -> tuple[str, Path, Path]:
+    """What the message says, the network and the examples."""
+    images, net = quarters(20, 1, noise=0.0), folder / "net.onnx"
+    path = tmp_path / "bad.npz"
+    if case == "dense":
+        net = tmp_path / "dense.onnx"
+        net.write_bytes(layers_to_onnx([(np.eye(4), np.zeros(4)), (np.eye(4), np.zeros(4))]))
+        np.savez(path, x=np.zeros((2, 4), np.float32), y=np.zeros(2, int))
+        return "no convolution", net, path
+    if case == "shape":
+        np.savez(path, x=np.zeros((2, 1, 9, 9), np.float32), y=np.zeros(2, int))
+        return "images of shape (n, 1, 8, 8)", net, path
+    if case == "label":
+        np.savez(path, x=np.zeros((2, 1, 8, 8), np.float32), y=np.array([0, 12]))
+        return "class 12; the network has classes 0 to 9", net, path
+    if case == "passing":
+        return "too few failing examples", net, stored(path, images.x, images.y)
+    return "gets all 20 examples wrong", net, stored(path, images.x, (images.y + 1) % 4)
+
+
+@pytest.mark.parametrize("case", ["dense", "shape", "label", "passing", "failing"])
+@pytest.mark.parametrize("command", ["localize", "repair"])
+def test_bad_input(call: Call, folder: Path, tmp_path: Path, case: str, command: str) -> None:
+    words, net, data = _bad(folder, tmp_path, case)
+    more = ("--blocks",) if command == "localize" else ("--method", "blocks", "--val", data, "--out", tmp_path / "out")
+    result = call(command, "--net", net, "--data", data, *more, "--quiet")
+    assert (result.status, result.out) == (4, "")
+    assert words in " ".join(result.err.split())
+    assert "Traceback" not in result.err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("localize", "--blocks"), "--data"),
+        (("localize", "--blocks", "--data", "x.npz", "--prop", "p.vnnlib"), "examples"),
+        (("localize", "--data", "x.npz", "--prop", "p.vnnlib"), "--blocks"),
+        (("repair", "--method", "blocks", "--data", "x.npz"), "--val"),
+        (("repair", "--method", "blocks", "--data", "x.npz", "--val", "y.npz", "--prop", "p"), "examples"),
+        (("repair", "--prop", "p.vnnlib", "--compare"), "--method blocks"),
+    ],
+)
+def test_wrong_use(call: Call, folder: Path, arguments: tuple[str, ...], words: str) -> None:
+    result = call(*arguments, "--net", folder / "net.onnx")
+    assert result.status == 2
+    assert words in result.err
