@@ -109,7 +109,7 @@ def stored(path: Path, images: Images) -> Path:
 
 
 def measured(path: Path, test: Images, seed: int) -> dict[str, str]:
-    """Accuracies on test images: clean, by kind over held-out severities, and over severities seen, of other images."""
+    """Accuracies on test images: clean, by kind over held-out severities, and over those learnt from."""
     net = read_network(path).float()
 
     def accuracy(name: str, severity: int) -> float:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -319,7 +320,7 @@ class _BlockRepair:
             return None
         return Rate(hits=self.methods[0].accuracy["test"].repaired, n=test.record.failing)
 
-    def _written(self, best: BlockCandidate | None) -> dict[str, object]:
+    def _written(self, best: BlockCandidate | None) -> dict[str, Any]:
         """Where the results are, and which values differ."""
         if best is None or self.written is None:
             return {"out": None, "out_sha256": None, "report": None, "change": ()}
@@ -333,7 +334,7 @@ class _BlockRepair:
             "change": change(common, after),
         }
 
-    def _nothing_measured(self) -> dict[str, object]:
+    def _nothing_measured(self) -> dict[str, Any]:
         """What other methods tell and this one cannot."""
         net = self.classifier.loaded.net
         return {

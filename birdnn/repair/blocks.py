@@ -2,9 +2,9 @@
 
 The block becomes a mixture: in the place of each of its convolutions stands the sum of `birdnn.repair.operations`,
 weighted by a softmax over architecture parameters, the convolution itself among them. Architecture parameters and
-weights take turns, each on its own part of the examples (first-order bilevel optimisation). Then each place keeps the
-operation of greatest weight; what is chosen, and each single choice alone, is trained for a while with the rest of
-the network frozen, the best on the validation examples to the end.
+weights take turns, each on its own part of the examples (first-order bilevel optimisation). Then each place keeps one:
+what weighs most, what weighs most besides the original, and each of these alone are trained for a while with the rest
+of the network frozen, the best on the validation examples to the end.
 
 The exact search space and schedule of the paper were not available to us: this is our own reading of it.
 
@@ -52,7 +52,7 @@ class BlockSettings:
     architecture_rate: float = 0.03
     architecture_share: float = 1 / 3
     head_start: float = 2.0
-    probation: int = 6
+    probation: int = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -113,10 +113,6 @@ class Mixture(nn.Module):
         """Kind -> weight."""
         return dict(zip(self.kinds, self.architecture.detach().softmax(0).tolist(), strict=True))
 
-    def chosen(self) -> str:
-        """The kind of greatest weight."""
-        return self.kinds[int(self.architecture.argmax())]
-
 
 class BlockRepairer:
     """Ways to change a classifier, all trained by the same loop on the same examples.
@@ -167,10 +163,10 @@ class BlockRepairer:
         slots = slots_of(self.net, block.nodes)
         lesson, exam = self._lesson(block.entry), self._exam(block.entry)
         mixture = self._mixed(block, slots, lesson, exam)
-        chosen = {slot.node.output: mixture[slot.node.output].chosen() for slot in slots}
-        shares = {slot.node.name: mixture[slot.node.output].shares() for slot in slots}
+        learnt = {slot.node.output: mixture[slot.node.output].shares() for slot in slots}
+        shares = {slot.node.name: learnt[slot.node.output] for slot in slots}
         tried = []
-        for architecture in _alternatives(chosen):
+        for architecture in _alternatives(learnt):
             if self._over:
                 break
             tail = self._discrete(block, slots, architecture, mixture)
@@ -335,10 +331,16 @@ class BlockRepairer:
         return wanted
 
 
-def _alternatives(chosen: Mapping[str, str]) -> list[dict[str, str]]:
-    """What the search chose, and each of its choices alone; nothing where it chose the original everywhere."""
-    other = [output for output, kind in chosen.items() if kind != ORIGINAL]
-    if not other:
-        return []
-    alone = [{name: kind if name == one else ORIGINAL for name, kind in chosen.items()} for one in other]
-    return [dict(chosen), *(alone if len(other) > 1 else [])]
+def _alternatives(shares: Mapping[str, Mapping[str, float]]) -> list[dict[str, str]]:
+    """What weighs most in each place, the best but the original in each, and each of these alone; no two alike."""
+    most = {place: max(found, key=lambda kind: found[kind]) for place, found in shares.items()}
+    other = {
+        place: max((kind for kind in found if kind != ORIGINAL), key=lambda kind: found[kind])
+        for place, found in shares.items()
+    }
+    alone = [{place: other[place] if place == one else ORIGINAL for place in shares} for one in shares]
+    found: list[dict[str, str]] = []
+    for architecture in (most, other, *alone):
+        if architecture not in found and set(architecture.values()) != {ORIGINAL}:
+            found.append(architecture)
+    return found
