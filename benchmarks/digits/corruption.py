@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import product
 from pathlib import Path
 from statistics import mean, stdev
 from tempfile import TemporaryDirectory
@@ -51,27 +52,26 @@ def main() -> None:
     arguments.add_argument("--eps", default="0.02")
     options = arguments.parse_args()
     table = Table(RESULTS / "corruption.csv", COLUMNS, KEY)
-    for seed in options.seeds:
-        for size in options.sizes:
-            for goal in options.goals:
-                key = {"goal": goal, "size": size, "seed": str(seed)}
-                if all(table.has(**key, method=method) for method in METHODS):
-                    continue
-                begun, mark = time.monotonic(), stamp()
-                with TemporaryDirectory() as scratch:
-                    for row in run(Path(scratch), goal, size, seed, options.epochs, options.images, options.eps):
-                        if not table.has(**key, method=str(row["method"])):
-                            table.add({**key, **row, **mark})
-                print(f"{goal} {size} seed {seed}: {time.monotonic() - begun:.0f} s", flush=True)
+    for seed, size, goal in product(options.seeds, options.sizes, options.goals):
+        key = {"goal": goal, "size": size, "seed": str(seed)}
+        missing = [method for method in METHODS if not table.has(**key, method=method)]
+        if not missing:
+            continue
+        begun, mark = time.monotonic(), stamp()
+        with TemporaryDirectory() as scratch:
+            rows = list(run(Path(scratch), key, options.epochs, options.images, options.eps))
+        for row in rows:
+            if row["method"] in missing:
+                table.add({**key, **row, **mark})
+        print(f"{goal} {size} seed {seed}: {time.monotonic() - begun:.0f} s", flush=True)
     text = summary(Table(table.path, COLUMNS, table.key).rows)
     (RESULTS / "corruption.md").write_text(text, encoding="utf-8")
     print(text)
 
 
-def run(
-    folder: Path, goal: str, size: str, seed: int, epochs: int, images: int, eps: str
-) -> Iterable[dict[str, object]]:
+def run(folder: Path, key: Mapping[str, str], epochs: int, images: int, eps: str) -> Iterator[dict[str, object]]:
     """Train, repair and measure once: a row for each method, without the rest of its key."""
+    goal, size, seed = key["goal"], key["size"], int(key["seed"])
     training, some, test = split(seed)
     learn = Images(some.x[:FOR_LEARNING], some.y[:FOR_LEARNING])
     check = Images(some.x[FOR_LEARNING:], some.y[FOR_LEARNING:])
@@ -150,8 +150,8 @@ def summary(rows: Sequence[Mapping[str, str]]) -> str:
             f"Scikit-learn's digits; residual classifiers of two sizes ({_sizes()}). Accuracy in % on 500 test images, "
             f"mean ± standard deviation over seeds. corrupted: learnt from {FOR_LEARNING} images, clean and spoilt in "
             f"eight ways of severities {SEEN[0]} and {SEEN[1]}; held out: severities 1, 3 and 5. misclassified: learnt "
-            f"from {FOR_LEARNING} plain images by a classifier that was trained on {FEW}. The same examples, validation "
-            "examples, loss and epochs for all methods. Time includes the search, not the choice of the block."
+            f"from {FOR_LEARNING} plain images by a classifier that was trained on {FEW}. The same examples, validation"
+            " examples, loss and epochs for all methods. Time includes the search, not the choice of the block."
         ),
     ]
     for goal in GOALS:

@@ -9,7 +9,7 @@ from birdnn.cli.failures import INTERRUPTED, complain
 from birdnn.cli.finish import REPAIR_STATUS
 from birdnn.cli.terminal import first_line, show_result
 from birdnn.formats.files import write_bytes
-from birdnn.records import BlockLocalizeOutcome, BlockRepair, RepairOutcome
+from birdnn.records import BlockLocalizeOutcome, RepairOutcome
 from birdnn.report.blocks import block_localize_report, block_localize_summary, block_repair_summary
 from birdnn.report.json import repair_report, write_report
 
@@ -36,8 +36,11 @@ def finish_localize_blocks(
     return 0
 
 
-def finish_repair_blocks(outcome: RepairOutcome, repair: BlockRepair, *, json: Path | None, quiet: bool) -> int:
+def finish_repair_blocks(outcome: RepairOutcome, *, json: Path | None, quiet: bool) -> int:
     """Print and write what was done; the exit status."""
+    repair = outcome.blocks
+    if repair is None:
+        raise TypeError("no outcome of a repair by blocks")
     if json is not None:
         write_report(repair_report(outcome), json, write_bytes)
     if quiet:

@@ -40,6 +40,7 @@ from birdnn.cli.options import (
     positive,
 )
 from birdnn.cli.progress import TerminalWatch
+from birdnn.cli.repair_blocks import repair_by_blocks, require_no_blocks
 
 
 class Decision(StrEnum):
@@ -329,8 +330,9 @@ def repair(options: RepairOptions) -> int:
     is a repair as far as the examples see, 1 none.
     """
     if options.method is Method.BLOCKS:
-        return _repair_blocks(options)
-    _require_no_blocks(options)
+        _require_agreement(options)
+        return repair_by_blocks(options, _said(options))
+    require_no_blocks(options)
     if not options.prop and not options.points and options.suite is None:
         told = "say what to repair: --prop FILE, --points CSV, or --suite TOML"
         raise typer.BadParameter(told, param_hint="--prop")
@@ -352,64 +354,3 @@ def repair(options: RepairOptions) -> int:
 
             made(Path(outcome.report), ("html",), None)
     return finish_repair(outcome, json=options.json, quiet=options.quiet)
-
-
-def _require_no_blocks(options: RepairOptions) -> None:
-    """Refuse options that would change nothing."""
-    said = {
-        "--data": options.data,
-        "--val": options.val,
-        "--test": options.test,
-        "--block": options.block,
-        "--repair-block": options.repair_block,
-        "--formula": options.formula,
-        "--radius": options.radius,
-        "--compare": options.compare,
-        "--epochs": options.epochs,
-        "--device": options.device,
-    }
-    for name, value in said.items():
-        if value:
-            raise typer.BadParameter("is an option of --method blocks", param_hint=name)
-
-
-def _repair_blocks(options: RepairOptions) -> int:
-    """``--method blocks``."""
-    if options.data is None or options.val is None:
-        missing = "--data" if options.data is None else "--val"
-        raise typer.BadParameter(f"--method blocks learns from examples: give {missing} FILE.npz", param_hint=missing)
-    strange = {"--prop": options.prop, "--keep": options.keep, "--points": options.points, "--suite": options.suite}
-    for name, value in {**strange, "--domain": options.domain, "--crosscheck": options.crosscheck}.items():
-        if value:
-            told = "--method blocks learns from examples; repair first, then verify the repaired network"
-            raise typer.BadParameter(told, param_hint=name)
-    _require_agreement(options)
-    with TerminalWatch(quiet=options.quiet) as watch:
-        from birdnn.cli.finish_blocks import finish_repair_blocks
-        from birdnn.formats.files import require_writable
-        from birdnn.formats.partition import read_chosen
-        from birdnn.pipeline import repair_blocks
-        from birdnn.records import BlockRequest, RepairRequest
-
-        files = [path for path in (options.net, options.data, options.val, options.test) if path is not None]
-        require_writable((options.json,), files)
-        blocks = BlockRequest(
-            data=options.data,
-            val=options.val,
-            test=options.test,
-            chosen=read_chosen(options.block or ()),
-            formula="ochiai" if options.formula is None else options.formula.value,
-            radius=options.radius,
-            block=options.repair_block,
-            compare=options.compare,
-            epochs=30 if options.epochs is None else options.epochs,
-            device="cpu" if options.device is None else options.device.value,
-        )
-        request = RepairRequest(**{**_said(options), "blocks": blocks, "decision": "argmax"})
-        outcome = repair_blocks(request, watch=watch)
-        if request.report and outcome.report is not None:
-            from birdnn.cli.reporting import made
-
-            made(Path(outcome.report), ("html",), None)
-    assert outcome.blocks is not None
-    return finish_repair_blocks(outcome, outcome.blocks, json=options.json, quiet=options.quiet)

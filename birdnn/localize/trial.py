@@ -72,7 +72,8 @@ def covered(
     if any(not (half & kind).any() for half in (halves, ~halves) for kind in (failing, ~failing)):
         everything = torch.ones_like(halves)
         parts = [(everything, everything)]
-    found = [_one(net, block, values, y, failing, learn, check, settings) for learn, check in parts]
+    seen = _Seen(values, y, failing)
+    found = [_one(net, block, seen.part(learn), seen.part(check), settings) for learn, check in parts]
     bad, good = (torch.stack([pair[side] for pair in found]).sum(0) for side in (0, 1))
     checks = [check for _, check in parts]
     return Covered(
@@ -92,16 +93,19 @@ def at(net: Network, value: str, x: Tensor) -> Tensor:
     return torch.cat(parts).reshape(-1, *net.graph.shapes[value][1:])
 
 
-def _one(
-    net: Network,
-    block: Block,
-    values: Tensor,
-    y: Tensor,
-    failing: Tensor,
-    learn: Tensor,
-    check: Tensor,
-    settings: TrialSettings,
-) -> tuple[Tensor, Tensor]:
+@dataclass(frozen=True, slots=True, eq=False)
+class _Seen:
+    """What a block reads, (n, *shape), right classes (n,), and which examples fail, (n,)."""
+
+    values: Tensor
+    y: Tensor
+    failing: Tensor
+
+    def part(self, some: Tensor) -> _Seen:
+        return _Seen(self.values[some], self.y[some], self.failing[some])
+
+
+def _one(net: Network, block: Block, learn: _Seen, check: _Seen, settings: TrialSettings) -> tuple[Tensor, Tensor]:
     """Covered failing and passing examples of one half, at each step that counts."""
     tail = Tail(net, block.entry, block.weights(net))
     sizes = [float(p.detach().square().mean().sqrt()) for p in tail.free]
@@ -109,20 +113,19 @@ def _one(
     rates = [settings.rate * (size if p.dim() > 1 else largest) for p, size in zip(tail.free, sizes, strict=True)]
     groups = [{"params": [p], "lr": rate} for p, rate in zip(tail.free, rates, strict=True)]
     optimiser = torch.optim.Adam(groups, betas=(0.9, 0.9))
-    bad = failing[learn]
+    bad = learn.failing
     weights = torch.where(bad, 0.5 / bad.sum(), 0.5 / (~bad).sum())
 
     def right() -> Tensor:
         with torch.no_grad():
-            return tail(values[check]).double().softmax(1).gather(1, y[check, None])[:, 0]
+            return tail(check.values).double().softmax(1).gather(1, check.y[:, None])[:, 0]
 
     start, counts = right(), []
     for step in range(1, settings.steps + 1):
         optimiser.zero_grad()
-        (weights * cross_entropy(tail(values[learn]), y[learn], reduction="none")).sum().backward()
+        (weights * cross_entropy(tail(learn.values), learn.y, reduction="none")).sum().backward()
         optimiser.step()
         if step >= settings.counted:
             moved = right() - start
-            kinds = failing[check]
-            counts.append((moved[kinds].clamp(min=0).sum(), (-moved[~kinds]).clamp(min=0).sum()))
+            counts.append((moved[check.failing].clamp(min=0).sum(), (-moved[~check.failing]).clamp(min=0).sum()))
     return tuple(torch.stack(side).cpu() for side in zip(*counts, strict=True))  # type: ignore[return-value]

@@ -16,7 +16,7 @@ from birdnn.formats.labelled import Labelled, read_labelled
 from birdnn.localize import SpectrumSettings, localize_blocks
 from birdnn.network import Network
 from birdnn.pipeline.load import Loaded, load_network
-from birdnn.records import BlockLocalisation, Examples, Formula, Progress, Watch
+from birdnn.records import BlockLocalisation, BlockLocalizeRequest, BlockRequest, Examples, Progress, Watch
 from birdnn.sample import evaluate
 
 _RADIUS = 0.01
@@ -87,27 +87,25 @@ def require_failing(examples: Examples) -> None:
 def judged(
     classifier: Classifier,
     examples: Labelled,
+    asked: BlockLocalizeRequest | BlockRequest,
     *,
-    formula: Formula,
-    radius: float | None,
-    limit: int,
     seed: int,
     watch: Watch,
     top: int = 3,
     over: Callable[[], bool] | None = None,
 ) -> BlockLocalisation:
-    """The suspiciousness of every block.
+    """The suspiciousness of every block; ``over`` ends the trials early, else the user does.
 
     Raises:
         MismatchError: see `birdnn.localize.localize_blocks`.
     """
     device = next(iter(classifier.net.values().values())).device
     x, y = examples.x.to(device), examples.y.to(device)
-    wide = float(x.max() - x.min()) * _RADIUS if radius is None else radius
+    radius = float(x.max() - x.min()) * _RADIUS if asked.radius is None else asked.radius
 
     def news(name: str, done: int, most: int) -> bool:
         watch.update(Progress(phase="judging blocks", done=done / most, detail=name))
         return not (watch.stopped() if over is None else over())
 
-    settings = SpectrumSettings(formula=formula, examples=limit, radius=wide, top=top)
+    settings = SpectrumSettings(formula=asked.formula, examples=asked.examples, radius=radius, top=top)
     return localize_blocks(classifier.net, classifier.blocks, x, y, settings=settings, seed=seed, news=news)

@@ -20,16 +20,7 @@ def localize_block_files(request: BlockLocalizeRequest, *, watch: Watch | None =
     classifier = load_classifier(request.net, request.chosen, request.device)
     examples, record, _ = load_examples(request.data, classifier.net, "repair")
     require_failing(record)
-    found = judged(
-        classifier,
-        examples,
-        formula=request.formula,
-        radius=request.radius,
-        limit=request.examples,
-        seed=request.seed,
-        watch=watch,
-        top=request.top,
-    )
+    found = judged(classifier, examples, request, seed=request.seed, watch=watch, top=request.top)
     return BlockLocalizeOutcome(
         request=request,
         net=str(classifier.loaded.path),

@@ -114,16 +114,8 @@ class _BlockRepair:
             return self._run()
 
     def _run(self) -> RepairOutcome:
-        found = judged(
-            self.classifier,
-            self.files[0].examples,
-            formula=self.asked.formula,
-            radius=self.asked.radius,
-            limit=self.asked.examples,
-            seed=self.request.seed,
-            watch=self.watch,
-            over=self.clock.over,
-        )
+        examples, seed, over = self.files[0].examples, self.request.seed, self.clock.over
+        found = judged(self.classifier, examples, self.asked, seed=seed, watch=self.watch, over=over)
         block, why = self._block(found)
         repairer = BlockRepairer(self.net, self._data(), self.settings, self.request.seed, self._news)
         start = self._start(repairer)

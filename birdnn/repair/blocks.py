@@ -242,7 +242,8 @@ class BlockRepairer:
                 chosen[slot.node.output] = Original(slot).to(self.data.x)
                 continue
             operation = copy.deepcopy(mixture.operations[mixture.kinds.index(kind)])
-            assert isinstance(operation, Operation)
+            if not isinstance(operation, Operation):
+                raise TypeError(f"{kind} is no operation")
             operation.calibrate(*self._around(slot))
             chosen[slot.node.output] = operation
         return Tail(self.net, block.entry, self._free(block, slots), chosen)
