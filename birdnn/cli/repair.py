@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -40,7 +40,7 @@ from birdnn.cli.options import (
     positive,
 )
 from birdnn.cli.progress import TerminalWatch
-from birdnn.cli.repair_blocks import repair_by_blocks, require_no_blocks
+from birdnn.cli.repair_blocks import ByExamples, repair_by_blocks
 
 
 class Decision(StrEnum):
@@ -329,10 +329,11 @@ def repair(options: RepairOptions) -> int:
     becomes a mixture of operations, keeps the best and is trained, all else frozen. Nothing is proved by that: status 3
     is a repair as far as the examples see, 1 none.
     """
+    examples = ByExamples(**{entry.name: getattr(options, entry.name) for entry in fields(ByExamples)})
     if options.method is Method.BLOCKS:
         _require_agreement(options)
-        return repair_by_blocks(options, _said(options))
-    require_no_blocks(options)
+        return repair_by_blocks(examples, _said(options), json=options.json, quiet=options.quiet)
+    examples.require_nothing()
     if not options.prop and not options.points and options.suite is None:
         told = "say what to repair: --prop FILE, --points CSV, or --suite TOML"
         raise typer.BadParameter(told, param_hint="--prop")

@@ -2,55 +2,61 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import typer
 
+from birdnn.cli.blocks import Device, Formula
 from birdnn.cli.progress import TerminalWatch
 
-if TYPE_CHECKING:
-    from birdnn.cli.repair import RepairOptions
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ByExamples:
+    """What the command line says for this method alone; None, False or an empty list where it says nothing."""
+
+    data: Path | None
+    val: Path | None
+    test: Path | None
+    block: list[str] | None
+    repair_block: str | None
+    formula: Formula | None
+    radius: float | None
+    compare: bool
+    epochs: int | None
+    device: Device | None
+
+    def require_nothing(self) -> None:
+        """Refuse options that would change nothing.
+
+        Raises:
+            typer.BadParameter: one was given.
+        """
+        for entry in fields(self):
+            if getattr(self, entry.name):
+                option = f"--{entry.name.replace('_', '-')}"
+                raise typer.BadParameter("is an option of --method blocks", param_hint=option)
 
 
-def require_no_blocks(options: RepairOptions) -> None:
-    """Refuse options that would change nothing."""
-    said = {
-        "--data": options.data,
-        "--val": options.val,
-        "--test": options.test,
-        "--block": options.block,
-        "--repair-block": options.repair_block,
-        "--formula": options.formula,
-        "--radius": options.radius,
-        "--compare": options.compare,
-        "--epochs": options.epochs,
-        "--device": options.device,
-    }
-    for name, value in said.items():
-        if value:
-            raise typer.BadParameter("is an option of --method blocks", param_hint=name)
-
-
-def repair_by_blocks(options: RepairOptions, said: dict[str, Any]) -> int:
-    """``--method blocks``; `said` has the fields of a request that all methods share."""
+def repair_by_blocks(options: ByExamples, said: dict[str, Any], *, json: Path | None, quiet: bool) -> int:
+    """``--method blocks``; `said` has the fields of a request that all methods share. The exit status."""
     if options.data is None or options.val is None:
         missing = "--data" if options.data is None else "--val"
         raise typer.BadParameter(f"--method blocks learns from examples: give {missing} FILE.npz", param_hint=missing)
-    strange = {"--prop": options.prop, "--keep": options.keep, "--points": options.points, "--suite": options.suite}
-    for name, value in {**strange, "--domain": options.domain, "--crosscheck": options.crosscheck}.items():
-        if value:
+    for name in ("prop", "keep", "points", "suite", "domain", "crosscheck"):
+        if said.get(name) or said.get(f"{name}s"):
             told = "--method blocks learns from examples; repair first, then verify the repaired network"
-            raise typer.BadParameter(told, param_hint=name)
-    with TerminalWatch(quiet=options.quiet) as watch:
+            raise typer.BadParameter(told, param_hint=f"--{name}")
+    with TerminalWatch(quiet=quiet) as watch:
         from birdnn.cli.finish_blocks import finish_repair_blocks
         from birdnn.formats.files import require_writable
         from birdnn.formats.partition import read_chosen
         from birdnn.pipeline import repair_blocks
         from birdnn.records import BlockRequest, RepairRequest
 
-        files = [path for path in (options.net, options.data, options.val, options.test) if path is not None]
-        require_writable((options.json,), files)
+        files = [path for path in (said["net"], options.data, options.val, options.test) if path is not None]
+        require_writable((json,), files)
         blocks = BlockRequest(
             data=options.data,
             val=options.val,
@@ -69,4 +75,4 @@ def repair_by_blocks(options: RepairOptions, said: dict[str, Any]) -> int:
             from birdnn.cli.reporting import made
 
             made(Path(outcome.report), ("html",), None)
-    return finish_repair_blocks(outcome, json=options.json, quiet=options.quiet)
+    return finish_repair_blocks(outcome, json=json, quiet=quiet)
