@@ -32,7 +32,7 @@ def quarters(n: int, seed: int, noise: float = 0.1) -> Images:
 @lru_cache(maxsize=1)
 def trained() -> bytes:
     """The classifier's file: blocks stem, layer1, layer2, head."""
-    return train(quarters(200, 0), 0, CHANNELS, epochs=8)
+    return train(quarters(300, 0), 0, CHANNELS, epochs=20)
 
 
 def classifier() -> Network:
