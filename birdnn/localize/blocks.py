@@ -163,7 +163,7 @@ def _image(net: Network, weight: str) -> bool:
 
 def _right(net: Network, x: Tensor, y: Tensor) -> Tensor:
     with torch.no_grad():
-        return torch.cat([net(part) for part in x.split(1024)]).argmax(1) == y
+        return torch.cat([net(part) for part in torch.split(x, 1024)]).argmax(1) == y
 
 
 def _described(net: Network, block: Block, value: float | None, found: Sequence[Symptoms], top: int) -> SuspiciousBlock:
@@ -187,11 +187,11 @@ def _described(net: Network, block: Block, value: float | None, found: Sequence[
 
 
 def _forward(entry: Symptoms) -> list[float]:
-    return entry.forward.tolist()  # type: ignore[no-any-return]
+    return entry.forward.tolist()
 
 
 def _backward(entry: Symptoms) -> list[float]:
-    return entry.backward.tolist()  # type: ignore[no-any-return]
+    return entry.backward.tolist()
 
 
 def _mean(values: list[float]) -> float:

@@ -34,7 +34,7 @@ def neighbours(
     low, high = float(x.min()), float(x.max())
     start = (torch.rand(x.shape, generator=generator) * 2 - 1).to(x) * radius
     parts = []
-    for place, labels, moved in zip(x.split(_BATCH), y.split(_BATCH), start.split(_BATCH), strict=True):
+    for place, labels, moved in zip(*(torch.split(some, _BATCH) for some in (x, y, start)), strict=True):
         now = (place + moved).clamp(low, high)
         for _ in range(steps):
             now.requires_grad_(True)

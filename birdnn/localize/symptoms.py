@@ -118,7 +118,10 @@ def _traces(net: Network, nodes: Sequence[Node], x: Tensor, y: Tensor) -> list[_
     """What each convolution makes of each example, and the gradient of each example's loss by its weights."""
     largest = max(net.value(node.inputs[1]).numel() for node in nodes)
     size = max(1, _BATCH_ENTRIES // largest)
-    parts = [_trace(net, nodes, some, labels) for some, labels in zip(x.split(size), y.split(size), strict=True)]
+    parts = [
+        _trace(net, nodes, some, labels)
+        for some, labels in zip(torch.split(x, size), torch.split(y, size), strict=True)
+    ]
     return [_Trace(*(torch.cat(pieces) for pieces in zip(*traces, strict=True))) for traces in zip(*parts, strict=True)]
 
 

@@ -36,8 +36,8 @@ class TrialSettings:
         rate: a step changes a weight by so much, relative to the root mean square of its tensor.
     """
 
-    steps: int = 16
-    counted: int = 5
+    steps: int = 24
+    counted: int = 9
     rate: float = 0.01
 
 
@@ -89,7 +89,7 @@ def at(net: Network, value: str, x: Tensor) -> Tensor:
     if value == net.input_name:
         return x.reshape(-1, *net.input_shape[1:])
     with torch.no_grad():
-        parts = [net.observe(part, [value])[0] for part in x.split(256)]
+        parts = [net.observe(part, [value])[0] for part in torch.split(x, 256)]
     return torch.cat(parts).reshape(-1, *net.graph.shapes[value][1:])
 
 
@@ -118,12 +118,13 @@ def _one(net: Network, block: Block, learn: _Seen, check: _Seen, settings: Trial
 
     def right() -> Tensor:
         with torch.no_grad():
-            return tail(check.values).double().softmax(1).gather(1, check.y[:, None])[:, 0]
+            chance: Tensor = tail(check.values).double().softmax(1).gather(1, check.y[:, None])[:, 0]
+        return chance
 
     start, counts = right(), []
     for step in range(1, settings.steps + 1):
         optimiser.zero_grad()
-        (weights * cross_entropy(tail(learn.values), learn.y, reduction="none")).sum().backward()
+        torch.autograd.backward((weights * cross_entropy(tail(learn.values), learn.y, reduction="none")).sum())
         optimiser.step()
         if step >= settings.counted:
             moved = right() - start

@@ -228,7 +228,7 @@ class BlockRepairer:
                 some = part.part(places[step % len(places)])
                 tail.zero_grad()
                 weights = some.weights(s.failing_share)
-                some.loss(tail(some.x), weights, s.keep).backward()
+                torch.autograd.backward(some.loss(tail(some.x), weights, s.keep))
                 optimiser.step()
 
     def _discrete(
@@ -306,7 +306,7 @@ class BlockRepairer:
         if start == self.net.input_name:
             return x.reshape(-1, *self.net.input_shape[1:])
         with torch.no_grad():
-            parts = [self.net.observe(part, [start])[0] for part in x.split(_CALIBRATION)]
+            parts = [self.net.observe(part, [start])[0] for part in torch.split(x, _CALIBRATION)]
         return torch.cat(parts).reshape(-1, *self.net.graph.shapes[start][1:])
 
     def _around(self, slot: Slot) -> tuple[Tensor, Tensor]:

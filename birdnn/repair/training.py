@@ -111,7 +111,7 @@ def outputs(model: nn.Module, x: Tensor) -> Tensor:
     """What a model answers in evaluation mode, without gradients."""
     model.eval()
     with torch.no_grad():
-        return torch.cat([model(part) for part in x.split(_BATCH)])
+        return torch.cat([model(part) for part in torch.split(x, _BATCH)])
 
 
 def train(
@@ -147,7 +147,7 @@ def train(
         for places in _batches(len(lesson), settings.batch, generator):
             part, counts = lesson.part(places), weights[places]
             optimiser.zero_grad()
-            part.loss(model(part.x), counts, settings.keep).backward()
+            torch.autograd.backward(part.loss(model(part.x), counts, settings.keep))
             optimiser.step()
             schedule.step()
         score = exam.score(model)
