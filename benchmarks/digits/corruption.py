@@ -2,7 +2,8 @@
 
 Two goals, two sizes, five seeds. *corrupted*: a classifier of clean digits is to read spoilt ones, too; it learns from
 severities 2 and 4 and is measured on 1, 3 and 5, of other images. *misclassified*: a classifier that was trained on
-few digits is to read others right. Every method sees the same examples, validation examples and number of epochs.
+few digits is to read others right. Every method sees the same examples and validation
+examples, and is trained for the same number of epochs; the search comes on top for blocks.
 """
 
 from __future__ import annotations
@@ -151,7 +152,8 @@ def summary(rows: Sequence[Mapping[str, str]]) -> str:
             f"mean ± standard deviation over seeds. corrupted: learnt from {FOR_LEARNING} images, clean and spoilt in "
             f"eight ways of severities {SEEN[0]} and {SEEN[1]}; held out: severities 1, 3 and 5. misclassified: learnt "
             f"from {FOR_LEARNING} plain images by a classifier that was trained on {FEW}. The same examples, validation"
-            " examples, loss and epochs for all methods. Time includes the search, not the choice of the block."
+            " examples, loss and epochs for all methods; the search and the trial of architectures come on top for blocks, "
+            "as their time tells. The choice of the block is not in it."
         ),
     ]
     for goal in GOALS:
