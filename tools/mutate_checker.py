@@ -11,19 +11,24 @@ import copy
 import importlib
 import importlib.abc
 import importlib.util
+import math
 import os
 import signal
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "birdnn" / "certify" / "check"
 TABLE = ROOT / "tests" / "certify" / "mutants.txt"
 MODULES = ("certificate", "exact", "floats", "judge", "layers", "lines", "rounding", "statement", "tree")
-SECONDS = 60
+PATIENCE = 5
+"""How many times as long as the suite takes on the checker itself a mutant may take."""
 
 _COMPARE: dict[type[ast.cmpop], tuple[type[ast.cmpop], ...]] = {
     ast.Lt: (ast.LtE, ast.Gt),
@@ -94,6 +99,7 @@ def suite(material: dict[str, Any]) -> None:
     """The tests, cheap and deadly ones first; an exception is a kill."""
     tampering, soundness = (importlib.import_module(f"tests.certify.test_{n}") for n in ("tampering", "soundness"))
     statement, layers = (importlib.import_module(f"tests.certify.test_{n}") for n in ("statement", "layers"))
+    boundaries = importlib.import_module("tests.certify.test_boundaries")
     folder = Path(tempfile.mkdtemp())
 
     def case() -> Any:
@@ -106,12 +112,15 @@ def suite(material: dict[str, Any]) -> None:
         tampering.test_the_certificate_itself_is_accepted(case(), arithmetic)
     for name in tampering.TAMPERED:
         tampering.test_tampering_is_rejected(case(), name)
+    for name in tampering.UNREADABLE:
+        with pytest.MonkeyPatch.context() as patch:
+            tampering.test_unreadable_files_are_bad_input(case(), name, patch)
     statement.test_rows_imply_rows()
     for act in soundness.KINDS:
         soundness.test_lines_hold_and_touch(act)
         if act.kind in ("sigmoid", "tanh", "elu"):
             soundness.test_float_offsets_are_not_inside_exact_ones(act)
-    for module in (soundness, layers):
+    for module in (boundaries, soundness, layers):
         for name in sorted(n for n in vars(module) if n.startswith("test_") and n not in _SEPARATE):
             for values in _parameters(getattr(module, name)):
                 _call(getattr(module, name), values, folder)
@@ -150,13 +159,14 @@ def _call(test: Any, values: dict[str, Any], folder: Path) -> None:
     test(**values, **{name: value for name, value in extra.items() if name in wanted})
 
 
-def survives(name: str, tree: ast.Module, material: dict[str, Any]) -> bool:
-    """Does the suite pass with the module ``name`` replaced by ``tree``?"""
+def survives(name: str, tree: ast.Module, material: dict[str, Any], seconds: float) -> bool:
+    """Does the suite pass with the module ``name`` replaced by ``tree``? What does not end in time is noticed, too."""
     child = os.fork()
     if child == 0:
         status = 1
         try:
-            signal.alarm(SECONDS)
+            if math.isfinite(seconds):
+                signal.setitimer(signal.ITIMER_REAL, seconds)
             null = os.open(os.devnull, os.O_WRONLY)
             os.dup2(null, 1)
             os.dup2(null, 2)
@@ -180,12 +190,17 @@ def main(chosen: list[str]) -> int:
         importlib.import_module(f"tests.certify.test_{name}")
     made = importlib.import_module("tests.certify.test_tampering").make(Path(tempfile.mkdtemp()))
     material = {"net": made.net.read_bytes(), "prop": made.prop.read_bytes(), "data": made.data}
+    begun = time.monotonic()
+    if not survives("judge", ast.parse((FOLDER / "judge.py").read_text()), material, math.inf):
+        raise SystemExit("the checker itself does not pass its tests")
+    seconds = PATIENCE * (time.monotonic() - begun)
+    print(f"the tests take {seconds / PATIENCE:.1f} s", flush=True)
     lines: list[str] = []
     alive = total = 0
     for name in chosen or MODULES:
         for line, what, tree in mutants((FOLDER / f"{name}.py").read_text()):
             total += 1
-            if survives(name, tree, material):
+            if survives(name, tree, material, seconds):
                 alive += 1
                 lines.append(f"{name}.py:{line}: {what}")
                 print(lines[-1], flush=True)

@@ -1,0 +1,64 @@
+"""What is just allowed, and what just is not."""
+
+from __future__ import annotations
+
+import copy
+from fractions import Fraction
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import numpy as np
+import pytest
+
+from birdnn.certify.check import Rejected, files
+from birdnn.certify.check.certificate import Region, _numbers, _sorted, read_input, read_regions
+from birdnn.certify.check.network import read_network
+from tests.certify.producer import column, uncolumn
+from tests.certify.test_tampering import make
+
+LARGEST = Fraction(float(np.finfo(np.float32).max))
+
+
+@pytest.mark.parametrize("exact", [Fraction(1, 10), Fraction(-1, 10), Fraction(1, 3)])
+def test_a_root_box_is_rounded_outward(exact: Fraction) -> None:
+    (low,), (high,) = Region.root(cast(Region, SimpleNamespace(lower=(exact,), upper=(exact,))))
+    assert Fraction(float(low)) <= exact <= Fraction(float(high))
+    assert high == np.nextafter(low, np.inf)
+
+
+def test_inputs_of_single_precision() -> None:
+    for value in (LARGEST, -LARGEST, Fraction(1, 2**149)):
+        assert read_input({"input": [str(value)]}, 1, "p") == (value,)
+    for value in (LARGEST + 1, Fraction(2**128), -Fraction(2**128), Fraction(2**2000), Fraction(1, 10), Fraction(1, 2**150)):
+        with pytest.raises(Rejected, match="not of single precision"):
+            read_input({"input": [str(value)]}, 1, "p")
+
+
+def test_numbers_are_no_longer_than_this() -> None:
+    assert _numbers(["1" * 999], 1, "here") == (Fraction(int("1" * 999)),)
+    with pytest.raises(Rejected, match="no exact number"):
+        _numbers(["1" * 1000], 1, "here")
+
+
+def test_what_sorted_means() -> None:
+    def pairs(first: list[int], second: list[int], twice: bool = False) -> bool:
+        return _sorted(np.array(first), np.array(second), twice=twice)
+
+    assert pairs([0, 0, 1], [0, 1, 0])
+    assert not pairs([0, 0], [1, 1])
+    assert pairs([0, 0], [1, 1], twice=True)
+    assert not pairs([0, 0], [1, 0])
+    assert not pairs([0, 0], [1, 0], twice=True)
+    assert not pairs([1, 0], [0, 1], twice=True)
+
+
+@pytest.mark.parametrize("slope", [0.0, 1.0])
+def test_slopes_at_the_ends_of_their_range(slope: float, tmp_path: Path) -> None:
+    case = make(tmp_path)
+    items: dict[str, Any] = copy.deepcopy(case.region["items"])
+    items["slope"] = column(np.full(len(uncolumn(items["slope"])), slope), "<f4")
+    proof = {"regions": [{**case.region, "items": items}]}
+    (region,) = read_regions(proof, read_network(files.read(case.net)), "p")
+    assert len(region.slope) > 0
+    assert (region.slope == slope).all()
