@@ -2,6 +2,8 @@
 
 Run as ``python -m tools.mutate_checker [MODULE ...]``; writes tests/certify/mutants.txt when all modules are run. Each
 mutant lives in a forked process that imports the checker afresh and runs the tests of tests/certify until one fails.
+Mutants that no test can notice, because they accept and reject the same, stand in tests/certify/equivalent.txt with the
+reason, and are not run.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "birdnn" / "certify" / "check"
 TABLE = ROOT / "tests" / "certify" / "mutants.txt"
+EQUIVALENT = ROOT / "tests" / "certify" / "equivalent.txt"
 MODULES = ("certificate", "exact", "floats", "judge", "layers", "lines", "rounding", "statement", "tree")
 PATIENCE = 5
 """How many times as long as the suite takes on the checker itself a mutant may take."""
@@ -42,16 +45,18 @@ _ARITHMETIC: dict[type[ast.operator], type[ast.operator]] = {ast.Add: ast.Sub, a
 _NAMES = {"maximum": "minimum", "minimum": "maximum", "max": "min", "min": "max", "all": "any", "any": "all"}
 
 
-def mutants(source: str) -> Iterator[tuple[int, str, ast.Module]]:
-    """Line, what was changed, and the module with that change."""
+def mutants(source: str) -> Iterator[tuple[str, str, ast.Module]]:
+    """The function, what was changed in it, and the module with that change."""
     tree = ast.parse(source)
+    home = {part: function.name for function in ast.walk(tree) if isinstance(function, ast.FunctionDef)
+            for part in ast.walk(function)}  # fmt: skip
     for number, node in enumerate(ast.walk(tree)):
         for what, change in _changes(node):
             new = copy.deepcopy(tree)
             for place, twin in enumerate(ast.walk(new)):
                 if place == number:
                     change(twin)
-            yield getattr(node, "lineno", 0), what, ast.fix_missing_locations(new)
+            yield home.get(node, "module"), what, ast.fix_missing_locations(new)
 
 
 def _changes(node: Any) -> Iterator[tuple[str, Any]]:
@@ -99,7 +104,7 @@ def suite(material: dict[str, Any]) -> None:
     """The tests, cheap and deadly ones first; an exception is a kill."""
     tampering, soundness = (importlib.import_module(f"tests.certify.test_{n}") for n in ("tampering", "soundness"))
     statement, layers = (importlib.import_module(f"tests.certify.test_{n}") for n in ("statement", "layers"))
-    boundaries = importlib.import_module("tests.certify.test_boundaries")
+    by_hand = [importlib.import_module(f"tests.certify.test_{n}") for n in ("boundaries", "floats", "exact")]
     folder = Path(tempfile.mkdtemp())
 
     def case() -> Any:
@@ -120,7 +125,7 @@ def suite(material: dict[str, Any]) -> None:
         soundness.test_lines_hold_and_touch(act)
         if act.kind in ("sigmoid", "tanh", "elu"):
             soundness.test_float_offsets_are_not_inside_exact_ones(act)
-    for module in (boundaries, soundness, layers):
+    for module in (*by_hand, soundness, layers):
         for name in sorted(n for n in vars(module) if n.startswith("test_") and n not in _SEPARATE):
             for values in _parameters(getattr(module, name)):
                 _call(getattr(module, name), values, folder)
@@ -195,19 +200,35 @@ def main(chosen: list[str]) -> int:
         raise SystemExit("the checker itself does not pass its tests")
     seconds = PATIENCE * (time.monotonic() - begun)
     print(f"the tests take {seconds / PATIENCE:.1f} s", flush=True)
+    reasons = equivalent()
+    used: set[str] = set()
     lines: list[str] = []
-    alive = total = 0
     for name in chosen or MODULES:
-        for line, what, tree in mutants((FOLDER / f"{name}.py").read_text()):
-            total += 1
-            if survives(name, tree, material, seconds):
+        killed = same = alive = 0
+        for function, what, tree in mutants((FOLDER / f"{name}.py").read_text()):
+            mutant = f"{name}.{function}: {what}"
+            if mutant in reasons:
+                same += 1
+                used.add(mutant)
+            elif survives(name, tree, material, seconds):
                 alive += 1
-                lines.append(f"{name}.py:{line}: {what}")
+                lines.append(f"    {mutant}")
                 print(lines[-1], flush=True)
-        print(f"{name}: {total} mutants so far, {alive} survive", flush=True)
+            else:
+                killed += 1
+        lines.append(f"{name}: {killed} noticed, {same} equivalent, {alive} survive")
+        print(lines[-1], flush=True)
     if not chosen:
-        TABLE.write_text(f"{total} mutants, {alive} survive\n" + "\n".join(lines) + "\n", encoding="utf-8")
+        for stale in sorted(reasons - used):
+            print(f"no such mutant: {stale}")
+        TABLE.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return 0
+
+
+def equivalent() -> set[str]:
+    """Mutants that change nothing: ``module.function: expression: change``, each with its reason on the line above."""
+    lines = EQUIVALENT.read_text(encoding="utf-8").splitlines()
+    return {line.strip() for line in lines if line.startswith("    ")}
 
 
 if __name__ == "__main__":

@@ -30,7 +30,14 @@ def test_a_root_box_is_rounded_outward(exact: Fraction) -> None:
 def test_inputs_of_single_precision() -> None:
     for value in (LARGEST, -LARGEST, Fraction(1, 2**149)):
         assert read_input({"input": [str(value)]}, 1, "p") == (value,)
-    for value in (LARGEST + 1, Fraction(2**128), -Fraction(2**128), Fraction(2**2000), Fraction(1, 10), Fraction(1, 2**150)):
+    for value in (
+        LARGEST + 1,
+        Fraction(2**128),
+        -Fraction(2**128),
+        Fraction(2**2000),
+        Fraction(1, 10),
+        Fraction(1, 2**150),
+    ):
         with pytest.raises(Rejected, match="not of single precision"):
             read_input({"input": [str(value)]}, 1, "p")
 

@@ -266,7 +266,10 @@ TAMPERED: dict[str, tuple[Callable[[Case], None], str]] = {
     "slope NaN": (_edit("items", "slope", change=_set(0, np.nan)), "slope holds NaN"),
     "slope missing": (_edit("items", "slope", change=_drop_last), "slopes are not as many"),
     "slope of no neuron": (_edit("items", "neuron", change=_set(0, 60000)), "neuron that does not exist"),
-    "slope of the neuron behind the last": (_edit("items", "neuron", change=_set(-1, 16)), "neuron that does not exist"),
+    "slope of the neuron behind the last": (
+        _edit("items", "neuron", change=_set(-1, 16)),
+        "neuron that does not exist",
+    ),
     "slope of a neuron twice": (_edit("items", "neuron", change=lambda v: v * 0), "neuron has two"),
     "multiplier negative": (_edit("items", "multiplier", change=_set(0, -1.0)), "multiplier is negative"),
     "multiplier NaN": (_edit("items", "multiplier", change=_set(0, np.nan)), "multiplier holds NaN"),
