@@ -152,7 +152,9 @@ class _Folders:
 def _parameters(test: Any) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = [{}]
     for mark in getattr(test, "pytestmark", ()):
-        found = [{**values, mark.args[0]: value} for values in found for value in mark.args[1]]
+        names, rows = mark.args
+        each = [{names: row} if isinstance(names, str) else dict(zip(names, row, strict=True)) for row in rows]
+        found = [{**values, **row} for values in found for row in each]
     return found
 
 
