@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,9 +13,10 @@ import numpy as np
 import pytest
 
 from birdnn.certify.check import Rejected, files
-from birdnn.certify.check.certificate import Region, _numbers, _sorted, read_input, read_regions
+from birdnn.certify.check.certificate import LEAF, Region, _numbers, _sorted, read_certificate, read_input, read_regions
+from birdnn.certify.check.judge import Settings, _Task
 from birdnn.certify.check.network import read_network
-from tests.certify.producer import column, uncolumn
+from tests.certify.producer import column, uncolumn, write
 from tests.certify.test_tampering import make
 
 LARGEST = Fraction(float(np.finfo(np.float32).max))
@@ -69,3 +71,27 @@ def test_slopes_at_the_ends_of_their_range(slope: float, tmp_path: Path) -> None
     (region,) = read_regions(proof, read_network(files.read(case.net)), "p")
     assert len(region.slope) > 0
     assert (region.slope == slope).all()
+
+
+def test_a_sample_is_of_whole_ways_down(tmp_path: Path) -> None:
+    """Sampled leaves would not be visited if a node on the way to them were missing."""
+    axis = np.array([0, 1, LEAF, 0, LEAF, LEAF, 1, LEAF, LEAF])  # cuts 0, 1, 3, 6: children 1 2, 3 4, 5 6, 7 8
+    parent = {1: 0, 2: 0, 3: 1, 4: 1, 5: 3, 6: 3, 7: 6, 8: 6}
+    case = make(tmp_path)
+    chain, stored = read_network(files.read(case.net)), read_certificate(files.read(write(case.path, case.data)))
+    (made,) = read_regions(stored.proofs[0], chain, "p")
+    region = replace(made, axis=axis)
+    for seed in range(20):
+        task = _Task(chain, stored, stored.proofs[0], "p", Settings(seed=seed), lambda phase, done, total: None)
+        (wanted,), count = task._sample([region], 2)
+        assert count == 2
+        assert wanted is not None
+        chosen = set(np.nonzero(wanted)[0].tolist())
+        leaves = {node for node in chosen if axis[node] == LEAF}
+        assert len(leaves) == 2
+        way = set(leaves)
+        for node in leaves:
+            while node:
+                node = parent[node]
+                way.add(node)
+        assert chosen == way

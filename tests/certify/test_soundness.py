@@ -329,10 +329,18 @@ def test_a_counterexample_of_one_branch_of_two(tmp_path: Path) -> None:
     prop.write_text(property_text(2, 2, f"(or (>= Y_0 1000) (>= Y_0 {float(y[0]) - 1e-3:.12f}))"))
     proof = {"property": about(prop), "verdict": "violated", "input": ["0.25", "-0.5"]}
     assert check(net, [prop], write(tmp_path / "c.json.gz", head(net, "real", [proof]))).answers[0].exactly
+    prop.write_text(prop.read_text().replace("(or ", "(and "))
+    proof["property"] = about(prop)
+    with pytest.raises(Rejected, match="exact"):
+        check(net, [prop], write(tmp_path / "c.json.gz", head(net, "real", [proof])))
 
 
 def test_what_is_said_of_several_answers() -> None:
-    proved, exact, loose = Answer("p", "proved", leaves=3), Answer("q", "violated"), Answer("r", "violated", exactly=False)
+    proved, exact, loose = (
+        Answer("p", "proved", leaves=3),
+        Answer("q", "violated"),
+        Answer("r", "violated", exactly=False),
+    )
 
     def line(*answers: Answer) -> str:
         return Accepted(settings=Settings(), semantics="real", assumptions={}, answers=answers).line()
