@@ -12,11 +12,16 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
-from birdnn.certify.check import Rejected, files
+from birdnn.certify.check import Rejected, files, statement
 from birdnn.certify.check.certificate import LEAF, Region, _numbers, _sorted, read_certificate, read_input, read_regions
+from birdnn.certify.check.files import File
 from birdnn.certify.check.judge import Settings, _Task
 from birdnn.certify.check.network import read_network
+from birdnn.certify.check.rounding import rounded, up
+from birdnn.certify.check.statement import Statement, read_statement
+from birdnn.errors import FormatError
 from tests.certify.producer import column, uncolumn, write
+from tests.certify.test_statement import BOX, HEAD
 from tests.certify.test_tampering import make
 
 LARGEST = Fraction(float(np.finfo(np.float32).max))
@@ -95,3 +100,41 @@ def test_a_sample_is_of_whole_ways_down(tmp_path: Path) -> None:
                 node = parent[node]
                 way.add(node)
         assert chosen == way
+
+
+@pytest.mark.parametrize(
+    "value", [Fraction(1), Fraction(1, 3), Fraction(-1, 3), Fraction(0), Fraction(10**400), Fraction(1, 10**400)]
+)
+def test_rounding_to_a_side(value: Fraction) -> None:
+    """To the nearest number on that side, which is the number itself where it is one."""
+    low, high = rounded(value, -np.inf), rounded(value, np.inf)
+    assert low == -np.inf or Fraction(low) <= value
+    assert high == np.inf or value <= Fraction(high)
+    with np.errstate(over="ignore"):
+        assert high in (low, np.nextafter(low, np.inf))
+    assert (low == high) == (value in (0, 1))
+
+
+def test_rounding_up_is_never_zero() -> None:
+    values = np.array([Fraction(0), Fraction(1, 3), Fraction(1), Fraction(1, 10**400)], dtype=object)
+    found = up(values)
+    assert (found > 0).all()
+    assert all(
+        value <= Fraction(float(got)) <= value * (1 + Fraction(1, 2**48)) + Fraction(1, 2**899)
+        for value, got in zip(values, found, strict=True)
+    )
+
+
+def test_formulas_of_as_many_branches_as_are_multiplied_out() -> None:
+    both, one = "(or (<= Y_0 1) (<= Y_1 1))", "(<= Y_0 1)"
+
+    def read(formula: str) -> Statement:
+        return read_statement(File("p", f"{HEAD}{BOX}(assert {formula})".encode(), ""))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(statement, "MAX_PAIRS", 4)
+        assert len(read(f"(and {both} {both})").pairs) == 4
+        assert len(read(f"(or {both} {both})").pairs) == 4
+        for formula in (f"(and {both} (or {both} {one}))", f"(or {both} {both} {one})"):
+            with pytest.raises(FormatError, match="more than"):
+                read(formula)
