@@ -104,7 +104,7 @@ def suite(material: dict[str, Any]) -> None:
     """The tests, cheap and deadly ones first; an exception is a kill."""
     tampering, soundness = (importlib.import_module(f"tests.certify.test_{n}") for n in ("tampering", "soundness"))
     statement, layers = (importlib.import_module(f"tests.certify.test_{n}") for n in ("statement", "layers"))
-    by_hand = [importlib.import_module(f"tests.certify.test_{n}") for n in ("boundaries", "floats", "exact")]
+    by_hand = [importlib.import_module(f"tests.certify.test_{n}") for n in ("boundaries", "lines", "floats", "exact")]
     folder = Path(tempfile.mkdtemp())
 
     def case() -> Any:

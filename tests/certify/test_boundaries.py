@@ -17,7 +17,7 @@ from birdnn.certify.check.certificate import LEAF, Region, _numbers, _sorted, re
 from birdnn.certify.check.files import File
 from birdnn.certify.check.judge import Settings, _Task
 from birdnn.certify.check.network import read_network
-from birdnn.certify.check.rounding import rounded, up
+from birdnn.certify.check.rounding import near, rounded, up
 from birdnn.certify.check.statement import Statement, read_statement
 from birdnn.errors import FormatError
 from tests.certify.producer import column, uncolumn, write
@@ -113,6 +113,13 @@ def test_rounding_to_a_side(value: Fraction) -> None:
     with np.errstate(over="ignore"):
         assert high in (low, np.nextafter(low, np.inf))
     assert (low == high) == (value in (0, 1))
+
+
+def test_rounding_towards_zero() -> None:
+    values = np.array([Fraction(1, 3), Fraction(-1, 3), Fraction(1, 2), Fraction(0)], dtype=object)
+    third = float(near(values)[0])
+    assert Fraction(third) < Fraction(1, 3) < Fraction(float(np.nextafter(third, 1)))
+    assert near(values).tolist() == [third, -third, 0.5, 0]
 
 
 def test_rounding_up_is_never_zero() -> None:
