@@ -132,6 +132,19 @@ def test_rounding_up_is_never_zero() -> None:
     )
 
 
+def test_numbers_of_properties() -> None:
+    def bound(number: str) -> Fraction:
+        text = f"{HEAD}{BOX}(assert (<= Y_0 {number}))"
+        return read_statement(File("p", text.encode(), "")).pairs[0].rows[0].bound
+
+    assert bound("1" * 1000) == int("1" * 1000)
+    assert bound("1e400") == 10**400
+    assert bound("1e-400") == Fraction(1, 10**400)
+    for number in ("1" * 1001, "1e401", "1e-401"):
+        with pytest.raises(FormatError, match="number or variable"):
+            bound(number)
+
+
 def test_formulas_of_as_many_branches_as_are_multiplied_out() -> None:
     both, one = "(or (<= Y_0 1) (<= Y_1 1))", "(<= Y_0 1)"
 
