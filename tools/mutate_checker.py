@@ -100,12 +100,25 @@ def _purge() -> None:
         del sys.modules[name]
 
 
-def suite(material: dict[str, Any]) -> None:
-    """The tests, cheap and deadly ones first; an exception is a kill."""
-    tampering, soundness = (importlib.import_module(f"tests.certify.test_{n}") for n in ("tampering", "soundness"))
-    statement, layers = (importlib.import_module(f"tests.certify.test_{n}") for n in ("statement", "layers"))
-    by_hand = [importlib.import_module(f"tests.certify.test_{n}") for n in ("boundaries", "lines", "floats", "exact")]
+def suite(module: str, material: dict[str, Any]) -> None:
+    """The tests, those of the mutated module's numbers first; an exception is a kill."""
+    own = module if module in _BY_HAND else "boundaries"
+    by_hand = sorted(_BY_HAND, key=lambda name: name != own)
     folder = Path(tempfile.mkdtemp())
+    _all_of(by_hand[0], folder)
+    _tampering(folder, material)
+    _statement()
+    soundness = importlib.import_module("tests.certify.test_soundness")
+    for act in soundness.KINDS:
+        soundness.test_lines_hold_and_touch(act)
+        if act.kind in ("sigmoid", "tanh", "elu"):
+            soundness.test_float_offsets_are_not_inside_exact_ones(act)
+    for name in (*by_hand[1:], "soundness"):
+        _all_of(name, folder)
+
+
+def _tampering(folder: Path, material: dict[str, Any]) -> None:
+    tampering = importlib.import_module("tests.certify.test_tampering")
 
     def case() -> Any:
         net, prop = folder / "net.onnx", folder / "prop.vnnlib"
@@ -120,21 +133,26 @@ def suite(material: dict[str, Any]) -> None:
     for name in tampering.UNREADABLE:
         with pytest.MonkeyPatch.context() as patch:
             tampering.test_unreadable_files_are_bad_input(case(), name, patch)
+
+
+def _statement() -> None:
+    statement = importlib.import_module("tests.certify.test_statement")
     statement.test_rows_imply_rows()
-    for act in soundness.KINDS:
-        soundness.test_lines_hold_and_touch(act)
-        if act.kind in ("sigmoid", "tanh", "elu"):
-            soundness.test_float_offsets_are_not_inside_exact_ones(act)
-    for module in (*by_hand, soundness, layers):
-        for name in sorted(n for n in vars(module) if n.startswith("test_") and n not in _SEPARATE):
-            for values in _parameters(getattr(module, name)):
-                _call(getattr(module, name), values, folder)
-    statement.test_both_readers_mean_the_same()
     for name in statement.REFUSED:
         statement.test_what_it_does_not_know_is_refused(name)
     statement.test_an_unbounded_input_is_refused()
+    statement.test_both_readers_mean_the_same()
 
 
+def _all_of(name: str, folder: Path) -> None:
+    """Every test of a file, but for those that are run elsewhere."""
+    module = importlib.import_module(f"tests.certify.test_{name}")
+    for test in sorted(n for n in vars(module) if n.startswith("test_") and n not in _SEPARATE):
+        for values in _parameters(getattr(module, test)):
+            _call(getattr(module, test), values, folder)
+
+
+_BY_HAND = "boundaries", "lines", "floats", "exact", "layers"
 _SEPARATE = (
     "test_lines_hold_and_touch",
     "test_float_offsets_are_not_inside_exact_ones",
@@ -179,7 +197,7 @@ def survives(name: str, tree: ast.Module, material: dict[str, Any], seconds: flo
             os.dup2(null, 2)
             _purge()
             sys.meta_path.insert(0, _Mutant(name, tree))
-            suite(material)
+            suite(name, material)
             status = 0
         finally:
             os._exit(status)

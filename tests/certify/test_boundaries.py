@@ -12,15 +12,17 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
-from birdnn.certify.check import Rejected, files, statement
+from birdnn.certify.check import Rejected, check, files, statement
 from birdnn.certify.check.certificate import LEAF, Region, _numbers, _sorted, read_certificate, read_input, read_regions
 from birdnn.certify.check.files import File
 from birdnn.certify.check.judge import Settings, _Task
 from birdnn.certify.check.network import read_network
 from birdnn.certify.check.rounding import near, rounded, up
 from birdnn.certify.check.statement import Statement, read_statement
+from birdnn.certify.check.tree import _stays_below
 from birdnn.errors import FormatError
-from tests.certify.producer import column, uncolumn, write
+from tests.certify.cases import network, property_text
+from tests.certify.producer import certificate, column, uncolumn, write
 from tests.certify.test_statement import BOX, HEAD
 from tests.certify.test_tampering import make
 
@@ -143,6 +145,16 @@ def test_numbers_of_properties() -> None:
     for number in ("1" * 1001, "1e401", "1e-401"):
         with pytest.raises(FormatError, match="number or variable"):
             bound(number)
+    assert (bound("(/ 6 3)"), bound("(/ 12 3 2)"), bound("(- 5)"), bound("(- 5 2 1)"), bound("(* 2 3)")) == (
+        2,
+        2,
+        -5,
+        2,
+        6,
+    )
+    for arithmetic in ("(/ 3)", "(/)", "(+)"):
+        with pytest.raises(FormatError, match="as arithmetic"):
+            bound(arithmetic)
 
 
 def test_formulas_of_as_many_branches_as_are_multiplied_out() -> None:
@@ -158,3 +170,27 @@ def test_formulas_of_as_many_branches_as_are_multiplied_out() -> None:
         for formula in (f"(and {both} (or {both} {one}))", f"(or {both} {both} {one})"):
             with pytest.raises(FormatError, match="more than"):
                 read(formula)
+
+
+@pytest.mark.parametrize("semantics", ["real", "float32"])
+def test_polytopes_of_different_sizes(semantics: str, tmp_path: Path) -> None:
+    """The last item is of the smaller one."""
+    net, prop = network(tmp_path / "net.onnx", [2, 8, 8, 2], seed=5), tmp_path / "prop.vnnlib"
+    prop.write_text(property_text(2, 2, "(or (and (>= Y_0 5) (<= Y_1 50)) (>= Y_0 -0.02))"))
+    data = certificate(net, [prop], semantics)
+    assert data is not None
+    (region,) = data["proofs"][0]["regions"]
+    assert [len(rows) for rows in region["unsafe"]] == [2, 1]
+    assert uncolumn(region["items"]["polytope"])[-1] == 1
+    for arithmetic in ("float64", "exact"):
+        check(net, [prop], write(tmp_path / "c.json.gz", data), Settings(arithmetic=arithmetic))
+
+
+def test_what_could_overflow() -> None:
+    """Peaks grow with inputs above one, and stay below the largest number."""
+    assert _stays_below(Fraction(7), 1.0, 8)
+    assert not _stays_below(Fraction(8), 1.0, 8)
+    assert not _stays_below(Fraction(8), 0.5, 8)
+    assert not _stays_below(Fraction(4), 2.0, 8)
+    assert _stays_below(Fraction(3), 2.0, 8)
+    assert not _stays_below(Fraction(0), np.inf, 8)
