@@ -141,6 +141,9 @@ def _statement() -> None:
     for name in statement.REFUSED:
         statement.test_what_it_does_not_know_is_refused(name)
     statement.test_an_unbounded_input_is_refused()
+    statement.test_words_come_in_commands_only()
+    statement.test_how_deep_a_formula_may_lie()
+    statement.test_constants_among_formulas()
     statement.test_both_readers_mean_the_same()
 
 
@@ -152,7 +155,7 @@ def _all_of(name: str, folder: Path) -> None:
             _call(getattr(module, test), values, folder)
 
 
-_BY_HAND = "boundaries", "lines", "floats", "exact", "layers"
+_BY_HAND = "boundaries", "tree", "lines", "floats", "exact", "layers"
 _SEPARATE = (
     "test_lines_hold_and_touch",
     "test_float_offsets_are_not_inside_exact_ones",
