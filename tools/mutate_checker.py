@@ -19,6 +19,7 @@ import signal
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -193,16 +194,18 @@ def survives(name: str, tree: ast.Module, material: dict[str, Any], seconds: flo
     if child == 0:
         status = 1
         try:
-            if math.isfinite(seconds):
+            if math.isfinite(seconds):  # what a mutant says is of no interest
                 signal.setitimer(signal.ITIMER_REAL, seconds)
-            null = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(null, 1)
-            os.dup2(null, 2)
+                null = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(null, 1)
+                os.dup2(null, 2)
             _purge()
             sys.meta_path.insert(0, _Mutant(name, tree))
             suite(name, material)
             status = 0
         finally:
+            if status:
+                traceback.print_exc()
             os._exit(status)
     return os.waitpid(child, 0)[1] == 0
 

@@ -105,7 +105,16 @@ def test_a_sample_is_of_whole_ways_down(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "value", [Fraction(1), Fraction(1, 3), Fraction(-1, 3), Fraction(0), Fraction(10**400), Fraction(1, 10**400)]
+    "value",
+    [
+        Fraction(1),
+        Fraction(1, 3),
+        Fraction(-1, 3),
+        Fraction(0),
+        Fraction(10**400),
+        Fraction(-(10**400)),
+        Fraction(1, 10**400),
+    ],
 )
 def test_rounding_to_a_side(value: Fraction) -> None:
     """To the nearest number on that side, which is the number itself where it is one."""

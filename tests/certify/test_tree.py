@@ -13,7 +13,6 @@ import pytest
 
 from birdnn.certify.check import Rejected, files
 from birdnn.certify.check.certificate import LEAF, Region
-from birdnn.certify.check.layers import Chain
 from birdnn.certify.check.network import read_network
 from birdnn.certify.check.statement import Row
 from birdnn.certify.check.tree import Items, Rows, Walk
@@ -93,13 +92,9 @@ def region(
     )
 
 
-@pytest.fixture
-def chain(tmp_path: Path) -> Chain:
-    return read_network(files.read(network(tmp_path / "net.onnx", [2, 3, 2, 1])))
-
-
-def walk(chain: Chain, engine: Given, what: Region, batch: int = 256) -> int:
-    """How many nodes were seen."""
+def walk(folder: Path, engine: Given, what: Region, batch: int = 256) -> int:
+    """How many nodes were seen; of a network with two layers of three and of two neurons."""
+    chain = read_network(files.read(network(folder / "net.onnx", [2, 3, 2, 1])))
     done: list[int] = []
     Walk(chain, engine, what, "here", False, None, batch, done.append).run()
     return sum(done)
@@ -117,13 +112,13 @@ def above(value: float) -> Least:
     ("least", "strict", "closes"),
     [(1e-300, False, True), (0.0, False, False), (0.0, True, True), (-1e-300, True, False)],
 )
-def test_when_a_polytope_is_closed(chain: Chain, least: float, strict: bool, closes: bool) -> None:
+def test_when_a_polytope_is_closed(tmp_path: Path, least: float, strict: bool, closes: bool) -> None:
     what = region([LEAF], [], [(0, 0)], strict=[strict])
     if closes:
-        assert walk(chain, Given(above(least)), what) == 1
+        assert walk(tmp_path, Given(above(least)), what) == 1
     else:
         with pytest.raises(Rejected, match="left open"):
-            walk(chain, Given(above(least)), what)
+            walk(tmp_path, Given(above(least)), what)
 
 
 def at_the_edge(value: float) -> Least:
@@ -139,14 +134,14 @@ def at_the_edge(value: float) -> Least:
 @pytest.mark.parametrize(
     ("least", "strict", "moves"), [(1e-300, False, True), (0.0, False, False), (0.0, True, True), (-1.0, True, False)]
 )
-def test_how_far_a_face_may_move(chain: Chain, least: float, strict: bool, moves: bool) -> None:
+def test_how_far_a_face_may_move(tmp_path: Path, least: float, strict: bool, moves: bool) -> None:
     """The lower face of axis 0 to a quarter: the part below has to be clear."""
     what = region([0, *LEAVES], [0.5], [(0, 0), (1, 0), (2, 0)], [(0, 0, 0.25)], [strict])
     if moves:
-        assert walk(chain, Given(at_the_edge(least)), what) == 3
+        assert walk(tmp_path, Given(at_the_edge(least)), what) == 3
     else:
         with pytest.raises(Rejected, match="farther than a plane"):
-            walk(chain, Given(at_the_edge(least)), what)
+            walk(tmp_path, Given(at_the_edge(least)), what)
 
 
 def whole(low: np.ndarray, high: np.ndarray) -> bool:
@@ -158,12 +153,12 @@ def known_in_parts(node: int, polytope: int, low: np.ndarray, high: np.ndarray) 
     return -1.0 if whole(low, high) else 1.0
 
 
-def test_a_face_may_stay_where_it_is(chain: Chain) -> None:
+def test_a_face_may_stay_where_it_is(tmp_path: Path) -> None:
     what = region([0, *LEAVES], [0.5], [(0, 0), (1, 0), (2, 0)], [(0, 0, 0.0), (0, 1, 1.0)])
-    assert walk(chain, Given(known_in_parts), what) == 3
+    assert walk(tmp_path, Given(known_in_parts), what) == 3
 
 
-def test_a_face_is_clear_of_every_open_polytope(chain: Chain) -> None:
+def test_a_face_is_clear_of_every_open_polytope(tmp_path: Path) -> None:
     items = [(0, 0), (0, 1), (1, 0), (1, 1), (2, 0), (2, 1)]
     both, faces = (False, False), [(0, 0, 0.25)]
 
@@ -172,7 +167,7 @@ def test_a_face_is_clear_of_every_open_polytope(chain: Chain) -> None:
 
     assert (
         walk(
-            chain,
+            tmp_path,
             Given(known_in_parts),
             region(*CUT[:2], items, faces, both),
         )
@@ -180,54 +175,54 @@ def test_a_face_is_clear_of_every_open_polytope(chain: Chain) -> None:
     )
     for clear in (0, 1):
         with pytest.raises(Rejected, match="farther than a plane"):
-            walk(chain, Given(least(clear)), region(*CUT[:2], items, faces, both))
+            walk(tmp_path, Given(least(clear)), region(*CUT[:2], items, faces, both))
     for missing in (0, 1):
         some = [item for item in items if item != (0, missing)]
         with pytest.raises(Rejected, match="no plane"):
             walk(
-                chain,
+                tmp_path,
                 Given(known_in_parts),
                 region(*CUT[:2], some, faces, both),
             )
 
 
 @pytest.mark.parametrize(("low", "high", "crosses"), [(0.25, 0.75, False), (0.5, 0.5, False), (0.75, 0.25, True)])
-def test_faces_may_meet_and_not_cross(chain: Chain, low: float, high: float, crosses: bool) -> None:
+def test_faces_may_meet_and_not_cross(tmp_path: Path, low: float, high: float, crosses: bool) -> None:
     what = region([1, *LEAVES], [0.5], [(0, 0), (1, 0), (2, 0)], [(0, 0, low), (0, 1, high)])
     engine = Given(known_in_parts)
     if crosses:
         with pytest.raises(Rejected, match="cross"):
-            walk(chain, engine, what)
+            walk(tmp_path, engine, what)
     else:
-        assert walk(chain, engine, what) == 3
+        assert walk(tmp_path, engine, what) == 3
 
 
 @pytest.mark.parametrize(("cut", "inside"), [(0.0, False), (1e-9, True), (1.0, False), (1 - 1e-9, True)])
-def test_a_cut_is_inside(chain: Chain, cut: float, inside: bool) -> None:
+def test_a_cut_is_inside(tmp_path: Path, cut: float, inside: bool) -> None:
     engine = Given(known_in_parts)
     if inside:
-        assert walk(chain, engine, region([0, *LEAVES], [cut], CUT[2])) == 3
+        assert walk(tmp_path, engine, region([0, *LEAVES], [cut], CUT[2])) == 3
     else:
         with pytest.raises(Rejected, match="cut outside"):
-            walk(chain, engine, region([0, *LEAVES], [cut], CUT[2]))
+            walk(tmp_path, engine, region([0, *LEAVES], [cut], CUT[2]))
 
 
 @pytest.mark.parametrize("batch", [1, 2, 3, 5, 256])
-def test_every_node_is_seen_once(chain: Chain, batch: int) -> None:
+def test_every_node_is_seen_once(tmp_path: Path, batch: int) -> None:
     """A tree of fifteen nodes, all leaves of which have to be closed."""
     axis, cuts = [0, 1, 1, 0, 0, 0, 0, *[LEAF] * 8], [0.5, 0.5, 0.5, 0.25, 0.25, 0.75, 0.75]
     items = [(node, 0) for node in range(7, 15)]
-    assert walk(chain, Given(above(1.0)), region(axis, cuts, items), batch) == 15
+    assert walk(tmp_path, Given(above(1.0)), region(axis, cuts, items), batch) == 15
     for leaf in range(7, 15):
         some = [item for item in items if item[0] != leaf]
         with pytest.raises(Rejected, match=f"node {leaf}: a polytope is left open"):
-            walk(chain, Given(above(1.0)), region(axis, cuts, some), batch)
+            walk(tmp_path, Given(above(1.0)), region(axis, cuts, some), batch)
 
 
-def test_what_the_engine_is_asked(chain: Chain) -> None:
+def test_what_the_engine_is_asked(tmp_path: Path) -> None:
     """Every neuron of the first layer, later ones only where they are bent; bounds that only get tighter."""
     engine = Given(known_in_parts)
-    walk(chain, engine, region([0, *LEAVES], [0.25], CUT[2]), 1)
+    walk(tmp_path, engine, region([0, *LEAVES], [0.25], CUT[2]), 1)
     assert engine.asked[:2] == [(0, [0, 1, 2]), (1, [0, 1])]  # the root, of which nothing is known
     assert engine.asked[2:4] == [(0, [0, 1, 2]), (1, [1])]  # its halves
     assert engine.heights[0][1].tolist() == [[1, 1]]
@@ -236,11 +231,11 @@ def test_what_the_engine_is_asked(chain: Chain) -> None:
     what = region([0, *LEAVES], [0.25], CUT[2])
     lower = Region(**{**vars(what), "lower": (Fraction(-3), Fraction(0))})
     engine.least = lambda n, p, low, high: -1.0 if bool((low[0] == -3) & (high[0] == 1)) else 1.0
-    walk(chain, engine, lower, 1)
+    walk(tmp_path, engine, lower, 1)
     assert engine.heights[0][1].tolist() == [[3, 1]]
 
 
-def test_bounds_only_get_tighter(chain: Chain) -> None:
+def test_bounds_only_get_tighter(tmp_path: Path) -> None:
     """What is inherited stays where the engine finds less."""
     engine = Given(known_in_parts)
     found = iter([-1.0, -1.0, -5.0, -5.0, -5.0, -5.0])
@@ -252,13 +247,13 @@ def test_bounds_only_get_tighter(chain: Chain) -> None:
         return low, high - engine.low - 1
 
     engine.neurons = neurons  # type: ignore[method-assign]
-    walk(chain, engine, region([0, *LEAVES], [0.25], CUT[2]), 2)
+    walk(tmp_path, engine, region([0, *LEAVES], [0.25], CUT[2]), 2)
     for _, l, u in engine.relaxed[2:]:
         assert (l >= -1).all()
         assert (u <= 2).all()
 
 
-def test_items_come_with_what_is_theirs(chain: Chain) -> None:
+def test_items_come_with_what_is_theirs(tmp_path: Path) -> None:
     """Multipliers of their rows, padded by zeros, and slopes by layer: neurons 0 to 2 and 3 to 4."""
     one = region([LEAF], [], [(0, 0), (0, 1)], strict=(False, False), slopes=[0, 2, 3, 4])
     rows = Row((Fraction(1),), Fraction(0), False)
@@ -272,7 +267,7 @@ def test_items_come_with_what_is_theirs(chain: Chain) -> None:
         }
     )
     engine = Given(above(1.0))
-    walk(chain, engine, what)
+    walk(tmp_path, engine, what)
     (items,) = engine.items
     assert items.multipliers.tolist() == [[1, 2], [3, 0]]
     (first, at_first, _), (second, at_second, slope) = items.slopes
