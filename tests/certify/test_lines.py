@@ -177,3 +177,14 @@ def test_tangents_carry_what_functions_err_by(act: Activation, side: float) -> N
                 for z in (l, u)
             ]
             assert got == pytest.approx(side * max(ends), abs=1e-12)
+
+
+@pytest.mark.parametrize("act", [TANH, ELU], ids=lambda act: act.kind)
+def test_what_underflows_counts(act: Activation) -> None:
+    """At zero nothing else is left."""
+    zero = of(0.0)
+    assert [float(side[0]) for side in _gap(act, zero, of(0.5))] == [-(2.0**-900), 2.0**-900]
+    assert [float(_tangent_bound(act, zero, zero, of(0.5), side)[0]) for side in (1.0, -1.0)] == [
+        2.0**-900,
+        -(2.0**-900),
+    ]
