@@ -15,7 +15,7 @@ from birdnn.certify.check import Rejected, files
 from birdnn.certify.check.certificate import LEAF, Region
 from birdnn.certify.check.network import read_network
 from birdnn.certify.check.statement import Row
-from birdnn.certify.check.tree import Items, Rows, Walk
+from birdnn.certify.check.tree import Items, Rows, Walk, padded
 from tests.certify.cases import network
 
 Least = Callable[[int, int, np.ndarray, np.ndarray], float]
@@ -92,11 +92,11 @@ def region(
     )
 
 
-def walk(folder: Path, engine: Given, what: Region, batch: int = 256) -> int:
+def walk(folder: Path, engine: Given, what: Region, batch: int = 256, single: bool = False) -> int:
     """How many nodes were seen; of a network with two layers of three and of two neurons."""
     chain = read_network(files.read(network(folder / "net.onnx", [2, 3, 2, 1])))
     done: list[int] = []
-    Walk(chain, engine, what, "here", False, None, batch, done.append).run()
+    Walk(chain, engine, what, "here", single, None, batch, done.append).run()
     return sum(done)
 
 
@@ -274,3 +274,18 @@ def test_items_come_with_what_is_theirs(tmp_path: Path) -> None:
     assert (first.tolist(), at_first.tolist()) == ([0, 0, 1, 1], [0, 2, 0, 2])
     assert (second.tolist(), at_second.tolist()) == ([0, 0, 1, 1], [0, 1, 0, 1])
     assert slope.tolist() == [0.5] * 4
+
+
+def test_an_execution_that_could_overflow(tmp_path: Path) -> None:
+    """In one input of two; over the reals nothing overflows."""
+    wide = Region(**{**vars(region([LEAF], [], [(0, 0)])), "upper": (Fraction(10**38), Fraction(1))})
+    assert walk(tmp_path, Given(above(1.0)), wide) == 1
+    with pytest.raises(Rejected, match="could overflow in layer 0"):
+        walk(tmp_path, Given(above(1.0)), wide, single=True)
+    assert walk(tmp_path, Given(above(1.0)), region([LEAF], [], [(0, 0)]), single=True) == 1
+
+
+def test_a_polytope_is_strict_where_all_of_its_rows_are() -> None:
+    """One closed row is enough for its border to count."""
+    strict, closed = (Row((Fraction(1),), Fraction(0), some) for some in (True, False))
+    assert padded(((strict,), (strict, closed), (strict, strict), (closed,), ()), 1).strict.tolist() == [1, 0, 1, 0, 0]
