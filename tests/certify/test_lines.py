@@ -19,6 +19,7 @@ from birdnn.certify.check.lines import (
     default_slopes,
     execution_error,
     magnitude,
+    offsets,
     slope_range,
     touching,
     value,
@@ -131,6 +132,16 @@ def test_default_slopes_of_what_is_s_shaped(act: Activation, ends: tuple[float, 
     assert below[0] == pytest.approx(expected(-u, -l), abs=1e-9)
 
 
+def test_default_slopes_of_several_at_once() -> None:
+    """One of them needs a search and the other does not."""
+    l, u = of(-2, 0.5), of(1.5, 2)
+    for act in (TANH, SIGMOID):
+        together = default_slopes(act, l, u)
+        for i in range(2):
+            alone = default_slopes(act, l[i : i + 1], u[i : i + 1])
+            assert [side[i] for side in together] == pytest.approx([side[0] for side in alone], abs=1e-9)
+
+
 def test_a_chord_without_length_is_flat() -> None:
     for act in (TANH, ELU):
         assert lines._chord(act, of(-1.0), of(-1.0)).tolist() == [0]
@@ -177,6 +188,25 @@ def test_tangents_carry_what_functions_err_by(act: Activation, side: float) -> N
                 for z in (l, u)
             ]
             assert got == pytest.approx(side * max(ends), abs=1e-12)
+
+
+@pytest.mark.parametrize("act", [ELU, TANH, SIGMOID], ids=lambda act: act.kind)
+@pytest.mark.parametrize("ends", [(-2.0, -0.25), (0.25, 2.0), (-2.0, 2.0)])
+def test_offsets_carry_what_functions_err_by(act: Activation, ends: tuple[float, float]) -> None:
+    """Below everything that ends and tangents say, and above it."""
+    l, u = ends
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(lines, "LIBM", LARGE)
+        for s in (of(0.1), of(0.2)):
+            lows, highs = ([float(_gap(act, of(z), s)[side][0]) for z in ends] for side in (0, 1))
+            if l < 0:
+                upper = u if act is ELU else min(u, 0.0)
+                lows.append(float(_tangent_bound(act, of(l), of(upper), s, -1.0)[0]))
+            if u > 0 and act is not ELU:
+                highs.append(float(_tangent_bound(act, of(max(l, 0.0)), of(u), s, 1.0)[0]))
+            low, high = (float(side[0]) for side in offsets(act, of(l), of(u), s))
+            straight = act is ELU and l >= 0
+            assert (low, high) == ((0, 0) if straight else pytest.approx((min(lows), max(highs)), abs=1e-12))
 
 
 @pytest.mark.parametrize("act", [TANH, ELU], ids=lambda act: act.kind)
