@@ -2,6 +2,8 @@
 
 Run as ``python -m tools.mutate_checker [MODULE ...]``; writes tests/certify/mutants.txt when all modules are run. Each
 mutant lives in a forked process that imports the checker afresh and runs the tests of tests/certify until one fails.
+Mutants that no test can notice, because they accept and reject the same, stand in tests/certify/equivalent.txt with the
+reason, and are not run.
 """
 
 from __future__ import annotations
@@ -11,19 +13,26 @@ import copy
 import importlib
 import importlib.abc
 import importlib.util
+import math
 import os
 import signal
 import sys
 import tempfile
+import time
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "birdnn" / "certify" / "check"
 TABLE = ROOT / "tests" / "certify" / "mutants.txt"
+EQUIVALENT = ROOT / "tests" / "certify" / "equivalent.txt"
 MODULES = ("certificate", "exact", "floats", "judge", "layers", "lines", "rounding", "statement", "tree")
-SECONDS = 60
+PATIENCE = 5
+"""How many times as long as the suite takes on the checker itself a mutant may take."""
 
 _COMPARE: dict[type[ast.cmpop], tuple[type[ast.cmpop], ...]] = {
     ast.Lt: (ast.LtE, ast.Gt),
@@ -37,16 +46,18 @@ _ARITHMETIC: dict[type[ast.operator], type[ast.operator]] = {ast.Add: ast.Sub, a
 _NAMES = {"maximum": "minimum", "minimum": "maximum", "max": "min", "min": "max", "all": "any", "any": "all"}
 
 
-def mutants(source: str) -> Iterator[tuple[int, str, ast.Module]]:
-    """Line, what was changed, and the module with that change."""
+def mutants(source: str) -> Iterator[tuple[str, str, ast.Module]]:
+    """The function, what was changed in it, and the module with that change."""
     tree = ast.parse(source)
+    home = {part: function.name for function in ast.walk(tree) if isinstance(function, ast.FunctionDef)
+            for part in ast.walk(function)}  # fmt: skip
     for number, node in enumerate(ast.walk(tree)):
         for what, change in _changes(node):
             new = copy.deepcopy(tree)
             for place, twin in enumerate(ast.walk(new)):
                 if place == number:
                     change(twin)
-            yield getattr(node, "lineno", 0), what, ast.fix_missing_locations(new)
+            yield home.get(node, "module"), what, ast.fix_missing_locations(new)
 
 
 def _changes(node: Any) -> Iterator[tuple[str, Any]]:
@@ -90,11 +101,25 @@ def _purge() -> None:
         del sys.modules[name]
 
 
-def suite(material: dict[str, Any]) -> None:
-    """The tests, cheap and deadly ones first; an exception is a kill."""
-    tampering, soundness = (importlib.import_module(f"tests.certify.test_{n}") for n in ("tampering", "soundness"))
-    statement, layers = (importlib.import_module(f"tests.certify.test_{n}") for n in ("statement", "layers"))
+def suite(module: str, material: dict[str, Any]) -> None:
+    """The tests, those of the mutated module's numbers first; an exception is a kill."""
+    own = module if module in _BY_HAND else "boundaries"
+    by_hand = sorted(_BY_HAND, key=lambda name: name != own)
     folder = Path(tempfile.mkdtemp())
+    _all_of(by_hand[0], folder)
+    _tampering(folder, material)
+    _statement()
+    soundness = importlib.import_module("tests.certify.test_soundness")
+    for act in soundness.KINDS:
+        soundness.test_lines_hold_and_touch(act)
+        if act.kind in ("sigmoid", "tanh", "elu"):
+            soundness.test_float_offsets_are_not_inside_exact_ones(act)
+    for name in (*by_hand[1:], "soundness"):
+        _all_of(name, folder)
+
+
+def _tampering(folder: Path, material: dict[str, Any]) -> None:
+    tampering = importlib.import_module("tests.certify.test_tampering")
 
     def case() -> Any:
         net, prop = folder / "net.onnx", folder / "prop.vnnlib"
@@ -106,21 +131,32 @@ def suite(material: dict[str, Any]) -> None:
         tampering.test_the_certificate_itself_is_accepted(case(), arithmetic)
     for name in tampering.TAMPERED:
         tampering.test_tampering_is_rejected(case(), name)
+    for name in tampering.UNREADABLE:
+        with pytest.MonkeyPatch.context() as patch:
+            tampering.test_unreadable_files_are_bad_input(case(), name, patch)
+
+
+def _statement() -> None:
+    statement = importlib.import_module("tests.certify.test_statement")
     statement.test_rows_imply_rows()
-    for act in soundness.KINDS:
-        soundness.test_lines_hold_and_touch(act)
-        if act.kind in ("sigmoid", "tanh", "elu"):
-            soundness.test_float_offsets_are_not_inside_exact_ones(act)
-    for module in (soundness, layers):
-        for name in sorted(n for n in vars(module) if n.startswith("test_") and n not in _SEPARATE):
-            for values in _parameters(getattr(module, name)):
-                _call(getattr(module, name), values, folder)
-    statement.test_both_readers_mean_the_same()
     for name in statement.REFUSED:
         statement.test_what_it_does_not_know_is_refused(name)
     statement.test_an_unbounded_input_is_refused()
+    statement.test_words_come_in_commands_only()
+    statement.test_how_deep_a_formula_may_lie()
+    statement.test_constants_among_formulas()
+    statement.test_both_readers_mean_the_same()
 
 
+def _all_of(name: str, folder: Path) -> None:
+    """Every test of a file, but for those that are run elsewhere."""
+    module = importlib.import_module(f"tests.certify.test_{name}")
+    for test in sorted(n for n in vars(module) if n.startswith("test_") and n not in _SEPARATE):
+        for values in _parameters(getattr(module, test)):
+            _call(getattr(module, test), values, folder)
+
+
+_BY_HAND = "boundaries", "tree", "lines", "floats", "exact", "layers"
 _SEPARATE = (
     "test_lines_hold_and_touch",
     "test_float_offsets_are_not_inside_exact_ones",
@@ -138,7 +174,9 @@ class _Folders:
 def _parameters(test: Any) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = [{}]
     for mark in getattr(test, "pytestmark", ()):
-        found = [{**values, mark.args[0]: value} for values in found for value in mark.args[1]]
+        names, rows = mark.args
+        each = [{names: row} if isinstance(names, str) else dict(zip(names, row, strict=True)) for row in rows]
+        found = [{**values, **row} for values in found for row in each]
     return found
 
 
@@ -150,21 +188,24 @@ def _call(test: Any, values: dict[str, Any], folder: Path) -> None:
     test(**values, **{name: value for name, value in extra.items() if name in wanted})
 
 
-def survives(name: str, tree: ast.Module, material: dict[str, Any]) -> bool:
-    """Does the suite pass with the module ``name`` replaced by ``tree``?"""
+def survives(name: str, tree: ast.Module, material: dict[str, Any], seconds: float) -> bool:
+    """Does the suite pass with the module ``name`` replaced by ``tree``? What does not end in time is noticed, too."""
     child = os.fork()
     if child == 0:
         status = 1
         try:
-            signal.alarm(SECONDS)
-            null = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(null, 1)
-            os.dup2(null, 2)
+            if math.isfinite(seconds):  # what a mutant says is of no interest
+                signal.setitimer(signal.ITIMER_REAL, seconds)
+                null = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(null, 1)
+                os.dup2(null, 2)
             _purge()
             sys.meta_path.insert(0, _Mutant(name, tree))
-            suite(material)
+            suite(name, material)
             status = 0
         finally:
+            if status:
+                traceback.print_exc()
             os._exit(status)
     return os.waitpid(child, 0)[1] == 0
 
@@ -180,19 +221,40 @@ def main(chosen: list[str]) -> int:
         importlib.import_module(f"tests.certify.test_{name}")
     made = importlib.import_module("tests.certify.test_tampering").make(Path(tempfile.mkdtemp()))
     material = {"net": made.net.read_bytes(), "prop": made.prop.read_bytes(), "data": made.data}
+    begun = time.monotonic()
+    if not survives("judge", ast.parse((FOLDER / "judge.py").read_text()), material, math.inf):
+        raise SystemExit("the checker itself does not pass its tests")
+    seconds = PATIENCE * (time.monotonic() - begun)
+    print(f"the tests take {seconds / PATIENCE:.1f} s", flush=True)
+    reasons = equivalent()
+    used: set[str] = set()
     lines: list[str] = []
-    alive = total = 0
     for name in chosen or MODULES:
-        for line, what, tree in mutants((FOLDER / f"{name}.py").read_text()):
-            total += 1
-            if survives(name, tree, material):
+        killed = same = alive = 0
+        for function, what, tree in mutants((FOLDER / f"{name}.py").read_text()):
+            mutant = f"{name}.{function}: {what}"
+            if mutant in reasons:
+                same += 1
+                used.add(mutant)
+            elif survives(name, tree, material, seconds):
                 alive += 1
-                lines.append(f"{name}.py:{line}: {what}")
+                lines.append(f"    {mutant}")
                 print(lines[-1], flush=True)
-        print(f"{name}: {total} mutants so far, {alive} survive", flush=True)
+            else:
+                killed += 1
+        lines.append(f"{name}: {killed} noticed, {same} equivalent, {alive} survive")
+        print(lines[-1], flush=True)
     if not chosen:
-        TABLE.write_text(f"{total} mutants, {alive} survive\n" + "\n".join(lines) + "\n", encoding="utf-8")
+        for stale in sorted(reasons - used):
+            print(f"no such mutant: {stale}")
+        TABLE.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return 0
+
+
+def equivalent() -> set[str]:
+    """Mutants that change nothing: ``module.function: expression: change``, each with its reason on the line above."""
+    lines = EQUIVALENT.read_text(encoding="utf-8").splitlines()
+    return {line.strip() for line in lines if line.startswith("    ")}
 
 
 if __name__ == "__main__":

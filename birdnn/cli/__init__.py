@@ -4,16 +4,29 @@ from __future__ import annotations
 
 import signal
 import sys
+import traceback
+
+UNDECIDED, OWN_FAULT, INTERRUPTED = 3, 5, 130
 
 
 def main() -> None:
-    """Run the command line and leave with its exit status."""
+    """Run the command line and leave with its exit status.
+
+    What happens while modules are loaded nobody else catches, and an uncaught error would leave with status 1, which
+    means violated.
+    """
     try:
         from birdnn.cli.app import app
 
         app(prog_name="birdnn")
-    except KeyboardInterrupt:  # while modules are loaded, where nobody else catches it
+    except KeyboardInterrupt:
         print("birdnn: interrupted", file=sys.stderr)
-        sys.exit(130)
+        sys.exit(INTERRUPTED)
+    except MemoryError:
+        print("birdnn: error: memory ran out while birdnn was loaded; nothing is decided", file=sys.stderr)
+        sys.exit(UNDECIDED)
+    except Exception:  # noqa: BLE001 - see above
+        traceback.print_exc()
+        sys.exit(OWN_FAULT)
     finally:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C at the very end must not change the status

@@ -64,7 +64,8 @@ def _report(found: CheckOutcome, wall_s: float) -> CheckReport:
 def _table(accepted: Accepted) -> Table:
     grid = facts_grid()
     for answer in accepted.answers:
-        said = f"proved, {answer.leaves:,} leaves" if answer.verdict == "proved" else "violated"
+        leaves = "1 leaf" if answer.leaves == 1 else f"{answer.leaves:,} leaves"
+        said = f"proved, {leaves}" if answer.verdict == "proved" else "violated"
         add_fact(grid, Path(answer.path).name, said)
     add_fact(grid, "semantics", accepted.semantics)
     for name, error in accepted.assumptions.items():

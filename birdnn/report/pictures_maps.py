@@ -213,10 +213,10 @@ def _named(quantity: QuantityModel) -> str:
 
 
 def _title(model: MapModel) -> str:
-    which = {"argmin": "the least output decides", "argmax": "the greatest output decides", "none": "no decision rule"}
-    about = f"{model.property}: " if model.property else ""
-    word = "decisions" if about else "Decisions"
-    return readable(f"{about}{word} over {model.x.name} and {model.y.name} ({which[model.decision]})")
+    which = {"argmin": " (the least output decides)", "argmax": " (the greatest output decides)", "none": ""}
+    word = "decisions" if which[model.decision] else "violations"
+    about = f"{model.property}: {word}" if model.property else word.capitalize()
+    return readable(f"{about} over {model.x.name} and {model.y.name}{which[model.decision]}")
 
 
 def value_text(value: float, unit: str) -> str:
@@ -256,7 +256,7 @@ def _count(model: MapModel, panel: MapPanelModel) -> str:
 
 def _legend(model: MapModel, colours: dict[int, tuple[float, float, float]]) -> Iterator[Artist]:
     for index, colour in colours.items():
-        name = "not decided" if model.decision == "none" else model.outputs[index]
+        name = "nothing says how outputs decide" if model.decision == "none" else model.outputs[index]
         yield Patch(facecolor=colour, edgecolor=INK, linewidth=0.5, label=readable(name))
     if any(panel.unsafe_cells for panel in model.panels):
         yield Patch(facecolor="white", edgecolor=INK, hatch="//////", label=readable(f"violates {model.property}"))

@@ -13,8 +13,10 @@ from onnx import TensorProto, helper, numpy_helper
 
 from birdnn.certify.check.exact import evaluate
 from birdnn.certify.check.files import read
+from birdnn.certify.check.layers import Fold, _magnitude, exact
 from birdnn.certify.check.network import read_network
 from birdnn.errors import FormatError
+from tests.certify.cases import network
 
 W = np.array([[1.5, -2.0, 0.3], [0.1, 0.7, -1.0]], dtype=np.float32)
 B = np.array([0.25, -0.1], dtype=np.float32)
@@ -144,6 +146,28 @@ def test_a_subnormal_weight_may_be_flushed(tmp_path: Path) -> None:
     path = build(tmp_path / "n.onnx", [node("MatMul", "X", "w", "Y")], {"w": np.full((1, 1), small)}, (1, 1))
     (layer,) = read_network(read(path)).layers
     assert layer.error_weight[0, 0] >= Fraction(1, 2**126) > layer.weight[0, 0] == Fraction(1, 2**130)
+
+
+@pytest.mark.parametrize(("value", "counts"), [(2.0**-130, 2.0**-102), (2.0**-126, 2.0**-126), (0.0, 0.0), (-3.0, 3.0)])
+def test_what_a_constant_counts(value: float, counts: float) -> None:
+    """Only what is subnormal counts for more than it is."""
+    assert _magnitude(exact([value]))[0] == Fraction(counts)
+
+
+def test_a_long_sum_has_a_bound_of_its_own() -> None:
+    """Gamma needs fewer roundings than a quarter of what single precision tells apart."""
+    fold = Fold(1)
+    fold.roundings = (1 << 22) - 1
+    assert fold.layer(None).error_weight[0, 0] < Fraction(1, 2)
+    fold.roundings = 1 << 22
+    assert fold.layer(None).error_weight[0, 0] == 1 << 126
+
+
+def test_what_ends_in_relu(tmp_path: Path) -> None:
+    """One affine map alone does not; nor does one behind another activation."""
+    for sizes, activation, ends in (([2, 2], "Relu", False), ([2, 3, 1], "Relu", True), ([2, 3, 1], "Tanh", False)):
+        net = network(tmp_path / "n.onnx", sizes, activation)
+        assert read_network(read(net)).ends_in_relu == ends
 
 
 REFUSED: dict[str, tuple[list[Any], dict[str, Any], tuple[int, ...]]] = {

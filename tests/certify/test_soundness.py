@@ -16,7 +16,7 @@ from flint import fmpq
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from birdnn.certify.check import Rejected, Settings, check, files
+from birdnn.certify.check import Accepted, Answer, Rejected, Settings, check, files
 from birdnn.certify.check.exact import ExactEngine, evaluate, extremes
 from birdnn.certify.check.floats import FloatEngine
 from birdnn.certify.check.layers import Activation, Chain
@@ -320,6 +320,35 @@ def test_counterexamples(activation: str, semantics: str, tmp_path: Path) -> Non
     proof["input"] = ["0.1", "-0.5"]
     with pytest.raises(Rejected, match="single precision"):
         check(net, [prop], write(tmp_path / "c.json.gz", head(net, semantics, [proof])))
+
+
+def test_a_counterexample_of_one_branch_of_two(tmp_path: Path) -> None:
+    net = network(tmp_path / "net.onnx", [2, 4, 2], seed=2)
+    y = evaluate(read_network(files.read(net)), [Fraction(1, 4), Fraction(-1, 2)])
+    prop = tmp_path / "p.vnnlib"
+    prop.write_text(property_text(2, 2, f"(or (>= Y_0 1000) (>= Y_0 {float(y[0]) - 1e-3:.12f}))"))
+    proof = {"property": about(prop), "verdict": "violated", "input": ["0.25", "-0.5"]}
+    assert check(net, [prop], write(tmp_path / "c.json.gz", head(net, "real", [proof]))).answers[0].exactly
+    prop.write_text(prop.read_text().replace("(or ", "(and "))
+    proof["property"] = about(prop)
+    with pytest.raises(Rejected, match="exact"):
+        check(net, [prop], write(tmp_path / "c.json.gz", head(net, "real", [proof])))
+
+
+def test_what_is_said_of_several_answers() -> None:
+    proved, exact, loose = (
+        Answer("p", "proved", leaves=3),
+        Answer("q", "violated"),
+        Answer("r", "violated", exactly=False),
+    )
+
+    def line(*answers: Answer) -> str:
+        return Accepted(settings=Settings(), semantics="real", assumptions={}, answers=answers).line()
+
+    assert line(proved, exact) == "float64, all 3 leaves; 1 violated, exact"
+    assert line(proved, proved, exact, loose) == "float64, all 6 leaves; 2 violated"
+    assert line(exact) == "1 violated, exact"
+    assert line(loose, exact) == "2 violated"
 
 
 def test_the_checker_imports_nothing_of_birdnn_but_errors() -> None:

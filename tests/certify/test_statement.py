@@ -139,6 +139,7 @@ REFUSED = {
     "unclosed": "(assert (<= Y_0 1)",
     "closed twice": "(assert (<= Y_0 1)))",
     "word outside": "hello",
+    "closed twice, then more": ") (check-sat)",
     "declared twice": "(declare-const Y_0 Real)",
     "gap in the variables": "(declare-const Y_5 Real)",
     "other type": "(declare-const Y_2 Int)",
@@ -180,3 +181,26 @@ def test_rows_imply_rows() -> None:
     assert Row((Fraction(-2), Fraction(4)), Fraction(6), True).normal() == Row(
         (Fraction(-1), Fraction(2)), Fraction(3), True
     )
+
+
+def test_words_come_in_commands_only() -> None:
+    for text in ("hello " + HEAD, HEAD + " hello", "(check-sat) hello " + HEAD):
+        with pytest.raises(FormatError, match="words between"):
+            read(text + BOX)
+
+
+def test_how_deep_a_formula_may_lie() -> None:
+    def deep(ands: int) -> str:
+        return HEAD + BOX + "(assert " + "(and " * ands + "(<= Y_0 1)" + ")" * ands + ")"
+
+    assert len(read(deep(97)).pairs) == 1
+    with pytest.raises(FormatError, match="too deep"):
+        read(deep(98))
+
+
+def test_constants_among_formulas() -> None:
+    for formula, rows in (("true", [0]), ("(or false (<= Y_0 1))", [1]), ("(or true (<= Y_0 1))", [0, 1])):
+        assert [len(pair.rows) for pair in read(f"{HEAD}{BOX}(assert {formula})").pairs] == rows
+    for formula in ("false", "(and true false)"):
+        with pytest.raises(FormatError, match="contradict"):
+            read(f"{HEAD}{BOX}(assert {formula})")

@@ -205,6 +205,26 @@ def _face_without_plane(case: Case) -> None:
         faces[name] = column(values, faces[name]["dtype"])
 
 
+def _last_multipliers_zero(case: Case) -> None:
+    """Of the last item alone."""
+    rows = len(case.region["unsafe"][int(uncolumn(case.region["items"]["polytope"])[-1])])
+    case.edit("items", "multiplier", change=lambda v: np.concatenate([v[:-rows], np.zeros(rows, v.dtype)]))
+
+
+def _own_child(case: Case) -> None:
+    """A leaf stands first; the cut behind it would be its own child."""
+    case.edit("axis", change=lambda v: np.concatenate([v[v == 65535][:1], v[v != 65535], v[v == 65535][1:]]))
+
+
+def _one_too_far(*keys: str) -> Callable[[Case], None]:
+    """The last node of a column is the one behind the last of the tree."""
+
+    def spoil(case: Case) -> None:
+        case.edit(*keys, change=_set(-1, len(uncolumn(case.region["axis"]))))
+
+    return spoil
+
+
 TAMPERED: dict[str, tuple[Callable[[Case], None], str]] = {
     "leaf missing": (_edit("axis", change=_drop_last), "do not make"),
     "subtree missing": (_drop_subtree, "left open"),
@@ -220,6 +240,7 @@ TAMPERED: dict[str, tuple[Callable[[Case], None], str]] = {
     "strict is no flag": (_put("no", *REGION, "unsafe", 0, 0, "strict"), "true or false"),
     "coefficient swapped": (_put(["0", "1"], *REGION, "unsafe", 0, 0, "coefficients"), "outputs are in no polytope"),
     "coefficients too few": (_put(["1"], *REGION, "unsafe", 0, 0, "coefficients"), "list of 2 numbers"),
+    "one coefficient is no number": (_put(["1", "x"], *REGION, "unsafe", 0, 0, "coefficients"), "no exact number"),
     "bound is no number": (_put("nan", *REGION, "unsafe", 0, 0, "bound"), "no exact number"),
     "bound is a float": (_put(0.5, *REGION, "unsafe", 0, 0, "bound"), "no exact number"),
     "face moved too far": (_far_face, "farther than a plane"),
@@ -228,6 +249,7 @@ TAMPERED: dict[str, tuple[Callable[[Case], None], str]] = {
     "face without a plane": (_face_without_plane, "no plane"),
     "face that does not exist": (_edit("faces", "face", change=_set(0, 4)), "face that does not exist"),
     "face of a node that does not exist": (_edit("faces", "node", change=_set(-1, 9999)), "face that does not exist"),
+    "face of the node behind the last": (_one_too_far("faces", "node"), "face that does not exist"),
     "faces not sorted": (_edit("faces", "node", change=lambda v: v[::-1]), "faces are not sorted"),
     "face NaN": (_edit("faces", "at", change=_set(0, np.nan)), "at holds NaN"),
     "faces of unequal length": (_edit("faces", "at", change=_drop_last), "faces differ in length"),
@@ -238,18 +260,26 @@ TAMPERED: dict[str, tuple[Callable[[Case], None], str]] = {
     "cut missing": (_edit("cut", change=_drop_last), "places for"),
     "axis out of range": (_edit("axis", change=_set(0, 2)), "axis is none"),
     "node before its parent": (_edit("axis", change=lambda v: v[::-1]), "before its parent"),
+    "node its own child": (_own_child, "before its parent"),
     "slope too steep": (_edit("items", "slope", change=_set(0, 1.01)), "slope outside"),
     "slope negative": (_edit("items", "slope", change=_set(0, -0.01)), "slope outside"),
     "slope NaN": (_edit("items", "slope", change=_set(0, np.nan)), "slope holds NaN"),
     "slope missing": (_edit("items", "slope", change=_drop_last), "slopes are not as many"),
     "slope of no neuron": (_edit("items", "neuron", change=_set(0, 60000)), "neuron that does not exist"),
+    "slope of the neuron behind the last": (
+        _edit("items", "neuron", change=_set(-1, 16)),
+        "neuron that does not exist",
+    ),
     "slope of a neuron twice": (_edit("items", "neuron", change=lambda v: v * 0), "neuron has two"),
     "multiplier negative": (_edit("items", "multiplier", change=_set(0, -1.0)), "multiplier is negative"),
     "multiplier NaN": (_edit("items", "multiplier", change=_set(0, np.nan)), "multiplier holds NaN"),
     "multipliers zero": (_edit("items", "multiplier", change=lambda v: v * 0), "all 0"),
+    "multipliers of one item zero": (_last_multipliers_zero, "all 0"),
     "multiplier missing": (_edit("items", "multiplier", change=_drop_last), "one for each row"),
     "items not sorted": (_edit("items", "node", change=lambda v: v[::-1]), "items are not sorted"),
     "item of no node": (_edit("items", "node", change=_set(-1, 9999)), "item of nothing"),
+    "item of the node behind the last": (_one_too_far("items", "node"), "item of nothing"),
+    "item of the polytope behind the last": (_edit("items", "polytope", change=_set(-1, 2)), "item of nothing"),
     "item of no polytope": (_edit("items", "polytope", change=_set(-1, 7)), "item of nothing"),
     "items of unequal length": (_edit("items", "polytope", change=_drop_last), "items differ in length"),
     "column of another type": (_put("<f4", *REGION, "cut", "dtype"), "must have type"),

@@ -22,7 +22,7 @@ def test_a_map_for_people_and_for_programs(call: Call, net: Path, broken: Path, 
     arguments = ("plot", "map", "--net", net, "--after", net, "--prop", broken, "--cells", 20)
     result = call(*arguments, "--out", out, "--json", target)
     assert result.status == 0, result.err
-    assert result.out.startswith("broken: decisions over x_0 and x_1 (no decision rule)\n")
+    assert result.out.startswith("broken: violations over x_0 and x_1\n")
     assert "of 400 cells in broken's region violate" in " ".join(result.out.split())
     assert "\x1b" not in result.out
     assert max(map(len, result.out.splitlines())) <= 100

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
 import os
@@ -19,7 +20,8 @@ DEMO = ROOT / "birdnn" / "data" / "demo.onnx"
 PROPERTIES = ROOT / "birdnn" / "data" / "properties"
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
 TEMPORARY = re.compile(r"\..+\.[a-z0-9_]{8}\.part|\.draft\..+|\.probe\..+")
-CHANGING = "wall_s", "repair_s", "verify_s", "sample_s", "seconds", "out", "report", "command", "parameters"
+CHANGING = "wall_s", "repair_s", "verify_s", "sample_s", "check_s", "write_s", "seconds"
+CHANGING += "out", "report", "file", "net", "command", "parameters"
 
 
 def repair(out: Path) -> list[object]:
@@ -82,6 +84,8 @@ def require_whole(folder: Path) -> None:
         elif path.suffix == ".json":
             report = json.loads(path.read_text())
             assert report["out_sha256"] == hashlib.sha256(Path(report["out"]).read_bytes()).hexdigest()
+        elif path.name.endswith(".certificate.json.gz"):
+            assert json.loads(gzip.decompress(path.read_bytes()))["proofs"]
         else:
             raise AssertionError(f"neither a result nor temporary: {path}")
 

@@ -49,12 +49,19 @@ def test_no_room_for_the_network(disk: Path) -> None:
     assert DEMO.read_bytes() == before
 
 
-def test_room_for_the_network_and_none_for_the_report(disk: Path) -> None:
-    fill(disk, 12_288)  # the network takes 8.9 kB
+@pytest.mark.parametrize(
+    ("room", "failing", "kept"),
+    [
+        (12_288, "demo.certificate.json.gz", ["demo.repaired.onnx"]),  # the network takes 8.9 kB
+        (32_768, "repair.json", ["demo.certificate.json.gz", "demo.repaired.onnx"]),
+    ],
+)
+def test_room_for_the_network_and_not_for_the_rest(disk: Path, room: int, failing: str, kept: list[str]) -> None:
+    fill(disk, room)
     status, _, err = finished(start(*repair(disk / "out")))
     assert status == 4
-    assert "repair.json: cannot be written: No space left on device" in err
-    assert [path.name for path in (disk / "out").iterdir()] == ["demo.repaired.onnx"]
+    assert f"{failing}: cannot be written: No space left on device" in err
+    assert sorted(path.name for path in (disk / "out").iterdir()) == kept
 
 
 def test_no_room_for_the_json(disk: Path) -> None:

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.faults
 
 LIMITED = """
 import resource, runpy, sys
-import onnxruntime, scipy.optimize, torch
+import birdnn.cli.app, birdnn.pipeline, onnxruntime, scipy.optimize, torch
 base = [int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmData")][0] * 1024
 limit = int(sys.argv[1]) if not sys.argv[1].startswith("+") else base + int(sys.argv[1])
 resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))

@@ -23,6 +23,8 @@ from birdnn.errors import FormatError
 
 LEAF = 65535
 VERSION = 1
+_LARGEST = (2 - Fraction(1, 2**23)) * 2**127
+"""Of the numbers of single precision."""
 _NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?(/[1-9][0-9]*)?([eE][+-]?[0-9]{1,3})?")
 _TYPES = ("|u1", "<u2", "<u4", "<f4", "<f8")
 
@@ -125,7 +127,7 @@ def proof_of(certificate: Certificate, sha256: str) -> dict[str, Any]:
 def read_input(proof: dict[str, Any], n_inputs: int, where: str) -> tuple[Fraction, ...]:
     """The counterexample of a violated property: exact values of single-precision numbers."""
     values = _numbers(proof["input"], n_inputs, f"{where}: input")
-    if any(abs(value) > 2**128 or Fraction(float(np.float32(float(value)))) != value for value in values):
+    if any(abs(value) > _LARGEST or Fraction(float(np.float32(float(value)))) != value for value in values):
         raise Rejected(f"{where}: input holds numbers that are not of single precision")
     return values
 
