@@ -152,8 +152,8 @@ def summary(rows: Sequence[Mapping[str, str]]) -> str:
             f"mean ± standard deviation over seeds. corrupted: learnt from {FOR_LEARNING} images, clean and spoilt in "
             f"eight ways of severities {SEEN[0]} and {SEEN[1]}; held out: severities 1, 3 and 5. misclassified: learnt "
             f"from {FOR_LEARNING} plain images by a classifier that was trained on {FEW}. The same examples, validation"
-            " examples, loss and epochs for all methods; the search and the trial of architectures come on top for blocks, "
-            "as their time tells. The choice of the block is not in it."
+            " examples, loss and epochs for all methods; the search and the trial of architectures come on top for "
+            "blocks, as their time tells. The choice of the block is not in it."
         ),
     ]
     for goal in GOALS:
