@@ -24,9 +24,10 @@ from pathlib import Path
 from typer.testing import CliRunner
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
-COLUMNS = "96"
+COLUMNS = "104"
 _BLOCK = re.compile(r"(?<=^```console\n)(.*?)(?=^```$)", re.M | re.S)
-_UNSHOWN = re.compile(r"^birdnn: (?!error|warning).*\n", re.M)  # progress, which a terminal replaces
+_UNSHOWN = re.compile(r"^\[ *[\d.]+ s\] .*\n| +$", re.M)  # progress, which a terminal replaces; room for columns
+HOME = "/home/you"
 _MACHINE = re.compile(r"^\$ birdnn doctor", re.M)  # says what this machine has
 
 
@@ -60,7 +61,7 @@ def run(page: Path, folder: Path) -> list[Step]:
                 continue
             for command, shown in _steps(block):
                 status, printed = (status, f"{status}\n") if command == "echo $?" else _run(command)
-                done.append(Step(command, shown, printed))
+                done.append(Step(command, shown, _UNSHOWN.sub("", printed).replace(str(folder.resolve()), HOME)))
     return done
 
 
@@ -71,7 +72,7 @@ def rewritten(text: str, steps: Sequence[Step]) -> str:
     def block(match: re.Match[str]) -> str:
         if _MACHINE.search(match[0]):
             return match[0]
-        return "".join(f"$ {step.command}\n{step.printed}" for step, _ in zip(left, _steps(match[0]), strict=False))
+        return "".join(f"$ {step.command}\n{step.printed}" for _, step in zip(_steps(match[0]), left, strict=False))
 
     return _BLOCK.sub(block, text)
 
@@ -95,7 +96,7 @@ def _run(command: str) -> tuple[int, str]:
             result = CliRunner(env={"COLUMNS": COLUMNS}).invoke(app, words[1:], prog_name="birdnn")
         finally:
             sys.argv = before
-        return result.exit_code, _UNSHOWN.sub("", result.output)
+        return result.exit_code, result.output
     if words[:3] == ["python", "-m", "birdnn.certify.check"]:
         from birdnn.certify.check.__main__ import main
 
@@ -107,7 +108,9 @@ def _run(command: str) -> tuple[int, str]:
 
 def _words(text: str) -> str:
     """Without what differs from run to run: numbers, widths, lines of tables."""
-    return " ".join(re.sub(r"\d[\d.,:]*(e-?\d+)?", "#", re.sub(r"[─━]+", "─", text)).split())
+    for shape, word in ((r"[─━]+", "─"), (r"\b[0-9a-f]{64}\b", "HASH"), (r"\d[\d.,:]*(e-?\d+)?", "#")):
+        text = re.sub(shape, word, text)
+    return "".join(text.split())  # a long folder breaks lines elsewhere
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -6,7 +6,7 @@ import signal
 import sys
 import traceback
 
-UNDECIDED, OWN_FAULT, INTERRUPTED = 3, 5, 130
+from birdnn.cli.statuses import INTERRUPTED, OWN_FAULT, UNDECIDED
 
 
 def main() -> None:

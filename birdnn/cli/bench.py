@@ -9,14 +9,13 @@ from typing import Annotated
 import typer
 
 from birdnn.cli.failures import command
-from birdnn.cli.options import Json, Quiet, Seed, Semantics, command_line, positive
+from birdnn.cli.options import PICTURES, Json, Quiet, Seed, Semantics, command_line, positive
 from birdnn.cli.progress import TerminalWatch
 from birdnn.cli.repair import repair
 from birdnn.cli.verify import verify
 from birdnn.errors import OutputError
 
 METHODS = "auto", "retrain", "finetune:lp", "finetune:bias", "finetune:pso", "finetune:cmaes"
-PICTURES = (".svg", ".png")
 SUMMARIES = (".md", ".csv")
 _OURS = "--net", "--prop", "--keep", "--suite", "--json", "--out", "--timeout", "--quiet", "-q", "--method"
 _OURS_TOO = "--optimiser", "--seed", "--semantics", "--certificate", "--counterexample"

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from birdnn.campaign import REPAIR, VERIFY, Campaign, provenance, read_instances, read_known
 from birdnn.cli.bench import BenchOptions
-from birdnn.cli.failures import INTERRUPTED, OWN_FAULT, complain
+from birdnn.cli.failures import complain
 from birdnn.cli.options import Semantics
+from birdnn.cli.statuses import INTERRUPTED, OWN_FAULT
 from birdnn.cli.terminal import first_line, show_result
 from birdnn.errors import DisagreementError
 from birdnn.formats.files import write_bytes

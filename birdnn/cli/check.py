@@ -11,9 +11,10 @@ from typing import Annotated, Literal
 
 import typer
 
-from birdnn.cli.failures import INTERRUPTED, command, complain
+from birdnn.cli.failures import command, complain
 from birdnn.cli.options import Json, Net, Props, Quiet, Seed
 from birdnn.cli.progress import TerminalWatch
+from birdnn.cli.statuses import INTERRUPTED
 
 
 class Arithmetic(StrEnum):

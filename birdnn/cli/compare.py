@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from birdnn.cli.failures import command
-from birdnn.cli.options import AsName, Json, Quiet, Seed, Timeout, Units, UnitsOption, command_line
+from birdnn.cli.options import (
+    AsName,
+    Decision,
+    Json,
+    Quiet,
+    Seed,
+    Timeout,
+    Units,
+    UnitsOption,
+    command_line,
+    require_scope,
+)
 from birdnn.cli.progress import TerminalWatch
-
-
-class Decision(StrEnum):
-    """Which output decides."""
-
-    ARGMIN = "argmin"
-    ARGMAX = "argmax"
-    NONE = "none"
 
 
 def _count(value: int) -> int:
@@ -97,8 +99,7 @@ def compare(options: CompareOptions) -> int:
     search finds, and where; a proved bound of the difference; what differs in the parameters; which properties are
     lost or gained. A is the network before, B the one after. Status 0 whatever is found.
     """
-    if options.as_name is not None and options.suite is None:
-        raise typer.BadParameter("names a network of a suite: say which with --suite", param_hint="--as")
+    require_scope(options.suite, options.as_name)
     with TerminalWatch(quiet=options.quiet) as watch:
         from birdnn.cli.comparing import finish_compare
         from birdnn.compare import compare_files

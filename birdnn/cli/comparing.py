@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from birdnn.cli.failures import INTERRUPTED, complain
+from birdnn.cli.failures import complain
+from birdnn.cli.statuses import INTERRUPTED
 from birdnn.cli.terminal import first_line, show_result
 from birdnn.errors import DisagreementError
 from birdnn.formats.files import write_bytes

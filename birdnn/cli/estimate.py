@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from birdnn.cli.failures import command
-from birdnn.cli.options import AsName, Json, Net, Quiet, Seed, Suite, Units, UnitsOption, command_line
+from birdnn.cli.options import AsName, Json, Net, Quiet, Seed, Suite, Units, UnitsOption, command_line, require_scope
 from birdnn.cli.progress import TerminalWatch
 
 
@@ -85,8 +85,7 @@ def estimate(options: EstimateOptions) -> int:
     """
     if not options.prop and options.suite is None:
         raise typer.BadParameter("say what to estimate: --prop FILE, or --suite TOML", param_hint="--prop")
-    if options.as_name is not None and options.suite is None:
-        raise typer.BadParameter("names a network of a suite: say which with --suite", param_hint="--as")
+    require_scope(options.suite, options.as_name)
     with TerminalWatch(quiet=options.quiet) as watch:
         from birdnn.cli.finish import finish_estimate
         from birdnn.formats.files import require_writable

@@ -15,14 +15,11 @@ from typing import Any, TypeVar, get_type_hints
 
 import typer
 
+from birdnn.cli.statuses import INTERRUPTED, OWN_FAULT, UNDECIDED
 from birdnn.errors import BirdnnError, out_of_memory
 
 DEBUG: ContextVar[bool] = ContextVar("debug", default=False)
 """Does the user want tracebacks? Set by the root command's option."""
-
-OWN_FAULT = 5
-INTERRUPTED = 130
-UNDECIDED = 3
 
 Options = TypeVar("Options")
 

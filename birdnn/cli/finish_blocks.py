@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from birdnn.cli.failures import INTERRUPTED, complain
+from birdnn.cli.failures import complain
 from birdnn.cli.finish import REPAIR_STATUS
+from birdnn.cli.statuses import INTERRUPTED
 from birdnn.cli.terminal import first_line, show_result
 from birdnn.formats.files import write_bytes
 from birdnn.records import BlockLocalizeOutcome, RepairOutcome

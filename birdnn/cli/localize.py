@@ -12,18 +12,19 @@ import typer
 from birdnn.cli.blocks import ChosenBlocks, Data, DeviceOption, FormulaOption, Radius
 from birdnn.cli.failures import command
 from birdnn.cli.options import (
+    AsName,
     Json,
     Net,
     Quiet,
     Seed,
+    Suite,
     Units,
     UnitsOption,
     command_line,
+    require_picture,
+    require_scope,
 )
 from birdnn.cli.progress import TerminalWatch
-from birdnn.errors import OutputError
-
-PICTURES = (".svg", ".png")
 
 
 class Form(StrEnum):
@@ -42,13 +43,8 @@ class LocalizeOptions:
         list[Path] | None,
         typer.Option("--prop", metavar="FILE", help="A violated property: .vnnlib, also with .gz. May be repeated."),
     ] = None
-    suite: Annotated[
-        str | None,
-        typer.Option("--suite", metavar="TOML", help="All properties that apply to the network: a file, or 'acasxu'."),
-    ] = None
-    as_name: Annotated[
-        str | None, typer.Option("--as", metavar="NAME", help="Which network of the suite this is, e.g. N2,9.")
-    ] = None
+    suite: Suite = None
+    as_name: AsName = None
     form: Annotated[
         Form, typer.Option("--form", help="Difference of means over their spread, or the paper's difference of sums.")
     ] = Form.MEAN
@@ -95,12 +91,16 @@ def localize(options: LocalizeOptions) -> int:
     if options.blocks:
         return _localize_blocks(options)
     _require_no_blocks(options)
+    return localised(options)
+
+
+def localised(options: LocalizeOptions) -> int:
+    """The command on its options; `birdnn plot responsibility` is the same with a picture that has to be."""
     if not options.prop and options.suite is None:
         raise typer.BadParameter("say what is violated: --prop FILE, or --suite TOML", param_hint="--prop")
-    if options.as_name is not None and options.suite is None:
-        raise typer.BadParameter("names a network of a suite: say which with --suite", param_hint="--as")
-    if options.picture is not None and options.picture.suffix.lower() not in PICTURES:
-        raise OutputError(str(options.picture), f"a picture is written as {' or '.join(PICTURES)}; name such a file")
+    require_scope(options.suite, options.as_name)
+    if options.picture is not None:
+        require_picture(options.picture)
     with TerminalWatch(quiet=options.quiet) as watch:
         from birdnn.cli.finish import finish_localize
         from birdnn.formats.files import require_writable
@@ -147,8 +147,8 @@ def _localize_blocks(options: LocalizeOptions) -> int:
         raise typer.BadParameter("say what the network gets wrong: --data FILE.npz", param_hint="--data")
     if options.prop or options.suite is not None or options.as_name is not None:
         raise typer.BadParameter("--blocks judges by examples, --data; properties are for neurons", param_hint="--prop")
-    if options.picture is not None and options.picture.suffix.lower() not in PICTURES:
-        raise OutputError(str(options.picture), f"a picture is written as {' or '.join(PICTURES)}; name such a file")
+    if options.picture is not None:
+        require_picture(options.picture)
     with TerminalWatch(quiet=options.quiet) as watch:
         from birdnn.cli.finish_blocks import finish_localize_blocks
         from birdnn.formats.files import require_writable

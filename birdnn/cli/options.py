@@ -10,12 +10,24 @@ from typing import Annotated
 
 import typer
 
+from birdnn.errors import OutputError
+
+PICTURES = (".svg", ".png")
+
 
 class Units(StrEnum):
     """What a property file speaks."""
 
     NORMALISED = "normalised"
     RAW = "raw"
+
+
+class Decision(StrEnum):
+    """Which output decides."""
+
+    ARGMIN = "argmin"
+    ARGMAX = "argmax"
+    NONE = "none"
 
 
 def positive(value: float | None) -> float | None:
@@ -115,6 +127,18 @@ Certificate = Annotated[
         help="Write what was decided as a certificate for birdnn check, and check it: NAME.certificate.json.gz.",
     ),
 ]
+
+
+def require_scope(suite: str | None, as_name: str | None) -> None:
+    """Refuse ``--as`` without ``--suite``."""
+    if as_name is not None and suite is None:
+        raise typer.BadParameter("names a network of a suite: say which with --suite", param_hint="--as")
+
+
+def require_picture(out: Path) -> None:
+    """Refuse a file that no picture can be written as."""
+    if out.suffix.lower() not in PICTURES:
+        raise OutputError(str(out), f"a picture is written as {' or '.join(PICTURES)}; name such a file")
 
 
 def command_line() -> tuple[str, ...]:

@@ -11,10 +11,22 @@ from typing import Annotated, Literal
 import typer
 
 from birdnn.cli.failures import command
-from birdnn.cli.localize import PICTURES, Form
-from birdnn.cli.options import AsName, Json, Net, Quiet, Seed, Suite, Units, UnitsOption, command_line, positive
+from birdnn.cli.localize import Form, LocalizeOptions, localised
+from birdnn.cli.options import (
+    AsName,
+    Json,
+    Net,
+    Quiet,
+    Seed,
+    Suite,
+    Units,
+    UnitsOption,
+    command_line,
+    positive,
+    require_picture,
+    require_scope,
+)
 from birdnn.cli.progress import TerminalWatch
-from birdnn.errors import OutputError
 
 HELP = """Draw a picture, as .svg or .png: readable without colours, the same bytes for the same data.
 
@@ -123,7 +135,7 @@ def plot_map(options: MapOptions) -> int:
     proof are drawn. ACAS Xu is seen from above, in feet. Before and after stand side by side with --after. What is
     hatched was evaluated in float32 at the middles of cells: a picture proves nothing.
     """
-    _require_scope(options.suite, options.as_name)
+    require_scope(options.suite, options.as_name)
     if options.certificate is not None and options.prove is not None:
         raise typer.BadParameter("give one of --certificate and --prove", param_hint="--prove")
     ranges = _range(options.x_range, "--x-range"), _range(options.y_range, "--y-range")
@@ -194,7 +206,7 @@ def plot_line(options: LineOptions) -> int:
     By default the line runs from the middle of the region through a counterexample and on to either side. Zero is
     marked; below it the property is violated, inside the shaded input region.
     """
-    _require_scope(options.suite, options.as_name)
+    require_scope(options.suite, options.as_name)
     if (options.start is None) != (options.end is None):
         raise typer.BadParameter("a line has two ends: give both --from and --to", param_hint="--from")
     if options.start is not None and (options.along is not None or options.at):
@@ -257,28 +269,21 @@ def plot_responsibility(options: ResponsibilityOptions) -> int:
 
     The table, the JSON and the exit statuses are those of birdnn localize.
     """
-    if not options.prop and options.suite is None:
-        raise typer.BadParameter("say what is violated: --prop FILE, or --suite TOML", param_hint="--prop")
-    _require_scope(options.suite, options.as_name)
-    with TerminalWatch(quiet=options.quiet) as watch:
-        from birdnn.cli.finish import finish_localize
-        from birdnn.pipeline import localize_files
-        from birdnn.records import LocalizeRequest
-
-        _require_writable(options.out, options.json, (options.net, *(options.prop or ())))
-        request = LocalizeRequest(
+    return localised(
+        LocalizeOptions(
             net=options.net,
-            props=tuple(options.prop or ()),
+            prop=options.prop,
             suite=options.suite,
             as_name=options.as_name,
-            form=options.form.value,
+            form=options.form,
             top=options.top,
-            units=options.units.value,
+            picture=options.out,
+            units=options.units,
             seed=options.seed,
-            command=command_line(),
+            json=options.json,
+            quiet=options.quiet,
         )
-        outcome = localize_files(request, watch=watch)
-    return finish_localize(outcome, json=options.json, picture=options.out, quiet=options.quiet)
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -313,16 +318,10 @@ def _of_repair(options: RepairPictureOptions, picture: Literal["progress", "chan
 
 
 def _require_writable(out: Path, json: Path | None, inputs: tuple[Path | None, ...]) -> None:
-    if out.suffix.lower() not in PICTURES:
-        raise OutputError(str(out), f"a picture is written as {' or '.join(PICTURES)}; name such a file")
+    require_picture(out)
     from birdnn.formats.files import require_writable
 
     require_writable((out, json), [path for path in inputs if path is not None])
-
-
-def _require_scope(suite: str | None, as_name: str | None) -> None:
-    if as_name is not None and suite is None:
-        raise typer.BadParameter("names a network of a suite: say which with --suite", param_hint="--as")
 
 
 def _range(said: str | None, option: str) -> tuple[float, float] | None:

@@ -6,8 +6,9 @@ import shlex
 from pathlib import Path
 from typing import Literal
 
-from birdnn.cli.failures import INTERRUPTED, complain
+from birdnn.cli.failures import complain
 from birdnn.cli.options import command_line
+from birdnn.cli.statuses import INTERRUPTED
 from birdnn.cli.terminal import first_line, show_result
 from birdnn.formats.files import require_writable, write_bytes
 from birdnn.pipeline.reporting import NAME, read_outcome

@@ -26,6 +26,7 @@ from birdnn.cli.options import (
     AsName,
     Crosscheck,
     CrosscheckTimeout,
+    Decision,
     Json,
     Net,
     Quiet,
@@ -38,17 +39,10 @@ from birdnn.cli.options import (
     command_line,
     engines,
     positive,
+    require_scope,
 )
 from birdnn.cli.progress import TerminalWatch
 from birdnn.cli.repair_blocks import ByExamples, repair_by_blocks
-
-
-class Decision(StrEnum):
-    """Which output decides."""
-
-    ARGMIN = "argmin"
-    ARGMAX = "argmax"
-    NONE = "none"
 
 
 class Method(StrEnum):
@@ -337,8 +331,7 @@ def repair(options: RepairOptions) -> int:
     if not options.prop and not options.points and options.suite is None:
         told = "say what to repair: --prop FILE, --points CSV, or --suite TOML"
         raise typer.BadParameter(told, param_hint="--prop")
-    if options.as_name is not None and options.suite is None:
-        raise typer.BadParameter("names a network of a suite: say which with --suite", param_hint="--as")
+    require_scope(options.suite, options.as_name)
     _require_agreement(options)
     said = _said(options)
     with TerminalWatch(quiet=options.quiet) as watch:

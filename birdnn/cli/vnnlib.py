@@ -15,6 +15,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from birdnn.cli.statuses import INTERRUPTED
 from birdnn.errors import BirdnnError, out_of_memory
 
 _BEGAN = time.monotonic()
@@ -44,7 +45,6 @@ _ANSWERS = {
     "--optimised-disjunctive-reasoning": ("false",),
     "--serialise-assignments": ("true",),
 }
-INTERRUPTED = 130
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

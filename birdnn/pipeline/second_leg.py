@@ -25,6 +25,10 @@ _STREAM = 0x1E6
 """Keeps these draws apart from those of training and of `estimate` with the same seed."""
 
 
+_NEWS_EVERY = 100_000
+"""Points, a fraction of a second."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SecondLeg:
     """What sampling says about properties that are proved.
@@ -46,9 +50,12 @@ def second_leg(
     bounds: dict[str, PacBound] = {}
     contradicted: dict[str, Witness] = {}
     for index, prop in enumerate(proved):
-        watch.update(Progress(phase=f"sampling {prop.name} after its proof"))
         tally = Tally(net, prop, UNIFORM.draws(prop, seeded(seed, _STREAM, index, device="cpu")))
         while tally.n < samples and not over():
+            if tally.n % _NEWS_EVERY < BATCH["cpu"]:
+                news = f"{tally.n:,} of {samples:,} points"
+                phase = f"sampling {prop.name} after its proof"
+                watch.update(Progress(phase=phase, done=tally.n / samples, detail=news))
             tally.add(min(BATCH["cpu"], samples - tally.n))
         if not tally.n:
             continue
