@@ -186,8 +186,11 @@ class _BlockRepair:
                 repairer.weights("block weights", block.entry, block.weights(self.net)),
             )
             yield "layer", f"weights of {layer}", repairer.weights("layer", block.entry, names)
-            yield "network", "all weights", repairer.whole()
-            yield "imitation", "all weights, towards right examples (BIRDNN)", repairer.whole(imitate=True)
+            yield "network", "all weights", repairer.whole("network")
+            longer = self._epochs_of_equal_time()
+            yield "network longer", "all weights, as long as blocks took", repairer.whole("longer", epochs=longer)
+            imitating = repairer.whole("imitation", imitate=True)
+            yield "imitation", "all weights, towards right examples (BIRDNN)", imitating
 
         begun = time.monotonic()
         for name, changes, candidate in ways():
@@ -196,6 +199,11 @@ class _BlockRepair:
             begun = time.monotonic()
             if self.clock.over():
                 break
+
+    def _epochs_of_equal_time(self) -> int:
+        """So many epochs of the whole network take as long as the repair did, the search and its trials included."""
+        seconds = {entry.name: entry.seconds / max(1, entry.epochs) for entry in self.methods}
+        return max(self.settings.training.epochs, round(self.methods[0].seconds / seconds["network"]))
 
     def _layer(self, found: BlockLocalisation, block: Block) -> str:
         """The most suspicious convolution of the block that is repaired."""

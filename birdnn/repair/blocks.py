@@ -135,21 +135,26 @@ class BlockRepairer:
 
     # --- weights alone
 
-    def weights(self, method: str, start: str, names: Sequence[str], *, imitate: bool = False) -> BlockCandidate:
-        """Train some initialisers behind a value, everything else frozen."""
+    def weights(
+        self, method: str, start: str, names: Sequence[str], *, imitate: bool = False, epochs: int | None = None
+    ) -> BlockCandidate:
+        """Train some initialisers behind a value, everything else frozen; for exactly `epochs`, where given."""
         tail = Tail(self.net, start, names)
         lesson, exam = self._lesson(start, imitate=imitate), self._exam(start)
-        score, epochs = self._train(method, tail, lesson, exam, self.settings.training)
-        return BlockCandidate(method=method, values=tail.values(), score=score, epochs=epochs)
+        settings = self.settings.training
+        if epochs is not None:
+            settings = replace(settings, epochs=epochs, patience=epochs)
+        score, done = self._train(method, tail, lesson, exam, settings)
+        return BlockCandidate(method=method, values=tail.values(), score=score, epochs=done)
 
-    def whole(self, *, imitate: bool = False) -> BlockCandidate:
+    def whole(self, method: str, *, imitate: bool = False, epochs: int | None = None) -> BlockCandidate:
         """Train all weights.
 
         With ``imitate`` failing examples learn what the network answers at the nearest example of their class that it
         gets right, and right ones what it answers there: the retraining of BIRDNN, on labelled examples.
         """
         names = [name for name in self.net.initialisers() if name in self.net.repairable]
-        return self.weights("imitation" if imitate else "network", self.net.input_name, names, imitate=imitate)
+        return self.weights(method, self.net.input_name, names, imitate=imitate, epochs=epochs)
 
     # --- architecture and weights
 

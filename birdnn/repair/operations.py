@@ -91,7 +91,8 @@ def _replaceable(net: Network, node: Node, weight: Tensor) -> bool:
     stride, dilation = set(node.attributes["strides"]), set(node.attributes["dilations"])
     before, after = (net.graph.shapes[name] for name in (node.inputs[0], node.output))
     same = [-(-size // node.attributes["strides"][0]) for size in before[2:]] == list(after[2:])
-    return len(stride) == 1 and dilation == {1} and weight.shape[2] % 2 == 1 and same
+    even = set(node.attributes["pads"]) == {weight.shape[2] // 2}  # some exporters pad one side only
+    return len(stride) == 1 and dilation == {1} and weight.shape[2] % 2 == 1 and same and even
 
 
 class Operation(nn.Module):

@@ -61,7 +61,14 @@ def test_a_block_is_repaired(call: Call, folder: Path, tmp_path: Path) -> None:
     report = json.loads((tmp_path / "out" / "repair.json").read_text())
     told = report["blocks"]
     assert (report["outcome"], report["method"], told["block"]) == ("sampled", "blocks", "layer1")
-    assert [m["name"] for m in told["methods"]] == ["blocks", "block weights", "layer", "network", "imitation"]
+    assert [m["name"] for m in told["methods"]] == [
+        "blocks",
+        "block weights",
+        "layer",
+        "network",
+        "network longer",
+        "imitation",
+    ]
     ours = told["methods"][0]["accuracy"]
     assert ours["validation"]["right"] > told["before"]["validation"]["right"]
     assert report["efficacy"]["hits"] == ours["repair"]["repaired"] > 0

@@ -7,7 +7,7 @@ from pathlib import Path
 import onnx
 import pytest
 import torch
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
 
 from birdnn.errors import MismatchError
 from birdnn.formats.onnx import network_from_onnx
@@ -145,4 +145,14 @@ def test_shared_weights_make_no_slot() -> None:
     net = network_from_onnx(model.SerializeToString())
     inside = [node for node in net.nodes if node.name.startswith("/layer1")]
     assert slots_of(net, tuple(inside)) == ()
-    assert numpy_helper.to_array(model.graph.initializer[0]).size
+
+
+def test_padding_on_one_side_makes_no_slot() -> None:
+    """TensorFlow's SAME with stride 2: the size is that of even padding, the places are not."""
+    model = onnx.load_from_string(trained())
+    node = next(n for n in model.graph.node if n.name.startswith("/layer2/conv1"))
+    pads = next(a for a in node.attribute if a.name == "pads")
+    pads.ints[:] = [0, 0, 1, 1]
+    net = network_from_onnx(model.SerializeToString())
+    assert node.name not in {slot.node.name for slot in slots_of(net, net.nodes)}
+    assert node.name in {slot.node.name for slot in slots_of(classifier(), classifier().nodes)}
