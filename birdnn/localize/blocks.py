@@ -94,12 +94,12 @@ def localize_blocks(
     bad = seen.failing
     evidence = Evidence(failing_x=seen.x[bad], failing_y=seen.y[bad], passing_x=seen.x[~bad], passing_y=seen.y[~bad])
     found = symptoms(net, nodes, evidence, settings.formula)
-    halves = _halves(bad, generator)
+    halvings = torch.stack([_halves(bad, seen.origin, generator) for _ in range(settings.trial.halvings)])
     tried: dict[str, float] = {}
     for done, block in enumerate(rated):
         if not news(block.name, done, len(rated)):
             break
-        counts = covered(net, block, seen.x, seen.y, bad, halves, settings.trial)
+        counts = covered(net, block, seen.x, seen.y, bad, halvings, settings.trial)
         tried[block.name] = _value(counts, settings.formula)
     return BlockLocalisation(
         formula=settings.formula,
@@ -114,11 +114,12 @@ def localize_blocks(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Seen:
-    """Examples and neighbours; how many of either kind are no neighbours."""
+    """Examples and neighbours, whose neighbour each is, and how many of either kind are no neighbours."""
 
     x: Tensor
     y: Tensor
     failing: Tensor
+    origin: Tensor
     n_failing: int
     n_passing: int
 
@@ -131,24 +132,31 @@ def _gathered(
         order = torch.randperm(len(some), generator=generator)[: settings.examples]
         chosen.append(some[order.to(some.device)])
     places = torch.cat(chosen)
-    xs, ys, bad = x[places], y[places], ~right[places]
+    xs, ys, bad, origin = x[places], y[places], ~right[places], torch.arange(len(places), device=x.device)
     if settings.radius > 0:
         times = max(1, math.ceil(_ENOUGH / len(chosen[0])))
-        beside = torch.cat([*[chosen[0][: settings.near]] * times, chosen[1][: settings.near]])
-        near = neighbours(net, x[beside], y[beside], radius=settings.radius, steps=settings.steps, generator=generator)
-        xs, ys = torch.cat([xs, near]), torch.cat([ys, y[beside]])
-        bad = torch.cat([bad, ~_right(net, near, y[beside])])
-    return _Seen(xs, ys, bad, len(chosen[0]), len(chosen[1]))
+        first, second = (origin[kind][: settings.near] for kind in (bad, ~bad))
+        beside = torch.cat([*[first] * times, second])
+        near = neighbours(net, xs[beside], ys[beside], radius=settings.radius, steps=settings.steps, generator=generator)
+        bad = torch.cat([bad, ~_right(net, near, ys[beside])])
+        xs, ys, origin = torch.cat([xs, near]), torch.cat([ys, ys[beside]]), torch.cat([origin, beside])
+    return _Seen(xs, ys, bad, origin, len(chosen[0]), len(chosen[1]))
 
 
-def _halves(failing: Tensor, generator: torch.Generator) -> Tensor:
-    """Both kinds of examples are halved, at random."""
+def _halves(failing: Tensor, origin: Tensor, generator: torch.Generator) -> Tensor:
+    """Both kinds of examples are halved, at random; neighbours go with the example that they are neighbours of.
+
+    Were they divided, a half would be judged by examples next to those it has learnt from, which favours whatever
+    learns by heart. Of a single failing example there is no other way.
+    """
+    originals = origin == torch.arange(len(origin), device=origin.device)
+    divided = originals if (failing & originals).sum() > 1 else torch.ones_like(originals)
     halves = torch.zeros_like(failing)
-    for kind in (failing, ~failing):
+    for kind in (failing & divided, ~failing & divided):
         some = kind.nonzero()[:, 0]
         order = torch.randperm(len(some), generator=generator).to(some.device)
         halves[some[order[: len(some) // 2]]] = True
-    return halves
+    return torch.where(divided, halves, halves[origin])
 
 
 def _value(counts: Covered, formula: Formula) -> float:

@@ -32,13 +32,15 @@ class TrialSettings:
 
     Attributes:
         steps: of Adam on all examples of a half at once.
-        counted: from which step on the other half is looked at: the first few turn in the wrong direction as often.
+        counted: after which steps the other half is looked at; the first few turn in the wrong direction as often.
         rate: a step changes a weight by so much, relative to the root mean square of its tensor.
+        halvings: how often the examples are halved anew.
     """
 
     steps: int = 24
-    counted: int = 9
+    counted: tuple[int, ...] = (9, 12, 15, 18, 21, 24)
     rate: float = 0.01
+    halvings: int = 2
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -55,7 +57,7 @@ class Covered:
 
 
 def covered(
-    net: Network, block: Block, x: Tensor, y: Tensor, failing: Tensor, halves: Tensor, settings: TrialSettings
+    net: Network, block: Block, x: Tensor, y: Tensor, failing: Tensor, halvings: Tensor, settings: TrialSettings
 ) -> Covered:
     """Try one block, each half of the examples in turn for the steps and for the counting.
 
@@ -63,15 +65,17 @@ def covered(
         net, block: on whose device everything lies.
         x, y: examples (n, inputs) and right classes (n,).
         failing: which of them the network gets wrong, (n,) bool.
-        halves: to which half each belongs, (n,) bool. Where one half has no failing example, or no passing one, both
-            halves are all examples.
+        halvings: to which half each belongs, (halvings, n) bool. Where one half has no failing example, or no passing
+            one, both halves are all examples.
         settings: see there.
     """
     values = at(net, block.entry, x)
-    parts = [(halves, ~halves), (~halves, halves)]
-    if any(not (half & kind).any() for half in (halves, ~halves) for kind in (failing, ~failing)):
-        everything = torch.ones_like(halves)
-        parts = [(everything, everything)]
+    parts = []
+    for halves in halvings:
+        if any(not (half & kind).any() for half in (halves, ~halves) for kind in (failing, ~failing)):
+            parts = [(torch.ones_like(failing), torch.ones_like(failing))]
+            break
+        parts += [(halves, ~halves), (~halves, halves)]
     seen = _Seen(values, y, failing)
     found = [_one(net, block, seen.part(learn), seen.part(check), settings) for learn, check in parts]
     bad, good = (torch.stack([pair[side] for pair in found]).sum(0) for side in (0, 1))
@@ -126,7 +130,7 @@ def _one(net: Network, block: Block, learn: _Seen, check: _Seen, settings: Trial
         optimiser.zero_grad()
         torch.autograd.backward((weights * cross_entropy(tail(learn.values), learn.y, reduction="none")).sum())
         optimiser.step()
-        if step >= settings.counted:
+        if step in settings.counted:
             moved = right() - start
             counts.append((moved[check.failing].clamp(min=0).sum(), (-moved[~check.failing]).clamp(min=0).sum()))
     return tuple(torch.stack(side).cpu() for side in zip(*counts, strict=True))  # type: ignore[return-value]
