@@ -154,18 +154,17 @@ def _constants(nodes: Sequence[Node], left: dict[str, Node]) -> tuple[Node, ...]
 
 def _owners(units: Sequence[_Unit], chosen: Mapping[str, Sequence[str]]) -> dict[int, str]:
     """Place of a unit -> the user's block that it belongs to."""
-    places = {
-        name: place
-        for place, unit in enumerate(units)
-        for node in (*unit.extra, *unit.nodes)
-        for name in (node.output, node.name)
-    }
+    places: dict[str, set[int]] = {}  # a node of the file may be several here, which share its name
+    for place, unit in enumerate(units):
+        for node in (*unit.extra, *unit.nodes):
+            for name in (node.output, node.name):
+                places.setdefault(name, set()).add(place)
     owner: dict[int, str] = {}
     for block, names in chosen.items():
         if missing := [name for name in names if name not in places]:
             known = ", ".join(unit.nodes[-1].name for unit in units[:6])
             raise MismatchError(f"block {block!r}: the network has no node {missing[0]!r}; it has {known}, ...")
-        found = [places[name] for name in names]
+        found = set().union(*(places[name] for name in names))
         for place in range(min(found), max(found) + 1):
             if owner.setdefault(place, block) != block:
                 told = f"node {units[place].nodes[-1].name!r} would be in both"

@@ -173,7 +173,7 @@ def _described(net: Network, block: Block, value: float | None, found: Sequence[
     return SuspiciousBlock(
         name=block.name,
         by=block.by,
-        nodes=tuple(node.name for node in block.nodes),
+        nodes=tuple(dict.fromkeys(node.name for node in block.nodes)),
         entry=net.graph.shapes[block.entry][1:],
         exit=net.graph.shapes[block.exit][1:],
         weights=sum(net.value(name).numel() for name in block.weights(net)),
