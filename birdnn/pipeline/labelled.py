@@ -84,6 +84,21 @@ def require_failing(examples: Examples) -> None:
         raise MismatchError(f"{examples.path}: {told}; {needed}")
 
 
+def require_apart(files: Sequence[Examples]) -> None:
+    """See that what is learnt from does not say when to stop, nor either what became of the network.
+
+    Raises:
+        MismatchError: two files have the same content.
+    """
+    options = {"repair": "--data", "validation": "--val", "test": "--test"}
+    seen: dict[str, Examples] = {}
+    for file in files:
+        if (other := seen.setdefault(file.sha256, file)) is not file:
+            told = f"has the same examples as {options[other.role]} {other.path}"
+            needed = "give each role examples of its own, or its figures say nothing"
+            raise MismatchError(f"{options[file.role]} {file.path}: {told}; {needed}")
+
+
 def judged(
     classifier: Classifier,
     examples: Labelled,

@@ -24,7 +24,7 @@ from birdnn.network import Network
 from birdnn.pipeline.facts import machine, versions
 from birdnn.pipeline.folder import ResultFolder
 from birdnn.pipeline.judging import Clock
-from birdnn.pipeline.labelled import Classifier, judged, load_classifier, load_examples, require_failing
+from birdnn.pipeline.labelled import Classifier, judged, load_classifier, load_examples, require_apart, require_failing
 from birdnn.records import (
     Accuracy,
     BlockLocalisation,
@@ -104,6 +104,8 @@ class _BlockRepair:
         if asked.test is not None:
             self.files.append(self._file(asked.test, "test"))
         require_failing(self.files[0].record)
+        require_apart([file.record for file in self.files])
+        self.named = self._named()
         base = settings or BlockSettings()
         self.settings = replace(base, training=replace(base.training, epochs=asked.epochs))
         self.methods: list[MethodResult] = []
@@ -126,33 +128,45 @@ class _BlockRepair:
 
     # --- choosing
 
-    def _block(self, found: BlockLocalisation) -> tuple[Block, str]:
-        """The block to repair, and why this one.
+    def _named(self) -> Block | None:
+        """The block that the user names; said before blocks are judged, which takes long.
 
         Raises:
-            MismatchError: there is none of that name, or nothing in it may be replaced.
+            MismatchError: there is none of that name, or no block, or not this one, has anything to replace.
         """
-        blocks = {block.name: block for block in self.classifier.blocks}
-        able = [name for name, block in blocks.items() if slots_of(self.net, block.nodes)]
-        if (asked := self.asked.block) is not None:
-            if asked not in blocks:
-                raise MismatchError(
-                    f"--repair-block {asked}: the network has no such block; it has {', '.join(blocks)}"
-                )
-            if asked not in able:
-                raise MismatchError(
-                    f"--repair-block {asked}: it has no convolution that may be replaced; {', '.join(able)} have"
-                )
-            return blocks[asked], "named by --repair-block"
+        blocks, asked = self._blocks(), self.asked.block
+        able = self._able()
+        if not able:
+            raise MismatchError(f"{self.request.net}: no block has a convolution that may be replaced")
+        if asked is None:
+            return None
+        if asked not in blocks:
+            raise MismatchError(f"--repair-block {asked}: the network has no such block; it has {', '.join(blocks)}")
+        if asked not in able:
+            raise MismatchError(
+                f"--repair-block {asked}: it has no convolution that may be replaced; {', '.join(able)} have"
+            )
+        return blocks[asked]
+
+    def _blocks(self) -> dict[str, Block]:
+        return {block.name: block for block in self.classifier.blocks}
+
+    def _able(self) -> list[str]:
+        """Blocks with something to replace."""
+        return [name for name, block in self._blocks().items() if slots_of(self.net, block.nodes)]
+
+    def _block(self, found: BlockLocalisation) -> tuple[Block, str]:
+        """The block to repair, and why this one."""
+        blocks, able = self._blocks(), self._able()
+        if self.named is not None:
+            return self.named, "named by --repair-block"
         for place, entry in enumerate(found.ranking(), 1):
             if entry.name in able:
                 told = (
                     "the most suspicious" if place == 1 else f"the most suspicious that may be replaced, rank {place}"
                 )
                 return blocks[entry.name], told
-        if able:
-            return blocks[able[0]], "the first that may be replaced: the command ended before blocks were judged"
-        raise MismatchError(f"{self.request.net}: no block has a convolution that may be replaced")
+        return blocks[able[0]], "the first that may be replaced: the command ended before blocks were judged"
 
     # --- repairing
 
@@ -177,7 +191,7 @@ class _BlockRepair:
         """The same examples and training, other parts of the network."""
         layer = self._layer(found, block)
         node = next(node for node in block.nodes if node.name == layer)
-        names = [name for name in node.inputs[1:] if name in self.net.repairable]
+        names = [name for name in block.weights(self.net) if name in node.inputs[1:]]
 
         def ways() -> Iterator[tuple[str, str, BlockCandidate]]:
             yield (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -110,6 +111,25 @@ def test_the_best_so_far_survives_an_interruption(folder: Path, tmp_path: Path) 
     assert early.interrupted
     assert early.out is None
     assert not (tmp_path / "early").exists()
+
+
+def test_weights_that_another_block_reads_stay(folder: Path, tmp_path: Path) -> None:
+    """Exporters leave one tensor of two equal ones; what lies before the block would not be what training saw."""
+    model = onnx.load(folder / "net.onnx")
+    shared = next(node for node in model.graph.node if node.name.startswith("/stem/conv")).input[2]
+    next(node for node in model.graph.node if node.name.startswith("/layer1/conv1")).input[2] = shared
+    net = tmp_path / "shared.onnx"
+    onnx.save(model, net)
+    asked = replace(_asked(folder, tmp_path / "out", block="layer1", compare=True), net=net)
+    outcome = repair_blocks(asked)
+    assert outcome.blocks is not None
+    for method in outcome.blocks.methods[:3]:  # in all others every weight is free
+        assert method.out is not None
+        after = {tensor.name: tensor.SerializeToString() for tensor in onnx.load(method.out).graph.initializer}
+        before = {tensor.name: tensor.SerializeToString() for tensor in model.graph.initializer}
+        changed = {name for name in before if after.get(name) != before[name]}
+        assert changed, method.name
+        assert changed <= {"layer1.conv1.weight", "layer1.conv2.weight", "layer1.conv2.bias"}, method.name
 
 
 def test_a_search_of_no_epochs_repairs_nothing(folder: Path, tmp_path: Path) -> None:

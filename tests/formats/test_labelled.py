@@ -39,7 +39,8 @@ GOOD = {"x": np.zeros((2, 1, 8, 8), np.float32), "y": np.zeros(2, np.int64)}
         ({"y": np.array([0.0, 1.0])}, "integers of shape"),
         ({"y": np.zeros(3, int)}, "2 examples and y 3 labels"),
         ({"y": None}, "no array 'y' but x"),
-        ({"y": np.array([{}, {}])}, "cannot be read"),
+        ({"y": np.array([{}, {}])}, "Python objects, which are never loaded"),
+        ({"x": np.array([{}, {}])}, "Python objects"),
     ],
 )
 def test_unusable_examples(tmp_path: Path, changed: dict[str, object], words: str) -> None:
