@@ -148,7 +148,11 @@ def test_a_node_of_the_file_that_is_several_here_is_chosen_whole() -> None:
     for chosen in (("mean", "fc"), ("mean",), ("fc", "mean")):
         block = next(block for block in partition(net, {"mine": chosen}) if block.by == "user")
         assert [node.op for node in block.nodes][:2] == ["GlobalAveragePool", "Flatten"]
-    assert [[node.op for node in block.nodes] for block in partition(net)][-1] == ["GlobalAveragePool", "Flatten", "Gemm"]
+    assert [[node.op for node in block.nodes] for block in partition(net)][-1] == [
+        "GlobalAveragePool",
+        "Flatten",
+        "Gemm",
+    ]
 
 
 def test_a_user_draws_the_borders() -> None:

@@ -1,4 +1,4 @@
-"""Networks as torch's exporter writes them now: names in initialisers alone, a mean over all places as ``ReduceMean``."""
+"""Networks as torch exports them now: names in initialisers alone, a mean over all places as ``ReduceMean``."""
 
 from __future__ import annotations
 
