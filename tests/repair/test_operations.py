@@ -108,6 +108,21 @@ def test_everything_else_keeps_its_bytes(file: Path) -> None:
     assert bytes_with_nodes(file, {}, {}) == file.read_bytes()
 
 
+def test_an_initialiser_that_others_read_stays(file: Path) -> None:
+    """Also where the reader is a node that the output does not need: without it the file would be none."""
+    model = onnx.load(file)
+    net = classifier()
+    slot = slots_of(net, net.nodes)[2]
+    _, weight, bias = slot.node.inputs
+    model.graph.node.append(helper.make_node("Identity", [weight], ["unused"], name="unused"))
+    onnx.save(model, file)
+    made = onnx.load_from_string(bytes_with_nodes(file, {}, {slot.node.output: Operation("conv5x5", slot).nodes()}))
+    onnx.checker.check_model(made, full_check=True)
+    names = {tensor.name for tensor in made.graph.initializer}
+    assert weight in names
+    assert bias not in names
+
+
 def test_initialisers_among_the_inputs_as_old_files_have_them(tmp_path: Path) -> None:
     model = onnx.load_from_string(trained())
     for tensor in model.graph.initializer:
