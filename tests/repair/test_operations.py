@@ -8,6 +8,7 @@ import onnx
 import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
+from torch.nn.functional import conv2d
 
 from birdnn.errors import MismatchError
 from birdnn.formats.onnx import network_from_onnx
@@ -42,6 +43,16 @@ def test_the_file_computes_what_was_trained(file: Path, kind: str, place: int) -
     with torch.no_grad():
         assert torch.allclose(read(x), tail(x.reshape(-1, 1, 8, 8)), atol=1e-4)
         assert not torch.allclose(read(x), net(x), atol=1e-2)
+
+
+def test_channels_that_hardly_vary_are_folded_as_they_were_trained() -> None:
+    """There the normalisation's epsilon is as large as the variance."""
+    slot = slots_of(classifier(), classifier().nodes)[1]
+    operation = Operation("conv3x3", slot).eval()
+    operation.norm.get_buffer("running_var").fill_(operation.norm.eps)
+    x = torch.rand(4, slot.channels[0], 8, 8)
+    kernel, bias = operation.folded()
+    assert torch.allclose(conv2d(x, kernel, bias, padding=1), operation(x), rtol=1e-4, atol=1e-2)
 
 
 def test_a_larger_kernel_starts_as_the_original() -> None:
