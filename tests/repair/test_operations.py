@@ -8,7 +8,6 @@ import onnx
 import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
-from torch.nn.functional import conv2d
 
 from birdnn.errors import MismatchError
 from birdnn.formats.onnx import network_from_onnx
@@ -52,7 +51,7 @@ def test_channels_that_hardly_vary_are_folded_as_they_were_trained() -> None:
     operation.norm.get_buffer("running_var").fill_(operation.norm.eps)
     x = torch.rand(4, slot.channels[0], 8, 8)
     kernel, bias = operation.folded()
-    assert torch.allclose(conv2d(x, kernel, bias, padding=1), operation(x), rtol=1e-4, atol=1e-2)
+    assert torch.allclose(torch.nn.functional.conv2d(x, kernel, bias, padding=1), operation(x), rtol=1e-4, atol=1e-2)
 
 
 def test_a_larger_kernel_starts_as_the_original() -> None:
