@@ -24,7 +24,15 @@ from birdnn.network import Network
 from birdnn.pipeline.facts import machine, versions
 from birdnn.pipeline.folder import ResultFolder
 from birdnn.pipeline.judging import Clock
-from birdnn.pipeline.labelled import Classifier, judged, load_classifier, load_examples, require_apart, require_failing
+from birdnn.pipeline.labelled import (
+    Classifier,
+    judged,
+    load_classifier,
+    load_examples,
+    named_block,
+    require_apart,
+    require_failing,
+)
 from birdnn.records import (
     Accuracy,
     BlockLocalisation,
@@ -105,7 +113,7 @@ class _BlockRepair:
             self.files.append(self._file(asked.test, "test"))
         require_failing(self.files[0].record)
         require_apart([file.record for file in self.files])
-        self.named = self._named()
+        self.named, self.able = named_block(self.classifier, asked.block)
         base = settings or BlockSettings()
         self.settings = replace(base, training=replace(base.training, epochs=asked.epochs))
         self.methods: list[MethodResult] = []
@@ -128,45 +136,18 @@ class _BlockRepair:
 
     # --- choosing
 
-    def _named(self) -> Block | None:
-        """The block that the user names; said before blocks are judged, which takes long.
-
-        Raises:
-            MismatchError: there is none of that name, or no block, or not this one, has anything to replace.
-        """
-        blocks, asked = self._blocks(), self.asked.block
-        able = self._able()
-        if not able:
-            raise MismatchError(f"{self.request.net}: no block has a convolution that may be replaced")
-        if asked is None:
-            return None
-        if asked not in blocks:
-            raise MismatchError(f"--repair-block {asked}: the network has no such block; it has {', '.join(blocks)}")
-        if asked not in able:
-            raise MismatchError(
-                f"--repair-block {asked}: it has no convolution that may be replaced; {', '.join(able)} have"
-            )
-        return blocks[asked]
-
-    def _blocks(self) -> dict[str, Block]:
-        return {block.name: block for block in self.classifier.blocks}
-
-    def _able(self) -> list[str]:
-        """Blocks with something to replace."""
-        return [name for name, block in self._blocks().items() if slots_of(self.net, block.nodes)]
-
     def _block(self, found: BlockLocalisation) -> tuple[Block, str]:
         """The block to repair, and why this one."""
-        blocks, able = self._blocks(), self._able()
+        blocks = {block.name: block for block in self.classifier.blocks}
         if self.named is not None:
             return self.named, "named by --repair-block"
         for place, entry in enumerate(found.ranking(), 1):
-            if entry.name in able:
+            if entry.name in self.able:
                 told = (
                     "the most suspicious" if place == 1 else f"the most suspicious that may be replaced, rank {place}"
                 )
                 return blocks[entry.name], told
-        return blocks[able[0]], "the first that may be replaced: the command ended before blocks were judged"
+        return blocks[self.able[0]], "the first that may be replaced: the command ended before blocks were judged"
 
     # --- repairing
 
