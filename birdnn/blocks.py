@@ -47,14 +47,32 @@ class Block:
     by: By
 
     def weights(self, net: Network) -> tuple[str, ...]:
-        """Names of the initialisers that it reads and that a repair may change, in order."""
+        """Names of the initialisers that it alone reads and that a repair may change, in order.
+
+        One that another block reads, too, as exporters leave it of equal tensors, is not its own: other values would
+        change what that block computes, before this one as well as behind it.
+        """
+        mine = {node.output for node in self.nodes}
+        others = _read(net, (node for node in net.nodes if node.output not in mine))
         read = dict.fromkeys(name for node in self.nodes for name in node.inputs)
-        return tuple(name for name in read if name in net.repairable)
+        return tuple(name for name in read if name in net.repairable and name not in others)
 
     @property
     def convolutions(self) -> tuple[Node, ...]:
         """Its convolutions, in order."""
         return tuple(node for node in self.nodes if node.op == "Conv")
+
+
+def _read(net: Network, nodes: Iterable[Node]) -> set[str]:
+    """What nodes read, and through nodes that do not depend on the input."""
+    makers = {node.output: node for node in net.nodes if node.output not in net.graph.dependent}
+    found, wanted = set[str](), [name for node in nodes for name in node.inputs]
+    while wanted:
+        name = wanted.pop()
+        if name not in found:
+            found.add(name)
+            wanted += makers[name].inputs if name in makers else ()
+    return found
 
 
 def partition(net: Network, chosen: Mapping[str, Sequence[str]] | None = None) -> tuple[Block, ...]:
@@ -154,18 +172,17 @@ def _constants(nodes: Sequence[Node], left: dict[str, Node]) -> tuple[Node, ...]
 
 def _owners(units: Sequence[_Unit], chosen: Mapping[str, Sequence[str]]) -> dict[int, str]:
     """Place of a unit -> the user's block that it belongs to."""
-    places = {
-        name: place
-        for place, unit in enumerate(units)
-        for node in (*unit.extra, *unit.nodes)
-        for name in (node.output, node.name)
-    }
+    places: dict[str, set[int]] = {}  # a node of the file may be several here, which share its name
+    for place, unit in enumerate(units):
+        for node in (*unit.extra, *unit.nodes):
+            for name in (node.output, node.name):
+                places.setdefault(name, set()).add(place)
     owner: dict[int, str] = {}
     for block, names in chosen.items():
         if missing := [name for name in names if name not in places]:
             known = ", ".join(unit.nodes[-1].name for unit in units[:6])
             raise MismatchError(f"block {block!r}: the network has no node {missing[0]!r}; it has {known}, ...")
-        found = [places[name] for name in names]
+        found = set().union(*(places[name] for name in names))
         for place in range(min(found), max(found) + 1):
             if owner.setdefault(place, block) != block:
                 told = f"node {units[place].nodes[-1].name!r} would be in both"

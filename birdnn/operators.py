@@ -146,8 +146,8 @@ OPERATORS: Mapping[str, Operator] = {
 }
 """Operator name -> function. Shapes follow ONNX."""
 
-SUPPORTED: tuple[str, ...] = tuple(sorted((*OPERATORS, "Constant")))
-"""What an error message lists; ``Constant`` is folded when a file is read."""
+SUPPORTED: tuple[str, ...] = tuple(sorted((*OPERATORS, "Constant", "Dropout", "ReduceMean")))
+"""What an error message lists; ``Constant`` is folded when a file is read, and the other two become operators here."""
 
 
 def apply(op: str, inputs: Sequence[Tensor], attributes: Attributes, node: str = "") -> Tensor:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import numpy as np
 import pytest
@@ -16,10 +17,16 @@ from birdnn.network import Network
 from tests.classifiers import classifier
 
 
-def built(nodes: Sequence[NodeProto], weights: dict[str, tuple[int, ...]], shape: tuple[int, ...]) -> Network:
+def built(
+    nodes: Sequence[NodeProto],
+    weights: dict[str, tuple[int, ...]],
+    shape: tuple[int, ...],
+    integers: Mapping[str, Sequence[int]] = MappingProxyType({}),
+) -> Network:
     """A network of some nodes from X to Y, its weights drawn."""
     rng = np.random.default_rng(0)
     tensors = [numpy_helper.from_array(rng.normal(size=s).astype(np.float32), n) for n, s in weights.items()]
+    tensors += [numpy_helper.from_array(np.array(values, np.int64), name) for name, values in integers.items()]
     infos = [
         helper.make_tensor_value_info("X", TensorProto.FLOAT, ["N", *shape]),
         helper.make_tensor_value_info("Y", TensorProto.FLOAT, None),
@@ -111,6 +118,41 @@ def test_initialisers_name_modules_where_nodes_do_not() -> None:
     ]
     net = built(nodes, {"body.0.conv.weight": (3, 1, 3, 3), "body.1.conv.weight": (3, 3, 3, 3)}, (1, 4, 4))
     assert [block.name for block in partition(net)] == ["body.0", "body.1.conv"]
+
+
+def test_weights_that_another_block_reads_are_not_its_own() -> None:
+    """Directly, or through what does not depend on the input; within a block they may be shared."""
+    nodes = [
+        conv("X", "K0", "a"),
+        relu("a", "b"),
+        helper.make_node("Conv", ["b", "K1", "B"], ["c"], name="c", pads=[1, 1, 1, 1]),
+        helper.make_node("Conv", ["c", "K1", "B"], ["d"], name="d", pads=[1, 1, 1, 1]),
+        helper.make_node("MaxPool", ["d"], ["e"], name="e", kernel_shape=[2, 2], strides=[2, 2]),
+        helper.make_node("Transpose", ["K0"], ["turned"], perm=[1, 0, 2, 3]),
+        helper.make_node("Conv", ["e", "turned"], ["f"], name="f", pads=[1, 1, 1, 1]),
+        helper.make_node("Conv", ["f", "K2", "B"], ["Y"], name="Y", pads=[1, 1, 1, 1]),
+    ]
+    weights = {"K0": (3, 3, 3, 3), "K1": (3, 3, 3, 3), "K2": (3, 3, 3, 3), "B": (3,)}
+    net = built(nodes, weights, (3, 4, 4))
+    assert {"K0", "K1", "K2", "B"} <= net.repairable
+    first, second = partition(net)
+    assert [block.weights(net) for block in (first, second)] == [("K1",), ("K2",)]
+
+
+def test_a_node_of_the_file_that_is_several_here_is_chosen_whole() -> None:
+    nodes = [conv("X", "K0", "a"), relu("a", "b"), conv("b", "K1", "c")]
+    nodes += [helper.make_node("ReduceMean", ["c", "axes"], ["m"], name="mean", keepdims=0)]
+    nodes += [helper.make_node("Gemm", ["m", "W"], ["Y"], name="fc")]
+    tensors = {"K0": (3, 1, 3, 3), "K1": (3, 3, 3, 3), "W": (3, 2)}
+    net = built(nodes, tensors, (1, 4, 4), {"axes": [2, 3]})
+    for chosen in (("mean", "fc"), ("mean",), ("fc", "mean")):
+        block = next(block for block in partition(net, {"mine": chosen}) if block.by == "user")
+        assert [node.op for node in block.nodes][:2] == ["GlobalAveragePool", "Flatten"]
+    assert [[node.op for node in block.nodes] for block in partition(net)][-1] == [
+        "GlobalAveragePool",
+        "Flatten",
+        "Gemm",
+    ]
 
 
 def test_a_user_draws_the_borders() -> None:

@@ -12,6 +12,7 @@ from typing import Literal
 import numpy as np
 from onnx import numpy_helper
 
+from birdnn.cli.terminal import first_line
 from birdnn.errors import MismatchError, OutputError
 from birdnn.formats import read_network
 from birdnn.formats.files import write_bytes
@@ -48,7 +49,7 @@ def answer(options: argparse.Namespace, began: float) -> int:
     lines = [_WORDS.get(word, word)]
     if isinstance(found.verdict, Violated):
         lines += _found(found.verdict.witness, query, options.serialise_assignments)
-    print("\n".join(lines), flush=True)
+    first_line("\n".join(lines))
     return 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -22,6 +23,12 @@ class Device(StrEnum):
 
     CPU = "cpu"
     CUDA = "cuda"
+
+
+def _distance(value: float | None) -> float | None:
+    if value is not None and not 0 <= value < math.inf:
+        raise typer.BadParameter("a finite number of at least 0 is expected")
+    return value
 
 
 Data = Annotated[
@@ -46,7 +53,7 @@ Radius = Annotated[
     typer.Option(
         "--radius",
         metavar="R",
-        min=0.0,
+        callback=_distance,
         help="How far adversarial neighbours lie, network units; 0: none. Default: 1 % of the examples' range.",
     ),
 ]

@@ -76,7 +76,7 @@ def _status(body: Callable[[], int]) -> int:
     except (typer.Exit, typer.BadParameter):
         raise
     except Exception as error:  # noqa: BLE001 - the last place that can still say something useful
-        return _no_memory() if out_of_memory(error) else _own_fault(error)
+        return _no_memory() if out_of_memory(error) else own_fault(error)
 
 
 def _no_memory() -> int:
@@ -88,8 +88,8 @@ def _no_memory() -> int:
     return UNDECIDED
 
 
-def _own_fault(error: Exception) -> int:
-    """Say what happened and where the traceback is."""
+def own_fault(error: Exception) -> int:
+    """Say what happened and where the traceback of the error that is being handled is; the exit status."""
     complain(f"internal error: {type(error).__name__}: {str(error)[:300] or 'no message'}")
     if DEBUG.get():
         traceback.print_exc()

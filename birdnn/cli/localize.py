@@ -137,7 +137,7 @@ def _of_blocks(options: LocalizeOptions) -> dict[str, object]:
 def _require_no_blocks(options: LocalizeOptions) -> None:
     """Refuse options that would change nothing."""
     for name, said in _of_blocks(options).items():
-        if said:
+        if said is not None and said != []:  # a radius of 0 is said, too
             raise typer.BadParameter("is an option of --blocks", param_hint=name)
 
 

@@ -34,7 +34,8 @@ class ByExamples:
             typer.BadParameter: one was given.
         """
         for entry in fields(self):
-            if getattr(self, entry.name):
+            said = getattr(self, entry.name)
+            if said is not None and said is not False and said != []:  # a radius of 0 is said, too
                 option = f"--{entry.name.replace('_', '-')}"
                 raise typer.BadParameter("is an option of --method blocks", param_hint=option)
 

@@ -57,13 +57,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except KeyboardInterrupt:
         print("birdnn-vnnlib: interrupted", file=sys.stderr)
         status = INTERRUPTED
-    except Exception as error:
-        if not out_of_memory(error):
-            raise
+    except Exception as error:  # noqa: BLE001 - uncaught it would leave with status 1, as if something were found
+        status = _failed(error)
+    sys.exit(status)
+
+
+def _failed(error: Exception) -> int:
+    """What nobody foresaw; the exit status."""
+    if out_of_memory(error):
         print("birdnn-vnnlib: memory ran out", file=sys.stderr)
         print("unknown")
-        status = 0
-    sys.exit(status)
+        return 0
+    from birdnn.cli.failures import own_fault
+
+    return own_fault(error)
 
 
 def run(arguments: Sequence[str] | None = None, began: float = _BEGAN) -> int:

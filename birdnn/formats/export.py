@@ -52,6 +52,7 @@ def to_onnx_bytes(net: Network) -> bytes:
         if name not in initialisers:
             constant = numpy_helper.from_array(value.detach().cpu().numpy(), name)
             nodes.append(helper.make_node("Constant", [], [name], value=constant))
+    names: set[str] = set()
     for node in net.nodes:
         if node.op not in _ATTRIBUTES:
             raise UnsupportedOpError(net.source, node.op, node.name, tuple(_ATTRIBUTES))
@@ -62,7 +63,7 @@ def to_onnx_bytes(net: Network) -> bytes:
                 "Reshape" if node.op in _RESHAPING else node.op,
                 [*node.inputs, *(tensor.name for tensor in extra)],
                 [node.output],
-                name=node.name,
+                name=_unused(node.name, names),
                 **onnx_attributes(node),
             )
         )
@@ -71,6 +72,14 @@ def to_onnx_bytes(net: Network) -> bytes:
         sizes: list[int | str | None] = ["batch", *shape[1:]] if net.graph.batched else list(shape)
         infos.append(helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(dtype), sizes))
     return model_bytes(helper.make_graph(nodes, "birdnn", infos[:1], infos[1:], tensors))
+
+
+def _unused(name: str, taken: set[str]) -> str:
+    """A name that no other node has: those that one node of a file became share theirs."""
+    while name in taken:
+        name += "_"
+    taken.add(name)
+    return name
 
 
 def model_bytes(graph: onnx.GraphProto) -> bytes:

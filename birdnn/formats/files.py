@@ -18,7 +18,7 @@ from birdnn.errors import FormatError, OutputError
 
 _GZIP_MAGIC = b"\x1f\x8b"
 _UNFINISHED = ".part"
-_INPUT_KINDS = ("onnx", "nnet", "vnnlib", "toml")
+_INPUT_KINDS = ("onnx", "nnet", "vnnlib", "toml", "npz")
 
 
 def stem_and_kind(path: str | Path) -> tuple[str, str]:

@@ -12,7 +12,7 @@ import onnx
 import torch
 
 from birdnn.errors import UnsupportedOpError
-from birdnn.formats.lowering import LOWER, MAX_VALUES, Site, integer_attribute
+from birdnn.formats.lowering import LOWER, MAX_VALUES, REWRITTEN, Site, integer_attribute
 from birdnn.formats.shapes import SHAPES, Shape, ShapeProblem
 from birdnn.formats.tensors import Array, read_attribute
 from birdnn.graph import Node
@@ -20,6 +20,7 @@ from birdnn.operators import OPERATORS, SUPPORTED, apply
 
 _INTEGER_OPS = frozenset({"Cast", "Gather", "Shape"})
 _FOLDED = _INTEGER_OPS | {"CastLike"}
+_READ = frozenset({*LOWER, *REWRITTEN, *_FOLDED})
 _PROBE = 3
 
 MAX_TOTAL = 1 << 26
@@ -61,8 +62,7 @@ class Lowering:
         """
         outputs = [name for name in proto.output if name]
         name = proto.name or (outputs[0] if outputs else proto.op_type)
-        supported = proto.domain in ("", "ai.onnx") and (proto.op_type in LOWER or proto.op_type in _FOLDED)
-        if not supported:
+        if proto.domain not in ("", "ai.onnx") or proto.op_type not in _READ:
             raise UnsupportedOpError(self.path, proto.op_type, name, SUPPORTED)
         attributes = {attribute.name: read_attribute(attribute) for attribute in proto.attribute}
         site = Site(self.path, proto.op_type, name, tuple(proto.input), attributes, self.opset, self.shapes, self.known)
@@ -78,9 +78,23 @@ class Lowering:
             raise site.fail(f"reads {missing[0]!r}, which nothing made before")
         if not site.has(0):
             raise site.fail("has no input")
-        if not self._fold(site, outputs[0]):
-            inputs, lowered = LOWER[site.op](site)
-            self._append(site, Node(site.op, name, inputs, outputs[0], MappingProxyType(lowered)))
+        if self._fold(site, outputs[0]):
+            return
+        if site.op in REWRITTEN:
+            self._rewrite(site, outputs[0])
+            return
+        inputs, lowered = LOWER[site.op](site)
+        self._append(site, Node(site.op, name, inputs, outputs[0], MappingProxyType(lowered)))
+
+    def _rewrite(self, site: Site, output: str) -> None:
+        """Lower a node to others that bear its name; the last makes its value."""
+        value, steps = site.inputs[0], REWRITTEN[site.op](site)
+        for place, (op, lowered) in enumerate(steps, 1):
+            made = output if place == len(steps) else f"{output}__{op}"
+            while made != output and made in self.shapes:
+                made += "_"
+            self._append(site, Node(op, site.name, (value,), made, MappingProxyType(lowered)))
+            value = made
 
     def _fold(self, site: Site, output: str) -> bool:
         """Compute a node of constant integers at once: shape arithmetic that exporters leave in the graph."""
@@ -172,10 +186,10 @@ def _integer_result(site: Site) -> Array:
             return np.asarray(np.take(arrays[0], arrays[1].astype(np.int64), axis=axis))
         except (IndexError, ValueError):
             raise site.fail("gathers outside its input") from None
-    inputs, attributes = LOWER[site.op](site)
-    tensors = [torch.from_numpy(np.ascontiguousarray(site.known[name])) for name in inputs]
     if site.op not in OPERATORS or site.op == "Div":
         raise site.fail("is not supported on integers")
+    inputs, attributes = LOWER[site.op](site)
+    tensors = [torch.from_numpy(np.ascontiguousarray(site.known[name])) for name in inputs]
     if math.prod(_shape_of(site, Node(site.op, site.name, inputs, "", attributes), site.shapes)) > MAX_VALUES:
         raise site.fail("its value is too large")
     return np.asarray(apply(site.op, tensors, attributes, site.name).numpy())

@@ -21,6 +21,9 @@ MAX_VALUES = 1 << 22
 
 Lowered = tuple[tuple[str, ...], dict[str, Any]]
 
+Steps = tuple[tuple[str, dict[str, Any]], ...]
+"""Operators and their lowered attributes, each reading what the one before makes."""
+
 _BINARY = frozenset({"Add", "Sub", "Mul", "Div"})
 
 
@@ -306,6 +309,24 @@ def _global_pool(site: Site) -> Lowered:
     return _operands(site, 1), {}
 
 
+def _reduce_mean(site: Site) -> Steps:
+    _operands(site, 1, 1 if site.opset < 18 else 2)
+    shape, axes = site.shape(), site.integers("axes", 1, since=18)
+    spatial = list(range(2, len(shape)))
+    if not spatial or axes is None or sorted({site.axis(axis) for axis in axes}) != spatial:
+        told = f"the mean over axes {axes or 'unsaid'} of a value of shape {list(shape)} is not supported"
+        wanted = f"; the mean over all spatial axes, {spatial}, is" if spatial else ", which has no spatial axes"
+        raise site.fail(told + wanted)
+    pooled: Steps = (("GlobalAveragePool", {}),)
+    return pooled if integer_attribute(site, "keepdims", 1) else (*pooled, ("Flatten", {"shape": shape[:2]}))
+
+
+def _dropout(site: Site) -> Steps:
+    if site.has(2) and site.array(2).any():
+        raise site.fail("only inference mode is supported")
+    return (("Identity", {}),)
+
+
 LOWER: Mapping[str, Callable[[Site], Lowered]] = {
     **{op: _plain(2) for op in (*_BINARY, "MatMul")},
     **{op: _plain(1) for op in ("Relu", "Sigmoid", "Tanh", "Identity")},
@@ -327,3 +348,6 @@ LOWER: Mapping[str, Callable[[Site], Lowered]] = {
     "Unsqueeze": _unsqueeze,
 }
 """Operator -> rule that turns a node of the file into the names of its tensor inputs and its lowered attributes."""
+
+REWRITTEN: Mapping[str, Callable[[Site], Steps]] = {"Dropout": _dropout, "ReduceMean": _reduce_mean}
+"""Operator that is read as others -> rule that says which, from its first input on."""

@@ -40,7 +40,7 @@ def read_chosen(said: Iterable[str]) -> dict[str, tuple[str, ...]]:
 def _pair(text: str) -> tuple[str, tuple[str, ...]]:
     name, equals, span = text.partition("=")
     if not equals or not name or not (nodes := _span(span)):
-        raise SpecError(f"--block {text}: {_FORM} is expected")
+        raise SpecError(f"--block {text}: expected is {_FORM}")
     return name, nodes
 
 

@@ -25,6 +25,7 @@ from torch import Tensor
 
 from birdnn.blocks import Block
 from birdnn.errors import MismatchError
+from birdnn.graph import Node
 from birdnn.localize.neighbours import neighbours
 from birdnn.localize.symptoms import Evidence, Symptoms, suspiciousness, symptoms
 from birdnn.localize.trial import Covered, TrialSettings, covered
@@ -81,7 +82,7 @@ def localize_blocks(
     Raises:
         MismatchError: no example fails, or none passes, or no block has a convolution to be judged.
     """
-    nodes = [node for block in blocks for node in block.convolutions if _image(net, node.inputs[1])]
+    nodes = [node for block in blocks for node in _own(net, block)]
     rated = [block for block in blocks if any(node in nodes for node in block.convolutions)]
     if not rated:
         raise MismatchError("no block has a convolution of images whose weights a repair may change")
@@ -165,8 +166,10 @@ def _value(counts: Covered, formula: Formula) -> float:
     return float(values.mean())
 
 
-def _image(net: Network, weight: str) -> bool:
-    return weight in net.repairable and net.value(weight).dim() == 4
+def _own(net: Network, block: Block) -> list[Node]:
+    """Convolutions of images whose weights are the block's own."""
+    weights = block.weights(net)
+    return [n for n in block.convolutions if n.inputs[1] in weights and net.value(n.inputs[1]).dim() == 4]
 
 
 def _right(net: Network, x: Tensor, y: Tensor) -> Tensor:
@@ -181,7 +184,7 @@ def _described(net: Network, block: Block, value: float | None, found: Sequence[
     return SuspiciousBlock(
         name=block.name,
         by=block.by,
-        nodes=tuple(node.name for node in block.nodes),
+        nodes=tuple(dict.fromkeys(node.name for node in block.nodes)),
         entry=net.graph.shapes[block.entry][1:],
         exit=net.graph.shapes[block.exit][1:],
         weights=sum(net.value(name).numel() for name in block.weights(net)),

@@ -17,6 +17,7 @@ from birdnn.localize import SpectrumSettings, localize_blocks
 from birdnn.network import Network
 from birdnn.pipeline.load import Loaded, load_network
 from birdnn.records import BlockLocalisation, BlockLocalizeRequest, BlockRequest, Examples, Progress, Watch
+from birdnn.repair.operations import slots_of
 from birdnn.sample import evaluate
 
 _RADIUS = 0.01
@@ -82,6 +83,41 @@ def require_failing(examples: Examples) -> None:
         told = f"the network gets all {examples.n:,} examples wrong"
         needed = "at least one that it gets right is needed; are labels and scaling those that it was trained with?"
         raise MismatchError(f"{examples.path}: {told}; {needed}")
+
+
+def require_apart(files: Sequence[Examples]) -> None:
+    """See that what is learnt from does not say when to stop, nor either what became of the network.
+
+    Raises:
+        MismatchError: two files have the same content.
+    """
+    options = {"repair": "--data", "validation": "--val", "test": "--test"}
+    seen: dict[str, Examples] = {}
+    for file in files:
+        if (other := seen.setdefault(file.sha256, file)) is not file:
+            told = f"has the same examples as {options[other.role]} {other.path}"
+            needed = "give each role examples of its own, or its figures say nothing"
+            raise MismatchError(f"{options[file.role]} {file.path}: {told}; {needed}")
+
+
+def named_block(classifier: Classifier, name: str | None) -> tuple[Block | None, tuple[str, ...]]:
+    """The block that the user names, if any, and the names of all that have a convolution that may be replaced.
+
+    To be asked before blocks are judged, which takes long.
+
+    Raises:
+        MismatchError: there is none of that name, or no block, or not this one, has anything to replace.
+    """
+    blocks = {block.name: block for block in classifier.blocks}
+    able = tuple(key for key, block in blocks.items() if slots_of(classifier.net, block.nodes))
+    if not able:
+        raise MismatchError(f"{classifier.loaded.path}: no block has a convolution that may be replaced")
+    if name is not None and name not in blocks:
+        raise MismatchError(f"--repair-block {name}: the network has no such block; it has {', '.join(blocks)}")
+    if name is not None and name not in able:
+        told = f"it has no convolution that may be replaced; {', '.join(able)} have"
+        raise MismatchError(f"--repair-block {name}: {told}")
+    return None if name is None else blocks[name], able
 
 
 def judged(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+from birdnn.errors import MismatchError
 from birdnn.pipeline.facts import machine, versions
 from birdnn.pipeline.labelled import judged, load_classifier, load_examples, require_failing
 from birdnn.records import BlockLocalizeOutcome, BlockLocalizeRequest, Progress, Unwatched, Watch
@@ -16,6 +17,8 @@ def localize_block_files(request: BlockLocalizeRequest, *, watch: Watch | None =
         InputError: a file is unusable, the network has no blocks, or no example fails, or none passes.
     """
     started, watch = time.monotonic(), watch or Unwatched()
+    if request.top < 1:
+        raise MismatchError(f"--top {request.top}: give the number of neurons to name in each block, at least 1")
     watch.update(Progress(phase=f"reading {request.net.name}"))
     classifier = load_classifier(request.net, request.chosen, request.device)
     examples, record, _ = load_examples(request.data, classifier.net, "repair")

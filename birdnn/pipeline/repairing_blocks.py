@@ -24,7 +24,15 @@ from birdnn.network import Network
 from birdnn.pipeline.facts import machine, versions
 from birdnn.pipeline.folder import ResultFolder
 from birdnn.pipeline.judging import Clock
-from birdnn.pipeline.labelled import Classifier, judged, load_classifier, load_examples, require_failing
+from birdnn.pipeline.labelled import (
+    Classifier,
+    judged,
+    load_classifier,
+    load_examples,
+    named_block,
+    require_apart,
+    require_failing,
+)
 from birdnn.records import (
     Accuracy,
     BlockLocalisation,
@@ -104,6 +112,8 @@ class _BlockRepair:
         if asked.test is not None:
             self.files.append(self._file(asked.test, "test"))
         require_failing(self.files[0].record)
+        require_apart([file.record for file in self.files])
+        self.named, self.able = named_block(self.classifier, asked.block)
         base = settings or BlockSettings()
         self.settings = replace(base, training=replace(base.training, epochs=asked.epochs))
         self.methods: list[MethodResult] = []
@@ -127,32 +137,17 @@ class _BlockRepair:
     # --- choosing
 
     def _block(self, found: BlockLocalisation) -> tuple[Block, str]:
-        """The block to repair, and why this one.
-
-        Raises:
-            MismatchError: there is none of that name, or nothing in it may be replaced.
-        """
+        """The block to repair, and why this one."""
         blocks = {block.name: block for block in self.classifier.blocks}
-        able = [name for name, block in blocks.items() if slots_of(self.net, block.nodes)]
-        if (asked := self.asked.block) is not None:
-            if asked not in blocks:
-                raise MismatchError(
-                    f"--repair-block {asked}: the network has no such block; it has {', '.join(blocks)}"
-                )
-            if asked not in able:
-                raise MismatchError(
-                    f"--repair-block {asked}: it has no convolution that may be replaced; {', '.join(able)} have"
-                )
-            return blocks[asked], "named by --repair-block"
+        if self.named is not None:
+            return self.named, "named by --repair-block"
         for place, entry in enumerate(found.ranking(), 1):
-            if entry.name in able:
+            if entry.name in self.able:
                 told = (
                     "the most suspicious" if place == 1 else f"the most suspicious that may be replaced, rank {place}"
                 )
                 return blocks[entry.name], told
-        if able:
-            return blocks[able[0]], "the first that may be replaced: the command ended before blocks were judged"
-        raise MismatchError(f"{self.request.net}: no block has a convolution that may be replaced")
+        return blocks[self.able[0]], "the first that may be replaced: the command ended before blocks were judged"
 
     # --- repairing
 
@@ -177,7 +172,7 @@ class _BlockRepair:
         """The same examples and training, other parts of the network."""
         layer = self._layer(found, block)
         node = next(node for node in block.nodes if node.name == layer)
-        names = [name for name in node.inputs[1:] if name in self.net.repairable]
+        names = [name for name in block.weights(self.net) if name in node.inputs[1:]]
 
         def ways() -> Iterator[tuple[str, str, BlockCandidate]]:
             yield (

@@ -140,11 +140,11 @@ def _headline(outcome: RepairOutcome, repair: BlockRepair) -> Text:
             f"Block {readable(repair.block)} repaired, as far as the examples see; nothing is proved.", "bold green"
         )
     else:
-        text = Text(
-            "No repair found: no candidate does better on the validation examples. No network was written.", "bold red"
-        )
+        early = "so far " if outcome.interrupted or outcome.timed_out else ""
+        told = f"No repair found: {early}no candidate does better on the validation examples. No network was written."
+        text = Text(told, "bold red")
     if outcome.interrupted:
-        text.append(" Interrupted: this is the best so far.", "bold yellow")
+        text.append(" Interrupted.", "bold yellow")
     elif outcome.timed_out:
         text.append(" The time limit ended it.", "bold yellow")
     return text

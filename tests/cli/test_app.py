@@ -24,7 +24,7 @@ def test_help_teaches_and_loads_nothing_heavy() -> None:
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stderr.strip() == "[]"
     assert done.stdout.count("birdnn verify --net") == 2
-    assert done.stdout.count("birdnn repair --net") == 2
+    assert done.stdout.count("birdnn repair --net") == 3
     for word in ("--units raw", "130", "verify", "falsify", "repair", "localize", "doctor"):
         assert word in done.stdout
     # status 6 has two meanings

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ from birdnn.records import BlockRequest, Progress, RepairRequest
 from birdnn.repair.blocks import BlockSettings
 from birdnn.report.json import schemas
 from tests.classifiers import classifier, hard, quarters, stored, trained
-from tests.cli.conftest import Call
+from tests.cli.conftest import Call, Result
 
 FILES = {"repair": 11, "val": 12, "test": 13}
 
@@ -119,6 +120,25 @@ def test_the_best_so_far_survives_an_interruption(folder: Path, tmp_path: Path) 
     assert not (tmp_path / "early").exists()
 
 
+def test_weights_that_another_block_reads_stay(folder: Path, tmp_path: Path) -> None:
+    """Exporters leave one tensor of two equal ones; what lies before the block would not be what training saw."""
+    model = onnx.load(folder / "net.onnx")
+    shared = next(node for node in model.graph.node if node.name.startswith("/stem/conv")).input[2]
+    next(node for node in model.graph.node if node.name.startswith("/layer1/conv1")).input[2] = shared
+    net = tmp_path / "shared.onnx"
+    onnx.save(model, net)
+    asked = replace(_asked(folder, tmp_path / "out", block="layer1", compare=True), net=net)
+    outcome = repair_blocks(asked)
+    assert outcome.blocks is not None
+    for method in outcome.blocks.methods[:3]:  # in all others every weight is free
+        assert method.out is not None
+        after = {tensor.name: tensor.SerializeToString() for tensor in onnx.load(method.out).graph.initializer}
+        before = {tensor.name: tensor.SerializeToString() for tensor in model.graph.initializer}
+        changed = {name for name in before if after.get(name) != before[name]}
+        assert changed, method.name
+        assert changed <= {"layer1.conv1.weight", "layer1.conv2.weight", "layer1.conv2.bias"}, method.name
+
+
 def test_a_search_of_no_epochs_repairs_nothing(folder: Path, tmp_path: Path) -> None:
     outcome = repair_blocks(_asked(folder, tmp_path / "out"), watch=_Stopping("training searching"))
     assert (outcome.result, outcome.out) == ("violated", None)
@@ -131,36 +151,130 @@ def test_blocks_that_cannot_be_repaired(folder: Path, tmp_path: Path) -> None:
             repair_blocks(_asked(folder, tmp_path / "out", block=name))
 
 
-def _bad(folder: Path, tmp_path: Path, case: str) -> tuple[str, Path, Path]:
-    """What the message says, the network and the examples."""
-    images, net = quarters(20, 1), folder / "net.onnx"
-    decided = classifier()(images.x).argmax(1).detach()
-    path = tmp_path / "bad.npz"
+def _images(n: int = 2, **changed: object) -> dict[str, object]:
+    return {"x": np.zeros((n, 1, 8, 8), np.float32), "y": np.arange(n), **changed}
+
+
+ARRAYS = {
+    "shape": (
+        _images(x=np.zeros((2, 1, 9, 9), np.float32)),
+        "x: its shape is (2, 1, 9, 9); the network takes images of",
+    ),
+    "label": (_images(y=np.array([0, 12])), "y, example 1: class 12; the network has classes 0 to 9"),
+    "negative label": (_images(y=np.array([-1, 0])), "y, example 0: class -1; the network has classes 0 to 9"),
+    "nan": (_images(x=np.full((2, 1, 8, 8), np.nan, np.float32)), "x, example 0: holds NaN or infinity"),
+    "pickled": (_images(y=np.array([{}, {}])), "holds Python objects, which are never loaded"),
+    "none": (_images(0), "x: holds no example"),
+}
+CASES = [*ARRAYS, "dense", "passing", "failing", "cut short", "a folder", "absent"]
+
+
+def _bad(folder: Path, path: Path, case: str) -> tuple[str, Path]:
+    """What the message says, and the network; the examples are put where `path` says."""
+    net = folder / "net.onnx"
+    if case in ARRAYS:
+        arrays, words = ARRAYS[case]
+        np.savez(path, **arrays)  # type: ignore[arg-type]
+        return words, net
     if case == "dense":
-        net = tmp_path / "dense.onnx"
+        net = path.with_name("dense.onnx")
         net.write_bytes(layers_to_onnx([(np.eye(4), np.zeros(4)), (np.eye(4), np.zeros(4))]))
         np.savez(path, x=np.zeros((2, 4), np.float32), y=np.zeros(2, int))
-        return "no convolution", net, path
-    if case == "shape":
-        np.savez(path, x=np.zeros((2, 1, 9, 9), np.float32), y=np.zeros(2, int))
-        return "images of shape (n, 1, 8, 8)", net, path
-    if case == "label":
-        np.savez(path, x=np.zeros((2, 1, 8, 8), np.float32), y=np.array([0, 12]))
-        return "class 12; the network has classes 0 to 9", net, path
-    if case == "passing":
-        return "too few failing examples", net, stored(path, images.x, decided)
-    return "gets all 20 examples wrong", net, stored(path, images.x, (decided + 1) % 4)
+        return "it has no convolution, so there is no block to repair", net
+    if case in ("passing", "failing"):
+        images = quarters(20, 1)
+        decided = classifier()(images.x).argmax(1).detach()
+        stored(path, images.x, decided if case == "passing" else (decided + 1) % 4)
+        return "too few failing examples" if case == "passing" else "gets all 20 examples wrong", net
+    if case == "cut short":
+        whole = (folder / "repair.npz").read_bytes()
+        path.write_bytes(whole[: len(whole) // 2])
+        return "no .npz file, or one cut short", net
+    if case == "a folder":
+        path.mkdir()
+        return "bad.npz: not a regular file", net
+    return "bad.npz: no such file", net
 
 
-@pytest.mark.parametrize("case", ["dense", "shape", "label", "passing", "failing"])
+@pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("command", ["localize", "repair"])
 def test_bad_input(call: Call, folder: Path, tmp_path: Path, case: str, command: str) -> None:
-    words, net, data = _bad(folder, tmp_path, case)
+    data = tmp_path / "bad.npz"
+    words, net = _bad(folder, data, case)
     more = ("--blocks",) if command == "localize" else ("--method", "blocks", "--val", data, "--out", tmp_path / "out")
-    result = call(command, "--net", net, "--data", data, *more, "--quiet")
+    _refused(call(command, "--net", net, "--data", data, *more, "--quiet"), words)
+    assert not (tmp_path / "out").exists()
+
+
+def _refused(result: Result, words: str) -> None:
+    """Bad input: one sentence, no traceback."""
     assert (result.status, result.out) == (4, "")
-    assert words in " ".join(result.err.split())
+    (told,) = [line for line in result.err.splitlines() if line.startswith("birdnn: ")]
+    assert words in told
     assert "Traceback" not in result.err
+
+
+@pytest.mark.parametrize(
+    ("blocks", "words"),
+    [
+        (["mine"], "--block mine: expected is NAME=FIRST..LAST"),
+        (["mine=a.."], "--block mine=a..: expected is NAME=FIRST..LAST"),
+        (["mine=/stem/conv/Conv..nowhere"], "block 'mine': the network has no node 'nowhere'; it has /stem/conv/Conv,"),
+        (["one=/stem/conv/Conv../layer1/add/Add", "two=/layer1/conv1/Conv"], "blocks 'one' and 'two' overlap"),
+        (["one=/stem/conv/Conv", "one=/layer1/add/Add"], "block 'one' is named twice"),
+        (["all=/stem/conv/Conv../head/fc/Gemm"], "all its weights are in one block"),
+        (["nowhere.toml"], "nowhere.toml: no such file"),
+    ],
+)
+def test_blocks_by_hand_that_cannot_be(call: Call, folder: Path, blocks: list[str], words: str) -> None:
+    said = [part for text in blocks for part in ("--block", text)]
+    _refused(call("localize", "--net", folder / "net.onnx", "--blocks", "--data", folder / "repair.npz", *said), words)
+
+
+def test_a_block_by_hand_and_no_neighbours(call: Call, folder: Path, tmp_path: Path) -> None:
+    target = tmp_path / "r.json"
+    mine = ("--block", "mine=/layer1/conv1/Conv../layer2/conv1/Conv", "--radius", 0, "--json", target)
+    result = call("localize", "--net", folder / "net.onnx", "--blocks", "--data", folder / "repair.npz", *mine)
+    assert result.status == 0, result.err
+    found = json.loads(target.read_text())["localisation"]
+    assert [(block["name"], block["by"]) for block in found["blocks"]][1] == ("mine", "user")
+    assert "/layer2/add/Add" in found["blocks"][1]["nodes"], "a join is not broken"
+    assert (found["radius"], found["near_failing"], found["near_passing"]) == (0, 0, 0)
+    assert "neighbours" not in result.out
+
+
+def test_results_never_take_the_place_of_examples(call: Call, folder: Path, tmp_path: Path) -> None:
+    data, before = folder / "repair.npz", (folder / "repair.npz").read_bytes()
+    network = ("--net", folder / "net.onnx", "--data", data)
+    _refused(call("localize", *network, "--blocks", "--json", data), "is never overwritten")
+    _refused(call("localize", *network, "--blocks", "--json", tmp_path / "other.npz"), "a .npz file")
+    by_blocks = ("repair", *network, "--method", "blocks", "--val", folder / "val.npz")
+    _refused(call(*by_blocks, "--json", folder / "val.npz"), "is never overwritten")
+    _refused(call(*by_blocks, "--out", data), "exists and is no folder")
+    assert data.read_bytes() == before
+
+
+def test_a_file_has_one_role(call: Call, folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "copy.npz").write_bytes((folder / "repair.npz").read_bytes())
+    by_blocks = ("repair", "--net", folder / "net.onnx", "--method", "blocks", "--data", folder / "repair.npz")
+    by_blocks = (*by_blocks, "--out", tmp_path / "out", "--val")
+    _refused(call(*by_blocks, tmp_path / "copy.npz"), "has the same examples as --data")
+    test = ("--test", tmp_path / "copy.npz")
+    _refused(call(*by_blocks, folder / "val.npz", *test), "has the same examples as --data")
+    _refused(call(*by_blocks, folder / "val.npz", "--repair-block", "nowhere"), "no such block; it has stem, layer1")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_time_limit(call: Call, folder: Path, tmp_path: Path) -> None:
+    files = ("--data", folder / "repair.npz", "--val", folder / "val.npz", "--out", tmp_path / "out")
+    more = ("--timeout", 0.001, "--json", tmp_path / "r.json")
+    result = call("repair", "--net", folder / "net.onnx", "--method", "blocks", *files, *more)
+    assert result.status == 1, result.err
+    assert result.out.startswith("No repair found: so far no candidate does better on the validation examples.")
+    assert "The time limit ended it." in " ".join(result.out.split())
+    report = json.loads((tmp_path / "r.json").read_text())
+    assert (report["timed_out"], report["interrupted"], report["out"]) == (True, False, None)
+    assert report["blocks"]["localisation"]["blocks"][0]["rank"] is None
     assert not (tmp_path / "out").exists()
 
 
@@ -173,6 +287,11 @@ def test_bad_input(call: Call, folder: Path, tmp_path: Path, case: str, command:
         (("repair", "--method", "blocks", "--data", "x.npz"), "--val"),
         (("repair", "--method", "blocks", "--data", "x.npz", "--val", "y.npz", "--prop", "p"), "examples"),
         (("repair", "--prop", "p.vnnlib", "--compare"), "--method blocks"),
+        (("repair", "--prop", "p.vnnlib", "--radius", "0"), "--method blocks"),
+        (("localize", "--prop", "p.vnnlib", "--radius", "0"), "--blocks"),
+        (("localize", "--blocks", "--data", "x.npz", "--radius", "inf"), "finite number"),
+        (("localize", "--blocks", "--data", "x.npz", "--radius", "-1"), "finite number"),
+        (("repair", "--method", "blocks", "--val", "x.npz"), "--data"),
     ],
 )
 def test_wrong_use(call: Call, folder: Path, arguments: tuple[str, ...], words: str) -> None:

@@ -124,6 +124,45 @@ def test_errors_go_to_stderr(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert "absent.vnnlib: no such file" in said.err
 
 
+def test_a_defect_is_status_5_and_out_of_memory_is_unknown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An error that nobody foresaw must not leave with status 1, nor as an answer."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    endings = []
+    for error in (RuntimeError("a defect"), MemoryError()):
+
+        def fail(*_: object, error: Exception = error) -> int:
+            raise error
+
+        monkeypatch.setattr("birdnn.cli.answering.answer", fail)
+        with pytest.raises(SystemExit) as ending:
+            vnnlib.main(["verify", "q.vnnlib"])
+        endings.append((ending.value.code, *capsys.readouterr()))
+    (defect, memory) = endings
+    assert defect[:2] == (5, "")
+    assert "internal error: RuntimeError: a defect" in defect[2]
+    assert "Traceback" not in defect[2]
+    (saved,) = tmp_path.glob("*.traceback.txt")
+    assert "a defect" in saved.read_text()
+    assert memory[:2] == (0, "unknown\n")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
+def test_an_answer_that_cannot_be_written(solver: Path, net: Path, holds: Path) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [solver, "verify", holds, "--network", net],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+        )
+    assert done.returncode == 4, done.stderr
+    assert "standard output: cannot be written" in done.stderr
+
+
 @pytest.mark.parametrize(
     "words", [[], ["supports"], ["supports", "--magic"], ["verify"], ["verify", "q", "--timeout", "0"]]
 )

@@ -12,10 +12,10 @@ import torch
 from birdnn.errors import FormatError
 from birdnn.formats.export import to_onnx_bytes
 from birdnn.formats.graph import Lowering
-from birdnn.formats.lowering import LOWER
+from birdnn.formats.lowering import LOWER, REWRITTEN
 from birdnn.formats.onnx import network_from_onnx
 from birdnn.formats.shapes import SHAPES
-from birdnn.operators import OPERATORS
+from birdnn.operators import OPERATORS, SUPPORTED
 from tests.formats.models import Array, model, node, run
 
 RNG = np.random.default_rng(3)
@@ -135,6 +135,14 @@ CASES: Mapping[str, bytes] = {
     "average-pool-same": pool("AveragePool", IMAGE, kernel_shape=[2, 3], strides=[2, 2], auto_pad="SAME_LOWER"),
     "average-pool-1d": pool("AveragePool", (1, 2, 9), kernel_shape=[3], strides=[2]),
     "global-average-pool": pool("GlobalAveragePool", IMAGE),
+    "reduce-mean-17": pool("ReduceMean", IMAGE, axes=[2, 3]),
+    "reduce-mean-17-flat": pool("ReduceMean", ("N", *IMAGE[1:]), opset=17, axes=[-1, -2], keepdims=0),
+    "reduce-mean-18": simple("ReduceMean", ints(3, 2), shape=IMAGE, opset=18),
+    "reduce-mean-18-flat": simple("ReduceMean", ints(-2, -1), shape=("N", *IMAGE[1:]), opset=18, keepdims=0),
+    "reduce-mean-1d": simple("ReduceMean", ints(2), shape=(1, 2, 9), opset=18, keepdims=0),
+    "reduce-mean-3d": simple("ReduceMean", ints(4, 2, -2), shape=(1, 2, 3, 4, 2), opset=18, keepdims=0),
+    "dropout-7": simple("Dropout", opset=7, ratio=0.7),
+    "dropout-12": simple("Dropout", np.float32(0.7), np.array(False), opset=12),
     "batch-normalization": simple(
         "BatchNormalization", floats(2), floats(2), floats(2), np.abs(floats(2)), shape=IMAGE, epsilon=0.1
     ),
@@ -203,6 +211,8 @@ def test_the_tables_speak_about_the_same_operators() -> None:
     assert set(OPERATORS) == set(LOWER) == set(SHAPES)
     covered = {step.op for data in CASES.values() for step in network_from_onnx(data, check=False).nodes}
     assert covered == set(OPERATORS)
+    assert set(SUPPORTED) == {*OPERATORS, *REWRITTEN, "Constant"}
+    assert not set(REWRITTEN) & set(OPERATORS)
 
 
 @pytest.mark.parametrize(
@@ -222,6 +232,61 @@ def test_a_misread_operator_is_refused_on_load(
     monkeypatch.setitem(OPERATORS, op, wrong)  # type: ignore[arg-type]
     with pytest.raises(FormatError, match="onnxruntime differ"):
         network_from_onnx(data)
+
+
+def test_a_mean_over_all_places_is_a_pooling() -> None:
+    """So that whatever knows poolings knows it; both nodes bear the name that the file has."""
+    flat = network_from_onnx(CASES["reduce-mean-18-flat"])
+    assert [(node.op, node.name) for node in flat.nodes] == [
+        ("GlobalAveragePool", "the_ReduceMean"),
+        ("Flatten", "the_ReduceMean"),
+    ]
+    assert flat.graph.batched
+    assert flat.output_shape == IMAGE[:2]
+    assert [node.op for node in network_from_onnx(CASES["reduce-mean-17"]).nodes] == ["GlobalAveragePool"]
+
+
+def test_a_name_that_a_rewritten_node_would_take() -> None:
+    inner = "y__GlobalAveragePool"
+    nodes = [node("ReduceMean", ["x"], "m", axes=[2, 3], keepdims=0), node("Add", ["m", "m__GlobalAveragePool"])]
+    net = network_from_onnx(model(nodes, {"m__GlobalAveragePool": floats(2)}, IMAGE))
+    assert [step.output for step in net.nodes] == ["m__GlobalAveragePool_", "m", "y"]
+    late = [node("Relu", ["x"], "r"), node("ReduceMean", ["r"], axes=[2, 3], keepdims=0)]
+    assert network_from_onnx(model(late, {}, IMAGE)).nodes[1].output == inner
+
+
+@pytest.mark.parametrize(
+    ("shape", "opset", "axes", "options"),
+    [
+        (IMAGE, 18, [1], {}),
+        (IMAGE, 18, [2], {"keepdims": 0}),
+        (IMAGE, 18, [1, 2, 3], {}),
+        (IMAGE, 18, [0, 2, 3], {}),
+        (IMAGE, 13, [3], {}),
+        (IMAGE, 13, None, {}),
+        (IMAGE, 18, None, {"noop_with_empty_axes": 1}),
+        ((1, 4), 18, [1], {}),
+    ],
+)
+def test_other_means_are_refused(
+    shape: tuple[int, ...], opset: int, axes: list[int] | None, options: dict[str, int]
+) -> None:
+    if opset >= 18:
+        data = simple("ReduceMean", *([] if axes is None else [ints(*axes)]), shape=shape, opset=opset, **options)
+    else:
+        data = pool("ReduceMean", shape, opset, **({} if axes is None else {"axes": axes}), **options)
+    with pytest.raises(FormatError, match=r"'the_ReduceMean' \(ReduceMean\): the mean over axes .* is not supported"):
+        network_from_onnx(data)
+
+
+def test_what_dropout_and_means_must_not_be() -> None:
+    with pytest.raises(FormatError, match="inference mode"):
+        network_from_onnx(simple("Dropout", np.float32(0.7), np.array(True), opset=12))
+    with pytest.raises(FormatError, match="axis 7 is outside"):
+        network_from_onnx(simple("ReduceMean", ints(7), shape=IMAGE, opset=18))
+    whole = [node("ReduceMean", ["k"], "m", axes=[0]), node("Reshape", ["x", "m"])]
+    with pytest.raises(FormatError, match="integers"):
+        network_from_onnx(model(whole, {"k": ints(1, 4)}))
 
 
 def test_only_constants_are_cast() -> None:

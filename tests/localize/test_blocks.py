@@ -25,6 +25,8 @@ def test_formulas_by_hand() -> None:
     assert one(3, 10, 4, 40, "tarantula") == pytest.approx(0.75 / (0.75 + 0.25))
     # as many passing examples as failing ones: 3 of 4 failing, 1 of 4 passing
     assert one(3, 10, 4, 40, "ochiai") == pytest.approx(3 / (4 * (3 + 1)) ** 0.5)
+    assert one(2, 10, 4, 40, "tarantula") == pytest.approx(0.5 / (0.5 + 0.25))
+    assert one(2, 10, 4, 40, "ochiai") == pytest.approx(2 / (4 * (2 + 1)) ** 0.5)
     d = 3**2 / (1 + 1)
     assert one(3, 10, 4, 40, "dstar") == pytest.approx(d / (1 + d))
 

@@ -44,6 +44,16 @@ def test_the_file_computes_what_was_trained(file: Path, kind: str, place: int) -
         assert not torch.allclose(read(x), net(x), atol=1e-2)
 
 
+def test_channels_that_hardly_vary_are_folded_as_they_were_trained() -> None:
+    """There the normalisation's epsilon is as large as the variance."""
+    slot = slots_of(classifier(), classifier().nodes)[1]
+    operation = Operation("conv3x3", slot).eval()
+    operation.norm.get_buffer("running_var").fill_(operation.norm.eps)
+    x = torch.rand(4, slot.channels[0], 8, 8)
+    kernel, bias = operation.folded()
+    assert torch.allclose(torch.nn.functional.conv2d(x, kernel, bias, padding=1), operation(x), rtol=1e-4, atol=1e-2)
+
+
 def test_a_larger_kernel_starts_as_the_original() -> None:
     net = classifier()
     for slot in slots_of(net, net.nodes):
@@ -106,6 +116,21 @@ def test_everything_else_keeps_its_bytes(file: Path) -> None:
         before.producer_name,
     )
     assert bytes_with_nodes(file, {}, {}) == file.read_bytes()
+
+
+def test_an_initialiser_that_others_read_stays(file: Path) -> None:
+    """Also where the reader is a node that the output does not need: without it the file would be none."""
+    model = onnx.load(file)
+    net = classifier()
+    slot = slots_of(net, net.nodes)[2]
+    _, weight, bias = slot.node.inputs
+    model.graph.node.append(helper.make_node("Identity", [weight], ["unused"], name="unused"))
+    onnx.save(model, file)
+    made = onnx.load_from_string(bytes_with_nodes(file, {}, {slot.node.output: Operation("conv5x5", slot).nodes()}))
+    onnx.checker.check_model(made, full_check=True)
+    names = {tensor.name for tensor in made.graph.initializer}
+    assert weight in names
+    assert bias not in names
 
 
 def test_initialisers_among_the_inputs_as_old_files_have_them(tmp_path: Path) -> None:
