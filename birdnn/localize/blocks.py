@@ -138,9 +138,10 @@ def _gathered(
         times = max(1, math.ceil(_ENOUGH / len(chosen[0])))
         first, second = (origin[kind][: settings.near] for kind in (bad, ~bad))
         beside = torch.cat([*[first] * times, second])
-        near = neighbours(net, xs[beside], ys[beside], radius=settings.radius, steps=settings.steps, generator=generator)
-        bad = torch.cat([bad, ~_right(net, near, ys[beside])])
-        xs, ys, origin = torch.cat([xs, near]), torch.cat([ys, ys[beside]]), torch.cat([origin, beside])
+        labels, how = ys[beside], {"radius": settings.radius, "steps": settings.steps}
+        near = neighbours(net, xs[beside], labels, **how, generator=generator)
+        bad = torch.cat([bad, ~_right(net, near, labels)])
+        xs, ys, origin = torch.cat([xs, near]), torch.cat([ys, labels]), torch.cat([origin, beside])
     return _Seen(xs, ys, bad, origin, len(chosen[0]), len(chosen[1]))
 
 
