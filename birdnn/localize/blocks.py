@@ -138,8 +138,8 @@ def _gathered(
         times = max(1, math.ceil(_ENOUGH / len(chosen[0])))
         first, second = (origin[kind][: settings.near] for kind in (bad, ~bad))
         beside = torch.cat([*[first] * times, second])
-        labels, how = ys[beside], {"radius": settings.radius, "steps": settings.steps}
-        near = neighbours(net, xs[beside], labels, **how, generator=generator)
+        labels, steps = ys[beside], settings.steps
+        near = neighbours(net, xs[beside], labels, radius=settings.radius, generator=generator, steps=steps)
         bad = torch.cat([bad, ~_right(net, near, labels)])
         xs, ys, origin = torch.cat([xs, near]), torch.cat([ys, labels]), torch.cat([origin, beside])
     return _Seen(xs, ys, bad, origin, len(chosen[0]), len(chosen[1]))
