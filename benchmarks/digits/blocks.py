@@ -2,7 +2,7 @@
 
 Residual classifiers of two sizes, five seeds each. In each of 50 cases the convolutions of one block are damaged, by
 noise or by channels that change places, until a share of the test images is read wrong; `localize --blocks` is asked,
-with all failing examples and, in the first 20 cases, with few. The rank of the damaged block is what counts.
+with all failing examples and, in the first 10 cases, with few. The rank of the damaged block is what counts.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from birdnn.localize import SpectrumSettings, localize_blocks
 from birdnn.network import Network
 from birdnn.records import FORMULAS
 
-CASES, WITH_FEW, SEEDS = 50, 20, 5
+CASES, WITH_FEW, SEEDS = 50, 10, 5
 COUNTS = 1, 5, 20, 100
 AIM = 0.08, 0.25
 RADIUS = 0.01

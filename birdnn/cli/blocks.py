@@ -67,7 +67,8 @@ Test = Annotated[
     Path | None, typer.Option("--test", metavar="NPZ", help="Held-out examples, looked at once, in the end.")
 ]
 RepairBlock = Annotated[
-    str | None, typer.Option("--repair-block", metavar="NAME", help="Which block. Default: the most suspicious.")
+    str | None,
+    typer.Option("--repair-block", metavar="NAME", help="Which block. Default: the better of the two most suspicious."),
 ]
 Compare = Annotated[
     bool,

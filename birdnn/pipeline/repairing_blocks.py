@@ -126,37 +126,49 @@ class _BlockRepair:
     def _run(self) -> RepairOutcome:
         examples, seed, over = self.files[0].examples, self.request.seed, self.clock.over
         found = judged(self.classifier, examples, self.asked, seed=seed, watch=self.watch, over=over)
-        block, why = self._block(found)
         repairer = BlockRepairer(self.net, self._data(), self.settings, self.request.seed, self._news)
-        start = self._start(repairer)
-        best, slots = self._repaired(repairer, block, start)
+        begun = time.monotonic()
+        block, why = self._block(found, repairer)
+        best, slots = self._repaired(repairer, block, begun)
         if self.asked.compare and not self.clock.over():
             self._compare(repairer, block, found)
         return self._outcome(found, block, why, best, slots)
 
     # --- choosing
 
-    def _block(self, found: BlockLocalisation) -> tuple[Block, str]:
-        """The block to repair, and why this one."""
+    def _block(self, found: BlockLocalisation, repairer: BlockRepairer) -> tuple[Block, str]:
+        """The block to repair, and why this one.
+
+        The most suspicious ones are trained a little: what is to blame need not be what a repair can do most with.
+        """
         blocks = {block.name: block for block in self.classifier.blocks}
         if self.named is not None:
             return self.named, "named by --repair-block"
-        for place, entry in enumerate(found.ranking(), 1):
-            if entry.name in self.able:
-                told = (
-                    "the most suspicious" if place == 1 else f"the most suspicious that may be replaced, rank {place}"
-                )
-                return blocks[entry.name], told
-        return blocks[self.able[0]], "the first that may be replaced: the command ended before blocks were judged"
+        ranked = {e.name: rank for rank, e in enumerate(found.ranking(), 1) if e.name in self.able}
+        if not ranked:
+            return blocks[self.able[0]], "the first that may be replaced: the command ended before blocks were judged"
+        first, *others = list(ranked)[: self.settings.tried]
+        told = "the most suspicious"
+        if ranked[first] > 1:
+            told += f" that may be replaced, rank {ranked[first]}"
+        if not others or self.clock.over():
+            return blocks[first], told
+        scores = {name: repairer.promise(blocks[name]) for name in (first, *others)}
+        best = max(scores, key=lambda name: scores[name])
+        right = {name: f"{100 * score.accuracy:.1f} %" for name, score in scores.items()}
+        how = f"{right[best]} of the validation examples right after a short training of its weights"
+        if best == first:
+            return blocks[first], f"{told}; {how}, the best of {len(scores)}"
+        return blocks[best], f"rank {ranked[best]} by suspicion; {how}, {right[first]} by {first}, {told}"
 
     # --- repairing
 
     def _repaired(
-        self, repairer: BlockRepairer, block: Block, start: Score
+        self, repairer: BlockRepairer, block: Block, begun: float
     ) -> tuple[BlockCandidate | None, tuple[Slot, ...]]:
         """The best candidate that does better than the original, on disk; None where there is none."""
-        slots = slots_of(self.net, block.nodes)
-        begun, best, epochs = time.monotonic(), None, 0
+        slots, start = slots_of(self.net, block.nodes), self._start()
+        best, epochs = None, 0
         for candidate in repairer.search(block):
             epochs = max(epochs, candidate.epochs)
             if candidate.score > (start if best is None else best.score):
@@ -205,7 +217,7 @@ class _BlockRepair:
         layers = next(entry.layers for entry in found.blocks if entry.name == block.name)
         return max(layers, key=lambda name: layers[name])
 
-    def _start(self, repairer: BlockRepairer) -> Score:
+    def _start(self) -> Score:
         """What the original scores, so that nothing worse is handed out."""
         y = self.files[1].before
         labels = self.files[1].examples.y

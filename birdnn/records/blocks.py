@@ -160,7 +160,7 @@ class BlockRequest:
         val: validation examples, which decide when to stop and which candidate is best.
         test: held-out examples, looked at once in the end.
         chosen, formula, radius, examples, device: as for ``localize --blocks``.
-        block: the block to repair; None: the most suspicious one.
+        block: the block to repair; None: of the most suspicious ones the one that a short training helps most.
         compare: repair by the other methods as well, and tell how they fare.
         epochs: passes over the examples at most, for each method.
     """

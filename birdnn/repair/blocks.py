@@ -44,7 +44,8 @@ class BlockSettings:
         architecture_rate: of Adam on architecture parameters.
         architecture_share: of the examples, what architecture parameters learn from.
         head_start: architecture parameter of the original convolution; the others start from 0.
-        probation: epochs that each discrete architecture is trained before one is chosen.
+        probation: epochs that each discrete architecture is trained before one is chosen, and each block's weights.
+        tried: so many of the most suspicious blocks are trained before one is chosen.
     """
 
     training: TrainingSettings = field(default_factory=TrainingSettings)
@@ -53,6 +54,7 @@ class BlockSettings:
     architecture_share: float = 1 / 3
     head_start: float = 2.0
     probation: int = 4
+    tried: int = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -155,6 +157,14 @@ class BlockRepairer:
         """
         names = [name for name in self.net.initialisers() if name in self.net.repairable]
         return self.weights(method, self.net.input_name, names, imitate=imitate, epochs=epochs)
+
+    def promise(self, block: Block) -> Score:
+        """How a block does on the validation examples when its weights alone have been trained for a while."""
+        tail = Tail(self.net, block.entry, block.weights(self.net))
+        settings = replace(self.settings.training, epochs=self.settings.probation)
+        return self._train(
+            f"{block.name} a little", tail, self._lesson(block.entry), self._exam(block.entry), settings
+        )[0]
 
     # --- architecture and weights
 
