@@ -46,6 +46,7 @@ FORMS: dict[str, Callable[[Any], str]] = {
     "count": lambda value: f"{value:,}",
     "small": lambda value: f"{value:.2g}",
     "number": _signed,
+    "part": lambda value: f"{value:.3f}",
     "difference": lambda value: f"{value:+.4g}".replace("-", "−"),
     "raw": plain,
     "seconds": seconds,
