@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from birdnn.records import Accuracy, BlockLocalisation, BlockRepair, Examples, GraphChange, MethodResult, SuspiciousBlock
+from birdnn.records import (
+    Accuracy,
+    BlockLocalisation,
+    BlockRepair,
+    Examples,
+    GraphChange,
+    MethodResult,
+    SuspiciousBlock,
+)
 from birdnn.report.schema_blocks import (
     AccuracyModel,
     BlockLocalisationModel,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from birdnn.report.schema import RepairReport
-from birdnn.report.schema_blocks import AccuracyModel, BlockMethodModel, BlockRepairModel
+from birdnn.report.schema_blocks import BlockMethodModel, BlockRepairModel
 from birdnn.report.schema_safety import RiskModel, Weight
 from birdnn.report.text import percent
 
@@ -46,9 +46,9 @@ def _risk(weight: Weight, topic: str, text: str) -> RiskModel:
 def _ended_early(outcome: RepairReport) -> Iterator[RiskModel]:
     left = "the network is the best candidate up to then" if outcome.out else "no candidate had done better up to then"
     if outcome.interrupted:
-        yield _risk("open", "Interrupted", f"The user ended the repair; {left}.")
+        yield _risk("open", "Interrupted", f"The user ended the command; {left}.")
     if outcome.timed_out:
-        yield _risk("open", "Out of time", f"The time limit ended the repair; {left}.")
+        yield _risk("open", "Out of time", f"The time limit ended the command; {left}.")
 
 
 def _counted(outcome: RepairReport, repair: BlockRepairModel) -> Iterator[RiskModel]:
@@ -80,13 +80,9 @@ def _compared(repair: BlockRepairModel) -> Iterator[RiskModel]:
     if best is not None and (its := best.accuracy["validation"]).right > mine.right:
         told = (
             f"On the validation examples, which are there to choose by, {best.name} ({best.changes}) has "
-            f"{_share(its)} right, this repair {_share(mine)}."
+            f"{percent(its.share)} right, this repair {percent(mine.share)}."
         )
         yield _risk("open", "Another way does better", told)
-
-
-def _share(entry: AccuracyModel) -> str:
-    return f"{percent(entry.share)} of {entry.n:,}"
 
 
 def _scope(outcome: RepairReport, repair: BlockRepairModel) -> Iterator[RiskModel]:
@@ -103,8 +99,9 @@ def _scope(outcome: RepairReport, repair: BlockRepairModel) -> Iterator[RiskMode
         yield _risk("note", "Held-out examples", told)
     if outcome.out is not None:
         yield from _decided_otherwise(repair.methods[0], repair.before["validation"].n)
-    told = "The ranking says which block's change serves the examples at hand best. It names suspects, no proven cause."
-    yield _risk("note", "Localisation", told)
+    if any(block.suspiciousness is not None for block in repair.localisation.blocks):
+        told = "The ranking tells whose change serves the examples at hand best. It names suspects, no proven cause."
+        yield _risk("note", "Localisation", told)
     for line in outcome.notes:
         if line != NOTHING_PROVED:
             yield _risk("note", "Noted by the repair", line)

@@ -46,9 +46,7 @@ def _results(report: SafetyReport, repair: BlockRepairModel) -> Iterator[dict[st
                 yield _result(rule, examples, entry, place, counts[entry.role])
 
 
-def _result(
-    rule: int, examples: ExamplesModel, file: FileModel, place: int, counted: AccuracyModel
-) -> dict[str, Any]:
+def _result(rule: int, examples: ExamplesModel, file: FileModel, place: int, counted: AccuracyModel) -> dict[str, Any]:
     wrong = counted.n - counted.right
     which = "network before the repair" if file.role == "network before" else "repaired network"
     told = f"The {which} gets {wrong:,} of {counted.n:,} {ROLES[examples.role]} examples wrong."

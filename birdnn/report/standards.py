@@ -175,7 +175,7 @@ _BY_EXAMPLES = (
     _Request(
         "AMLAS",
         "Verification log and independence of verification",
-        "Counts for each file and method; held-out examples, where they were given, had no say in the result",
+        "Counts for each file and method, no proof; independence is that of held-out examples, if there are any",
         "accuracy",
         lambda r: (False, any(entry.role == "held-out examples" for entry in r.files)),
     ),
