@@ -1,4 +1,4 @@
-"""Residual risk of a repair by labelled examples, derived from the outcome: nothing is proved, and counts are counts."""
+"""Residual risk of a repair by labelled examples, derived from the outcome: counts prove nothing."""
 
 from __future__ import annotations
 
@@ -69,7 +69,8 @@ def _counted(outcome: RepairReport, repair: BlockRepairModel) -> Iterator[RiskMo
         told = f"{ours.broken:,} of {ours.n:,} {name} examples were right before and are wrong now."
         yield _risk("open", "Broken examples", told)
     if wrong := ours.n - ours.right:
-        told = f"The repaired network gets {wrong:,} of {ours.n:,} {name} examples wrong, {before.n - before.right:,} before."
+        was = before.n - before.right
+        told = f"The repaired network gets {wrong:,} of {ours.n:,} {name} examples wrong, {was:,} before."
         yield _risk("open", "Still wrong", told)
 
 

@@ -1,4 +1,4 @@
-"""The sections of the safety report, and their numbers: one list for repairs by properties, one for those by examples."""
+"""The sections of the safety report and their numbers: of repairs by properties, and of those by examples."""
 
 from __future__ import annotations
 
