@@ -34,8 +34,6 @@ def example_risks(outcome: RepairReport, repair: BlockRepairModel) -> Iterator[R
         "that an example stays right under the least change of it.",
     )
     yield from _counted(outcome, repair)
-    if outcome.out is not None:
-        yield from _compared(repair)
     yield from _scope(outcome, repair)
 
 
@@ -68,6 +66,7 @@ def _counted(outcome: RepairReport, repair: BlockRepairModel) -> Iterator[RiskMo
     if ours.broken:
         told = f"{ours.broken:,} of {ours.n:,} {name} examples were right before and are wrong now."
         yield _risk("open", "Broken examples", told)
+    yield from _compared(repair)
     if wrong := ours.n - ours.right:
         was = before.n - before.right
         told = f"The repaired network gets {wrong:,} of {ours.n:,} {name} examples wrong, {was:,} before."

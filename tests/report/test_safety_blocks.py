@@ -16,6 +16,7 @@ from birdnn.report.pages import FORMS, html_page, markdown_page
 from birdnn.report.sarif import sarif
 from birdnn.report.schema_safety import SafetyReport
 from tests.report.block_outcomes import GRAPH, REPAIR, block_report, method, nothing_found, without_test
+from tests.report.outcomes import repair_outcome
 from tests.report.pages import Seen
 from tests.report.test_safety import resolved
 
@@ -102,6 +103,15 @@ def test_the_first_page_tells_what_counts() -> None:
     assert "Another way does better. On the validation examples, which are there to choose by, network" in front
     alone, _ = texts(block_report(replace(REPAIR, places=REPAIR.places[1:])))
     assert "Architecture as before weights alone are others" in alone
+
+
+def test_the_picture_of_the_change_is_there_where_it_shows_all_of_it() -> None:
+    moved = repair_outcome().change
+    weights = replace(GRAPH, nodes_gone=(), nodes_new=(), initialisers_gone={}, initialisers_new={})
+    assert len(Seen.of(html_page(block_report(replace(REPAIR, graph=weights), change=moved))).all("svg")) == 1
+    seen = Seen.of(html_page(block_report(change=moved)))
+    assert not seen.all("svg")
+    assert "those of one file alone are not among them" in seen.text
 
 
 def test_without_held_out_examples_the_page_says_who_chose() -> None:
