@@ -14,6 +14,7 @@ import torch
 from birdnn.blocks import Block
 from birdnn.errors import MismatchError
 from birdnn.formats import network_kind, read_network
+from birdnn.formats.differences import graph_change
 from birdnn.formats.files import sha256, write_bytes
 from birdnn.formats.labelled import Labelled
 from birdnn.formats.onnx import network_from_onnx
@@ -53,6 +54,7 @@ from birdnn.repair.blocks import BlockCandidate, BlockRepairer, BlockSettings, D
 from birdnn.repair.operations import ORIGINAL, Slot, slots_of
 from birdnn.repair.training import Score
 from birdnn.report.json import repair_report, write_report
+from birdnn.report.risks_blocks import NOTHING_PROVED
 from birdnn.sample import evaluate
 
 NOT_FIDELITY = "not measured over a domain: `blocks` has decisions and outputs kept on the validation examples"
@@ -117,7 +119,6 @@ class _BlockRepair:
         base = settings or BlockSettings()
         self.settings = replace(base, training=replace(base.training, epochs=asked.epochs))
         self.methods: list[MethodResult] = []
-        self.written: bytes | None = None
 
     def run(self) -> RepairOutcome:
         with self.folder.taken():
@@ -231,7 +232,6 @@ class _BlockRepair:
         """Put a better network in the place of the last one."""
         write_bytes(self.folder.draft, data, keep=self.request.net)
         self.folder.keep_draft()
-        self.written = data
 
     def _book(self, name: str, changes: str, values: int, candidate: BlockCandidate, begun: float) -> None:
         """Measure a candidate as its file is read back."""
@@ -303,6 +303,7 @@ class _BlockRepair:
             examples=tuple(file.record for file in self.files),
             before={file.record.role: file.accuracy(file.before) for file in self.files},
             methods=tuple(self.methods),
+            graph=None if best is None else graph_change(self.request.net, self.folder.network),
         )
         outcome = RepairOutcome(
             **self._nothing_measured(),
@@ -329,15 +330,16 @@ class _BlockRepair:
 
     def _written(self, best: BlockCandidate | None) -> dict[str, Any]:
         """Where the results are, and which values differ."""
-        if best is None or self.written is None:
-            return {"out": None, "out_sha256": None, "report": None, "change": ()}
+        report = str(self.folder.report) if best is not None or self.request.report else None
+        if best is None:
+            return {"out": None, "out_sha256": None, "report": report, "change": ()}
         before = read_network(self.request.net).initialisers()
         after = read_network(self.folder.network).initialisers()
         common = {name: value for name, value in before.items() if name in after}
         return {
             "out": str(self.folder.network),
             "out_sha256": sha256(self.folder.network.read_bytes()),
-            "report": str(self.folder.report),
+            "report": report,
             "change": change(common, after),
         }
 
@@ -364,7 +366,7 @@ class _BlockRepair:
             "versions": versions(),
             "machine": machine(self.asked.device),
             "initialisers": {name: v.numel() for name, v in net.initialisers().items() if name in net.repairable},
-            "notes": ("Nothing is proved: the figures are counts over the examples of these files.",),
+            "notes": (NOTHING_PROVED,),
         }
 
 

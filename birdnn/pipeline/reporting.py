@@ -7,7 +7,7 @@ import binascii
 import hashlib
 import json
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 from importlib import metadata
 from pathlib import Path
@@ -21,14 +21,17 @@ from birdnn.certify.check.certificate import LEAF, read_certificate
 from birdnn.certify.check.files import read
 from birdnn.errors import BirdnnError, FormatError, InputError
 from birdnn.formats import read_network
+from birdnn.formats.differences import graph_change
 from birdnn.formats.files import read_bytes
 from birdnn.formats.suite import BUNDLED, Suite
 from birdnn.metrics import change
 from birdnn.pipeline.describing import of_suite
+from birdnn.report.blocks_models import graph_change_model
 from birdnn.report.evidence import exact, largest_models, quantity_model
 from birdnn.report.model import SCHEMA_VERSION
 from birdnn.report.safety import safety_report
 from birdnn.report.schema import RepairReport
+from birdnn.report.schema_blocks import GraphChangeModel
 from birdnn.report.schema_evidence import RegionModel
 from birdnn.report.schema_safety import (
     CertificateFactsModel,
@@ -41,6 +44,11 @@ from birdnn.report.schema_safety import (
 
 MAX_BYTES = 1 << 28
 NAME = "repair.json"
+_EXAMPLES: Mapping[str, FileRole] = {
+    "repair": "repair examples",
+    "validation": "validation examples",
+    "test": "held-out examples",
+}
 
 
 def report_files(where: Path) -> SafetyReport:
@@ -119,6 +127,9 @@ def _files(outcome: RepairReport, record: Path, digest: str) -> Iterator[FileMod
         yield _found("network after", "network after", outcome.out, outcome.out_sha256, record)
     for prop in outcome.properties:
         yield _found("property", prop.name, prop.file, prop.sha256, record)
+    for entry in outcome.blocks.examples if outcome.blocks else ():
+        name: FileRole = _EXAMPLES[entry.role]
+        yield _found(name, name, entry.file, entry.sha256, record)
     if outcome.certificate is not None:
         stored = outcome.certificate
         yield _found("certificate", "certificate", stored.file, stored.sha256, record)
@@ -224,6 +235,9 @@ def _completed(
             name: entry.model_copy(update={"largest": moved.get(name, [])}) for name, entry in outcome.change.items()
         }
         added.append("Which values changed most: from the two networks.")
+    if outcome.blocks is not None and outcome.blocks.graph is None and (differs := _graph(files)) is not None:
+        more["blocks"] = outcome.blocks.model_copy(update={"graph": differs})
+        added.append("Which nodes and initialisers differ: from the two networks.")
     return (outcome.model_copy(update=more) if more else outcome), added
 
 
@@ -270,6 +284,17 @@ def _moved(files: Sequence[FileModel]) -> dict[str, Any]:
     except (BirdnnError, KeyError):
         return {}
     return {entry.name: largest_models(entry) for entry in found}
+
+
+def _graph(files: Sequence[FileModel]) -> GraphChangeModel | None:
+    """What differs between the networks, where both are as recorded."""
+    before, after = _place(files, "network before"), _place(files, "network after")
+    if before is None or after is None:
+        return None
+    try:
+        return graph_change_model(graph_change(before, after))
+    except BirdnnError:
+        return None
 
 
 def _version() -> str:

@@ -239,6 +239,29 @@ class PlaceInBlock:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GraphChange:
+    """What differs between two ONNX files, compared byte by byte once external data is embedded.
+
+    Attributes:
+        nodes_gone, nodes_new: name and operator of those that one file alone has; a node that differs is in both.
+        nodes_kept: how many are the same in both.
+        initialisers_gone, initialisers_new: name -> shape, of those that one file alone has.
+        initialisers_changed: names of those that both have, with other bytes.
+        initialisers_kept: how many are the same in both.
+        rest_kept: are inputs, outputs, operator sets, metadata and whatever else the file holds the same?
+    """
+
+    nodes_gone: tuple[tuple[str, str], ...]
+    nodes_new: tuple[tuple[str, str], ...]
+    nodes_kept: int
+    initialisers_gone: Mapping[str, tuple[int, ...]]
+    initialisers_new: Mapping[str, tuple[int, ...]]
+    initialisers_changed: tuple[str, ...]
+    initialisers_kept: int
+    rest_kept: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BlockRepair:
     """What a repair by blocks did.
 
@@ -250,6 +273,7 @@ class BlockRepair:
         examples: the files.
         before: role of a file -> accuracy of the original.
         methods: the repair first, then what it is compared with.
+        graph: what differs in the file that was written; None where none was.
     """
 
     localisation: BlockLocalisation
@@ -259,3 +283,4 @@ class BlockRepair:
     examples: tuple[Examples, ...]
     before: Mapping[str, Accuracy]
     methods: tuple[MethodResult, ...]
+    graph: GraphChange | None = None

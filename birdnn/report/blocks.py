@@ -13,12 +13,12 @@ from birdnn.records import Accuracy, BlockLocalisation, BlockLocalizeOutcome, Bl
 from birdnn.report.blocks_models import block_localisation_model, examples_model
 from birdnn.report.json import machine_model
 from birdnn.report.model import readable
+from birdnn.report.risks_blocks import ROLES
 from birdnn.report.schema_samples import BlockLocalizeReport
 from birdnn.report.tables import add_fact, add_notes, facts_grid, plain_table
 
 _NARROW = 72
 _WORDS = {"ochiai": "Ochiai", "tarantula": "Tarantula", "dstar": "D*"}
-ROLES = {"repair": "repair", "validation": "validation", "test": "held-out"}
 
 
 def block_localize_report(outcome: BlockLocalizeOutcome) -> BlockLocalizeReport:
@@ -139,6 +139,8 @@ def _headline(outcome: RepairOutcome, repair: BlockRepair) -> Text:
         text = Text(
             f"Block {readable(repair.block)} repaired, as far as the examples see; nothing is proved.", "bold green"
         )
+    elif outcome.out is not None:
+        text = Text("No repair: the best candidate was kept, and repairs none of the failing examples.", "bold red")
     else:
         early = "so far " if outcome.interrupted or outcome.timed_out else ""
         told = f"No repair found: {early}no candidate does better on the validation examples. No network was written."

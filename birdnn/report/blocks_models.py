@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from birdnn.records import Accuracy, BlockLocalisation, BlockRepair, Examples, MethodResult, SuspiciousBlock
+from birdnn.records import (
+    Accuracy,
+    BlockLocalisation,
+    BlockRepair,
+    Examples,
+    GraphChange,
+    MethodResult,
+    SuspiciousBlock,
+)
 from birdnn.report.schema_blocks import (
     AccuracyModel,
     BlockLocalisationModel,
@@ -10,6 +18,8 @@ from birdnn.report.schema_blocks import (
     BlockModel,
     BlockRepairModel,
     ExamplesModel,
+    GraphChangeModel,
+    NodeModel,
     PlaceModel,
     SuspiciousNeuronModel,
 )
@@ -76,6 +86,22 @@ def block_repair_model(repair: BlockRepair) -> BlockRepairModel:
         examples=[examples_model(entry) for entry in repair.examples],
         before={role: accuracy_model(entry) for role, entry in repair.before.items()},
         methods=[_method(entry) for entry in repair.methods],
+        graph=None if repair.graph is None else graph_change_model(repair.graph),
+    )
+
+
+def graph_change_model(found: GraphChange) -> GraphChangeModel:
+    """What differs between two files, as published."""
+    gone, new = ([NodeModel(name=name, op=op) for name, op in nodes] for nodes in (found.nodes_gone, found.nodes_new))
+    return GraphChangeModel(
+        nodes_gone=gone,
+        nodes_new=new,
+        nodes_kept=found.nodes_kept,
+        initialisers_gone={name: list(shape) for name, shape in found.initialisers_gone.items()},
+        initialisers_new={name: list(shape) for name, shape in found.initialisers_new.items()},
+        initialisers_changed=list(found.initialisers_changed),
+        initialisers_kept=found.initialisers_kept,
+        rest_kept=found.rest_kept,
     )
 
 

@@ -1,4 +1,4 @@
-"""The safety report as an in-toto Statement v1; docs/attestation.md defines the predicate.
+"""The safety report as an in-toto Statement v1; docs/report.md defines the predicate.
 
 It binds, by sha256, the network before and after, each property, the certificate and the version of the tool. It is a
 statement, not a signature: whoever signs it puts it into a DSSE envelope.
@@ -6,10 +6,13 @@ statement, not a signature: whoever signs it puts it into a DSSE envelope.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from birdnn.report.risks_blocks import ROLES
 from birdnn.report.schema import PropertyModel
+from birdnn.report.schema_blocks import BlockRepairModel
 from birdnn.report.schema_safety import FileModel, SafetyReport
 
 STATEMENT = "https://in-toto.io/Statement/v1"
@@ -37,10 +40,11 @@ def statement(report: SafetyReport) -> dict[str, Any]:
             },
             "verdict": report.summary.verdict,
             "outcome": outcome.outcome,
-            "semantics": outcome.semantics,
+            "semantics": None if outcome.blocks else outcome.semantics,
             "networkBefore": _resource(before),
             "networkAfter": _resource(by_role["network after"][0]) if "network after" in by_role else None,
             "properties": [_property(prop) for prop in outcome.properties],
+            "examples": _examples(outcome.blocks, by_role) if outcome.blocks else [],
             "certificate": _resource(certificate[0]) if certificate else None,
             "checker": outcome.certificate.checked if outcome.certificate else None,
             "outcomeFile": _resource(by_role["outcome"][0]),
@@ -60,6 +64,21 @@ def _property(prop: PropertyModel) -> dict[str, Any]:
         "after": prop.after,
         "arithmetic": prop.arithmetic,
     }
+
+
+def _examples(repair: BlockRepairModel, by_role: Mapping[str, Sequence[FileModel]]) -> list[dict[str, Any]]:
+    """What a repair by labelled examples rests on: each file, and how many of it are right."""
+    ours = repair.methods[0].accuracy
+    return [
+        _resource(by_role[f"{ROLES[entry.role]} examples"][0])
+        | {
+            "role": entry.role,
+            "n": entry.n,
+            "rightBefore": repair.before[entry.role].right,
+            "rightAfter": ours[entry.role].right,
+        }
+        for entry in repair.examples
+    ]
 
 
 def _resource(entry: FileModel) -> dict[str, Any]:

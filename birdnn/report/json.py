@@ -173,7 +173,7 @@ def _method(outcome: RepairOutcome) -> dict[str, Any]:
         "method": request.method_name,
         "top": request.top if request.ranks_neurons else None,
         "alpha": request.alpha if request.ranks_neurons else None,
-        "pairing": request.pairing,
+        "pairing": request.pairing if request.blocks is None else "",
         "rounds": outcome.rounds,
         "tried": [tried_model(entry) for entry in outcome.tried],
         "stopped": outcome.stopped,

@@ -18,7 +18,9 @@ from markupsafe import Markup
 
 from birdnn.report import pictures_page
 from birdnn.report.model import readable
+from birdnn.report.risks_blocks import ROLES
 from birdnn.report.schema_safety import SafetyReport
+from birdnn.report.sections import numbers, titles
 from birdnn.report.standards import DISCLAIMER
 from birdnn.report.text import percent, seconds
 from birdnn.report.words import plain
@@ -44,6 +46,7 @@ FORMS: dict[str, Callable[[Any], str]] = {
     "count": lambda value: f"{value:,}",
     "small": lambda value: f"{value:.2g}",
     "number": _signed,
+    "part": lambda value: f"{value:.3f}",
     "difference": lambda value: f"{value:+.4g}".replace("-", "−"),
     "raw": plain,
     "seconds": seconds,
@@ -142,18 +145,24 @@ def environment(*, markdown: bool) -> Environment:
     return made
 
 
+def _named(report: SafetyReport) -> dict[str, Any]:
+    """What both kinds of page are made from."""
+    outcome = report.outcome
+    return {"r": report, "o": outcome, "titles": titles(outcome), "numbers": numbers(outcome), "ROLES": ROLES}
+
+
 def html_page(report: SafetyReport) -> str:
     """One HTML file: style and pictures inside, no script, no network."""
     template = environment(markdown=False).get_template("report.html.j2")
     pictures = {name: Markup(svg) for name, svg in pictures_page.pictures(report.outcome).items()}
     content = report.model_dump(mode="json")
     front = pictures_page.front(report.outcome)
-    return template.render(r=report, o=report.outcome, v=Figures(content), pictures=pictures, front=front)
+    return template.render(_named(report), v=Figures(content), pictures=pictures, front=front)
 
 
 def markdown_page(report: SafetyReport) -> str:
     """The same as Markdown, without pictures."""
     template = environment(markdown=True).get_template("report.md.j2")
     content = report.model_dump(mode="json")
-    text = template.render(r=report, o=report.outcome, v=Figures(content, markdown=True))
+    text = template.render(_named(report), v=Figures(content, markdown=True))
     return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
+from birdnn.report.risks_blocks import example_risks
 from birdnn.report.schema import RepairReport
 from birdnn.report.schema_safety import CertificateFactsModel, FileModel, RiskModel, Weight
 from birdnn.report.text import percent
@@ -21,8 +22,18 @@ def risks(
     outcome: RepairReport, files: Sequence[FileModel], certificate: CertificateFactsModel | None
 ) -> list[RiskModel]:
     """All of them; none is left out because the verdict is good."""
-    found = [
-        *_stops(outcome, files),
+    found = [*_stops(outcome, files)]
+    if outcome.blocks is None:
+        found += _by_properties(outcome, files, certificate)
+    else:
+        found += example_risks(outcome, outcome.blocks)
+    return sorted(found, key=lambda risk: _ORDER.index(risk.weight))
+
+
+def _by_properties(
+    outcome: RepairReport, files: Sequence[FileModel], certificate: CertificateFactsModel | None
+) -> list[RiskModel]:
+    return [
         *_undecided(outcome),
         *_others(outcome),
         *_measured(outcome),
@@ -31,7 +42,6 @@ def risks(
         *_assumptions(outcome, certificate),
         *_scope(outcome),
     ]
-    return sorted(found, key=lambda risk: _ORDER.index(risk.weight))
 
 
 def _risk(weight: Weight, topic: str, text: str) -> RiskModel:

@@ -7,7 +7,9 @@ import shlex
 from collections.abc import Sequence
 
 from birdnn.report.risks import risks
+from birdnn.report.risks_blocks import ROLES, judging_role
 from birdnn.report.schema import CounterexampleModel, PropertyModel, RepairReport
+from birdnn.report.schema_blocks import BlockRepairModel
 from birdnn.report.schema_safety import (
     CertificateFactsModel,
     CommandModel,
@@ -114,7 +116,7 @@ def _verdict(outcome: RepairReport, files: Sequence[FileModel]) -> tuple[str, To
         told = f"What is reported below was found for other files than those that lie there now: {names}."
         return "files differ", "bad", "Not about these files", told
     if outcome.blocks is not None:
-        return _by_examples(outcome)
+        return _by_examples(outcome, outcome.blocks)
     if outcome.outcome == "proved":
         told = f"The repaired network is proved to satisfy {every}: no input of a region gives an unsafe output."
         return "proved", "good", "Repaired and proved", told
@@ -128,13 +130,20 @@ def _verdict(outcome: RepairReport, files: Sequence[FileModel]) -> tuple[str, To
     return "violated", "bad", "Not repaired", f"Proved: {of}. {best}"
 
 
-def _by_examples(outcome: RepairReport) -> tuple[str, Tone, str, str]:
+def _by_examples(outcome: RepairReport, repair: BlockRepairModel) -> tuple[str, Tone, str, str]:
     """The same for a repair that rests on labelled examples."""
     if outcome.out is None:
-        told = "No candidate did better than the original on the validation examples. No network was written."
+        until = "Up to its early end no" if outcome.interrupted or outcome.timed_out else "No"
+        told = f"{until} candidate did better than the original on the validation examples. No network was written."
         return "violated", "bad", "Not repaired", told
+    if outcome.outcome != "sampled":
+        told = "The best candidate was kept; it repairs none of the failing examples that it learnt from."
+        return "violated", "bad", "Not repaired", told
+    role = judging_role(repair)
+    before, after = repair.before[role], repair.methods[0].accuracy[role]
     told = (
-        "The repair is what counts over labelled examples say; nothing is proved, and nothing is said of other inputs."
+        f"Of {after.n:,} {ROLES[role]} examples {after.right:,} are right, {before.right:,} before. "
+        "Nothing is proved, and nothing is said of other inputs."
     )
     return "not proved", "warn", "Repaired as far as the examples see", told
 

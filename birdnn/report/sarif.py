@@ -11,6 +11,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from birdnn.report.sarif_blocks import sarif_of_examples
 from birdnn.report.schema import PropertyModel
 from birdnn.report.schema_safety import FileModel, SafetyReport
 
@@ -37,12 +38,15 @@ def _run(report: SafetyReport) -> dict[str, Any]:
         if prop.before == "violated" and outcome.out is not None:
             results.append(_before(report, rule, prop, nets["network before"]))
         results.append(_after(report, rule, prop, nets.get("network after", nets["network before"])))
+    rules = [_rule(prop) for prop in outcome.properties]
+    if outcome.blocks is not None:
+        rules, results = sarif_of_examples(report, outcome.blocks)
     return {
         "tool": {
             "driver": {
                 "name": "birdnn",
                 "semanticVersion": outcome.versions.get("birdnn", report.birdnn),
-                "rules": [_rule(prop) for prop in outcome.properties],
+                "rules": rules,
             }
         },
         "invocations": [

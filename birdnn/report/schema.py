@@ -272,7 +272,7 @@ class RepairReport(Model):
     method: str = Field(description="With its optimiser, where it has one, such as `finetune:lp`.")
     top: int | None = Field(description="How many neurons were to be modified; null for methods that choose none.")
     alpha: float | None = Field(description="What preserving counted against healing; null for methods without it.")
-    pairing: str
+    pairing: str = Field(description="Of `retrain`; empty for `blocks`, which pairs nothing.")
     rounds: int
     tried: list[TriedModel]
     stopped: Readable = Field(description="Why no more candidates were tried; empty where none was.")

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from birdnn.report.model import Model, Readable
 
@@ -98,6 +98,26 @@ class PlaceModel(Model):
     shares: dict[str, float] = Field(description="Weight of each operation at the end of the search.")
 
 
+class NodeModel(Model):
+    """A node of an ONNX graph."""
+
+    name: Readable
+    op: Readable
+
+
+class GraphChangeModel(Model):
+    """What differs between the two ONNX files, compared byte by byte; a node that differs is gone and new."""
+
+    nodes_gone: list[NodeModel]
+    nodes_new: list[NodeModel]
+    nodes_kept: int
+    initialisers_gone: dict[str, list[int]] = Field(description="Name -> shape.")
+    initialisers_new: dict[str, list[int]] = Field(description="Name -> shape.")
+    initialisers_changed: list[Readable] = Field(description="In both files, with other bytes.")
+    initialisers_kept: int
+    rest_kept: bool = Field(description="Are inputs, outputs, operator sets, metadata and all else the same?")
+
+
 class BlockRepairModel(Model):
     """Of `birdnn repair --method blocks`: the block, both architectures, and what other methods do."""
 
@@ -105,6 +125,19 @@ class BlockRepairModel(Model):
     why: Readable = Field(description="How the block was chosen.")
     places: list[PlaceModel]
     localisation: BlockLocalisationModel
-    examples: list[ExamplesModel]
+    examples: list[ExamplesModel] = Field(min_length=1)
     before: dict[str, AccuracyModel] = Field(description="Of the original; role of a file -> accuracy.")
-    methods: list[BlockMethodModel] = Field(description="The repair first, then what it is compared with.")
+    methods: list[BlockMethodModel] = Field(
+        min_length=1, description="The repair first, then what it is compared with."
+    )
+    graph: GraphChangeModel | None = Field(
+        default=None, description="What differs in the file that was written; null where none was."
+    )
+
+    @model_validator(mode="after")
+    def _each_file_is_counted(self) -> Self:
+        roles = {entry.role for entry in self.examples}
+        for counted in (self.before, *(method.accuracy for method in self.methods)):
+            if lacking := roles - counted.keys():
+                raise ValueError(f"no accuracy on the {min(lacking)} examples")
+        return self

@@ -13,7 +13,16 @@ from pydantic import Field
 from birdnn.report.model import SCHEMA_VERSION, Model, Readable
 from birdnn.report.schema import RepairReport
 
-FileRole = Literal["network before", "network after", "property", "certificate", "outcome"]
+FileRole = Literal[
+    "network before",
+    "network after",
+    "property",
+    "certificate",
+    "outcome",
+    "repair examples",
+    "validation examples",
+    "held-out examples",
+]
 FileState = Literal["as recorded", "differs", "missing"]
 Tone = Literal["good", "warn", "bad"]
 Weight = Literal["stop", "open", "assumption", "note"]
@@ -40,7 +49,7 @@ class SummaryModel(Model):
     asked: int = Field(description="Properties that were to be proved.")
     violated_before: int
     proved_after: int
-    changed: int = Field(description="Values that differ.")
+    changed: int = Field(description="Values that differ, of initialisers that both networks have.")
     changeable: int = Field(description="Values of the initialisers in which some differ.")
     initialisers: int = Field(description="How many these are.")
     watched: int = Field(description="Properties of which drawdown was measured.")

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from birdnn.report.schema_safety import OfferedModel, SafetyReport
+from birdnn.report.sections import numbers
 
 DISCLAIMER = (
     "Evidence offered toward the requests below. Nothing here states or implies that a network, a process or a "
@@ -21,12 +22,12 @@ _EASA, _DRAFT = "EASA concept paper, issue 2", "ED-324 / ARP6983 (draft)"
 
 @dataclass(frozen=True, slots=True)
 class _Request:
-    """What a source asks for, what we have for it and where; `have`: all that is asked for, at least a part of it."""
+    """What a source asks for, what we have for it and in which section; `have`: all of it, at least a part of it."""
 
     source: str
     asks: str
     evidence: str
-    section: int
+    section: str
     have: Callable[[SafetyReport], tuple[bool, bool]]
 
 
@@ -47,76 +48,144 @@ def _confirmed(report: SafetyReport) -> bool:
     return all(entry.state == "as recorded" for entry in report.files)
 
 
-_REQUESTS = (
+_BY_PROPERTIES = (
     _Request(
         _EASA,
         "Operational domain of the model",
         "Declared input domain and each property’s input region, in the suite’s units",
-        2,
+        "properties",
         lambda r: (r.outcome.domain is not None and _stated(r), r.outcome.domain is not None or _stated(r)),
     ),
     _Request(
         _EASA,
         "Stability of the trained model; behaviour kept by a change",
         "Fidelity over the domain and each repaired region, drawdown of every applicable property",
-        6,
+        "kept",
         lambda r: (r.outcome.fidelity is not None, bool(r.outcome.drawdown.properties)),
     ),
     _Request(
         _EASA,
         "Equivalence of the inference model",
         "Proof about the file as stored, for executions in float32; counterexamples replayed by onnxruntime",
-        7,
+        "verdicts",
         lambda r: (_proved(r) and r.outcome.semantics == "float32", bool(r.defects) or _proved(r)),
     ),
     _Request(
         _DRAFT,
         "Trace from requirement to evidence",
         "Property file by hash, its statement in words, the verdict and the proof of each",
-        2,
+        "properties",
         lambda r: (_stated(r) and _proved(r), True),
     ),
     _Request(
         "DO-333",
         "Formal notation, soundness argument for each method, assumptions stated",
         "Properties in VNN-LIB; docs/soundness.md and docs/certificate.md; assumptions in section 10",
-        10,
+        "risks",
         lambda r: (_proved(r), True),
     ),
     _Request(
         "DO-330",
         "Independent check of the tool’s output; tool version and known limits",
         "Certificate accepted by a checker that shares no code with the prover; versions in section 11",
-        8,
+        "certificate",
         lambda r: (_accepted(r), True),
     ),
     _Request(
         "ISO/PAS 8800",
         "Insufficiency found, root cause, change, re-verification",
         "Counterexamples, responsible neurons, changed parameters, verdicts after the change",
-        3,
+        "defects",
         lambda r: (bool(r.defects and r.outcome.localisation) and _proved(r), bool(r.defects)),
     ),
     _Request(
         "UL 4600",
         "Evidence is valid for this configuration",
         "sha256 of the networks, every property and the certificate, compared when the report was made",
-        1,
+        "scope",
         lambda r: (_confirmed(r), True),
     ),
     _Request(
         "AMLAS",
         "Verification log and independence of verification",
         "Verdict matrix with engine, arithmetic and time; the checker’s log; other engines where asked",
-        7,
+        "verdicts",
         lambda r: (_accepted(r), True),
+    ),
+)
+
+
+_BY_EXAMPLES = (
+    _Request(
+        _EASA,
+        "Operational domain of the model",
+        "None is declared, and labelled examples do not describe one",
+        "scope",
+        lambda r: (False, False),
+    ),
+    _Request(
+        _EASA,
+        "Stability of the trained model; behaviour kept by a change",
+        "Decisions kept and examples broken, as counts; which nodes and initialisers kept their bytes",
+        "accuracy",
+        lambda r: (False, r.outcome.out is not None),
+    ),
+    _Request(
+        _EASA,
+        "Equivalence of the inference model",
+        "No proof and no replay: answers were counted by birdnn on the file as written",
+        "accuracy",
+        lambda r: (False, False),
+    ),
+    _Request(
+        _DRAFT,
+        "Trace from requirement to evidence",
+        "Each file of examples by hash and role, and how many are right before and after",
+        "scope",
+        lambda r: (False, True),
+    ),
+    _Request(
+        "DO-333",
+        "Formal notation, soundness argument for each method, assumptions stated",
+        "Nothing is proved by this method; what it leaves open is stated",
+        "risks",
+        lambda r: (False, False),
+    ),
+    _Request(
+        "DO-330",
+        "Independent check of the tool’s output; tool version and known limits",
+        "Versions and limits; there is no certificate that a checker could examine",
+        "reproduction",
+        lambda r: (False, True),
+    ),
+    _Request(
+        "ISO/PAS 8800",
+        "Insufficiency found, root cause, change, re-verification",
+        "Failing examples, suspicious blocks, the change of one, counts after it; no verification",
+        "blocks",
+        lambda r: (False, True),
+    ),
+    _Request(
+        "UL 4600",
+        "Evidence is valid for this configuration",
+        "sha256 of the networks and of every file of examples, compared when the report was made",
+        "scope",
+        lambda r: (_confirmed(r), True),
+    ),
+    _Request(
+        "AMLAS",
+        "Verification log and independence of verification",
+        "Counts for each file and method, no proof; independence is that of held-out examples, if there are any",
+        "accuracy",
+        lambda r: (False, any(entry.role == "held-out examples" for entry in r.files)),
     ),
 )
 
 
 def mapping(report: SafetyReport) -> list[OfferedModel]:
     """Each request with what this outcome has for it; ``report`` without its own mapping."""
-    return [_offered(request, report) for request in _REQUESTS]
+    requests = _BY_PROPERTIES if report.outcome.blocks is None else _BY_EXAMPLES
+    return [_offered(request, report) for request in requests]
 
 
 def _offered(request: _Request, report: SafetyReport) -> OfferedModel:
@@ -126,5 +195,5 @@ def _offered(request: _Request, report: SafetyReport) -> OfferedModel:
         asks=request.asks,
         offered="offered" if fully else "in part" if partly else "not offered",
         evidence=request.evidence,
-        section=request.section,
+        section=numbers(report.outcome)[request.section],
     )

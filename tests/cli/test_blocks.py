@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -21,6 +22,7 @@ from birdnn.repair.blocks import BlockSettings
 from birdnn.report.json import schemas
 from tests.classifiers import classifier, hard, quarters, stored, trained
 from tests.cli.conftest import Call, Result
+from tests.report.pages import Seen
 
 FILES = {"repair": 11, "val": 12, "test": 13}
 
@@ -55,7 +57,7 @@ def test_blocks_are_ranked(call: Call, folder: Path, tmp_path: Path) -> None:
 
 def test_a_block_is_repaired(call: Call, folder: Path, tmp_path: Path) -> None:
     files = [part for name in FILES for part in ({"repair": "--data"}.get(name, f"--{name}"), folder / f"{name}.npz")]
-    more = ("--compare", "--epochs", 6, "--repair-block", "layer1", "--out", tmp_path / "out")
+    more = ("--compare", "--epochs", 6, "--repair-block", "layer1", "--report", "--out", tmp_path / "out")
     result = call("repair", "--net", folder / "net.onnx", "--method", "blocks", *files, *more)
     assert result.status == 3, result.err
     assert "Block layer1 repaired, as far as the examples see" in result.out
@@ -86,6 +88,21 @@ def test_a_block_is_repaired(call: Call, folder: Path, tmp_path: Path) -> None:
     weights = {t.name: t.SerializeToString() for t in after.graph.initializer}
     mine = {name for node in classifier().nodes if node.output in inside for name in node.inputs}
     assert all(weights[t.name] == t.SerializeToString() for t in before.graph.initializer if t.name not in mine)
+    _same_is_told(told, before, after, tmp_path / "out" / "report.html")
+
+
+def _same_is_told(told: dict[str, Any], before: onnx.ModelProto, after: onnx.ModelProto, page: Path) -> None:
+    """`repair.json` and the page name what differs between the files, and nothing else."""
+    graph = told["graph"]
+    old, new = ({t.name: t.SerializeToString() for t in model.graph.initializer} for model in (before, after))
+    named = {*graph["initialisers_gone"], *graph["initialisers_changed"]}
+    assert named == {name for name, value in old.items() if new.get(name) != value}
+    assert (graph["initialisers_kept"], graph["rest_kept"]) == (len(old) - len(named), True)
+    inside = {node.name for block in partition(classifier()) if block.name == told["block"] for node in block.nodes}
+    assert {node["name"] for node in graph["nodes_gone"]} <= inside
+    text = Seen.of(page.read_text()).text
+    assert f"The same in both: {graph['nodes_kept']:,} nodes" in text
+    assert "same values as the original" not in text
 
 
 class _Stopping:
@@ -275,7 +292,15 @@ def test_a_time_limit(call: Call, folder: Path, tmp_path: Path) -> None:
     report = json.loads((tmp_path / "r.json").read_text())
     assert (report["timed_out"], report["interrupted"], report["out"]) == (True, False, None)
     assert report["blocks"]["localisation"]["blocks"][0]["rank"] is None
+    assert report["blocks"]["graph"] is None
     assert not (tmp_path / "out").exists()
+    # with --report, what there is to say is written although there is no network
+    result = call("repair", "--net", folder / "net.onnx", "--method", "blocks", *files, *more[:2], "--report")
+    assert result.status == 1, result.err
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["repair.json", "report.html"]
+    page = Seen.of((tmp_path / "out" / "report.html").read_text()).text
+    assert "Not repaired" in page
+    assert "None of them was judged" in page
 
 
 @pytest.mark.parametrize(

@@ -125,6 +125,9 @@ def files(made: RepairReport, **states: Any) -> list[FileModel]:
     if made.out is not None:
         named.append(("network after", "network after", made.out, made.out_sha256 or ""))
     named += [("property", p.name, p.file, p.sha256) for p in made.properties]
+    for entry in made.blocks.examples if made.blocks else ():
+        role = {"test": "held-out"}.get(entry.role, entry.role) + " examples"
+        named.append((role, role, entry.file, entry.sha256))
     if made.certificate is not None:
         named.append(("certificate", "certificate", made.certificate.file, made.certificate.sha256))
     named.append(("outcome", "repair.json", "/a/repair.json", "aa"))

@@ -1,0 +1,74 @@
+"""What differs between two ONNX files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import onnx
+
+from birdnn.formats.files import read_bytes
+from birdnn.formats.onnx import MAX_BYTES, parsed
+from birdnn.formats.tensors import embed_external
+from birdnn.records import GraphChange
+
+
+def graph_change(before: str | Path, after: str | Path) -> GraphChange:
+    """Compare two files, plain or ``.gz``, with external data embedded.
+
+    Nodes are known by the values that they make, initialisers by their names.
+
+    Raises:
+        FormatError: one of them cannot be read.
+    """
+    old, new = _model(before), _model(after)
+    nodes_old, nodes_new = _nodes(old.graph.node), _nodes(new.graph.node)
+    same = {key for key, node in nodes_old.items() if key in nodes_new and _bytes(node) == _bytes(nodes_new[key])}
+    was, now = ({tensor.name: tensor for tensor in model.graph.initializer} for model in (old, new))
+    both = [name for name in was if name in now]
+    changed = tuple(name for name in both if _bytes(was[name]) != _bytes(now[name]))
+    gone, come = _only(was, now), _only(now, was)
+    return GraphChange(
+        nodes_gone=tuple(_named(node) for key, node in nodes_old.items() if key not in same),
+        nodes_new=tuple(_named(node) for key, node in nodes_new.items() if key not in same),
+        nodes_kept=len(same),
+        initialisers_gone=gone,
+        initialisers_new=come,
+        initialisers_changed=changed,
+        initialisers_kept=len(both) - len(changed),
+        rest_kept=_rest(old, gone) == _rest(new, come),
+    )
+
+
+def _model(path: str | Path) -> onnx.ModelProto:
+    model = parsed(read_bytes(path, MAX_BYTES), str(path))
+    embed_external(model, path, MAX_BYTES)
+    return model
+
+
+def _bytes(message: onnx.NodeProto | onnx.TensorProto | onnx.ModelProto) -> bytes:
+    return bytes(message.SerializeToString(deterministic=True))
+
+
+def _nodes(nodes: Iterable[onnx.NodeProto]) -> dict[tuple[str, ...], onnx.NodeProto]:
+    return {tuple(node.output): node for node in nodes}
+
+
+def _named(node: onnx.NodeProto) -> tuple[str, str]:
+    """Its name, or that of what it makes, as in a partition into blocks; its operator."""
+    return node.name or next((name for name in node.output if name), node.op_type), node.op_type
+
+
+def _only(mine: dict[str, onnx.TensorProto], other: dict[str, onnx.TensorProto]) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(tensor.dims) for name, tensor in mine.items() if name not in other}
+
+
+def _rest(model: onnx.ModelProto, apart: Iterable[str]) -> bytes:
+    """The model without its nodes and initialisers, and without what it declares about those set `apart`."""
+    rest = onnx.ModelProto.FromString(_bytes(model))
+    del rest.graph.node[:]
+    del rest.graph.initializer[:]
+    for entries in (rest.graph.input, rest.graph.value_info):
+        for place in reversed([i for i, entry in enumerate(entries) if entry.name in set(apart)]):
+            del entries[place]
+    return _bytes(rest)

@@ -1,0 +1,62 @@
+"""A repair by labelled examples as SARIF rules and results: one rule for each file of examples.
+
+An example that is wrong is a finding, level ``warning``: no network is asked to get every example right. Where none is
+wrong the result is ``open``, never ``pass``: counts prove nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from birdnn.report.risks_blocks import ROLES
+from birdnn.report.schema_blocks import AccuracyModel, BlockRepairModel, ExamplesModel
+from birdnn.report.schema_safety import FileModel, SafetyReport
+
+Objects = list[dict[str, Any]]
+
+
+def sarif_of_examples(report: SafetyReport, repair: BlockRepairModel) -> tuple[Objects, Objects]:
+    """Rules, and for each the result of the network before and of the one that was written."""
+    return [_rule(entry) for entry in repair.examples], list(_results(report, repair))
+
+
+def _id(examples: ExamplesModel) -> str:
+    return f"{ROLES[examples.role]}-examples"
+
+
+def _rule(examples: ExamplesModel) -> dict[str, Any]:
+    name = ROLES[examples.role]
+    return {
+        "id": _id(examples),
+        "shortDescription": {"text": f"The network gives the right class for each of {examples.n:,} {name} examples."},
+        "defaultConfiguration": {"level": "warning"},
+        "properties": {"sha256": examples.sha256, "role": examples.role},
+    }
+
+
+def _results(report: SafetyReport, repair: BlockRepairModel) -> Iterator[dict[str, Any]]:
+    for rule, examples in enumerate(repair.examples):
+        counts = {"network before": repair.before[examples.role]}
+        if report.outcome.out is not None:
+            counts["network after"] = repair.methods[0].accuracy[examples.role]
+        for place, entry in enumerate(report.files):
+            if entry.role in counts:
+                yield _result(rule, examples, entry, place, counts[entry.role])
+
+
+def _result(rule: int, examples: ExamplesModel, file: FileModel, place: int, counted: AccuracyModel) -> dict[str, Any]:
+    wrong = counted.n - counted.right
+    which = "network before the repair" if file.role == "network before" else "repaired network"
+    told = f"The {which} gets {wrong:,} of {counted.n:,} {ROLES[examples.role]} examples wrong."
+    uri = Path(file.path).absolute().as_uri()
+    return {
+        "ruleId": _id(examples),
+        "ruleIndex": rule,
+        "kind": "fail" if wrong else "open",
+        "level": "warning" if wrong else "none",
+        "message": {"text": told if wrong else f"{told} That proves nothing of other inputs."},
+        "locations": [{"physicalLocation": {"artifactLocation": {"uri": uri, "index": place}}}],
+        "partialFingerprints": {"networkAndExamples/v1": f"{file.recorded_sha256}:{examples.sha256}"},
+    }
