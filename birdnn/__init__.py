@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from birdnn.api import load_network as load_network
     from birdnn.api import load_property as load_property
     from birdnn.api import localize as localize
+    from birdnn.api import localize_blocks as localize_blocks
     from birdnn.api import repair as repair
+    from birdnn.api import repair_blocks as repair_blocks
     from birdnn.api import repaired_module as repaired_module
     from birdnn.api import save_network as save_network
     from birdnn.api import save_property as save_property
@@ -80,7 +82,9 @@ _HOME = {
     "load_network": "api",
     "load_property": "api",
     "localize": "api",
+    "localize_blocks": "api",
     "repair": "api",
+    "repair_blocks": "api",
     "repaired_module": "api",
     "save_network": "api",
     "save_property": "api",

@@ -7,6 +7,7 @@ becomes one first. Numbers are in the network's own units unless said otherwise.
 from __future__ import annotations
 
 from birdnn.api.asking import check, estimate, falsify, localize, repair, verify
+from birdnn.api.by_examples import localize_blocks, repair_blocks
 from birdnn.api.loading import box_property, load_network, load_property, repaired_module, save_network, save_property
 
 __all__ = [
@@ -17,7 +18,9 @@ __all__ = [
     "load_network",
     "load_property",
     "localize",
+    "localize_blocks",
     "repair",
+    "repair_blocks",
     "repaired_module",
     "save_network",
     "save_property",

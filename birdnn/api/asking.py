@@ -82,7 +82,7 @@ def verify(
     Proved(boxes=1, arithmetic='float64, rounding accounted for; over the reals')
     """
     said = checked("verify", options)
-    with _borrowed() as stored:
+    with borrowed() as stored:
         files = _files(stored, net, props)
         if certificate is not None:
             _require_own(stored, files)
@@ -106,7 +106,7 @@ def falsify(
     'Violated'
     """
     said = checked("falsify", options)
-    with _borrowed() as stored:
+    with borrowed() as stored:
         files = _files(stored, net, props)
         outcome = falsify_files(*files, settings=VerifySettings(**said), watch=watch)
     return _named_verdicts(outcome, stored)
@@ -194,16 +194,16 @@ def estimate(
     (0, '6.9e-04')
     """
     said = checked("estimate", options)
-    with _borrowed() as stored:
+    with borrowed() as stored:
         path, paths = _files(stored, net, props, none=True)
         given = str(stored.samples("samples", measure)) if isinstance(measure, np.ndarray) else str(measure)
         request = EstimateRequest(net=path, props=paths, measure=given, **said)
         outcome = estimate_files(request, watch=watch)
     return replace(
         outcome,
-        net=_name(stored, outcome.net),
-        request=_named_request(stored, replace(request, measure=_name(stored, given))),
-        properties=tuple(replace(entry, path=_name(stored, entry.path)) for entry in outcome.properties),
+        net=named(stored, outcome.net),
+        request=_named_request(stored, replace(request, measure=named(stored, given))),
+        properties=tuple(replace(entry, path=named(stored, entry.path)) for entry in outcome.properties),
     )
 
 
@@ -223,15 +223,15 @@ def localize(
     (84, 3)
     """
     said = checked("localize", options)
-    with _borrowed() as stored:
+    with borrowed() as stored:
         path, paths = _files(stored, net, props, none=True)
         request = LocalizeRequest(net=path, props=paths, **said)
         outcome = localize_files(request, watch=watch)
     return replace(
         outcome,
-        net=_name(stored, outcome.net),
+        net=named(stored, outcome.net),
         request=_named_request(stored, request),
-        answers=tuple(replace(entry, path=_name(stored, entry.path)) for entry in outcome.answers),
+        answers=tuple(replace(entry, path=named(stored, entry.path)) for entry in outcome.answers),
     )
 
 
@@ -272,7 +272,7 @@ def check(
 
 
 @contextmanager
-def _borrowed() -> Iterator[Stored]:
+def borrowed() -> Iterator[Stored]:
     """A place for what has no file, for as long as this is entered."""
     with tempfile.TemporaryDirectory(prefix="birdnn-") as folder, Stored(Path(folder)) as stored:
         yield stored
@@ -309,19 +309,19 @@ def _require_own(stored: Stored, files: tuple[Path, tuple[Path, ...]]) -> None:
         )
 
 
-def _name(stored: Stored, path: str) -> str:
+def named(stored: Stored, path: str) -> str:
     """What had no file of its own is named without the folder that is gone by now."""
     return Path(path).name if Path(path).is_relative_to(stored.folder) else path
 
 
 def _named_request(stored: Stored, request: Any) -> Any:
-    props = tuple(Path(_name(stored, str(path))) for path in request.props)
-    return replace(request, net=Path(_name(stored, str(request.net))), props=props)
+    props = tuple(Path(named(stored, str(path))) for path in request.props)
+    return replace(request, net=Path(named(stored, str(request.net))), props=props)
 
 
 def _named_verdicts(outcome: VerifyOutcome, stored: Stored) -> VerifyOutcome:
     return replace(
         outcome,
-        net=_name(stored, outcome.net),
-        verdicts=tuple(replace(entry, path=_name(stored, entry.path)) for entry in outcome.verdicts),
+        net=named(stored, outcome.net),
+        verdicts=tuple(replace(entry, path=named(stored, entry.path)) for entry in outcome.verdicts),
     )

@@ -10,10 +10,11 @@ from pydantic import Field, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
 from birdnn.errors import InputError
-from birdnn.records import BoundName, Decision, Device, Form, Method, OptimiserName, Pairing, Prefer, Units
+from birdnn.records import BoundName, Decision, Device, Form, Formula, OptimiserName, Pairing, Prefer, Units
 from birdnn.rounding import Semantics
 
 _Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+_Radius = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 _Share = Annotated[float, Field(ge=0, le=1)]
 _Inside = Annotated[float, Field(gt=0, lt=1)]
 _Count = Annotated[int, Field(ge=1)]
@@ -108,6 +109,53 @@ class LocalizeOptions(TypedDict, total=False):
     seed: _Seed
 
 
+class LocalizeBlocksOptions(TypedDict, total=False):
+    """Options of `birdnn.localize_blocks`.
+
+    Attributes:
+        chosen: name of a block -> names of its nodes, or of the first and the last; the rest is divided as ever.
+        formula: how counts of examples become suspiciousness: ``"ochiai"``, ``"tarantula"`` or ``"dstar"``.
+        radius: of adversarial neighbours, network units; 0: none; None: 1 % of the range of the examples' values.
+        examples: how many failing and how many passing ones are looked at, at most.
+        top: how many neurons to name for each block.
+        device: ``"cpu"`` or ``"cuda"``.
+        seed: of every random draw.
+    """
+
+    chosen: Mapping[str, tuple[str, ...]]
+    formula: Formula
+    radius: _Radius | None
+    examples: _Count
+    top: _Count
+    device: Device
+    seed: _Seed
+
+
+class RepairBlocksOptions(TypedDict, total=False):
+    """Options of `birdnn.repair_blocks`.
+
+    Attributes:
+        timeout_s: seconds for everything together; None: no limit.
+        block: the block to repair; None: of the two most suspicious the one that a short training helps more.
+        compare: repair by the other methods as well, and tell how they fare.
+        epochs: passes over the examples at most, for each method.
+        report: write ``repair.json`` even where no network is written.
+        chosen, formula, radius, examples, device, seed: as for `birdnn.localize_blocks`.
+    """
+
+    timeout_s: _Positive | None
+    block: str | None
+    compare: bool
+    epochs: _Count
+    report: bool
+    chosen: Mapping[str, tuple[str, ...]]
+    formula: Formula
+    radius: _Radius | None
+    examples: _Count
+    device: Device
+    seed: _Seed
+
+
 class RepairOptions(TypedDict, total=False):
     """Options of `birdnn.repair`.
 
@@ -136,7 +184,7 @@ class RepairOptions(TypedDict, total=False):
     decision: Decision | None
     suite: str | None
     as_name: str | None
-    method: Method
+    method: Literal["auto", "retrain", "finetune"]
     min_agreement: _Share
     max_mae: _Positive | None
     prefer: Prefer
@@ -156,14 +204,16 @@ class RepairOptions(TypedDict, total=False):
     crosscheck_timeout_s: _Positive
 
 
-Kind = Literal["falsify", "verify", "estimate", "localize", "repair"]
+Kind = Literal["falsify", "verify", "estimate", "localize", "localize_blocks", "repair", "repair_blocks"]
 
 OPTIONS: Mapping[Kind, type] = {
     "falsify": FalsifyOptions,
     "verify": VerifyOptions,
     "estimate": EstimateOptions,
     "localize": LocalizeOptions,
+    "localize_blocks": LocalizeBlocksOptions,
     "repair": RepairOptions,
+    "repair_blocks": RepairBlocksOptions,
 }
 """Function -> its options."""
 

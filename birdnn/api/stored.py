@@ -84,10 +84,11 @@ class Stored:
         lines = [f"{key} = {side.tolist()}" for key, side in zip(("lower", "upper"), sides, strict=True)]
         return self._write(f"{name}.toml", "\n".join(lines).encode())
 
-    def samples(self, name: str, x: ArrayLike) -> Path:
-        """A file of points, (points, inputs)."""
+    def samples(self, name: str, x: ArrayLike, y: ArrayLike | None = None) -> Path:
+        """A file of points, (points, ...), and of their right classes, (points,), where there are any."""
         data = io.BytesIO()
-        np.savez(data, x=np.asarray(x))
+        arrays = {"x": np.asarray(x)} if y is None else {"x": np.asarray(x), "y": np.asarray(y)}
+        np.savez(data, allow_pickle=False, **arrays)
         return self._write(f"{name}.npz", data.getvalue())
 
     def _write(self, name: str, data: bytes) -> Path:

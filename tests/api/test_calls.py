@@ -15,13 +15,28 @@ import torch
 import birdnn
 from birdnn.api.options import OPTIONS
 from birdnn.pipeline.settings import RepairSettings
-from birdnn.records import EstimateRequest, LocalizeRequest, RepairRequest, VerifySettings
+from birdnn.records import (
+    BlockLocalizeRequest,
+    BlockRequest,
+    EstimateRequest,
+    LocalizeRequest,
+    RepairRequest,
+    VerifySettings,
+)
+from tests.classifiers import SHAPE, hard, trained
 
 SAFE = birdnn.box_property("safe", lower=[0, 0], upper=[1, 1], unsafe=[([[-1, 0]], [-100])])
 """Output 0 stays below 100."""
 
 ARGUMENTS = {"net", "props", "keep", "points", "out", "measure", "certificate", "command"}
-RECORDS = {"verify": VerifySettings, "estimate": EstimateRequest, "localize": LocalizeRequest, "repair": RepairRequest}
+OF_BLOCKS = {"data", "val", "test", "blocks"}
+RECORDS = {
+    "verify": VerifySettings,
+    "estimate": EstimateRequest,
+    "localize": LocalizeRequest,
+    "localize_blocks": BlockLocalizeRequest,
+    "repair": RepairRequest,
+}
 
 
 def module() -> torch.nn.Module:
@@ -38,7 +53,14 @@ def module() -> torch.nn.Module:
 def test_the_options_are_those_of_the_command(name: Any) -> None:
     """An option that the command line has and Python has not would send its users back to the shell."""
     fields = {field.name for field in dataclasses.fields(RECORDS[name])}
-    assert set(OPTIONS[name].__annotations__) == fields - ARGUMENTS
+    assert set(OPTIONS[name].__annotations__) == fields - ARGUMENTS - OF_BLOCKS
+
+
+def test_the_options_of_repair_blocks_are_those_of_its_method_and_some_of_repair() -> None:
+    fields = {field.name for field in dataclasses.fields(BlockRequest)}
+    shared = {"timeout_s", "report", "seed"}
+    assert shared < set(OPTIONS["repair"].__annotations__)
+    assert set(OPTIONS["repair_blocks"].__annotations__) == fields - OF_BLOCKS | shared
 
 
 @pytest.mark.parametrize(
@@ -192,3 +214,25 @@ def test_the_effort_of_a_repair_is_no_public_option() -> None:
     """`RepairSettings` is the house's own business: none of it is an option by accident."""
     effort = {field.name for field in dataclasses.fields(RepairSettings)}
     assert not effort & set(OPTIONS["repair"].__annotations__)
+
+
+def test_blocks_are_ranked_and_repaired(tmp_path: Path) -> None:
+    """Examples in memory, a network read before; what is written reads the validation examples better."""
+    (tmp_path / "net.onnx").write_bytes(trained())
+    net = birdnn.load_network(tmp_path / "net.onnx")
+    learn, check, test = (hard(80, seed) for seed in (1, 2, 3))
+    arrays = [(some.x.reshape(-1, *SHAPE).double().numpy(), some.y.numpy()) for some in (learn, check, test)]
+    found = birdnn.localize_blocks(net, arrays[0], radius=0.0, examples=40)
+    assert [block.name for block in found.found.blocks] == ["stem", "layer1", "layer2", "head"]
+    assert (found.examples.path, found.request.data) == ("data.npz", Path("data.npz"))
+    outcome = birdnn.repair_blocks(net, *arrays[:2], test=arrays[2], out=tmp_path / "out", block="layer1", epochs=3)
+    assert outcome.blocks is not None
+    assert outcome.out is not None
+    assert outcome.blocks.block == "layer1"
+    after = birdnn.load_network(outcome.out)
+    right = int((after.float()(check.x).argmax(1) == check.y).sum())
+    assert right == outcome.blocks.methods[0].accuracy["validation"].right > outcome.blocks.before["validation"].right
+    with pytest.raises(birdnn.InputError, match="epochs is 0"):
+        birdnn.repair_blocks(net, *arrays[:2], out=tmp_path / "out", epochs=0)
+    with pytest.raises(birdnn.MismatchError, match="no convolution"):
+        birdnn.localize_blocks(Path("birdnn/data/demo.onnx"), arrays[0])
