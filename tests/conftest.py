@@ -57,6 +57,18 @@ def properties() -> Path:
 
 
 @pytest.fixture
+def short_trials(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Blocks are judged in a few steps, where a test is not about how well."""
+    from functools import partial
+
+    from birdnn.localize import SpectrumSettings, TrialSettings
+    from birdnn.pipeline import labelled
+
+    trial = TrialSettings(steps=2, counted=(2,), halvings=1)
+    monkeypatch.setattr(labelled, "SpectrumSettings", partial(SpectrumSettings, trial=trial))
+
+
+@pytest.fixture
 def demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The current folder, as examples expect it: ``demo.onnx`` and the properties are in it, and nothing else."""
     data = ROOT / "birdnn" / "data"

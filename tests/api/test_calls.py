@@ -216,6 +216,7 @@ def test_the_effort_of_a_repair_is_no_public_option() -> None:
     assert not effort & set(OPTIONS["repair"].__annotations__)
 
 
+@pytest.mark.usefixtures("short_trials")
 def test_blocks_are_ranked_and_repaired(tmp_path: Path) -> None:
     """Examples in memory, a network read before; what is written reads the validation examples better."""
     (tmp_path / "net.onnx").write_bytes(trained())

@@ -24,6 +24,8 @@ from tests.classifiers import classifier, hard, quarters, stored, trained
 from tests.cli.conftest import Call, Result
 from tests.report.pages import Seen
 
+pytestmark = pytest.mark.usefixtures("short_trials")
+
 FILES = {"repair": 11, "val": 12, "test": 13}
 
 

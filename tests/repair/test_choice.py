@@ -13,6 +13,8 @@ from birdnn.repair.blocks import BlockRepairer
 from birdnn.repair.training import Score
 from tests.classifiers import hard, stored, trained
 
+pytestmark = pytest.mark.usefixtures("short_trials")
+
 
 @pytest.mark.parametrize("wanted", [0, 1])
 def test_of_the_two_most_suspicious_the_better_one(

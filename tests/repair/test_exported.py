@@ -21,6 +21,8 @@ from birdnn.pipeline import localize_block_files, repair_blocks
 from birdnn.records import BlockLocalizeRequest, BlockRequest, RepairRequest
 from tests.classifiers import CHANNELS, hard, quarters, stored, trained
 
+pytestmark = pytest.mark.usefixtures("short_trials")
+
 BLOCKS = ["block1", "layers.0", "layers.1", "block4"]
 
 

@@ -17,6 +17,8 @@ from birdnn.repair.blocks import BlockCandidate, BlockRepairer, BlockSettings, D
 from birdnn.repair.training import TrainingSettings
 from tests.classifiers import classifier, hard, stored, trained
 
+pytestmark = pytest.mark.usefixtures("short_trials")
+
 
 def repaired(val_seed: int, seed: int = 0) -> tuple[BlockCandidate, Data]:
     """A block's weights after one epoch."""
