@@ -20,7 +20,7 @@ import torch
 from benchmarks.common import Table, provenance, stamp
 from benchmarks.digits.corruption import GOALS, SEEDS, place
 from benchmarks.digits.residual import SIZES
-from benchmarks.digits.robustness import RESULTS, written
+from benchmarks.digits.robustness import HARD, RESULTS, written
 from benchmarks.digits.train import split
 from birdnn.crosscheck.auto_lirpa import AutoLirpaBound, AutoLirpaSettings
 from birdnn.network import Network
@@ -70,7 +70,7 @@ def run(folder: Path, seed: int, eps: str, method: str, images: int) -> dict[str
         before = load_network(folder / FILES["before"]).net
         for path in written(Path(scratch) / "props", before, test, eps, images):
             asked = load_property(path, loaded, "normalised")
-            limits = SearchSettings(max_boxes=1, batch=1)
+            limits = SearchSettings(max_boxes=1, batch=1, attack=HARD)
             verdict = verify(loaded.net, asked, settings=limits, replays=loaded.replays, bound=bound)
             proved += isinstance(verdict, Proved)
             violated += isinstance(verdict, Violated)

@@ -118,12 +118,9 @@ def to_onnx(layers: Sequence[nn.Conv2d | nn.Linear]) -> bytes:
     return bytes(model.SerializeToString())
 
 
-def decided(loaded: Loaded, paths: Sequence[Path], bound: BoundName, boxes: int | None = None) -> list[str]:
-    """One word for each property, all with the same limits; at most `boxes`, if not as many as `BOUNDS` says."""
-    found, limits = (
-        [],
-        SearchSettings(max_boxes=boxes or BOUNDS[bound], attack=HARD, batch=1 if bound != "own" else None),
-    )
+def decided(loaded: Loaded, paths: Sequence[Path], bound: BoundName) -> list[str]:
+    """One word for each property, all with the same limits."""
+    found, limits = [], SearchSettings(max_boxes=BOUNDS[bound], attack=HARD, batch=1 if bound != "own" else None)
     for path in paths:
         verdict = decided_by(bound, loaded, load_property(path, loaded, "normalised"), limits, Unwatched())
         proved = "proved" if isinstance(verdict, Proved) else "unknown"
