@@ -109,7 +109,16 @@ class LocalizeOptions(TypedDict, total=False):
     seed: _Seed
 
 
-class LocalizeBlocksOptions(TypedDict, total=False):
+class _BlocksOptions(TypedDict, total=False):
+    chosen: Mapping[str, tuple[str, ...]]
+    formula: Formula
+    radius: _Radius | None
+    examples: _Count
+    device: Device
+    seed: _Seed
+
+
+class LocalizeBlocksOptions(_BlocksOptions, total=False):
     """Options of `birdnn.localize_blocks`.
 
     Attributes:
@@ -122,16 +131,10 @@ class LocalizeBlocksOptions(TypedDict, total=False):
         seed: of every random draw.
     """
 
-    chosen: Mapping[str, tuple[str, ...]]
-    formula: Formula
-    radius: _Radius | None
-    examples: _Count
     top: _Count
-    device: Device
-    seed: _Seed
 
 
-class RepairBlocksOptions(TypedDict, total=False):
+class RepairBlocksOptions(_BlocksOptions, total=False):
     """Options of `birdnn.repair_blocks`.
 
     Attributes:
@@ -148,12 +151,6 @@ class RepairBlocksOptions(TypedDict, total=False):
     compare: bool
     epochs: _Count
     report: bool
-    chosen: Mapping[str, tuple[str, ...]]
-    formula: Formula
-    radius: _Radius | None
-    examples: _Count
-    device: Device
-    seed: _Seed
 
 
 class RepairOptions(TypedDict, total=False):

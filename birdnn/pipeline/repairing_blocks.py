@@ -127,7 +127,7 @@ class _BlockRepair:
     def _run(self) -> RepairOutcome:
         examples, seed, over = self.files[0].examples, self.request.seed, self.clock.over
         found = judged(self.classifier, examples, self.asked, seed=seed, watch=self.watch, over=over)
-        repairer = BlockRepairer(self.net, self._data(), self.settings, self.request.seed, self._news)
+        repairer = BlockRepairer(self.net, self._data(), self.settings, seed, self._news)
         begun = time.monotonic()
         block, why = self._block(found, repairer)
         best, slots = self._repaired(repairer, block, begun)

@@ -140,7 +140,7 @@ class BlockRepairer:
     def weights(
         self, method: str, start: str, names: Sequence[str], *, imitate: bool = False, epochs: int | None = None
     ) -> BlockCandidate:
-        """Train some initialisers behind a value, everything else frozen; for exactly `epochs`, where given."""
+        """Train some initialisers behind a value, everything else frozen; `epochs`, if given, to their end."""
         tail = Tail(self.net, start, names)
         lesson, exam = self._lesson(start, imitate=imitate), self._exam(start)
         settings = self.settings.training
@@ -160,11 +160,8 @@ class BlockRepairer:
 
     def promise(self, block: Block) -> Score:
         """How a block does on the validation examples when its weights alone have been trained for a while."""
-        tail = Tail(self.net, block.entry, block.weights(self.net))
-        settings = replace(self.settings.training, epochs=self.settings.probation)
-        return self._train(
-            f"{block.name} a little", tail, self._lesson(block.entry), self._exam(block.entry), settings
-        )[0]
+        epochs = self.settings.probation
+        return self.weights(f"{block.name} a little", block.entry, block.weights(self.net), epochs=epochs).score
 
     # --- architecture and weights
 

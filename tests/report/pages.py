@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from typing import Any
 
 from birdnn.records import Witness
-from birdnn.report.json import repair_report
+from birdnn.report.json import dumps, repair_report
+from birdnn.report.pages import FORMS, html_page
 from birdnn.report.safety import safety_report
 from birdnn.report.schema import CertificateModel, PacBoundModel, RepairReport, TriedModel
 from birdnn.report.schema_evidence import (
@@ -213,3 +215,21 @@ class Seen(HTMLParser):
     def all(self, tag: str) -> list[dict[str, str | None]]:
         """The attributes of every such element."""
         return [have for name, have in self.attributes if name == tag]
+
+
+def checked_figures(report: SafetyReport) -> list[str]:
+    """See that every figure of the page is that of the JSON; the pointers of all figures."""
+    content = json.loads(dumps(report))
+    figures = Seen.of(html_page(report)).figures
+    for pointer, value, shown in figures:
+        exact = _resolved(content, pointer)
+        assert json.loads(value) == exact, pointer
+        assert shown in ({form(exact) for form in FORMS.values()} if isinstance(exact, int | float) else {"–", exact})
+    return [pointer for pointer, _, _ in figures]
+
+
+def _resolved(content: Any, pointer: str) -> Any:
+    for part in pointer.removeprefix("/").split("/"):
+        part = part.replace("~1", "/").replace("~0", "~")
+        content = content[int(part)] if isinstance(content, list) else content[part]
+    return content

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import replace
 from itertools import pairwise
@@ -11,14 +10,12 @@ import pytest
 
 from birdnn.records import BlockRepair
 from birdnn.report.intoto import statement
-from birdnn.report.json import dumps
-from birdnn.report.pages import FORMS, html_page, markdown_page
+from birdnn.report.pages import html_page, markdown_page
 from birdnn.report.sarif import sarif
 from birdnn.report.schema_safety import SafetyReport
 from tests.report.block_outcomes import GRAPH, REPAIR, block_report, method, nothing_found, without_test
 from tests.report.outcomes import repair_outcome
-from tests.report.pages import Seen
-from tests.report.test_safety import resolved
+from tests.report.pages import Seen, checked_figures
 
 NEVER = (
     "same values as the original", "0 of 0", "Properties asked for", "rests on the prover", "Proof speaks about",
@@ -80,14 +77,7 @@ def test_pages_are_whole(repair: BlockRepair) -> None:
 
 
 def test_every_figure_is_that_of_the_json() -> None:
-    report = block_report()
-    content = json.loads(dumps(report))
-    figures = Seen.of(html_page(report)).figures
-    assert len(figures) > 50
-    for pointer, value, shown in figures:
-        exact = resolved(content, pointer)
-        assert json.loads(value) == exact, pointer
-        assert shown in ({form(exact) for form in FORMS.values()} if isinstance(exact, int | float) else {"–", exact})
+    assert len(checked_figures(block_report())) > 50
 
 
 def test_the_first_page_tells_what_counts() -> None:
