@@ -41,9 +41,10 @@ def main() -> None:
     table = Table(RESULTS / "crosscheck.csv", COLUMNS, ("onnx", "vnnlib", "engine", "limit_s"))
     for onnx, prop, expected in instances(data, options.easiest):
         key = {"onnx": onnx.name, "vnnlib": prop.name, "limit_s": f"{options.limit:g}"}
-        if all(table.has(**key, engine=name) for name in engines):
+        missing = tuple(name for name in engines if not table.has(**key, engine=name))
+        if not missing:
             continue
-        mark, answers = stamp(), asked(onnx, prop, engines, options.limit)
+        mark, answers = stamp(), asked(onnx, prop, missing, options.limit)
         for answer in answers:
             if table.has(**key, engine=answer.engine):
                 continue

@@ -358,7 +358,7 @@ class _BlockRepair:
             "regressions": (),
             "domain": None,
             "decision": "argmax",
-            "semantics": "real",
+            "semantics": None,
             "suite": None,
             "verify_s": 0.0,
             "sample_s": 0.0,

@@ -332,6 +332,7 @@ class RepairOutcome:
         notes: what was inferred and what a user should know, one sentence each.
         disagreement: a sample violates what was proved, or engines contradict each other: the point and all answers;
             empty where none does.
+        semantics: what the proofs speak about; None where nothing is proved, by ``--method blocks``.
         certificate: of the repaired network; None where there can be none, as `notes` say.
         initialisers: name -> number of values, for those that a repair may change, in the file's order.
         maps, lines: what changed around a counterexample of each violated property, for pictures.
@@ -359,7 +360,7 @@ class RepairOutcome:
     change: tuple[InitialiserChange, ...]
     domain: Domain | None
     decision: Decision
-    semantics: Semantics
+    semantics: Semantics | None
     suite: SuiteMatch | None
     repair_s: float
     verify_s: float

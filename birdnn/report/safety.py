@@ -192,7 +192,8 @@ def _commands(outcome: RepairReport, files: Sequence[FileModel]) -> list[Command
     place = {(entry.role, entry.name): entry.path for entry in files}
     net, record = place["network before", "network before"], place["outcome", "repair.json"]
     props = {p.name: place.get(("property", p.name), p.file) for p in outcome.properties}
-    limits = ["--semantics", outcome.semantics, *(["--units", "raw"] if outcome.units == "raw" else [])]
+    limits = ["--semantics", outcome.semantics] if outcome.semantics else []
+    limits += ["--units", "raw"] if outcome.units == "raw" else []
     found = []
     if any(p.counterexamples for p in outcome.properties) and net.endswith(".onnx"):
         script = _REPLAY.format(report=json.dumps(record), net=json.dumps(net))

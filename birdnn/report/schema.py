@@ -299,7 +299,7 @@ class RepairReport(Model):
     lines: list[LineModel] = Field(
         default_factory=list, description="The margin along a line through each of these counterexamples."
     )
-    semantics: SemanticsField
+    semantics: SemanticsField | None = Field(description="None of a repair by blocks, which proves nothing.")
     arithmetic: str
     repair_s: float
     verify_s: float
