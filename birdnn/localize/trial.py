@@ -8,7 +8,9 @@ it that mends failing examples at once, those not seen too, and harms no passing
 what went wrong before, or to prepare for what goes wrong later, which serves the examples that it was made for and
 others less.
 
-Steps are relative to the size of each weight tensor, so that layers of different scale compare.
+Steps are relative to the size of each weight tensor, so that layers of different scale compare, and smaller in a block
+of more weights: many that move together change what the network computes more than few do. With equal steps a block of
+few weights does not get as far as it could when the others are about to break.
 
 Source: Papadakis and Le Traon 2015 (Metallaxis) for spectra over changes; the gradients are ours.
 """
@@ -25,6 +27,8 @@ from birdnn.blocks import Block
 from birdnn.network import Network
 from birdnn.tail import Tail
 
+_USUAL = 10_000
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrialSettings:
@@ -33,14 +37,21 @@ class TrialSettings:
     Attributes:
         steps: of Adam on all examples of a half at once.
         counted: after which steps the other half is looked at; the first few turn in the wrong direction as often.
-        rate: a step changes a weight by so much, relative to the root mean square of its tensor.
+        rate: a step changes a weight by so much, relative to the root mean square of its tensor, in a block of 10,000
+            weights; by more in a smaller one.
+        falls: with what power of the number of weights.
         halvings: how often the examples are halved anew.
     """
 
-    steps: int = 24
-    counted: tuple[int, ...] = (9, 12, 15, 18, 21, 24)
-    rate: float = 0.01
+    steps: int = 36
+    counted: tuple[int, ...] = (15, 18, 21, 24, 27, 30, 33, 36)
+    rate: float = 0.0085
+    falls: float = 0.25
     halvings: int = 2
+
+    def step(self, weights: int) -> float:
+        """The relative step of a block of so many weights."""
+        return self.rate * (weights / _USUAL) ** -self.falls
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -114,7 +125,8 @@ def _one(net: Network, block: Block, learn: _Seen, check: _Seen, settings: Trial
     tail = Tail(net, block.entry, block.weights(net))
     sizes = [float(p.detach().square().mean().sqrt()) for p in tail.free]
     largest = max(sizes)  # a bias of zero has no size of its own
-    rates = [settings.rate * (size if p.dim() > 1 else largest) for p, size in zip(tail.free, sizes, strict=True)]
+    step = settings.step(sum(p.numel() for p in tail.free))
+    rates = [step * (size if p.dim() > 1 else largest) for p, size in zip(tail.free, sizes, strict=True)]
     groups = [{"params": [p], "lr": rate} for p, rate in zip(tail.free, rates, strict=True)]
     optimiser = torch.optim.Adam(groups, betas=(0.9, 0.9))
     bad = learn.failing
@@ -126,11 +138,11 @@ def _one(net: Network, block: Block, learn: _Seen, check: _Seen, settings: Trial
         return chance
 
     start, counts = right(), []
-    for step in range(1, settings.steps + 1):
+    for done in range(1, settings.steps + 1):
         optimiser.zero_grad()
         torch.autograd.backward((weights * cross_entropy(tail(learn.values), learn.y, reduction="none")).sum())
         optimiser.step()
-        if step in settings.counted:
+        if done in settings.counted:
             moved = right() - start
             counts.append((moved[check.failing].clamp(min=0).sum(), (-moved[~check.failing]).clamp(min=0).sum()))
     return tuple(torch.stack(side).cpu() for side in zip(*counts, strict=True))  # type: ignore[return-value]

@@ -43,7 +43,8 @@ class BlockModel(Model):
     weights: int = Field(description="Values that a repair may change.")
     rank: int | None = Field(description="Null for a part without convolutions, which is not judged.")
     suspiciousness: float | None = Field(
-        description="0 to 1, by what becomes of the examples when it alone follows its gradients; null where not tried."
+        description="0 to 1, by what becomes of the examples when it alone follows its gradients, a little less in a "
+        "block of more weights; null where not tried."
     )
     forward: float = Field(description="Mean suspiciousness of its neurons, by activation status.")
     backward: float

@@ -10,7 +10,7 @@ from benchmarks.digits.damage import damaged, mutant
 from benchmarks.digits.train import Images
 from birdnn.blocks import partition
 from birdnn.errors import MismatchError
-from birdnn.localize import SpectrumSettings, localize_blocks
+from birdnn.localize import SpectrumSettings, TrialSettings, localize_blocks
 from birdnn.localize.neighbours import neighbours
 from birdnn.localize.symptoms import Evidence, _traces, suspiciousness, symptoms
 from birdnn.records import FORMULAS
@@ -99,6 +99,22 @@ def test_planted_damage_is_found(name: str) -> None:
     assert found.ranking()[0].name == name
     assert [entry.suspiciousness is None for entry in found.blocks] == [False, False, False, True]
     assert found.near_failing > 0
+
+
+def test_blocks_of_many_weights_step_less_and_pay_for_them() -> None:
+    trial = TrialSettings(steps=2, counted=(2,), halvings=1)
+    assert trial.step(10_000) == trial.rate
+    assert trial.step(160_000) == pytest.approx(trial.rate / 2)
+    net, images = classifier(), hard(60, 9)
+    dear, free = (
+        localize_blocks(
+            net, partition(net), images.x, images.y, settings=SpectrumSettings(trial=trial, price=price), seed=0
+        )
+        for price in (0.5, 0.0)
+    )
+    assert {e.name: e.suspiciousness * e.weights**0.5 for e in dear.ranking() if e.suspiciousness} == pytest.approx(
+        {e.name: e.suspiciousness for e in free.ranking()}
+    )
 
 
 @pytest.mark.parametrize("count", [1, 5])
