@@ -17,6 +17,7 @@ Source: Papadakis and Le Traon 2015 (Metallaxis) for spectra over changes; the g
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -51,7 +52,7 @@ class TrialSettings:
 
     def step(self, weights: int) -> float:
         """The relative step of a block of so many weights."""
-        return self.rate * (weights / _USUAL) ** -self.falls
+        return self.rate * math.pow(weights / _USUAL, -self.falls)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
