@@ -7,6 +7,7 @@ counterexample; one that violates when replayed ends the search, one that does n
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -51,6 +52,7 @@ _EFFORT = 5e9  # multiplications of one step on a CPU: a second or so, so that l
 _FIRST_PROGNOSIS = 16_384  # boxes; later ones after four times as many each
 _HOPELESS = 1.5
 _FIRST_ESTIMATE_S = 6.0  # an earlier one is made in the hardest corner and frightens people
+_ESTIMATING = 0.25  # of the time spent so far, an estimate may take
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,7 +182,11 @@ def estimate_boxes(net: Network, prop: Property, *, settings: SearchSettings, de
     total = 0.0
     for region in prop.regions:
         question = Question.of(region.unsafe, prop.n_outputs, bound.device)
-        total += boxes_below(bound, question, _root(bound, region), descents=descents, generator=generator)
+        below = boxes_below(
+            bound, question, _root(bound, region), descents=descents, generator=generator, over=lambda: False
+        )
+        assert below is not None
+        total += below
     return total
 
 
@@ -306,17 +312,26 @@ class _Search:
         if not self.settings.give_up or not stack or self.boxes < self.next_prognosis:
             return None
         self.next_prognosis *= 4
-        left = self._estimate(bound, question, stack)
+        left = self._estimate(bound, question, stack, math.inf)
+        if left is None:
+            return self.limit_reached(stack)
         if self.boxes + left > _HOPELESS * self.settings.max_boxes:
             return "boxes"
         spent = time.monotonic() - self.started
         return "timeout" if left * spent / self.boxes > _HOPELESS * (self.settings.timeout_s - spent) else None
 
-    def _estimate(self, bound: MarginBound, question: Question, stack: list[Work]) -> float:
-        """Boxes still to examine, estimated; kept for the progress bar."""
-        left = boxes_below(
-            bound, question, Work.concatenate(stack), descents=min(_DESCENTS, self.batch), generator=self.generator
-        )
+    def _estimate(self, bound: MarginBound, question: Question, stack: list[Work], until: float) -> float | None:
+        """Boxes still to examine, estimated, and kept for the progress bar; None at a time limit, or `until`."""
+
+        def over() -> bool:
+            return time.monotonic() > until or self.limit_reached() in ("interrupted", "timeout")
+
+        # draws of its own: when people are told how far it is must not change what a seed repeats
+        generator = torch.Generator().manual_seed(self.settings.seed)
+        descents, work = min(_DESCENTS, self.batch), Work.concatenate(stack)
+        left = boxes_below(bound, question, work, descents=descents, generator=generator, over=over)
+        if left is None:
+            return None
         self.left_s = left * (time.monotonic() - self.started) / max(1, self.boxes)
         self.done_boxes = self.boxes + left
         return left
@@ -371,9 +386,9 @@ class _Search:
         now = time.monotonic()
         spent = now - self.started
         waiting = sum(len(w) for w in stack)
-        if stack and spent > self.next_estimate_s:
-            self._estimate(bound, question, stack)
-            self.next_estimate_s = spent + min(spent, max(_FIRST_ESTIMATE_S, self.left_s or 0.0))
+        if stack and spent > self.next_estimate_s and self.limit_reached(stack) is None:
+            cut = self._estimate(bound, question, stack, now + _ESTIMATING * spent) is None
+            self.next_estimate_s = spent + (spent if cut else min(spent, max(_FIRST_ESTIMATE_S, self.left_s or 0.0)))
         elif now - self.last_news < _NEWS_EVERY_S:
             return
         self.last_news = now

@@ -7,6 +7,8 @@ of boxes below the start. Its spread is large, its mean over a few hundred desce
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 
 from birdnn.bounds.protocol import MarginBound, Question
@@ -16,13 +18,21 @@ MAX_DEPTH = 120
 
 
 def boxes_below(
-    bound: MarginBound, question: Question, work: Work, *, descents: int, generator: torch.Generator
-) -> float:
-    """Estimated number of boxes that a search of all of ``work`` still has to examine."""
+    bound: MarginBound,
+    question: Question,
+    work: Work,
+    *,
+    descents: int,
+    generator: torch.Generator,
+    over: Callable[[], bool],
+) -> float | None:
+    """Estimated number of boxes that a search of all of ``work`` still has to examine; None once it is ``over``."""
     start = torch.randint(len(work), (descents,), generator=generator)
     current = work[start.to(bound.device)]
     total, weight = 0.0, len(work) / descents
     for _ in range(MAX_DEPTH):
+        if over():
+            return None
         total += weight * len(current)
         remains = examine(bound, question, current).remains
         if not len(remains):

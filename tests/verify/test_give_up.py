@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-import pytest
+import types
 
+import pytest
+import torch
+
+from birdnn.bounds.crown import CrownBound
 from birdnn.formats.onnx import network_from_layers
 from birdnn.network import Network
 from birdnn.records import Proved, Unknown
 from birdnn.spec import Property
-from birdnn.verify import search, verify
+from birdnn.verify import SearchSettings, search, verify
 from tests.bounds.builders import half_space, make_property, random_layers
 from tests.verify.cases import Engine, effort
 
@@ -37,3 +41,44 @@ def test_giving_up_needs_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(search, "_FIRST_PROGNOSIS", 64)
     net, prop = restless()
     assert isinstance(verify(net, prop, settings=effort(batch=32, give_up=True), replays=[Engine(net)]), Proved)
+
+
+# --- where a bound takes long, estimates keep to the limits ------------------------------------------------------
+
+
+class Slow(CrownBound):
+    """Each call takes ten seconds, by a clock of its own."""
+
+    calls = 0
+
+    def bound(self, *args: object, **kwargs: object) -> object:
+        self.calls += 1
+        return super().bound(*args, **kwargs)  # type: ignore[arg-type]
+
+
+def slowly(monkeypatch: pytest.MonkeyPatch, **limits: float) -> tuple[Slow, int]:
+    """The bound after a search that ended without a verdict, and the boxes that it examined."""
+    net, prop = restless()
+    made = Slow(net, torch.device("cpu"))
+    monkeypatch.setattr(search, "time", types.SimpleNamespace(monotonic=lambda: 10.0 * made.calls))
+    settings: SearchSettings = effort(batch=1, **limits)
+    verdict = verify(net, prop, settings=settings, replays=[Engine(net)], bound=lambda *_: made)
+    assert isinstance(verdict, Unknown)
+    return made, verdict.boxes
+
+
+def test_no_estimate_once_the_boxes_are_spent(monkeypatch: pytest.MonkeyPatch) -> None:
+    made, boxes = slowly(monkeypatch, max_boxes=1)
+    assert (made.calls, boxes) == (1, 1)
+
+
+@pytest.mark.parametrize("give_up", [False, True])
+def test_an_estimate_ends_with_the_time(monkeypatch: pytest.MonkeyPatch, give_up: bool) -> None:
+    monkeypatch.setattr(search, "_FIRST_PROGNOSIS", 1)
+    made, _ = slowly(monkeypatch, timeout_s=75.0, give_up=give_up)
+    assert made.calls <= 8
+
+
+def test_estimates_take_a_small_part_of_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    made, boxes = slowly(monkeypatch, timeout_s=3000.0)
+    assert boxes < made.calls <= 1.6 * boxes
