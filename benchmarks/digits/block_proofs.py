@@ -29,7 +29,7 @@ from birdnn.records import Proved, Violated
 from birdnn.verify import SearchSettings, verify
 
 FILES = {"before": "digits.onnx", "blocks": "out/digits.repaired.onnx", "network": "out/digits.network.onnx"}
-EPS = ("0.01",)
+EPS = "0.01", "0.015", "0.02"
 KEY = "goal", "size", "seed", "eps", "method"
 COLUMNS = (*KEY, "images", "proved", "violated", "seconds")
 
@@ -39,11 +39,12 @@ def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("work", type=Path)
     arguments.add_argument("--sizes", nargs="+", choices=tuple(SIZES), default=tuple(SIZES))
+    arguments.add_argument("--eps", nargs="+", choices=EPS, default=EPS)
     arguments.add_argument("--goals", nargs="+", choices=GOALS, default=GOALS)
     arguments.add_argument("--images", type=int, default=5)
     options = arguments.parse_args()
     table = Table(RESULTS / "block_proofs.csv", COLUMNS, KEY)
-    for goal, size, seed, eps, method in product(options.goals, options.sizes, SEEDS, EPS, FILES):
+    for goal, size, seed, eps, method in product(options.goals, options.sizes, SEEDS, options.eps, FILES):
         key = {"goal": goal, "size": size, "seed": str(seed), "eps": eps, "method": method}
         folder = place(options.work, key)
         if table.has(**key) or not (folder / FILES[method]).exists():
