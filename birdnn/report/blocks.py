@@ -105,7 +105,8 @@ def _told(facts: Table, found: BlockLocalisation) -> None:
     add_fact(
         facts,
         "suspicious",
-        "what it mends and what it harms when it alone follows its gradients, on examples not seen; 0 to 1",
+        "what it mends and what it harms when it alone follows its gradients, on examples not seen; a little less in "
+        "a block of more weights; 0 to 1",
     )
     told = f"spectrum of its channels by {_WORDS[found.formula]}: activation status, gradients of weights; 0 to 1"
     add_fact(facts, "forward, backward", told)
