@@ -1,7 +1,7 @@
 """The verification instances by every engine: ``python -m benchmarks.acasxu.crosscheck [--limit S] [--easiest N]``.
 
 Each engine gets the same limit for each instance, in one process, one after the other. Answers are compared with the
-known verdict and with each other; a contradiction ends the campaign.
+known verdict and with our own; a contradiction ends the campaign.
 """
 
 from __future__ import annotations

@@ -49,7 +49,7 @@ class SpectrumSettings:
         trial: see there.
         price: the suspiciousness of a block is divided by its number of weights to this power. Whatever many weights
             serve, few serve only where they are to blame: by 0.005 a block of 30 times the weights has to do better by
-            1.7 %. Chosen on damaged networks other than those of `benchmarks/digits/blocks.py`.
+            1.7 %. Chosen together with `TrialSettings`.
         top: neurons that are named for each block.
     """
 

@@ -40,7 +40,7 @@ def statement(report: SafetyReport) -> dict[str, Any]:
             },
             "verdict": report.summary.verdict,
             "outcome": outcome.outcome,
-            "semantics": outcome.semantics,
+            "semantics": None if outcome.blocks else outcome.semantics,
             "networkBefore": _resource(before),
             "networkAfter": _resource(by_role["network after"][0]) if "network after" in by_role else None,
             "properties": [_property(prop) for prop in outcome.properties],

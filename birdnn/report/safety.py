@@ -192,8 +192,8 @@ def _commands(outcome: RepairReport, files: Sequence[FileModel]) -> list[Command
     place = {(entry.role, entry.name): entry.path for entry in files}
     net, record = place["network before", "network before"], place["outcome", "repair.json"]
     props = {p.name: place.get(("property", p.name), p.file) for p in outcome.properties}
-    limits = ["--semantics", outcome.semantics] if outcome.semantics else []
-    limits += ["--units", "raw"] if outcome.units == "raw" else []
+    units = ["--units", "raw"] if outcome.units == "raw" else []
+    semantics = ["--semantics", outcome.semantics] if outcome.semantics else []
     found = []
     if any(p.counterexamples for p in outcome.properties) and net.endswith(".onnx"):
         script = _REPLAY.format(report=json.dumps(record), net=json.dumps(net))
@@ -201,7 +201,7 @@ def _commands(outcome: RepairReport, files: Sequence[FileModel]) -> list[Command
         found.append(CommandModel(purpose=told, command=f"python -c {shlex.quote(script)}"))
     for prop in outcome.properties:
         if prop.counterexamples and _is_property(props[prop.name]):
-            words = ["birdnn", "falsify", "--net", net, "--prop", props[prop.name], *limits[2:]]
+            words = ["birdnn", "falsify", "--net", net, "--prop", props[prop.name], *units]
             told = f"Look for a counterexample of {prop.name} anew"
             found.append(CommandModel(purpose=told, command=shlex.join(words)))
     judged = place.get(("network after", "network after"), net)
@@ -214,7 +214,7 @@ def _commands(outcome: RepairReport, files: Sequence[FileModel]) -> list[Command
         told = "The same, every leaf in exact arithmetic (slower)"
         found.append(CommandModel(purpose=told, command=shlex.join([*words, path, "--arithmetic", "exact"])))
     if stated := [path for path in props.values() if _is_property(path)]:
-        words = ["birdnn", "verify", "--net", judged, *_each("--prop", stated), *limits]
+        words = ["birdnn", "verify", "--net", judged, *_each("--prop", stated), *semantics, *units]
         told = "Decide the properties anew, without the certificate"
         found.append(CommandModel(purpose=told, command=shlex.join(words)))
     found.append(CommandModel(purpose="Repeat the repair, as it was run", command=outcome.command))

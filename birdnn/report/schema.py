@@ -5,9 +5,9 @@ Fields are added, never renamed. Numbers that could not be measured are null, ne
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from birdnn.records import EngineWord
 from birdnn.report.model import SCHEMA_VERSION as SCHEMA_VERSION
@@ -299,7 +299,7 @@ class RepairReport(Model):
     lines: list[LineModel] = Field(
         default_factory=list, description="The margin along a line through each of these counterexamples."
     )
-    semantics: SemanticsField | None = Field(description="None of a repair by blocks, which proves nothing.")
+    semantics: SemanticsField | None = Field(description="Null for a repair by blocks, which proves nothing.")
     arithmetic: str
     repair_s: float
     verify_s: float
@@ -328,6 +328,12 @@ class RepairReport(Model):
         default=[], description="With --report: responsible neurons, for each asked property that was violated."
     )
     blocks: BlockRepairModel | None = Field(default=None, description="Of --method blocks; null for other methods.")
+
+    @model_validator(mode="after")
+    def _proofs_speak_about_something(self) -> Self:
+        if self.semantics is None and self.blocks is None:
+            raise ValueError("semantics may be null for a repair by blocks only")
+        return self
 
 
 class CheckedModel(Model):

@@ -9,13 +9,15 @@ Gradients win where inputs are many. What comes out are suspicious points; only 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
 from birdnn.boxes import Boxes
 from birdnn.spec import Polytope, Region
+
+_FEW = 32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +43,21 @@ class AttackSettings:
     steps: int = 20
     first_step: float = 0.1
     last_step: float = 1e-3
+
+    def within(self, evaluations: float) -> AttackSettings:
+        """The same with at most about so many evaluations of the network in either search, but a few in any case."""
+        drawn = self.samples + self.generations * self.population
+        descended = 3 * self.starts * self.steps  # a gradient costs about two evaluations more
+        points, descents = (min(1.0, evaluations / max(1, all_)) for all_ in (drawn, descended))
+        population = min(self.population, max(_FEW, int(points * self.population)))
+        return replace(
+            self,
+            samples=min(self.samples, max(_FEW, int(points * self.samples))),
+            generations=min(self.generations, int(points * self.generations * self.population / population)),
+            population=population,
+            elite=min(self.elite, max(_FEW // 4, int(points * self.elite))),
+            starts=min(self.starts, max(2, int(descents * self.starts))),
+        )
 
 
 def _never() -> bool:

@@ -46,6 +46,7 @@ from birdnn.verify.witness import Judge
 from birdnn.verify.work import Step, Work, examine, halve
 
 _KEPT_UNDECIDED = 2048
+_ATTACK = 2e10  # multiplications of an attack before the search: seconds on a CPU
 _DESCENTS = 256
 _NEWS_EVERY_S = 0.2
 _EFFORT = 5e9  # multiplications of one step on a CPU: a second or so, so that limits hold on wide networks too
@@ -71,7 +72,8 @@ class SearchSettings:
         give_up: end early where an estimate of what is left says that the limits will not do.
         seed: of every random draw.
         device: torch device of the search.
-        attack, crown: effort of falsification and of the bounds.
+        attack, crown: effort of falsification and of the bounds; of the attack before a search on a CPU, less where
+            the network is so large that it would take minutes.
     """
 
     timeout_s: float = float("inf")
@@ -132,7 +134,7 @@ def falsify(
     search = _Search(net, prop, settings, replays, watch or Unwatched())
     for _ in range(rounds):
         for region in prop.regions:
-            witness = search.attack(region)
+            witness = search.attack(region, settings.attack)
             if witness is not None:
                 return Violated(witness=witness, boxes=0)
             reason = search.limit_reached()
@@ -173,6 +175,27 @@ def batch_for(net: Network, device: str) -> int:
     weights = sum(value.numel() for value in net.values().values())
     rows = sum(net.size_of(node.output) for node in net.nodes if node.output in net.graph.dependent)
     return max(1, min(256, int(_EFFORT / max(1, weights * rows))))
+
+
+def attack_for(net: Network, polytopes: int, settings: SearchSettings) -> AttackSettings:
+    """How hard to attack a region before a search: not so hard that bounds would not get their turn."""
+    if settings.device != "cpu":
+        return settings.attack
+    return settings.attack.within(_ATTACK / (multiplications(net) * max(1, polytopes)))
+
+
+def multiplications(net: Network) -> int:
+    """About how many there are in one evaluation."""
+    total = 1
+    for node in net.nodes:
+        if node.output not in net.graph.dependent:
+            continue
+        constant = [net.value(name) for name in node.inputs if name not in net.graph.dependent]
+        if node.op == "Conv" and constant:
+            total += net.size_of(node.output) * constant[0][0].numel()
+        else:
+            total += max([net.size_of(node.output), *(value.numel() for value in constant)])
+    return total
 
 
 def estimate_boxes(net: Network, prop: Property, *, settings: SearchSettings, descents: int = 256) -> float:
@@ -223,7 +246,7 @@ class _Search:
 
     def run(self, make: MakeBound) -> Verdict:
         for region in self.prop.regions:
-            witness = self.attack(region)
+            witness = self.attack(region, attack_for(self.source, len(region.unsafe), self.settings))
             if witness is not None:
                 return Violated(witness=witness, boxes=self.boxes)
             reason = self.limit_reached()
@@ -246,14 +269,13 @@ class _Search:
             )
         return Proved(boxes=self.boxes, proofs=tuple(self.proofs), arithmetic=self.arithmetic)
 
-    def attack(self, region: Region, inside: Boxes | None = None) -> Witness | None:
+    def attack(self, region: Region, settings: AttackSettings) -> Witness | None:
         """One round of falsification."""
         points = attack(
             self.net,
             region,
-            settings=self.settings.attack,
+            settings=settings,
             generator=self.generator,
-            inside=inside,
             stopped=lambda: self.limit_reached() in ("interrupted", "timeout"),
         )
         return self.judge.first(region, points)
@@ -309,7 +331,7 @@ class _Search:
 
     def _hopeless(self, bound: MarginBound, question: Question, stack: list[Work]) -> UnknownReason | None:
         """Which limit will not do, by an estimate; boxes say when it is made, so that a seed repeats a run."""
-        if not self.settings.give_up or not stack or self.boxes < self.next_prognosis:
+        if not self.settings.give_up or not stack or self.boxes < self.next_prognosis or self.limit_reached(stack):
             return None
         self.next_prognosis *= 4
         left = self._estimate(bound, question, stack, math.inf)
@@ -387,8 +409,12 @@ class _Search:
         spent = now - self.started
         waiting = sum(len(w) for w in stack)
         if stack and spent > self.next_estimate_s and self.limit_reached(stack) is None:
-            cut = self._estimate(bound, question, stack, now + _ESTIMATING * spent) is None
-            self.next_estimate_s = spent + (spent if cut else min(spent, max(_FIRST_ESTIMATE_S, self.left_s or 0.0)))
+            if self._estimate(bound, question, stack, now + _ESTIMATING * spent) is None:
+                self.left_s = None
+            now = time.monotonic()
+            cost = now - self.started - spent
+            pause = max(cost / _ESTIMATING, min(spent, max(_FIRST_ESTIMATE_S, self.left_s or 0.0)))
+            self.next_estimate_s = spent + cost + pause
         elif now - self.last_news < _NEWS_EVERY_S:
             return
         self.last_news = now

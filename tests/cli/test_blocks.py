@@ -66,6 +66,7 @@ def test_a_block_is_repaired(call: Call, folder: Path, tmp_path: Path) -> None:
     report = json.loads((tmp_path / "out" / "repair.json").read_text())
     told = report["blocks"]
     assert (report["outcome"], report["method"], told["block"]) == ("sampled", "blocks", "layer1")
+    assert report["semantics"] is None
     assert [m["name"] for m in told["methods"]] == [
         "blocks",
         "block weights",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch.nn.functional import cross_entropy
@@ -106,12 +108,13 @@ def test_blocks_of_many_weights_step_less_and_pay_for_them() -> None:
     assert trial.step(10_000) == trial.rate
     assert trial.step(160_000) == pytest.approx(trial.rate / 2)
     net, images = classifier(), hard(60, 9)
-    dear, free = (
+    dear, free, level = (
         localize_blocks(
-            net, partition(net), images.x, images.y, settings=SpectrumSettings(trial=trial, price=price), seed=0
+            net, partition(net), images.x, images.y, settings=SpectrumSettings(trial=steps, price=price), seed=0
         )
-        for price in (0.5, 0.0)
+        for steps, price in ((trial, 0.5), (trial, 0.0), (replace(trial, falls=0.0), 0.0))
     )
+    assert {e.name: e.suspiciousness for e in free.ranking()} != {e.name: e.suspiciousness for e in level.ranking()}
     assert {e.name: e.suspiciousness * e.weights**0.5 for e in dear.ranking() if e.suspiciousness} == pytest.approx(
         {e.name: e.suspiciousness for e in free.ranking()}
     )

@@ -13,9 +13,12 @@ from birdnn.boxes import Boxes
 from birdnn.formats.onnx import network_from_layers
 from birdnn.network import Network
 from birdnn.spec import Polytope, Region
+from birdnn.verify import SearchSettings, search, verify
 from birdnn.verify.attack import AttackSettings, _Hunt, attack
 from tests.bounds.builders import ACTIVATIONS, convolution, exact_margin, half_space, make_property, random_layers
 from tests.bounds.builders import random_net as net_of
+from tests.classifiers import classifier
+from tests.verify.cases import Engine
 
 QUICK = AttackSettings(samples=256, generations=12, population=128, elite=32, starts=16, steps=15)
 
@@ -131,3 +134,44 @@ def test_convolutions_are_attacked() -> None:
     centre = net(torch.zeros(1, 18))[0, 0].item()
     prop = make_property([-1.0] * 18, [1.0] * 18, half_space([1.0, 0.0], round(centre - 0.3, 3)))
     assert least_margin(net, prop.regions[0], attacked(net, prop.regions[0])) <= 0
+
+
+# --- effort ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("evaluations", [0.5, 200.0, 5_000.0, 60_000.0])
+def test_less_where_an_evaluation_costs_more(evaluations: float) -> None:
+    whole = AttackSettings()
+    less = whole.within(evaluations)
+    assert less.samples + less.generations * less.population <= evaluations + 64
+    assert 3 * less.starts * less.steps <= max(evaluations, 120)
+    assert (less.samples >= 32, less.population >= 32, less.elite >= 8, less.starts >= 2) == (True,) * 4
+    assert whole.within(1e9) == whole
+    assert QUICK.within(0.5).samples <= QUICK.samples
+
+
+def test_what_an_evaluation_costs() -> None:
+    assert search.multiplications(network_from_layers(random_layers(0, (3, 50, 2)))) == pytest.approx(250, rel=0.3)
+    stem = 64 * 6 * 9
+    layer1 = 2 * 64 * 6 * 6 * 9
+    layer2 = 16 * 12 * (6 * 9 + 12 * 9 + 6)
+    assert search.multiplications(classifier()) == pytest.approx(stem + layer1 + layer2, rel=0.1)
+
+
+def test_the_attack_leaves_time_for_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a classifier every other class is a polytope, and an image has many inputs."""
+    net = classifier()
+    monkeypatch.setattr(search, "_ATTACK", 1e8)
+    asked: list[AttackSettings] = []
+
+    def noted(*args, settings: AttackSettings, **options) -> torch.Tensor:
+        asked.append(settings)
+        return attack(*args, settings=settings, **options)
+
+    monkeypatch.setattr(search, "attack", noted)
+    polytopes = [half_space([1.0 if k == j else 0.0 for k in range(10)], -1e3) for j in range(3)]
+    prop = make_property([0.0] * 64, [0.01] * 64, *polytopes)
+    verify(net, prop, settings=SearchSettings(max_boxes=1), replays=[Engine(net)])
+    (settings,) = asked
+    drawn = settings.samples + settings.generations * settings.population
+    assert drawn * search.multiplications(net) * 3 <= 1.1e8
