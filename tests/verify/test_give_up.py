@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import types
+from typing import Any
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from birdnn.network import Network
 from birdnn.records import Proved, Unknown
 from birdnn.spec import Property
 from birdnn.verify import SearchSettings, search, verify
+from birdnn.verify.treesize import boxes_below
 from tests.bounds.builders import half_space, make_property, random_layers
 from tests.verify.cases import Engine, effort
 
@@ -60,6 +62,15 @@ def slowly(monkeypatch: pytest.MonkeyPatch, **limits: float) -> tuple[Slow, int]
     """The bound after a search that ended without a verdict, and the boxes that it examined."""
     net, prop = restless()
     made = Slow(net, torch.device("cpu"))
+
+    def watched(*args: Any, **options: Any) -> float | None:
+        before = made.calls
+        found = boxes_below(*args, **options)
+        assert made.calls - before <= 1 + before / 4, "an estimate took more than a quarter of the time before"
+        return found
+
+    if not limits.get("give_up"):
+        monkeypatch.setattr(search, "boxes_below", watched)
     monkeypatch.setattr(search, "time", types.SimpleNamespace(monotonic=lambda: 10.0 * made.calls))
     settings: SearchSettings = effort(batch=1, **limits)
     verdict = verify(net, prop, settings=settings, replays=[Engine(net)], bound=lambda *_: made)
