@@ -86,8 +86,8 @@ def summary(rows: Sequence[Mapping[str, str]]) -> str:
         "",
         (
             "Boxes of radius eps around test images that the network before reads right: proved by one bound of "
-            "auto_LiRPA (CROWN), violated by a point that an attack found, of so many over all seeds; fewer boxes where a "
-            "repair found nothing and wrote no network."
+            "auto_LiRPA (CROWN), violated by a point that an attack found, of so many over all seeds; fewer boxes "
+            "where a repair found nothing and wrote no network."
         ),
         "",
         "| goal | size | eps | network | proved | violated | boxes | s for one |",
