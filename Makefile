@@ -31,6 +31,9 @@ demo: $(STAMP) ## repair the embedded network against phi-8 and phi-2, prove the
 	  --suite properties/acasxu.toml --out $(DEMO_OUT) --report --samples 1000000
 	@echo "Report: $(CURDIR)/$(DEMO_OUT)/report.html"
 
+# threads that share a core with other work wait for each other
+test test-all: export OMP_NUM_THREADS ?= 1
+
 test: $(STAMP) ## the tests, without those that take minutes
 	$(BIN)/python -m pytest
 
