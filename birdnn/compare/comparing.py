@@ -31,7 +31,7 @@ from birdnn.records import (
     Unwatched,
     Watch,
 )
-from birdnn.verify.search import batch_for
+from birdnn.verify.effort import batch_for
 from birdnn.verify.witness import Judge
 
 _ROUNDING = 1e-9  # of our own evaluation in float64, beside a proved bound over the reals

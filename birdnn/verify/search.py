@@ -11,7 +11,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 import torch
 from torch import Tensor
@@ -40,16 +40,15 @@ from birdnn.records import (
 from birdnn.rounding import Semantics
 from birdnn.spec import Property, Region
 from birdnn.verify.attack import AttackSettings, attack
+from birdnn.verify.effort import attack_for, batch_for
 from birdnn.verify.recording import Recorder
 from birdnn.verify.treesize import boxes_below
 from birdnn.verify.witness import Judge
 from birdnn.verify.work import Step, Work, examine, halve
 
 _KEPT_UNDECIDED = 2048
-_ATTACK = 2e10  # multiplications of an attack before the search: seconds on a CPU
 _DESCENTS = 256
 _NEWS_EVERY_S = 0.2
-_EFFORT = 5e9  # multiplications of one step on a CPU: a second or so, so that limits hold on wide networks too
 _FIRST_PROGNOSIS = 16_384  # boxes; later ones after four times as many each
 _HOPELESS = 1.5
 _FIRST_ESTIMATE_S = 6.0  # an earlier one is made in the hardest corner and frightens people
@@ -168,36 +167,6 @@ def make_bound(net: Network, settings: SearchSettings) -> MarginBound:
         return IntervalBound(net, device, settings.semantics)
 
 
-def batch_for(net: Network, device: str) -> int:
-    """How many boxes to examine together: many, but a step must not outlast a time limit by much."""
-    if device != "cpu":
-        return 4096
-    weights = sum(value.numel() for value in net.values().values())
-    rows = sum(net.size_of(node.output) for node in net.nodes if node.output in net.graph.dependent)
-    return max(1, min(256, int(_EFFORT / max(1, weights * rows))))
-
-
-def attack_for(net: Network, polytopes: int, settings: SearchSettings) -> AttackSettings:
-    """How hard to attack a region before a search: not so hard that bounds would not get their turn."""
-    if settings.device != "cpu":
-        return settings.attack
-    return settings.attack.within(_ATTACK / (multiplications(net) * max(1, polytopes)))
-
-
-def multiplications(net: Network) -> int:
-    """About how many there are in one evaluation."""
-    total = 1
-    for node in net.nodes:
-        if node.output not in net.graph.dependent:
-            continue
-        constant = [net.value(name) for name in node.inputs if name not in net.graph.dependent]
-        if node.op == "Conv" and constant:
-            total += net.size_of(node.output) * constant[0][0].numel()
-        else:
-            total += max([net.size_of(node.output), *(value.numel() for value in constant)])
-    return total
-
-
 def estimate_boxes(net: Network, prop: Property, *, settings: SearchSettings, descents: int = 256) -> float:
     """Estimated number of boxes of a complete proof (see `birdnn.verify.treesize`)."""
     bound = make_bound(net, settings)
@@ -205,11 +174,9 @@ def estimate_boxes(net: Network, prop: Property, *, settings: SearchSettings, de
     total = 0.0
     for region in prop.regions:
         question = Question.of(region.unsafe, prop.n_outputs, bound.device)
-        below = boxes_below(
-            bound, question, _root(bound, region), descents=descents, generator=generator, over=lambda: False
-        )
-        assert below is not None
-        total += below
+        work = _root(bound, region)
+        below = boxes_below(bound, question, work, descents=descents, generator=generator, over=lambda: False)
+        total += cast("float", below)  # it is never over
     return total
 
 
@@ -245,8 +212,9 @@ class _Search:
         self.done_boxes = 0.0
 
     def run(self, make: MakeBound) -> Verdict:
+        settings = self.settings
         for region in self.prop.regions:
-            witness = self.attack(region, attack_for(self.source, len(region.unsafe), self.settings))
+            witness = self.attack(region, attack_for(self.source, len(region.unsafe), settings.attack, settings.device))
             if witness is not None:
                 return Violated(witness=witness, boxes=self.boxes)
             reason = self.limit_reached()

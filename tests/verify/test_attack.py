@@ -13,7 +13,7 @@ from birdnn.boxes import Boxes
 from birdnn.formats.onnx import network_from_layers
 from birdnn.network import Network
 from birdnn.spec import Polytope, Region
-from birdnn.verify import SearchSettings, search, verify
+from birdnn.verify import SearchSettings, effort, search, verify
 from birdnn.verify.attack import AttackSettings, _Hunt, attack
 from tests.bounds.builders import ACTIVATIONS, convolution, exact_margin, half_space, make_property, random_layers
 from tests.bounds.builders import random_net as net_of
@@ -151,17 +151,17 @@ def test_less_where_an_evaluation_costs_more(evaluations: float) -> None:
 
 
 def test_what_an_evaluation_costs() -> None:
-    assert search.multiplications(network_from_layers(random_layers(0, (3, 50, 2)))) == pytest.approx(250, rel=0.3)
+    assert effort.multiplications(network_from_layers(random_layers(0, (3, 50, 2)))) == pytest.approx(250, rel=0.3)
     stem = 64 * 6 * 9
     layer1 = 2 * 64 * 6 * 6 * 9
     layer2 = 16 * 12 * (6 * 9 + 12 * 9 + 6)
-    assert search.multiplications(classifier()) == pytest.approx(stem + layer1 + layer2, rel=0.1)
+    assert effort.multiplications(classifier()) == pytest.approx(stem + layer1 + layer2, rel=0.1)
 
 
 def test_the_attack_leaves_time_for_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a classifier every other class is a polytope, and an image has many inputs."""
     net = classifier()
-    monkeypatch.setattr(search, "_ATTACK", 1e8)
+    monkeypatch.setattr(effort, "_ATTACK", 1e8)
     asked: list[AttackSettings] = []
 
     def noted(*args, settings: AttackSettings, **options) -> torch.Tensor:
@@ -174,4 +174,4 @@ def test_the_attack_leaves_time_for_bounds(monkeypatch: pytest.MonkeyPatch) -> N
     verify(net, prop, settings=SearchSettings(max_boxes=1), replays=[Engine(net)])
     (settings,) = asked
     drawn = settings.samples + settings.generations * settings.population
-    assert drawn * search.multiplications(net) * 3 <= 1.1e8
+    assert drawn * effort.multiplications(net) * 3 <= 1.1e8

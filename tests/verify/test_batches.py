@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from birdnn.formats.onnx import network_from_layers
-from birdnn.verify.search import batch_for
+from birdnn.verify.effort import batch_for
 from tests.bounds.builders import random_layers
 
 

@@ -361,16 +361,15 @@ def test_watching_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     prop = make_property([-1.0] * 4, [1.0] * 4, half_space([1.0], -25.0))
     before = {name: value.clone() for name, value in net.initialisers().items()}
     quiet = verify(net, prop, settings=effort(batch=32), replays=[replay])
-    monkeypatch.setattr(search, "_NEWS_EVERY_S", 0.0)
-    monkeypatch.setattr(search, "_FIRST_ESTIMATE_S", 0.0)
-    monkeypatch.setattr(search, "_ESTIMATING", float("inf"))
+    for name, value in (("_NEWS_EVERY_S", 0.0), ("_FIRST_ESTIMATE_S", 0.0), ("_ESTIMATING", float("inf"))):
+        monkeypatch.setattr(search, name, value)
     watch = Sleepy(10**9)
     watched = verify(net, prop, settings=effort(batch=32), replays=[replay], watch=watch)
     assert quiet == watched
     assert any(news.left_s is not None for news in watch.news)
     for news in watch.news:
-        assert news.done is None or 0 <= news.done <= 1
-        assert news.left_s is None or 0 <= news.left_s < float("inf")
+        assert 0 <= (news.done or 0) <= 1
+        assert 0 <= (news.left_s or 0) < float("inf")
     assert all(torch.equal(value, before[name]) for name, value in net.initialisers().items())
 
 
