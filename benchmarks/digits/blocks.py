@@ -1,6 +1,6 @@
 """Is a damaged block found: ``python -m benchmarks.digits.blocks``.
 
-Residual classifiers of two sizes, five seeds each. In each of 50 cases the convolutions of one block are damaged, by
+Residual classifiers of two sizes, five seeds each. In each of 100 cases the convolutions of one block are damaged, by
 noise or by channels that change places, until a share of the test images is read wrong; `localize --blocks` is asked,
 with all failing examples and, in the first 10 cases, with few. The rank of the damaged block is what counts.
 """
@@ -25,7 +25,7 @@ from birdnn.localize import SpectrumSettings, localize_blocks
 from birdnn.network import Network
 from birdnn.records import FORMULAS
 
-CASES, WITH_FEW, SEEDS = 50, 10, 5
+CASES, WITH_FEW, SEEDS = 100, 10, 5
 COUNTS = 1, 5, 20, 100
 AIM = 0.08, 0.25
 RADIUS = 0.01
