@@ -33,9 +33,12 @@ from birdnn.bounds.slopes import Slopes, slopes_used
 from birdnn.boxes import Boxes
 from birdnn.chain import Activation, Affine, Chain
 from birdnn.network import Network
+from birdnn.records.limits import Over, never, require_time
 from birdnn.rounding import FLOAT32, FLOAT64, LARGEST, SMALLEST, Semantics, gamma
 
 _ROOM = 1 + 2.0**-36  # the checker of a certificate rounds differently
+_PASS = 1e9  # multiplications between two looks at the clock, a fraction of a second
+_FEW_ROWS = 64
 _ROUNDINGS = 64  # more than any one sum of ours has beside the entries of its rows
 
 
@@ -47,7 +50,8 @@ class CrownSettings:
         steps: signed-gradient steps on slopes and multipliers of the final rows.
         step_size: first step; slopes and multipliers live in 0..1.
         decay: factor from one step to the next.
-        rows_per_pass: rows of inner neurons that are propagated together; chosen to stay in the processor's cache.
+        rows_per_pass: rows of inner neurons that are propagated together, fewer of a large network; chosen to stay in
+            the processor's cache.
     """
 
     steps: int = 6
@@ -106,6 +110,9 @@ class CrownBound:
         semantics: what the bounds speak about.
         record: keep the `Choices` of each item.
 
+    Attributes:
+        over: asked between passes over a layer and between steps on slopes; `bound` raises `OutOfTime` once it is so.
+
     Raises:
         NotAChain: the graph is something else.
     """
@@ -122,6 +129,7 @@ class CrownBound:
     ) -> None:
         chain = net.with_values({}).to(device).chain() if isinstance(net, Network) else net
         self.device, self.semantics, self.record = device, semantics, record
+        self.over: Over = never
         self.settings = settings or CrownSettings()
         self._layer = [_Layer(layer, len(chain), semantics) for layer in chain if isinstance(layer, Affine)]
         self._activation = [layer for layer in chain if isinstance(layer, Activation)]
@@ -131,6 +139,8 @@ class CrownBound:
         ends = torch.tensor([0, *widths]).cumsum(0).tolist()
         self._span = [slice(a, b) for a, b in pairwise(ends)]
         self._neurons = ends[-1]
+        weights = sum(layer.weight.numel() for layer in self._layer)
+        self._rows = max(_FEW_ROWS, min(self.settings.rows_per_pass, int(_PASS / weights)))
 
     def root(self, boxes: int) -> Tensor:
         """Nothing known: minus and plus infinity for each hidden neuron, shape (boxes, 2 * neurons)."""
@@ -217,9 +227,10 @@ class CrownBound:
         """Bound those of the neurons behind the layers of ``slopes`` that are ``needed``, in place."""
         k = len(slopes)
         box, neuron = needed.nonzero(as_tuple=True)
-        for part in range(0, len(box), self.settings.rows_per_pass):
-            i = box[part : part + self.settings.rows_per_pass]
-            j = neuron[part : part + self.settings.rows_per_pass]
+        for part in range(0, len(box), self._rows):
+            require_time(self.over)
+            i = box[part : part + self._rows]
+            j = neuron[part : part + self._rows]
             weight, bias, room = self._layer[k].weight[j], self._layer[k].bias[j], slack[i, j]
             rows, constant = torch.cat([weight, -weight]), torch.cat([bias - room, -bias - room])
             twice = torch.cat([i, i])
@@ -302,6 +313,7 @@ class _FinalRows:
         a, b, centre, radius = self.a[which], self.b[which], self.centre[which], self.radius[which]
         size = settings.step_size
         for step in range(settings.steps + 1):
+            require_time(self.net.over)
             slopes = [
                 Slopes.of(r, s, lo, hi, storable=self.net.record)
                 for r, s, lo, hi in zip(relaxations, slacks, low, up, strict=True)

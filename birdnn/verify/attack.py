@@ -8,13 +8,14 @@ Gradients win where inputs are many. What comes out are suspicious points; only 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
 from birdnn.boxes import Boxes
+from birdnn.records.limits import Over, never
+from birdnn.sample.pieces import drawable, evaluated, piece_of
 from birdnn.spec import Polytope, Region
 
 _FEW = 32
@@ -60,10 +61,6 @@ class AttackSettings:
         )
 
 
-def _never() -> bool:
-    return False
-
-
 def attack(
     net: nn.Module,
     region: Region,
@@ -72,7 +69,7 @@ def attack(
     generator: torch.Generator,
     inside: Boxes | None = None,
     thorough: bool = False,
-    stopped: Callable[[], bool] = _never,
+    stopped: Over = never,
 ) -> Tensor:
     """Points at which some unsafe polytope comes closest, shape (m, inputs), float32; not all of them are unsafe.
 
@@ -83,16 +80,18 @@ def attack(
         generator: on the CPU.
         inside: boxes of the region to draw the first points from; default the whole region.
         thorough: go on after the first unsafe point, to return as many as the effort finds.
-        stopped: looked at once in every generation and step; True ends the attack with what it has found.
+        stopped: looked at in every generation and step, and between pieces of a large network's work; True ends the
+            attack with what it has found.
     """
     device = _device(net)
     if region.is_point:  # nothing to search
         return region.lower[None].to(device, torch.float32)
     boxes = Boxes(region.lower[None], region.upper[None]) if inside is None else inside
-    points = boxes.uniform(-(-settings.samples // len(boxes)), generator).flatten(0, 1).to(device, torch.float32)
+    samples = drawable(settings.samples, len(region.lower))
+    points = boxes.uniform(-(-samples // len(boxes)), generator).flatten(0, 1).to(device, torch.float32)
     found = [points[:0]]
-    with torch.no_grad():
-        outputs = net(points)
+    outputs = evaluated(net, points, stopped)
+    points = points[: len(outputs)]
     for polytope in region.unsafe:
         margin = polytope.margin(outputs)
         hunt = _Hunt(net, polytope, region, settings, generator, thorough, stopped)
@@ -119,7 +118,7 @@ class _Hunt:
         settings: AttackSettings,
         generator: torch.Generator,
         thorough: bool,
-        stopped: Callable[[], bool],
+        stopped: Over,
     ) -> None:
         self.net, self.polytope, self.settings, self.generator = net, polytope, settings, generator
         self.thorough, self.stopped = thorough, stopped
@@ -141,8 +140,8 @@ class _Hunt:
                 break
             parents = points[torch.randint(len(points), (s.population,), generator=self.generator).to(points.device)]
             children = self._clamp(parents + spread * self.width * self._mutation(parents))
-            with torch.no_grad():
-                child_margin = self.polytope.margin(self.net(children))
+            child_margin = self.polytope.margin(evaluated(self.net, children, self.stopped))
+            children = children[: len(child_margin)]
             unsafe.append(children[child_margin <= 0])
             points, margin = torch.cat([points, children]), torch.cat([margin, child_margin])
             spread *= ratio
@@ -160,17 +159,30 @@ class _Hunt:
         for _ in range(s.steps):
             if self.stopped():
                 break
-            x = x.detach().requires_grad_(True)
-            with torch.enable_grad():
-                now = self.polytope.margin(self.net(x))
-                (gradient,) = torch.autograd.grad(now.sum(), x)
-            now, x = now.detach(), x.detach()
+            now, gradient = self._slope(x)
+            if len(now) < len(x):  # time was up
+                x = x[: len(now)]
+                best, best_margin = best[: len(now)], best_margin[: len(now)]
             better = now < best_margin
             best, best_margin = torch.where(better[:, None], x, best), torch.where(better, now, best_margin)
             x = self._clamp(x - step * self.width * gradient.sign())
             step *= ratio
         self.successful |= bool((best_margin <= 0).any())
         return torch.cat([best, x])
+
+    def _slope(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Margins and gradients at the points, or at the first ones of them."""
+        found: list[tuple[Tensor, Tensor]] = []
+        for part in torch.split(x, max(1, piece_of(self.net) // 3)):  # a gradient costs two evaluations more
+            if found and self.stopped():
+                break
+            here = part.detach().requires_grad_(True)
+            with torch.enable_grad():
+                margin = self.polytope.margin(self.net(here))
+                (gradient,) = torch.autograd.grad(margin.sum(), here)
+            found.append((margin.detach(), gradient))
+        margins, gradients = (torch.cat(column) for column in zip(*found, strict=True))
+        return margins, gradients
 
     def _mutation(self, parents: Tensor) -> Tensor:
         """Normal draws on about half of the inputs of each point."""

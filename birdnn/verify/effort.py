@@ -2,38 +2,38 @@
 
 from __future__ import annotations
 
+from birdnn.bounds.protocol import MarginBound
 from birdnn.network import Network
+from birdnn.sample.pieces import multiplications
 from birdnn.verify.attack import AttackSettings
 
 _STEP = 5e9  # multiplications of one step on a CPU: a second or so
 _ATTACK = 2e10  # of an attack before a search
+_LEAST = 1e4  # an evaluation costs as much as so many, however small the network is
+_ITEMS = 1 << 16  # boxes times polytopes of one step
 
 
-def batch_for(net: Network, device: str) -> int:
+def batch_for(net: Network, device: str, polytopes: int = 1) -> int:
     """How many boxes to examine together: many, but a step must not outlast a time limit by much."""
     if device != "cpu":
-        return 4096
+        return max(1, min(4096, 16 * _ITEMS // polytopes))
+    return max(1, min(256, int(_STEP / box_work(net)), _ITEMS // polytopes))
+
+
+def box_work(net: Network) -> float:
+    """About how many multiplications the bounds of one box take, by backward propagation."""
     weights = sum(value.numel() for value in net.values().values())
     rows = sum(net.size_of(node.output) for node in net.nodes if node.output in net.graph.dependent)
-    return max(1, min(256, int(_STEP / max(1, weights * rows))))
+    return float(max(1, weights * rows))
+
+
+def boxes_within(work: float, net: Network, bound: MarginBound) -> float:
+    """How many boxes so many multiplications are worth, however fast or busy the machine is."""
+    return max(1.0, work / (2 * multiplications(net) if bound.name == "interval" else box_work(net)))
 
 
 def attack_for(net: Network, polytopes: int, attack: AttackSettings, device: str) -> AttackSettings:
     """How hard to attack a region before a search: not so hard that bounds would not get their turn."""
     if device != "cpu":
         return attack
-    return attack.within(_ATTACK / (multiplications(net) * max(1, polytopes)))
-
-
-def multiplications(net: Network) -> int:
-    """About how many there are in one evaluation."""
-    total = 1
-    for node in net.nodes:
-        if node.output not in net.graph.dependent:
-            continue
-        constant = [net.value(name) for name in node.inputs if name not in net.graph.dependent]
-        if node.op == "Conv" and constant:
-            total += net.size_of(node.output) * constant[0][0].numel()
-        else:
-            total += max([net.size_of(node.output), *(value.numel() for value in constant)])
-    return total
+    return attack.within(_ATTACK / (max(_LEAST, multiplications(net)) * max(1, polytopes)))

@@ -37,10 +37,13 @@ from birdnn.records import (
     Watch,
     Witness,
 )
+from birdnn.records.limits import OutOfTime
 from birdnn.rounding import Semantics
 from birdnn.spec import Property, Region
 from birdnn.verify.attack import AttackSettings, attack
-from birdnn.verify.effort import attack_for, batch_for
+from birdnn.verify.effort import attack_for, batch_for, boxes_within
+from birdnn.verify.outlook import Outlook
+from birdnn.verify.pace import Pace
 from birdnn.verify.recording import Recorder
 from birdnn.verify.treesize import boxes_below
 from birdnn.verify.witness import Judge
@@ -51,8 +54,8 @@ _DESCENTS = 256
 _NEWS_EVERY_S = 0.2
 _FIRST_PROGNOSIS = 16_384  # boxes; later ones after four times as many each
 _HOPELESS = 1.5
-_FIRST_ESTIMATE_S = 6.0  # an earlier one is made in the hardest corner and frightens people
-_ESTIMATING = 0.25  # of the time spent so far, an estimate may take
+_MANY = 16  # polytopes, over all regions: bounds look first which of them are worth an attack
+_SIFTED = 256  # regions whose bounds are asked for together
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +66,8 @@ class SearchSettings:
         timeout_s: wall time in seconds, falsification included.
         memory_bytes: what the open boxes may take; a batch at work needs some hundred MB besides.
         max_boxes: how many boxes may be examined.
+        max_work: about how many multiplications their bounds may take: fewer boxes of a large network, and as many
+            on a busy machine as on an idle one.
         batch: boxes examined together; None picks by device.
         smallest_width: a box whose every edge is below this share of its region's edge is given up as undecidable, as
             is one of which no edge has a midpoint in float64.
@@ -78,6 +83,7 @@ class SearchSettings:
     timeout_s: float = float("inf")
     memory_bytes: int = 4 * 2**30
     max_boxes: float = float("inf")
+    max_work: float = float("inf")
     batch: int | None = None
     smallest_width: float = 1e-12
     semantics: Semantics = "real"
@@ -204,28 +210,38 @@ class _Search:
         self.arithmetic = ARITHMETIC[settings.semantics]
         self.proofs: list[RegionProof] = []
         self.boxes = 0
-        self.batch = settings.batch or batch_for(net, settings.device)
+        polytopes = max(len(region.unsafe) for region in prop.regions)
+        self.batch = settings.batch or batch_for(net, settings.device, max(1, polytopes))
+        self.max_boxes = settings.max_boxes
+        self.pace = Pace()
+        self.outlook = Outlook(regions=len(prop.regions))
         self.last_news = self.started
-        self.next_estimate_s = _FIRST_ESTIMATE_S
         self.next_prognosis = _FIRST_PROGNOSIS
-        self.left_s: float | None = None
-        self.done_boxes = 0.0
 
     def run(self, make: MakeBound) -> Verdict:
         settings = self.settings
-        for region in self.prop.regions:
-            witness = self.attack(region, attack_for(self.source, len(region.unsafe), settings.attack, settings.device))
+        bound: MarginBound | None = None
+        polytopes = sum(len(region.unsafe) for region in self.prop.regions)
+        suspects = self.prop.regions
+        if polytopes > _MANY:
+            bound = self._made(make)
+            suspects = self._suspects(bound)
+            polytopes = sum(len(region.unsafe) for region in suspects)
+        for region in suspects:
+            witness = self.attack(region, attack_for(self.source, polytopes, settings.attack, settings.device))
             if witness is not None:
                 return Violated(witness=witness, boxes=self.boxes)
             reason = self.limit_reached()
             if reason is not None:
                 return Unknown(reason=reason, boxes=self.boxes)
-        bound = make(self.source, self.settings)
+        bound = bound or self._made(make)
+        self.outlook = Outlook(regions=len(self.prop.regions))
         gave_up: list[Boxes] = []
         for region in self.prop.regions:
             verdict = self._search(bound, region, gave_up)
             if verdict is not None:
                 return verdict
+            self.outlook.region_done(self.boxes)
         if gave_up:
             stuck = Boxes.concatenate(gave_up)
             return Unknown(
@@ -237,16 +253,49 @@ class _Search:
             )
         return Proved(boxes=self.boxes, proofs=tuple(self.proofs), arithmetic=self.arithmetic)
 
+    def _made(self, make: MakeBound) -> MarginBound:
+        """The bound method, and how many boxes the work allowed is worth with it."""
+        bound = make(self.source, self.settings)
+        if isinstance(bound, CrownBound):
+            bound.over = self._late
+        if not math.isinf(self.settings.max_work):
+            self.max_boxes = min(self.max_boxes, boxes_within(self.settings.max_work, self.source, bound))
+        return bound
+
+    def _suspects(self, bound: MarginBound) -> tuple[Region, ...]:
+        """The regions with those of their polytopes that the bounds of whole regions leave open."""
+        found: list[Region] = []
+        for begin in range(0, len(self.prop.regions), _SIFTED):
+            regions = self.prop.regions[begin : begin + _SIFTED]
+            own = torch.tensor([i for i, region in enumerate(regions) for _ in region.unsafe], device=bound.device)
+            opened = own[None] == torch.arange(len(regions), device=bound.device)[:, None]
+            question = Question.of(
+                tuple(p for region in regions for p in region.unsafe), self.prop.n_outputs, bound.device
+            )
+            corners = (torch.stack([getattr(r, side) for r in regions]).to(bound.device) for side in ("lower", "upper"))
+            try:
+                result = bound.bound(question, Boxes(*corners), opened, bound.root(len(regions)))
+            except OutOfTime:
+                return (*found, *self.prop.regions[begin:])
+            left = ~question.excluded(result.lower, result.polytope)
+            places = set(result.polytope[left].tolist())
+            flat = iter(range(len(own)))
+            for region in regions:
+                unsafe = tuple(p for p, place in zip(region.unsafe, flat, strict=False) if place in places)
+                if unsafe:
+                    found.append(replace(region, unsafe=unsafe))
+        return tuple(found)
+
     def attack(self, region: Region, settings: AttackSettings) -> Witness | None:
         """One round of falsification."""
-        points = attack(
-            self.net,
-            region,
-            settings=settings,
-            generator=self.generator,
-            stopped=lambda: self.limit_reached() in ("interrupted", "timeout"),
-        )
+        points = attack(self.net, region, settings=settings, generator=self.generator, stopped=self._late)
         return self.judge.first(region, points)
+
+    def _late(self) -> bool:
+        return self.limit_reached() in ("interrupted", "timeout")
+
+    def _left_s(self) -> float:
+        return max(0.0, self.settings.timeout_s - (time.monotonic() - self.started))
 
     def limit_reached(self, waiting: Sequence[Work] = ()) -> UnknownReason | None:
         """Why the search has to end now, if it has to."""
@@ -254,7 +303,7 @@ class _Search:
             return "interrupted"
         if time.monotonic() - self.started > self.settings.timeout_s:
             return "timeout"
-        if self.boxes >= self.settings.max_boxes:
+        if self.boxes >= self.max_boxes:
             return "boxes"
         if sum(w.bytes for w in waiting) > self.settings.memory_bytes:
             return "memory"
@@ -270,7 +319,7 @@ class _Search:
             reason = self.limit_reached(stack)
             if reason is not None:
                 return self._undecided(reason, stack)
-            batch = self._take(stack)
+            batch = self._take(stack, self.pace.fitting(self.batch, self._left_s()))
             step = self._examine(bound, question, batch, stack)
             if step is None:
                 continue
@@ -305,30 +354,31 @@ class _Search:
         left = self._estimate(bound, question, stack, math.inf)
         if left is None:
             return self.limit_reached(stack)
-        if self.boxes + left > _HOPELESS * self.settings.max_boxes:
+        if self.boxes + left > _HOPELESS * self.max_boxes:
             return "boxes"
         spent = time.monotonic() - self.started
-        return "timeout" if left * spent / self.boxes > _HOPELESS * (self.settings.timeout_s - spent) else None
+        return "timeout" if left * spent / self.boxes > _HOPELESS * self._left_s() else None
 
     def _estimate(self, bound: MarginBound, question: Question, stack: list[Work], until: float) -> float | None:
-        """Boxes still to examine, estimated, and kept for the progress bar; None at a time limit, or `until`."""
+        """Boxes of this region still to examine, estimated, also for the outlook; None at a time limit, or `until`."""
+        begun = time.monotonic()
 
         def over() -> bool:
-            return time.monotonic() > until or self.limit_reached() in ("interrupted", "timeout")
+            return time.monotonic() > until or self._late()
 
         # draws of its own: when people are told how far it is must not change what a seed repeats
         generator = torch.Generator().manual_seed(self.settings.seed)
         descents, work = min(_DESCENTS, self.batch), Work.concatenate(stack)
-        left = boxes_below(bound, question, work, descents=descents, generator=generator, over=over)
-        if left is None:
-            return None
-        self.left_s = left * (time.monotonic() - self.started) / max(1, self.boxes)
-        self.done_boxes = self.boxes + left
+        try:
+            left = boxes_below(bound, question, work, descents=descents, generator=generator, over=over)
+        except OutOfTime:
+            left = None
+        self.outlook.estimated(self.boxes, left, begun)
         return left
 
-    def _take(self, stack: list[Work]) -> Work:
-        """Up to a batch of work from the end of the stack."""
-        parts, wanted = [], self.batch
+    def _take(self, stack: list[Work], wanted: int) -> Work:
+        """Up to so many boxes from the end of the stack."""
+        parts = []
         while stack and wanted > 0:
             top = stack.pop()
             if len(top) > wanted:
@@ -339,15 +389,23 @@ class _Search:
         return parts[0] if len(parts) == 1 else Work.concatenate(parts)
 
     def _examine(self, bound: MarginBound, question: Question, batch: Work, stack: list[Work]) -> Step | None:
-        """One step; where the device runs out of memory the batch goes back and later ones are smaller."""
+        """One step; where the device runs out of memory the batch goes back and later ones are smaller.
+
+        Where time runs out within the step the batch goes back as well, and the next look at the limits ends the search.
+        """
+        begun = time.monotonic()
         try:
             step = examine(bound, question, batch)
+        except OutOfTime:
+            stack.append(batch)
+            return None
         except (MemoryError, RuntimeError) as error:
             if self.batch == 1 or not out_of_memory(error):
                 raise
             self.batch = max(1, min(self.batch, len(batch)) // 2)
             stack.append(batch)
             return None
+        self.pace.took(len(batch), time.monotonic() - begun)
         self.boxes += len(batch)
         return step
 
@@ -373,24 +431,20 @@ class _Search:
 
     def _tell(self, bound: MarginBound, question: Question, stack: list[Work]) -> None:
         """News for the watch; now and then a new estimate of what is left."""
-        now = time.monotonic()
-        spent = now - self.started
+        now, outlook = time.monotonic(), self.outlook
         waiting = sum(len(w) for w in stack)
-        if stack and spent > self.next_estimate_s and self.limit_reached(stack) is None:
-            if self._estimate(bound, question, stack, now + _ESTIMATING * spent) is None:
-                self.left_s = None
+        if stack and outlook.due(self.boxes) and self.limit_reached(stack) is None:
+            self._estimate(bound, question, stack, outlook.until())
             now = time.monotonic()
-            cost = now - self.started - spent
-            pause = max(cost / _ESTIMATING, min(spent, max(_FIRST_ESTIMATE_S, self.left_s or 0.0)))
-            self.next_estimate_s = spent + cost + pause
         elif now - self.last_news < _NEWS_EVERY_S:
             return
         self.last_news = now
+        unknown = ", time left unknown" if outlook.overrun(self.boxes) else ""
         self.watch.update(
             Progress(
                 phase=f"proving {self.prop.name}",
-                done=min(1.0, self.boxes / self.done_boxes) if self.done_boxes else None,
-                left_s=self.left_s,
-                detail=f"{self.boxes:,} boxes, {waiting:,} open",
+                done=outlook.done(self.boxes),
+                left_s=outlook.left_s(self.boxes),
+                detail=f"{self.boxes:,} boxes, {waiting:,} open{unknown}",
             )
         )

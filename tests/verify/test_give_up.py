@@ -13,7 +13,7 @@ from birdnn.formats.onnx import network_from_layers
 from birdnn.network import Network
 from birdnn.records import Proved, Unknown
 from birdnn.spec import Property
-from birdnn.verify import SearchSettings, search, verify
+from birdnn.verify import SearchSettings, outlook, search, verify
 from birdnn.verify.treesize import boxes_below
 from tests.bounds.builders import half_space, make_property, random_layers
 from tests.verify.cases import Engine, effort
@@ -105,7 +105,7 @@ def test_when_people_are_told_does_not_change_the_estimates(monkeypatch: pytest.
         torch.rand(3, generator=generator)
 
     monkeypatch.setattr(search, "boxes_below", noted)
-    monkeypatch.setattr(search, "_FIRST_ESTIMATE_S", 0.0)
+    monkeypatch.setattr(outlook, "FIRST_S", 0.0)
     net, prop = restless()
     verify(net, prop, settings=effort(batch=1, max_boxes=9), replays=[Engine(net)])
     assert len(drawn) > 1

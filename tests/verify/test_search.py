@@ -18,7 +18,7 @@ from birdnn.errors import MismatchError, UnsupportedOpError
 from birdnn.network import Network
 from birdnn.records import Proved, Unknown, Verdict, Violated
 from birdnn.spec import Polytope, Property, Region, Row
-from birdnn.verify import falsify, search, verify, work
+from birdnn.verify import falsify, outlook, search, verify, work
 from birdnn.verify.work import Work
 from tests.bounds.builders import (
     ACTIVATIONS,
@@ -361,8 +361,9 @@ def test_watching_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     prop = make_property([-1.0] * 4, [1.0] * 4, half_space([1.0], -25.0))
     before = {name: value.clone() for name, value in net.initialisers().items()}
     quiet = verify(net, prop, settings=effort(batch=32), replays=[replay])
-    for name, value in (("_NEWS_EVERY_S", 0.0), ("_FIRST_ESTIMATE_S", 0.0), ("_ESTIMATING", float("inf"))):
-        monkeypatch.setattr(search, name, value)
+    monkeypatch.setattr(search, "_NEWS_EVERY_S", 0.0)
+    for name, value in (("FIRST_S", 0.0), ("SHARE", float("inf"))):
+        monkeypatch.setattr(outlook, name, value)
     watch = Sleepy(10**9)
     watched = verify(net, prop, settings=effort(batch=32), replays=[replay], watch=watch)
     assert quiet == watched

@@ -1,0 +1,50 @@
+"""How much work a network is, and work on it in pieces that are short enough to end in time."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from birdnn.network import Network
+from birdnn.records.limits import Over
+
+_PIECE = 1e9  # multiplications, a fraction of a second
+_ENTRIES = 1 << 25  # of inputs that are drawn at once, float32: 128 MiB
+
+
+def multiplications(net: Network) -> int:
+    """About how many there are in one evaluation."""
+    total = 1
+    for node in net.nodes:
+        if node.output not in net.graph.dependent:
+            continue
+        constant = [net.value(name) for name in node.inputs if name not in net.graph.dependent]
+        if node.op == "Conv" and constant:
+            total += net.size_of(node.output) * constant[0][0].numel()
+        else:
+            total += max([net.size_of(node.output), *(value.numel() for value in constant)])
+    return total
+
+
+def piece_of(net: nn.Module) -> int:
+    """How many points are evaluated between two looks at a clock."""
+    return max(1, int(_PIECE / multiplications(net))) if isinstance(net, Network) else 1 << 16
+
+
+def drawable(count: int, n_inputs: int) -> int:
+    """At most ``count`` points, fewer where so many would take the memory."""
+    return max(1, min(count, _ENTRIES // n_inputs))
+
+
+def evaluated(net: nn.Module, x: Tensor, over: Over) -> Tensor:
+    """Outputs (m, outputs) without gradients, where ``x`` (n, inputs) lies: of all points, or of the first ones.
+
+    At least one piece is evaluated.
+    """
+    parts: list[Tensor] = []
+    with torch.no_grad():
+        for part in torch.split(x, piece_of(net)):
+            if parts and over():
+                break
+            parts.append(net(part))
+    return torch.cat(parts)
