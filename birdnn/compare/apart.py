@@ -15,7 +15,7 @@ from birdnn.compare.likeness import depth
 from birdnn.compare.pair import Pair, Place
 from birdnn.compare.settings import CompareSettings
 from birdnn.metrics import decisions
-from birdnn.pipeline.judging import Clock
+from birdnn.pipeline.clock import Clock
 from birdnn.records import Apart
 from birdnn.sample.draw import BATCH
 from birdnn.spec import Polytope, Region, Row

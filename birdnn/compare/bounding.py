@@ -16,7 +16,7 @@ from birdnn.bounds.protocol import MarginBound, Question
 from birdnn.boxes import Boxes
 from birdnn.chain import NotAChain
 from birdnn.compare.pair import Pair, Place
-from birdnn.pipeline.judging import Clock
+from birdnn.pipeline.clock import Clock
 from birdnn.records import ARITHMETIC, Progress, ProvedApart
 from birdnn.verify import SearchSettings
 from birdnn.verify.search import make_bound

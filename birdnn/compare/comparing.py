@@ -20,7 +20,7 @@ from birdnn.errors import UnsupportedOpError, out_of_memory
 from birdnn.metrics import regressions
 from birdnn.pipeline.describing import quantities
 from birdnn.pipeline.facts import machine, versions
-from birdnn.pipeline.judging import Clock
+from birdnn.pipeline.clock import Clock
 from birdnn.records import (
     Apart,
     CompareOutcome,

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 
 from birdnn.compare.pair import Pair
-from birdnn.pipeline.judging import Answer, Clock, Effort, decide
+from birdnn.pipeline.clock import Clock
+from birdnn.pipeline.judging import Answer, Effort, decide
 from birdnn.pipeline.load import Loaded
 from birdnn.pipeline.plan import Subject
 from birdnn.records import Became, Guarantee, Progress, PropertyComparison, Violated, Witness

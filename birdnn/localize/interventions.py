@@ -13,6 +13,7 @@ from torch import Tensor
 from birdnn.network import Network
 from birdnn.neurons import Neuron, rescaled
 from birdnn.records import InterventionCheck, Localisation
+from birdnn.records.limits import Over, never
 from birdnn.sample import evaluate
 from birdnn.spec import Region
 
@@ -30,6 +31,7 @@ def check_interventions(
     negatives: Points,
     counts: Sequence[int],
     generator: torch.Generator,
+    over: Over = never,
 ) -> tuple[InterventionCheck, ...]:
     """For each k of ``counts``: the k most responsible neurons against `DRAWS` draws of k neurons that vary at all.
 
@@ -41,6 +43,10 @@ def check_interventions(
         positives, negatives: points that satisfied and that violated the property; of the latter at least one.
         counts: numbers of neurons; those above the number of neurons that vary are left out.
         generator: of the draws, on the CPU.
+        over: ends the checks early.
+
+    Raises:
+        OutOfTime: it was ``over`` between two batches.
     """
     ranked = found.ranking()
     top = [entry.neuron for entry in ranked]
@@ -49,7 +55,7 @@ def check_interventions(
 
     def violating(points: Points, fixed: Sequence[Neuron]) -> float:
         interventions = rescaled(net, {neuron: (0.0, means[neuron]) for neuron in fixed})
-        bad = [~(region.margin(evaluate(net, x, interventions=interventions)) > 0) for region, x in points]
+        bad = [~(region.margin(evaluate(net, x, interventions=interventions, over=over)) > 0) for region, x in points]
         return float(torch.cat(bad).double().mean())
 
     checks = []

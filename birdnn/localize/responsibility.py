@@ -30,15 +30,19 @@ from birdnn.errors import MismatchError
 from birdnn.network import Network
 from birdnn.neurons import HiddenLayer, hidden_layers
 from birdnn.records import Behaviour, Form, Localisation, SampleSet
+from birdnn.records.limits import Over, never, require_time
 
-_BATCH_ENTRIES = 1 << 24
+_BATCH_ENTRIES = 1 << 22
 _ROUNDING = 1e-6
 
 
-def localize(net: Network, positives: SampleSet, negatives: SampleSet, *, form: Form = "mean") -> Localisation:
+def localize(
+    net: Network, positives: SampleSet, negatives: SampleSet, *, form: Form = "mean", over: Over = never
+) -> Localisation:
     """The responsibility of every hidden neuron, on the network's device.
 
     Raises:
+        OutOfTime: it was ``over`` between two batches.
         MismatchError: the network has no hidden neuron, a set is empty, or the form is unknown.
     """
     if form not in ("mean", "sum"):
@@ -48,7 +52,8 @@ def localize(net: Network, positives: SampleSet, negatives: SampleSet, *, form: 
     layers = hidden_layers(net)
     if not layers:
         raise MismatchError("the network has no hidden neuron: there is no activation between two layers")
-    pairs = zip(layers, _moments(net, layers, positives.x), _moments(net, layers, negatives.x), strict=True)
+    good, bad = (_moments(net, layers, samples.x, over) for samples in (positives, negatives))
+    pairs = zip(layers, good, bad, strict=True)
     found = tuple(_behaviour(layer, good, bad, form) for layer, good, bad in pairs)
     return Localisation(form=form, layers=found, positives=len(positives), negatives=len(negatives))
 
@@ -69,13 +74,14 @@ class _Moments:
     largest: Tensor
 
 
-def _moments(net: Network, layers: tuple[HiddenLayer, ...], x: Tensor) -> list[_Moments]:
+def _moments(net: Network, layers: tuple[HiddenLayer, ...], x: Tensor, over: Over) -> list[_Moments]:
     """Two passes, the second around the means of the first: differences of large sums would lose small spreads."""
     names = [layer.value for layer in layers]
     device = next(iter(net.values().values())).device
     batches = torch.split(x, max(1, _BATCH_ENTRIES // sum(layer.size for layer in layers)))
 
     def outputs(part: Tensor) -> list[Tensor]:
+        require_time(over)
         with torch.no_grad():
             return [value.double() for value in net.observe(part.to(device), names)]
 

@@ -12,14 +12,16 @@ from torch import Tensor
 
 from birdnn.boxes import Boxes
 from birdnn.errors import MismatchError
+from birdnn.pipeline.clock import Clock, Deadline
 from birdnn.pipeline.folder import ResultFolder
-from birdnn.pipeline.judging import Attempt, Clock, Effort, decide_all
+from birdnn.pipeline.judging import Attempt, Effort, decide_all
 from birdnn.pipeline.load import Loaded, load_network
 from birdnn.pipeline.measuring import Comparison
 from birdnn.pipeline.methods import Stage
 from birdnn.pipeline.plan import Subject
 from birdnn.pipeline.settings import RepairSettings
 from birdnn.records import Kept, Progress, RepairRequest, Tried, TriedResult
+from birdnn.records.limits import OutOfTime
 from birdnn.repair import Evidence, Repairer
 from birdnn.rounding import Semantics
 
@@ -32,7 +34,7 @@ class Candidates:
 
     Attributes:
         asked: what has to be proved, in the order in which candidates are judged.
-        compare: the original with a candidate.
+        compare: the original with a candidate, as far as the time goes.
         semantics: what a proof speaks about.
         record: can proofs become a certificate?
         tried: every candidate, in order.
@@ -47,7 +49,7 @@ class Candidates:
     asked: list[Subject]
     clock: Clock
     folder: ResultFolder
-    compare: Callable[[Loaded], Comparison]
+    compare: Callable[[Loaded, Deadline], Comparison]
     semantics: Semantics
     record: bool
     tried: list[Tried] = field(default_factory=list)
@@ -65,12 +67,13 @@ class Candidates:
         for number, stage in enumerate(stages):
             self.clock.watch.update(Progress(phase=f"preparing {stage.name}"))
             try:
-                repairer = stage.make()
+                self._stage(stage, stage.make())
             except MismatchError:  # a method that the task leaves no room for; the last one says why
                 if number == len(stages) - 1:
                     raise
                 continue
-            self._stage(stage, repairer)
+            except OutOfTime:
+                pass
             if self.clock.over():
                 self.stopped = "interrupted" if self.clock.watch.stopped() else "the time limit"
                 break
@@ -108,17 +111,17 @@ class Candidates:
         self, stage: Stage, repairer: Repairer, evidence: Evidence, number: int
     ) -> tuple[Attempt | None, Tried]:
         """Train, write, read back, measure what is kept, decide; no attempt where no proof is worth it."""
-        begun, share = time.monotonic(), self.settings.training_share
-        net = repairer.propose(evidence, timeout_s=share * self.clock.left_s(), watch=self.clock.watch)
+        begun, shares = time.monotonic(), self.settings.shares
+        net = repairer.propose(evidence, timeout_s=shares.training * self.clock.left_s(), watch=self.clock.watch)
         self.clock.book("repair", begun)
         loaded = load_network(self.folder.write_draft(net))
-        kept = self.compare(loaded).kept(self.settings.selection_points, seed=self.request.seed)
+        kept = self.compare(loaded, self.clock.search.part(shares.comparing)).kept(self.settings.selection_points, seed=self.request.seed)
         attempt = None
         if self._kept is None or not self._proved() or self._key(kept) > self._key(self._kept):
             growth = self.settings.slice_growth**number
             effort = Effort(
                 boxes=growth * self.settings.slice_boxes,
-                seconds=growth * self.settings.slice_s,
+                work=growth * self.settings.slice_work,
                 seed=self.request.seed + len(self.tried) + 1,
                 semantics=self.semantics,
                 give_up=True,

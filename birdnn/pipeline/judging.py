@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -11,14 +10,16 @@ import torch
 from torch import Tensor
 
 from birdnn.network import Network
+from birdnn.pipeline.clock import Clock, Deadline
 from birdnn.pipeline.load import Loaded
 from birdnn.pipeline.plan import Subject
 from birdnn.pipeline.settings import RepairSettings
-from birdnn.records import Guarantee, Proved, Unknown, Verdict, Violated, Watch, Witness
+from birdnn.records import Guarantee, Proved, Unknown, Verdict, Violated, Witness
 from birdnn.repair import Evidence
 from birdnn.rounding import Semantics
 from birdnn.spec import Property, Region
 from birdnn.verify import AttackSettings, SearchSettings, attack, falsify, verify
+from birdnn.verify.effort import hunt_for
 from birdnn.verify.witness import Judge
 
 _SHOWN_COUNTEREXAMPLES = 3
@@ -77,63 +78,40 @@ class Attempt:
         return found
 
 
-@dataclass(slots=True, kw_only=True, eq=False)
-class Clock:
-    """The time limit of a command and the user's wish to stop.
-
-    Attributes:
-        timeout_s: for everything.
-        spent: stage -> seconds so far.
-    """
-
-    timeout_s: float
-    watch: Watch
-    started: float = field(default_factory=time.monotonic)
-    spent: dict[str, float] = field(default_factory=dict)
-
-    def wall_s(self) -> float:
-        """Seconds since the start."""
-        return time.monotonic() - self.started
-
-    def left_s(self) -> float:
-        """Seconds to the limit, never negative."""
-        return max(0.0, self.timeout_s - self.wall_s()) if math.isfinite(self.timeout_s) else math.inf
-
-    def over(self) -> bool:
-        """Must everything end now?"""
-        return self.watch.stopped() or self.left_s() <= 0
-
-    def book(self, stage: str, begun: float) -> float:
-        """Add the seconds since ``begun`` to a stage."""
-        seconds = time.monotonic() - begun
-        self.spent[stage] = self.spent.get(stage, 0.0) + seconds
-        return seconds
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Effort:
-    """What one verification may cost: boxes, so that a seed repeats a run however busy the machine is, and seconds.
+    """What one verification may cost: boxes, of a large network fewer by the work they are (`SearchSettings.max_work`),
+    so that a seed repeats a run however busy the machine is; and seconds, of the user's own limit.
 
     With `give_up` it ends as soon as this is known not to be enough; another candidate may be easier to prove. `attack`
     comes before it; with `record` its proof can become a certificate.
     """
 
     boxes: float
-    seconds: float
     seed: int
     semantics: Semantics
+    work: float = math.inf
+    seconds: float = math.inf
     give_up: bool = False
     record: bool = False
     attack: AttackSettings = field(default_factory=AttackSettings)
 
 
-def decide(loaded: Loaded, subject: Subject, clock: Clock, effort: Effort, *, cheap: bool = False) -> Answer:
-    """Verify one property; ``cheap`` only looks for a counterexample."""
-    begun = time.monotonic()
-    seconds = min(effort.seconds, clock.left_s())
+def decide(
+    loaded: Loaded,
+    subject: Subject,
+    clock: Clock,
+    effort: Effort,
+    *,
+    cheap: bool = False,
+    deadline: Deadline | None = None,
+) -> Answer:
+    """Verify one property, by the end of the search or another deadline; ``cheap`` only looks for a counterexample."""
+    begun = clock.now()
     limits = SearchSettings(
-        timeout_s=seconds,
+        timeout_s=min(effort.seconds, (deadline or clock.search).left_s()),
         max_boxes=effort.boxes,
+        max_work=effort.work,
         seed=effort.seed,
         semantics=effort.semantics,
         record=effort.record,
@@ -179,9 +157,9 @@ def counterexamples(loaded: Loaded, prop: Property, first: Witness, points: Tens
     return tuple(found)
 
 
-def hunter(settings: RepairSettings, stopped: Callable[[], bool]) -> Hunter:
-    """`Resample` by attack, which ends early once ``stopped`` says so."""
-    return Hunter(settings.hunt, settings.light_hunt, stopped)
+def hunter(settings: RepairSettings, stopped: Callable[[], bool], regions: int = 1) -> Hunter:
+    """`Resample` by attack, which ends early once ``stopped`` says so; it tries less hard where ``regions`` are many."""
+    return Hunter(settings.hunt, settings.light_hunt, stopped, regions)
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +169,8 @@ class Hunter:
     hard: AttackSettings
     light: AttackSettings
     stopped: Callable[[], bool]
+    regions: int
 
     def __call__(self, net: Network, region: Region, generator: torch.Generator, thorough: bool) -> Tensor:
-        effort = self.hard if thorough else self.light
+        effort = hunt_for(net, len(region.unsafe), self.regions, self.hard if thorough else self.light)
         return attack(net, region, settings=effort, generator=generator, thorough=True, stopped=self.stopped).cpu()

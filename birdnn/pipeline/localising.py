@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -13,6 +13,7 @@ from birdnn.errors import MismatchError
 from birdnn.localize import check_interventions, localize
 from birdnn.network import Network
 from birdnn.neurons import Neuron, neurons
+from birdnn.pipeline.clock import Deadline
 from birdnn.pipeline.deciding import notes
 from birdnn.pipeline.facts import machine, versions
 from birdnn.pipeline.plan import Plan, Subject, read_plan
@@ -30,9 +31,12 @@ from birdnn.records import (
     Unwatched,
     Watch,
 )
+from birdnn.records.limits import OutOfTime, Over, never, require_time
 from birdnn.sample import distinct, evaluate, from_property
+from birdnn.sample.pieces import drawable
 from birdnn.spec import Property, Region
 from birdnn.verify import attack
+from birdnn.verify.effort import hunt_for
 
 _HELD_OUT = 0x5EED
 _NAMED = 10
@@ -85,17 +89,18 @@ def _answers(
 
 
 def localised(
-    plan: Plan, subjects: Iterable[Subject], settings: LocalizeSettings, watch: Watch, over: Callable[[], bool]
+    plan: Plan, subjects: Sequence[Subject], settings: LocalizeSettings, watch: Watch, deadline: Deadline
 ) -> Iterator[PropertyLocalisation]:
-    """The same for the violated properties of a repair; ``over`` ends it early."""
+    """The same for the violated properties of a repair, as far as the time goes."""
     net = plan.loaded.net.with_values({}).float()
     request = LocalizeRequest(net=plan.loaded.path, seed=plan.request.seed, top=min(_NAMED, len(neurons(net))))
-    for subject in subjects:
-        if over():
-            return
+    for left, subject in zip(range(len(subjects), 0, -1), subjects, strict=True):
         if subject.radius is None:  # of single points there is no region to draw others from
             watch.update(Progress(phase=f"localising {subject.prop.name}"))
-            yield _Question(net, subject, request, settings).answer()
+            try:
+                yield _Question(net, subject, request, settings, deadline.part(1 / left).over).answer()
+            except OutOfTime:
+                continue
 
 
 def responsible(plan: Plan, subjects: Iterable[Subject], *, seed: int, settings: LocalizeSettings) -> list[Neuron]:
@@ -142,8 +147,11 @@ class _Found:
 class _Question:
     """One property."""
 
-    def __init__(self, net: Network, subject: Subject, request: LocalizeRequest, settings: LocalizeSettings) -> None:
+    def __init__(
+        self, net: Network, subject: Subject, request: LocalizeRequest, settings: LocalizeSettings, over: Over = never
+    ) -> None:
         self.net, self.subject, self.request, self.settings = net, subject, request, settings
+        self.over = over
         self.prop: Property = subject.prop
 
     def answer(self) -> PropertyLocalisation:
@@ -154,7 +162,7 @@ class _Question:
         location = None
         if not note:
             sets = self.sample_set(found.positives), self.sample_set(found.negatives)
-            location = localize(self.net, *sets, form=self.request.form)
+            location = localize(self.net, *sets, form=self.request.form, over=self.over)
         return PropertyLocalisation(
             name=self.prop.name,
             path=self.subject.path,
@@ -165,9 +173,16 @@ class _Question:
             found_by=found.by,
             distinct=negatives,
             localisation=location,
-            checks=() if location is None else self.checks(location, found),
+            checks=() if location is None else self.checked(location, found),
             note=note,
         )
+
+    def checked(self, location: Localisation, seen: _Found) -> tuple[InterventionCheck, ...]:
+        """The ranking stands without its check, where there is no time for one."""
+        try:
+            return self.checks(location, seen)
+        except OutOfTime:
+            return ()
 
     def checks(self, location: Localisation, seen: _Found) -> tuple[InterventionCheck, ...]:
         """Interventions on points of another seed; none where that finds no violating point but those already seen."""
@@ -184,15 +199,15 @@ class _Question:
             negatives=self.some(unseen, generator),
             counts=sorted({*self.settings.counts, self.request.top}),
             generator=generator,
+            over=self.over,
         )
 
     def look(self, generator: torch.Generator) -> _Found:
         """Uniform points; where too few of them violate, what an attack finds as well."""
         positives, negatives = [], []
-        for region, x in zip(
-            self.prop.regions, from_property(self.prop, self.settings.samples, generator), strict=True
-        ):
-            margin = region.margin(evaluate(self.net, x))
+        points = from_property(self.prop, drawable(self.settings.samples, self.prop.n_inputs), generator)
+        for region, x in zip(self.prop.regions, points, strict=True):
+            margin = region.margin(evaluate(self.net, x, over=self.over))
             positives.append(x[margin > 0])
             negatives.append(distinct(x[margin <= 0]))
         uniform = sum(map(len, negatives))
@@ -204,7 +219,11 @@ class _Question:
 
     def hunted(self, region: Region, generator: torch.Generator) -> Tensor:
         """Violating points of one region that an attack finds, (m, inputs)."""
-        points = attack(self.net, region, settings=self.settings.hunt, generator=generator, thorough=True).cpu()
+        effort = hunt_for(self.net, len(region.unsafe), len(self.prop.regions), self.settings.hunt)
+        points = attack(
+            self.net, region, settings=effort, generator=generator, thorough=True, stopped=self.over
+        ).cpu()
+        require_time(self.over)
         return points[region.margin(evaluate(self.net, points)) <= 0]
 
     def objection(self, found: _Found) -> str:
@@ -218,7 +237,7 @@ class _Question:
 
     def sample_set(self, xs: list[Tensor]) -> SampleSet:
         """Points with what the network does there."""
-        ys = [evaluate(self.net, x) for x in xs]
+        ys = [evaluate(self.net, x, over=self.over) for x in xs]
         margins = [region.margin(y) for region, y in zip(self.prop.regions, ys, strict=True)]
         return SampleSet(x=torch.cat(xs), y=torch.cat(ys), margin=torch.cat(margins))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 
 import torch
 from torch import Tensor
@@ -11,11 +11,15 @@ from torch import Tensor
 from birdnn.boxes import Boxes
 from birdnn.metrics import drawdown, fidelity, healed
 from birdnn.network import Network
+from birdnn.pipeline.clock import Deadline, unlimited
 from birdnn.pipeline.plan import UNKNOWN_DOMAIN, Plan, Subject
 from birdnn.pipeline.settings import RepairSettings
 from birdnn.records import Drawdown, Fidelity, Kept, Neighbours, Rate, Replay, Witness
 from birdnn.repair import Resample
+from birdnn.records.limits import Over, never
 from birdnn.sample import distinct, evaluate, from_property, uniform
+from birdnn.sample.draw import BATCH
+from birdnn.sample.pieces import drawable, evaluated, piece_of
 from birdnn.sample.tally import union_margin
 from birdnn.spec import Property
 from birdnn.verify.witness import Judge
@@ -24,6 +28,8 @@ _FRESH = 0x5EED
 _RARE = 1e-4
 _SELECTED_PART = 5
 _REPLAYED = 64
+_TRIED = 256  # points, to see how long they take
+_COSTS = 3.0  # of one evaluation: two networks, drawing, comparing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +52,11 @@ class Measured:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Comparison:
-    """The original and the repaired network, as read from disk."""
+    """The original and the repaired network, as read from disk.
+
+    Every number of points is what was looked at: at most what the settings say, fewer where inputs are so many that
+    they would not fit into memory, or where the deadline comes first.
+    """
 
     before: Network
     after: Network
@@ -54,6 +64,7 @@ class Comparison:
     settings: RepairSettings
     resample: Resample
     replays: tuple[Replay, ...]
+    deadline: Deadline = field(default_factory=unlimited)
 
     def measure(self, repair_set: dict[str, Tensor], proved: frozenset[str], violated: frozenset[str]) -> Measured:
         """All metrics, and whether a point that was looked at violates, also when replayed, what is proved.
@@ -67,9 +78,10 @@ class Comparison:
         generator = torch.Generator().manual_seed((self.plan.request.seed + 1) * _FRESH)
         regions, drawn, held_out, healing = {}, [], [], []
         contradicted: dict[str, Witness] = {}
-        for subject in self.plan.subjects:
-            prop = subject.prop
-            points = self._region(prop, generator)
+        shares = len(self.plan.subjects) + 1
+        for number, subject in enumerate(self.plan.subjects):
+            prop, part = subject.prop, self.deadline.part(1 / (shares - number))
+            points = self._region(prop, generator, part.part(0.4))
             drawn.append(drawdown(prop.name, points.margin_before, points.margin_after))
             kept = points.margin_before > 0
             repaired = distinct(repair_set.get(prop.name, points.x[:0]))
@@ -77,7 +89,7 @@ class Comparison:
             if prop.name in violated and subject.radius is None:
                 if bool(kept.any()):
                     regions[prop.name] = fidelity(points.before[kept], points.after[kept], self.plan.decision)
-                points = self._held_out(prop, points, generator)
+                points = self._held_out(prop, points, generator, part)
                 held_out.append(healed(points.margin_before, points.margin_after, by_proof=prop.name in proved))
             if prop.name in violated and prop.name in repair_set:
                 healing.append(_all_healed(repaired_margin, by_proof=prop.name in proved))
@@ -111,15 +123,16 @@ class Comparison:
         Where the domain is unknown, outputs and decisions are compared in the regions.
         """
         generator = torch.Generator().manual_seed(seed)
-        each = max(1, count // _SELECTED_PART)
-        regions = [self._points(s.prop, from_property(s.prop, each, generator)) for s in self.plan.subjects]
+        each, subjects = max(1, count // _SELECTED_PART), self.plan.subjects
+        parts = [self.deadline.part(1 / (len(subjects) + 1 - number)) for number in range(len(subjects))]
+        regions = [self._drawn(s.prop, each, generator, part) for s, part in zip(subjects, parts, strict=True)]
         names = [s.prop.name for s in self.plan.subjects]
         drawn = [drawdown(n, p.margin_before, p.margin_after) for n, p in zip(names, regions, strict=True)]
         if self.plan.corners is None:
             before, after = torch.cat([p.before for p in regions]), torch.cat([p.after for p in regions])
         else:
-            x = uniform(*self.plan.corners, count, generator)
-            before, after = evaluate(self.before, x), evaluate(self.after, x)
+            x = uniform(*self.plan.corners, self._affordable(count, self.deadline), generator)
+            before, after = both(self.before, self.after, x, self.deadline.over)
         same = fidelity(before, after, self.plan.decision)
         return Kept(
             agreement=same.decision_agreement,
@@ -132,28 +145,46 @@ class Comparison:
         """Over points of the domain at which the original violates none of the applicable properties."""
         if self.plan.corners is None:
             return None
-        x = uniform(*self.plan.corners, self.settings.domain_points, generator)
-        y = evaluate(self.before, x)
-        fine = ~violating(self.plan.subjects, x, y)
+        x = uniform(*self.plan.corners, self._affordable(self.settings.domain_points, self.deadline), generator)
+        before, after = both(self.before, self.after, x, self.deadline.over)
+        fine = ~violating(self.plan.subjects, x[: len(before)], before)
         if not bool(fine.any()):
             return None
-        return fidelity(y[fine], evaluate(self.after, x[fine]), self.plan.decision)
+        return fidelity(before[fine], after[fine], self.plan.decision)
 
-    def _region(self, prop: Property, generator: torch.Generator) -> Points:
-        xs = from_property(prop, self.settings.region_points, generator)
-        return self._points(prop, xs)
+    def _region(self, prop: Property, generator: torch.Generator, deadline: Deadline) -> Points:
+        return self._drawn(prop, self.settings.region_points, generator, deadline)
 
-    def _points(self, prop: Property, xs: Sequence[Tensor]) -> Points:
-        return points_of(self.before, self.after, prop, xs)
+    def _drawn(self, prop: Property, count: int, generator: torch.Generator, deadline: Deadline) -> Points:
+        """About ``count`` uniform points of the property's regions."""
+        xs = from_property(prop, self._affordable(count, deadline), generator)
+        return self._points(prop, xs, deadline.over)
 
-    def _held_out(self, prop: Property, points: Points, generator: torch.Generator) -> Points:
+    def _points(self, prop: Property, xs: Sequence[Tensor], over: Over = never) -> Points:
+        return points_of(self.before, self.after, prop, xs, over)
+
+    def _affordable(self, count: int, deadline: Deadline) -> int:
+        """How many points both networks can be evaluated at in time."""
+        few = min(count, _TRIED, piece_of(self.before))
+
+        def once() -> int:
+            evaluate(self.before, torch.zeros(few, self.before.n_inputs))
+            return few
+
+        return deadline.affordable(drawable(count, self.before.n_inputs), once, times=_COSTS)
+
+    def _held_out(self, prop: Property, points: Points, generator: torch.Generator, deadline: Deadline) -> Points:
         """Fresh points: uniform ones, and where violations are rare also what an attack of another seed finds."""
         missing = self.settings.held_out_points - len(points.x)
-        if missing > 0:
-            points = points.and_more(self._points(prop, from_property(prop, missing, generator)))
+        if missing > 0 and not deadline.over():
+            points = points.and_more(self._drawn(prop, missing, generator, deadline.part(0.5)))
         if float((points.margin_before <= 0).double().mean()) < _RARE:
-            xs = [distinct(self.resample(self.before, region, generator, True)) for region in prop.regions]
-            points = points.and_more(self._points(prop, xs))
+            xs = [prop.regions[0].lower[None, :].float()[:0]] * len(prop.regions)
+            for i, region in enumerate(prop.regions):
+                if deadline.over():
+                    break
+                xs[i] = distinct(self.resample(self.before, region, generator, True))
+            points = points.and_more(self._points(prop, xs, deadline.over))
         return points
 
     def _neighbours(self, prop: Property, radius: float) -> Neighbours:
@@ -164,7 +195,8 @@ class Comparison:
         if self.plan.corners is not None:  # a point beyond the domain keeps itself as a neighbour
             lower = torch.minimum(torch.maximum(lower, self.plan.corners[0]), centres)
             upper = torch.maximum(torch.minimum(upper, self.plan.corners[1]), centres)
-        each = min(self.settings.neighbours, max(1, self.settings.region_points // len(centres)))
+        count = self._affordable(self.settings.region_points, self.deadline)
+        each = min(self.settings.neighbours, max(1, count // len(centres)))
         found = self._points(prop, list(Boxes(lower, upper).uniform(each, generator).float()))
         return Neighbours(
             name=prop.name,
@@ -193,10 +225,21 @@ class Points:
         return Points(*(torch.cat(pair) for pair in pairs))
 
 
-def points_of(before: Network, after: Network, prop: Property, xs: Sequence[Tensor]) -> Points:
-    """Points of a property's regions, (n, inputs) for each region."""
-    x, sizes = torch.cat(list(xs)), [len(part) for part in xs]
-    ys = [evaluate(net, x) for net in (before, after)]
+def both(before: Network, after: Network, x: Tensor, over: Over = never) -> tuple[Tensor, Tensor]:
+    """Outputs of two networks at points (n, inputs), or at the first ones of them: (m, outputs) each."""
+    first = evaluated(before, x, over, most=BATCH["cpu"])
+    second = evaluated(after, x[: len(first)], over, most=BATCH["cpu"])
+    return first[: len(second)], second
+
+
+def points_of(before: Network, after: Network, prop: Property, xs: Sequence[Tensor], over: Over = never) -> Points:
+    """Points of a property's regions, (n, inputs) for each region; the first ones where time is over."""
+    x = torch.cat(list(xs))
+    ys = both(before, after, x, over)
+    x, sizes, n = x[: len(ys[0])], [], len(ys[0])
+    for part in xs:
+        sizes.append(min(len(part), n))
+        n -= sizes[-1]
     margins = [
         torch.cat([region.margin(y) for region, y in zip(prop.regions, torch.split(each, sizes), strict=True)])
         for each in ys

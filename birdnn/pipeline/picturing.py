@@ -15,22 +15,25 @@ from birdnn.pipeline.plan import Plan
 from birdnn.pipeline.planes import Framing, Scene, most_influential, plane_of
 from birdnn.pipeline.plotting import scene_of
 from birdnn.records import AdvisoryMap, MarginLine, Proved, Witness
+from birdnn.records.limits import Over, never
 from birdnn.spec import Region
 
 _MOST_INPUTS = 32  # a plane through an image tells nobody anything
 _HARD_TO_SEE = 0.005  # of a map's cells
 
 
-def pictured(plan: Plan, best: Attempt | None, witnesses: Mapping[str, Sequence[Witness]]) -> dict[str, Any]:
-    """What pictures of a repair are drawn from, as fields of its outcome."""
+def pictured(
+    plan: Plan, best: Attempt | None, witnesses: Mapping[str, Sequence[Witness]], over: Over
+) -> dict[str, Any]:
+    """What pictures of a repair are drawn from, as fields of its outcome; no more of them once it is ``over``."""
     net = plan.loaded.net
     sizes = {name: value.numel() for name, value in net.initialisers().items() if name in net.repairable}
-    maps, lines = ((), ()) if best is None else repair_pictures(plan, best, witnesses)
+    maps, lines = ((), ()) if best is None else repair_pictures(plan, best, witnesses, over)
     return {"initialisers": sizes, "maps": maps, "lines": lines}
 
 
 def repair_pictures(
-    plan: Plan, best: Attempt, witnesses: Mapping[str, Sequence[Witness]]
+    plan: Plan, best: Attempt, witnesses: Mapping[str, Sequence[Witness]], over: Over = never
 ) -> tuple[tuple[AdvisoryMap, ...], tuple[MarginLine, ...]]:
     """Maps and lines of the original and the repaired network, through each property's first counterexample.
 
@@ -40,6 +43,7 @@ def repair_pictures(
     Args:
         best: the repaired network with its proofs, whose boxes are drawn.
         witnesses: property name -> replayed counterexamples of the original.
+        over: ends it early.
     """
     maps: list[AdvisoryMap] = []
     lines: list[MarginLine] = []
@@ -50,13 +54,14 @@ def repair_pictures(
         scene = scene_of(plan.loaded, best.loaded, subject.prop, subject.text, plan.loaded.known, plan.decision)
         scene = scene if scene.domain is not None else replace(scene, domain=plan.corners)
         region = next((r for r in subject.prop.regions if r.contains(found[0].x)), None)
-        if region is not None:
-            maps += _maps(scene, best, region, found)
+        if region is not None and not over():
+            maps += _maps(scene, best, region, found, over)
+        if region is not None and not over():
             lines += _lines(scene, region, found[0])
     return tuple(maps), tuple(lines)
 
 
-def _maps(scene: Scene, best: Attempt, region: Region, found: Sequence[Witness]) -> list[AdvisoryMap]:
+def _maps(scene: Scene, best: Attempt, region: Region, found: Sequence[Witness], over: Over) -> list[AdvisoryMap]:
     axes = scene.encounter[:2] if scene.encounter is not None else most_influential(scene, region)
     if axes is None or scene.prop is None:
         return []
@@ -71,7 +76,7 @@ def _maps(scene: Scene, best: Attempt, region: Region, found: Sequence[Witness])
         except MismatchError:  # the region is flat along an axis, and nobody knows the domain
             break
         drawn.append(advisory_map(scene, plane, marks=found[:1], covers=covers))
-        if drawn[0].panels[0].unsafe.mean() >= _HARD_TO_SEE:
+        if over() or drawn[0].panels[0].unsafe.mean() >= _HARD_TO_SEE:
             break
     return drawn
 

@@ -16,11 +16,12 @@ from birdnn.formats.files import write_bytes
 from birdnn.metrics import change, regressions
 from birdnn.pipeline.candidates import Candidates
 from birdnn.pipeline.certifying import Decided, certify, obstacle
+from birdnn.pipeline.clock import Clock, Deadline
 from birdnn.pipeline.crosschecking import Case, contradicting, cross_checked, disagreement, require_engines
 from birdnn.pipeline.describing import described, kept, remarks
 from birdnn.pipeline.facts import machine, versions
 from birdnn.pipeline.folder import ResultFolder
-from birdnn.pipeline.judging import Answer, Attempt, Clock, Effort, counterexamples, decide, hunter
+from birdnn.pipeline.judging import Answer, Attempt, Effort, counterexamples, decide, hunter
 from birdnn.pipeline.load import Loaded
 from birdnn.pipeline.localising import localised
 from birdnn.pipeline.measuring import Comparison, Measured
@@ -50,6 +51,9 @@ from birdnn.records import (
 from birdnn.repair import Goal, RepairTask
 from birdnn.report.json import repair_report, write_report
 
+_HUNTED = 16
+"""Regions in which more counterexamples are looked for."""
+
 
 def repair_files(
     request: RepairRequest, *, watch: Watch | None = None, settings: RepairSettings | None = None
@@ -74,7 +78,7 @@ class _Repair:
         timeout = math.inf if request.timeout_s is None else request.timeout_s
         # what comes after the search, measuring and writing, has to fit into the limit as well
         reserve = min(settings.reserve_s, settings.reserve_share * timeout) if math.isfinite(timeout) else 0.0
-        self.clock = Clock(timeout_s=timeout - reserve, watch=watch)
+        self.clock = Clock(timeout_s=timeout, reserve_s=reserve, watch=watch)
         self.request, self.watch = request, watch
         self.folder = ResultFolder(request)
         self.folder.require_usable()
@@ -147,7 +151,7 @@ class _Repair:
             self.folder.certificate,
             semantics=self.plan.semantics,
             watch=self.watch,
-            over=self._late,
+            over=self.clock.stage(self.settings.shares.certifying).over,
         )
 
     # --- the defect
@@ -163,21 +167,26 @@ class _Repair:
                 self.witnesses[name] = self._more_witnesses(subject, answer.verdict.witness)
 
     def _effort_before(self) -> Effort:
-        seconds = min(self.settings.before_s, 0.2 * self.clock.timeout_s)
         s = self.settings
         return Effort(
             boxes=s.before_boxes,
-            seconds=seconds,
+            work=s.before_work,
+            seconds=s.shares.before * self.clock.timeout_s,
             seed=self.request.seed,
             semantics=self.plan.semantics,
             attack=s.attack,
         )
 
     def _more_witnesses(self, subject: Subject, first: Witness) -> tuple[Witness, ...]:
-        generator, hunt = torch.Generator().manual_seed(self.request.seed), hunter(self.settings, self.clock.over)
+        deadline = self.clock.search.part(self.settings.shares.examples)
+        generator, hunt = torch.Generator().manual_seed(self.request.seed), hunter(self.settings, deadline.over)
         net = self.plan.loaded.net.with_values({}).float()
-        points = torch.cat([hunt(net, region, generator, False) for region in subject.prop.regions])
-        return counterexamples(self.plan.loaded, subject.prop, first, points)
+        regions = subject.prop.regions
+        if len(regions) > _HUNTED:  # a few examples are shown
+            own = [region for region in regions if region.contains(first.x)]
+            regions = (*own, *regions)[:_HUNTED]
+        points = [hunt(net, region, generator, False) for region in regions if not deadline.over()]
+        return counterexamples(self.plan.loaded, subject.prop, first, torch.cat([torch.tensor([first.x]), *points]))
 
     # --- the repair
 
@@ -193,16 +202,19 @@ class _Repair:
             goals=tuple(goals),
             domain=self.plan.corners,
             decision=self.plan.decision,
-            resample=hunter(self.settings, self.clock.over),
+            resample=hunter(self.settings, self.clock.over, sum(len(goal.prop.regions) for goal in goals)),
             seed=self.request.seed,
+            over=self.clock.over,
         )
 
     def _look_at_all(self, best: Attempt) -> None:
         """A short falsification of what the clock left unexamined: nobody may call that repaired unseen."""
-        for subject in self.asked:
-            if subject.prop.name not in best.answers:
-                answer = decide(best.loaded, subject, self.clock, self._effort_before(), cheap=True)
-                best.answers[subject.prop.name] = answer
+        unseen = [subject for subject in self.asked if subject.prop.name not in best.answers]
+        deadline = self.clock.stage(self.settings.shares.unseen)
+        for left, subject in zip(range(len(unseen), 0, -1), unseen, strict=True):
+            part = deadline.part(1 / left)
+            answer = decide(best.loaded, subject, self.clock, self._effort_before(), cheap=True, deadline=part)
+            best.answers[subject.prop.name] = answer
 
     def _watched(self, best: Attempt) -> None:
         """Decide on the result what applies to the network and was not asked about, where it was proved before."""
@@ -213,15 +225,15 @@ class _Repair:
 
     # --- what came of it
 
-    def _comparison(self, after: Loaded) -> Comparison:
+    def _comparison(self, after: Loaded, deadline: Deadline) -> Comparison:
         return Comparison(
             before=self.plan.loaded.net.with_values({}).float(),
             after=after.net.with_values({}).float(),
             plan=self.plan,
             settings=self.settings,
-            # its time is the reserve, which the clock does not count
-            resample=hunter(self.settings, self.watch.stopped),
+            resample=hunter(self.settings, deadline.over, max(len(s.prop.regions) for s in self.plan.subjects)),
             replays=after.replays,
+            deadline=deadline,
         )
 
     def _measure(self, best: Attempt, repair_set: dict[str, Tensor]) -> Measured:
@@ -233,7 +245,8 @@ class _Repair:
             name: torch.cat([x, torch.tensor([w.x for w in self.witnesses.get(name, ())]).reshape(-1, x.shape[1])])
             for name, x in repair_set.items()
         }
-        measured = self._comparison(best.loaded).measure(points, proved, violated)
+        deadline = self.clock.stage(self.settings.shares.measuring)
+        measured = self._comparison(best.loaded, deadline).measure(points, proved, violated)
         measured.contradicted.update(self._second_leg(best.loaded, proved))
         self.clock.book("sample", begun)
         return measured
@@ -247,7 +260,7 @@ class _Repair:
             samples=self.request.samples,
             seed=self.request.seed,
             watch=self.watch,
-            over=self._late,
+            deadline=self.clock.stage(self.settings.shares.sampling),
         )
         self.sampled = found.bounds
         return found.contradicted
@@ -259,12 +272,11 @@ class _Repair:
             name = subject.prop.name
             if name not in answers:
                 continue
-            left_s = (self.request.timeout_s or math.inf) - self.clock.wall_s()
             case = Case(
                 loaded=loaded,
                 prop=subject.prop,
                 verdict=answers[name].verdict,
-                timeout_s=min(self.request.crosscheck_timeout_s, left_s),
+                timeout_s=min(self.request.crosscheck_timeout_s, self.clock.end.left_s()),
                 seed=self.request.seed,
                 watch=self.watch,
             )
@@ -339,11 +351,8 @@ class _Repair:
         broken = [s for s in self.asked if self.before[s.prop.name].guarantee == "violated"]
         if not self.request.report:
             return ()
-        return tuple(localised(self.plan, broken, self.settings.localize, self.watch, self._late))
-
-    def _late(self) -> bool:
-        """Is the time limit over, the reserve for what follows the search included?"""
-        return self.watch.stopped() or self.clock.wall_s() > (self.request.timeout_s or math.inf)
+        deadline = self.clock.stage(self.settings.shares.localising)
+        return tuple(localised(self.plan, broken, self.settings.localize, self.watch, deadline))
 
     def _searched(self) -> dict[str, Any]:
         """What candidates there were, and the seconds of each stage."""
@@ -387,7 +396,7 @@ class _Repair:
             notes=self._notes(best),
             disagreement="; ".join(self.disagreements),
             certificate=self.certificate,
-            **pictured(self.plan, best, self.witnesses),
+            **pictured(self.plan, best, self.witnesses, self.clock.stage(self.settings.shares.drawing).over),
             **described(self.plan, self.before, answers, self._responsible()),
         )
         if report is not None:

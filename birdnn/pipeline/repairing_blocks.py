@@ -24,7 +24,7 @@ from birdnn.metrics import fidelity as kept_of
 from birdnn.network import Network
 from birdnn.pipeline.facts import machine, versions
 from birdnn.pipeline.folder import ResultFolder
-from birdnn.pipeline.judging import Clock
+from birdnn.pipeline.clock import Clock
 from birdnn.pipeline.labelled import (
     Classifier,
     judged,

@@ -6,14 +6,16 @@ seem; that is no statistic.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from birdnn.pipeline.clock import Deadline
 from birdnn.pipeline.estimating import replayed, seeded
 from birdnn.pipeline.load import Loaded
 from birdnn.records import PacBound, Progress, Watch, Witness
 from birdnn.sample.draw import BATCH
 from birdnn.sample.measures import UNIFORM
+from birdnn.sample.pieces import piece_of
 from birdnn.sample.pac import shared, upper_limit
 from birdnn.sample.tally import Tally
 from birdnn.spec import Property
@@ -43,20 +45,22 @@ class SecondLeg:
 
 
 def second_leg(
-    loaded: Loaded, proved: Sequence[Property], *, samples: int, seed: int, watch: Watch, over: Callable[[], bool]
+    loaded: Loaded, proved: Sequence[Property], *, samples: int, seed: int, watch: Watch, deadline: Deadline
 ) -> SecondLeg:
-    """Draw ``samples`` uniform points of each proved property's input set; ``over`` ends it early."""
+    """Draw ``samples`` uniform points of each proved property's input set, or as many as the deadline allows."""
     net = loaded.net.with_values({}).float()
     bounds: dict[str, PacBound] = {}
     contradicted: dict[str, Witness] = {}
+    batch = min(BATCH["cpu"], piece_of(net))
     for index, prop in enumerate(proved):
         tally = Tally(net, prop, UNIFORM.draws(prop, seeded(seed, _STREAM, index, device="cpu")))
-        while tally.n < samples and not over():
-            if tally.n % _NEWS_EVERY < BATCH["cpu"]:
+        part = deadline.part(1 / (len(proved) - index))
+        while tally.n < samples and not part.over():
+            if tally.n % _NEWS_EVERY < batch:
                 news = f"{tally.n:,} of {samples:,} points"
                 phase = f"sampling {prop.name} after its proof"
                 watch.update(Progress(phase=phase, done=tally.n / samples, detail=news))
-            tally.add(min(BATCH["cpu"], samples - tally.n))
+            tally.add(min(batch, samples - tally.n))
         if not tally.n:
             continue
         delta = shared(DELTA, len(proved))

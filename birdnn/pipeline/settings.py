@@ -37,6 +37,33 @@ class LocalizeSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Shares:
+    """What a stage of a repair may take of a time limit, of what is left when it begins; what it leaves, later ones have.
+
+    Attributes:
+        before: deciding one property on the original; of the whole limit.
+        examples: looking for more counterexamples of one property, which are shown.
+        training: making one candidate; of what is left to the search.
+        comparing: seeing what a candidate keeps.
+        unseen: looking for counterexamples in what the search left unexamined.
+        measuring, sampling: metrics of the result, and fresh samples of what is proved.
+        certifying: writing the certificate and having it checked.
+        localising, drawing: for the report.
+    """
+
+    before: float = 0.2
+    examples: float = 0.05
+    training: float = 0.5
+    comparing: float = 0.1
+    unseen: float = 0.2
+    measuring: float = 0.35
+    sampling: float = 0.3
+    certifying: float = 0.8
+    localising: float = 0.5
+    drawing: float = 0.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RepairSettings:
     """Effort of `repair_files`.
 
@@ -46,13 +73,14 @@ class RepairSettings:
         localize: of the search for responsible neurons.
         attack: before each proof, for each property.
         hunt, light_hunt: looking for hard inputs between candidates, and while training.
-        before_boxes, before_s: boxes and seconds at most for deciding one property on the original.
-        slice_boxes, slice_s: the same for each property on the first candidate; later ones get `slice_growth` more.
+        before_boxes, before_work: for deciding one property on the original: boxes at most, fewer of a network so large
+            that their bounds take more multiplications than this.
+        slice_boxes, slice_work: the same for each property on the first candidate; later ones get `slice_growth` more.
         rounds: candidates of one method at most; `early_rounds` of one that another follows.
         selection_points: points on which candidates are compared.
         kept_outputs: what ``auto`` is content with: mean absolute difference as a share of the outputs' mean size.
-        reserve_share, reserve_s: kept of a time limit for measuring and writing: a share, at most so many seconds.
-        training_share: of the time that is left, what one candidate may take.
+        reserve_share, reserve_s: kept of a time limit for what follows the search: a share, at most so many seconds.
+        shares: of each stage, of a time limit.
         domain_points, region_points, held_out_points: how many points the metrics are measured on.
         neighbours: of points to be repaired, at most so many for each, and `region_points` in all.
     """
@@ -66,17 +94,17 @@ class RepairSettings:
     hunt: AttackSettings = field(default_factory=AttackSettings)
     light_hunt: AttackSettings = field(default_factory=_light)
     before_boxes: int = 300_000
-    before_s: float = 300.0
+    before_work: float = 3e12
     slice_boxes: int = 1_000_000
-    slice_s: float = 600.0
+    slice_work: float = 1e13
     slice_growth: float = 2.0
     rounds: int = 8
     early_rounds: int = 4
     selection_points: int = 100_000
     kept_outputs: float = 0.01
     reserve_share: float = 0.15
-    reserve_s: float = 30.0
-    training_share: float = 0.5
+    reserve_s: float = 120.0
+    shares: Shares = field(default_factory=Shares)
     domain_points: int = 400_000
     region_points: int = 100_000
     held_out_points: int = 400_000

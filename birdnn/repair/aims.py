@@ -13,9 +13,12 @@ from birdnn.records import Pairing, SampleSet
 from birdnn.repair.protocol import Goal
 from birdnn.repair.targets import targets
 from birdnn.sample import distinct, evaluate, from_region
+from birdnn.sample.pieces import drawable
 from birdnn.spec import Polytope, Region
 
 _CHARACTERISED = 8192
+_REGIONS = 16  # of one property; where they are more, each gets fewer points
+_FEW = 256
 _POOL_LIMIT = 1 << 13
 _LEARNT = 200
 _REACHED = 0.5
@@ -62,7 +65,8 @@ class Aim:
     @staticmethod
     def of(goal: Goal, region: Region, net: Network, *, share: float, samples: int, generator: torch.Generator) -> Aim:
         """Characterise the region: the margin to ask for is ``share`` of the median margin of its positive points."""
-        x = from_region(region, _CHARACTERISED, generator)
+        few = max(_FEW, _CHARACTERISED // max(1, len(goal.prop.regions) // _REGIONS))
+        x = from_region(region, drawable(few, region.n_inputs), generator)
         y = evaluate(net, x)
         everything = SampleSet(x=x, y=y, margin=region.margin(y))
         positives = everything.where(everything.margin > 0)

@@ -110,11 +110,11 @@ class Finetune:
         until = time.monotonic() + timeout_s
 
         def over() -> bool:
-            return watch.stopped() or time.monotonic() > until
+            return watch.stopped() or self.task.over() or time.monotonic() > until
 
         student = self._applied(self.teacher)
-        learn(self.aims, evidence, student, self.generator, harder=self.settings.harder)
-        hunt(self.aims, student, self.task.resample, self.generator)
+        learn(self.aims, evidence, student, self.generator, harder=self.settings.harder, over=over)
+        hunt(self.aims, student, self.task.resample, self.generator, over)
         for attempt in range(self.settings.searches):
             lack = lacking(self.aims, student)
             if lack <= 0 or over():
@@ -132,7 +132,7 @@ class Finetune:
             )
             self.change = OPTIMISERS[self.settings.optimiser](self.fitness(student), search).cpu()
             student = self._applied(self.teacher)
-            hunt(self.aims, student, self.task.resample, self.generator)
+            hunt(self.aims, student, self.task.resample, self.generator, over)
         return self._applied(self.task.net)
 
     def negatives(self) -> dict[str, Tensor]:

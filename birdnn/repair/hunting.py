@@ -10,6 +10,7 @@ from torch import Tensor
 from birdnn.metrics import fidelity
 from birdnn.network import Network
 from birdnn.records import Decision
+from birdnn.records.limits import Over, never, require_time
 from birdnn.repair.aims import Aim
 from birdnn.repair.protocol import Evidence, Goal, RepairTask, Resample
 from birdnn.sample import evaluate, from_boxes, uniform
@@ -35,24 +36,39 @@ def aims_of(
             to be repaired, and for any other.
         samples: uniform points in one draw from a property's regions: for a violated property, and for any other.
         generator: of the draws, on the CPU.
+
+    Raises:
+        OutOfTime: the task is over.
     """
 
     def of(goal: Goal) -> list[Aim]:
         share = shares[0] if goal.violated and goal.repair else shares[1]
         each = max(1, samples[0 if goal.violated else 1] // len(goal.prop.regions))
-        return [Aim.of(goal, r, teacher, share=share, samples=each, generator=generator) for r in goal.prop.regions]
+        found = []
+        for region in goal.prop.regions:
+            require_time(task.over)
+            found.append(Aim.of(goal, region, teacher, share=share, samples=each, generator=generator))
+        return found
 
     return [aim for goal in task.goals for aim in of(goal)]
 
 
 def learn(
-    aims: Sequence[Aim], evidence: Evidence, student: Network, generator: torch.Generator, *, harder: float
+    aims: Sequence[Aim],
+    evidence: Evidence,
+    student: Network,
+    generator: torch.Generator,
+    *,
+    harder: float,
+    over: Over = never,
 ) -> None:
     """Give each region what was found inside it; another region of the property has another unsafe set.
 
     Where a search could not finish, the margin asked for grows by the factor ``harder``.
     """
     for aim in aims:
+        if over():
+            return
         if aim.name in evidence.points:
             points = evidence.points[aim.name]
             lower, upper = aim.region.float32_box()
@@ -66,10 +82,12 @@ def learn(
                 aim.absorb(from_boxes(boxes, _EVIDENCE_POINTS, generator), student, generator)
 
 
-def hunt(aims: Sequence[Aim], student: Network, resample: Resample, generator: torch.Generator) -> None:
+def hunt(
+    aims: Sequence[Aim], student: Network, resample: Resample, generator: torch.Generator, over: Over = never
+) -> None:
     """Look for inputs that are close to unsafe for the student."""
     for aim in aims:
-        if aim.goal.repair:
+        if aim.goal.repair and not over():
             hard = resample(student, aim.region, generator, aim.goal.violated)
             aim.absorb(torch.cat([hard, aim.draw(generator)]), student, generator)
 

@@ -150,8 +150,12 @@ class LastLayer:
         """Learn from `evidence`, then solve until no hunt finds an unsafe input; hands out a copy."""
         until = time.monotonic() + timeout_s
         student = self.trained.at(self.change)
-        learn(self.aims, evidence, student, self.generator, harder=self.settings.harder)
-        hunt(self.aims, student, self.task.resample, self.generator)
+
+        def over() -> bool:
+            return self.task.over() or time.monotonic() > until
+
+        learn(self.aims, evidence, student, self.generator, harder=self.settings.harder, over=over)
+        hunt(self.aims, student, self.task.resample, self.generator, over)
         found = [(self._solved(*way, until, watch), way) for way in self.alternatives]
         self.change, way = min(found, key=lambda pair: self._rank(self.trained.at(pair[0])))
         self.alternatives = [way]
@@ -203,7 +207,7 @@ class LastLayer:
             if found is None:
                 break
             change, student = found, self.trained.at(found)
-            hunt(self.aims, student, self.task.resample, self.generator)
+            hunt(self.aims, student, self.task.resample, self.generator, self.task.over)
         return change
 
     def _program(self, outputs: tuple[int, ...], power: float, student: Network, seconds: float) -> Tensor | None:

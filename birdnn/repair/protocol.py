@@ -12,6 +12,7 @@ from torch import Tensor
 from birdnn.boxes import Boxes
 from birdnn.network import Network
 from birdnn.records import Decision, Watch
+from birdnn.records.limits import Over, never
 from birdnn.spec import Property, Region
 
 Resample: TypeAlias = Callable[[Network, Region, torch.Generator, bool], Tensor]
@@ -44,6 +45,7 @@ class RepairTask:
         decision: which output decides.
         resample: finds inputs close to unsafe.
         seed: of every random draw.
+        over: must everything end now? A method that is still being made raises `OutOfTime` then.
     """
 
     net: Network
@@ -52,6 +54,7 @@ class RepairTask:
     decision: Decision
     resample: Resample
     seed: int = 0
+    over: Over = never
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -22,6 +22,7 @@ from torch import Tensor
 from birdnn.metrics import decisions
 from birdnn.network import Network
 from birdnn.records import Pairing, Progress, Watch
+from birdnn.records.limits import OutOfTime, Over, require_time
 from birdnn.repair.aims import Aim
 from birdnn.repair.hunting import aims_of, compared, difference, hunt, lacking, learn, repair_set
 from birdnn.repair.importance import gap, importance
@@ -97,10 +98,12 @@ class Retrain:
         self._solver: LeastChange | None = None
         self.layer = self.trained.output_layer()
         self.ties: dict[str, list[Tie]] = {}
+        self._over: Over = task.over
 
     def propose(self, evidence: Evidence, *, timeout_s: float, watch: Watch) -> Network:
         """Learn from `evidence`, then step until no hunt finds an unsafe input; hands out a copy."""
         until = time.monotonic() + timeout_s
+        self._over = lambda: self.task.over() or time.monotonic() > until
         self._learn(evidence)
         self._tie(evidence)
         if self._untried:
@@ -125,7 +128,10 @@ class Retrain:
                 break
             news = f"step {step + 1}, worst input lacks {lack:.2g} of its margin"
             watch.update(Progress(phase="imitating", done=step / self.settings.steps, detail=news))
-            self._step()
+            try:
+                self._step()
+            except OutOfTime:
+                break
             self._hunt()
             now = self._lack(self.change)
             if now < lack:
@@ -180,6 +186,7 @@ class Retrain:
         lessons += [(aim.draw(self.generator), aim, 1.0 if aim.goal.violated else 0.3) for aim in self.aims]
         for x, owner, weight in lessons:
             for part in torch.split(x, _PART):
+                require_time(self._over)
                 self._add(metric, pull, part, owner, weight / max(1, len(x)))
         return metric.double(), pull
 
@@ -196,7 +203,7 @@ class Retrain:
     # --- what is demanded
 
     def _learn(self, evidence: Evidence) -> None:
-        learn(self.aims, evidence, self.snapshot().float(), self.generator, harder=self.settings.harder)
+        learn(self.aims, evidence, self.snapshot().float(), self.generator, harder=self.settings.harder, over=self._over)
 
     # --- what is tied
 
@@ -261,7 +268,7 @@ class Retrain:
 
     def _hunt(self) -> None:
         """Look for inputs that are close to unsafe now."""
-        hunt(self.aims, self.snapshot().float(), self.task.resample, self.generator)
+        hunt(self.aims, self.snapshot().float(), self.task.resample, self.generator, self._over)
 
     def _lack(self, change: Tensor) -> float:
         return lacking(self.aims, self.trained.at(change))
@@ -281,6 +288,7 @@ class Retrain:
             rows.append(constant)
             wanted.append(least)
         for aim in self.aims:
+            require_time(self._over)
             points = aim.hardest(self.settings.constraints, student, self.generator)
             for demand in aim.demands(points, student, self.teacher, self.settings.pairing):
                 jacobian = self.trained.rows(self.change, demand.x, demand.direction[:, None]).double()

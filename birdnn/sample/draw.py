@@ -14,6 +14,7 @@ from torch import Tensor
 from birdnn.boxes import Boxes
 from birdnn.errors import SpecError, out_of_memory
 from birdnn.network import UNTOUCHED, Interventions, Network
+from birdnn.records.limits import Over, never, require_time
 from birdnn.spec import Property, Region
 
 BATCH = {"cpu": 1 << 11, "cuda": 1 << 20}
@@ -67,11 +68,17 @@ def from_property(prop: Property, count: int, generator: torch.Generator) -> lis
     return [from_region(region, n, generator) for region, n in parts]
 
 
-def evaluate(net: Network, x: Tensor, *, interventions: Interventions = UNTOUCHED) -> Tensor:
-    """Outputs (n, outputs) for float32 inputs (n, inputs), in batches, without gradients; the result is on the CPU."""
-    device = next(iter(net.values().values())).device
+def evaluate(net: Network, x: Tensor, *, interventions: Interventions = UNTOUCHED, over: Over = never) -> Tensor:
+    """Outputs (n, outputs) for float32 inputs (n, inputs), in batches, without gradients; the result is on the CPU.
+
+    Raises:
+        OutOfTime: it was ``over`` between two batches.
+    """
+    device, parts = next(iter(net.values().values())).device, []
     with torch.no_grad():
-        parts = [fitting(net, part.to(device), interventions).cpu() for part in torch.split(x, BATCH[device.type])]
+        for part in torch.split(x, BATCH[device.type]):
+            require_time(over)
+            parts.append(fitting(net, part.to(device), interventions).cpu())
     return torch.cat(parts) if parts else x.new_zeros(0, net.n_outputs)
 
 

@@ -36,14 +36,14 @@ def drawable(count: int, n_inputs: int) -> int:
     return max(1, min(count, _ENTRIES // n_inputs))
 
 
-def evaluated(net: nn.Module, x: Tensor, over: Over) -> Tensor:
+def evaluated(net: nn.Module, x: Tensor, over: Over, *, most: int = 1 << 16) -> Tensor:
     """Outputs (m, outputs) without gradients, where ``x`` (n, inputs) lies: of all points, or of the first ones.
 
-    At least one piece is evaluated.
+    At least one piece is evaluated, of at most ``most`` points.
     """
     parts: list[Tensor] = []
     with torch.no_grad():
-        for part in torch.split(x, piece_of(net)):
+        for part in torch.split(x, min(most, piece_of(net))):
             if parts and over():
                 break
             parts.append(net(part))

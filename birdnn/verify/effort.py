@@ -9,6 +9,7 @@ from birdnn.verify.attack import AttackSettings
 
 _STEP = 5e9  # multiplications of one step on a CPU: a second or so
 _ATTACK = 2e10  # of an attack before a search
+_HUNTS = 16 * _ATTACK  # of one hunt in all regions
 _LEAST = 1e4  # an evaluation costs as much as so many, however small the network is
 _ITEMS = 1 << 16  # boxes times polytopes of one step
 
@@ -37,3 +38,9 @@ def attack_for(net: Network, polytopes: int, attack: AttackSettings, device: str
     if device != "cpu":
         return attack
     return attack.within(_ATTACK / (max(_LEAST, multiplications(net)) * max(1, polytopes)))
+
+
+def hunt_for(net: Network, polytopes: int, regions: int, attack: AttackSettings) -> AttackSettings:
+    """How hard to look for hard inputs in one of some regions, again and again while a network is repaired."""
+    work = min(_ATTACK, _HUNTS / max(1, regions))
+    return attack.within(work / (max(_LEAST, multiplications(net)) * max(1, polytopes)))

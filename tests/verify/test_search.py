@@ -450,7 +450,7 @@ SEARCH_BUGS = {
         search, "halve", lambda bound, question, batch, right=work.halve: right(bound, question, batch)[: len(batch)]
     ),
     "boxes beyond a batch lost": (
-        search._Search, "_take", lambda self, stack: [stack.pop()[:1], stack.clear()][0]
+        search._Search, "_take", lambda self, stack, wanted: [stack.pop()[:1], stack.clear()][0]
     ),
 }  # fmt: skip
 
