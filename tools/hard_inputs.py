@@ -10,7 +10,7 @@ make smaller ones of the same kinds.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -132,7 +132,7 @@ def _outputs(layers: Layers, x: npt.NDArray[np.float64]) -> npt.NDArray[np.float
     return x
 
 
-KINDS = {"images": images, "sawtooth": sawtooth, "clauses": clauses}
+KINDS: dict[str, Callable[[Path], Files]] = {"images": images, "sawtooth": sawtooth, "clauses": clauses}
 """Name -> maker of the files at full size."""
 
 

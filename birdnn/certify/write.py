@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from birdnn.records import Proved, RegionProof, Violated
+from birdnn.records.limits import Over, never, require_time
 from birdnn.rounding import Semantics
 from birdnn.spec import Property, Region
 
@@ -41,10 +42,12 @@ def certificate_bytes(
     semantics: Semantics,
     assumptions: Mapping[str, float],
     tool: str,
+    over: Over = never,
 ) -> bytes:
     """The certificate of some properties of one network, JSON that is yet to be compressed.
 
     Raises:
+        OutOfTime: it was ``over`` between two regions.
         ValueError: a proof was not recorded.
     """
     data = {
@@ -54,12 +57,12 @@ def certificate_bytes(
         "network": {"file": net.name, "sha256": net_sha256},
         "semantics": semantics,
         "assumptions": dict(assumptions),
-        "proofs": [_proof(entry) for entry in certified],
+        "proofs": [_proof(entry, over) for entry in certified],
     }
     return json.dumps(data, indent=1).encode()
 
 
-def _proof(entry: Certified) -> dict[str, Any]:
+def _proof(entry: Certified, over: Over) -> dict[str, Any]:
     prop, verdict = entry.prop, entry.verdict
     about = {"name": prop.name, "file": Path(prop.path or prop.name).name, "sha256": prop.sha256}
     if isinstance(verdict, Violated):
@@ -67,7 +70,10 @@ def _proof(entry: Certified) -> dict[str, Any]:
         return {"property": about, "verdict": "violated", "input": values}
     if len(verdict.proofs) != len(prop.regions):
         raise ValueError(f"the proof of {prop.name} was not recorded")
-    regions = [_region(*both) for both in zip(prop.regions, verdict.proofs, strict=True)]
+    regions = []
+    for region, proof in zip(prop.regions, verdict.proofs, strict=True):
+        require_time(over)
+        regions.append(_region(region, proof))
     return {"property": about, "verdict": "proved", "regions": regions}
 
 

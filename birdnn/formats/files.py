@@ -15,8 +15,10 @@ from contextlib import suppress
 from pathlib import Path
 
 from birdnn.errors import FormatError, OutputError
+from birdnn.records.limits import Over, never, require_time
 
 _GZIP_MAGIC = b"\x1f\x8b"
+_PIECE = 1 << 22
 _UNFINISHED = ".part"
 _INPUT_KINDS = ("onnx", "nnet", "vnnlib", "toml", "npz")
 
@@ -87,7 +89,23 @@ def read_bytes(path: str | Path, limit: int) -> bytes:
     return decompressed(read_stored(path, limit), path, limit)
 
 
-def write_bytes(path: str | Path, data: bytes, *, keep: str | Path | None = None) -> None:
+def compressed(data: bytes, over: Over = never) -> bytes:
+    """`data` as gzip, the same bytes whenever it is written.
+
+    Raises:
+        OutOfTime: it was ``over`` between two pieces.
+    """
+    packer = zlib.compressobj(9, zlib.DEFLATED, wbits=16 + zlib.MAX_WBITS)
+    parts = []
+    for begin in range(0, len(data), _PIECE):
+        require_time(over)
+        parts.append(packer.compress(memoryview(data)[begin : begin + _PIECE]))
+    return b"".join([*parts, packer.flush()])
+
+
+def write_bytes(
+    path: str | Path, data: bytes, *, keep: str | Path | None = None, over: Over = never
+) -> None:
     """Write a file all at once: a temporary one beside it is moved into place. ``.gz`` compresses.
 
     A process that is killed meanwhile leaves ``.NAME.????????.part``, which the next one to write the file removes.
@@ -96,15 +114,17 @@ def write_bytes(path: str | Path, data: bytes, *, keep: str | Path | None = None
         path: where to.
         data: the content.
         keep: a file that must not be overwritten (the input).
+        over: ends it while it compresses, before there is any file.
 
     Raises:
         OutputError: `path` is `keep`, or cannot be written.
+        OutOfTime: it was `over`.
     """
     target = Path(path)
     if keep is not None and _same_file(target, Path(keep)):
         raise OutputError(str(path), "the input is never overwritten; name another file")
     if target.name.lower().endswith(".gz"):
-        data = gzip.compress(data, mtime=0)
+        data = compressed(data, over)
     try:
         _remove_abandoned(target)
         handle, temporary = _begun(target)

@@ -67,13 +67,14 @@ def certify(
         decided: what was asked of it; undecided properties are left out.
         out: where to.
         semantics: what the proofs speak about.
-        watch, over: whoever may end the check.
+        watch, over: whoever may end the check, and, as long as there is no file, the writing.
 
     Returns:
         None where nothing can be certified.
 
     Raises:
         OutputError: the file cannot be written.
+        OutOfTime: there was no time to write it.
     """
     begun = time.monotonic()
     found = [entry for entry in decided if _certifiable(entry)]
@@ -88,8 +89,10 @@ def certify(
         semantics=semantics,
         assumptions=assumptions(loaded.net, semantics),
         tool=f"birdnn {metadata.version('birdnn')}",
+        over=over,
     )
-    write_bytes(out, data)
+    write_bytes(out, data, over=over)
+    del data  # the checker reads it again, and large proofs are large
     stored = out.read_bytes()  # compressed, where the name says so
     written = time.monotonic()
     said = _checked(loaded.path, [entry.path for entry in found], out, watch, over)
@@ -102,6 +105,11 @@ def certify(
         write_s=written - begun,
         check_s=time.monotonic() - written,
     )
+
+
+def unwritten(out: Path) -> str:
+    """What a user reads where there was no time."""
+    return f"No certificate was written: the time limit ended before {out.name} was complete; give more time."
 
 
 def _certifiable(entry: Decided) -> bool:

@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from birdnn.errors import MismatchError
-from birdnn.pipeline.certifying import Decided, certify, obstacle
+from birdnn.pipeline.certifying import Decided, certify, obstacle, unwritten
+from birdnn.pipeline.clock import Clock
 from birdnn.pipeline.crosschecking import Case, cross_checked, decided_by, disagreement, require_engines
 from birdnn.pipeline.facts import assumption_notes, machine, require_semantics, semantics_of, versions
 from birdnn.pipeline.load import Loaded, load_network, load_property, statement
@@ -25,8 +26,14 @@ from birdnn.records import (
     VerifySettings,
     Watch,
 )
+from birdnn.records.limits import OutOfTime
 from birdnn.spec import Property
 from birdnn.verify import SearchSettings, falsify
+
+_CERTIFYING = 0.15
+"""Of the time limit, up to so long a one, is kept for writing a certificate and having it checked."""
+
+_LONG_S = 800.0
 
 Decide = Callable[[Loaded, Property, SearchSettings, Watch], Verdict]
 
@@ -89,7 +96,10 @@ class _Run:
     """One command on one network."""
 
     def __init__(self, net_path: Path, prop_paths: Sequence[Path], settings: VerifySettings, watch: Watch) -> None:
-        self.started = time.monotonic()
+        limit = math.inf if settings.timeout_s is None else settings.timeout_s
+        # a proof is half of what was asked for where its certificate is not written and checked
+        reserve = 0.0 if settings.certificate is None else _CERTIFYING * min(limit, _LONG_S)
+        self.clock = Clock(timeout_s=limit, reserve_s=reserve, watch=watch)
         self.settings, self.watch = settings, watch
         watch.update(Progress(phase=f"reading {net_path.name}"))
         self.loaded = load_network(net_path)
@@ -102,21 +112,19 @@ class _Run:
             _Question(path=path, prop=load_property(path, self.loaded, settings.units)) for path in prop_paths
         ]
 
-    def left_s(self) -> float:
-        """What is left of the time limit."""
-        if self.settings.timeout_s is None:
-            return math.inf
-        return max(0.0, self.settings.timeout_s - (time.monotonic() - self.started))
-
     def outcome(self, decide: Decide) -> VerifyOutcome:
         """Ask every question."""
         verdicts = tuple(self.answer(question, decide) for question in self.questions)
-        certificate = self.certificate(verdicts)
+        certificate, late = None, ""
+        try:
+            certificate = self.certificate(verdicts)
+        except OutOfTime:
+            late = unwritten(self.settings.certificate or Path())
         return VerifyOutcome(
             net=str(self.loaded.path),
             net_sha256=self.loaded.net.sha256,
             verdicts=verdicts,
-            wall_s=time.monotonic() - self.started,
+            wall_s=self.clock.wall_s(),
             solve_s=sum(v.solve_s for v in verdicts),
             settings=self.settings,
             versions=versions(),
@@ -125,6 +133,7 @@ class _Run:
             notes=(
                 *notes(self.loaded, tuple(q.prop for q in self.questions)),
                 *assumption_notes(self.loaded.net, self.settings.semantics),
+                *([late] if late else []),
             ),
             disagreement=" | ".join(told for v in verdicts if (told := disagreement(v.name, v.engines))),
             certificate=certificate,
@@ -139,8 +148,8 @@ class _Run:
             Decided(prop=question.prop, path=answer.path, verdict=answer.verdict)
             for question, answer in zip(self.questions, verdicts, strict=True)
         ]
-        # the limit is for deciding: a proof without its check would be half of what was asked for
-        return certify(self.loaded, decided, out, semantics=self.settings.semantics, watch=self.watch)
+        over = self.clock.end.over
+        return certify(self.loaded, decided, out, semantics=self.settings.semantics, watch=self.watch, over=over)
 
     def answer(self, question: _Question, decide: Decide) -> PropertyVerdict:
         """One property's verdict."""
@@ -148,7 +157,7 @@ class _Run:
         verdict: Verdict | None = self.refusal()
         if verdict is None:
             self.watch.update(Progress(phase=f"looking for a counterexample to {prop.name}"))
-            verdict = decide(self.loaded, prop, search_settings(self.settings, self.left_s()), self.watch)
+            verdict = decide(self.loaded, prop, search_settings(self.settings, self.clock.left_s()), self.watch)
         spent = time.monotonic() - begun
         return PropertyVerdict(
             name=prop.name,
@@ -168,7 +177,7 @@ class _Run:
             loaded=self.loaded,
             prop=prop,
             verdict=verdict,
-            timeout_s=min(self.settings.crosscheck_timeout_s, self.left_s()),
+            timeout_s=min(self.settings.crosscheck_timeout_s, self.clock.left_s()),
             seed=self.settings.seed,
             watch=self.watch,
         )
@@ -178,7 +187,7 @@ class _Run:
         """Why a question is not even begun."""
         if self.watch.stopped():
             return Unknown(reason="interrupted", boxes=0)
-        return Unknown(reason="timeout", boxes=0) if self.left_s() <= 0 else None
+        return Unknown(reason="timeout", boxes=0) if self.clock.left_s() <= 0 else None
 
 
 def notes(loaded: Loaded, props: tuple[Property, ...]) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from birdnn.errors import MismatchError
 from birdnn.formats.files import write_bytes
 from birdnn.metrics import change, regressions
 from birdnn.pipeline.candidates import Candidates
-from birdnn.pipeline.certifying import Decided, certify, obstacle
+from birdnn.pipeline.certifying import Decided, certify, obstacle, unwritten
 from birdnn.pipeline.clock import Clock, Deadline
 from birdnn.pipeline.crosschecking import Case, contradicting, cross_checked, disagreement, require_engines
 from birdnn.pipeline.describing import described, kept, remarks
@@ -48,6 +48,7 @@ from birdnn.records import (
     Watch,
     Witness,
 )
+from birdnn.records.limits import OutOfTime
 from birdnn.repair import Goal, RepairTask
 from birdnn.report.json import repair_report, write_report
 
@@ -94,6 +95,7 @@ class _Repair:
         require_method(request, self.plan.loaded.net)
         self.candidates: Candidates | None = None
         self.disagreements: list[str] = []
+        self.late: list[str] = []
         self.sampled: dict[str, PacBound] = {}
         self.certificate: CertificateFile | None = None
 
@@ -133,7 +135,10 @@ class _Repair:
         measured = self._measure(best, self.candidates.repair_set)
         measured.contradicted.update(self._others(best.loaded, best.answers))
         self._overrule(best.answers, measured.contradicted)
-        self.certificate = self._certify(best)
+        try:
+            self.certificate = self._certify(best)
+        except OutOfTime:
+            self.late.append(unwritten(self.folder.certificate))
         return self._outcome(self._result(best, measured), best, measured)
 
     def _certify(self, best: Attempt) -> CertificateFile | None:
@@ -365,7 +370,7 @@ class _Repair:
 
     def _notes(self, best: Attempt | None) -> tuple[str, ...]:
         said = () if self.candidates is None else self.candidates.remarks
-        return (*self.plan.notes, *said, *remarks(self.plan, self.before, best))
+        return (*self.plan.notes, *said, *remarks(self.plan, self.before, best), *self.late)
 
     def _outcome(self, result: RepairResult, best: Attempt | None, measured: Measured | None) -> RepairOutcome:
         before: dict[str, Guarantee] = {name: answer.guarantee for name, answer in self.before.items()}

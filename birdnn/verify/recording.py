@@ -28,10 +28,12 @@ class Recorder:
     Attributes:
         region: whose.
         nodes: how many have a number.
+        bytes: memory of what is kept.
     """
 
     region: Region
     nodes: int = 1
+    bytes: int = 0
     _items: list[tuple[Array, ...]] = field(default_factory=list)
     _faces: list[tuple[Array, ...]] = field(default_factory=list)
     _cuts: list[tuple[Array, ...]] = field(default_factory=list)
@@ -44,11 +46,8 @@ class Recorder:
         multipliers, slopes = _choices(result, item, plane)
         which, neuron = (~slopes.isnan()).nonzero(as_tuple=True)
         count = torch.bincount(which, minlength=len(item))
-        self._items.append(
-            _numpy(
-                work.node[result.box[item]], result.polytope[item], multipliers, count, neuron, slopes[which, neuron]
-            )
-        )
+        used_of = work.node[result.box[item]], result.polytope[item]
+        self._keep(self._items, _numpy(*used_of, multipliers, count, neuron, slopes[which, neuron]))
 
     def _moving(self, work: Work, step: Step) -> Tensor:
         """Which planes of open items moved a face as far as it moved, (items, planes); keeps the faces."""
@@ -57,7 +56,7 @@ class Recorder:
         moved = torch.stack([remains.lower > before.lower, remains.upper < before.upper], 2)  # (m, inputs, sides)
         at = torch.stack([remains.lower, remains.upper], 2)
         row, axis, side = moved.nonzero(as_tuple=True)
-        self._faces.append(_numpy(work.node[step.parent[row]], 2 * axis + side, at[row, axis, side]))
+        self._keep(self._faces, _numpy(work.node[step.parent[row]], 2 * axis + side, at[row, axis, side]))
         place = torch.full((len(work),), -1, device=step.parent.device)
         place[step.parent] = torch.arange(len(step.parent), device=place.device)
         used = torch.zeros_like(result.plane_minimum, dtype=torch.bool)
@@ -77,8 +76,12 @@ class Recorder:
         at = first.upper.gather(1, axis[:, None])[:, 0]
         numbers = self.nodes + torch.arange(2 * m)
         self.nodes += 2 * m
-        self._cuts.append(_numpy(parents.node, axis, at, numbers[:m], numbers[m:]))
+        self._keep(self._cuts, _numpy(parents.node, axis, at, numbers[:m], numbers[m:]))
         return numbers.to(parents.node.device)
+
+    def _keep(self, kept: list[tuple[Array, ...]], columns: tuple[Array, ...]) -> None:
+        kept.append(columns)
+        self.bytes += sum(column.nbytes for column in columns)
 
     def finish(self) -> RegionProof:
         """The proof, once nothing is open."""

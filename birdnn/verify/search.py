@@ -64,7 +64,7 @@ class SearchSettings:
 
     Attributes:
         timeout_s: wall time in seconds, falsification included.
-        memory_bytes: what the open boxes may take; a batch at work needs some hundred MB besides.
+        memory_bytes: what the open boxes and a recorded proof may take; a batch at work needs some hundred MB besides.
         max_boxes: how many boxes may be examined.
         max_work: about how many multiplications their bounds may take: fewer boxes of a large network, and as many
             on a busy machine as on an idle one.
@@ -210,6 +210,7 @@ class _Search:
         self.arithmetic = ARITHMETIC[settings.semantics]
         self.proofs: list[RegionProof] = []
         self.boxes = 0
+        self.recorded = 0  # bytes
         polytopes = max(len(region.unsafe) for region in prop.regions)
         self.batch = settings.batch or batch_for(net, settings.device, max(1, polytopes))
         self.max_boxes = settings.max_boxes
@@ -305,7 +306,7 @@ class _Search:
             return "timeout"
         if self.boxes >= self.max_boxes:
             return "boxes"
-        if sum(w.bytes for w in waiting) > self.settings.memory_bytes:
+        if sum(w.bytes for w in waiting) + self.recorded > self.settings.memory_bytes:
             return "memory"
         return None
 
@@ -324,7 +325,9 @@ class _Search:
             if step is None:
                 continue
             if recorder is not None:
+                before = recorder.bytes
                 recorder.examined(batch, step)
+                self.recorded += recorder.bytes - before
             witness = self.judge.first(region, self._candidates(batch, step))
             if witness is not None:
                 return Violated(witness=witness, boxes=self.boxes)
