@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from birdnn.bounds.protocol import MarginBound
 from birdnn.network import Network
 from birdnn.sample.pieces import multiplications
 from birdnn.verify.attack import AttackSettings
+
+MANY = 16
+"""Polytopes, over all regions, of which each gets a whole attack; of more, bounds say first which are worth one."""
 
 _STEP = 5e9  # multiplications of one step on a CPU: a second or so
 _ATTACK = 2e10  # of an attack before a search
@@ -37,10 +42,20 @@ def attack_for(net: Network, polytopes: int, attack: AttackSettings, device: str
     """How hard to attack a region before a search: not so hard that bounds would not get their turn."""
     if device != "cpu":
         return attack
-    return attack.within(_ATTACK / (max(_LEAST, multiplications(net)) * max(1, polytopes)))
+    return _shorter(attack, polytopes).within(_ATTACK / (max(_LEAST, multiplications(net)) * max(1, polytopes)))
 
 
 def hunt_for(net: Network, polytopes: int, regions: int, attack: AttackSettings) -> AttackSettings:
     """How hard to look for hard inputs in one of some regions, again and again while a network is repaired."""
     work = min(_ATTACK, _HUNTS / max(1, regions))
-    return attack.within(work / (max(_LEAST, multiplications(net)) * max(1, polytopes)))
+    short = _shorter(attack, polytopes * regions)
+    return short.within(work / (max(_LEAST, multiplications(net)) * max(1, polytopes)))
+
+
+def _shorter(attack: AttackSettings, polytopes: int) -> AttackSettings:
+    """Fewer rounds where polytopes are many: however few points a round has, it takes its millisecond."""
+    if polytopes <= MANY:
+        return attack
+    share = MANY / polytopes
+    generations, steps = max(2, int(share * attack.generations)), max(4, int(share * attack.steps))
+    return replace(attack, generations=min(attack.generations, generations), steps=min(attack.steps, steps))

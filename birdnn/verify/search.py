@@ -41,7 +41,7 @@ from birdnn.records.limits import OutOfTime
 from birdnn.rounding import Semantics
 from birdnn.spec import Property, Region
 from birdnn.verify.attack import AttackSettings, attack
-from birdnn.verify.effort import attack_for, batch_for, boxes_within
+from birdnn.verify.effort import MANY, attack_for, batch_for, boxes_within
 from birdnn.verify.outlook import Outlook
 from birdnn.verify.pace import Pace
 from birdnn.verify.recording import Recorder
@@ -54,7 +54,6 @@ _DESCENTS = 256
 _NEWS_EVERY_S = 0.2
 _FIRST_PROGNOSIS = 16_384  # boxes; later ones after four times as many each
 _HOPELESS = 1.5
-_MANY = 16  # polytopes, over all regions: bounds look first which of them are worth an attack
 _SIFTED = 256  # regions whose bounds are asked for together
 
 
@@ -224,7 +223,7 @@ class _Search:
         bound: MarginBound | None = None
         polytopes = sum(len(region.unsafe) for region in self.prop.regions)
         suspects = self.prop.regions
-        if polytopes > _MANY:
+        if polytopes > MANY:
             bound = self._made(make)
             suspects = self._suspects(bound)
             polytopes = sum(len(region.unsafe) for region in suspects)
