@@ -9,6 +9,7 @@ make smaller ones of the same kinds.
 
 from __future__ import annotations
 
+import itertools
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -71,7 +72,7 @@ def images(
     generator = torch.Generator().manual_seed(seed)
     patterns = (torch.rand(classes, pixels, generator=generator) < 0.2).float()
     sizes = (pixels, width, width, classes)
-    parts = [torch.nn.Linear(a, b) for a, b in zip(sizes, sizes[1:], strict=False)]
+    parts = [torch.nn.Linear(a, b) for a, b in itertools.pairwise(sizes)]
     for part in parts:
         part.weight.data = torch.randn(part.weight.shape, generator=generator) * (2 / part.in_features) ** 0.5
         part.bias.data.zero_()
@@ -92,7 +93,7 @@ def images(
 
 
 def sawtooth(folder: Path, *, layers: int = 10, pieces: int = 8) -> Files:
-    """Two inputs through sawtooths of sawtooths: ``pieces ** layers`` pieces along each, and a property of their sum."""
+    """Two inputs through sawtooths of sawtooths, ``pieces ** layers`` pieces along each; a property of their sum."""
     turns = np.arange(pieces) / pieces
     heights = np.where(np.arange(pieces) == 0, 1.0, 2.0 * (-1.0) ** np.arange(pieces)) * pieces
     rise = np.kron(np.eye(2), np.ones((pieces, 1)))  # each sawtooth's neurons read its input
@@ -109,15 +110,13 @@ def clauses(folder: Path, *, count: int = 1000, seed: int = 0) -> Files:
     """A small network, and a property of so many input boxes and thresholds, a few of which are violated."""
     rng = np.random.default_rng(seed)
     sizes = (2, 16, 16, 2)
-    chain = [
-        (rng.normal(size=(b, a)) * (2 / a) ** 0.5, 0.1 * rng.normal(size=b)) for a, b in zip(sizes, sizes[1:], strict=False)
-    ]
+    chain = [(rng.normal(size=(b, a)) * (2 / a) ** 0.5, 0.1 * rng.normal(size=b)) for a, b in itertools.pairwise(sizes)]
     files = Files(folder / "clauses.onnx", folder / "clauses.vnnlib")
     layers = [(w.astype(np.float32), b.astype(np.float32)) for w, b in chain]
     write_network(files.net, layers)
     edges = np.linspace(0, 1, count + 1)
     told = []
-    for low, high in zip(edges, edges[1:], strict=False):
+    for low, high in itertools.pairwise(edges):
         points = np.stack(np.meshgrid(np.linspace(low, high, 3), np.linspace(0, 1, 101)), -1).reshape(-1, 2)
         highest = _outputs(layers, points)[:, 0].max()
         told.append([*box((low, 0), (high, 1)), f"(>= Y_0 {highest + rng.uniform(-0.0005, 0.02):.6f})"])

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import signal
 import sys
+import time
 import traceback
 
+from birdnn.cli.began import BEGAN
 from birdnn.cli.statuses import INTERRUPTED, OWN_FAULT, UNDECIDED
 
 
@@ -15,6 +17,7 @@ def main() -> None:
     What happens while modules are loaded nobody else catches, and an uncaught error would leave with status 1, which
     means violated.
     """
+    BEGAN.set(time.monotonic())
     try:
         from birdnn.cli.app import app
 

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from birdnn.cli.began import BEGAN
 from birdnn.cli.failures import command
 from birdnn.cli.options import (
     AsName,
@@ -125,5 +126,5 @@ def compare(options: CompareOptions) -> int:
         others = (options.domain, None if options.suite is None else Path(options.suite))
         inputs = (options.before, options.after, *request.props, *request.keep, *(path for path in others if path))
         require_writable((options.json, options.html), inputs)
-        outcome = compare_files(request, watch=watch)
+        outcome = compare_files(request, watch=watch, began=BEGAN.get())
     return finish_compare(outcome, json=options.json, html=options.html, quiet=options.quiet)

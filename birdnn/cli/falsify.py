@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from birdnn.cli.began import BEGAN
 from birdnn.cli.failures import command
 from birdnn.cli.options import (
     Counterexample,
@@ -51,5 +52,5 @@ def falsify(options: FalsifyOptions) -> int:
         settings = VerifySettings(
             timeout_s=options.timeout, units=options.units.value, seed=options.seed, command=command_line()
         )
-        outcome = falsify_files(options.net, options.prop, settings=settings, watch=watch)
+        outcome = falsify_files(options.net, options.prop, settings=settings, watch=watch, began=BEGAN.get())
     return finish_verify(outcome, json=options.json, counterexample=options.counterexample, quiet=options.quiet)

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from birdnn.cli.began import BEGAN
 from birdnn.cli.blocks import (
     ChosenBlocks,
     Compare,
@@ -342,7 +343,7 @@ def repair(options: RepairOptions) -> int:
 
         request = RepairRequest(**said)
         require_writable((options.json,), _named(options))
-        outcome = repair_files(request, watch=watch)
+        outcome = repair_files(request, watch=watch, began=BEGAN.get())
         if request.report and outcome.report is not None:
             from birdnn.cli.reporting import made
 

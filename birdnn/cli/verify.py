@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from birdnn.cli.began import BEGAN
 from birdnn.cli.failures import command
 from birdnn.cli.options import (
     Certificate,
@@ -99,5 +100,5 @@ def verify(options: VerifyOptions) -> int:
             certificate=options.certificate,
             command=command_line(),
         )
-        outcome = verify_files(options.net, options.prop, settings=settings, watch=watch)
+        outcome = verify_files(options.net, options.prop, settings=settings, watch=watch, began=BEGAN.get())
     return finish_verify(outcome, json=options.json, counterexample=options.counterexample, quiet=options.quiet)

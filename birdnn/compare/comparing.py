@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -18,9 +17,9 @@ from birdnn.compare.settings import CompareSettings
 from birdnn.compare.structure import structure
 from birdnn.errors import UnsupportedOpError, out_of_memory
 from birdnn.metrics import regressions
+from birdnn.pipeline.clock import Clock, limit_of
 from birdnn.pipeline.describing import quantities
 from birdnn.pipeline.facts import machine, versions
-from birdnn.pipeline.clock import Clock
 from birdnn.records import (
     Apart,
     CompareOutcome,
@@ -38,15 +37,19 @@ _ROUNDING = 1e-9  # of our own evaluation in float64, beside a proved bound over
 
 
 def compare_files(
-    request: CompareRequest, *, watch: Watch | None = None, settings: CompareSettings | None = None
+    request: CompareRequest,
+    *,
+    watch: Watch | None = None,
+    settings: CompareSettings | None = None,
+    began: float | None = None,
 ) -> CompareOutcome:
-    """Compare two networks with the same numbers of inputs and outputs.
+    """Compare two networks with the same numbers of inputs and outputs; the limit counts as for `verify_files`.
 
     Raises:
         InputError: a file is unusable, the interfaces differ, a property does not fit, or the suite knows neither.
     """
     watch = watch or Unwatched()
-    clock = Clock(timeout_s=math.inf if request.timeout_s is None else request.timeout_s, watch=watch)
+    clock = Clock(timeout_s=limit_of(request.timeout_s, began), watch=watch)
     watch.update(Progress(phase=f"reading {request.before.name} and {request.after.name}"))
     return _Comparison(read_pair(request), clock, settings or CompareSettings()).outcome()
 

@@ -103,9 +103,7 @@ def compressed(data: bytes, over: Over = never) -> bytes:
     return b"".join([*parts, packer.flush()])
 
 
-def write_bytes(
-    path: str | Path, data: bytes, *, keep: str | Path | None = None, over: Over = never
-) -> None:
+def write_bytes(path: str | Path, data: bytes, *, keep: str | Path | None = None, over: Over = never) -> None:
     """Write a file all at once: a temporary one beside it is moved into place. ``.gz`` compresses.
 
     A process that is killed meanwhile leaves ``.NAME.????????.part``, which the next one to write the file removes.

@@ -115,7 +115,8 @@ class Candidates:
         net = repairer.propose(evidence, timeout_s=shares.training * self.clock.left_s(), watch=self.clock.watch)
         self.clock.book("repair", begun)
         loaded = load_network(self.folder.write_draft(net))
-        kept = self.compare(loaded, self.clock.search.part(shares.comparing)).kept(self.settings.selection_points, seed=self.request.seed)
+        compared = self.compare(loaded, self.clock.search.part(shares.comparing))
+        kept = compared.kept(self.settings.selection_points, seed=self.request.seed)
         attempt = None
         if self._kept is None or not self._proved() or self._key(kept) > self._key(self._kept):
             growth = self.settings.slice_growth**number

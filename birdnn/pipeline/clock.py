@@ -53,6 +53,13 @@ class Deadline:
         return max(1, min(count, int(self.left_s() / max(times * each, 1e-9))))
 
 
+def limit_of(timeout_s: float | None, began: float | None = None) -> float:
+    """What is left of a limit that counts since ``began``, on the monotonic clock; since now where nobody says it."""
+    if timeout_s is None:
+        return math.inf
+    return timeout_s if began is None else max(0.0, timeout_s - (time.monotonic() - began))
+
+
 def unlimited() -> Deadline:
     """No end."""
     return Deadline(until=math.inf, stopped=never)

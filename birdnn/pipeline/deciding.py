@@ -10,7 +10,7 @@ from pathlib import Path
 
 from birdnn.errors import MismatchError
 from birdnn.pipeline.certifying import Decided, certify, obstacle, unwritten
-from birdnn.pipeline.clock import Clock
+from birdnn.pipeline.clock import Clock, limit_of
 from birdnn.pipeline.crosschecking import Case, cross_checked, decided_by, disagreement, require_engines
 from birdnn.pipeline.facts import assumption_notes, machine, require_semantics, semantics_of, versions
 from birdnn.pipeline.load import Loaded, load_network, load_property, statement
@@ -39,11 +39,17 @@ Decide = Callable[[Loaded, Property, SearchSettings, Watch], Verdict]
 
 
 def verify_files(
-    net_path: Path, prop_paths: Sequence[Path], *, settings: VerifySettings, watch: Watch | None = None
+    net_path: Path,
+    prop_paths: Sequence[Path],
+    *,
+    settings: VerifySettings,
+    watch: Watch | None = None,
+    began: float | None = None,
 ) -> VerifyOutcome:
     """Decide each property for the network, in the order given.
 
-    Everything is read before the first search starts, so that a mistake in the last file costs no time.
+    Everything is read before the first search starts, so that a mistake in the last file costs no time. The time limit
+    counts from now, or since ``began`` on the monotonic clock.
 
     Raises:
         InputError: a file is unusable, a property does not fit the network, or an engine is not there. Engines that
@@ -54,17 +60,22 @@ def verify_files(
     def verified(loaded: Loaded, prop: Property, limits: SearchSettings, watching: Watch) -> Verdict:
         return decided_by(settings.bound, loaded, prop, limits, watching)
 
-    run = _Run(net_path, prop_paths, settings, watch or Unwatched())
+    run = _Run(net_path, prop_paths, settings, watch or Unwatched(), began)
     for question in run.questions:
         require_semantics(question.prop, settings.semantics)
     return run.outcome(verified)
 
 
 def falsify_files(
-    net_path: Path, prop_paths: Sequence[Path], *, settings: VerifySettings, watch: Watch | None = None
+    net_path: Path,
+    prop_paths: Sequence[Path],
+    *,
+    settings: VerifySettings,
+    watch: Watch | None = None,
+    began: float | None = None,
 ) -> VerifyOutcome:
     """Look for a counterexample of each property; never proves one. Raises as `verify_files` does."""
-    return _Run(net_path, prop_paths, settings, watch or Unwatched()).outcome(_falsified)
+    return _Run(net_path, prop_paths, settings, watch or Unwatched(), began).outcome(_falsified)
 
 
 def search_settings(settings: VerifySettings, timeout_s: float) -> SearchSettings:
@@ -95,8 +106,15 @@ class _Question:
 class _Run:
     """One command on one network."""
 
-    def __init__(self, net_path: Path, prop_paths: Sequence[Path], settings: VerifySettings, watch: Watch) -> None:
-        limit = math.inf if settings.timeout_s is None else settings.timeout_s
+    def __init__(
+        self,
+        net_path: Path,
+        prop_paths: Sequence[Path],
+        settings: VerifySettings,
+        watch: Watch,
+        began: float | None,
+    ) -> None:
+        limit = limit_of(settings.timeout_s, began)
         # a proof is half of what was asked for where its certificate is not written and checked
         reserve = 0.0 if settings.certificate is None else _CERTIFYING * min(limit, _LONG_S)
         self.clock = Clock(timeout_s=limit, reserve_s=reserve, watch=watch)

@@ -220,9 +220,7 @@ class _Question:
     def hunted(self, region: Region, generator: torch.Generator) -> Tensor:
         """Violating points of one region that an attack finds, (m, inputs)."""
         effort = hunt_for(self.net, len(region.unsafe), len(self.prop.regions), self.settings.hunt)
-        points = attack(
-            self.net, region, settings=effort, generator=generator, thorough=True, stopped=self.over
-        ).cpu()
+        points = attack(self.net, region, settings=effort, generator=generator, thorough=True, stopped=self.over).cpu()
         require_time(self.over)
         return points[region.margin(evaluate(self.net, points)) <= 0]
 

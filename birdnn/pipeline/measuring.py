@@ -15,8 +15,8 @@ from birdnn.pipeline.clock import Deadline, unlimited
 from birdnn.pipeline.plan import UNKNOWN_DOMAIN, Plan, Subject
 from birdnn.pipeline.settings import RepairSettings
 from birdnn.records import Drawdown, Fidelity, Kept, Neighbours, Rate, Replay, Witness
-from birdnn.repair import Resample
 from birdnn.records.limits import Over, never
+from birdnn.repair import Resample
 from birdnn.sample import distinct, evaluate, from_property, uniform
 from birdnn.sample.draw import BATCH
 from birdnn.sample.pieces import drawable, evaluated, piece_of

@@ -16,7 +16,7 @@ from birdnn.formats.files import write_bytes
 from birdnn.metrics import change, regressions
 from birdnn.pipeline.candidates import Candidates
 from birdnn.pipeline.certifying import Decided, certify, obstacle, unwritten
-from birdnn.pipeline.clock import Clock, Deadline
+from birdnn.pipeline.clock import Clock, Deadline, limit_of
 from birdnn.pipeline.crosschecking import Case, contradicting, cross_checked, disagreement, require_engines
 from birdnn.pipeline.describing import described, kept, remarks
 from birdnn.pipeline.facts import machine, versions
@@ -57,11 +57,16 @@ _HUNTED = 16
 
 
 def repair_files(
-    request: RepairRequest, *, watch: Watch | None = None, settings: RepairSettings | None = None
+    request: RepairRequest,
+    *,
+    watch: Watch | None = None,
+    settings: RepairSettings | None = None,
+    began: float | None = None,
 ) -> RepairOutcome:
     """Repair a network as the request says; the result lies in the request's folder.
 
-    The proof speaks about the file as read back. On interruption or at the time limit the best attempt is on disk.
+    The proof speaks about the file as read back. On interruption or at the time limit, which counts from now or since
+    ``began`` on the monotonic clock, the best attempt is on disk.
 
     Raises:
         InputError: a file is unusable, properties do not fit, or an engine is not there.
@@ -69,14 +74,14 @@ def repair_files(
         DisagreementError: torch and onnxruntime differ on a file. A sample that violates what was proved, and engines
             that contradict each other, raise nothing here: the outcome names them in `disagreement`.
     """
-    return _Repair(request, watch or Unwatched(), settings or RepairSettings()).run()
+    return _Repair(request, watch or Unwatched(), settings or RepairSettings(), began).run()
 
 
 class _Repair:
     """One command."""
 
-    def __init__(self, request: RepairRequest, watch: Watch, settings: RepairSettings) -> None:
-        timeout = math.inf if request.timeout_s is None else request.timeout_s
+    def __init__(self, request: RepairRequest, watch: Watch, settings: RepairSettings, began: float | None) -> None:
+        timeout = limit_of(request.timeout_s, began)
         # what comes after the search, measuring and writing, has to fit into the limit as well
         reserve = min(settings.reserve_s, settings.reserve_share * timeout) if math.isfinite(timeout) else 0.0
         self.clock = Clock(timeout_s=timeout, reserve_s=reserve, watch=watch)

@@ -22,9 +22,9 @@ from birdnn.formats.surgery import bytes_with_nodes
 from birdnn.metrics import change
 from birdnn.metrics import fidelity as kept_of
 from birdnn.network import Network
+from birdnn.pipeline.clock import Clock
 from birdnn.pipeline.facts import machine, versions
 from birdnn.pipeline.folder import ResultFolder
-from birdnn.pipeline.clock import Clock
 from birdnn.pipeline.labelled import (
     Classifier,
     judged,

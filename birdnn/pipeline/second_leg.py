@@ -15,8 +15,8 @@ from birdnn.pipeline.load import Loaded
 from birdnn.records import PacBound, Progress, Watch, Witness
 from birdnn.sample.draw import BATCH
 from birdnn.sample.measures import UNIFORM
-from birdnn.sample.pieces import piece_of
 from birdnn.sample.pac import shared, upper_limit
+from birdnn.sample.pieces import piece_of
 from birdnn.sample.tally import Tally
 from birdnn.spec import Property
 

@@ -38,7 +38,7 @@ class LocalizeSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shares:
-    """What a stage of a repair may take of a time limit, of what is left when it begins; what it leaves, later ones have.
+    """What a stage of a repair may take of what is left of a time limit when it begins; what it leaves, others have.
 
     Attributes:
         before: deciding one property on the original; of the whole limit.

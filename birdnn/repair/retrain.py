@@ -203,7 +203,8 @@ class Retrain:
     # --- what is demanded
 
     def _learn(self, evidence: Evidence) -> None:
-        learn(self.aims, evidence, self.snapshot().float(), self.generator, harder=self.settings.harder, over=self._over)
+        student = self.snapshot().float()
+        learn(self.aims, evidence, student, self.generator, harder=self.settings.harder, over=self._over)
 
     # --- what is tied
 

@@ -393,7 +393,7 @@ class _Search:
     def _examine(self, bound: MarginBound, question: Question, batch: Work, stack: list[Work]) -> Step | None:
         """One step; where the device runs out of memory the batch goes back and later ones are smaller.
 
-        Where time runs out within the step the batch goes back as well, and the next look at the limits ends the search.
+        Where time runs out within the step it goes back as well, and the next look at the limits ends the search.
         """
         begun = time.monotonic()
         try:
