@@ -5,4 +5,4 @@ from __future__ import annotations
 from contextvars import ContextVar
 
 BEGAN: ContextVar[float | None] = ContextVar("began", default=None)
-"""When this process began, on the monotonic clock; None where a command is one of several: its limit counts from now."""
+"""When the process began, on the monotonic clock; None where a command is one of several: it counts from now."""

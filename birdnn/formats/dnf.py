@@ -90,6 +90,10 @@ class Bound:
     strict: bool
     line: int
 
+    def __hash__(self) -> int:
+        """Of whole numbers: a fraction's own hash is a power modulo a prime, and images have thousands of bounds."""
+        return hash((self.value.numerator, self.value.denominator, self.strict, self.line))
+
 
 def parse_number(text: str) -> Fraction | None:
     """An exact number, or None where `text` is none (or one of absurd size)."""
@@ -129,6 +133,8 @@ class _Empty(Exception):
 
 Box = dict[tuple[int, bool], Bound]
 
+Corners = tuple[tuple[Fraction, bool], ...]
+
 
 def build_regions(formula: Formula, n_inputs: int, n_outputs: int, path: str) -> tuple[Region, ...]:
     """The regions of a formula that describes the unsafe set.
@@ -162,7 +168,7 @@ def _regions(
     common: frozenset[Limit], boxes: dict[frozenset[Limit], list[tuple[Row, ...]]], sizes: tuple[int, int], path: str
 ) -> tuple[Region, ...]:
     n_inputs, n_outputs = sizes
-    merged: dict[tuple[tuple[Fraction, bool], ...], dict[tuple[Row, ...], None]] = {}
+    merged: dict[tuple[tuple[int, int, bool], ...], tuple[Corners, dict[tuple[Row, ...], None]]] = {}
     empty: _Empty | None = None
     try:
         start = _tightened({}, common)
@@ -172,21 +178,22 @@ def _regions(
             except _Empty as error:
                 empty = empty or error
                 continue
-            key = _corners(box, n_inputs, path)
-            merged.setdefault(key, {}).update(dict.fromkeys(alternatives))
+            corners = _corners(box, n_inputs, path)
+            key = tuple((value.numerator, value.denominator, strict) for value, strict in corners)
+            merged.setdefault(key, (corners, {}))[1].update(dict.fromkeys(alternatives))
     except _Empty as error:
         empty = error
     if not merged:
         line, problem = (empty.line, empty.problem) if empty else (0, "the assertions contradict each other")
         raise FormatError(path, f"line {line}" if line else "", problem)
     try:
-        return tuple(_region(key, rows, n_inputs, n_outputs) for key, rows in merged.items())
+        return tuple(_region(corners, rows, n_inputs, n_outputs) for corners, rows in merged.values())
     except SpecError as error:
         raise FormatError(path, "", error.problem) from None
 
 
 def _region(
-    corners: tuple[tuple[Fraction, bool], ...], polytopes: Iterable[tuple[Row, ...]], n_inputs: int, n_outputs: int
+    corners: Corners, polytopes: Iterable[tuple[Row, ...]], n_inputs: int, n_outputs: int
 ) -> Region:
     lower, upper = corners[:n_inputs], corners[n_inputs:]
     return Region(
@@ -198,7 +205,7 @@ def _region(
     )
 
 
-def _corners(box: Box, n_inputs: int, path: str) -> tuple[tuple[Fraction, bool], ...]:
+def _corners(box: Box, n_inputs: int, path: str) -> Corners:
     for upper, word in ((False, "lower"), (True, "upper")):
         for index in range(n_inputs):
             if (index, upper) not in box:

@@ -47,6 +47,7 @@ class Deadline:
         left = self.left_s()
         if math.isinf(left):
             return count
+        once()  # the first time anything costs more
         begun = self.now()
         done = once()
         each = (self.now() - begun) / max(1, done)

@@ -158,7 +158,7 @@ def counterexamples(loaded: Loaded, prop: Property, first: Witness, points: Tens
 
 
 def hunter(settings: RepairSettings, stopped: Callable[[], bool], regions: int = 1) -> Hunter:
-    """`Resample` by attack, which ends early once ``stopped`` says so, and tries less hard where ``regions`` are many."""
+    """`Resample` by attack, which ends once ``stopped`` says so, and tries less hard where ``regions`` are many."""
     return Hunter(settings.hunt, settings.light_hunt, stopped, regions)
 
 

@@ -28,7 +28,7 @@ _FRESH = 0x5EED
 _RARE = 1e-4
 _SELECTED_PART = 5
 _REPLAYED = 64
-_TRIED = 256  # points, to see how long they take
+_TRIED = 1024  # points, to see how long they take
 _COSTS = 3.0  # of one evaluation: two networks, drawing, comparing
 
 
