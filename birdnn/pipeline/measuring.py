@@ -28,7 +28,6 @@ _FRESH = 0x5EED
 _RARE = 1e-4
 _SELECTED_PART = 5
 _REPLAYED = 64
-_TRIED = 1024  # points, to see how long they take
 _COSTS = 3.0  # of one evaluation: two networks, drawing, comparing
 
 
@@ -165,13 +164,13 @@ class Comparison:
 
     def _affordable(self, count: int, deadline: Deadline) -> int:
         """How many points both networks can be evaluated at in time."""
-        few = min(count, _TRIED, piece_of(self.before))
+        few = min(count, BATCH["cpu"], piece_of(self.before))
 
         def once() -> int:
             evaluate(self.before, torch.zeros(few, self.before.n_inputs))
             return few
 
-        return deadline.affordable(drawable(count, self.before.n_inputs), once, times=_COSTS)
+        return max(few, deadline.affordable(drawable(count, self.before.n_inputs), once, times=_COSTS))
 
     def _held_out(self, prop: Property, points: Points, generator: torch.Generator, deadline: Deadline) -> Points:
         """Fresh points: uniform ones, and where violations are rare also what an attack of another seed finds."""

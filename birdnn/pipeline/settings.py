@@ -80,6 +80,7 @@ class RepairSettings:
         selection_points: points on which candidates are compared.
         kept_outputs: what ``auto`` is content with: mean absolute difference as a share of the outputs' mean size.
         reserve_share, reserve_s: kept of a time limit for what follows the search: a share, at most so many seconds.
+        page_share, page_s: the same for making the page, where one is wanted.
         shares: of each stage, of a time limit.
         domain_points, region_points, held_out_points: how many points the metrics are measured on.
         neighbours: of points to be repaired, at most so many for each, and `region_points` in all.
@@ -104,6 +105,8 @@ class RepairSettings:
     kept_outputs: float = 0.01
     reserve_share: float = 0.15
     reserve_s: float = 120.0
+    page_share: float = 0.06
+    page_s: float = 20.0
     shares: Shares = field(default_factory=Shares)
     domain_points: int = 400_000
     region_points: int = 100_000
