@@ -192,9 +192,7 @@ def _regions(
         raise FormatError(path, "", error.problem) from None
 
 
-def _region(
-    corners: Corners, polytopes: Iterable[tuple[Row, ...]], n_inputs: int, n_outputs: int
-) -> Region:
+def _region(corners: Corners, polytopes: Iterable[tuple[Row, ...]], n_inputs: int, n_outputs: int) -> Region:
     lower, upper = corners[:n_inputs], corners[n_inputs:]
     return Region(
         exact_lower=tuple(value for value, _ in lower),

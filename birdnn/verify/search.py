@@ -214,7 +214,7 @@ class _Search:
         self.batch = settings.batch or batch_for(net, settings.device, max(1, polytopes))
         self.max_boxes = settings.max_boxes
         self.pace = Pace()
-        self.outlook = Outlook(regions=len(prop.regions))
+        self.outlook = self._begun()
         self.last_news = self.started
         self.next_prognosis = _FIRST_PROGNOSIS
 
@@ -235,7 +235,7 @@ class _Search:
             if reason is not None:
                 return Unknown(reason=reason, boxes=self.boxes)
         bound = bound or self._made(make)
-        self.outlook = Outlook(regions=len(self.prop.regions))
+        self.outlook = self._begun()
         gave_up: list[Boxes] = []
         for region in self.prop.regions:
             verdict = self._search(bound, region, gave_up)
@@ -252,6 +252,9 @@ class _Search:
                 arithmetic=self.arithmetic,
             )
         return Proved(boxes=self.boxes, proofs=tuple(self.proofs), arithmetic=self.arithmetic)
+
+    def _begun(self) -> Outlook:
+        return Outlook(regions=len(self.prop.regions), now=lambda: time.monotonic())
 
     def _made(self, make: MakeBound) -> MarginBound:
         """The bound method, and how many boxes the work allowed is worth with it."""

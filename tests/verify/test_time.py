@@ -1,0 +1,150 @@
+"""Limits of time within a step, and budgets that are work: a busy machine may be slow, it must not change a verdict."""
+
+from __future__ import annotations
+
+import itertools
+import types
+
+import pytest
+import torch
+
+from birdnn.bounds.crown import CrownBound
+from birdnn.formats.onnx import network_from_layers
+from birdnn.records import Proved, Unknown, Violated
+from birdnn.records.limits import OutOfTime
+from birdnn.sample import pieces
+from birdnn.spec import Property
+from birdnn.verify import AttackSettings, attack, effort, search, verify
+from tests.bounds.builders import CPU, half_space, make_property, property_of, random_layers, random_net
+from tests.verify.cases import NO_ATTACK, Engine
+from tests.verify.cases import effort as settings_of
+
+SETTINGS = AttackSettings()
+
+
+def restless() -> tuple:
+    """A thousand boxes."""
+    net = network_from_layers(random_layers(2, (4, 24, 24, 24, 1), scale=2.5))
+    return net, make_property([-1] * 4, [1] * 4, half_space([1.0], -22.0))
+
+
+def test_work_is_counted_not_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same budget in multiplications ends a search at the same box, on a machine that takes an hour for each."""
+    net, prop = restless()
+    limits = settings_of(batch=32, max_work=300 * effort.box_work(net), give_up=True, timeout_s=float("inf"))
+    idle = verify(net, prop, settings=limits, replays=[Engine(net)])
+    clock = itertools.count(0.0, 3600.0)
+    monkeypatch.setattr(search, "time", types.SimpleNamespace(monotonic=lambda: next(clock)))
+    busy = verify(net, prop, settings=limits, replays=[Engine(net)])
+    assert isinstance(idle, Unknown)
+    assert isinstance(busy, Unknown)
+    assert (busy.reason, busy.boxes) == (idle.reason, idle.boxes) == ("boxes", idle.boxes)
+    assert 300 <= idle.boxes < 400
+
+
+def test_a_large_network_gets_fewer_boxes_for_the_same_work() -> None:
+    small, large = random_net(0, (2, 10, 2)), random_net(0, (2, 100, 100, 2))
+    counts = [effort.boxes_within(1e9, net, CrownBound(net, CPU)) for net in (small, large)]
+    assert counts[0] > 20 * counts[1] > 20
+
+
+def test_time_may_run_out_within_one_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One box of a wide network takes seconds: the clock is asked between its passes, and the box stays open."""
+    net, prop = restless()
+    bound = CrownBound(net, CPU)
+    bound.over = lambda: True
+    with pytest.raises(OutOfTime):
+        work = search._root(bound, prop.regions[0])
+        bound.bound(search.Question.of(prop.regions[0].unsafe, 1, CPU), work.boxes, work.opened, work.inherited)
+
+    ticks = itertools.count(0.0, 1.0)
+    monkeypatch.setattr(search, "time", types.SimpleNamespace(monotonic=lambda: next(ticks)))
+    found = verify(net, prop, settings=settings_of(batch=32, timeout_s=60.0), replays=[Engine(net)])
+    assert isinstance(found, Unknown)
+    assert found.reason == "timeout"
+    assert found.open_boxes > 0
+    assert next(ticks) < 66, "the clock was asked long after the limit"
+
+
+def test_an_attack_looks_at_the_clock_between_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One evaluation of ten thousand points of a large network takes minutes."""
+    monkeypatch.setattr(pieces, "_PIECE", 1e5)
+    net, prop = restless()
+    evaluated = []
+    monkeypatch.setattr(type(net), "__call__", lambda self, x: evaluated.append(len(x)) or self.forward(x))
+    points = attack(
+        net, prop.regions[0], settings=SETTINGS, generator=torch.Generator().manual_seed(0), stopped=lambda: True
+    )
+    assert len(points)
+    assert sum(evaluated) <= 2 * pieces.piece_of(net)
+
+
+def test_pieces_change_no_result(monkeypatch: pytest.MonkeyPatch) -> None:
+    net, prop = restless()
+    found = []
+    for piece in (1e9, 1e5):
+        monkeypatch.setattr(pieces, "_PIECE", piece)
+        generator = torch.Generator().manual_seed(0)
+        found.append(attack(net, prop.regions[0], settings=SETTINGS, generator=generator))
+    assert found[0].shape == found[1].shape
+    assert torch.allclose(found[0], found[1], atol=1e-3)
+
+
+# --- many clauses --------------------------------------------------------------------------------------------------
+
+
+def triangle() -> list:
+    """y_0 = relu(x_0) + relu(x_0 - x_1), y_1 = relu(x_0 - x_1), of two inputs in 0..1."""
+    return [([[1.0, 0.0], [1.0, -1.0]], [0.0, 0.0]), ([[1.0, 1.0], [0.0, 1.0]], [0.0, 0.0])]
+
+
+def of_outputs(count: int) -> Property:
+    """So many clauses on the outputs of one box, none of which is reached: both outputs would have to be large."""
+    unsafe = [half_space([-1.0, 0.0], -2.01 - i / count) for i in range(count)]
+    return make_property([0.0, 0.0], [1.0, 1.0], *unsafe)
+
+
+def of_inputs(count: int, reach: float) -> Property:
+    """So many boxes, each with its own threshold for the first output."""
+    regions = []
+    for i in range(count):
+        low, high = i / count, (i + 1) / count
+        threshold = 2 * high + 0.01 if i != 3 * count // 4 else 2 * high + 0.01 - reach
+        regions += make_property([low, 0.0], [high, 1.0], half_space([-1.0, 0.0], -threshold)).regions
+    return property_of(*regions)
+
+
+@pytest.mark.parametrize("prop", [of_outputs(100), of_inputs(100, 0.0)], ids=["outputs", "inputs"])
+def test_what_bounds_exclude_at_once_is_not_attacked(monkeypatch: pytest.MonkeyPatch, prop: Property) -> None:
+    """A thousand attacks took minutes before the first bound, which excludes all of them together."""
+    attacked = []
+    monkeypatch.setattr(search, "attack", lambda net, region, **options: attacked.append(region) or region.lower[None])
+    net = network_from_layers(triangle())
+    found = verify(net, prop, settings=settings_of(), replays=[Engine(net)])
+    assert isinstance(found, Proved)
+    assert sum(len(region.unsafe) for region in attacked) <= 2
+
+
+def test_the_one_clause_that_is_violated_is_found() -> None:
+    net = network_from_layers(triangle())
+    prop = of_inputs(100, 0.02)
+    found = verify(net, prop, settings=settings_of(attack=SETTINGS), replays=[Engine(net)])
+    assert isinstance(found, Violated)
+    assert prop.violated(found.witness.x, found.witness.y)
+
+
+def test_many_polytopes_get_short_attacks() -> None:
+    net = network_from_layers(triangle())
+    few, many = (effort.attack_for(net, count, SETTINGS, "cpu") for count in (4, 1000))
+    assert few == SETTINGS
+    assert (many.generations, many.steps) == (2, 4)
+    hunts = [effort.hunt_for(net, 1, regions, SETTINGS) for regions in (1, 1000)]
+    assert hunts[0] == SETTINGS
+    assert hunts[1].generations < SETTINGS.generations
+
+
+def test_many_clauses_are_decided_by_bounds_alone_where_there_is_no_attack() -> None:
+    net = network_from_layers(triangle())
+    assert isinstance(
+        verify(net, of_inputs(40, 0.02), settings=settings_of(attack=NO_ATTACK), replays=[Engine(net)]), Violated
+    )
