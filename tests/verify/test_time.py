@@ -53,8 +53,8 @@ def test_time_may_run_out_within_one_bound(monkeypatch: pytest.MonkeyPatch) -> N
     net, prop = restless()
     bound = CrownBound(net, CPU)
     bound.over = lambda: True
+    work = search._root(bound, prop.regions[0])
     with pytest.raises(OutOfTime):
-        work = search._root(bound, prop.regions[0])
         bound.bound(search.Question.of(prop.regions[0].unsafe, 1, CPU), work.boxes, work.opened, work.inherited)
 
     ticks = itertools.count(0.0, 1.0)
