@@ -91,13 +91,13 @@ def furthest_apart(
         One entry for each output that differs at all, and one for decisions where any changes.
     """
     generator = torch.Generator().manual_seed(pair.request.seed)
-    end = clock.wall_s() + clock.left_s() * settings.time_share
+    over = clock.search.part(settings.time_share).over
     candidates = [seen[:0]]
     for region in place.regions:
         lower, upper = region.float32_box()
         mine = seen[((seen >= lower) & (seen <= upper)).all(1)]
         candidates.append(mine)
-        if region.is_point:
+        if region.is_point or over():
             continue
         search = _Search(
             both=Both(*pair.nets),
@@ -105,7 +105,7 @@ def furthest_apart(
             effort=settings.search if thorough else settings.light_search,
             near=settings.near,
             generator=generator,
-            over=lambda: clock.over() or clock.wall_s() > end,
+            over=over,
         )
         for aim in _aims(pair, mine, settings.searched):
             if search.over():

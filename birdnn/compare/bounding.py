@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from birdnn.bounds.crown import CrownSettings
+from birdnn.bounds.crown import CrownBound, CrownSettings
 from birdnn.bounds.difference import DifferenceBound, SeparateBound, questions
 from birdnn.bounds.protocol import MarginBound, Question
 from birdnn.boxes import Boxes
@@ -18,6 +18,7 @@ from birdnn.chain import NotAChain
 from birdnn.compare.pair import Pair, Place
 from birdnn.pipeline.clock import Clock
 from birdnn.records import ARITHMETIC, Progress, ProvedApart
+from birdnn.records.limits import OutOfTime
 from birdnn.verify import SearchSettings
 from birdnn.verify.search import make_bound
 from birdnn.verify.work import Work, halve
@@ -85,8 +86,10 @@ class _Tightening:
 
 def proved_apart(
     bound: MarginBound, place: Place, enough: Tensor, batch: int, clock: Clock, seconds: float
-) -> ProvedApart:
+) -> ProvedApart | None:
     """Bound the difference of each output over a place, for at most so many seconds.
+
+    None where the time limit ended before there was any bound.
 
     Args:
         bound: from `bound_method`.
@@ -94,11 +97,17 @@ def proved_apart(
         enough: of each output, what need not be lowered, (outputs,).
         batch: how many boxes are bounded together.
         clock: when everything ends.
-        seconds: when this ends; the first bounds are always computed.
+        seconds: when this ends; the first bounds are computed as long as not everything ends.
     """
     begun = clock.wall_s()
     boxes = Boxes(*(torch.stack([getattr(region, side) for region in place.regions]) for side in ("lower", "upper")))
-    state = _Tightening.start(bound, boxes, len(enough))
+    for part in (bound.before, bound.after) if isinstance(bound, SeparateBound) else (bound,):
+        if isinstance(part, CrownBound):
+            part.over = clock.over
+    try:
+        state = _Tightening.start(bound, boxes, len(enough))
+    except OutOfTime:
+        return None
     examined, complete = len(boxes), False
     while not clock.over() and clock.wall_s() - begun < seconds and len(state.work) < _MAX_BOXES:
         gap = (state.upper - enough).amax(1)
@@ -108,7 +117,10 @@ def proved_apart(
         complete = not len(which)
         if complete:
             break
-        state.cut(which)
+        try:
+            state.cut(which)
+        except OutOfTime:
+            break
         examined += 2 * len(which)
         _tell(clock, place, examined, float(state.upper.amax()), (clock.wall_s() - begun) / seconds)
     return ProvedApart(

@@ -75,6 +75,8 @@ class _Comparison:
         pair, plan = self.pair, self.pair.plan
         self.look()
         bounds = tuple(self.bounds())
+        if not bounds and not self.bound_note and self.clock.over():
+            self.bound_note = "the time limit ended before the first bound"
         properties = compared_properties(pair, self.clock)
         inputs, outputs = quantities(plan.loaded)
         before, after = ({p.name: getattr(p, side) for p in properties} for side in ("before", "after"))
@@ -129,7 +131,7 @@ class _Comparison:
             self.bound_note = "no domain and no property says where"
         elif self.pair.request.bound_s == 0:
             self.bound_note = "not asked for (--bound 0)"
-        else:
+        elif not self.clock.over():
             try:
                 bound, remark = bound_method(self.pair)
                 self.notes += [remark] if remark else []
@@ -138,6 +140,8 @@ class _Comparison:
                     if place.name not in self.samples or self.clock.over():
                         continue
                     entry = self.bounded(bound, place)
+                    if entry is None:
+                        continue
                     whole = entry if place.subject is None else whole
                     yield entry if whole is None or not self.inside(place) else lesser(entry, whole)
             except UnsupportedOpError as error:
@@ -147,8 +151,8 @@ class _Comparison:
                     raise
                 self.bound_note = "memory ran out"
 
-    def bounded(self, bound: MarginBound, place: Place) -> ProvedApart:
-        """One place's bound."""
+    def bounded(self, bound: MarginBound, place: Place) -> ProvedApart | None:
+        """One place's bound; None where there was no time for it."""
         found = torch.zeros(self.pair.before.net.n_outputs, dtype=torch.float64)
         for entry in self.apart:
             if entry.place == place.name and entry.output is not None:
