@@ -67,13 +67,15 @@ class Candidates:
         for number, stage in enumerate(stages):
             self.clock.watch.update(Progress(phase=f"preparing {stage.name}"))
             try:
-                self._stage(stage, stage.make())
+                repairer = stage.make()
             except MismatchError:  # a method that the task leaves no room for; the last one says why
                 if number == len(stages) - 1:
                     raise
                 continue
             except OutOfTime:
-                pass
+                repairer = None
+            if repairer is not None:
+                self._stage(stage, repairer)
             if self.clock.over():
                 self.stopped = "interrupted" if self.clock.watch.stopped() else "the time limit"
                 break

@@ -103,24 +103,27 @@ def localised(
                 continue
 
 
-def responsible(plan: Plan, subjects: Iterable[Subject], *, seed: int, settings: LocalizeSettings) -> list[Neuron]:
+def responsible(
+    plan: Plan, subjects: Iterable[Subject], *, seed: int, settings: LocalizeSettings, over: Over = never
+) -> list[Neuron]:
     """All hidden neurons, those first that are most responsible for a violation of any of the properties.
 
     Raises:
         MismatchError: nothing can be localised, for the reasons given.
+        OutOfTime: it was ``over`` before.
     """
     net = plan.loaded.net.with_values({}).float()
     request = LocalizeRequest(net=plan.loaded.path, seed=seed)
     value: dict[Neuron, float] = {}
     notes = []
     for subject in subjects:
-        question = _Question(net, subject, request, settings)
+        question = _Question(net, subject, request, settings, over)
         found = question.look(torch.Generator().manual_seed(seed))
         if note := question.objection(found):
             notes.append(note)
             continue
         sets = question.sample_set(found.positives), question.sample_set(found.negatives)
-        for entry in localize(net, *sets).ranking():
+        for entry in localize(net, *sets, over=over).ranking():
             value[entry.neuron] = max(value.get(entry.neuron, 0.0), entry.value)
     if not value:
         told = "; ".join(notes)

@@ -81,7 +81,7 @@ def stages(
             case "lp" | "bias" as optimiser:
                 return LastLayer(task, replace(settings.linear, biases_only=optimiser == "bias"))
             case optimiser:
-                ranking = responsible(plan, broken, seed=request.seed, settings=settings.localize)
+                ranking = responsible(plan, broken, seed=request.seed, settings=settings.localize, over=task.over)
                 said = replace(settings.finetune, optimiser=optimiser, top=request.top, alpha=request.alpha)
                 return Finetune(task, said, ranking)
 
