@@ -9,7 +9,7 @@ from birdnn.network import Network
 from birdnn.records.limits import Over
 
 _PIECE = 1e9  # multiplications, a fraction of a second
-_ENTRIES = 1 << 25  # of inputs that are drawn at once, float32: 128 MiB
+_ENTRIES = 1 << 23  # of inputs that are drawn at once: 64 MiB, a fraction of a second
 
 
 def multiplications(net: Network) -> int:
