@@ -64,7 +64,7 @@ Memory = Annotated[
         "--memory",
         metavar="GIB",
         callback=positive,
-        help="GiB that the open boxes of the search may take. Default: 4.",
+        help="GiB that open boxes and a recorded proof may take. Default: 4.",
     ),
 ]
 
