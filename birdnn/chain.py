@@ -13,7 +13,7 @@ from torch import Tensor
 from birdnn.errors import BirdnnError
 from birdnn.graph import Graph, Node
 from birdnn.operators import LINEAR_PARTS, apply
-from birdnn.rounding import magnitude, roundings
+from birdnn.rounding import magnitude, peak, roundings
 
 ActivationKind = Literal["relu", "leaky_relu", "elu", "sigmoid", "tanh"]
 
@@ -28,6 +28,7 @@ _ACTIVATIONS: Mapping[str, ActivationKind] = {
     "Tanh": "tanh",
 }
 _CHOOSING = frozenset({"BatchNormalization", "Div"})  # they divide by a constant
+_EXACT = frozenset({"Clip", "MaxPool", "Relu"})  # they choose one of their numbers
 
 
 class NotAChain(BirdnnError):
@@ -47,7 +48,8 @@ class Terms:
     """What the rounding errors of an affine map grow with, see `birdnn.rounding`.
 
     An execution differs from the exact result by at most ``gamma(roundings) * (weight @ |x| + bias)`` and, by what
-    underflows, ``underflow * (1 + max |x|) * SMALLEST``.
+    underflows, ``underflow * (1 + max |x|)`` times the smallest normal number. Folding is an execution in float64, for
+    each entry of the input by itself (`Affine.lost`).
 
     Attributes:
         weight, bias: the map with the absolute values of all constants, (out, in) and (out,) float64.
@@ -76,6 +78,11 @@ class Affine:
     weight: Tensor
     bias: Tensor
     terms: Terms
+
+    @property
+    def lost(self) -> float:
+        """What underflow in folding costs, in ``SMALLEST64 * (1 + max |x|)``: columns and offset err by twice each."""
+        return 2 * self.terms.underflow * (1 + self.weight.shape[1])
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +118,6 @@ class _Affine:
     Attributes:
         basis, offset: shapes (k, *sample) for k entries of that output, and (1, *sample); of a constant its own shape.
         roundings: so far.
-        growth: a bound of the value's entries, absolute terms added up, for inputs between -1 and 1.
         underflow, peak: see `Terms`.
     """
 
@@ -120,9 +126,15 @@ class _Affine:
     absolute_basis: Tensor | None
     absolute_offset: Tensor
     roundings: int = 0
-    growth: float = 1.0
     underflow: float = 0.0
     peak: float = 1.0
+
+    @property
+    def total(self) -> Tensor:
+        """Bounds of the value's entries, absolute terms added up, for inputs between -1 and 1."""
+        if self.absolute_basis is None:
+            return self.absolute_offset
+        return self.absolute_basis.sum(0, keepdim=True) + self.absolute_offset
 
 
 class _Folding:
@@ -182,10 +194,14 @@ class _Folding:
         """What a node makes of constants alone."""
         inputs = [self.fixed[name] for name in node.inputs]
         value = apply(node.op, [i.offset for i in inputs], node.attributes, node.name)
-        if node.op not in LINEAR_PARTS:
+        if node.op in _EXACT and not any(i.roundings for i in inputs):
             return _constant(value)
-        count = self.roundings(node, inputs)
-        return _constant(value, magnitude(node.op, [i.absolute_offset for i in inputs], node.attributes), count)
+        if node.op not in LINEAR_PARTS:
+            raise NotAChain(f"node {node.name!r} ({node.op}) computes a constant, and is not affine")
+        absolute = magnitude(node.op, [i.absolute_offset for i in inputs], node.attributes)
+        growth = _largest(absolute)
+        underflow = self.underflow(node, inputs, growth)
+        return _Affine(None, value, None, absolute, self.roundings(node, inputs), underflow, growth)
 
     def fold(self, node: Node) -> _Affine:
         depends = [name in self.graph.dependent for name in node.inputs]
@@ -202,24 +218,28 @@ class _Folding:
             raise NotAChain(f"node {node.name!r} ({node.op}) is not affine in its inputs")
         absolute_basis = self.evaluate(magnitude, node, absolute, depends)
         absolute_offset = self.evaluate(magnitude, node, [i.absolute_offset for i in inputs], depends)
-        ones = [
-            x if i.basis is None else torch.ones_like(i.absolute_offset) for x, i in zip(absolute, inputs, strict=False)
-        ]
-        steepest = float(self.evaluate(magnitude, node, ones, depends).abs().max())
-        count = self.roundings(node, inputs)
-        growth = float((absolute_basis.sum(0) + absolute_offset).max())
-        before = max(i.growth for i in inputs)
-        own = 4 * count * (1 + steepest + before + growth)
+        growth = _largest(absolute_basis.sum(0) + absolute_offset)
+        summit = _largest(self.evaluate(peak, node, [i.total for i in inputs], depends))
         return _Affine(
             self.evaluate(_operator, node, linear, depends),
             self.evaluate(_operator, node, [i.offset for i in inputs], depends),
             absolute_basis,
             absolute_offset,
-            count,
-            growth,
-            steepest * max(i.underflow for i in inputs) + own,
-            max(growth, *(i.peak for i in inputs)),
+            self.roundings(node, inputs),
+            self.underflow(node, inputs, growth),
+            max(summit, *(i.peak for i in inputs)),
         )
+
+    def underflow(self, node: Node, inputs: list[_Affine], growth: float) -> float:
+        """See `Terms`: what the inputs err by, passed on, and what the node itself adds."""
+        depends = [i.basis is not None for i in inputs]
+        gains = []  # how far the result moves when an input moves by 1 everywhere
+        for k in range(len(inputs)):
+            moved = [torch.ones_like(i.total) if k == j else i.total for j, i in enumerate(inputs)]
+            gains.append(_largest(self.evaluate(magnitude, node, moved, depends)))
+        passed = sum(gain * i.underflow for gain, i in zip(gains, inputs, strict=True) if i.underflow)
+        largest = max(_largest(i.total) for i in inputs)
+        return passed + 4 * self.roundings(node, []) * (1 + sum(gains) + growth + largest)
 
     def roundings(self, node: Node, inputs: list[_Affine]) -> int:
         """Those of all inputs together, and the node's own."""
@@ -237,7 +257,7 @@ class _Folding:
         depends: list[bool],
     ) -> Tensor:
         """The node's operator, or another function of the same arguments, over the leading axis of live values."""
-        if self.graph.batched:
+        if self.graph.batched or not any(depends):
             return function(node.op, inputs, node.attributes)
         axes = tuple(0 if on else None for on in depends[: len(inputs)])
         mapped = torch.func.vmap(lambda *parts: function(node.op, list(parts), node.attributes), in_dims=axes)
@@ -245,9 +265,12 @@ class _Folding:
         return out
 
 
-def _constant(value: Tensor, absolute: Tensor | None = None, count: int = 0) -> _Affine:
-    size = value.abs() if absolute is None else absolute
-    return _Affine(None, value, None, size, count, float(size.max()) if size.numel() else 0.0)
+def _constant(value: Tensor) -> _Affine:
+    return _Affine(None, value, None, value.abs(), peak=_largest(value.abs()))
+
+
+def _largest(value: Tensor) -> float:
+    return float(value.max()) if value.numel() else 0.0
 
 
 def _operator(op: str, inputs: list[Tensor], attributes: Mapping[str, object]) -> Tensor:

@@ -14,6 +14,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, TypeAlias
 
+import torch
 from torch import Tensor
 
 from birdnn.operators import OPERATORS
@@ -23,8 +24,16 @@ Semantics: TypeAlias = Literal["real", "float32"]
 
 FLOAT64 = 2.0**-53
 FLOAT32 = 2.0**-24
+"""Unit roundoffs."""
+
 SMALLEST = 2.0**-126
-"""Unit roundoffs, and the smallest normal float32: below it an execution may underflow or flush to zero."""
+SMALLEST64 = 2.0**-1022
+"""The smallest normal float32 and float64: what lies below may be rounded to a multiple of less, or flushed to zero."""
+
+RANGE64 = 2.0**450
+LOST64 = 2.0**-500
+"""Where every value of a network and every entry of a row that is propagated stays below `RANGE64`, all that underflows
+in a bound costs less than `LOST64`: each of fewer than 2**36 operations at most `SMALLEST64`, times such a number."""
 
 LARGEST = 2.0**127
 """Where float32 could overflow, nothing is claimed."""
@@ -58,6 +67,31 @@ def magnitude(op: str, inputs: Inputs, attributes: Attributes) -> Tensor:
             x, scale, shift, mean, variance = inputs
             return OPERATORS[op]([x, scale, shift, -mean, variance], attributes)
     return OPERATORS[op](inputs, attributes)
+
+
+def peak(op: str, inputs: Inputs, attributes: Attributes) -> Tensor:
+    """A bound of everything that a float32 runtime may compute on the way, arguments as of `magnitude`.
+
+    More than the result's magnitude where a sum is divided, or scaled down, only after it was formed; infinite where a
+    divisor may be flushed to zero.
+    """
+    match op:
+        case "Gemm":
+            scales = {key: max(1.0, abs(attributes[key])) for key in ("alpha", "beta")}
+            return OPERATORS[op](inputs, {**attributes, **scales})
+        case "AveragePool":
+            return OPERATORS[op](inputs, attributes) * math.prod(attributes["kernel_shape"])
+        case "GlobalAveragePool":
+            return OPERATORS[op](inputs, attributes) * math.prod(inputs[0].shape[2:])
+        case "Div":
+            return OPERATORS[op](inputs, attributes).where(inputs[1].abs() >= SMALLEST, torch.inf)
+        case "BatchNormalization":
+            x, scale, shift, mean, variance = inputs
+            spread = variance + attributes["epsilon"]
+            # the factors in any order, or folded: (|x| + |mean| + 1) * max(1, |scale|) / sqrt(min(1, spread)) + |shift|
+            steep = scale.clamp(min=1).where(spread >= 2.0**-100, torch.inf)  # a variance below 2**-126 may be flushed
+            return OPERATORS[op]([x, steep, shift, -mean - 1, spread.clamp(max=1)], {**attributes, "epsilon": 0.0})
+    return magnitude(op, inputs, attributes)
 
 
 def roundings(op: str, shapes: Sequence[Shape], attributes: Attributes) -> int:

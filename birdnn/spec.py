@@ -54,6 +54,15 @@ class Row:
         value = sum((c * v for c, v in zip(self.coefficients, y, strict=True) if c), Fraction(0))
         return value < self.bound if self.strict else value <= self.bound
 
+    def normal(self) -> Row:
+        """The same half-space, by a power of two, with a largest absolute coefficient of at least 1 and below 2."""
+        largest = max(map(abs, self.coefficients), default=Fraction(0))
+        if not largest or 1 <= largest < 2:
+            return self
+        power = largest.numerator.bit_length() - largest.denominator.bit_length()  # one too many, or right
+        scale = Fraction(2) ** (-power if largest >= Fraction(2) ** power else 1 - power)
+        return Row(tuple(c * scale for c in self.coefficients), self.bound * scale, self.strict)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Polytope:
@@ -62,15 +71,15 @@ class Polytope:
     Attributes:
         rows: the half-spaces, exact.
         n_outputs: dimension of the space.
-        a: (rows, n_outputs) float64, the coefficients. One that float64 holds (any integer below 2**53, any binary
-            fraction) is exact. Any other is rounded to nearest, off by at most 2**-53 of itself, and one below 2**-1074
-            may become 0. Then ``a @ y`` is off by at most 2**-53 * sum |a_i y_i|, in either direction: bounds and
-            samples speak about the rounded row, as all of them do about rounded arithmetic; only `holds` is exact.
-        b: (rows,) float64, the right-hand sides, rounded up: ``a @ y <= b`` holds for no fewer outputs than exactly.
+        a: (rows, n_outputs) float64, the coefficients of `Row.normal`. One that float64 holds is exact. Any other is
+            rounded to nearest, off by at most 2**-53 of itself or 2**-1074, in either direction: bounds account for
+            that, samples speak about the rounded row; only `holds` is exact.
+        b: (rows,) float64, the right-hand sides of `Row.normal`, rounded up: ``a @ y <= b`` holds for no fewer outputs
+            than exactly.
         strict: (rows,) bool.
 
     Raises:
-        SpecError: a row has another number of coefficients, or a number is beyond the range of float64.
+        SpecError: a row has another number of coefficients, or a right-hand side is beyond the range of float64.
     """
 
     rows: tuple[Row, ...]
@@ -82,13 +91,11 @@ class Polytope:
     def __post_init__(self) -> None:
         if any(len(row.coefficients) != self.n_outputs for row in self.rows):
             raise SpecError(f"a constraint on outputs does not have {self.n_outputs} coefficients")
-        try:
-            a = [[float(c) for c in row.coefficients] for row in self.rows]
-        except OverflowError:
-            raise SpecError("a coefficient of an output is beyond the range of float64") from None
-        b = [round_up(row.bound) for row in self.rows]
+        normal = [row.normal() for row in self.rows]
+        a = [[float(c) for c in row.coefficients] for row in normal]
+        b = [round_up(row.bound) for row in normal]
         if not all(map(math.isfinite, b)):
-            raise SpecError("a bound on an output is beyond the range of float64")
+            raise SpecError("a bound on an output, in units of its largest coefficient, is beyond the range of float64")
         object.__setattr__(self, "a", torch.tensor(a, dtype=torch.float64).reshape(len(self.rows), self.n_outputs))
         object.__setattr__(self, "b", torch.tensor(b, dtype=torch.float64))
         object.__setattr__(self, "strict", torch.tensor([row.strict for row in self.rows], dtype=torch.bool))

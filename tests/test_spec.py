@@ -55,7 +55,7 @@ def test_tensors_enclose_the_exact_box(region: Region) -> None:
         assert F(float(region.lower[i])) <= region.exact_lower[i]
         assert region.exact_upper[i] <= F(float(region.upper[i]))
     for polytope in region.unsafe:
-        for bound, exact in zip(polytope.b.tolist(), polytope.rows, strict=True):
+        for bound, exact in zip(polytope.b.tolist(), map(Row.normal, polytope.rows), strict=True):
             assert F(bound) >= exact.bound
 
 
@@ -162,10 +162,31 @@ def test_strict_rows_and_bounds_exclude_their_boundary() -> None:
 def test_a_row_is_rounded_as_its_docstring_says(value: Fraction, bound: Fraction) -> None:
     """Right-hand sides outward, coefficients to nearest: a bound rounded down would hide unsafe outputs."""
     polytope = Polytope(rows=(Row((value,), bound),), n_outputs=1)
+    normal = polytope.rows[0].normal()
+    (value,), bound = normal.coefficients, normal.bound
     assert abs(F(float(polytope.a)) - value) <= abs(value) * F(1, 2**53)
     assert bound <= F(float(polytope.b)) <= bound + abs(bound) * F(1, 2**52)
     third = Polytope(rows=(Row((F(1, 3),), F(1, 3)),), n_outputs=1)
-    assert F(float(third.b)) > F(1, 3) > F(float(third.a))
+    assert F(float(third.b)) > F(4, 3) > F(float(third.a))
+
+
+@given(
+    values=st.lists(st.fractions() | st.sampled_from([F(0), F(1, 10**400), F(10) ** 400, F(2), F(4, 3)]), min_size=1),
+    bound=st.fractions(),
+    power=st.integers(-2000, 2000),
+)
+def test_a_normal_row_is_the_same_half_space(values: list[Fraction], bound: Fraction, power: int) -> None:
+    """A coefficient below the range of float64 would be 0, and the row would be about nothing."""
+    row = Row(tuple(F(2) ** power * v for v in values), F(2) ** power * bound, True)
+    normal, largest = row.normal(), max(map(abs, values))
+    assert normal.strict
+    if largest:
+        assert 1 <= max(map(abs, normal.coefficients)) < 2
+        scale = max(map(abs, normal.coefficients)) / (F(2) ** power * largest)
+        assert (*normal.coefficients, normal.bound) == tuple(scale * v for v in (*row.coefficients, row.bound))
+        assert 0 == scale.numerator & (scale.numerator - 1) == scale.denominator & (scale.denominator - 1)
+    else:
+        assert normal == row
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
@@ -187,7 +208,7 @@ def test_what_makes_no_sense_is_refused() -> None:
         box([F(0)], [F(1), F(1)])
     with pytest.raises(SpecError, match="beyond the range"):
         box([F(0)], [F(10) ** 400])
-    for bad in (row(1, bound=F(10) ** 400), Row((F(10) ** 400,), F(0))):
+    for bad in (row(1, bound=F(10) ** 400), Row((F(1, 10**200),), F(10) ** 200)):
         with pytest.raises(SpecError, match="beyond the range"):
             box([F(0)], [F(1)], (bad,))
     with pytest.raises(SpecError, match="1 coefficients"):

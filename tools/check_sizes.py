@@ -1,6 +1,6 @@
 """The size ratchet: nothing grows past what one person reads at once.
 
-Limits (soft, hard): code lines of a function 40, 80; lines of a file 400, 800; arguments of a function 7; nesting 4.
+Limits (soft, hard): code lines of a function 60, 100; lines of a file 600, 1000; arguments of a function 8; nesting 4.
 Code lines leave out blank lines, comments and docstrings. What exceeded a soft limit when the rule came is listed in
 `tools/ratchet.toml` with its size: it may shrink, it may not grow, and no entry excuses a hard limit. `--update` lowers
 and removes entries; it never adds or raises one. Nowhere: `global`, `import *`, bare `except`; in the package no
@@ -24,8 +24,8 @@ from pathlib import Path
 FOLDERS = ("birdnn", "tools", "benchmarks", "tests")
 PACKAGE = "birdnn"
 RATCHET = "tools/ratchet.toml"
-SOFT = {"lines": 40, "file": 400, "arguments": 7, "nesting": 4}
-HARD = {"lines": 80, "file": 800}
+SOFT = {"lines": 60, "file": 600, "arguments": 8, "nesting": 4}
+HARD = {"lines": 100, "file": 1000}
 WORDS = {
     "lines": "code lines in a function",
     "file": "lines in a file",

@@ -14,7 +14,7 @@ All arithmetic is float64, and its rounding is accounted for. The pre-activation
 network in which every affine map may err by as much as a float32 execution does, if that is spoken of, and by as much
 as our own float64 arithmetic makes of a row that is propagated through it (`_Layer.slack`): backward propagation
 subtracts ``|row| @ slack``. What a row errs by at an activation is in the lines (`birdnn.bounds.rules`), what the last
-products err by is in `_minimum`. `docs/soundness.md` has the argument.
+products err by, and what underflows anywhere, is in `_minimum`. `docs/soundness.md` has the argument.
 """
 
 from __future__ import annotations
@@ -31,10 +31,20 @@ from birdnn.bounds.protocol import BoundResult, Choices, Question
 from birdnn.bounds.rules import Relaxation, execution_error, relax, value
 from birdnn.bounds.slopes import Slopes, slopes_used
 from birdnn.boxes import Boxes
-from birdnn.chain import Activation, Affine, Chain
+from birdnn.chain import Activation, Affine, Chain, NotAChain
 from birdnn.network import Network
 from birdnn.records.limits import Over, never, require_time
-from birdnn.rounding import FLOAT32, FLOAT64, LARGEST, SMALLEST, Semantics, gamma
+from birdnn.rounding import (
+    FLOAT32,
+    FLOAT64,
+    LARGEST,
+    LOST64,
+    RANGE64,
+    SMALLEST,
+    SMALLEST64,
+    Semantics,
+    gamma,
+)
 
 _ROOM = 1 + 2.0**-36  # the checker of a certificate rounds differently
 _PASS = 1e9  # multiplications between two looks at the clock, a fraction of a second
@@ -73,19 +83,28 @@ class _Layer:
         ours = layer.terms.roundings + sum(layer.weight.shape) + _ROUNDINGS * depth
         self._factor = 4 * gamma(ours, FLOAT64)
         self._executed = _ROOM * gamma(layer.terms.roundings, FLOAT32) if semantics == "float32" else 0.0
-        self._largest = LARGEST if semantics == "float32" else math.inf
-        self._smallest = layer.terms.underflow * SMALLEST if semantics == "float32" else 0.0
+        # an execution overflows before a bound does; where only bounds count, intermediate values may be any
+        self._peak, self._largest = (layer.terms.peak, LARGEST) if semantics == "float32" else (1.0, RANGE64)
+        self._smallest = layer.lost * SMALLEST64
+        if semantics == "float32":
+            self._smallest += layer.terms.underflow * SMALLEST
 
     def slack(self, reach: Tensor, *, executed: bool = True) -> Tensor:
         """How far each result may lie from the exact one, (boxes, out), given bounds of absolute inputs, (boxes, in).
 
-        Infinite where an execution may overflow. Without `executed`: but for what `linear_error` says.
+        Infinite where an execution may overflow, or a value is too large for `LOST64`. Without `executed`: but for what
+        `linear_error` says.
         """
         terms = torch.addmm(self._terms.bias, reach, self._terms.weight.T)
         slack = (self._factor + (self._executed if executed else 0.0)) * terms
         slack += self._smallest * (1 + reach.amax(1, keepdim=True))
-        peak = self._terms.peak * reach.amax(1, keepdim=True).clamp(min=1)
+        peak = self._peak * reach.amax(1, keepdim=True).clamp(min=1)
         return slack.where((terms < self._largest) & (peak < self._largest), torch.inf)
+
+    @property
+    def steepest(self) -> float:
+        """How much larger the entries of a row may become on their way through the map."""
+        return max(1.0, float(self._terms.weight.sum(0).max()))
 
     def linear_error(self, absolute: Tensor) -> tuple[Tensor, Tensor]:
         """What an execution errs by on inputs that are not negative, as rows on them and constants.
@@ -114,7 +133,7 @@ class CrownBound:
         over: asked between passes over a layer and between steps on slopes; `bound` raises `OutOfTime` once it is so.
 
     Raises:
-        NotAChain: the graph is something else.
+        NotAChain: the graph is something else, or its weights multiply to more than float64 bounds can pay for.
     """
 
     name = "crown"
@@ -133,6 +152,12 @@ class CrownBound:
         self.settings = settings or CrownSettings()
         self._layer = [_Layer(layer, len(chain), semantics) for layer in chain if isinstance(layer, Affine)]
         self._activation = [layer for layer in chain if isinstance(layer, Activation)]
+        slopes = [max(1.0, abs(activation.alpha)) for activation in self._activation]
+        largest = math.prod(slopes) * math.prod(layer.steepest for layer in self._layer)
+        if not largest <= RANGE64 / 2:
+            raise NotAChain(
+                f"the weights of all layers multiply to {largest:.3g}, beyond what bounds in float64 hold for"
+            )
         # behind a ReLU the last map's error is a linear function of its inputs: far less than of their bounds
         self.linear = semantics == "float32" and bool(self._activation) and self._activation[-1].kind == "relu"
         widths = [len(layer.bias) for layer in self._layer[:-1]]
@@ -187,8 +212,8 @@ class CrownBound:
                 first = self._layer[0]
                 middle = torch.addmm(first.bias, centre, first.weight.T)
                 spread = radius @ first.size.T + slacks[0]
-                low.copy_(torch.maximum(low, _or_unknown(middle - spread)))
-                up.copy_(torch.minimum(up, -_or_unknown(-middle - spread)))
+                low.copy_(torch.maximum(low, _or_unknown(middle - spread - LOST64)))
+                up.copy_(torch.minimum(up, -_or_unknown(-middle - spread - LOST64)))
             else:
                 self._tighten_layer(low, up, slopes, slacks[k], centre, radius)
             relaxations.append(self._relax(k, low, up))
@@ -372,7 +397,7 @@ def _outward(boxes: Boxes) -> Tensor:
 def _minimum(rows: Tensor, constant: Tensor, centre: Tensor, radius: Tensor) -> Tensor:
     """Minimum of ``rows @ x + constant`` over each box, shape (rows,), with `radius` from `_outward`."""
     minimum = torch.linalg.vecdot(rows, centre) - torch.linalg.vecdot(rows.abs(), radius) + constant
-    return _or_unknown(minimum - 4 * FLOAT64 * constant.abs())
+    return _or_unknown(minimum - 4 * FLOAT64 * constant.abs() - LOST64)
 
 
 def _or_unknown(lower: Tensor) -> Tensor:

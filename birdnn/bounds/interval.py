@@ -25,7 +25,20 @@ from birdnn.errors import UnsupportedOpError
 from birdnn.graph import Node
 from birdnn.network import Network
 from birdnn.operators import apply
-from birdnn.rounding import FLOAT32, FLOAT64, LARGEST, SMALLEST, Semantics, gamma, magnitude, roundings
+from birdnn.rounding import (
+    FLOAT32,
+    FLOAT64,
+    LARGEST,
+    LOST64,
+    RANGE64,
+    SMALLEST,
+    SMALLEST64,
+    Semantics,
+    gamma,
+    magnitude,
+    peak,
+    roundings,
+)
 
 _ROUNDINGS = 64  # more than any rule has beside those of its operator
 _FUNCTIONS: Mapping[str, ActivationKind] = {
@@ -89,7 +102,10 @@ class IntervalBound:
             rows = rows + torch.einsum("iro,io->ir", a.clamp(max=0), high[box])
             sizes = torch.maximum(low.abs(), high.abs())[box]
             terms = torch.einsum("iro,io->ir", a.abs(), sizes) + question.b[polytope].abs()
-            slack = gamma(2 * a.shape[2] + _ROUNDINGS, FLOAT64) * terms
+            slack = gamma(2 * a.shape[2] + _ROUNDINGS, FLOAT64) * terms + LOST64
+            slack = slack.where(
+                sizes.amax(1, keepdim=True) < RANGE64, torch.inf
+            )  # or a coefficient of 0 hides too much
             lower = _or_unknown(rows - question.b[polytope] - slack, -torch.inf).amax(1)
             return BoundResult(
                 box,
@@ -140,11 +156,11 @@ def _error(node: Node, inputs: list[Interval], output: Interval, semantics: Sema
         return None
     sizes = [torch.maximum(low.abs(), high.abs()) for low, high in inputs]
     terms = magnitude(node.op, sizes, node.attributes)
-    error = gamma(4 * count + _ROUNDINGS, FLOAT64) * terms
+    most = 1 + torch.stack([size.amax() for size in (*sizes, terms)]).amax()
+    error = gamma(4 * count + _ROUNDINGS, FLOAT64) * terms + (4 * count + _ROUNDINGS) * most * SMALLEST64
     if semantics == "float32":
-        most = 1 + torch.stack([size.amax() for size in (*sizes, terms)]).amax()
         error = error + gamma(count, FLOAT32) * terms + 4 * count * most * SMALLEST
-        error = error.where(terms < LARGEST, torch.inf)
+        error = error.where(peak(node.op, sizes, node.attributes) < LARGEST, torch.inf)
     return error
 
 

@@ -118,7 +118,8 @@ def execution_error(activation: Activation, lower: Tensor, upper: Tensor) -> Ten
     if activation.kind == "relu":
         return None
     if activation.kind == "leaky_relu":
-        return FLOAT32 * abs(activation.alpha) * lower.clamp(max=0).abs() + SMALLEST
+        share = FLOAT32 if abs(activation.alpha) >= SMALLEST else 1.0  # below it may be flushed to zero
+        return share * abs(activation.alpha) * lower.clamp(max=0).abs() + SMALLEST
     scale = max(1.0, abs(activation.alpha)) if activation.kind == "elu" else 1.0
     size = torch.maximum(value(activation, lower).abs(), value(activation, upper).abs())
     return scale * FUNCTION_ERROR[activation.kind] + FLOAT32 * size + SMALLEST

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from birdnn.records import Proved, RegionProof, Violated
 from birdnn.records.limits import Over, never, require_time
 from birdnn.rounding import Semantics
-from birdnn.spec import Property, Region
+from birdnn.spec import Property, Region, Row
 
 VERSION = 1
 
@@ -88,7 +88,7 @@ def _region(region: Region, proof: RegionProof) -> dict[str, Any]:
                     "bound": _number(row.bound),
                     "strict": row.strict,
                 }
-                for row in polytope.rows
+                for row in map(Row.normal, polytope.rows)  # as the multipliers' rows are
             ]
             for polytope in region.unsafe
         ],

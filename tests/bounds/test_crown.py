@@ -16,10 +16,11 @@ from birdnn.bounds import crown
 from birdnn.bounds.crown import CrownBound, CrownSettings
 from birdnn.bounds.protocol import BoundResult, MarginBound, Question
 from birdnn.boxes import Boxes
-from birdnn.chain import Affine
+from birdnn.chain import Affine, NotAChain
 from birdnn.formats.onnx import network_from_layers
 from birdnn.network import Network
 from birdnn.spec import Polytope
+from birdnn.verify.search import SearchSettings, make_bound
 from tests.bounds.builders import (
     ACTIVATIONS,
     CPU,
@@ -317,12 +318,19 @@ def test_poisoned_networks_are_not_proved(op: str, alpha: float | None, poison: 
         assert not bool(excluded(bound, question, boxes).any())
 
 
-def test_an_overflowed_neuron_is_not_inactive() -> None:
-    """1 - relu(x0 + x1 + 1.5 x2), times 1e308 inside: the sum of infinities is NaN, once taken for an inactive ReLU."""
+def test_an_overflowed_neuron_is_not_inactive(monkeypatch: pytest.MonkeyPatch) -> None:
+    """1 - relu(x0 + x1 + 1.5 x2), times 1e308 inside: the sum of infinities is NaN, once taken for an inactive ReLU.
+
+    The engine refuses such weights; what would meet them if it did not may prove nothing either.
+    """
     layers = [([[1e308, 1e308, 1.5e308]], [0.0]), ([[-1e-308]], [1.0])]
     net = network_from_layers(layers, dtype=np.float64)
     centre = torch.tensor([[-3.5, 3.5, 0.0]], dtype=torch.float64)
     boxes = Boxes(centre - 0.3, centre + 0.3)  # at the upper corner the margin is 1 - 1.05
+    with pytest.raises(NotAChain, match="multiply to"):
+        CrownBound(net, CPU)
+    assert make_bound(net, SearchSettings()).name == "interval"
+    monkeypatch.setattr("birdnn.bounds.crown.RANGE64", np.inf)
     assert not bool(excluded(CrownBound(net, CPU), question_of((half_space([1.0], 0.0),)), boxes).any())
 
 

@@ -21,7 +21,7 @@ from birdnn.chain import Affine
 from birdnn.errors import MismatchError
 from birdnn.formats.onnx import network_from_layers
 from birdnn.rounding import Semantics, gamma
-from birdnn.spec import Polytope
+from birdnn.spec import Polytope, Row
 from birdnn.verify import SearchSettings, require_float32, verify
 from tests.bounds.builders import (
     ACTIVATIONS,
@@ -102,7 +102,7 @@ def dot(row: np.ndarray, value: np.ndarray, bias: np.float32, rng: np.random.Gen
 def margins(polytope: Polytope, outputs: list) -> Iterator:
     """Left minus right side of each row, in 60 digits."""
     with mpmath.workdps(60):
-        for row in polytope.rows:
+        for row in map(Row.normal, polytope.rows):
             left = mpmath.fsum(
                 mpmath.mpf(c.numerator) / c.denominator * y for c, y in zip(row.coefficients, outputs, strict=True)
             )

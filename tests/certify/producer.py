@@ -223,7 +223,7 @@ def certificate(
         boxes: dict[Any, list[tuple[Row, ...]]] = {}
         for pair in read_statement(file).pairs:
             key = tuple(v for v, _ in pair.lower), tuple(v for v, _ in pair.upper)
-            boxes.setdefault(key, []).append(pair.rows)
+            boxes.setdefault(key, []).append(tuple(row.scaled()[0] for row in pair.rows))
         producer = Producer(chain, semantics == "float32", **how)
         regions = [producer.region(*key, rows, most) for key, rows in boxes.items()]
         if None in regions:

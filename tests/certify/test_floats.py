@@ -72,11 +72,28 @@ def test_slack_and_height(tmp_path: Path) -> None:
 
 
 def test_what_is_huge_is_not_known(tmp_path: Path) -> None:
-    for height, finite in ((_HUGE, True), (2 * _HUGE, False), (np.nan, False)):
-        pass_ = start(engine(tmp_path, [([[1.0]], [0.0]), ([[1.0]], [0.0])]))
+    """Neither an input of a layer may be, nor what it makes of it: a sigmoid of it would be small again."""
+    cases = [(_HUGE, 0.25, True), (2 * _HUGE, 0.25, False), (np.nan, 0.25, False)]
+    cases += [(_HUGE / 2, 1.0, True), (_HUGE / 2, 4.0, False)]
+    for height, weight, finite in cases:
+        pass_ = start(engine(tmp_path, [([[weight]], [0.0]), ([[1.0]], [0.0])]))
         pass_.enter(0, np.array([[height]]))
         assert np.isfinite(pass_.slack[0]).all() == finite
         assert not np.isnan(pass_.slack[0]).any()
+
+
+def test_what_is_stored_leaves_room_for_underflow(tmp_path: Path) -> None:
+    """A weight, a corner or an offset may have been rounded to zero; rows of any size may meet it."""
+    path = tmp_path / "net.onnx"
+    path.write_bytes(layers_to_onnx([([[0.0]], [0.0]), ([[0.0]], [0.0])]))
+    pass_, zero = start(FloatEngine(read_network(files.read(path)), False)), np.zeros(1, dtype=np.intp)
+    pass_.enter(0, np.array([[2.0**300]]))
+    assert pass_.slack[0][0, 0] > 2.0**300 * 2.0**-1022
+    pass_.relax(0, np.array([[-1.0]]), np.array([[-0.5]]), np.zeros((1, 1)))
+    (lines,) = pass_.lines
+    assert lines.low_offset[0, 0] < 0 < lines.up_offset[0, 0]
+    corner, steep = np.zeros((1, 1)), (np.array([[2.0**900]]), np.array([0.25]))
+    assert pass_.minimum(steep, zero, (corner, corner))[0] < 0.25 - 2.0**900 * 2.0**-1022
 
 
 def test_bounds_of_the_first_layer(tmp_path: Path) -> None:

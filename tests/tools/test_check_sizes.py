@@ -32,9 +32,9 @@ def run(root: Path, *argv: str) -> int:
 @pytest.mark.parametrize(
     ("source", "word"),
     [
-        (lines_function(41), "code lines"),
-        ("x = 1\n" * 401, "lines in a file"),
-        ("def f(a, b, c, d, e, *, g, h, i): ...\n", "arguments"),
+        (lines_function(61), "code lines"),
+        ("x = 1\n" * 601, "lines in a file"),
+        ("def f(a, b, c, d, e, *, g, h, i, j): ...\n", "arguments"),
         ("def f(a):\n if a:\n  for b in a:\n   while b:\n    with b:\n     if a:\n      pass\n", "nesting"),
         ("def f():\n    global x\n    x = 1\n", "`global`"),
         ("from os import *\n", "`import *`"),
@@ -51,9 +51,9 @@ def test_each_excess_is_named(tmp_path, capsys, source, word):
 @pytest.mark.parametrize(
     "source",
     [
-        lines_function(40),
-        "x = 1\n" * 400,
-        "class C:\n    def f(self, a, b, c, d, e, g, h): ...\n",
+        lines_function(60),
+        "x = 1\n" * 600,
+        "class C:\n    def f(self, a, b, c, d, e, g, h, i): ...\n",
         'def f(a):\n    """Doc\n' + "    more\n" * 60 + '    """\n' + "    # why\n\n" * 60 + "    return a\n",
         "def f(a):\n if a:\n  pass\n" + " elif a:\n  pass\n" * 6,
     ],
@@ -69,34 +69,34 @@ def test_assert_belongs_in_tests(tmp_path):
 
 
 def test_an_entry_excuses_its_size_and_no_more(tmp_path):
-    plant(tmp_path, lines_function(50))
-    check_sizes.write_ratchet(tmp_path / check_sizes.RATCHET, {"birdnn/planted.py::f lines": 50})
+    plant(tmp_path, lines_function(70))
+    check_sizes.write_ratchet(tmp_path / check_sizes.RATCHET, {"birdnn/planted.py::f lines": 70})
     assert run(tmp_path) == 0
-    plant(tmp_path, lines_function(51))
+    plant(tmp_path, lines_function(71))
     assert run(tmp_path) == 1
     assert run(tmp_path, "--update") == 1, "--update must not raise an entry"
 
 
 def test_a_shrunk_entry_must_be_lowered_and_update_lowers_it(tmp_path):
     ratchet = tmp_path / check_sizes.RATCHET
-    plant(tmp_path, lines_function(45))
-    check_sizes.write_ratchet(ratchet, {"birdnn/planted.py::f lines": 50, "birdnn/gone.py::g lines": 60})
+    plant(tmp_path, lines_function(65))
+    check_sizes.write_ratchet(ratchet, {"birdnn/planted.py::f lines": 70, "birdnn/gone.py::g lines": 80})
     assert run(tmp_path) == 1
     assert run(tmp_path, "--update") == 0
-    assert check_sizes.read_ratchet(ratchet) == {"birdnn/planted.py::f lines": 45}
+    assert check_sizes.read_ratchet(ratchet) == {"birdnn/planted.py::f lines": 65}
     plant(tmp_path, SHORT)
     assert run(tmp_path, "--update") == 0
     assert check_sizes.read_ratchet(ratchet) == {}
 
 
 def test_no_entry_excuses_a_hard_limit(tmp_path):
-    plant(tmp_path, lines_function(81))
-    check_sizes.write_ratchet(tmp_path / check_sizes.RATCHET, {"birdnn/planted.py::f lines": 100})
+    plant(tmp_path, lines_function(101))
+    check_sizes.write_ratchet(tmp_path / check_sizes.RATCHET, {"birdnn/planted.py::f lines": 120})
     assert run(tmp_path) == 1
 
 
 def test_update_never_adds(tmp_path):
-    plant(tmp_path, lines_function(50))
+    plant(tmp_path, lines_function(70))
     assert run(tmp_path, "--update") == 1
     assert check_sizes.read_ratchet(tmp_path / check_sizes.RATCHET) == {}
 

@@ -46,11 +46,11 @@ class Region:
 
     Attributes:
         lower, upper: the box, exact.
-        polytopes: normal rows of each; ``sizes`` says how many.
+        polytopes: rows of each, a largest coefficient between 1 and 2; ``sizes`` says how many.
         axis, cut: of each node, and of each cut; ``rank`` is a node's number among the cuts.
         face_node, face, face_at: the faces that move.
         item_node, item_polytope: the items; those of number i have multipliers from ``multiplier_start[i]`` on and
-            slopes from ``slope_start[i]`` to ``slope_start[i + 1]``.
+            slopes from ``slope_start[i]`` to ``slope_start[i + 1]``. The largest multiplier of each is about 1.
     """
 
     lower: tuple[Fraction, ...]
@@ -154,7 +154,9 @@ class _Reader:
         lower, upper = (_numbers(head[side], n_inputs, f"{self.where}: {side}") for side in ("lower", "upper"))
         self._require(all(low <= high for low, high in zip(lower, upper, strict=True)), "its box is empty")
         self._require(isinstance(head["unsafe"], list), "unsafe must be a list of polytopes")
-        polytopes = tuple(self._polytope(rows) for rows in head["unsafe"])
+        scaled = [[row.scaled() for row in self._polytope(rows)] for rows in head["unsafe"]]
+        polytopes = tuple(tuple(row for row, _ in rows) for rows in scaled)
+        powers = [np.array([power for _, power in rows], dtype=np.int64) for rows in scaled]
         axis, cut = self._column(head["axis"], "axis", "<u2"), self._column(head["cut"], "cut", "<f8")
         return Region(
             lower=lower,
@@ -162,7 +164,7 @@ class _Reader:
             polytopes=polytopes,
             **self._tree(axis, cut),
             **self._faces(head["faces"], len(axis)),
-            **self._items(head["items"], len(axis), np.array([len(rows) for rows in polytopes], dtype=np.intp)),
+            **self._items(head["items"], len(axis), powers),
         )
 
     def _require(self, holds: Any, what: str) -> None:
@@ -211,7 +213,7 @@ class _Reader:
         self._require(_sorted(node, face), "the faces are not sorted, or one moves twice at a node")
         return {"face_node": node, "face": face, "face_at": at}
 
-    def _items(self, data: Any, nodes: int, sizes: NDArray[np.intp]) -> dict[str, Any]:
+    def _items(self, data: Any, nodes: int, powers: list[NDArray[np.int64]]) -> dict[str, Any]:
         types = {
             "node": "<u4",
             "polytope": "<u2",
@@ -224,6 +226,7 @@ class _Reader:
         node, polytope, multiplier, counts, neuron, slope = (
             self._column(fields[name], name, dtype) for name, dtype in types.items()
         )
+        sizes = np.array([len(rows) for rows in powers], dtype=np.intp)
         self._require(len(node) == len(polytope) == len(counts), "the columns of the items differ in length")
         self._require((node < nodes).all() and (polytope < len(sizes)).all(), "an item of nothing that exists")
         self._require(_sorted(node, polytope, twice=True), "the items are not sorted")
@@ -234,8 +237,10 @@ class _Reader:
         positive = np.concatenate([[0], np.cumsum(multiplier > 0)])
         self._require((positive[starts[1:]] > positive[starts[:-1]]).all(), "the multipliers of an item are all 0")
         self._slopes(np.repeat(np.arange(len(counts)), counts), neuron, slope)
+        power = np.concatenate([np.empty(0, np.int64), *(powers[number] for number in polytope)])
         return {
-            "sizes": sizes, "item_node": node, "item_polytope": polytope, "multiplier": multiplier,
+            "sizes": sizes, "item_node": node, "item_polytope": polytope,
+            "multiplier": _of_scaled_rows(multiplier, power, starts),
             "multiplier_start": starts, "slope_start": slope_start, "neuron": neuron, "slope": slope,
         }  # fmt: skip
 
@@ -254,6 +259,22 @@ def _sorted(first: NDArray[np.intp], second: NDArray[np.intp], *, twice: bool = 
     """Do the pairs increase? Strictly, unless one may stand ``twice``."""
     a, b = np.diff(first), np.diff(second)
     return bool(((a > 0) | ((a == 0) & ((b > 0) | (twice & (b == 0))))).all())
+
+
+def _of_scaled_rows(multiplier: Floats, power: NDArray[np.int64], starts: NDArray[np.intp]) -> Floats:
+    """Multipliers of rows that were divided by ``2**power``, those of an item together scaled to a largest of about 1.
+
+    Any multipliers that are not negative prove what they prove, so rounding does not matter here; one that is positive
+    remains for each item.
+    """
+    mantissa, exponent = np.frexp(multiplier)
+    exponent = np.where(mantissa > 0, exponent + power, np.iinfo(np.int64).min // 2)
+    if not len(starts) > 1:
+        return multiplier
+    most = np.maximum.reduceat(exponent, starts[:-1])
+    below = np.maximum(exponent - np.repeat(most, np.diff(starts)), -2000)
+    scaled: Floats = np.ldexp(mantissa, below)
+    return scaled
 
 
 def _starts(counts: NDArray[np.intp]) -> NDArray[np.intp]:

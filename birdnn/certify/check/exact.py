@@ -29,6 +29,9 @@ _MORE_BITS = 40
 _LONGEST = 300
 _PRECISION = 160
 _EVALUATION_PRECISION = 1024
+_FAR = 1000
+"""Farther from zero smooth activations are known well enough without being computed."""
+
 _SLOPE_SCALE = fmpz(1) << _SLOPE_BITS
 _OFFSET_SCALE = fmpz(1) << _OFFSET_BITS
 
@@ -272,19 +275,30 @@ def _tangent(act: Activation, l: fmpq, u: fmpq, s: fmpq, side: int) -> list[fmpq
 
 def function(act: Activation, z: arb) -> arb:
     """A smooth activation's value in a ball that holds it."""
-    if act.kind == "tanh":
-        return z.tanh()
-    if act.kind == "sigmoid":
-        return 1 / (1 + (-z).exp())
-    return z if z > 0 else arb(act.alpha) * z.expm1() if z <= 0 else z.union(arb(act.alpha) * z.expm1())
+    if act.kind == "elu":
+        return z if z > 0 else arb(act.alpha) * _expm1(z) if z <= 0 else z.union(arb(act.alpha) * _expm1(z))
+    if z > _FAR:
+        return 1 - _nearly_nothing()
+    if z < -_FAR:
+        return _nearly_nothing() - (1 if act.kind == "tanh" else 0)
+    return z.tanh() if act.kind == "tanh" else 1 / (1 + (-z).exp())
 
 
 def _derivative(act: Activation, z: arb) -> arb:
-    if act.kind == "tanh":
-        return 1 / z.cosh() ** 2
-    if act.kind == "sigmoid":
-        return 1 / ((z / 2).cosh() ** 2 * 4)
-    return arb(1) if z > 0 else arb(act.alpha) * z.exp()
+    if act.kind == "elu":
+        return arb(1) if z > 0 else arb(act.alpha) * (_expm1(z) + 1)
+    if abs(z) > _FAR:
+        return _nearly_nothing()
+    return 1 / z.cosh() ** 2 if act.kind == "tanh" else 1 / ((z / 2).cosh() ** 2 * 4)
+
+
+def _expm1(z: arb) -> arb:
+    return _nearly_nothing() - 1 if z < -_FAR else z.expm1()
+
+
+def _nearly_nothing() -> arb:
+    """From 0 to 2**-1400, which is more than ``4 * exp(-1000)``: exp of a large number would have that many digits."""
+    return arb(0).union(arb(2) ** -1400)
 
 
 def evaluate(chain: Chain, x: Sequence[Fraction]) -> list[Any]:

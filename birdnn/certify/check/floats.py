@@ -16,7 +16,13 @@ from birdnn.certify.check.tree import Items, Rows
 
 _ROWS_AT_ONCE = 256
 _HUGE = 2.0**400
+"""Where a layer's inputs or pre-activations, or an output, may exceed it, nothing is known."""
+
 _UNDERFLOW = 2.0**-500
+"""More than all products that underflow cost, given that they meet numbers below `_HUGE`."""
+
+_TINY = 2.0**-900
+"""Room for what underflows in a number that is stored, so that the rows which meet it may be of any size."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +69,7 @@ class FloatEngine:
         self.last_error: tuple[Floats, Floats] | None = None
         for layer in chain.layers:
             weight, bias = near(layer.weight), near(layer.bias)
-            slack_weight, slack_bias = self.gamma * np.abs(weight), self.gamma * np.abs(bias) + 2.0**-900
+            slack_weight, slack_bias = self.gamma * np.abs(weight) + 2.0**-1000, self.gamma * np.abs(bias) + _TINY
             if single and layer is chain.layers[-1] and chain.ends_in_relu:
                 self.last_error = up(layer.error_weight), up(layer.error_bias)
             elif single:
@@ -89,9 +95,9 @@ class FloatPass:
         """Begin layer ``k``, whose inputs do not exceed ``h`` (boxes, in)."""
         layer = self.engine.layers[k]
         h = np.where(h <= _HUGE, h, np.inf)
-        self.slack.append((h @ layer.slack_weight.T + layer.slack_bias) * (1 + 2.0**-40))
-        if k == len(self.engine.activations):
-            self.height = (h @ layer.size.T + np.abs(layer.bias) + self.slack[k]) * (1 + 2.0**-40)
+        slack = (h @ layer.slack_weight.T + layer.slack_bias) * (1 + 2.0**-40)
+        self.height = (h @ layer.size.T + np.abs(layer.bias) + slack) * (1 + 2.0**-40)
+        self.slack.append(np.where(self.height <= _HUGE, slack, np.inf))
 
     def neurons(
         self, k: int, box: np.ndarray, neuron: np.ndarray, corners: tuple[Floats, Floats]
@@ -117,7 +123,7 @@ class FloatPass:
     ) -> tuple[Floats, Floats]:
         """`neurons` of the first layer, whose rows are the same for all boxes."""
         layer, (lower, upper) = self.engine.layers[0], corners
-        wide = self.engine.gamma * np.maximum(np.abs(lower), np.abs(upper))
+        wide = self.engine.gamma * np.maximum(np.abs(lower), np.abs(upper)) + _TINY
         negative = np.minimum(layer.weight, 0.0)
         positive = layer.weight - negative
         low = (lower - wide) @ positive.T + (upper + wide) @ negative.T + (layer.bias - self.slack[0])
@@ -146,7 +152,7 @@ class FloatPass:
         self, offset: Floats, slope: Floats, bias: Floats, slack: Floats, error: Floats, side: float
     ) -> Floats:
         """The offset of a line as a function of ``weight @ h``, moved to the safe side (up where ``side`` is 1)."""
-        wide = np.abs(slope) * slack + error + self.engine.gamma * np.abs(offset)
+        wide = np.abs(slope) * slack + error + self.engine.gamma * np.abs(offset) + _TINY
         out: Floats = offset + slope * bias + side * wide
         return out
 
@@ -204,7 +210,7 @@ class FloatPass:
         return least
 
     def _minimum(self, rows: Floats, constant: Floats, lower: Floats, upper: Floats) -> Floats:
-        wide = self.engine.gamma * np.maximum(np.abs(lower), np.abs(upper))
+        wide = self.engine.gamma * np.maximum(np.abs(lower), np.abs(upper)) + _TINY
         negative = np.minimum(rows, 0.0)
         least = np.einsum("srn,rn->sr", rows - negative, lower - wide)
         least += np.einsum("srn,rn->sr", negative, upper + wide)

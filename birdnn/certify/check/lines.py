@@ -47,7 +47,8 @@ def execution_error(act: Activation, l: Floats) -> Floats:
     if act.kind == "relu":
         return np.zeros_like(l)
     if act.kind == "leaky_relu":
-        return abs(act.alpha) * np.maximum(-l, 0) * 2.0**-23 + 2.0**-120
+        share = 2.0**-23 if abs(act.alpha) >= 2.0**-126 else 1.0  # a smaller alpha may be flushed to zero
+        return abs(act.alpha) * np.maximum(-l, 0) * share + 2.0**-120
     return np.full_like(l, ASSUMED_ERROR[act.kind])
 
 
@@ -140,7 +141,8 @@ def _tangent_bound(act: Activation, l: Floats, u: Floats, s: Floats, side: float
     best = np.full_like(d, -np.inf)
     for z in (l, u):
         way = z - d
-        wide = 2 * LIBM * (np.abs(f) + np.abs(s * d) + (slope + np.abs(s)) * np.abs(way)) + 2.0**-900
+        size = np.abs(f) + np.abs(s * d) + (slope + np.abs(s)) * np.abs(way)
+        wide = 2 * LIBM * size + 2.0**-1000 * np.abs(way) + 2.0**-900  # a derivative below 2**-1022 is off by as much
         best = np.maximum(best, side * (f - s * d + (slope - s) * way) + wide)
     out: Floats = side * best
     return out

@@ -42,6 +42,16 @@ class Row:
         scale = next((abs(value) for value in self.coefficients if value), Fraction(1))
         return Row(tuple(value / scale for value in self.coefficients), self.bound / scale, self.strict)
 
+    def scaled(self) -> tuple[Row, int]:
+        """The same half-space with a largest coefficient of at least 1 and below 2, and the power of two it took."""
+        largest = max(map(abs, self.coefficients), default=Fraction(0))
+        if not largest:
+            return self, 0
+        power = largest.numerator.bit_length() - largest.denominator.bit_length()
+        power -= largest < Fraction(2) ** power
+        scale = Fraction(2) ** -power
+        return Row(tuple(value * scale for value in self.coefficients), self.bound * scale, self.strict), power
+
     def holds(self, value: Fraction) -> bool:
         """Is ``value`` on the left of this row's relation?"""
         return value < self.bound if self.strict else value <= self.bound

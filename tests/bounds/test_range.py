@@ -1,0 +1,174 @@
+"""Bounds and certificates of networks whose numbers come from the whole range of float32 and float64: no tolerance.
+
+`tools.adversarial` makes the networks and knows, exactly, what they attain somewhere in their box.
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from birdnn import chain
+from birdnn.bounds import crown, interval
+from birdnn.bounds.protocol import MarginBound
+from birdnn.boxes import Boxes
+from birdnn.certify.check import Rejected, check, floats, lines
+from birdnn.certify.check.layers import Activation
+from birdnn.errors import FormatError
+from birdnn.spec import Row
+from tests.bounds.builders import all_open, question_of
+from tests.certify import producer
+from tools.adversarial import FAMILIES, Made, Question, asked, attained, bounds_of, out_of_reach, questions
+
+SEEDS = st.integers(0, 2**32 - 1)
+
+
+def lowest(bound: MarginBound, made: Made, value: Fraction) -> Fraction:
+    """The bound of ``row - value`` over the whole box, in units of the row."""
+    prop = made.property(value)
+    region = prop.regions[0]
+    boxes = Boxes(region.lower[None], region.upper[None])
+    found = bound.bound(question_of(region.unsafe), boxes, all_open(boxes, region.unsafe), bound.root(1))
+    lower = float(found.lower)
+    assert not np.isnan(lower)
+    if lower in (-np.inf, np.inf):
+        assert lower < 0, "an overflow is no bound"
+        return Fraction(-1)
+    return Fraction(lower)
+
+
+def never_above(question: Question) -> int:
+    """No bound is above what is attained somewhere; how many there were."""
+    count = 0
+    if question.bound is not None:
+        for bound in bounds_of(question.made, question.semantics):
+            assert lowest(bound, question.made, question.bound) <= 0, bound.name
+            count += 1
+    return count
+
+
+@settings(max_examples=40)
+@given(seed=SEEDS)
+def test_no_bound_is_above_what_is_attained(seed: int) -> None:
+    """The row's value less its least one that is known: zero somewhere, so that no bound is positive."""
+    for question in questions(seed):
+        never_above(question)
+
+
+def asked_by_a_producer(question: Question, folder: Path, value: Fraction, how: str) -> str:
+    """Whether the checker accepts what a producer with the checker's own eyes makes of a question."""
+    net, prop = folder / "net.onnx", folder / "prop.vnnlib"
+    net.write_bytes(question.made.model())
+    prop.write_text(question.made.property(value).text)
+    try:
+        made = producer.certificate(net, [prop], question.semantics, most=16, faces=False)
+        if made is None:
+            return "not proved"
+        check(net, [prop], producer.write(folder / "c.json.gz", made))
+    except (Rejected, FormatError):
+        return "refused"
+    return "accepted"
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_checker_accepts_nothing_that_is_attained(
+    family: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not even from someone who looks for whatever passes; and it accepts what is far out of reach."""
+    monkeypatch.setattr(producer, "MARGIN", 0.0)
+    accepted = 0
+    for seed in range(40):
+        for question in questions(seed):
+            if question.family == family and question.bound is not None:
+                assert asked_by_a_producer(question, tmp_path, question.bound, "attained") != "accepted", seed
+                far = out_of_reach(question.bound)
+                accepted += asked_by_a_producer(question, tmp_path, far, "out of reach") == "accepted"
+    assert accepted > 5
+
+
+def folded(up: int, down: int) -> Made:
+    """``x -> 2**down * 2**down * ... * 2**up * ... * x`` in float32: the first factors underflow together."""
+    steps = [("Mul", {"b": np.float32([[2.0**down]])}, {})] * 12 + [("Mul", {"b": np.float32([[2.0**up]])}, {})] * 12
+    ends = np.float32([2.0**3]), np.float32([2.0**4])
+    return Made(tuple(steps), *ends, (Fraction(-1),), np.float32)
+
+
+def test_products_of_weights_that_underflow_prove_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Folded in float64 the map is zero; it is the identity. Planted: nobody pays for that."""
+    made = folded(100, -100)
+    value = attained(made, "real", np.random.default_rng(0))
+    assert value is not None
+    assert value < -8
+    low, high = (lambda: [lowest(b, made, Fraction(-4)) for b in bounds_of(made, "real")]), Fraction(0)
+    assert all(bound <= high for bound in low())
+    monkeypatch.setattr(chain.Affine, "lost", 0.0)
+    assert any(bound > high for bound in low()), "planted"
+
+
+def hidden(weight: float, x: float) -> Made:
+    """``relu(w x) w`` in float64: a row on x underflows, x is large."""
+    layer = np.array([[weight]])
+    steps = (("MatMul", {"w": layer}, {}), ("Relu", {}, {}), ("MatMul", {"w": layer}, {}))
+    return Made(steps, np.array([x]), np.array([2 * x]), (Fraction(-1),), np.float64)
+
+
+def test_rows_that_underflow_prove_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Planted: the room for what underflows on the way of a row, in the prover and in the checker."""
+    made, between = hidden(2.0**-600, 2.0**440), -(Fraction(2) ** -780)
+    value = attained(made, "real", np.random.default_rng(0))
+    assert value is not None
+    assert value < between
+    assert all(lowest(bound, made, between) <= 0 for bound in bounds_of(made, "real"))
+    question = Question("hidden", made, "real", between)
+    monkeypatch.setattr(producer, "MARGIN", 0.0)
+    assert asked_by_a_producer(question, tmp_path, between, "") != "accepted"
+    monkeypatch.setattr(crown, "LOST64", 0.0)
+    assert any(lowest(bound, made, between) > 0 for bound in bounds_of(made, "real")), "planted"
+    monkeypatch.setattr(floats, "_UNDERFLOW", 0.0)
+    monkeypatch.setattr(floats, "_HUGE", np.inf)
+    assert asked_by_a_producer(question, tmp_path, between, "") == "accepted", "planted"
+
+
+def test_values_too_large_for_the_account_prove_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Planted: no limit on what a row that underflows may meet."""
+    made, between = hidden(2.0**-600, 2.0**1000), -(Fraction(2) ** -220)
+    value = attained(made, "real", np.random.default_rng(0))
+    assert value is not None
+    assert value < between
+    assert all(lowest(bound, made, between) <= 0 for bound in bounds_of(made, "real"))
+    monkeypatch.setattr(crown, "RANGE64", np.inf)
+    assert any(lowest(bound, made, between) > 0 for bound in bounds_of(made, "real")), "planted"
+
+
+def test_a_tiny_coefficient_is_not_zero(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """``1e-324 y <= -9e-300`` where y reaches -1e25: in float64 a row about nothing. Planted: rows as they stand."""
+    steps = (("Mul", {"b": np.float32([[1e5]])}, {}),)
+    made = Made(steps, np.float32([-1e20]), np.float32([1e20]), (Fraction(1, 10**324),), np.float32)
+    value = -Fraction(9, 10**300)
+    bounds = list(bounds_of(made, "real"))
+    assert all(lowest(bound, made, value) <= 0 for bound in bounds)
+    assert asked(made, value, "real", tmp_path) == "not proved"
+    question = Question("coefficient", made, "real", value)
+    assert asked_by_a_producer(question, tmp_path, value, "") != "accepted"
+    monkeypatch.setattr(Row, "normal", lambda self: self)
+    for module in (crown, interval):
+        monkeypatch.setattr(module, "LOST64", 0.0)
+    assert any(lowest(bound, made, value) > 0 for bound in bounds), "planted"
+
+
+@pytest.mark.parametrize("alpha", [1e-40, -1e-40])
+def test_an_alpha_that_may_be_flushed_to_zero(alpha: float) -> None:
+    """A slope below 2**-126 is nothing to some executions, and 1e-10 is a lot where z is 1e30."""
+    alpha, z = float(np.float32(alpha)), torch.tensor([[-1e30]]).double()
+    relaxation = crown.relax(chain.Activation("leaky_relu", alpha), z, z / 2, "float32")
+    low, high = (sides[0].at(z) for sides in (relaxation.low, relaxation.up))
+    assert float(low) <= min(0, -1e30 * alpha)
+    assert float(high) >= max(0, -1e30 * alpha)
+    act = Activation("leaky_relu", alpha)
+    assert lines.execution_error(act, z.numpy())[0, 0] >= abs(alpha) * 1e30
