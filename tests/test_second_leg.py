@@ -12,6 +12,7 @@ import pytest
 from birdnn.crosscheck.onnxruntime import OnnxReplay
 from birdnn.formats.onnx import layers_to_onnx
 from birdnn.pipeline import judging, repair_files
+from birdnn.pipeline.clock import Deadline
 from birdnn.pipeline.load import Loaded, load_network, load_property
 from birdnn.pipeline.measuring import Comparison
 from birdnn.pipeline.second_leg import DELTA, SecondLeg, second_leg
@@ -43,9 +44,8 @@ def stated(loaded: Loaded, name: str, limit: float) -> Property:
 
 def leg(loaded: Loaded, *props: Property, samples: int = 5000, looks: int = 10**9) -> SecondLeg:
     looked = iter(range(looks))
-    return second_leg(
-        loaded, props, samples=samples, seed=0, watch=Unwatched(), over=lambda: next(looked, None) is None
-    )
+    deadline = Deadline(until=float("inf"), stopped=lambda: next(looked, None) is None)
+    return second_leg(loaded, props, samples=samples, seed=0, watch=Unwatched(), deadline=deadline)
 
 
 def test_it_agrees_with_a_true_proof(loaded: Loaded) -> None:
