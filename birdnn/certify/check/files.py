@@ -25,6 +25,10 @@ class Rejected(Exception):
         self.reason = reason
 
 
+class Uncertain(Rejected):
+    """A file that its readers may take in two ways: nothing is proved about it."""
+
+
 @dataclass(frozen=True)
 class File:
     """A file's bytes, unpacked, and the sha256 of the bytes as stored."""
