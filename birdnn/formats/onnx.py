@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -192,8 +192,7 @@ def _lower(model: onnx.ModelProto, path: str) -> tuple[Lowering, str]:
     needed = _needed(model.graph, output, path)
     for node in needed:
         if node.op_type == "Constant" and node.domain in ("", "ai.onnx"):
-            if node.output[0] in (*known, inputs[0].name):  # onnxruntime takes the first of two
-                raise FormatError(path, f"value {node.output[0]!r}", "is made twice")
+            _require_new(node.output[0], (*known, inputs[0].name), path)
             known[node.output[0]] = _constant(node, path)
     lowering = Lowering(
         path=path,
@@ -213,6 +212,11 @@ def _lower(model: onnx.ModelProto, path: str) -> tuple[Lowering, str]:
     if output not in lowering.dependent:
         raise FormatError(path, f"output {output!r}", "does not depend on the input")
     return lowering, output
+
+
+def _require_new(name: str, taken: Iterable[str], path: str) -> None:
+    if name in taken:  # onnxruntime runs the first of two constants of one name
+        raise FormatError(path, f"value {name!r}", "is made twice")
 
 
 def _needed(graph: onnx.GraphProto, output: str, path: str) -> list[onnx.NodeProto]:

@@ -28,8 +28,11 @@ SUPPORTED = ("MatMul", "Gemm", "Add", "Sub", "Mul", "Div", "Clip", "Constant", *
 MAX_ENTRIES = 1 << 21
 """Most weights of all layers together, after folding."""
 
-MAX_WORK = 1 << 25
+MAX_WORK = 1 << 27
 """Most operations on exact numbers, each counted as often as operations have been folded into the numbers."""
+
+_FORMATS = range(3, 14)
+"""Versions of the file's own format: the first that names operator sets, to the last that onnxruntime reads."""
 
 _MAX_INPUTS = 1 << 20
 _MAX_RANK = 16
@@ -97,13 +100,10 @@ class _Reader:
         self._require_known(model.graph, "the graph")
         domains = ["" if entry.domain == "ai.onnx" else entry.domain for entry in model.opset_import]
         versions = [entry.version for entry, domain in zip(model.opset_import, domains, strict=True) if not domain]
-        if (
-            len(set(domains)) != len(domains)
-            or len(versions) != 1
-            or not 7 <= versions[0] <= onnx.defs.onnx_opset_version()
-        ):
+        twice = len(set(domains)) != len(domains)
+        if twice or len(versions) != 1 or not 7 <= versions[0] <= onnx.defs.onnx_opset_version():
             raise FormatError(path, "opset_import", f"opset {short(versions)} is not known, or a domain stands twice")
-        if not 3 <= model.ir_version <= onnx.IR_VERSION:
+        if model.ir_version not in _FORMATS:
             raise FormatError(path, "ir_version", f"version {model.ir_version} of the format is not known")
         self.opset = versions[0]
         self.constants: dict[str, NDArray[Any]] = {}
@@ -131,11 +131,10 @@ class _Reader:
         self.fold = Fold(n_inputs)
         for name, array in self.constants.items():
             self._require_declared(name, array.dtype, array.shape)
-        made = {self.current, *self.constants}
+        given = {value.name for value in graph.input} | set(self.constants)
         for node in graph.node:
-            if len(node.output) != 1 or node.output[0] in made:
+            if len(node.output) != 1 or node.output[0] in given:
                 raise self._fail(node, "has other than one output, or one that exists already")
-            made.add(node.output[0])
             self._node(node)
         if self.current != graph.output[0].name:
             raise FormatError(self.path, "", "the last value of the chain is not the output")
@@ -276,13 +275,17 @@ class _Reader:
     def _integers(self, node: onnx.NodeProto, attributes: dict[str, Any], key: str, since: int) -> list[int] | None:
         """A list of integers: an attribute before opset ``since``, the second input from there on."""
         if self.opset < since:
-            return list(attributes[key]) if key in attributes else None
-        if len(node.input) < 2 or not node.input[1]:
-            return None
-        array = self._constant(node, 1)
-        if array.dtype != np.int64 or array.ndim != 1:
-            raise self._fail(node, "its second input must be a list of integers")
-        return [int(value) for value in array]
+            found = list(attributes[key]) if key in attributes else None
+        elif len(node.input) < 2 or not node.input[1]:
+            found = None
+        else:
+            array = self._constant(node, 1)
+            if array.dtype != np.int64 or array.ndim != 1:
+                raise self._fail(node, "its second input must be a list of integers")
+            found = array.tolist()
+        if found is not None and len(found) > _MAX_RANK:
+            raise self._fail(node, f"{len(found)} integers for the axes of a value")
+        return found
 
     def _layout(self, node: onnx.NodeProto, attributes: dict[str, Any]) -> tuple[int, ...]:
         """The shape after an operation that moves nothing."""
