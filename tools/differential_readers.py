@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 import sys
 import time
+import traceback
 import zlib
 from collections import Counter
 from collections.abc import Callable
@@ -235,7 +236,11 @@ def tally(make: Callable[[Random], Any], compare: Callable[[Any], Outcome], coun
     wrong = []
     for number in range(count):
         material = make(Random(f"{seed}/{number}"))
-        outcome = compare(material)
+        try:
+            outcome = compare(material)
+        except Exception:  # noqa: BLE001 - whoever dies of a file does not read it as the others do
+            traceback.print_exc()
+            outcome = "different"
         found[outcome] += 1
         if outcome in WRONG:
             wrong.append((number, outcome, material))

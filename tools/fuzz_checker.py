@@ -8,6 +8,7 @@ any other exception, takes longer than `SECONDS` or more than `MEMORY` is a fail
 from __future__ import annotations
 
 import base64
+import copy
 import hashlib
 import json
 import resource
@@ -254,7 +255,7 @@ def odd_certificate(content: Any, draw: Random) -> Any:
         elif draw.random() < 0.1 and isinstance(above, list):
             above.extend([place] * draw.choice((1, 2, 3000)))
         else:
-            above[key] = draw.choice(VALUES)
+            above[key] = copy.deepcopy(draw.choice(VALUES))
     return content
 
 

@@ -148,7 +148,7 @@ class _Reader:
         if strange:
             raise FormatError(self.path, place, f"this checker does not read the field {strange[0]!r}")
 
-    def _require_names(self, kind: str, names: list[str]) -> None:
+    def _require_names(self, kind: str, names: list[Any]) -> None:
         """Refuse names that are missing, given twice, or bytes as they are no text."""
         seen: set[str] = set()
         for name in names:
@@ -394,7 +394,7 @@ class _Reader:
         left = node.input[0] == self.current
         weight = self._float(node, int(left))
         shape, terms = self.shape, weight.shape[-2 if left else -1] if weight.ndim == 2 else -1
-        fits = shape[-1] == terms if left else shape[-2:] == (terms, 1) or shape == (terms,)
+        fits = shape[-1:] == (terms,) if left else shape[-2:] == (terms, 1) or shape == (terms,)
         if not fits or prod(shape) != terms:
             raise self._fail(node, f"weights of shape {weight.shape} do not fit a value of shape {shape}")
         self._matrix(weight.T if left else weight)
