@@ -407,7 +407,7 @@ SHAPES: dict[str, tuple[list[Any], dict[str, Any], int, str]] = {
     "limits of old, low": ([node("Clip", "X", "Y", min=0.0, max=3.4e38)], {}, 10, "from 0 to infinity"),
     "limits as of old": ([node("Clip", "X", "Y", min=0.0)], {}, 11, "unknown"),
     "constant by a number": ([helper.make_node("Constant", [], ["c"], value_float=1.0)], {}, 13, "no tensor"),
-    "product with a scalar": ([node("Squeeze", "X", "q"), node("MatMul", "q", "w", "Y")], {"w": W[:1, :1]}, 13, "do not fit"),
+    "product, a scalar": ([node("Squeeze", "X", "q"), node("MatMul", "q", "w", "Y")], {"w": W[:1, :1]}, 13, "not fit"),
 }  # fmt: skip
 
 
