@@ -242,6 +242,8 @@ def tally(make: Callable[[Random], Any], compare: Callable[[Any], Outcome], coun
             traceback.print_exc()
             outcome = "different"
         found[outcome] += 1
+        if number % 1000 == 999:
+            print(f"{number + 1}: {dict(found)}", file=sys.stderr, flush=True)
         if outcome in WRONG:
             wrong.append((number, outcome, material))
     return found, wrong

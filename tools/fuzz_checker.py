@@ -314,13 +314,12 @@ def run(
     count: int, seed: int, seen: Callable[[str, int, str], None] = lambda kind, number, story: None
 ) -> dict[str, Counter[str]]:
     """Outcomes of ``count`` inputs of each kind; ``seen`` is told every failure."""
-    table: dict[str, Counter[str]] = {}
+    table: dict[str, Counter[str]] = {kind: Counter() for kind in KINDS}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         material = cases(folder)
-        for kind in KINDS:
-            table[kind] = Counter()
-            for number in range(count):
+        for number in range(count):
+            for kind in KINDS:
                 draw = Random(f"{seed}/{kind}/{number}")
                 files = spoilt(draw.choice(material), kind, draw)
                 settings = Settings(arithmetic="exact" if draw.random() < 0.05 else "float64")
@@ -331,6 +330,8 @@ def run(
                 table[kind][outcome] += 1
                 if outcome == "failed":
                     seen(kind, number, story)
+            if number % 1000 == 999:
+                print(f"{number + 1}: {table}", file=sys.stderr, flush=True)
     return table
 
 

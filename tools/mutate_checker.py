@@ -197,8 +197,13 @@ def _call(test: Any, values: dict[str, Any], folder: Path) -> None:
     import inspect
 
     wanted = inspect.signature(test).parameters
-    extra = {"tmp_path": Path(tempfile.mkdtemp(dir=folder)), "tmp_path_factory": _Folders()}
-    test(**values, **{name: value for name, value in extra.items() if name in wanted})
+    with pytest.MonkeyPatch.context() as patch:
+        extra = {
+            "tmp_path": Path(tempfile.mkdtemp(dir=folder)),
+            "tmp_path_factory": _Folders(),
+            "monkeypatch": patch,
+        }
+        test(**values, **{name: value for name, value in extra.items() if name in wanted})
 
 
 def survives(name: str, tree: ast.Module, material: dict[str, Any], seconds: float) -> bool:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import base64
 import gzip
+import io
 import json
 import zlib
 from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -560,6 +562,12 @@ def forged(folder: Path, text: str, stated: str) -> list[str]:
     return ["--net", str(net), "--prop", str(prop), str(write(folder / "c.json.gz", made))]
 
 
+def told(arguments: list[str]) -> tuple[int, str]:
+    """Exit status of the checker, and all that it prints."""
+    with redirect_stdout(io.StringIO()) as said, redirect_stderr(said):
+        return main(arguments), said.getvalue()
+
+
 UNSAFE = "(declare-const X_0 Real)\n(declare-const Y_0 Real)\n"
 UNSAFE += "(assert (>= X_0 0))\n(assert (<= X_0 1))\n(assert (>= Y_0 0.5))\n"
 NARROW = "(assert (<= X_0 0.1))"
@@ -572,16 +580,18 @@ NARROW = "(assert (<= X_0 0.1))"
      UNSAFE + f"(define-fun f () Real 1){NARROW}"],
     ids=["quoted", "exit", "check-sat", "carriage return", "escape", "ignored", "definition"],
 )  # fmt: skip
-def test_forged_by_a_second_reading(text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_forged_by_a_second_reading(text: str, tmp_path: Path) -> None:
     """trust-01: inputs up to 1 are unsafe; a certificate for those up to 0.1 must not do, whoever reads the text."""
-    assert main(forged(tmp_path, UNSAFE + NARROW, UNSAFE + NARROW)) == 0
-    assert main(forged(tmp_path, text, UNSAFE + NARROW)) in (1, 4)
-    assert "accepted" not in capsys.readouterr().out.splitlines()[1:]
+    assert told(forged(tmp_path, UNSAFE + NARROW, UNSAFE + NARROW))[0] == 0
+    status, said = told(forged(tmp_path, text, UNSAFE + NARROW))
+    assert status in (1, 4)
+    assert "accepted" not in said
 
 
-def test_the_quoted_symbol_of_trust_01_is_rejected(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(forged(tmp_path, QUOTED + UNSAFE, UNSAFE + NARROW)) == 1
-    assert "does not read the character '|' (line 1)" in capsys.readouterr().out
+def test_the_quoted_symbol_of_trust_01_is_rejected(tmp_path: Path) -> None:
+    status, said = told(forged(tmp_path, QUOTED + UNSAFE, UNSAFE + NARROW))
+    assert status == 1
+    assert "does not read the character '|' (line 1)" in said
 
 
 def _odd(**change: Any) -> AttributeProto:
@@ -600,7 +610,7 @@ TRUST_07 = {
 
 
 @pytest.mark.parametrize("name", TRUST_07)
-def test_odd_attributes_are_bad_input(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_odd_attributes_are_bad_input(name: str, tmp_path: Path) -> None:
     """trust-07: status 4 with a message that names the node."""
     made, attribute = TRUST_07[name]
     made.name = "it"
@@ -608,8 +618,9 @@ def test_odd_attributes_are_bad_input(name: str, tmp_path: Path, capsys: pytest.
     made.attribute.extend([] if attribute is None else [attribute])
     net = build(tmp_path / "n.onnx", [made], {}, (1, 1))
     path = write(tmp_path / "c.json.gz", {**HEADER, "network": {"file": "n.onnx", "sha256": sha256(net)}})
-    assert main(["--net", str(net), "--prop", str(tmp_path / "p.vnnlib"), str(path)]) == 4
-    assert "node 'it'" in capsys.readouterr().err
+    status, said = told(["--net", str(net), "--prop", str(tmp_path / "p.vnnlib"), str(path)])
+    assert status == 4
+    assert "node 'it'" in said
 
 
 def test_unpacking_stops_at_the_limit() -> None:
