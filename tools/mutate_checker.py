@@ -168,8 +168,8 @@ def _all_of(name: str, folder: Path) -> None:
             _call(getattr(module, test), values, folder)
 
 
-_BY_HAND = "boundaries", "tree", "lines", "floats", "exact", "layers", "certain"
-_OWN = dict.fromkeys(("certificate", "files", "network", "statement"), "certain")
+_BY_HAND = "boundaries", "tree", "lines", "floats", "exact", "layers", "certain", "certain_networks"
+_OWN = {**dict.fromkeys(("certificate", "files", "statement"), "certain"), "network": "certain_networks"}
 _SEPARATE = (
     "test_lines_hold_and_touch",
     "test_float_offsets_are_not_inside_exact_ones",
