@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-from birdnn.certify.check import Rejected, check
+from birdnn.certify.check import Rejected, Uncertain, check
 from birdnn.certify.write import Certified, certificate_bytes
 from birdnn.errors import InputError
 from birdnn.formats.files import write_bytes
@@ -114,6 +114,8 @@ def _checked(net: Path, props: list[str], certificate: Path, watch: Watch, over:
     """``accepted: ...``, ``rejected: ...`` or ``not checked: ...``."""
     try:
         return f"accepted: {check(net, props, certificate, seen=follow(watch, over)).line()}"
+    except Uncertain as error:
+        return f"not checked: {error.reason}"
     except Rejected as error:
         return f"rejected: {error.reason}"
     except InputError as error:
