@@ -84,7 +84,7 @@ def test_order_repetition_and_scale_do_not_count(seed: int) -> None:
 
 
 def test_what_means_the_same_forbids_the_same() -> None:
-    """Soundness of the normal form: the half-spaces that it leaves out and the polytopes that it drops change nothing."""
+    """Soundness of the normal form: the half-spaces and polytopes that it leaves out change nothing."""
     for seed in range(200):
         draw = Draw(seed)
         one = draw.region()

@@ -201,8 +201,8 @@ class RepairOptions:
             "--samples",
             metavar="N",
             min=0,
-            help="Fresh points of each proved property to look at after the proof. "
-            "Default: a million, ten with --report.",
+            help="Fresh points to look at after the proofs, of each proved property, also of those that apply and were "
+            "not asked for. Default: a million of each that was asked for.",
         ),
     ] = None
     semantics: Annotated[
@@ -242,13 +242,6 @@ def _domain(said: str | None) -> Path | Literal["property"] | None:
     if said == "property":
         return "property"
     return None if said is None else Path(said)
-
-
-def _samples(options: RepairOptions) -> int:
-    """Fresh points of each proved property: what was said, else more where an assessor will read of them."""
-    if options.samples is not None:
-        return options.samples
-    return 10_000_000 if options.report else 1_000_000
 
 
 def _named(options: RepairOptions) -> list[Path]:
@@ -298,7 +291,7 @@ def _said(options: RepairOptions) -> dict[str, Any]:
         "units": options.units.value,
         "seed": options.seed,
         "report": options.report,
-        "samples": _samples(options),
+        "samples": options.samples,
         "semantics": None if options.semantics is None else options.semantics.value,
         "as_many": options.as_many,
         "crosscheck": engines(options.crosscheck),
@@ -335,7 +328,7 @@ def repair(options: RepairOptions) -> int:
     _require_agreement(options)
     said = _said(options)
     with TerminalWatch(quiet=options.quiet) as watch:
-        from birdnn.cli.finish import finish_repair
+        from birdnn.cli.finish import finish_repair, said_of
         from birdnn.formats.files import require_writable
         from birdnn.pipeline import repair_files
         from birdnn.records import RepairRequest
@@ -346,5 +339,6 @@ def repair(options: RepairOptions) -> int:
         if request.report and outcome.report is not None:
             from birdnn.cli.reporting import made
 
-            made(Path(outcome.report), ("html",), None)
+            with said_of(outcome):
+                made(Path(outcome.report), ("html",), None)
     return finish_repair(outcome, json=options.json, quiet=options.quiet)

@@ -28,6 +28,7 @@ from birdnn.records import (
 )
 from birdnn.spec import Property
 from birdnn.verify import SearchSettings, falsify
+from birdnn.verify.effort import FALSIFIER_ROUNDS
 
 Decide = Callable[[Loaded, Property, SearchSettings, Watch], Verdict]
 
@@ -76,7 +77,7 @@ def search_settings(settings: VerifySettings, timeout_s: float) -> SearchSetting
 
 def _falsified(loaded: Loaded, prop: Property, settings: SearchSettings, watch: Watch) -> Verdict:
     # without a limit a few rounds, with one as many as fit
-    rounds = 10**9 if math.isfinite(settings.timeout_s) else 10
+    rounds = 10**9 if math.isfinite(settings.timeout_s) else FALSIFIER_ROUNDS
     return falsify(loaded.net, prop, settings=settings, replays=loaded.replays, watch=watch, rounds=rounds)
 
 
