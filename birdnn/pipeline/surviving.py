@@ -14,8 +14,8 @@ from birdnn.records import Progress, Unknown, Violated, Watch
 from birdnn.verify import SearchSettings, falsify
 from birdnn.verify.effort import FALSIFIER_ROUNDS, attack_for
 
-AFTER_STOP_S = 3.0
-"""Of one property after the user wants an end: whoever asks for less interrupts twice."""
+AFTER_STOP_S, ALL_AFTER_STOP_S = 3.0, 10.0
+"""Of one property and of all together, after the user wants an end: whoever asks for less interrupts twice."""
 
 LIMIT_SHARE = 0.5
 """Of what is left of a time limit when the search for candidates ends: measuring and writing need the rest."""
@@ -58,7 +58,7 @@ def survivors(attempt: Attempt, subjects: Sequence[Subject], clock: Clock, effor
     found: set[str] = set()
     for place, subject in enumerate(todo):
         if clock.watch.stopped():
-            seconds = AFTER_STOP_S / len(todo) ** 0.5
+            seconds = min(AFTER_STOP_S, ALL_AFTER_STOP_S / len(todo))
         else:
             left_s = limit_s - clock.wall_s()
             seconds = left_s if math.isinf(left_s) else max(0.0, left_s) * LIMIT_SHARE / (len(todo) - place)
@@ -78,13 +78,13 @@ def survivors(attempt: Attempt, subjects: Sequence[Subject], clock: Clock, effor
 
 
 def _attacked(loaded: Loaded, subject: Subject, effort: Effort, clock: Clock, rounds: int) -> Violated | Unknown:
-    """Rounds of attack, the first as a search for a proof begins with; `tried` is empty where not one was finished."""
+    """Rounds of the attack that a search for a proof begins with; `tried` is empty where not one was finished."""
     watch = _Deaf(clock.watch) if clock.watch.stopped() else clock.watch
     prop, begun, finished = subject.prop, time.monotonic(), 0
     if all(region.is_point for region in prop.regions):
         rounds = 1
     polytopes = max(len(region.unsafe) for region in prop.regions)
-    first = attack_for(loaded.net, polytopes, effort.attack, "cpu")
+    attack = attack_for(loaded.net, polytopes, effort.attack, "cpu")
     verdict: Violated | Unknown = Unknown(reason="timeout", boxes=0)
     for number in range(rounds):
         left_s = effort.seconds - (time.monotonic() - begun)
@@ -94,7 +94,7 @@ def _attacked(loaded: Loaded, subject: Subject, effort: Effort, clock: Clock, ro
             timeout_s=left_s,
             seed=effort.seed + number,
             semantics=effort.semantics,
-            attack=effort.attack if number else first,
+            attack=attack,
         )
         verdict = falsify(loaded.net, prop, settings=limits, replays=loaded.replays, watch=watch)
         if isinstance(verdict, Violated):
