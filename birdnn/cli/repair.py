@@ -305,7 +305,8 @@ def repair(options: RepairOptions) -> int:
     """Repair a network, prove the repair, and measure what else changed.
 
     The result is the same file with other weights, NAME.repaired.onnx, and repair.json beside it; with --report also
-    report.html. Where nothing is violated no network is written. Ctrl-C once stops and keeps the best attempt.
+    report.html. Where no repair is found the best attempt is kept as NAME.attempt.onnx; where nothing is violated no
+    network is written. Ctrl-C once stops and keeps the best so far.
 
     A file of points has a header, x_0,x_1,decision or x_0,x_1,y_0,y_1,tolerance, and one row for each input: the
     decision is the index of an output, or its name where a suite gives it one. Decisions need to know which output

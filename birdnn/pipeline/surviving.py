@@ -78,33 +78,26 @@ def survivors(attempt: Attempt, subjects: Sequence[Subject], clock: Clock, effor
 
 
 def _attacked(loaded: Loaded, subject: Subject, effort: Effort, clock: Clock, rounds: int) -> Violated | Unknown:
-    """Rounds of the attack that a search for a proof begins with; `tried` is empty where not one was finished."""
+    """The attack that `verify` begins with, then those of `falsify`, with their default seed: it is asked next.
+
+    `tried` is empty where not even the first was finished.
+    """
     watch = _Deaf(clock.watch) if clock.watch.stopped() else clock.watch
-    prop, begun, finished = subject.prop, time.monotonic(), 0
-    if all(region.is_point for region in prop.regions):
-        rounds = 1
+    prop, begun = subject.prop, time.monotonic()
     polytopes = max(len(region.unsafe) for region in prop.regions)
-    attack = attack_for(loaded.net, polytopes, effort.attack, "cpu")
-    verdict: Violated | Unknown = Unknown(reason="timeout", boxes=0)
-    for number in range(rounds):
-        left_s = effort.seconds - (time.monotonic() - begun)
-        if left_s <= 0 or (number and clock.watch.stopped()):
-            break
-        limits = SearchSettings(
-            timeout_s=left_s,
-            seed=effort.seed + number,
-            semantics=effort.semantics,
-            attack=attack,
-        )
-        verdict = falsify(loaded.net, prop, settings=limits, replays=loaded.replays, watch=watch)
-        if isinstance(verdict, Violated):
-            return verdict
-        if verdict.reason != "not_found":
-            break
-        finished += 1
-    if not finished:
-        return verdict
-    return Unknown(reason="not_found", boxes=0, tried=f"{finished} of {rounds} rounds of attack")
+    limits = SearchSettings(
+        timeout_s=effort.seconds,
+        semantics=effort.semantics,
+        attack=attack_for(loaded.net, polytopes, effort.attack, "cpu"),
+    )
+    first = falsify(loaded.net, prop, settings=limits, replays=loaded.replays, watch=watch)
+    left_s = effort.seconds - (time.monotonic() - begun)
+    same_again = all(region.is_point for region in prop.regions)
+    if isinstance(first, Violated) or not first.tried or rounds == 1 or same_again or left_s <= 0:
+        return first
+    limits = replace(limits, timeout_s=left_s)
+    more = falsify(loaded.net, prop, settings=limits, replays=loaded.replays, watch=watch, rounds=rounds)
+    return more if isinstance(more, Violated) or more.tried else first
 
 
 def said(survived: set[str], attempt: Attempt, subjects: Sequence[Subject]) -> tuple[str, ...]:
