@@ -171,8 +171,11 @@ def _once(subjects: list[Subject]) -> tuple[list[Subject], tuple[str, ...]]:
     """Without those that say what an earlier one says, and a sentence about each."""
     found: dict[object, Subject] = {}
     notes = []
-    for subject in subjects:
-        first = found.setdefault((meaning_of(subject.prop), subject.radius), subject)
+    spans = [(s.radius, *(tuple(side.tolist()) for side in hull(s.prop))) for s in subjects]
+    for subject, span in zip(subjects, spans, strict=True):
+        # what spans another box says something else; a great many points are slow to bring into normal form
+        says = meaning_of(subject.prop) if spans.count(span) > 1 else subject.path
+        first = found.setdefault((span, says), subject)
         if first is not subject:
             role = "repaired and kept by that" if first.role != subject.role else "treated once"
             again = "is named twice" if first.path == subject.path else f"says the same as {first.path}"
