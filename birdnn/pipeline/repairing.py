@@ -135,8 +135,10 @@ class _Repair:
         measured.contradicted.update(self._others(best.loaded, best.answers))
         self._overrule(best.answers, measured.contradicted)
         result = self._result(best, measured, survived)
-        place = self.folder.place(self.together, repaired=self._repaired(result, best))
-        self.certificate = self._certify(best, place)
+        repaired = self._repaired(result, best)
+        self.certificate = self._certify(best, self.folder.network if repaired else self.folder.attempt)
+        rejected = self.certificate is not None and self.certificate.checked.startswith("rejected")
+        place = self.folder.place(self.together, repaired=repaired and not rejected)
         best.loaded = replace(best.loaded, path=place)
         return self._outcome(result, best, measured)
 
