@@ -86,9 +86,10 @@ class Comparison:
                 witness = self._counterexample(prop, x, margin)
                 if witness is not None:
                     contradicted[prop.name] = witness
+        whole, note = self._domain(generator)
         return Measured(
-            fidelity=self._domain(generator),
-            fidelity_note=UNKNOWN_DOMAIN if self.plan.corners is None else "",
+            fidelity=whole,
+            fidelity_note=note,
             region_fidelity=regions,
             drawdown=tuple(drawn),
             efficacy=_sum(healing),
@@ -128,16 +129,16 @@ class Comparison:
             drawdown=max((d.share for d in drawn if d.share is not None), default=0.0),
         )
 
-    def _domain(self, generator: torch.Generator) -> Fidelity | None:
-        """Over points of the domain at which the original violates none of the applicable properties."""
+    def _domain(self, generator: torch.Generator) -> tuple[Fidelity | None, str]:
+        """Over points of the domain at which the original violates no applicable property; why there is none."""
         if self.plan.corners is None:
-            return None
+            return None, UNKNOWN_DOMAIN
         x = uniform(*self.plan.corners, self.settings.domain_points, generator)
         y = evaluate(self.before, x)
         fine = ~violating(self.plan.subjects, x, y)
         if not bool(fine.any()):
-            return None
-        return fidelity(y[fine], evaluate(self.after, x[fine]), self.plan.decision)
+            return None, f"not measured: the original violates a property at each of {len(x):,} points of the domain"
+        return fidelity(y[fine], evaluate(self.after, x[fine]), self.plan.decision), ""
 
     def _region(self, prop: Property, generator: torch.Generator) -> Points:
         xs = from_property(prop, self.settings.region_points, generator)

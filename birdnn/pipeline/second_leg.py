@@ -18,6 +18,9 @@ from birdnn.sample.pac import shared, upper_limit
 from birdnn.sample.tally import Tally
 from birdnn.spec import Property
 
+SAMPLES = 1_000_000
+"""Points of each property that was asked about, where nobody says a number."""
+
 DELTA = 1e-3
 """Error probability of the statements about all properties together."""
 
@@ -50,11 +53,12 @@ def second_leg(
     bounds: dict[str, PacBound] = {}
     contradicted: dict[str, Witness] = {}
     for index, prop in enumerate(proved):
+        of = f" ({index + 1} of {len(proved)})" if len(proved) > 1 else ""
         tally = Tally(net, prop, UNIFORM.draws(prop, seeded(seed, _STREAM, index, device="cpu")))
         while tally.n < samples and not over():
             if tally.n % _NEWS_EVERY < BATCH["cpu"]:
                 news = f"{tally.n:,} of {samples:,} points"
-                phase = f"sampling {prop.name} after its proof"
+                phase = f"sampling {prop.name} after its proof{of}"
                 watch.update(Progress(phase=phase, done=tally.n / samples, detail=news))
             tally.add(min(BATCH["cpu"], samples - tally.n))
         if not tally.n:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from birdnn.network import Network
 from birdnn.verify.attack import AttackSettings
 
+FALSIFIER_ROUNDS = 10
+"""Attacks on each input region where nothing is proved afterwards and no time limit says how many fit."""
+
 _STEP = 5e9  # multiplications of one step on a CPU: a second or so
 _ATTACK = 2e10  # of an attack before a search
 
