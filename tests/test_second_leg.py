@@ -9,19 +9,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import birdnn
 from birdnn.crosscheck.onnxruntime import OnnxReplay
+from birdnn.errors import MismatchError
 from birdnn.formats.onnx import layers_to_onnx
-from birdnn.pipeline import judging, repair_files
+from birdnn.pipeline import judging, repair_files, repairing
 from birdnn.pipeline.clock import Deadline
 from birdnn.pipeline.load import Loaded, load_network, load_property
 from birdnn.pipeline.measuring import Comparison
+from birdnn.pipeline.reporting import report_files
 from birdnn.pipeline.second_leg import DELTA, SecondLeg, second_leg
-from birdnn.records import Proved, Unknown, Unwatched
+from birdnn.records import Progress, Proved, RepairRequest, Unknown, Unwatched
 from birdnn.repair import Retrain
+from birdnn.report.pages import html_page
 from birdnn.sample.pac import upper_limit
 from birdnn.spec import Property
 from birdnn.verify import verify
-from tests.cli.conftest import box_property
+from tests.cli.conftest import Call, box_property, call  # noqa: F401 - a fixture
 from tests.test_pipeline_repair import FAST, build
 
 SUM = [(np.array([[1.0, 1.0]]), np.array([0.0]))]
@@ -119,3 +123,69 @@ def test_samples_alone_overrule_a_proof(tmp_path: Path, monkeypatch: pytest.Monk
     assert blind.result == ("proved" if honest else "nothing_to_repair")
     if honest:
         assert json.loads(Path(str(seeing.report)).read_text())["disagreement"] == seeing.disagreement
+
+
+DEMO = Path(birdnn.__file__).parent / "data"
+
+
+@pytest.mark.parametrize(
+    ("samples", "drawn"),
+    [(None, {"prop_2"}), (3000, {"prop_2", "prop_1", "prop_3", "prop_4"})],
+    ids=["by default", "asked for"],
+)
+def test_what_nobody_asked_about_is_sampled_only_where_a_number_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, samples: int | None, drawn: set[str]
+) -> None:
+    """Ten million points of each applicable property were most of the time of `--report`."""
+    monkeypatch.setattr(repairing, "SAMPLES", 1000)
+    request = RepairRequest(
+        net=DEMO / "demo.onnx",
+        props=(DEMO / "properties" / "prop_2.vnnlib",),
+        method="finetune",
+        out=tmp_path / "out",
+        samples=samples,
+        report=True,
+    )
+    heard: list[str] = []
+
+    class Hearing(Unwatched):
+        def update(self, progress: Progress) -> None:
+            heard.append(progress.phase)
+
+    outcome = repair_files(request, settings=FAST, watch=Hearing())
+    assert outcome.result == "proved"
+    report = json.loads(Path(str(outcome.report)).read_text())
+    found = {p["name"]: p["sampled"]["n"] for p in (*report["properties"], *report["watched"]) if p["sampled"]}
+    proved = {name for name in drawn if name in found}
+    assert proved == set(found)
+    assert drawn - proved <= {w["name"] for w in report["watched"] if w["after"] != "proved"}
+    assert set(found.values()) == {1000 if samples is None else samples}
+    assert len(found) > 1 or samples is None
+    said = {phase.split(" after")[0] for phase in heard if phase.startswith("sampling")}
+    assert said == {f"sampling {name}" for name in found}
+    html = html_page(report_files(tmp_path / "out"))
+    table = html[html.index('id="t-pac"') :] if 'id="t-pac"' in html else html[html.index("t-pac") :]
+    table = table[: table.index("</table>")]
+    assert all(f">{name}<" in table for name in found)
+
+
+def test_the_command_line_and_python_draw_the_same_number(
+    call: Call,  # noqa: F811 - a fixture
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    requests: list[RepairRequest] = []
+
+    def caught(request: RepairRequest, **options: object) -> None:
+        requests.append(request)
+        raise MismatchError("caught")
+
+    monkeypatch.setattr("birdnn.pipeline.repair_files", caught)
+    monkeypatch.setattr("birdnn.api.asking.repair_files", caught)
+    asked = ["repair", "--net", DEMO / "demo.onnx", "--prop", DEMO / "properties" / "prop_2.vnnlib"]
+    for more in ([], ["--report"], ["--samples", 7]):
+        call(*asked, *more)
+    for options in ({}, {"report": True}, {"samples": 7}):
+        with pytest.raises(MismatchError):
+            birdnn.repair(DEMO / "demo.onnx", DEMO / "properties" / "prop_2.vnnlib", out="nowhere", **options)
+    drawn = [request.samples for request in requests]
+    assert drawn[:3] == drawn[3:] == [None, None, 7]

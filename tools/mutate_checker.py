@@ -30,7 +30,19 @@ ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "birdnn" / "certify" / "check"
 TABLE = ROOT / "tests" / "certify" / "mutants.txt"
 EQUIVALENT = ROOT / "tests" / "certify" / "equivalent.txt"
-MODULES = ("certificate", "exact", "floats", "judge", "layers", "lines", "rounding", "statement", "tree")
+MODULES = (
+    "certificate",
+    "exact",
+    "files",
+    "floats",
+    "judge",
+    "layers",
+    "lines",
+    "network",
+    "rounding",
+    "statement",
+    "tree",
+)
 PATIENCE = 5
 """How many times as long as the suite takes on the checker itself a mutant may take."""
 
@@ -103,7 +115,7 @@ def _purge() -> None:
 
 def suite(module: str, material: dict[str, Any]) -> None:
     """The tests, those of the mutated module's numbers first; an exception is a kill."""
-    own = module if module in _BY_HAND else "boundaries"
+    own = module if module in _BY_HAND else _OWN.get(module, "boundaries")
     by_hand = sorted(_BY_HAND, key=lambda name: name != own)
     folder = Path(tempfile.mkdtemp())
     _all_of(by_hand[0], folder)
@@ -156,7 +168,8 @@ def _all_of(name: str, folder: Path) -> None:
             _call(getattr(module, test), values, folder)
 
 
-_BY_HAND = "boundaries", "tree", "lines", "floats", "exact", "layers"
+_BY_HAND = "boundaries", "tree", "lines", "floats", "exact", "layers", "certain", "certain_networks"
+_OWN = {**dict.fromkeys(("certificate", "files", "statement"), "certain"), "network": "certain_networks"}
 _SEPARATE = (
     "test_lines_hold_and_touch",
     "test_float_offsets_are_not_inside_exact_ones",
@@ -184,8 +197,13 @@ def _call(test: Any, values: dict[str, Any], folder: Path) -> None:
     import inspect
 
     wanted = inspect.signature(test).parameters
-    extra = {"tmp_path": Path(tempfile.mkdtemp(dir=folder)), "tmp_path_factory": _Folders()}
-    test(**values, **{name: value for name, value in extra.items() if name in wanted})
+    with pytest.MonkeyPatch.context() as patch:
+        extra = {
+            "tmp_path": Path(tempfile.mkdtemp(dir=folder)),
+            "tmp_path_factory": _Folders(),
+            "monkeypatch": patch,
+        }
+        test(**values, **{name: value for name, value in extra.items() if name in wanted})
 
 
 def survives(name: str, tree: ast.Module, material: dict[str, Any], seconds: float) -> bool:

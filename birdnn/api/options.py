@@ -168,7 +168,8 @@ class RepairOptions(TypedDict, total=False):
         optimiser, top, alpha: of ``"finetune"``.
         pairing: of ``"retrain"``.
         points_tolerance, points_radius: of points, network units.
-        samples: fresh points of each proved property that are drawn after the proof.
+        samples: fresh points that are drawn after the proofs, of each proved property, also of those that apply and
+            were not asked for; None: a million of each that was asked for.
         semantics: what a proof speaks about; None: ``"float32"``, where the network is.
         report: localise as well, and write ``repair.json`` even where no network is written: what ``birdnn report``
             makes the page of.
@@ -191,7 +192,7 @@ class RepairOptions(TypedDict, total=False):
     pairing: Pairing
     points_tolerance: _Positive | None
     points_radius: _Positive
-    samples: Annotated[int, Field(ge=0)]
+    samples: Annotated[int, Field(ge=0)] | None
     semantics: Semantics | None
     report: bool
     as_many: bool

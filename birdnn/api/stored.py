@@ -74,7 +74,12 @@ class Stored:
             return Path(prop.path)
         if prop.name in ("", ".", "..") or set(prop.name) & set("/\\\0"):
             raise SpecError(f"property {prop.name!r} needs a file, and this is no name for one; name it otherwise")
-        return self._write(f"{prop.name}.vnnlib", property_text(prop).encode())
+        data, number = property_text(prop).encode(), 1
+        name = f"{prop.name}.vnnlib"
+        while self._written.get(self.folder / name, data) != data:  # another one of this name: both are asked
+            number += 1
+            name = f"{prop.name} ({number}).vnnlib"
+        return self._write(name, data)
 
     def corners(self, name: str, lower: ArrayLike, upper: ArrayLike) -> Path:
         """A file of a box of inputs."""
@@ -125,7 +130,8 @@ def _same_property(prop: Property, path: Path) -> bool:
     return False
 
 
-def _formula(prop: Property) -> list[tuple[object, ...]]:
-    return [
+def _formula(prop: Property) -> list[object]:
+    """In the order in which it is written, which that of the proofs is."""
+    return [prop.element] + [
         (r.exact_lower, r.exact_upper, r.strict_lower, r.strict_upper, [p.rows for p in r.unsafe]) for r in prop.regions
     ]

@@ -72,7 +72,7 @@ def figures(name: str, kind: Kind, rows: Sequence[CampaignRow]) -> Figures:
         solved=len(solved),
         answers=dict(sorted(Counter(row.answer for row in rows if row.answer).items())),
         total_s=math.fsum(row.seconds for row in rows if row.seconds is not None),
-        par2_s=mean((row.seconds or 0.0) if row.name in names else 2 * row.timeout_s for row in rows),
+        par2_s=mean([(r.seconds or 0.0) if r.name in names else 2 * r.timeout_s for r in rows]) if rows else 0.0,
         median_s=median(seconds) if seconds else None,
         slowest_s=seconds[-1] if seconds else None,
         slowest=solved[-1].name if solved else "",
@@ -121,10 +121,15 @@ def read_results(path: Path) -> dict[Names, Result]:
     answer, seconds = lines.required(*_ANSWERS), lines.required(*_SECONDS)
     whole = lines.column(*_INSTANCE)
     named = [whole] if whole is not None else [lines.required(*_NETS), lines.required(*_PROPS)]
-    return {
-        match_name(*(row[index] for index in named)): Result(row[answer].lower(), _number(row[seconds]))
-        for _, row in lines.rows
-    }
+    found: dict[Names, Result] = {}
+    unclear: set[Names] = set()
+    for _, row in lines.rows:
+        name = match_name(*(row[index] for index in named))
+        result = Result(row[answer].lower(), _number(row[seconds]))
+        if found.setdefault(name, result).answer != result.answer:
+            unclear.add(name)  # two instances that only their folders tell apart
+        found[name] = result
+    return {name: result for name, result in found.items() if name not in unclear}
 
 
 def match_name(*parts: str) -> Names:
@@ -139,7 +144,10 @@ def _words(piece: str) -> list[str]:
 
 def side_by_side(kind: Kind, ours: Sequence[CampaignRow], name: str, theirs: Mapping[Names, Result]) -> SideBySide:
     """Both tables on the instances that both have."""
-    pairs = [(row, theirs[key]) for row in ours if row.answer and (key := match_name(row.name)) in theirs]
+    names = Counter(match_name(row.name) for row in ours)
+    pairs = [
+        (row, theirs[key]) for row in ours if row.answer and (key := match_name(row.name)) in theirs and names[key] == 1
+    ]
     mine = [row for row, _ in pairs]
     other = [
         CampaignRow(

@@ -160,9 +160,13 @@ def read_instances(
             raise lines.fail(instance.line, f"the instance of line {earlier.line} again, with another limit or keep")
     if known is None:
         return list(first.values())
-    return [
-        replace(one, expected=known.get((stem(one.onnx), stem(one.vnnlib)), one.expected)) for one in first.values()
-    ]
+    return [replace(one, expected=_known_of(one, known) or one.expected) for one in first.values()]
+
+
+def _known_of(one: Instance, known: Mapping[tuple[str, str], str]) -> str:
+    """The known verdict, empty where there is none; see `read_known`."""
+    short = known.get((stem(one.onnx), stem(one.vnnlib)), "")
+    return short or known.get((_whole(one.onnx), _whole(one.vnnlib)), "")
 
 
 def _instance(
@@ -231,7 +235,10 @@ def _labelled(makers: Sequence[Callable[[Callable[[str], str]], Instance]]) -> l
 
 
 def read_known(path: Path) -> dict[tuple[str, str], str]:
-    """Known verdicts: (stem of network, stem of property) -> ``sat`` or ``unsat``; other words are left out.
+    """Known verdicts: (network, property) -> ``sat`` or ``unsat``; other words are left out.
+
+    Names are without extensions and folders, but with folders where only these tell verdicts apart. What a table
+    answers in two ways it does not answer.
 
     Raises:
         FormatError: the file has no columns for network, property and verdict.
@@ -239,5 +246,20 @@ def read_known(path: Path) -> dict[tuple[str, str], str]:
     lines = read_lines(path, ("onnx", "vnnlib", "verdict"), (*_NET_COLUMNS, *_PROP_COLUMNS))
     net, prop = lines.required(*_NET_COLUMNS), lines.required(*_PROP_COLUMNS)
     verdict = lines.required(*_KNOWN_COLUMNS)
-    words = {(stem(row[net]), stem(row[prop])): SAME_WORDS.get(row[verdict].lower(), "") for _, row in lines.rows}
-    return {names: word for names, word in words.items() if word in ("sat", "unsat")}
+    rows = [(row[net], row[prop], SAME_WORDS.get(row[verdict].lower(), "")) for _, row in lines.rows]
+    short = _agreed((stem(one), stem(other), word) for one, other, word in rows)
+    unclear = [row for row in rows if (stem(row[0]), stem(row[1])) not in short]
+    return short | _agreed((_whole(one), _whole(other), word) for one, other, word in unclear)
+
+
+def _agreed(rows: Iterable[tuple[str, str, str]]) -> dict[tuple[str, str], str]:
+    """Names -> the one verdict that all their rows have."""
+    words: dict[tuple[str, str], set[str]] = {}
+    for net, prop, word in rows:
+        words.setdefault((net, prop), set()).add(word)
+    return {names: min(found) for names, found in words.items() if found in ({"sat"}, {"unsat"})}
+
+
+def _whole(name: str) -> str:
+    """With its folders, written in one way."""
+    return bare(str(Path(name)))

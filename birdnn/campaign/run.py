@@ -6,6 +6,7 @@ import queue
 import shlex
 import tempfile
 import threading
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -154,6 +155,13 @@ def is_broken(answer: str) -> bool:
     return answer in BROKEN or answer.startswith("exit ")
 
 
+def kept_in(campaign: Campaign) -> dict[int, str]:
+    """Line of an instance -> the name of its folder; no two share one."""
+    names = {one.line: "-".join(campaign.kind.names(one)).replace("/", "_") for one in campaign.instances}
+    often = Counter(names.values())
+    return {line: name if often[name] == 1 else f"{name}-{line}" for line, name in names.items()}
+
+
 class _Runner:
     """The processes of a campaign that is under way."""
 
@@ -162,6 +170,7 @@ class _Runner:
         self._idle: queue.SimpleQueue[Child] = queue.SimpleQueue()
         self._stop, self._asking = threading.Event(), threading.Lock()
         self._environment = {"OMP_NUM_THREADS": str(campaign.threads)}
+        self._folders = kept_in(campaign)
         here = machine()
         threads = "1 thread" if campaign.threads == 1 else f"{campaign.threads} threads"
         self._made = {
@@ -211,7 +220,7 @@ class _Runner:
         with tempfile.TemporaryDirectory(prefix="birdnn-") as scratch:
             folder = Path(scratch)
             if campaign.keep is not None:
-                folder = campaign.keep / "-".join(kind.names(instance)).replace("/", "_")
+                folder = campaign.keep / self._folders[instance.line]
                 (folder / kind.report).unlink(missing_ok=True)  # of an earlier run, should this one write none
             ending = self._ended(instance, [*kind.words(instance, folder), *self._variant_words(), *campaign.said])
             if ending.reason == "stopped":

@@ -12,7 +12,7 @@ from birdnn.cli.options import Semantics
 from birdnn.cli.statuses import INTERRUPTED, OWN_FAULT
 from birdnn.cli.terminal import first_line, show_result
 from birdnn.errors import DisagreementError
-from birdnn.formats.files import write_bytes
+from birdnn.formats.together import all_or_none
 from birdnn.pipeline.facts import machine
 from birdnn.records import CampaignOutcome
 from birdnn.report.bench import bench_csv, bench_markdown, bench_report, bench_summary, quiet_line
@@ -60,12 +60,13 @@ def finish_bench(
     Raises:
         DisagreementError: a result contradicts a known verdict or another table. Everything is on disk by then.
     """
-    if json is not None:
-        write_report(bench_report(outcome), json, write_bytes)
-    if summary is not None:
-        write_bytes(summary, _summary(outcome, summary).encode())
-    if plot is not None:
-        write_bytes(plot, drawn(outcome, plot.suffix.lower()[1:]))
+    with all_or_none() as files:
+        if json is not None:
+            write_report(bench_report(outcome), json, files.add)
+        if summary is not None:
+            files.add(summary, _summary(outcome, summary).encode())
+        if plot is not None:
+            files.add(plot, drawn(outcome, plot.suffix.lower()[1:]))
     if quiet:
         first_line(quiet_line(outcome))
     else:

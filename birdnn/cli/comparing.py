@@ -8,7 +8,7 @@ from birdnn.cli.failures import complain
 from birdnn.cli.statuses import INTERRUPTED
 from birdnn.cli.terminal import first_line, show_result
 from birdnn.errors import DisagreementError
-from birdnn.formats.files import write_bytes
+from birdnn.formats.together import all_or_none
 from birdnn.records import CompareOutcome
 from birdnn.report.comparison import compare_report
 from birdnn.report.comparison_page import compare_page
@@ -23,10 +23,11 @@ def finish_compare(outcome: CompareOutcome, *, json: Path | None, html: Path | N
         DisagreementError: what was found contradicts what was proved. Everything is printed and on disk by then.
     """
     report = compare_report(outcome)
-    if json is not None:
-        write_report(report, json, write_bytes)
-    if html is not None:
-        write_bytes(html, compare_page(report).encode("utf-8"))
+    with all_or_none() as files:
+        if json is not None:
+            write_report(report, json, files.add)
+        if html is not None:
+            files.add(html, compare_page(report).encode("utf-8"))
     if quiet:
         first_line(report.headline)
     else:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
 from birdnn.cli.failures import complain
 from birdnn.cli.statuses import INTERRUPTED
 from birdnn.cli.terminal import first_line, show, show_result
-from birdnn.errors import DisagreementError
+from birdnn.errors import DisagreementError, OutputError
 from birdnn.formats.files import write_bytes
+from birdnn.formats.together import all_or_none
 from birdnn.records import (
     DoctorOutcome,
     EstimateOutcome,
@@ -45,10 +48,11 @@ def finish_verify(outcome: VerifyOutcome, *, json: Path | None, counterexample: 
     """
     deciding = worst([answer.verdict for answer in outcome.verdicts])
     first_line("unknown" if outcome.disagreement else competition_verdict(deciding))
-    if json is not None:
-        write_report(verify_report(outcome), json, write_bytes)
-    if counterexample is not None and isinstance(deciding, Violated):
-        write_bytes(counterexample, counterexample_text(deciding.witness).encode())
+    with all_or_none() as files:
+        if json is not None:
+            write_report(verify_report(outcome), json, files.add)
+        if counterexample is not None and isinstance(deciding, Violated):
+            files.add(counterexample, counterexample_text(deciding.witness).encode())
     if not quiet:
         show(lambda width: verify_summary(outcome, width))
     if outcome.disagreement:
@@ -74,7 +78,8 @@ def finish_repair(outcome: RepairOutcome, *, json: Path | None, quiet: bool) -> 
         DisagreementError: a sample violates what was proved. Everything is on disk by then.
     """
     if json is not None:
-        write_report(repair_report(outcome), json, write_bytes)
+        with said_of(outcome):
+            write_report(repair_report(outcome), json, write_bytes)
     if quiet:
         first_line(" ".join(part for part in (outcome.result, outcome.out) if part))
     else:
@@ -85,6 +90,18 @@ def finish_repair(outcome: RepairOutcome, *, json: Path | None, quiet: bool) -> 
         kept = f"the best attempt so far is {outcome.out}" if outcome.out else "no network was written"
         return _interrupted(f"; {kept}")
     return REPAIR_STATUS[outcome.result]
+
+
+@contextmanager
+def said_of(outcome: RepairOutcome) -> Iterator[None]:
+    """While entered, an error of writing something more also says that the result itself is on disk."""
+    try:
+        yield
+    except OutputError as error:
+        if outcome.report is None:
+            raise
+        there = f"; the result itself is complete: {Path(outcome.report).parent}"
+        raise OutputError(error.path, f"{error.problem}{there}") from None
 
 
 def finish_doctor(outcome: DoctorOutcome, *, json: Path | None, quiet: bool) -> int:
@@ -112,13 +129,14 @@ def finish_fetch(outcome: FetchOutcome, *, json: Path | None, quiet: bool) -> in
 def finish_localize(outcome: LocalizeOutcome, *, json: Path | None, picture: Path | None, quiet: bool) -> int:
     """Print, draw and write what was found; the exit status."""
     report = localize_report(outcome)
-    if json is not None:
-        write_report(report, json, write_bytes)
-    if picture is not None and outcome.answers:
-        from birdnn.report.pictures import localisation_picture  # Matplotlib takes long to load
+    with all_or_none() as files:
+        if json is not None:
+            write_report(report, json, files.add)
+        if picture is not None and outcome.answers:
+            from birdnn.report.pictures import localisation_picture  # Matplotlib takes long to load
 
-        kind: Literal["svg", "png"] = "png" if picture.suffix.lower() == ".png" else "svg"
-        write_bytes(picture, localisation_picture(outcome, kind))
+            kind: Literal["svg", "png"] = "png" if picture.suffix.lower() == ".png" else "svg"
+            files.add(picture, localisation_picture(outcome, kind))
     if quiet:
         first_line(report.outcome)
     else:

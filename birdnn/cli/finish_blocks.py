@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from birdnn.cli.failures import complain
-from birdnn.cli.finish import REPAIR_STATUS
+from birdnn.cli.finish import REPAIR_STATUS, said_of
 from birdnn.cli.statuses import INTERRUPTED
 from birdnn.cli.terminal import first_line, show_result
 from birdnn.formats.files import write_bytes
@@ -43,7 +43,8 @@ def finish_repair_blocks(outcome: RepairOutcome, *, json: Path | None, quiet: bo
     if repair is None:
         raise TypeError("no outcome of a repair by blocks")
     if json is not None:
-        write_report(repair_report(outcome), json, write_bytes)
+        with said_of(outcome):
+            write_report(repair_report(outcome), json, write_bytes)
     if quiet:
         first_line(" ".join(part for part in (outcome.result, outcome.out) if part))
     else:

@@ -6,11 +6,14 @@ import shlex
 from pathlib import Path
 from typing import Literal
 
+from pydantic import BaseModel
+
 from birdnn.cli.failures import complain
 from birdnn.cli.options import command_line
 from birdnn.cli.statuses import INTERRUPTED
 from birdnn.cli.terminal import first_line, show_result
-from birdnn.formats.files import require_writable, write_bytes
+from birdnn.formats.files import require_writable
+from birdnn.formats.together import all_or_none
 from birdnn.pipeline.reporting import NAME, read_outcome
 from birdnn.records import PlotOutcome
 from birdnn.report.drawing import Drawing, Kind
@@ -36,9 +39,7 @@ def finish_plot(outcome: PlotOutcome, *, out: Path, json: Path | None, quiet: bo
         drawing = advisory_map(report.map)
     elif report.line is not None:
         drawing = margin_line(report.line)
-    _write(drawing, out)
-    if json is not None:
-        write_report(report, json, write_bytes)
+    _write(drawing, out, report, json)
     if quiet:
         first_line(str(out))
     else:
@@ -58,7 +59,7 @@ def finish_of_repair(
     require_writable((out, json), (path,))
     report, digest = read_outcome(path)
     drawing = (progress if picture == "progress" else change)(report)
-    _write(drawing, out)
+    told = None
     if json is not None:
         told = ProgressReport(
             command=shlex.join(command_line()),
@@ -71,7 +72,7 @@ def finish_of_repair(
             stopped=report.stopped,
             wall_s=report.wall_s,
         )
-        write_report(told, json, write_bytes)
+    _write(drawing, out, told, json)
     if quiet:
         first_line(str(out))
     else:
@@ -79,6 +80,9 @@ def finish_of_repair(
     return 0
 
 
-def _write(drawing: Drawing, out: Path) -> None:
+def _write(drawing: Drawing, out: Path, report: BaseModel | None, json: Path | None) -> None:
     kind: Kind = "png" if out.suffix.lower() == ".png" else "svg"
-    write_bytes(out, drawing.data(kind))
+    with all_or_none() as files:
+        files.add(out, drawing.data(kind))
+        if json is not None and report is not None:
+            write_report(report, json, files.add)

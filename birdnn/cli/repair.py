@@ -202,8 +202,8 @@ class RepairOptions:
             "--samples",
             metavar="N",
             min=0,
-            help="Fresh points of each proved property to look at after the proof. "
-            "Default: a million, ten with --report.",
+            help="Fresh points to look at after the proofs, of each proved property, also of those that apply and were "
+            "not asked for. Default: a million of each that was asked for.",
         ),
     ] = None
     semantics: Annotated[
@@ -243,13 +243,6 @@ def _domain(said: str | None) -> Path | Literal["property"] | None:
     if said == "property":
         return "property"
     return None if said is None else Path(said)
-
-
-def _samples(options: RepairOptions) -> int:
-    """Fresh points of each proved property: what was said, else more where an assessor will read of them."""
-    if options.samples is not None:
-        return options.samples
-    return 10_000_000 if options.report else 1_000_000
 
 
 def _named(options: RepairOptions) -> list[Path]:
@@ -299,7 +292,7 @@ def _said(options: RepairOptions) -> dict[str, Any]:
         "units": options.units.value,
         "seed": options.seed,
         "report": options.report,
-        "samples": _samples(options),
+        "samples": options.samples,
         "semantics": None if options.semantics is None else options.semantics.value,
         "as_many": options.as_many,
         "crosscheck": engines(options.crosscheck),
@@ -313,7 +306,8 @@ def repair(options: RepairOptions) -> int:
     """Repair a network, prove the repair, and measure what else changed.
 
     The result is the same file with other weights, NAME.repaired.onnx, and repair.json beside it; with --report also
-    report.html. Where nothing is violated no network is written. Ctrl-C once stops and keeps the best attempt.
+    report.html. Where no repair is found the best attempt is kept as NAME.attempt.onnx; where nothing is violated no
+    network is written. Ctrl-C once stops and keeps the best so far.
 
     A file of points has a header, x_0,x_1,decision or x_0,x_1,y_0,y_1,tolerance, and one row for each input: the
     decision is the index of an output, or its name where a suite gives it one. Decisions need to know which output
@@ -336,7 +330,7 @@ def repair(options: RepairOptions) -> int:
     _require_agreement(options)
     said = _said(options)
     with TerminalWatch(quiet=options.quiet) as watch:
-        from birdnn.cli.finish import finish_repair
+        from birdnn.cli.finish import finish_repair, said_of
         from birdnn.formats.files import require_writable
         from birdnn.pipeline import repair_files
         from birdnn.records import RepairRequest
@@ -347,5 +341,6 @@ def repair(options: RepairOptions) -> int:
         if request.report and outcome.report is not None:
             from birdnn.cli.reporting import made
 
-            made(Path(outcome.report), ("html",), None)
+            with said_of(outcome):
+                made(Path(outcome.report), ("html",), None)
     return finish_repair(outcome, json=options.json, quiet=options.quiet)

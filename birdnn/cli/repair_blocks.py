@@ -73,7 +73,9 @@ def repair_by_blocks(options: ByExamples, said: dict[str, Any], *, json: Path | 
         request = RepairRequest(**{**said, "blocks": blocks, "decision": "argmax"})
         outcome = repair_blocks(request, watch=watch)
         if request.report and outcome.report is not None:
+            from birdnn.cli.finish import said_of
             from birdnn.cli.reporting import made
 
-            made(Path(outcome.report), ("html",), None)
+            with said_of(outcome):
+                made(Path(outcome.report), ("html",), None)
     return finish_repair_blocks(outcome, json=json, quiet=quiet)

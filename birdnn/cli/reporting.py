@@ -8,7 +8,8 @@ from pathlib import Path
 
 from birdnn.cli.failures import complain
 from birdnn.cli.terminal import first_line, show
-from birdnn.formats.files import require_folder, write_bytes
+from birdnn.formats.files import require_folder
+from birdnn.formats.together import all_or_none
 from birdnn.pipeline.reporting import inputs_of, report_files
 from birdnn.report.intoto import statement
 from birdnn.report.json import dumps
@@ -53,8 +54,9 @@ def made(result: Path, formats: Sequence[str], out: Path | None) -> tuple[Safety
     require_folder(folder, names, inputs_of(report))
     texts = [_WRITERS[name](report) for name in formats]
     folder.mkdir(parents=True, exist_ok=True)
-    for name, text in zip(names, texts, strict=True):
-        write_bytes(folder / name, text.encode("utf-8"))
+    with all_or_none() as files:
+        for name, text in zip(names, texts, strict=True):
+            files.add(folder / name, text.encode("utf-8"))
     return report, [folder / name for name in names]
 
 

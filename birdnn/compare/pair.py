@@ -21,6 +21,8 @@ from birdnn.sample import evaluate
 from birdnn.spec import Region, Scaling
 
 _SAME_SCALING = 1e-6
+DOMAIN = "domain"
+"""The place that is no property's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -55,7 +57,7 @@ class Pair:
 
     def places(self) -> tuple[Place, ...]:
         """The domain where it is known, then the regions of each property."""
-        found = [] if self.plan.corners is None else [Place(name="domain", regions=(_box(*self.plan.corners),))]
+        found = [] if self.plan.corners is None else [Place(name=DOMAIN, regions=(_box(*self.plan.corners),))]
         subjects = (Place(name=s.prop.name, regions=s.prop.regions, subject=s) for s in self.plan.subjects)
         return (*found, *subjects)
 
@@ -96,6 +98,7 @@ def read_pair(request: CompareRequest) -> Pair:
         ),
         loaded=speaker,
         aimless=True,
+        taken=(DOMAIN,),
     )
     _require_same_units(plan, before, after)
     kinds = {semantics_of(loaded.net, None) for loaded in (before, after)}
@@ -173,5 +176,5 @@ def _notes(request: CompareRequest, plan: Plan, before: Loaded, after: Loaded) -
     if plan.suite is not None and plan.suite.not_named and request.suite is None:
         others = ", ".join(plan.suite.not_named)
         said.append(f"Applicable, compared in their regions and not decided: {others}; --suite decides them.")
-    unread = [note for note in plan.notes if "suite" not in note]
+    unread = [note for note in plan.notes if note not in plan.of_suite]
     return (*said, *unread)

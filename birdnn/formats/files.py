@@ -19,7 +19,7 @@ from birdnn.records.limits import Over, never, require_time
 
 _GZIP_MAGIC = b"\x1f\x8b"
 _PIECE = 1 << 22
-_UNFINISHED = ".part"
+UNFINISHED = ".part"
 _INPUT_KINDS = ("onnx", "nnet", "vnnlib", "toml", "npz")
 
 
@@ -103,8 +103,8 @@ def compressed(data: bytes, over: Over = never) -> bytes:
     return b"".join([*parts, packer.flush()])
 
 
-def write_bytes(path: str | Path, data: bytes, *, keep: str | Path | None = None, over: Over = never) -> None:
-    """Write a file all at once: a temporary one beside it is moved into place. ``.gz`` compresses.
+def write_bytes(path: str | Path, data: bytes, *, keep: str | Path | None = None) -> None:
+    """Write a file all at once: a temporary one beside it is moved into place. ``.gz`` compresses what is not yet.
 
     A process that is killed meanwhile leaves ``.NAME.????????.part``, which the next one to write the file removes.
 
@@ -112,42 +112,68 @@ def write_bytes(path: str | Path, data: bytes, *, keep: str | Path | None = None
         path: where to.
         data: the content.
         keep: a file that must not be overwritten (the input).
-        over: ends it while it compresses, before there is any file.
 
     Raises:
         OutputError: `path` is `keep`, or cannot be written.
-        OutOfTime: it was `over`.
     """
     target = Path(path)
-    if keep is not None and _same_file(target, Path(keep)):
+    if keep is not None and same_file(target, Path(keep)):
         raise OutputError(str(path), "the input is never overwritten; name another file")
-    if target.name.lower().endswith(".gz"):
-        data = compressed(data, over)
+    temporary, handle = staged(target, data)
     try:
-        _remove_abandoned(target)
+        temporary.replace(target)
+    except BaseException as error:
+        temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise unwritable(target, error) from None
+        raise
+    finally:
+        os.close(handle)
+
+
+def unwritable(path: str | Path, error: OSError | ValueError) -> OutputError:
+    """The error to raise where the system refuses to write a file."""
+    return OutputError(str(path), f"cannot be written: {getattr(error, 'strerror', None) or error}")
+
+
+def staged(target: Path, data: bytes) -> tuple[Path, int]:
+    """Write what belongs to `target` under a temporary name beside it, as `write_bytes` does, and onto the disk.
+
+    Returns:
+        The temporary file, and a descriptor to close once it has been moved or removed: as long as it is open nobody
+        takes the file for abandoned.
+
+    Raises:
+        OutputError: it cannot be written; nothing is left of it.
+    """
+    if target.name.lower().endswith(".gz"):
+        data = data if data.startswith(_GZIP_MAGIC) else compressed(data)
+    try:
+        remove_abandoned(target)
         handle, temporary = _begun(target)
     except (OSError, ValueError) as error:
-        raise OutputError(str(path), f"cannot be written: {getattr(error, 'strerror', None) or error}") from None
+        raise unwritable(target, error) from None
     try:
-        with os.fdopen(handle, "wb") as file:
+        with os.fdopen(os.dup(handle), "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
         mask = os.umask(0)
         os.umask(mask)
         Path(temporary).chmod(0o666 & ~mask)
-        Path(temporary).replace(target)
     except BaseException as error:
         Path(temporary).unlink(missing_ok=True)
+        os.close(handle)
         if isinstance(error, OSError):
-            raise OutputError(str(path), f"cannot be written: {error.strerror or error}") from None
+            raise unwritable(target, error) from None
         raise
+    return Path(temporary), handle
 
 
 def _begun(target: Path) -> tuple[int, str]:
     """A new temporary file for `target`, locked as long as its descriptor is open, and its name."""
     while True:
-        handle, temporary = tempfile.mkstemp(prefix=f".{target.name}.", suffix=_UNFINISHED, dir=target.parent)
+        handle, temporary = tempfile.mkstemp(prefix=f".{target.name}.", suffix=UNFINISHED, dir=target.parent)
         with suppress(OSError):  # a file system without locks: nobody will take the file for abandoned
             fcntl.flock(handle, fcntl.LOCK_EX)
         if os.fstat(handle).st_nlink:
@@ -155,9 +181,9 @@ def _begun(target: Path) -> tuple[int, str]:
         os.close(handle)  # between making and locking it, another process took it for abandoned
 
 
-def _remove_abandoned(target: Path) -> None:
+def remove_abandoned(target: Path) -> None:
     """Remove temporary files of `target` whose writer is gone: a living one holds a lock."""
-    for left in target.parent.glob(f".{glob.escape(target.name)}.????????{_UNFINISHED}"):
+    for left in target.parent.glob(f".{glob.escape(target.name)}.????????{UNFINISHED}"):
         with suppress(OSError):
             handle = os.open(left, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)
             try:
@@ -191,7 +217,7 @@ def require_writable(outputs: Iterable[Path | None], inputs: Iterable[Path]) -> 
             raise OutputError(str(path), "is a folder; name a file")
         if os.path.lexists(path) and not path.is_file():
             raise OutputError(str(path), "is no regular file; name another one")
-        if any(_same_file(path, other) for other in taken):
+        if any(same_file(path, other) for other in taken):
             raise OutputError(str(path), "an input, or another result, is never overwritten; name another file")
         if (kind := stem_and_kind(path)[1]) in _INPUT_KINDS:
             raise OutputError(
@@ -211,7 +237,7 @@ def require_folder(folder: Path, names: Iterable[str], inputs: Iterable[Path]) -
     if os.path.lexists(folder) and not folder.is_dir():
         raise OutputError(str(folder), "exists and is no folder")
     for path in (folder / name for name in names):
-        if any(_same_file(path, other) for other in kept):
+        if any(same_file(path, other) for other in kept):
             raise OutputError(str(path), "the input is never overwritten; name another folder")
         if os.path.lexists(path) and not path.is_file():
             raise OutputError(str(path), "is no regular file; name another folder")
@@ -241,10 +267,10 @@ def _probe(path: Path) -> None:
         Path(temporary).unlink(missing_ok=True)
         os.close(handle)
     except (OSError, ValueError) as error:
-        raise OutputError(str(path), f"cannot be written: {getattr(error, 'strerror', None) or error}") from None
+        raise unwritable(path, error) from None
 
 
-def _same_file(first: Path, second: Path) -> bool:
+def same_file(first: Path, second: Path) -> bool:
     try:
         return first.resolve() == second.resolve() or first.samefile(second)
     except (OSError, ValueError, RuntimeError):  # one of them does not exist, or cannot; a loop of links

@@ -14,11 +14,21 @@ import torch
 from birdnn.errors import UnsupportedOpError
 from birdnn.formats.lowering import LOWER, MAX_VALUES, REWRITTEN, Site, integer_attribute
 from birdnn.formats.shapes import SHAPES, Shape, ShapeProblem
-from birdnn.formats.tensors import Array, read_attribute
+from birdnn.formats.tensors import Array, read_attributes
 from birdnn.graph import Node
 from birdnn.operators import OPERATORS, SUPPORTED, apply
 
 _INTEGER_OPS = frozenset({"Cast", "Gather", "Shape"})
+_CASTS: Mapping[int, type[np.generic]] = {
+    onnx.TensorProto.INT64: np.int64,
+    onnx.TensorProto.INT32: np.int32,
+    onnx.TensorProto.INT8: np.int8,
+    onnx.TensorProto.UINT8: np.uint8,
+    onnx.TensorProto.BOOL: np.bool_,
+    onnx.TensorProto.FLOAT: np.float32,
+    onnx.TensorProto.DOUBLE: np.float64,
+    onnx.TensorProto.FLOAT16: np.float16,
+}
 _FOLDED = _INTEGER_OPS | {"CastLike"}
 _READ = frozenset({*LOWER, *REWRITTEN, *_FOLDED})
 _PROBE = 3
@@ -64,11 +74,8 @@ class Lowering:
         name = proto.name or (outputs[0] if outputs else proto.op_type)
         if proto.domain not in ("", "ai.onnx") or proto.op_type not in _READ:
             raise UnsupportedOpError(self.path, proto.op_type, name, SUPPORTED)
-        attributes = {attribute.name: read_attribute(attribute) for attribute in proto.attribute}
+        attributes = read_attributes(proto, self.path, f"node {name!r} ({proto.op_type})")
         site = Site(self.path, proto.op_type, name, tuple(proto.input), attributes, self.opset, self.shapes, self.known)
-        strange = [key for key, value in attributes.items() if value is None]
-        if strange:
-            raise site.fail(f"attribute {strange[0]!r} is of a kind we do not know")
         if len(outputs) != 1 or outputs[0] != proto.output[0]:
             raise site.fail(f"has {len(outputs)} outputs; only the first one is supported")
         if outputs[0] in self.shapes:
@@ -107,6 +114,8 @@ class Lowering:
             self.dtypes[output] = self.dtypes[site.inputs[1]]
         elif all(name in self.known and self.known[name].dtype.kind in "iub" for name in site.inputs if name):
             value = _integer_result(site)
+            if value.dtype.kind == "f":
+                self.dtypes[output] = torch.from_numpy(value).dtype
         elif site.op in _INTEGER_OPS:
             raise site.fail("is supported on constant integers only")
         else:
@@ -179,7 +188,10 @@ def _shape_of(site: Site, node: Node, shapes: Mapping[str, Shape]) -> Shape:
 def _integer_result(site: Site) -> Array:
     arrays = [site.array(index) for index in range(len(site.inputs)) if site.has(index)]
     if site.op == "Cast":
-        return arrays[0].astype(np.int64)
+        kind = integer_attribute(site, "to", 0)
+        if kind not in _CASTS:
+            raise site.fail(f"to data type {kind} is not supported")
+        return arrays[0].astype(_CASTS[kind])
     if site.op == "Gather":
         axis = site.axis(integer_attribute(site, "axis", 0))
         try:

@@ -241,7 +241,7 @@ def _batch_normalization(site: Site) -> Lowered:
         raise site.fail("only spatial inference mode is supported")
     if len(site.shape()) < 2:
         raise site.fail("takes values with a channel axis")
-    return _operands(site, 5), {"epsilon": _real(site, "epsilon", 1e-5)}
+    return _operands(site, 5), {"epsilon": _real(site, "epsilon", float(np.float32(1e-5)))}
 
 
 def _window(site: Site, kernel: Sequence[int]) -> dict[str, Any]:

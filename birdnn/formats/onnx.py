@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ import onnx
 import torch
 from google.protobuf.message import DecodeError, EncodeError
 from numpy.typing import ArrayLike
-from onnx import TensorProto, helper, numpy_helper
+from onnx import AttributeProto, TensorProto, helper, numpy_helper
 
 from birdnn.errors import FormatError, MismatchError, SpecError, UnsupportedOpError
 from birdnn.formats.agreement import require_agreement
@@ -35,6 +35,14 @@ _FLOATS: Mapping[int, torch.dtype] = {
     TensorProto.DOUBLE: torch.float64,
     TensorProto.FLOAT16: torch.float16,
 }
+_CONSTANTS: Mapping[str, int] = {
+    "value": AttributeProto.TENSOR,
+    "value_float": AttributeProto.FLOAT,
+    "value_floats": AttributeProto.FLOATS,
+    "value_int": AttributeProto.INT,
+    "value_ints": AttributeProto.INTS,
+}
+"""How the value of a ``Constant`` may be written; onnxruntime goes by the type and not by the name."""
 _LAYOUT = frozenset({"Flatten", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze"})
 _WEIGHTED = frozenset({"Gemm", "MatMul", "Conv"})
 
@@ -184,6 +192,7 @@ def _lower(model: onnx.ModelProto, path: str) -> tuple[Lowering, str]:
     needed = _needed(model.graph, output, path)
     for node in needed:
         if node.op_type == "Constant" and node.domain in ("", "ai.onnx"):
+            _require_new(node.output[0], (*known, inputs[0].name), path)
             known[node.output[0]] = _constant(node, path)
     lowering = Lowering(
         path=path,
@@ -203,6 +212,11 @@ def _lower(model: onnx.ModelProto, path: str) -> tuple[Lowering, str]:
     if output not in lowering.dependent:
         raise FormatError(path, f"output {output!r}", "does not depend on the input")
     return lowering, output
+
+
+def _require_new(name: str, taken: Iterable[str], path: str) -> None:
+    if name in taken:  # onnxruntime runs the first of two constants of one name
+        raise FormatError(path, f"value {name!r}", "is made twice")
 
 
 def _needed(graph: onnx.GraphProto, output: str, path: str) -> list[onnx.NodeProto]:
@@ -240,19 +254,17 @@ def _constant(node: onnx.NodeProto, path: str) -> Array:
     if len(node.attribute) != 1 or len(node.output) != 1:
         raise FormatError(path, place, "one value and one output are expected")
     attribute = node.attribute[0]
+    if attribute.type != _CONSTANTS.get(attribute.name) or attribute.ref_attr_name:
+        raise FormatError(
+            path, place, f"attribute {attribute.name!r} is not supported, or of another type than its name"
+        )
     if attribute.name == "value":
         tensor = TensorProto()
         tensor.CopyFrom(attribute.t)
         tensor.name = node.output[0]
         return read_tensor(tensor, path, "constant")
-    value = read_attribute(attribute)
-    real, whole = attribute.name.startswith("value_float"), attribute.name.startswith("value_int")
-    if value is None or isinstance(value, bytes) or not (real or whole):
-        raise FormatError(path, place, f"attribute {attribute.name!r} is not supported")
-    try:
-        array: Array = np.array(value, dtype=np.float32 if real else np.int64)
-    except (ValueError, TypeError, OverflowError):
-        raise FormatError(path, place, f"attribute {attribute.name!r} does not hold numbers") from None
+    real = attribute.name.startswith("value_float")
+    array: Array = np.array(read_attribute(attribute), dtype=np.float32 if real else np.int64)
     if real and not np.isfinite(array).all():
         raise FormatError(path, place, "holds NaN or infinity")
     return array

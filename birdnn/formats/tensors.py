@@ -81,6 +81,24 @@ def read_attribute(attribute: onnx.AttributeProto) -> int | float | bytes | list
     return lists.get(kind)
 
 
+def read_attributes(node: onnx.NodeProto, path: str, place: str) -> dict[str, int | float | bytes | list[Any]]:
+    """The attributes of a node by name.
+
+    Raises:
+        FormatError: one stands twice, of which a runtime takes which it likes, refers to that of a function, or is of
+            a kind we do not read.
+    """
+    found: dict[str, int | float | bytes | list[Any]] = {}
+    for attribute in node.attribute:
+        name, value = attribute.name, read_attribute(attribute)
+        if name in found:
+            raise FormatError(path, place, f"attribute {name!r} is given twice")
+        if value is None or attribute.ref_attr_name:
+            raise FormatError(path, place, f"attribute {name!r} is of a kind we do not know")
+        found[name] = value
+    return found
+
+
 def put_tensor(tensor: TensorProto, values: Array) -> bool:
     """Replace the values of a tensor that `read_tensor` accepts, in place; data type and kind of storage stay.
 

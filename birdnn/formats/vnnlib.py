@@ -29,7 +29,9 @@ MAX_BYTES = 1 << 26
 MAX_DEPTH = 100
 """Deepest nest of parentheses."""
 
-_TOKEN = re.compile(r"[ \t\r\f]+|;[^\n]*|(?P<line>\n)|(?P<token>[()]|\"[^\"]*\"|\|[^|]*\||[^\s()\";|]+)|(?P<bad>.)")
+_TOKEN = re.compile(
+    r"[ \t\f]+|;[^\r\n]*|(?P<line>\r\n?|\n)|(?P<token>[()]|\"[^\"]*\"|\|[^|]*\||[^\s()\";|]+)|(?P<bad>.)"
+)
 _VARIABLE = re.compile(r"([XY])_(0|[1-9][0-9]{0,8})")
 _IGNORED = frozenset(
     {"set-logic", "set-info", "set-option", "check-sat", "get-model", "get-value", "exit", "echo", "vnnlib-version"}
@@ -178,8 +180,12 @@ def _read_commands(commands: Iterable[Group], source: Source) -> tuple[tuple[int
     declared: dict[tuple[str, int], int] = {}
     asserted: list[Formula] = []
     pending: list[Group] = []
+    last, asked = "", False
     for command in commands:
         head = _head(command)
+        if last == "exit" or (asked and head not in _IGNORED):
+            raise source.fail(command.line, f"{head[:40]!r} comes after ({'exit' if last == 'exit' else 'check-sat'})")
+        last, asked = head, asked or head == "check-sat"
         if head in ("declare-const", "declare-fun"):
             _declare(command, declared, source)
         elif head == "assert":

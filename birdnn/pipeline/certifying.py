@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-from birdnn.certify.check import Rejected, check
+from birdnn.certify.check import Rejected, Uncertain, check
 from birdnn.certify.write import Certified, certificate_bytes
 from birdnn.errors import InputError
-from birdnn.formats.files import write_bytes
+from birdnn.formats.files import compressed, write_bytes
 from birdnn.pipeline.facts import assumptions
 from birdnn.pipeline.load import Loaded
 from birdnn.records import CertificateFile, Progress, Proved, Units, Verdict, Violated, Watch
@@ -51,6 +51,12 @@ def obstacle(loaded: Loaded, units: Units) -> str:
     return "the property speaks raw units, the checker those of the network" if units == "raw" else ""
 
 
+def written(out: Path, data: bytes) -> Path:
+    """Write a file; where it is."""
+    write_bytes(out, data)
+    return out
+
+
 def certify(
     loaded: Loaded,
     decided: Sequence[Decided],
@@ -59,6 +65,8 @@ def certify(
     semantics: Semantics,
     watch: Watch,
     over: Callable[[], bool] = lambda: False,
+    write: Callable[[Path, bytes], Path] = written,
+    named: str | None = None,
 ) -> CertificateFile | None:
     """Write what was recorded of proofs, and counterexamples; then have it checked in float64.
 
@@ -68,6 +76,8 @@ def certify(
         out: where to.
         semantics: what the proofs speak about.
         watch, over: whoever may end the check, and, as long as there is no file, the writing.
+        write: how; gives back where the file lies, which may be elsewhere for the time being.
+        named: the network's file name, where it will have another one.
 
     Returns:
         None where nothing can be certified.
@@ -83,7 +93,7 @@ def certify(
     watch.update(Progress(phase=f"writing {out.name}"))
     certified = [Certified(prop=d.prop, verdict=d.verdict) for d in found if isinstance(d.verdict, Proved | Violated)]
     data = certificate_bytes(
-        loaded.path,
+        loaded.path.with_name(named or loaded.path.name),
         loaded.net.sha256,
         certified,
         semantics=semantics,
@@ -91,19 +101,19 @@ def certify(
         tool=f"birdnn {metadata.version('birdnn')}",
         over=over,
     )
-    write_bytes(out, data, over=over)
+    place = write(out, compressed(data, over) if out.name.lower().endswith(".gz") else data)
     del data  # the checker reads it again, and large proofs are large
-    stored = out.read_bytes()  # compressed, where the name says so
-    written = time.monotonic()
-    said = _checked(loaded.path, [entry.path for entry in found], out, watch, over)
+    stored = place.read_bytes()  # compressed, where the name says so
+    ready = time.monotonic()
+    said = _checked(loaded.path, [entry.path for entry in found], place, watch, over)
     return CertificateFile(
         path=str(out.resolve()),
         sha256=hashlib.sha256(stored).hexdigest(),
         size=len(stored),
         properties=tuple(entry.prop.name for entry in found),
         checked=said,
-        write_s=written - begun,
-        check_s=time.monotonic() - written,
+        write_s=ready - begun,
+        check_s=time.monotonic() - ready,
     )
 
 
@@ -122,6 +132,8 @@ def _checked(net: Path, props: list[str], certificate: Path, watch: Watch, over:
     """``accepted: ...``, ``rejected: ...`` or ``not checked: ...``."""
     try:
         return f"accepted: {check(net, props, certificate, seen=follow(watch, over)).line()}"
+    except Uncertain as error:
+        return f"not checked: {error.reason}"
     except Rejected as error:
         return f"rejected: {error.reason}"
     except InputError as error:

@@ -14,6 +14,7 @@ from birdnn.pipeline.clock import Clock, limit_of
 from birdnn.pipeline.crosschecking import Case, cross_checked, decided_by, disagreement, require_engines
 from birdnn.pipeline.facts import assumption_notes, machine, require_semantics, semantics_of, versions
 from birdnn.pipeline.load import Loaded, load_network, load_property, statement
+from birdnn.pipeline.recognising import network_notes, told_apart
 from birdnn.records import (
     CertificateFile,
     EngineAnswer,
@@ -29,6 +30,7 @@ from birdnn.records import (
 from birdnn.records.limits import OutOfTime
 from birdnn.spec import Property
 from birdnn.verify import SearchSettings, falsify
+from birdnn.verify.effort import FALSIFIER_ROUNDS
 
 _CERTIFYING = 0.15
 """Of the time limit, up to so long a one, is kept for writing a certificate and having it checked."""
@@ -93,7 +95,7 @@ def search_settings(settings: VerifySettings, timeout_s: float) -> SearchSetting
 
 def _falsified(loaded: Loaded, prop: Property, settings: SearchSettings, watch: Watch) -> Verdict:
     # without a limit a few rounds, with one as many as fit
-    rounds = 10**9 if math.isfinite(settings.timeout_s) else 10
+    rounds = 10**9 if math.isfinite(settings.timeout_s) else FALSIFIER_ROUNDS
     return falsify(loaded.net, prop, settings=settings, replays=loaded.replays, watch=watch, rounds=rounds)
 
 
@@ -126,13 +128,20 @@ class _Run:
             raise MismatchError(f"bounds of {settings.bound} speak about real numbers: choose semantics real")
         if settings.certificate is not None and (told := obstacle(self.loaded, settings.units)):
             raise MismatchError(f"{net_path}: no certificate, {told}")
-        self.questions = [
-            _Question(path=path, prop=load_property(path, self.loaded, settings.units)) for path in prop_paths
-        ]
+        named = told_apart([load_property(path, self.loaded, settings.units) for path in prop_paths])
+        self.questions = [_Question(path=path, prop=prop) for path, prop in zip(prop_paths, named.props, strict=True)]
+        self.renamed = named.notes
 
     def outcome(self, decide: Decide) -> VerifyOutcome:
         """Ask every question."""
-        verdicts = tuple(self.answer(question, decide) for question in self.questions)
+        found: dict[str, PropertyVerdict] = {}  # a file that was named twice is decided once
+        for question in self.questions:
+            if question.prop.sha256 not in found:
+                found[question.prop.sha256] = self.answer(question, decide)
+        verdicts = tuple(
+            replace(found[question.prop.sha256], name=question.prop.name, path=str(question.path.resolve()))
+            for question in self.questions
+        )
         certificate, late = None, ""
         try:
             certificate = self.certificate(verdicts)
@@ -143,13 +152,14 @@ class _Run:
             net_sha256=self.loaded.net.sha256,
             verdicts=verdicts,
             wall_s=self.clock.wall_s(),
-            solve_s=sum(v.solve_s for v in verdicts),
+            solve_s=sum(v.solve_s for v in found.values()),
             settings=self.settings,
             versions=versions(),
             machine=machine(),
             interrupted=self.watch.stopped(),
             notes=(
-                *notes(self.loaded, tuple(q.prop for q in self.questions)),
+                *self.renamed,
+                *network_notes(self.loaded, [q.prop for q in self.questions]),
                 *assumption_notes(self.loaded.net, self.settings.semantics),
                 *([late] if late else []),
             ),
@@ -166,6 +176,7 @@ class _Run:
             Decided(prop=question.prop, path=answer.path, verdict=answer.verdict)
             for question, answer in zip(self.questions, verdicts, strict=True)
         ]
+        decided = list({entry.prop.sha256: entry for entry in decided}.values())  # a certificate speaks of each once
         over = self.clock.end.over
         return certify(self.loaded, decided, out, semantics=self.settings.semantics, watch=self.watch, over=over)
 
@@ -206,17 +217,3 @@ class _Run:
         if self.watch.stopped():
             return Unknown(reason="interrupted", boxes=0)
         return Unknown(reason="timeout", boxes=0) if self.clock.left_s() <= 0 else None
-
-
-def notes(loaded: Loaded, props: tuple[Property, ...]) -> tuple[str, ...]:
-    """What was inferred about the network and what a user should know, one sentence each."""
-    said = []
-    if loaded.known is not None:
-        suite, entry = loaded.known
-        said.append(f"The weights are those of {entry.name} in suite {suite.name}.")
-        asked = {prop.name for prop in props}
-        if others := [name for name in entry.applicable if name not in asked]:
-            said.append(f"Properties of the suite that apply to it and were not asked: {', '.join(others)}.")
-    if loaded.nnet is not None:
-        said.extend(line for prop in props for line in loaded.nnet.warnings(prop))
-    return tuple(said)

@@ -12,7 +12,7 @@ from birdnn.pipeline.judging import Answer, Attempt
 from birdnn.pipeline.load import Loaded
 from birdnn.pipeline.measuring import Measured
 from birdnn.pipeline.plan import Plan
-from birdnn.records import PropertyLocalisation, ScaledQuantity, Watched
+from birdnn.records import PacBound, PropertyLocalisation, ScaledQuantity, Watched
 
 
 def quantities(loaded: Loaded) -> tuple[tuple[ScaledQuantity, ...], tuple[ScaledQuantity, ...]]:
@@ -58,6 +58,7 @@ def described(
     before: Mapping[str, Answer],
     after: Mapping[str, Answer],
     located: tuple[PropertyLocalisation, ...],
+    sampled: Mapping[str, PacBound],
 ) -> dict[str, Any]:
     """The fields of an outcome that say what its properties and numbers are about."""
     inputs, outputs = quantities(plan.loaded)
@@ -67,6 +68,7 @@ def described(
             text=subject.text,
             before=before[subject.prop.name].guarantee,
             after=after[subject.prop.name].guarantee if subject.prop.name in after else None,
+            sampled=sampled.get(subject.prop.name),
         )
         for subject in plan.subjects
         if subject.role is None

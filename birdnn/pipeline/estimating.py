@@ -13,10 +13,9 @@ import torch
 from birdnn.errors import InputError
 from birdnn.formats.measure import read_measure
 from birdnn.network import Network
-from birdnn.pipeline.deciding import notes
 from birdnn.pipeline.facts import machine, versions
 from birdnn.pipeline.load import Loaded, scaling_of
-from birdnn.pipeline.plan import Subject, read_plan
+from birdnn.pipeline.plan import Subject, asked_notes, read_plan
 from birdnn.records import (
     EstimateOutcome,
     EstimateRequest,
@@ -111,6 +110,7 @@ class _Run:
         )
         self.loaded = plan.loaded
         self.subjects = tuple(subject for subject in plan.subjects if subject.role is not None)
+        self.notes = asked_notes(plan, self.subjects)
         self.measure = self._measure()
         self.net: Network = self.loaded.net.with_values({}).float().to(request.device)
         statements = len(self.subjects) * request.attempts * (2 if request.scenario else 1)
@@ -136,7 +136,7 @@ class _Run:
             versions=versions(),
             machine=machine(self.request.device),
             interrupted=self.watch.stopped(),
-            notes=(*notes(self.loaded, tuple(s.prop for s in self.subjects)), *self._remarks(found)),
+            notes=(*self.notes, *self._remarks(found)),
         )
 
     def _measure(self) -> Measure:

@@ -11,15 +11,20 @@ from pathlib import Path
 
 from birdnn.errors import OutputError
 from birdnn.formats import network_kind, write_network
-from birdnn.formats.files import require_folder, stem_and_kind, write_bytes
+from birdnn.formats.files import remove_abandoned, require_folder, same_file, stem_and_kind, unwritable
 from birdnn.formats.nnet import read_nnet
+from birdnn.formats.together import Together
 from birdnn.network import Network
 from birdnn.records import RepairRequest
 
 
 @dataclass(frozen=True, slots=True)
 class ResultFolder:
-    """The folder that a request names, or ``./NAME.birdnn``."""
+    """The folder that a request names, or ``./NAME.birdnn``.
+
+    While a repair is at work its best network so far is `attempt`; what an earlier repair left lies beside it. In the
+    end network, certificate and report take their places together (`settle`), and what they replace goes.
+    """
 
     request: RepairRequest
 
@@ -31,7 +36,12 @@ class ResultFolder:
     @property
     def network(self) -> Path:
         """The repaired network."""
-        return self._repaired(network_kind(self.request.net))
+        return self._called("repaired", network_kind(self.request.net))
+
+    @property
+    def attempt(self) -> Path:
+        """The best network so far, and in the end one that is not repaired."""
+        return self._called("attempt", network_kind(self.request.net))
 
     @property
     def draft(self) -> Path:
@@ -68,29 +78,45 @@ class ResultFolder:
         suites = () if asked.suite is None else (Path(asked.suite),)
         domains = (asked.domain,) if isinstance(asked.domain, Path) else ()
         inputs = (asked.net, *asked.props, *asked.keep, *domains, *suites)
-        names = {
-            path.name
-            for path in (self.draft, self.network, self._repaired("onnx"), self.report, self.page, self.certificate)
-        }
+        names = {path.name for path in (self.draft, *self._results(), self.page)}
         require_folder(self.path, names, inputs)
 
     @contextmanager
-    def taken(self) -> Iterator[None]:
+    def taken(self) -> Iterator[Together]:
         """While entered, the folder is there for one repair alone; afterwards no draft is, nor an empty new folder.
 
+        Files that are written with what this gives appear together when `settle` says so, or not at all.
+
         Raises:
-            OutputError: it cannot be made, or another repair is at work there.
+            OutputError: it cannot be made, or another repair is at work there. One that is raised inside, because
+                something cannot be written, leaves nothing of this repair and says what else is there.
         """
         made = [folder for folder in (self.path, *self.path.parents) if not folder.exists()]
-        handle = self._locked()
+        handle, together = self._locked(), Together()
+        older = self.attempt.stat().st_mtime_ns if self.attempt.exists() else None
         try:
-            yield
+            for path in (*self._results(), self.page):
+                remove_abandoned(path)
+            yield together
+        except OutputError as error:
+            together.discard()
+            with suppress(OSError):
+                if self.attempt.exists() and self.attempt.stat().st_mtime_ns != older:
+                    self.attempt.unlink()
+            raise OutputError(error.path, f"{error.problem}; {self._left()}") from None
         finally:
+            together.discard()
             with suppress(OSError):
                 self.draft.unlink(missing_ok=True)
                 for folder in made:
                     folder.rmdir()  # fails, as it should, where there is something inside
             os.close(handle)
+
+    def _left(self) -> str:
+        """What a repair that cannot be written leaves."""
+        there = [path.name for path in self._results() if path.exists()]
+        older = f", and what an earlier one left is as it was: {', '.join(there)}" if there else ""
+        return f"no network, report or certificate of this repair is there{older}"
 
     def _locked(self) -> int:
         """A descriptor of the folder that holds its lock, which ends with the process however that ends."""
@@ -123,26 +149,57 @@ class ResultFolder:
         return self.draft
 
     def keep_draft(self) -> Path:
-        """Move the draft, the very bytes that were judged, to where the result belongs.
+        """Let the draft, the very bytes that were judged, be the best attempt; where it lies.
 
         Raises:
             OutputError: it cannot be moved, or the input is there.
         """
-        final = self.network
-        if final.exists() and final.samefile(self.request.net):
-            raise OutputError(str(final), "the input is never overwritten; name another folder")
+        self._require_no_input(self.attempt)
         try:
-            for old in {self.report, self.page, self._repaired("onnx")} - {final}:
-                old.unlink(missing_ok=True)  # it speaks of, or is, the network that is replaced now
-            self.draft.replace(final)
+            if self.attempt.exists() and not self.network.exists():
+                for old in (self.report, self.page, self.certificate):
+                    old.unlink(missing_ok=True)  # it speaks of the attempt that is replaced now
+            self.draft.replace(self.attempt)
         except OSError as error:
-            raise OutputError(str(final), f"cannot be written: {error.strerror or error}") from None
+            raise unwritable(self.attempt, error) from None
+        return self.attempt
+
+    def place(self, together: Together, *, repaired: bool) -> Path:
+        """Let the best attempt become the result's network, with an ONNX copy of an NNet file; where it will lie.
+
+        Raises:
+            OutputError: the copy cannot be written.
+        """
+        word = "repaired" if repaired else "attempt"
+        final = self.network if repaired else self.attempt
+        together.take(final, self.attempt)
         if network_kind(self.request.net) == "nnet":
-            write_bytes(self._repaired("onnx"), read_nnet(final).onnx_bytes(), keep=self.request.net)
+            together.add(self._called(word, "onnx"), read_nnet(self.attempt).onnx_bytes())
         return final
+
+    def settle(self, together: Together) -> None:
+        """Let the files of this result take their places, and those of an earlier one go.
+
+        Raises:
+            OutputError: they cannot; everything is as it was before.
+        """
+        for path in (*self._results(), self.page):
+            self._require_no_input(path)
+        together.drop(self.page, *self._results())
+        together.commit()
+
+    def _require_no_input(self, path: Path) -> None:
+        if same_file(path, self.request.net):
+            raise OutputError(str(path), "the input is never overwritten; name another folder")
+
+    def _results(self) -> tuple[Path, ...]:
+        """Everything that one repair or another may leave, but for the page."""
+        kinds = dict.fromkeys((network_kind(self.request.net), "onnx"))
+        networks = (self._called(word, kind) for word in ("repaired", "attempt") for kind in kinds)
+        return (*networks, self.certificate, self.report)
 
     def _stem(self) -> str:
         return stem_and_kind(self.request.net)[0]
 
-    def _repaired(self, kind: str) -> Path:
-        return self.path / f"{self._stem()}.repaired.{kind}"
+    def _called(self, word: str, kind: str) -> Path:
+        return self.path / f"{self._stem()}.{word}.{kind}"

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from birdnn.network import Network
-from birdnn.pipeline.clock import Clock, Deadline
+from birdnn.pipeline.clock import Clock
 from birdnn.pipeline.load import Loaded
 from birdnn.pipeline.plan import Subject
 from birdnn.pipeline.settings import RepairSettings
@@ -97,19 +97,11 @@ class Effort:
     attack: AttackSettings = field(default_factory=AttackSettings)
 
 
-def decide(
-    loaded: Loaded,
-    subject: Subject,
-    clock: Clock,
-    effort: Effort,
-    *,
-    cheap: bool = False,
-    deadline: Deadline | None = None,
-) -> Answer:
-    """Verify one property, by the end of the search or another deadline; ``cheap`` only looks for a counterexample."""
+def decide(loaded: Loaded, subject: Subject, clock: Clock, effort: Effort, *, cheap: bool = False) -> Answer:
+    """Verify one property; ``cheap`` only looks for a counterexample."""
     begun = clock.now()
     limits = SearchSettings(
-        timeout_s=min(effort.seconds, (deadline or clock.search).left_s()),
+        timeout_s=min(effort.seconds, clock.left_s()),
         max_boxes=effort.boxes,
         max_work=effort.work,
         seed=effort.seed,

@@ -14,9 +14,8 @@ from birdnn.localize import check_interventions, localize
 from birdnn.network import Network
 from birdnn.neurons import Neuron, neurons
 from birdnn.pipeline.clock import Deadline
-from birdnn.pipeline.deciding import notes
 from birdnn.pipeline.facts import machine, versions
-from birdnn.pipeline.plan import Plan, Subject, read_plan
+from birdnn.pipeline.plan import Plan, Subject, asked_notes, read_plan
 from birdnn.pipeline.settings import LocalizeSettings
 from birdnn.records import (
     FoundBy,
@@ -73,7 +72,7 @@ def localize_files(
         versions=versions(),
         machine=machine(),
         interrupted=watch.stopped(),
-        notes=notes(plan.loaded, tuple(subject.prop for subject in subjects)),
+        notes=asked_notes(plan, subjects),
     )
 
 

@@ -97,9 +97,10 @@ class Comparison:
                 witness = self._counterexample(prop, x, margin)
                 if witness is not None:
                     contradicted[prop.name] = witness
+        whole, note = self._domain(generator)
         return Measured(
-            fidelity=self._domain(generator),
-            fidelity_note=UNKNOWN_DOMAIN if self.plan.corners is None else "",
+            fidelity=whole,
+            fidelity_note=note,
             region_fidelity=regions,
             drawdown=tuple(drawn),
             efficacy=_sum(healing),
@@ -140,16 +141,19 @@ class Comparison:
             drawdown=max((d.share for d in drawn if d.share is not None), default=0.0),
         )
 
-    def _domain(self, generator: torch.Generator) -> Fidelity | None:
-        """Over points of the domain at which the original violates none of the applicable properties."""
+    def _domain(self, generator: torch.Generator) -> tuple[Fidelity | None, str]:
+        """Over points of the domain at which the original violates no applicable property; why there is none."""
         if self.plan.corners is None:
-            return None
+            return None, UNKNOWN_DOMAIN
         x = uniform(*self.plan.corners, self._affordable(self.settings.domain_points, self.deadline), generator)
         before, after = both(self.before, self.after, x, self.deadline.over)
         fine = ~violating(self.plan.subjects, x[: len(before)], before)
         if not bool(fine.any()):
-            return None
-        return fidelity(before[fine], after[fine], self.plan.decision)
+            return (
+                None,
+                f"not measured: the original violates a property at each of {len(before):,} points of the domain",
+            )
+        return fidelity(before[fine], after[fine], self.plan.decision), ""
 
     def _region(self, prop: Property, generator: torch.Generator, deadline: Deadline) -> Points:
         return self._drawn(prop, self.settings.region_points, generator, deadline)

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from fractions import Fraction
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from birdnn.errors import MismatchError
-from birdnn.formats.suite import Entry, Suite, hull, read_domain
+from birdnn.formats.suite import Suite, hull, read_domain
+from birdnn.meaning import meaning_of
 from birdnn.pipeline.facts import assumption_notes, require_semantics, semantics_of
 from birdnn.pipeline.load import Loaded, load_network, load_property, statement
 from birdnn.pipeline.points import load_points, points_statement
+from birdnn.pipeline.recognising import Known, network_notes, recognised, told_apart
 from birdnn.records import Decision, Domain, RepairRequest, Role, SuiteMatch
 from birdnn.rounding import Semantics
-from birdnn.spec import Polytope, Property, Region
-
-Known = tuple[Suite, Entry]
+from birdnn.spec import Property
 
 UNKNOWN_DOMAIN = "not measured: domain unknown, give --domain"
 
@@ -46,6 +46,9 @@ class Plan:
         corners: of the domain, (inputs,) float64 each; None where nobody knows it.
         domain: the same as a record.
         semantics: what a proof speaks about.
+        notes: what was inferred and what a user should know, one sentence each.
+        of_suite: those of them that only say what the suite knows.
+        remarks: those that say what was made of names and of what was asked twice.
     """
 
     request: RepairRequest
@@ -57,15 +60,20 @@ class Plan:
     semantics: Semantics
     suite: SuiteMatch | None
     notes: tuple[str, ...]
+    of_suite: tuple[str, ...]
+    remarks: tuple[str, ...]
 
 
-def read_plan(request: RepairRequest, *, loaded: Loaded | None = None, aimless: bool = False) -> Plan:
+def read_plan(
+    request: RepairRequest, *, loaded: Loaded | None = None, aimless: bool = False, taken: tuple[str, ...] = ()
+) -> Plan:
     """Read every file that the request names.
 
     Args:
         request: what is asked.
         loaded: the network, where it has been read.
         aimless: no property need be named.
+        taken: names that no property may have.
 
     Raises:
         InputError: a file is unusable, a property does not fit, or the suite does not know the network.
@@ -77,10 +85,12 @@ def read_plan(request: RepairRequest, *, loaded: Loaded | None = None, aimless: 
     if known is not None:
         loaded = replace(loaded, known=known)  # the suite that was named also says the scaling
     decision = request.decision or (known[0].decision if known is not None else "none")
-    subjects = _named(request, loaded) + _points(request, loaded, decision)
-    _require_distinct(subjects)
+    subjects, twice = _once(_named(request, loaded) + _points(request, loaded, decision))
+    subjects, renamed = _told_apart(subjects, taken)
+    found = recognised(known, [subject.prop for subject in subjects])
+    subjects = [replace(s, text=found.worded(known, place, s.text)) for place, s in enumerate(subjects)]
     if known is not None:
-        subjects += _applicable(known, subjects, "suite" if request.suite is not None else None)
+        subjects += _applicable(known[0], found.missing, subjects, "suite" if request.suite is not None else None)
     if not aimless and not any(subject.role in ("goal", "suite") for subject in subjects):
         raise MismatchError("nothing says what to repair: name a property, points, or a suite that knows the network")
     for subject in subjects:
@@ -97,6 +107,7 @@ def read_plan(request: RepairRequest, *, loaded: Loaded | None = None, aimless: 
             applicable=known[1].applicable,
             not_named=missing,
         )
+    of_suite, remarks = _of_suite(match), (*twice, *renamed, *found.notes)
     return Plan(
         request=request,
         loaded=loaded,
@@ -106,8 +117,17 @@ def read_plan(request: RepairRequest, *, loaded: Loaded | None = None, aimless: 
         decision=decision,
         semantics=semantics,
         suite=match,
-        notes=(*_notes(loaded, match, subjects), *assumption_notes(loaded.net, semantics)),
+        notes=(*of_suite, *_warnings(loaded, subjects), *remarks, *assumption_notes(loaded.net, semantics)),
+        of_suite=of_suite,
+        remarks=remarks,
     )
+
+
+def asked_notes(plan: Plan, subjects: Sequence[Subject]) -> tuple[str, ...]:
+    """What commands that only ask say: of the network, of what applies besides, of names; one sentence each."""
+    by_name = plan.suite is not None and plan.suite.by == "--as"
+    own = network_notes(plan.loaded, [subject.prop for subject in subjects], by_name=by_name)
+    return tuple(dict.fromkeys((*own, *plan.remarks)))
 
 
 def known_network(loaded: Loaded, suite_name: str | None, as_name: str | None) -> Known | None:
@@ -134,7 +154,7 @@ def _named(request: RepairRequest, loaded: Loaded) -> list[Subject]:
     for role, paths in roles:
         for path in paths:
             prop = load_property(path, loaded, request.units)
-            found.append(Subject(prop=prop, path=str(path.resolve()), text=worded(loaded.known, prop), role=role))
+            found.append(Subject(prop=prop, path=str(path.resolve()), text=statement(prop), role=role))
     return found
 
 
@@ -147,53 +167,41 @@ def _points(request: RepairRequest, loaded: Loaded, decision: Decision) -> list[
     return found
 
 
-def _require_distinct(subjects: list[Subject]) -> None:
-    names = [subject.prop.name for subject in subjects]
-    for name in names:
-        if names.count(name) > 1:
-            raise MismatchError(f"two properties are called {name!r}; results could not be told apart")
+def _once(subjects: list[Subject]) -> tuple[list[Subject], tuple[str, ...]]:
+    """Without those that say what an earlier one says, and a sentence about each."""
+    found: dict[object, Subject] = {}
+    notes = []
+    spans = [(s.radius, *(tuple(side.tolist()) for side in hull(s.prop))) for s in subjects]
+    for subject, span in zip(subjects, spans, strict=True):
+        # what spans another box says something else; a great many points are slow to bring into normal form
+        says = meaning_of(subject.prop) if spans.count(span) > 1 else subject.path
+        first = found.setdefault((span, says), subject)
+        if first is not subject:
+            role = "repaired and kept by that" if first.role != subject.role else "treated once"
+            again = "is named twice" if first.path == subject.path else f"says the same as {first.path}"
+            notes.append(f"{subject.path} {again}: {role}, as {first.prop.name}.")
+    return list(found.values()), tuple(notes)
 
 
-def worded(known: Known | None, prop: Property) -> str:
-    """What a property is about: in the suite's words where it is one of the suite's that applies to the network."""
-    if known is None:
-        return statement(prop)
-    suite, entry = known
-    if prop.name not in entry.applicable or prop.name not in suite.texts:
-        return statement(prop)
-    return suite.texts[prop.name] if _same(prop, suite.property(prop.name)) else statement(prop)
+def _told_apart(subjects: list[Subject], taken: tuple[str, ...]) -> tuple[list[Subject], tuple[str, ...]]:
+    """The subjects under names that no two of them share, and a sentence about each that got another one."""
+    named = told_apart([subject.prop for subject in subjects], taken)
+    return [replace(s, prop=prop) for s, prop in zip(subjects, named.props, strict=True)], named.notes
 
 
-def _applicable(known: tuple[Suite, Entry], named: list[Subject], role: Role | None) -> list[Subject]:
-    suite, entry = known
-    found = []
-    for name in entry.applicable:
-        prop = suite.property(name)
-        twins = [subject.prop for subject in named if subject.prop.name == name]
-        if any(_same(twin, prop) for twin in twins):
-            continue
-        if twins:  # a file of the user's that says something else under the same name
-            prop = replace(prop, name=f"{name} of suite {suite.name}")
-        text = suite.texts.get(name, statement(prop))
-        found.append(Subject(prop=prop, path=str(prop.path or ""), text=text, role=role))
-    return found
-
-
-def _formula(polytope: Polytope) -> frozenset[tuple[tuple[Fraction, ...], float, bool]]:
-    return frozenset((row.coefficients, round(float(row.bound), 6), row.strict) for row in polytope.rows)
-
-
-def _same(one: Property, other: Property) -> bool:
-    """Do two properties say the same, up to the rounding of bounds in files (1e-6)?"""
-
-    def alike(a: Region, b: Region) -> bool:
-        corners = ((a.lower, b.lower), (a.upper, b.upper))
-        boxes = all(torch.allclose(x, y, rtol=0, atol=1e-6) for x, y in corners)
-        return boxes and {_formula(p) for p in a.unsafe} == {_formula(p) for p in b.unsafe}
-
-    if len(one.regions) != len(other.regions):
-        return False
-    return all(any(alike(a, b) for b in other.regions) for a in one.regions)
+def _applicable(
+    suite: Suite, missing: Mapping[str, Property], named: list[Subject], role: Role | None
+) -> list[Subject]:
+    """Subjects for what the suite states and nobody named; called the suite's where a file took the name."""
+    theirs = {subject.prop.name for subject in named}
+    others = [
+        replace(prop, name=f"{name} of suite {suite.name}") if name in theirs else prop
+        for name, prop in missing.items()
+    ]
+    return [
+        Subject(prop=prop, path=str(prop.path or ""), text=suite.texts.get(name, statement(prop)), role=role)
+        for name, prop in zip(missing, told_apart(others, theirs).props, strict=True)
+    ]
 
 
 def _domain(
@@ -224,13 +232,19 @@ def _record(corners: tuple[Tensor, Tensor], source: str) -> Domain:
     return Domain(lower=lower, upper=upper, source=source)
 
 
-def _notes(loaded: Loaded, match: SuiteMatch | None, subjects: list[Subject]) -> tuple[str, ...]:
+def _of_suite(match: SuiteMatch | None) -> tuple[str, ...]:
+    """What a suite that knows the network says of it."""
     said = []
     if match is not None and match.by == "content":
         said.append(f"The weights are those of {match.entry} in suite {match.name}.")
     if match is not None and match.not_named:
         others = ", ".join(match.not_named)
         said.append(f"Other properties apply to it and were watched, not repaired: {others}; --suite repairs all.")
-    if loaded.nnet is not None:
-        said.extend(line for subject in subjects for line in loaded.nnet.warnings(subject.prop))
     return tuple(said)
+
+
+def _warnings(loaded: Loaded, subjects: list[Subject]) -> tuple[str, ...]:
+    """What an NNet header says against the properties."""
+    if loaded.nnet is None:
+        return ()
+    return tuple(line for subject in subjects for line in loaded.nnet.warnings(subject.prop))

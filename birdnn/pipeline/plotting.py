@@ -11,9 +11,9 @@ import torch
 from birdnn.certify.read import read_proof
 from birdnn.errors import FormatError, MismatchError
 from birdnn.pipeline.facts import semantics_of, versions
-from birdnn.pipeline.load import Loaded, load_network, load_property
+from birdnn.pipeline.load import Loaded, load_network, load_property, statement
 from birdnn.pipeline.mapping import Covers, advisory_map, covers_of, line_through, margin_line
-from birdnn.pipeline.plan import Known, known_network, worded
+from birdnn.pipeline.plan import known_network
 from birdnn.pipeline.planes import (
     Floats,
     Framing,
@@ -23,6 +23,7 @@ from birdnn.pipeline.planes import (
     plane_of,
     quantities_of,
 )
+from birdnn.pipeline.recognising import Known, recognised
 from birdnn.records import (
     AdvisoryMap,
     Decision,
@@ -121,7 +122,12 @@ class _Work:
             self.notes.append(f"Inputs, outputs and units are those of {known[1].name} in suite {known[0].name}.")
         prop = None if request.prop is None else load_property(request.prop, before, request.units)
         decision = request.decision or ("none" if known is None else known[0].decision)
-        self.scene = scene_of(before, after, prop, "" if prop is None else worded(known, prop), known, decision)
+        self.scene = scene_of(before, after, prop, "" if prop is None else self._worded(known, prop), known, decision)
+
+    def _worded(self, known: Known | None, prop: Property) -> str:
+        found = recognised(known, [prop])
+        self.notes += found.notes
+        return found.worded(known, 0, statement(prop))
 
     # --- a map
 

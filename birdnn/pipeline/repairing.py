@@ -6,13 +6,14 @@ import math
 import time
 from collections.abc import Iterable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from birdnn.errors import MismatchError
-from birdnn.formats.files import write_bytes
+from birdnn.formats.together import Together
 from birdnn.metrics import change, regressions
 from birdnn.pipeline.candidates import Candidates
 from birdnn.pipeline.certifying import Decided, certify, obstacle, unwritten
@@ -28,8 +29,9 @@ from birdnn.pipeline.measuring import Comparison, Measured
 from birdnn.pipeline.methods import require_method, stages
 from birdnn.pipeline.picturing import pictured
 from birdnn.pipeline.plan import Plan, Subject, read_plan
-from birdnn.pipeline.second_leg import second_leg
+from birdnn.pipeline.second_leg import SAMPLES, second_leg
 from birdnn.pipeline.settings import RepairSettings
+from birdnn.pipeline.surviving import said, survivors
 from birdnn.records import (
     ARITHMETIC,
     CertificateFile,
@@ -105,6 +107,8 @@ class _Repair:
         self.late: list[str] = []
         self.sampled: dict[str, PacBound] = {}
         self.certificate: CertificateFile | None = None
+        self.together = Together()
+        self.remarks: tuple[str, ...] = ()
 
     @property
     def asked(self) -> list[Subject]:
@@ -113,7 +117,7 @@ class _Repair:
         return sorted(asked, key=lambda s: self.before[s.prop.name].guarantee == "proved")
 
     def run(self) -> RepairOutcome:
-        with self.folder.taken():
+        with self.folder.taken() as self.together:
             return self._run()
 
     def _run(self) -> RepairOutcome:
@@ -137,18 +141,33 @@ class _Repair:
         if best is None:
             kept = any(words[s.prop.name] == "violated" for s in self.asked)
             return self._outcome("violated" if kept else "sampled", None, None)
-        self._look_at_all(best)
+        survived = survivors(best, self.asked, self.clock, self._effort_before(), self.clock.timeout_s)
+        self.remarks = said(survived, best, self.asked)
         self._watched(best)
         measured = self._measure(best, self.candidates.repair_set)
         measured.contradicted.update(self._others(best.loaded, best.answers))
         self._overrule(best.answers, measured.contradicted)
+        result = self._result(best, measured, survived)
+        repaired = self._repaired(result, best)
         try:
-            self.certificate = self._certify(best)
+            self.certificate = self._certify(best, self.folder.network if repaired else self.folder.attempt)
         except OutOfTime:
             self.late.append(unwritten(self.folder.certificate))
-        return self._outcome(self._result(best, measured), best, measured)
+        rejected = self.certificate is not None and self.certificate.checked.startswith("rejected")
+        place = self.folder.place(self.together, repaired=repaired and not rejected)
+        best.loaded = replace(best.loaded, path=place)
+        return self._outcome(result, best, measured)
 
-    def _certify(self, best: Attempt) -> CertificateFile | None:
+    def _repaired(self, result: RepairResult, best: Attempt) -> bool:
+        """May the network be called repaired? Of as many properties as possible: one of them, and none is lost."""
+        if result != "violated":
+            return True
+        after = {s.prop.name: best.guarantee(s.prop.name) for s in self.asked}
+        before: dict[str, Guarantee] = {name: answer.guarantee for name, answer in self.before.items()}
+        won = [name for name, word in after.items() if word == "proved" and before[name] != "proved"]
+        return self.request.as_many and bool(won) and not regressions(before, after) and not self.disagreements
+
+    def _certify(self, best: Attempt, place: Path) -> CertificateFile | None:
         """What is decided of the repaired network, as a certificate, checked within the time limit."""
         if obstacle(best.loaded, self.request.units):
             return None
@@ -164,6 +183,8 @@ class _Repair:
             semantics=self.plan.semantics,
             watch=self.watch,
             over=self.clock.stage(self.settings.shares.certifying).over,
+            write=self.together.add,
+            named=place.name,
         )
 
     # --- the defect
@@ -219,15 +240,6 @@ class _Repair:
             over=self.clock.over,
         )
 
-    def _look_at_all(self, best: Attempt) -> None:
-        """A short falsification of what the clock left unexamined: nobody may call that repaired unseen."""
-        unseen = [subject for subject in self.asked if subject.prop.name not in best.answers]
-        deadline = self.clock.stage(self.settings.shares.unseen)
-        for left, subject in zip(range(len(unseen), 0, -1), unseen, strict=True):
-            part = deadline.part(1 / left)
-            answer = decide(best.loaded, subject, self.clock, self._effort_before(), cheap=True, deadline=part)
-            best.answers[subject.prop.name] = answer
-
     def _watched(self, best: Attempt) -> None:
         """Decide on the result what applies to the network and was not asked about, where it was proved before."""
         for subject in self.plan.subjects:
@@ -265,11 +277,13 @@ class _Repair:
 
     def _second_leg(self, loaded: Loaded, proved: frozenset[str]) -> dict[str, Witness]:
         """What fresh samples of the proved properties contradict."""
+        said = self.request.samples
+        drawn = self.asked if said is None else self.plan.subjects
         found = second_leg(
             loaded,
             # of single points there is nothing to draw
-            [s.prop for s in self.plan.subjects if s.prop.name in proved and s.radius is None],
-            samples=self.request.samples,
+            [s.prop for s in drawn if s.prop.name in proved and s.radius is None],
+            samples=SAMPLES if said is None else said,
             seed=self.request.seed,
             watch=self.watch,
             deadline=self.clock.stage(self.settings.shares.sampling),
@@ -302,7 +316,8 @@ class _Repair:
     def _nothing_to_repair(self) -> RepairOutcome:
         """Every property is proved on the original; samples may contradict that too."""
         begun = time.monotonic()
-        contradicted = self._second_leg(self.plan.loaded, frozenset(s.prop.name for s in self.asked))
+        proved = frozenset(name for name, answer in self.before.items() if answer.guarantee == "proved")
+        contradicted = self._second_leg(self.plan.loaded, proved)
         self.clock.book("sample", begun)
         contradicted.update(self._others(self.plan.loaded, self.before))
         self._overrule(self.before, contradicted)
@@ -320,7 +335,7 @@ class _Repair:
                 f"{list(witness.x)} violates it: {' and '.join(witness.replayed_by)} answers {list(witness.y)}"
             )
 
-    def _result(self, best: Attempt, measured: Measured) -> RepairResult:
+    def _result(self, best: Attempt, measured: Measured, survived: set[str]) -> RepairResult:
         words = [best.guarantee(s.prop.name) for s in self.asked]
         if measured.contradicted:
             return "violated"
@@ -328,7 +343,8 @@ class _Repair:
             return "proved"
         rates = (measured.efficacy, measured.generalisation)
         unhealed = any(rate is not None and rate.hits < rate.n for rate in rates)
-        return "violated" if unhealed or "violated" in words else "sampled"
+        unseen = any(best.guarantee(s.prop.name) == "unknown" and s.prop.name not in survived for s in self.asked)
+        return "violated" if unhealed or unseen or "violated" in words else "sampled"
 
     def _properties(self, best: Attempt | None) -> Iterable[PropertyOutcome]:
         for subject in self.plan.subjects:
@@ -376,8 +392,8 @@ class _Repair:
         return {**spent, "rounds": len(found.tried), "tried": tuple(found.tried), "stopped": found.stopped}
 
     def _notes(self, best: Attempt | None) -> tuple[str, ...]:
-        said = () if self.candidates is None else self.candidates.remarks
-        return (*self.plan.notes, *said, *remarks(self.plan, self.before, best), *self.late)
+        method = () if self.candidates is None else self.candidates.remarks
+        return (*self.plan.notes, *method, *self.remarks, *remarks(self.plan, self.before, best), *self.late)
 
     def _outcome(self, result: RepairResult, best: Attempt | None, measured: Measured | None) -> RepairOutcome:
         before: dict[str, Guarantee] = {name: answer.guarantee for name, answer in self.before.items()}
@@ -391,6 +407,7 @@ class _Repair:
             net_sha256=original.sha256,
             out=None if best is None else str(best.loaded.path),
             out_sha256=None if best is None else best.loaded.net.sha256,
+            attempt=best is not None and best.loaded.path != self.folder.network,
             report=None if report is None else str(report),
             properties=tuple(self._properties(best)),
             **kept(measured),
@@ -409,8 +426,9 @@ class _Repair:
             disagreement="; ".join(self.disagreements),
             certificate=self.certificate,
             **pictured(self.plan, best, self.witnesses, self.clock.stage(self.settings.shares.drawing).over),
-            **described(self.plan, self.before, answers, self._responsible()),
+            **described(self.plan, self.before, answers, self._responsible(), self.sampled),
         )
         if report is not None:
-            write_report(repair_report(outcome), report, write_bytes)
+            write_report(repair_report(outcome), report, self.together.add)
+            self.folder.settle(self.together)
         return outcome

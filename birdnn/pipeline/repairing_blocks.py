@@ -19,6 +19,7 @@ from birdnn.formats.files import sha256, write_bytes
 from birdnn.formats.labelled import Labelled
 from birdnn.formats.onnx import network_from_onnx
 from birdnn.formats.surgery import bytes_with_nodes
+from birdnn.formats.together import Together
 from birdnn.metrics import change
 from birdnn.metrics import fidelity as kept_of
 from birdnn.network import Network
@@ -119,9 +120,10 @@ class _BlockRepair:
         base = settings or BlockSettings()
         self.settings = replace(base, training=replace(base.training, epochs=asked.epochs))
         self.methods: list[MethodResult] = []
+        self.together = Together()
 
     def run(self) -> RepairOutcome:
-        with self.folder.taken():
+        with self.folder.taken() as self.together:
             return self._run()
 
     def _run(self) -> RepairOutcome:
@@ -238,7 +240,7 @@ class _BlockRepair:
         data = self._bytes(candidate)
         out = self.folder.network if name == "blocks" else self.folder.compared(name)
         if name != "blocks":
-            write_bytes(out, data, keep=self.request.net)
+            self.together.add(out, data)
         net = self._read(data)
         answers = [evaluate(net, file.examples.x) for file in self.files]
         self.methods.append(
@@ -302,12 +304,12 @@ class _BlockRepair:
             places=() if best is None else tuple(_place(slot, best) for slot in slots),
             examples=tuple(file.record for file in self.files),
             before={file.record.role: file.accuracy(file.before) for file in self.files},
-            methods=tuple(self.methods),
-            graph=None if best is None else graph_change(self.request.net, self.folder.network),
+            methods=self._methods(repaired=result == "sampled"),
+            graph=None if best is None else graph_change(self.request.net, self.folder.attempt),
         )
         outcome = RepairOutcome(
             **self._nothing_measured(),
-            **self._written(best),
+            **self._written(best, repaired=result == "sampled"),
             result=result,
             efficacy=healed,
             generalisation=self._held_out(),
@@ -318,8 +320,17 @@ class _BlockRepair:
             timed_out=not self.watch.stopped() and self.clock.over(),
         )
         if outcome.report is not None:
-            write_report(repair_report(outcome), Path(outcome.report), write_bytes)
+            write_report(repair_report(outcome), Path(outcome.report), self.together.add)
+            self.folder.settle(self.together)
+        else:
+            self.together.commit()  # the networks that were compared
         return outcome
+
+    def _methods(self, *, repaired: bool) -> tuple[MethodResult, ...]:
+        """What was tried, the repair under the name that it gets."""
+        if repaired or not self.methods or self.methods[0].out is None:
+            return tuple(self.methods)
+        return (replace(self.methods[0], out=str(self.folder.attempt)), *self.methods[1:])
 
     def _held_out(self) -> Rate | None:
         """Of the test examples that were wrong, those that are right now."""
@@ -328,17 +339,18 @@ class _BlockRepair:
             return None
         return Rate(hits=self.methods[0].accuracy["test"].repaired, n=test.record.failing)
 
-    def _written(self, best: BlockCandidate | None) -> dict[str, Any]:
-        """Where the results are, and which values differ."""
+    def _written(self, best: BlockCandidate | None, *, repaired: bool) -> dict[str, Any]:
+        """Where the results will be, and which values differ."""
         report = str(self.folder.report) if best is not None or self.request.report else None
         if best is None:
             return {"out": None, "out_sha256": None, "report": report, "change": ()}
         before = read_network(self.request.net).initialisers()
-        after = read_network(self.folder.network).initialisers()
+        after = read_network(self.folder.attempt).initialisers()
         common = {name: value for name, value in before.items() if name in after}
         return {
-            "out": str(self.folder.network),
-            "out_sha256": sha256(self.folder.network.read_bytes()),
+            "out": str(self.folder.place(self.together, repaired=repaired)),
+            "out_sha256": sha256(self.folder.attempt.read_bytes()),
+            "attempt": not repaired,
             "report": report,
             "change": change(common, after),
         }

@@ -20,6 +20,9 @@ from birdnn.sample.pieces import piece_of
 from birdnn.sample.tally import Tally
 from birdnn.spec import Property
 
+SAMPLES = 1_000_000
+"""Points of each property that was asked about, where nobody says a number."""
+
 DELTA = 1e-3
 """Error probability of the statements about all properties together."""
 
@@ -53,12 +56,13 @@ def second_leg(
     contradicted: dict[str, Witness] = {}
     batch = min(BATCH["cpu"], piece_of(net))
     for index, prop in enumerate(proved):
+        of = f" ({index + 1} of {len(proved)})" if len(proved) > 1 else ""
         tally = Tally(net, prop, UNIFORM.draws(prop, seeded(seed, _STREAM, index, device="cpu")))
         part = deadline.part(1 / (len(proved) - index))
         while tally.n < samples and not part.over():
             if tally.n % _NEWS_EVERY < batch:
                 news = f"{tally.n:,} of {samples:,} points"
-                phase = f"sampling {prop.name} after its proof"
+                phase = f"sampling {prop.name} after its proof{of}"
                 watch.update(Progress(phase=phase, done=tally.n / samples, detail=news))
             tally.add(min(batch, samples - tally.n))
         if not tally.n:

@@ -45,7 +45,6 @@ class Shares:
         examples: looking for more counterexamples of one property, which are shown.
         training: making one candidate; of what is left to the search.
         comparing: seeing what a candidate keeps.
-        unseen: looking for counterexamples in what the search left unexamined.
         measuring, sampling: metrics of the result, and fresh samples of what is proved.
         certifying: writing the certificate and having it checked.
         localising, drawing: for the report.
@@ -55,7 +54,6 @@ class Shares:
     examples: float = 0.05
     training: float = 0.5
     comparing: float = 0.1
-    unseen: float = 0.2
     measuring: float = 0.35
     sampling: float = 0.3
     certifying: float = 0.8

@@ -143,7 +143,8 @@ class RepairRequest:
         pairing: of ``"retrain"``.
         out: folder for the result; None: ``./NAME.birdnn``.
         timeout_s: limit for everything; None: no limit.
-        samples: fresh points of each proved property that are drawn after the proof.
+        samples: fresh points that are drawn after the proofs, of each proved property, also of those that apply and
+            were not asked for; None: a million of each that was asked for.
         semantics: what a proof speaks about; None: float32 execution, where the network is in float32.
         as_many: repair as many properties as possible: one that cannot be repaired does not cost the others.
         crosscheck: engines that are asked about the result, `crosscheck_timeout_s` for each and property.
@@ -174,7 +175,7 @@ class RepairRequest:
     timeout_s: float | None = None
     units: Units = "normalised"
     seed: int = 0
-    samples: int = 1_000_000
+    samples: int | None = None
     semantics: Semantics | None = None
     as_many: bool = False
     crosscheck: tuple[str, ...] = ()
@@ -234,12 +235,16 @@ class PropertyOutcome:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Watched:
-    """A property that applies to the network and was not asked for; `after` is None where it was not verified again."""
+    """A property that applies to the network and was not asked for; `after` is None where it was not verified again.
+
+    `sampled`: what fresh samples say beside the proof, where a number of them was asked for.
+    """
 
     name: str
     text: str
     before: Guarantee
     after: Guarantee | None
+    sampled: PacBound | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -314,7 +319,8 @@ class RepairOutcome:
     Attributes:
         result: ``"proved"`` only if every property is; ``"sampled"``: none is violated as far as sampling sees;
             ``"violated"``: no repair found, `out` is the best attempt; ``"nothing_to_repair"``: `out` is None.
-        out: absolute path of the repaired network.
+        out: absolute path of the network that was written.
+        attempt: it is no repair, only the best attempt, and called so.
         report: absolute path of ``repair.json``.
         fidelity: None where the domain is unknown; `fidelity_note` then says why.
         region_fidelity: property name -> fidelity over its region's points that did not violate.
@@ -369,6 +375,7 @@ class RepairOutcome:
     rounds: int
     versions: Mapping[str, str]
     machine: Machine
+    attempt: bool = False
     tried: tuple[Tried, ...] = ()
     stopped: str = ""
     neighbours: tuple[Neighbours, ...] = ()

@@ -130,7 +130,7 @@ def block_repair_summary(outcome: RepairOutcome, repair: BlockRepair, width: int
         add_fact(facts, "against the original", told)
     add_fact(facts, "time", f"{outcome.wall_s:.1f} s")
     add_notes(facts, outcome.notes)
-    add_fact(facts, "repaired network", outcome.out or "")
+    add_fact(facts, "best attempt" if outcome.attempt else "repaired network", outcome.out or "")
     add_fact(facts, "report", outcome.report or "")
     return Group(*parts, facts)
 

@@ -10,7 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 from birdnn.records import EstimateOutcome, Interval, PacBound, PropertyEstimate, RareEvent, Surrogate
-from birdnn.report.json import machine_model, pac_bound_model, witness_model
+from birdnn.report.evidence import pac_bound_model
+from birdnn.report.json import machine_model, witness_model
 from birdnn.report.schema import readable
 from birdnn.report.schema_samples import (
     EstimateReport,

@@ -9,6 +9,7 @@ from birdnn.records import (
     InitialiserChange,
     InterventionCheck,
     Localisation,
+    PacBound,
     PropertyLocalisation,
     ScaledQuantity,
     Watched,
@@ -18,6 +19,7 @@ from birdnn.report.schema_evidence import (
     InterventionModel,
     LayerModel,
     LocalisationModel,
+    PacBoundModel,
     RegionModel,
     ResponsibleModel,
     ScaledQuantityModel,
@@ -69,9 +71,23 @@ def quantity_model(quantity: ScaledQuantity) -> ScaledQuantityModel:
     )
 
 
+def pac_bound_model(bound: PacBound) -> PacBoundModel:
+    """The published model of a sampled statement."""
+    return PacBoundModel(
+        measure=bound.measure,
+        epsilon=bound.epsilon,
+        delta=bound.delta,
+        n=bound.n,
+        violations=bound.violations,
+        anytime=bound.anytime,
+        execution=bound.execution,
+    )
+
+
 def watched_model(watched: Watched) -> WatchedModel:
     """A property that nobody asked for, as published."""
-    return WatchedModel(name=watched.name, text=watched.text, before=watched.before, after=watched.after)
+    drawn = None if watched.sampled is None else pac_bound_model(watched.sampled)
+    return WatchedModel(name=watched.name, text=watched.text, before=watched.before, after=watched.after, sampled=drawn)
 
 
 def largest_models(change: InitialiserChange) -> list[ValueChangeModel]:

@@ -18,7 +18,6 @@ from birdnn.records import (
     EngineAnswer,
     InitialiserChange,
     Machine,
-    PacBound,
     PropertyOutcome,
     PropertyVerdict,
     Proved,
@@ -34,6 +33,7 @@ from birdnn.report.blocks_models import block_repair_model
 from birdnn.report.evidence import (
     largest_models,
     localisation_model,
+    pac_bound_model,
     quantity_model,
     region_model,
     watched_model,
@@ -57,7 +57,6 @@ from birdnn.report.schema import (
     EngineModel,
     MachineModel,
     Outcome,
-    PacBoundModel,
     PropertyModel,
     RepairReport,
     SuiteModel,
@@ -78,7 +77,7 @@ from birdnn.report.schema_samples import (
 _NAMED = 10
 """Neurons that a localisation names."""
 
-Writer = Callable[[Path, bytes], None]
+Writer = Callable[[Path, bytes], object]
 
 _PUBLISHED = (
     ("verify", VerifyReport),
@@ -227,6 +226,7 @@ def repair_report(outcome: RepairOutcome) -> RepairReport:
         net_sha256=outcome.net_sha256,
         out=outcome.out,
         out_sha256=outcome.out_sha256,
+        attempt=outcome.attempt,
         domain=None if domain is None else domain_model(domain),
         decision=outcome.decision,
         suite=None if outcome.suite is None else suite_model(outcome.suite),
@@ -265,19 +265,6 @@ def counterexample_text(witness: Witness) -> str:
 def witness_model(witness: Witness) -> CounterexampleModel:
     """A counterexample as published."""
     return CounterexampleModel(x=list(witness.x), y=list(witness.y), replayed_by=list(witness.replayed_by))
-
-
-def pac_bound_model(bound: PacBound) -> PacBoundModel:
-    """The published model of a sampled statement."""
-    return PacBoundModel(
-        measure=bound.measure,
-        epsilon=bound.epsilon,
-        delta=bound.delta,
-        n=bound.n,
-        violations=bound.violations,
-        anytime=bound.anytime,
-        execution=bound.execution,
-    )
 
 
 def _witness_of(verdict: Verdict) -> CounterexampleModel | None:

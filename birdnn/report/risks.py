@@ -63,7 +63,7 @@ def _stops(outcome: RepairReport, files: Sequence[FileModel]) -> Iterator[RiskMo
 
 
 def _undecided(outcome: RepairReport) -> Iterator[RiskModel]:
-    which = "repaired network" if outcome.out else "network"
+    which = "best attempt" if outcome.attempt else "repaired network" if outcome.out else "network"
     for prop in outcome.properties:
         if prop.after == "violated":
             yield _risk(
@@ -196,7 +196,7 @@ def _scope(outcome: RepairReport) -> Iterator[RiskModel]:
         "the right units, was not examined. Outside of the input boxes of section 2 nothing is proved."
     )
     yield _risk("note", "Adequacy of the properties", told)
-    if any(prop.sampled for prop in outcome.properties):
+    if any(p.sampled for p in outcome.properties) or any(w.sampled for w in outcome.watched):
         told = (
             "Sampled statements hold for their measure, which is not the distribution of inputs in operation, and "
             "only with the stated confidence."

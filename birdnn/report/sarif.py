@@ -120,7 +120,7 @@ def _before(report: SafetyReport, rule: int, prop: PropertyModel, place: int) ->
 def _after(report: SafetyReport, rule: int, prop: PropertyModel, place: int) -> dict[str, Any]:
     """The network that is handed over."""
     kind, level = _KINDS[prop.after]
-    which = "repaired network" if report.outcome.out else "network"
+    which = "best attempt" if report.outcome.attempt else "repaired network" if report.outcome.out else "network"
     said = {
         "pass": f"Proved: the {which} satisfies {prop.name} ({prop.arithmetic}).",
         "fail": f"The {which} violates {prop.name}. {prop.text}",

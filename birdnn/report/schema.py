@@ -17,6 +17,7 @@ from birdnn.report.model import readable as readable
 from birdnn.report.schema_blocks import BlockRepairModel
 from birdnn.report.schema_evidence import (
     LocalisationModel,
+    PacBoundModel,
     RegionModel,
     ScaledQuantityModel,
     ValueChangeModel,
@@ -133,18 +134,6 @@ class VerifyReport(Model):
     certificate: CertificateModel | None
     versions: dict[str, str]
     machine: MachineModel
-
-
-class PacBoundModel(Model):
-    """With confidence ``1 - delta`` at most ``epsilon`` of the measure violates; no proof, whatever the numbers."""
-
-    measure: Readable
-    epsilon: float
-    delta: float = Field(description="This statement's own share of the error probability.")
-    n: int = Field(description="Independent draws that it rests on.")
-    violations: int
-    anytime: bool = Field(description="Holds although the number of draws depended on what they showed.")
-    execution: str = Field(description="Which execution of the network was sampled.")
 
 
 class PropertyModel(Model):
@@ -308,8 +297,12 @@ class RepairReport(Model):
     timeout_s: float | None
     net: Readable
     net_sha256: str
-    out: Readable | None = Field(description="Absolute path; null where there was nothing to repair.")
+    out: Readable | None = Field(
+        description="Absolute path of the network that was written, NAME.repaired.* or, where `attempt` is true, "
+        "NAME.attempt.*; null where none was."
+    )
     out_sha256: str | None
+    attempt: bool = Field(default=False, description="The network in `out` is no repair, only the best attempt.")
     domain: DomainModel | None
     decision: Literal["argmin", "argmax", "none"]
     suite: SuiteModel | None

@@ -53,6 +53,18 @@ class ValueChangeModel(Model):
     after: float
 
 
+class PacBoundModel(Model):
+    """With confidence ``1 - delta`` at most ``epsilon`` of the measure violates; no proof, whatever the numbers."""
+
+    measure: Readable
+    epsilon: float
+    delta: float = Field(description="This statement's own share of the error probability.")
+    n: int = Field(description="Independent draws that it rests on.")
+    violations: int
+    anytime: bool = Field(description="Holds although the number of draws depended on what they showed.")
+    execution: str = Field(description="Which execution of the network was sampled.")
+
+
 class WatchedModel(Model):
     """A property that applies to the network and was not asked for."""
 
@@ -61,6 +73,9 @@ class WatchedModel(Model):
     before: Literal["proved", "pac", "violated", "unknown"]
     after: Literal["proved", "pac", "violated", "unknown"] | None = Field(
         description="Null where it was not verified again."
+    )
+    sampled: PacBoundModel | None = Field(
+        default=None, description="Fresh samples of the repaired file, where a number of them was asked for."
     )
 
 

@@ -11,12 +11,11 @@ from birdnn.report.schema import (
     CounterexampleModel,
     MachineModel,
     Model,
-    PacBoundModel,
     Readable,
     SuiteModel,
 )
 from birdnn.report.schema_blocks import BlockLocalisationModel, ExamplesModel
-from birdnn.report.schema_evidence import LocalisationModel
+from birdnn.report.schema_evidence import LocalisationModel, PacBoundModel
 
 
 class IntervalModel(Model):

@@ -28,6 +28,7 @@ from birdnn.records import (
     Verdict,
     VerifyOutcome,
     Violated,
+    Watched,
 )
 from birdnn.report.crosschecks import matrix
 from birdnn.report.json import competition_verdict, outcome_of
@@ -132,7 +133,7 @@ def repair_summary(outcome: RepairOutcome, width: int = 80) -> RenderableType:
     grid = facts_grid()
     if outcome.out is not None:
         _measurements(grid, outcome)
-    _second_leg(grid, outcome.properties)
+    _second_leg(grid, (*outcome.properties, *outcome.watched))
     _spent(grid, outcome)
     add_notes(grid, outcome.notes)
     _others(grid, outcome)
@@ -217,7 +218,7 @@ def _measurements(grid: Table, outcome: RepairOutcome) -> None:
     for entry in outcome.neighbours:
         add_fact(grid, f"neighbours of {entry.name}", _neighbours_text(entry))
     if outcome.fidelity is None:
-        add_fact(grid, "fidelity", outcome.fidelity_note or "not measured: domain unknown, give --domain")
+        add_fact(grid, "fidelity", outcome.fidelity_note)
     else:
         where = f"; domain: {outcome.domain.source}" if outcome.domain else ""
         add_fact(grid, "fidelity", fidelity_text(outcome.fidelity, outcome.decision) + where)
@@ -229,7 +230,7 @@ def _measurements(grid: Table, outcome: RepairOutcome) -> None:
     add_fact(grid, "changed", _change_text(outcome.change))
 
 
-def _second_leg(grid: Table, properties: Sequence[PropertyOutcome]) -> None:
+def _second_leg(grid: Table, properties: Sequence[PropertyOutcome | Watched]) -> None:
     """What fresh samples say beside the proofs."""
     drawn = [prop for prop in properties if prop.sampled is not None]
     for number in dict.fromkeys(prop.sampled.n for prop in drawn if prop.sampled):
@@ -311,7 +312,7 @@ def add_certificate(grid: Table, found: CertificateFile | None) -> None:
 
 
 def _files(grid: Table, outcome: RepairOutcome) -> None:
-    add_fact(grid, "repaired network", outcome.out or "")
+    add_fact(grid, "best attempt" if outcome.attempt else "repaired network", outcome.out or "")
     add_certificate(grid, outcome.certificate)
     add_fact(grid, "report", outcome.report or "")
     if outcome.request.report and outcome.report:

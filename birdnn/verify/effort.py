@@ -11,6 +11,8 @@ from birdnn.verify.attack import AttackSettings
 
 MANY = 16
 """Polytopes, over all regions, of which each gets a whole attack; of more, bounds say first which are worth one."""
+FALSIFIER_ROUNDS = 10
+"""Attacks on each input region where nothing is proved afterwards and no time limit says how many fit."""
 
 _STEP = 5e9  # multiplications of one step on a CPU: a second or so
 _ATTACK = 2e10  # of an attack before a search

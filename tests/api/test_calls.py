@@ -160,10 +160,11 @@ def test_a_repair_that_cannot_begin_leaves_nothing(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_two_things_of_one_name_are_refused() -> None:
+def test_two_properties_of_one_name_are_both_asked() -> None:
     other = birdnn.box_property("safe", lower=[0, 0], upper=[1, 1], unsafe=[([[-1, 0]], [-99])])
-    with pytest.raises(birdnn.MismatchError, match=r"safe\.vnnlib"):
-        birdnn.verify(module(), [SAFE, other])
+    outcome = birdnn.verify(module(), [SAFE, other, SAFE])
+    assert [answer.name for answer in outcome.verdicts] == ["safe", "safe (2)", "safe"]
+    assert outcome.verdicts[0].sha256 == outcome.verdicts[2].sha256 != outcome.verdicts[1].sha256
 
 
 @pytest.mark.parametrize("name", ["", "..", "a/b"])

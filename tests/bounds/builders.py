@@ -73,7 +73,7 @@ def random_polytopes(seed: int, n_outputs: int, rows: Iterable[int] = (1, 2, 3))
 
     def row() -> Row:
         coefficients = tuple(Fraction(int(v), 4) for v in rng.integers(-8, 9, n_outputs))
-        return Row(coefficients, Fraction(int(rng.integers(-16, 17)), 16))
+        return Row(coefficients, Fraction(int(rng.integers(-16, 17)), 16)).normal()
 
     return tuple(Polytope(rows=tuple(row() for _ in range(n)), n_outputs=n_outputs) for n in rows)
 

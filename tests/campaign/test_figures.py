@@ -113,3 +113,13 @@ def test_a_table_that_lacks_a_column(tmp_path: Path, text: str, message: str) ->
     (tmp_path / "r.csv").write_text(text)
     with pytest.raises(FormatError, match=f"r.csv, .*{message}"):
         read_results(tmp_path / "r.csv")
+
+
+def test_instances_that_only_folders_tell_apart_are_compared_with_nobody(tmp_path: Path) -> None:
+    """Names are matched without folders: an answer to another property would read as a contradiction."""
+    (tmp_path / "r.csv").write_text("onnx,vnnlib,verdict,seconds\na,x/p,sat,1\na,y/p,unsat,1\na,q,unsat,1\n")
+    theirs = read_results(tmp_path / "r.csv")
+    assert set(theirs) == {match_name("a q")}
+    (tmp_path / "s.csv").write_text("onnx,vnnlib,verdict,seconds\na,p,sat,1\n")
+    mine = [row("a x/p", "unsat", 1.0), row("a y/p", "sat", 1.0)]
+    assert not side_by_side(VERIFY, mine, "them", read_results(tmp_path / "s.csv")).contradictions

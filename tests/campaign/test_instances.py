@@ -95,3 +95,13 @@ def test_known_verdicts_are_matched_by_stems(tmp_path: Path) -> None:
     assert read_known(known) == {("a", "p"): "sat"}
     path = written(tmp_path, "onnx/a.onnx,p.vnnlib,5\nb.onnx,p.vnnlib,5\n")
     assert [one.expected for one in read_instances(path, known=read_known(known))] == ["sat", ""]
+
+
+def test_verdicts_that_only_folders_tell_apart_are_not_mixed_up(tmp_path: Path) -> None:
+    """By its name alone a property got the verdict of another one, and the campaign ended in status 6."""
+    known = tmp_path / "known.csv"
+    known.write_text("onnx,vnnlib,verdict\na.onnx,./x/p.vnnlib,sat\na.onnx,y/p.vnnlib,unsat\na.onnx,q.vnnlib,unsat\n")
+    both = written(tmp_path, "a.onnx,x/p.vnnlib,5\na.onnx,y/p.vnnlib,5\na.onnx,q.vnnlib,5\n")
+    assert [one.expected for one in read_instances(both, known=read_known(known))] == ["sat", "unsat", "unsat"]
+    one = written(tmp_path, "a.onnx,z/p.vnnlib,5\n")
+    assert [one.expected for one in read_instances(one, known=read_known(known))] == [""]

@@ -14,7 +14,7 @@ import pytest
 from birdnn.campaign import REPAIR, Campaign, Table, run_campaign
 from birdnn.campaign.children import Ending
 from birdnn.campaign.kinds import found_in
-from birdnn.campaign.run import answers, rows_of
+from birdnn.campaign.run import answers, kept_in, rows_of
 from birdnn.campaign.table import reserved
 from birdnn.errors import FormatError, OutputError
 from birdnn.records import Unwatched
@@ -209,3 +209,10 @@ def test_the_last_row_counts(tmp_path: Path) -> None:
     (row,) = rows_of(asked, table.rows)
     assert row is not None
     assert row["verdict"] == "unknown"
+
+
+def test_no_two_repairs_are_kept_in_one_folder(tmp_path: Path) -> None:
+    made = campaign(tmp_path, ["a/b", "a_b", "c"], keep=tmp_path / "kept", kind=REPAIR)
+    folders = list(kept_in(made).values())
+    assert len(set(folders)) == 3
+    assert folders[2] == "c-p"

@@ -175,15 +175,6 @@ def test_a_repair_that_failed_is_reported_as_such(call: Call, net: Path, broken:
     assert "is violated" in page
 
 
-def test_more_samples_for_an_assessor(monkeypatch: pytest.MonkeyPatch) -> None:
-    from birdnn.cli.repair import RepairOptions, _samples
-
-    net = Path("n.onnx")
-    assert _samples(RepairOptions(net=net)) == 1_000_000
-    assert _samples(RepairOptions(net=net, report=True)) == 10_000_000
-    assert _samples(RepairOptions(net=net, report=True, samples=5)) == 5
-
-
 def damaged(text: str, how: str) -> str:
     content: dict[str, Any] = json.loads(text)
     match how:

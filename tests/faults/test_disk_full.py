@@ -49,19 +49,36 @@ def test_no_room_for_the_network(disk: Path) -> None:
     assert DEMO.read_bytes() == before
 
 
-@pytest.mark.parametrize(
-    ("room", "failing", "kept"),
-    [
-        (12_288, "demo.certificate.json.gz", ["demo.repaired.onnx"]),  # the network takes 8.9 kB
-        (32_768, "repair.json", ["demo.certificate.json.gz", "demo.repaired.onnx"]),
-    ],
-)
-def test_room_for_the_network_and_not_for_the_rest(disk: Path, room: int, failing: str, kept: list[str]) -> None:
+ROOMS = [
+    (12_288, "demo.certificate.json.gz"),  # the network takes 8.9 kB
+    (32_768, "repair.json"),
+]
+
+
+@pytest.mark.parametrize(("room", "failing"), ROOMS)
+def test_room_for_the_network_and_not_for_the_rest(disk: Path, room: int, failing: str) -> None:
+    """A network without the report that says what it is helps nobody: all or none, and it says which."""
     fill(disk, room)
     status, _, err = finished(start(*repair(disk / "out")))
     assert status == 4
     assert f"{failing}: cannot be written: No space left on device" in err
-    assert sorted(path.name for path in (disk / "out").iterdir()) == kept
+    assert "no network, report or certificate of this repair is there" in err
+    assert [path.name for path in disk.iterdir()] == ["filler"]
+
+
+@pytest.mark.parametrize(("room", "failing"), ROOMS)
+def test_what_an_earlier_repair_left_stays_whole(tmp_path: Path, disk: Path, room: int, failing: str) -> None:
+    """The new one finds no room, or a little."""
+    assert finished(start(*repair(tmp_path / "out")))[0] == 0
+    subprocess.run(["mount", "-o", "remount,size=256k", str(disk)], check=True)
+    shutil.copytree(tmp_path / "out", disk / "out")
+    before = {path.name: path.read_bytes() for path in (disk / "out").iterdir()}
+    fill(disk, room)
+    status, _, err = finished(start(*repair(disk / "out"), "--seed", 1))
+    assert status == 4
+    assert f"{failing}: cannot be written: No space left on device" in err
+    assert "what an earlier one left is as it was: demo.repaired.onnx" in err
+    assert {path.name: path.read_bytes() for path in (disk / "out").iterdir()} == before
 
 
 def test_no_room_for_the_json(disk: Path) -> None:

@@ -103,7 +103,7 @@ def test_a_repair_by_blocks_keeps_the_best_so_far(by_blocks: list[object], tmp_p
     inputs = {path: path.read_bytes() for path in tmp_path.iterdir()}
     out = tmp_path / "out" / "net.repaired.onnx"
     process = start(*by_blocks, "--json", tmp_path / "result.json")
-    while process.poll() is None and not out.exists():
+    while process.poll() is None and not out.with_name("net.attempt.onnx").exists():
         time.sleep(0.02)
     process.send_signal(signal.SIGINT)
     seconds, _, err = seconds_to_end(process)

@@ -231,6 +231,10 @@ ERRORS = {
     "empty group": ("(assert ())", "line 4", "neither and, or"),
     "empty assert": ("(assert)", "line 4", "assert takes one formula"),
     "bare word": ("(assert Y_0)", "line 4", "'Y_0' is no formula"),
+    "after exit": ("(exit)\n(assert (<= Y_0 1))", "line 5", "'assert' comes after (exit)"),
+    "question after exit": ("(exit)(check-sat)", "line 4", "'check-sat' comes after (exit)"),
+    "after check-sat": ("(check-sat)\r(get-model)\r\n(assert true)", "line 6", "'assert' comes after (check-sat)"),
+    "hidden by a carriage return": ("; one\r(assert Y_0)", "line 5", "'Y_0' is no formula"),
     "deep": ("(assert " + "(and " * 200 + ")" * 201, "line 4", "nested deeper than 100"),
     "false": (bounded() + "(assert false)", "", "contradict each other"),
 }  # fmt: skip

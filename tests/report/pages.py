@@ -11,12 +11,13 @@ from birdnn.records import Witness
 from birdnn.report.json import dumps, repair_report
 from birdnn.report.pages import FORMS, html_page
 from birdnn.report.safety import safety_report
-from birdnn.report.schema import CertificateModel, PacBoundModel, RepairReport, TriedModel
+from birdnn.report.schema import CertificateModel, RepairReport, TriedModel
 from birdnn.report.schema_evidence import (
     HalfSpaceModel,
     InterventionModel,
     LayerModel,
     LocalisationModel,
+    PacBoundModel,
     RegionModel,
     ResponsibleModel,
     ScaledQuantityModel,

@@ -14,7 +14,15 @@ from tests.report.outcomes import AROUND, LATE, PROVED, VIOLATED, prop, repair_o
 
 OUTCOMES = {
     "proved": repair_outcome(),
-    "unmeasured": repair_outcome(fidelity=None, drawdown=(), efficacy=None, generalisation=None, change=(), suite=None),
+    "unmeasured": repair_outcome(
+        fidelity=None,
+        fidelity_note="not measured: domain unknown, give --domain",
+        drawdown=(),
+        efficacy=None,
+        generalisation=None,
+        change=(),
+        suite=None,
+    ),
     "nothing": repair_outcome(result="nothing_to_repair", out=None, report=None, properties=(prop(before="proved"),)),
     "sampled": repair_outcome(result="sampled", properties=(prop(after="pac"), prop("b", after="unknown"))),
     "violated": repair_outcome(result="violated", properties=(prop(after="violated"),), regressions=("prop_1",)),

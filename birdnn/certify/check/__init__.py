@@ -8,6 +8,7 @@ The modules read in this order: `files`, `statement` (VNN-LIB), `network` (ONNX)
 from __future__ import annotations
 
 from birdnn.certify.check.files import Rejected as Rejected
+from birdnn.certify.check.files import Uncertain as Uncertain
 from birdnn.certify.check.judge import Accepted as Accepted
 from birdnn.certify.check.judge import Answer as Answer
 from birdnn.certify.check.judge import Settings as Settings

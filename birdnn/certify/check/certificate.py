@@ -9,6 +9,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from reprlib import repr as short
 from typing import Any, Literal
 
 import numpy as np
@@ -25,6 +26,7 @@ LEAF = 65535
 VERSION = 1
 _LARGEST = (2 - Fraction(1, 2**23)) * 2**127
 """Of the numbers of single precision."""
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 _NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?(/[1-9][0-9]*)?([eE][+-]?[0-9]{1,3})?")
 _TYPES = ("|u1", "<u2", "<u4", "<f4", "<f8")
 
@@ -90,19 +92,22 @@ def read_certificate(file: File) -> Certificate:
         raise FormatError(file.path, "", f"not a certificate: {error}") from None
     if not isinstance(data, dict) or data.get("format") != "birdnn certificate":
         raise Rejected("the file does not call itself a birdnn certificate")
-    if data.get("version") != VERSION or isinstance(data["version"], bool):
-        raise Rejected(f"version {data.get('version')!r} of the format is not known, only {VERSION}")
+    version = data.get("version")
+    if type(version) is not int or version != VERSION:
+        raise Rejected(f"version {short(version)} of the format is not known, only {VERSION}")
     keys = ("format", "version", "tool", "network", "semantics", "assumptions", "proofs")
     head = _fields(data, "the certificate", keys)
-    network = _fields(head["network"], "network", ("file", "sha256"))
+    network = _about(head["network"], "network", ("file", "sha256"))
     assumptions, proofs = head["assumptions"], head["proofs"]
     if head["semantics"] not in ("real", "float32"):
-        raise Rejected(f"semantics {head['semantics']!r} is neither real nor float32")
+        raise Rejected(f"semantics {short(head['semantics'])} is neither real nor float32")
     if not isinstance(assumptions, dict) or not all(isinstance(value, float) for value in assumptions.values()):
         raise Rejected("assumptions must name an error for each activation")
     if not isinstance(proofs, list) or not all(isinstance(proof, dict) for proof in proofs):
         raise Rejected("proofs must be a list of objects")
-    return Certificate(str(head["tool"]), str(network["sha256"]), head["semantics"], assumptions, tuple(proofs))
+    if not isinstance(head["tool"], str):
+        raise Rejected("tool must be a text")
+    return Certificate(head["tool"], network["sha256"], head["semantics"], assumptions, tuple(proofs))
 
 
 def proof_of(certificate: Certificate, sha256: str) -> dict[str, Any]:
@@ -115,9 +120,9 @@ def proof_of(certificate: Certificate, sha256: str) -> dict[str, Any]:
     for proof in certificate.proofs:
         last = "input" if proof.get("verdict") == "violated" else "regions"
         _fields(proof, "a proof", ("property", "verdict", last))
-        about = _fields(proof["property"], "property", ("name", "file", "sha256"))
+        about = _about(proof["property"], "property", ("name", "file", "sha256"))
         if proof["verdict"] not in ("proved", "violated"):
-            raise Rejected(f"verdict {proof['verdict']!r} is neither proved nor violated")
+            raise Rejected(f"verdict {short(proof['verdict'])} is neither proved nor violated")
         found += [proof] if about["sha256"] == sha256 else []
     if len(found) != 1:
         raise Rejected(f"{len(found)} proofs speak about the property with sha256 {sha256}; one is expected")
@@ -184,12 +189,14 @@ class _Reader:
 
     def _column(self, data: Any, name: str, dtype: str) -> NDArray[Any]:
         fields = _fields(data, f"{self.where}: {name}", ("dtype", "data"))
-        self._require(fields["dtype"] in _TYPES, f"column {name} has type {fields['dtype']!r}")
+        self._require(fields["dtype"] in _TYPES, f"column {name} has type {short(fields['dtype'])}")
         self._require(fields["dtype"] == dtype, f"column {name} must have type {dtype}")
         try:
-            values = np.frombuffer(base64.b64decode(fields["data"], validate=True), dtype=dtype)
+            content = base64.b64decode(fields["data"], validate=True)
+            values = np.frombuffer(content, dtype=dtype)
         except (ValueError, TypeError, binascii.Error) as error:
             raise Rejected(f"{self.where}: column {name} cannot be decoded: {error}") from None
+        self._require(base64.b64encode(content).decode() == fields["data"], f"column {name} has loose bits at its end")
         if values.dtype.kind == "f":
             self._require(np.isfinite(values).all(), f"column {name} holds NaN or infinity")
             return values.astype(np.float64)
@@ -283,9 +290,17 @@ def _starts(counts: NDArray[np.intp]) -> NDArray[np.intp]:
 
 def _fields(data: Any, where: str, keys: Sequence[str]) -> dict[str, Any]:
     if not isinstance(data, dict) or set(data) != set(keys):
-        found = sorted(data) if isinstance(data, dict) else type(data).__name__
+        found = short(sorted(data)) if isinstance(data, dict) else type(data).__name__
         raise Rejected(f"{where} must have the keys {', '.join(keys)}, not {found}")
     return data
+
+
+def _about(data: Any, where: str, keys: Sequence[str]) -> dict[str, Any]:
+    """Of a file: texts, the last of them a hash."""
+    fields = _fields(data, where, keys)
+    if not all(isinstance(text, str) for text in fields.values()) or not _SHA256.fullmatch(fields["sha256"]):
+        raise Rejected(f"{where} must be described by texts and a sha256 of 64 lower-case hexadecimal digits")
+    return fields
 
 
 def _numbers(data: Any, count: int, where: str) -> tuple[Fraction, ...]:
@@ -303,7 +318,7 @@ def _numbers(data: Any, count: int, where: str) -> tuple[Fraction, ...]:
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        raise ValueError(f"a key stands twice among {[key for key, _ in pairs]}")
+        raise ValueError(f"a key stands twice among {short([key for key, _ in pairs])}")
     return found
 
 

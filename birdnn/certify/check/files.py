@@ -25,6 +25,10 @@ class Rejected(Exception):
         self.reason = reason
 
 
+class Uncertain(Rejected):
+    """A file that its readers may take in two ways: nothing is proved about it."""
+
+
 @dataclass(frozen=True)
 class File:
     """A file's bytes, unpacked, and the sha256 of the bytes as stored."""
@@ -46,7 +50,7 @@ def read(path: str | Path, limit: int | None = None) -> File:
             stored = file.read(limit + 1)
     except (OSError, ValueError) as error:
         raise FormatError(str(path), "", f"cannot be read: {getattr(error, 'strerror', None) or error}") from None
-    data = _unpacked(stored, str(path), limit) if stored.startswith(b"\x1f\x8b") else stored
+    data = unpacked(stored, str(path), limit) if stored.startswith(b"\x1f\x8b") else stored
     if not data:
         raise FormatError(str(path), "", "the file is empty")
     if max(len(stored), len(data)) > limit:
@@ -54,7 +58,7 @@ def read(path: str | Path, limit: int | None = None) -> File:
     return File(str(path), data, hashlib.sha256(stored).hexdigest())
 
 
-def _unpacked(stored: bytes, path: str, limit: int) -> bytes:
+def unpacked(stored: bytes, path: str, limit: int) -> bytes:
     """One gzip member, never more than one byte beyond the limit: what unpacks to more is no certificate."""
     machine = zlib.decompressobj(wbits=31)
     try:

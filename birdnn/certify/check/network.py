@@ -1,16 +1,19 @@
 """ONNX, read by the checker itself: a chain of affine maps and activations, with exact rational constants.
 
-`layers` folds the operations between two activations.
+`layers` folds the operations between two activations. Everything in the file is looked at: fields, attributes and
+operands that the checker does not know, that are given twice or that contradict each other are refused, though a
+runtime may have its way with them.
 """
 
 from __future__ import annotations
 
 from math import prod
+from reprlib import repr as short
 from typing import Any
 
 import numpy as np
 import onnx
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError, EncodeError
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
@@ -22,6 +25,49 @@ ACTIVATIONS = {"Relu": "relu", "LeakyRelu": "leaky_relu", "Elu": "elu", "Sigmoid
 _LAYOUT = ("Flatten", "Reshape", "Squeeze", "Unsqueeze", "Identity")
 SUPPORTED = ("MatMul", "Gemm", "Add", "Sub", "Mul", "Div", "Clip", "Constant", *_LAYOUT, *ACTIVATIONS)
 
+MAX_ENTRIES = 1 << 21
+"""Most weights of all layers together, after folding."""
+
+MAX_WORK = 1 << 27
+"""Most operations on exact numbers, each counted as often as operations have been folded into the numbers."""
+
+_FORMATS = range(3, 14)
+"""Versions of the file's own format: the first that names operator sets, to the last that onnxruntime reads."""
+
+_MAX_INPUTS = 1 << 20
+_MAX_RANK = 16
+_ABOUT = frozenset({"name", "doc_string", "metadata_props"})
+_KNOWN = {
+    "ModelProto": {
+        "ir_version",
+        "producer_name",
+        "producer_version",
+        "domain",
+        "model_version",
+        "graph",
+        "opset_import",
+    },
+    "GraphProto": {"node", "initializer", "input", "output", "value_info"},
+    "NodeProto": {"input", "output", "op_type", "domain", "attribute"},
+    "TensorProto": {"dims", "data_type", "data_location"},
+    "AttributeProto": {"type"},
+    "ValueInfoProto": {"type"},
+    "TypeProto": {"tensor_type"},
+}
+"""Message -> its fields that are read, or that say nothing."""
+
+_DATA: dict[int, str] = {
+    onnx.TensorProto.FLOAT: "float_data",
+    onnx.TensorProto.DOUBLE: "double_data",
+    onnx.TensorProto.INT64: "int64_data",
+}
+_VALUES = {
+    onnx.defs.OpSchema.AttrType.FLOAT: (onnx.AttributeProto.FLOAT, "f"),
+    onnx.defs.OpSchema.AttrType.INT: (onnx.AttributeProto.INT, "i"),
+    onnx.defs.OpSchema.AttrType.INTS: (onnx.AttributeProto.INTS, "ints"),
+    onnx.defs.OpSchema.AttrType.TENSOR: (onnx.AttributeProto.TENSOR, "t"),
+}
+
 
 def read_network(file: File) -> Chain:
     """The network in ``file``.
@@ -31,63 +77,118 @@ def read_network(file: File) -> Chain:
     """
     try:
         model = onnx.ModelProto.FromString(file.data)
-    except (DecodeError, ValueError) as error:
+        size = model.ByteSize()
+    except (DecodeError, EncodeError, ValueError) as error:
         raise FormatError(file.path, "", f"not an ONNX file: {error}") from None
+    model.DiscardUnknownFields()
+    if model.ByteSize() != size:
+        raise FormatError(file.path, "", "this checker does not read fields that ONNX does not define")
     return _Reader(file.path, model).read()
 
 
 class _Reader:
-    """Walks along the chain; ``current`` names the value that has been reached, of ``shape`` for a batch of one."""
+    """Walks along the chain; ``current`` names the value that has been reached, of ``shape`` for a batch of one.
+
+    Attributes:
+        entries, work: see `MAX_ENTRIES` and `MAX_WORK`.
+        depth: how many operations have been folded since the last activation.
+    """
 
     def __init__(self, path: str, model: onnx.ModelProto) -> None:
         self.path, self.graph = path, model.graph
-        versions = [entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")]
-        if len(versions) != 1 or not 7 <= versions[0] <= onnx.defs.onnx_opset_version():
-            raise FormatError(path, "opset_import", f"opset {versions} is not known")
+        self._require_known(model, "the model")
+        self._require_known(model.graph, "the graph")
+        domains = ["" if entry.domain == "ai.onnx" else entry.domain for entry in model.opset_import]
+        versions = [entry.version for entry, domain in zip(model.opset_import, domains, strict=True) if not domain]
+        twice = len(set(domains)) != len(domains)
+        if twice or len(versions) != 1 or not 7 <= versions[0] <= onnx.defs.onnx_opset_version():
+            raise FormatError(path, "opset_import", f"opset {short(versions)} is not known, or a domain stands twice")
+        if model.ir_version not in _FORMATS:
+            raise FormatError(path, "ir_version", f"version {model.ir_version} of the format is not known")
         self.opset = versions[0]
         self.constants: dict[str, NDArray[Any]] = {}
         self.layers: list[Layer] = []
+        self.entries = self.work = self.depth = 0
+        self.declared: dict[str, list[onnx.ValueInfoProto]] = {}
+        for value in (*self.graph.input, *self.graph.value_info, *self.graph.output):
+            self.declared.setdefault(value.name, []).append(value)
 
     def read(self) -> Chain:
         graph = self.graph
+        self._require_names("initialiser", [tensor.name for tensor in graph.initializer])
+        self._require_names("input", [value.name for value in graph.input])
+        self._require_names("value", [name for node in graph.node for name in node.output])
+        self._require_names("node", [node.name for node in graph.node if node.name])
         for tensor in graph.initializer:
-            if tensor.name in self.constants or not tensor.name:
-                raise FormatError(self.path, f"initialiser {tensor.name!r}", "its name is missing or given twice")
-            self.constants[tensor.name] = self._array(tensor, f"initialiser {tensor.name!r}")
+            self.constants[tensor.name] = self._array(tensor, f"initialiser {short(tensor.name)}")
         inputs = [value for value in graph.input if value.name not in self.constants]
-        if len(inputs) != 1 or len(graph.output) != 1 or graph.sparse_initializer:
-            raise FormatError(self.path, "", "one input, one output and no sparse initialiser are expected")
+        if len(inputs) != 1 or len(graph.output) != 1:
+            raise FormatError(self.path, "", "this checker reads networks with one input and one output")
         self.current, self.shape = inputs[0].name, self._input_shape(inputs[0])
+        self.dtype = onnx.helper.tensor_dtype_to_np_dtype(inputs[0].type.tensor_type.elem_type)
+        self._require_declared(self.current, self.dtype, self.shape)
         n_inputs = prod(self.shape)
         self.fold = Fold(n_inputs)
-        made = {self.current, *self.constants}
-        for node in self._needed(graph.output[0].name):
-            if len(node.output) != 1 or node.output[0] in made:
+        for name, array in self.constants.items():
+            self._require_declared(name, array.dtype, array.shape)
+        given = {value.name for value in graph.input} | set(self.constants)
+        for node in graph.node:
+            if len(node.output) != 1 or node.output[0] in given:
                 raise self._fail(node, "has other than one output, or one that exists already")
-            made.add(node.output[0])
             self._node(node)
         if self.current != graph.output[0].name:
-            raise FormatError(self.path, "", "the output does not depend on the input")
-        self.layers.append(self.fold.layer(None))
-        single = inputs[0].type.tensor_type.elem_type == onnx.TensorProto.FLOAT
-        return Chain(tuple(self.layers), n_inputs, prod(self.shape), single)
+            raise FormatError(self.path, "", "the last value of the chain is not the output")
+        self._add_layer(None)
+        return Chain(tuple(self.layers), n_inputs, prod(self.shape), self.dtype == np.float32)
 
-    def _needed(self, output: str) -> list[onnx.NodeProto]:
-        wanted, needed = {output}, []
-        for node in reversed(self.graph.node):
-            if wanted.intersection(node.output):
-                wanted.update(node.input)
-                needed.append(node)
-        return needed[::-1]
+    def _require_known(self, message: Any, place: str, *more: str) -> None:
+        """Refuse a message with fields other than those the checker reads, and ``more``."""
+        known = _ABOUT | _KNOWN[message.DESCRIPTOR.name]
+        strange = [field.name for field, _ in message.ListFields() if field.name not in {*known, *more}]
+        if strange:
+            raise FormatError(self.path, place, f"this checker does not read the field {strange[0]!r}")
+
+    def _require_names(self, kind: str, names: list[Any]) -> None:
+        """Refuse names that are missing, given twice, or bytes as they are no text."""
+        seen: set[str] = set()
+        for name in names:
+            if not name or not isinstance(name, str) or name in seen:
+                raise FormatError(self.path, f"{kind} {short(name)}", "its name is missing, no text, or given twice")
+            seen.add(name)
+
+    def _require_declared(self, name: str, dtype: Any, shape: tuple[int, ...]) -> None:
+        """Refuse a value that the graph declares as something else."""
+        place = f"value {short(name)}"
+        for value in self.declared.get(name, ()):
+            self._require_known(value, place)
+            self._require_known(value.type, place)
+            tensor = value.type.tensor_type
+            said = [dim.dim_value if dim.HasField("dim_value") else size for dim, size in zip(tensor.shape.dim, shape)]  # noqa: B905
+            if said[:1] == [-1] and name not in self.constants:
+                said[0] = shape[0]  # the batch
+            fits = len(tensor.shape.dim) == len(shape) and tuple(said) == shape
+            kind = onnx.helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
+            if tensor.elem_type != kind or (tensor.HasField("shape") and not fits):
+                raise FormatError(self.path, place, f"is declared as other than {np.dtype(dtype)} of shape {shape}")
+
+    def _spend(self, entries: int, work: int) -> None:
+        """Count what would be computed, before it is."""
+        self.depth += 1
+        self.entries, self.work = self.entries + entries, self.work + work * self.depth
+        if self.entries > MAX_ENTRIES or self.work > MAX_WORK:
+            raise FormatError(self.path, "", "is too large for this checker, which computes with exact numbers")
 
     def _fail(self, node: onnx.NodeProto, problem: str) -> FormatError:
-        return FormatError(self.path, f"node {node.name or ''.join(node.output)!r} ({node.op_type})", problem)
+        name = node.name or next(iter(node.output), "")
+        return FormatError(self.path, f"node {short(name)} ({short(node.op_type)[1:-1]})", problem)
 
     def _array(self, tensor: onnx.TensorProto, place: str) -> NDArray[Any]:
-        kinds = onnx.TensorProto
-        known = (kinds.FLOAT, kinds.DOUBLE, kinds.INT64)
-        if tensor.data_location == kinds.EXTERNAL or tensor.data_type not in known or min(tensor.dims, default=0) < 0:
+        field = _DATA.get(tensor.data_type)
+        if field is None or tensor.data_location != onnx.TensorProto.DEFAULT or min(tensor.dims, default=0) < 0:
             raise FormatError(self.path, place, "this checker reads float32, float64 and int64 inside the file only")
+        self._require_known(tensor, place, field, "raw_data")
+        if bool(getattr(tensor, field)) == bool(tensor.raw_data):
+            raise FormatError(self.path, place, "holds nothing, or its values twice")
         try:
             array = numpy_helper.to_array(tensor)
         except (ValueError, TypeError, OverflowError, MemoryError) as error:
@@ -98,34 +199,47 @@ class _Reader:
 
     def _input_shape(self, value: onnx.ValueInfoProto) -> tuple[int, ...]:
         kind = value.type.tensor_type
-        sizes = [dim.dim_value for dim in kind.shape.dim]
-        if sizes and sizes[0] <= 0:
+        sizes = [dim.dim_value if dim.HasField("dim_value") else None for dim in kind.shape.dim]
+        if sizes[:1] in ([None], [-1]):
             sizes[0] = 1  # the batch
+        shape = tuple(size for size in sizes if size is not None and size > 0)
         known = (onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE)
-        if not sizes or min(sizes) <= 0 or prod(sizes) > 1 << 20 or kind.elem_type not in known:
-            raise FormatError(self.path, f"input {value.name!r}", f"shape {sizes} or its type is not known")
-        return tuple(sizes)
+        if not shape or len(shape) < len(sizes) or len(shape) > _MAX_RANK or prod(shape) > _MAX_INPUTS:
+            raise FormatError(self.path, f"input {short(value.name)}", f"shape {short(sizes)} is not known")
+        if kind.elem_type not in known:
+            raise FormatError(self.path, f"input {short(value.name)}", "this checker reads float32 and float64 only")
+        return shape
+
+    def _attributes(self, node: onnx.NodeProto) -> dict[str, Any]:
+        """The attributes of a node, which has what the operator's schema asks for and nothing else."""
+        schema = onnx.defs.get_schema(node.op_type, self.opset)
+        if not schema.min_input <= len(node.input) <= schema.max_input:
+            raise self._fail(node, f"takes {schema.min_input} to {schema.max_input} inputs, not {len(node.input)}")
+        found: dict[str, Any] = {}
+        for attribute in node.attribute:
+            name = attribute.name
+            if name in found or name not in schema.attributes:
+                raise self._fail(node, f"attribute {short(name)} is unknown in opset {self.opset}, or given twice")
+            kind, field = _VALUES.get(schema.attributes[name].type, (None, ""))
+            if attribute.type != kind:
+                raise self._fail(node, f"attribute {name!r} is of another type than the operator's")
+            self._require_known(attribute, f"node {short(node.name)}, attribute {name!r}", field)
+            found[name] = onnx.helper.get_attribute_value(attribute)
+        return found
 
     def _node(self, node: onnx.NodeProto) -> None:
+        self._require_known(node, f"node {short(node.name)}")
         op = node.op_type
         if op not in SUPPORTED or node.domain not in ("", "ai.onnx"):
-            problem = f"this checker does not read operator {op!r}; it reads {', '.join(SUPPORTED)}"
+            problem = f"this checker does not read operator {short(op)}; it reads {', '.join(SUPPORTED)}"
             raise self._fail(node, problem)
-        attributes = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
-        if op == "Constant":
-            if list(attributes) != ["value"] or not isinstance(attributes["value"], onnx.TensorProto):
-                raise self._fail(node, "a constant that is no tensor")
-            self.constants[node.output[0]] = self._array(attributes["value"], f"node {node.name!r}")
-            return
+        attributes = self._attributes(node)
         inputs = list(node.input)
-        if op == "Identity" and inputs[0] in self.constants:
-            self.constants[node.output[0]] = self.constants[inputs[0]]
+        if op == "Constant" or (op == "Identity" and inputs[0] in self.constants):
+            self._name_constant(node, attributes)
             return
-        if inputs.count(self.current) != 1 or any(
-            name and name not in self.constants for name in inputs[1:] if name != self.current
-        ):
-            raise self._fail(node, "the network is no chain: one input must be the value before, the others constant")
-        if inputs[0] not in (self.current, *self.constants):
+        others = inputs[:1] + [name for name in inputs[1:] if name]  # only what follows the first may be left out
+        if inputs.count(self.current) != 1 or any(n != self.current and n not in self.constants for n in others):
             raise self._fail(node, "the network is no chain: one input must be the value before, the others constant")
         if op in _LAYOUT:
             self.shape = self._layout(node, attributes)
@@ -137,7 +251,20 @@ class _Reader:
             self._matmul(node)
         else:
             self._elementwise(node)
+        if len(self.shape) > _MAX_RANK:
+            raise self._fail(node, f"this checker reads values of at most {_MAX_RANK} axes")
         self.current = node.output[0]
+        self._require_declared(self.current, self.dtype, self.shape)
+
+    def _name_constant(self, node: onnx.NodeProto, attributes: dict[str, Any]) -> None:
+        if node.op_type == "Identity":
+            array = self.constants[node.input[0]]
+        elif list(attributes) == ["value"]:
+            array = self._array(attributes["value"], f"node {short(node.name)}")
+        else:
+            raise self._fail(node, "a constant that is no tensor")
+        self.constants[node.output[0]] = array
+        self._require_declared(node.output[0], array.dtype, array.shape)
 
     def _constant(self, node: onnx.NodeProto, index: int) -> NDArray[Any]:
         name = node.input[index] if index < len(node.input) else ""
@@ -148,13 +275,17 @@ class _Reader:
     def _integers(self, node: onnx.NodeProto, attributes: dict[str, Any], key: str, since: int) -> list[int] | None:
         """A list of integers: an attribute before opset ``since``, the second input from there on."""
         if self.opset < since:
-            return list(attributes[key]) if key in attributes else None
-        if len(node.input) < 2 or not node.input[1]:
-            return None
-        array = self._constant(node, 1)
-        if array.dtype != np.int64 or array.ndim > 1:
-            raise self._fail(node, "its second input must be a list of integers")
-        return [int(value) for value in array.reshape(-1)]
+            found = list(attributes[key]) if key in attributes else None
+        elif len(node.input) < 2 or not node.input[1]:
+            found = None
+        else:
+            array = self._constant(node, 1)
+            if array.dtype != np.int64 or array.ndim != 1:
+                raise self._fail(node, "its second input must be a list of integers")
+            found = array.tolist()
+        if found is not None and len(found) > _MAX_RANK:
+            raise self._fail(node, f"{len(found)} integers for the axes of a value")
+        return found
 
     def _layout(self, node: onnx.NodeProto, attributes: dict[str, Any]) -> tuple[int, ...]:
         """The shape after an operation that moves nothing."""
@@ -165,7 +296,7 @@ class _Reader:
             return shape
         if node.op_type == "Flatten":
             axis = attributes.get("axis", 1)
-            if not -len(shape) <= axis <= len(shape):
+            if not (-len(shape) if self.opset >= 11 else 0) <= axis <= len(shape):
                 raise self._fail(node, f"axis {axis} is outside shape {shape}")
             axis = axis + len(shape) if axis < 0 else axis
             return prod(shape[:axis]), prod(shape[axis:])
@@ -175,14 +306,15 @@ class _Reader:
         rank = len(shape) + (len(axes or ()) if node.op_type == "Unsqueeze" else 0)
         if node.op_type == "Squeeze" and axes is None:
             axes = [index for index, size in enumerate(shape) if size == 1]
-        if axes is None or any(not -rank <= axis < rank for axis in axes) or len({a % rank for a in axes}) < len(axes):
-            raise self._fail(node, f"axes {axes} do not fit shape {shape}")
+        first = -rank if self.opset >= 11 else 0
+        if not axes or any(not first <= axis < rank for axis in axes) or len({a % rank for a in axes}) < len(axes):
+            raise self._fail(node, f"axes {short(axes)} do not fit shape {shape}")
         chosen = {axis % rank for axis in axes}
         if node.op_type == "Unsqueeze":
             rest = iter(shape)
             return tuple(1 if index in chosen else next(rest) for index in range(rank))
         if any(shape[index] != 1 for index in chosen):
-            raise self._fail(node, f"axes {axes} do not fit shape {shape}")
+            raise self._fail(node, f"axes {short(axes)} do not fit shape {shape}")
         return tuple(size for index, size in enumerate(shape) if index not in chosen)
 
     def _reshaped(self, node: onnx.NodeProto, attributes: dict[str, Any]) -> tuple[int, ...]:
@@ -191,12 +323,12 @@ class _Reader:
             size > 0 or size == -1 or (size == 0 and i < len(self.shape)) for i, size in enumerate(target)
         )
         if not fits or attributes.get("allowzero", 0):
-            raise self._fail(node, f"target shape {target} does not fit {self.shape}")
+            raise self._fail(node, f"target shape {short(target)} does not fit {self.shape}")
         sizes = [self.shape[i] if size == 0 else size for i, size in enumerate(target)]
         if -1 in sizes:
             sizes[sizes.index(-1)] = total // prod(size for size in sizes if size != -1)
         if prod(sizes) != total:
-            raise self._fail(node, f"target shape {target} does not fit {self.shape}")
+            raise self._fail(node, f"target shape {short(target)} does not fit {self.shape}")
         return tuple(sizes)
 
     def _activate(self, node: onnx.NodeProto, attributes: dict[str, Any]) -> None:
@@ -211,27 +343,37 @@ class _Reader:
             alpha = float(attributes.get("alpha", np.float32(0.01) if kind == "leaky_relu" else 1.0))
         if not np.isfinite(alpha) or (kind == "elu" and not 0 <= alpha <= 1):
             raise self._fail(node, f"this checker does not read alpha {alpha}")
-        self.layers.append(self.fold.layer(Activation(kind, alpha)))
-        self.fold = Fold(prod(self.shape))
+        self._add_layer(Activation(kind, alpha))
+
+    def _columns(self) -> int:
+        """Of the folded map; one where it is diagonal."""
+        return self.fold.a.shape[1] if self.fold.a.ndim == 2 else 1
+
+    def _add_layer(self, activation: Activation | None) -> None:
+        size = prod(self.shape)
+        entries = size * (self._columns() if self.fold.a.ndim == 2 else size)
+        self._spend(entries, entries)
+        self.layers.append(self.fold.layer(activation))
+        self.fold, self.depth = Fold(size), 0
 
     def _limits(self, node: onnx.NodeProto, attributes: dict[str, Any]) -> tuple[float, float]:
         if self.opset < 11:
-            largest = float(np.finfo(np.float32).max)
+            largest = float(np.finfo(self.dtype).max)
             low, high = float(attributes.get("min", -np.inf)), float(attributes.get("max", np.inf))
             return low, np.inf if high >= largest else high
         given = [index < len(node.input) and bool(node.input[index]) for index in (1, 2)]
-        sides = [self._constant(node, i + 1).reshape(-1) if there else None for i, there in enumerate(given)]
-        if any(side is not None and side.size != 1 for side in sides):
+        sides = [self._float(node, i + 1) if there else None for i, there in enumerate(given)]
+        if any(side is not None and side.shape not in ((), (1,)) for side in sides):
             raise self._fail(node, "its limits must be single numbers")
         return (
-            -np.inf if sides[0] is None else float(sides[0][0]),
-            np.inf if sides[1] is None else float(sides[1][0]),
+            -np.inf if sides[0] is None else float(sides[0].reshape(())),
+            np.inf if sides[1] is None else float(sides[1].reshape(())),
         )
 
     def _float(self, node: onnx.NodeProto, index: int) -> NDArray[Any]:
         array = self._constant(node, index)
-        if array.dtype.kind != "f":
-            raise self._fail(node, f"input {index} must hold floating-point numbers")
+        if array.dtype != self.dtype:
+            raise self._fail(node, f"input {index} must hold {self.dtype}, as the network's input does")
         return array
 
     def _gemm(self, node: onnx.NodeProto, attributes: dict[str, Any]) -> None:
@@ -243,7 +385,7 @@ class _Reader:
             raise self._fail(node, f"weights {weight.shape} do not fit a value of shape {self.shape}")
         if attributes.get("alpha", 1.0) != 1 or attributes.get("beta", 1.0) != 1:
             raise self._fail(node, "this checker reads Gemm with alpha and beta of 1 only")
-        self.fold.matrix(exact(weight))
+        self._matrix(weight)
         self.shape = (1, weight.shape[0])
         if len(node.input) > 2 and node.input[2]:
             self.fold.shift(self._like_value(node, 2))
@@ -252,12 +394,16 @@ class _Reader:
         left = node.input[0] == self.current
         weight = self._float(node, int(left))
         shape, terms = self.shape, weight.shape[-2 if left else -1] if weight.ndim == 2 else -1
-        fits = shape[-1] == terms if left else shape[-2:] == (terms, 1) or shape == (terms,)
+        fits = shape[-1:] == (terms,) if left else shape[-2:] == (terms, 1) or shape == (terms,)
         if not fits or prod(shape) != terms:
             raise self._fail(node, f"weights of shape {weight.shape} do not fit a value of shape {shape}")
-        self.fold.matrix(exact(weight.T if left else weight))
+        self._matrix(weight.T if left else weight)
         out = weight.shape[1] if left else weight.shape[0]
         self.shape = (*shape[:-1], out) if left else (*shape[:-2], out, 1) if len(shape) > 1 else (out,)
+
+    def _matrix(self, weight: NDArray[Any]) -> None:
+        self._spend(0, weight.size * self._columns())
+        self.fold.matrix(exact(weight))
 
     def _like_value(self, node: onnx.NodeProto, index: int) -> Exact:
         """A constant operand, repeated to the value's shape."""
@@ -266,6 +412,7 @@ class _Reader:
             full = np.broadcast_to(array, self.shape)
         except ValueError:
             raise self._fail(node, f"an operand of shape {array.shape} for a value of shape {self.shape}") from None
+        self._spend(0, full.size * self._columns())
         return exact(full.reshape(-1))
 
     def _elementwise(self, node: onnx.NodeProto) -> None:

@@ -1,7 +1,9 @@
 """VNN-LIB 1.0, read by the checker itself: a union of (input box, rows of outputs) that describes what is unsafe.
 
 Understood are declarations of ``X_i`` and ``Y_j`` and assertions over ``and``, ``or``, ``<= >= < > =`` and linear
-``+ - * /``. Each comparison speaks about one input or about outputs only. Anything else is refused, never guessed.
+``+ - * /``. Each comparison speaks about one input or about outputs only. Anything else is refused, never guessed: what
+two readers of SMT-LIB may take differently (quoted symbols, escapes in strings, a carriage return alone, white space
+that is none there, what stands behind ``(exit)``) is no text for a proof.
 """
 
 from __future__ import annotations
@@ -10,21 +12,38 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import pairwise, product
+from itertools import chain, pairwise, product
 from typing import Any
 
-from birdnn.certify.check.files import File
+from birdnn.certify.check.files import File, Uncertain
 from birdnn.errors import FormatError
+
+MAX_BYTES = 1 << 26
+"""Longest text that is read."""
 
 MAX_PAIRS = 20_000
 """Most branches of a formula that is multiplied out."""
 
-_TOKEN = re.compile(r"\s+|;[^\n]*|(?P<token>[()]|\"[^\"]*\"|[^\s()\";]+)|(?P<bad>.)")
+MAX_ATOMS = 4_000_000
+"""Most comparisons in all branches together."""
+
+MAX_ENTRIES = 8_000_000
+"""Most bounds of inputs and coefficients of outputs in all branches together."""
+
+_TOKEN = re.compile(
+    r"""(?:[ \t\n]|\r\n)+
+      | (?P<comment>;[^\r\n]*)
+      | (?P<token>[()] | "[ !#-\[\]-~]*"(?!") | [0-9A-Za-z~!@$%^&*_+=<>.?/:-]+)
+      | (?P<bad>.)""",
+    re.VERBOSE | re.DOTALL,
+)
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE]([+-]?[0-9]{1,3}))?")
 _VARIABLE = re.compile(r"[XY]_(0|[1-9][0-9]{0,6})")
 _IGNORED = frozenset({"set-logic", "set-info", "set-option", "check-sat", "get-model", "get-value", "exit", "echo"})
 _DEEPEST = 100
 _LARGEST_EXPONENT = 400
+_LONGEST = 1 << 14
+"""Most bits of a numerator or denominator."""
 
 Tree = str | list[Any]
 
@@ -101,13 +120,26 @@ class _Linear:
     constant: Fraction
 
     def plus(self, other: _Linear, scale: int) -> _Linear:
-        names = {**self.factors, **other.factors}
-        zero = Fraction(0)
-        total = {name: self.factors.get(name, zero) + scale * other.factors.get(name, zero) for name in names}
-        return _Linear({n: v for n, v in total.items() if v}, self.constant + scale * other.constant)
+        total = dict(self.factors)
+        for name, value in other.factors.items():
+            total[name] = _short(total.get(name, Fraction(0)) + scale * value)
+            if not total[name]:
+                del total[name]
+        return _Linear(total, _short(self.constant + scale * other.constant))
 
     def times(self, scale: Fraction) -> _Linear:
-        return _Linear({n: scale * v for n, v in self.factors.items() if scale}, scale * self.constant)
+        factors = {n: _short(scale * v) for n, v in self.factors.items() if scale}
+        return _Linear(factors, _short(scale * self.constant))
+
+
+class _TooLong(Exception):
+    """A number whose arithmetic would take our time."""
+
+
+def _short(value: Fraction) -> Fraction:
+    if max(value.numerator.bit_length(), value.denominator.bit_length()) > _LONGEST:
+        raise _TooLong
+    return value
 
 
 _Atom = tuple[_Linear, bool]
@@ -119,49 +151,65 @@ def read_statement(file: File) -> Statement:
 
     Raises:
         FormatError: it says something that this checker does not know, or nothing at all.
+        Uncertain: it says something that readers of VNN-LIB may take in two ways.
     """
-    return _Reader(file).read()
+    reader = _Reader(file)
+    try:
+        return reader.read()
+    except _TooLong:
+        raise reader.fail("numbers that grow so long") from None
 
 
 class _Reader:
     def __init__(self, file: File) -> None:
         self.file = file
         self.declared: dict[str, None] = {}
+        self.entries = 0
 
     def read(self) -> Statement:
         asserted: list[Tree] = []
+        last, closed = "", False
         for command in self._commands():
-            head = command[0] if command else ""
+            head = command[0] if command and isinstance(command[0], str) else ""
+            if last == "exit" or (closed and head not in _IGNORED):
+                raise self.uncertain("what follows (exit), or is stated after (check-sat)")
             if head in ("declare-const", "declare-fun"):
                 self._declare(command)
             elif head == "assert" and len(command) == 2:
                 asserted.append(command[1])
-            elif not isinstance(head, str) or head not in _IGNORED:
-                raise self._fail(f"command {str(head)[:40]!r}")
+            elif head not in _IGNORED or not all(isinstance(part, str) for part in _words(command)):
+                raise self.fail(f"command {_start(command)}")
+            last, closed = head, closed or head == "check-sat"
         n_inputs, n_outputs = (sum(name[0] == kind for name in self.declared) for kind in "XY")
         expected = {f"X_{i}" for i in range(n_inputs)} | {f"Y_{i}" for i in range(n_outputs)}
         if not n_inputs or not n_outputs or expected != set(self.declared):
-            raise self._fail("variables that are not X_0, X_1, ... and Y_0, Y_1, ...")
+            raise self.fail("variables that are not X_0, X_1, ... and Y_0, Y_1, ...")
         branches = self._formula(["and", *asserted])
         pairs = [pair for branch in branches if (pair := self._pair(branch, n_inputs, n_outputs)) is not None]
         if not pairs:
-            raise self._fail("assertions that contradict each other")
+            raise self.fail("assertions that contradict each other")
         return Statement(tuple(pairs), n_inputs, n_outputs)
 
-    def _fail(self, what: str) -> FormatError:
+    def fail(self, what: str) -> FormatError:
         return FormatError(self.file.path, "", f"this checker does not read {what}")
 
+    def uncertain(self, what: str) -> Uncertain:
+        return Uncertain(f"{self.file.path}: this checker does not read {what}: another reader may take it otherwise")
+
     def _commands(self) -> list[list[Tree]]:
+        if len(self.file.data) > MAX_BYTES:
+            raise self.fail(f"texts of more than {MAX_BYTES} bytes")
         try:
             text = self.file.data.decode("utf-8")
         except UnicodeDecodeError:
-            raise self._fail("text that is not UTF-8") from None
+            raise self.fail("text that is not UTF-8") from None
         commands: list[Tree] = []
         stack: list[list[Tree]] = [commands]
         for match in _TOKEN.finditer(text):
-            token = match["token"]
-            if match["bad"]:
-                raise self._fail(f"the character {match['bad']!r}")
+            token, comment = match["token"], match["comment"] or ""
+            if match["bad"] or not comment.replace("\t", " ").isprintable():
+                what = f"the character {match['bad']!a}" if match["bad"] else "control characters in a comment"
+                raise self.uncertain(f"{what} (line {text.count(chr(10), 0, match.start()) + 1})")
             if token == "(":
                 inner: list[Tree] = []
                 stack[-1].append(inner)
@@ -171,18 +219,17 @@ class _Reader:
             elif token:
                 stack[-1].append(token)
             if not 0 < len(stack) <= _DEEPEST or any(isinstance(part, str) for part in commands[-1:]):
-                raise self._fail("parentheses that do not match, lie too deep, or have words between them")
+                raise self.fail("parentheses that do not match, lie too deep, or have words between them")
         if len(stack) != 1:
-            raise self._fail("a parenthesis that is never closed")
+            raise self.fail("a parenthesis that is never closed")
         return [command for command in commands if isinstance(command, list)]
 
     def _declare(self, command: list[Tree]) -> None:
-        words = [part for part in command if part != []] if command[0] == "declare-fun" else command
-        if len(words) != 3 or len(command) != len(words) + (command[0] == "declare-fun") or words[2] != "Real":
-            raise self._fail("a declaration other than (declare-const NAME Real)")
-        name = words[1]
+        name = command[1] if len(command) > 1 else ""
+        if command[2:] != (["Real"] if command[0] == "declare-const" else [[], "Real"]):
+            raise self.fail("a declaration other than (declare-const NAME Real) and (declare-fun NAME () Real)")
         if not isinstance(name, str) or not _VARIABLE.fullmatch(name) or name in self.declared:
-            raise self._fail(f"a variable {str(name)[:40]!r}, or one that is declared twice")
+            raise self.fail(f"a variable {_start(name)}, or one that is declared twice")
         self.declared[name] = None
 
     def _formula(self, tree: Tree) -> list[tuple[_Atom, ...]]:
@@ -190,26 +237,28 @@ class _Reader:
         if isinstance(tree, str) or not tree:
             if tree in ("true", "false"):
                 return [()] if tree == "true" else []
-            raise self._fail(f"the formula {str(tree)[:40]!r}")
+            raise self.fail(f"the formula {_start(tree)}")
         head, parts = tree[0], tree[1:]
         if head == "or":
             found = [branch for part in parts for branch in self._formula(part)]
-        elif head == "and":
-            found = [()]
-            for part in parts:
-                right = self._formula(part)
-                if len(found) * len(right) > MAX_PAIRS:
-                    raise self._fail(f"a formula of more than {MAX_PAIRS} branches")
-                found = [a + b for a, b in product(found, right)]
-        else:
-            found = [self._comparison(head, [self._linear(part) for part in parts])]
-        if len(found) > MAX_PAIRS:
-            raise self._fail(f"a formula of more than {MAX_PAIRS} branches")
-        return found
+            self._limit(len(found), sum(map(len, found)))
+            return found
+        if head == "and":
+            factors = [self._formula(part) for part in parts]
+            count = 1
+            for factor in factors:
+                count = min(count * len(factor), MAX_PAIRS + 1)
+            self._limit(count, sum(count // len(factor) * sum(map(len, factor)) for factor in factors if count))
+            return [tuple(chain.from_iterable(choice)) for choice in product(*factors)]
+        return [self._comparison(head, [self._linear(part) for part in parts])]
+
+    def _limit(self, branches: int, atoms: int) -> None:
+        if branches > MAX_PAIRS or atoms > MAX_ATOMS:
+            raise self.fail(f"a formula of more than {MAX_PAIRS} branches, or of {MAX_ATOMS} comparisons in them")
 
     def _comparison(self, relation: Tree, terms: list[_Linear]) -> tuple[_Atom, ...]:
         if relation not in ("<=", ">=", "<", ">", "=") or len(terms) < 2:
-            raise self._fail(f"{str(relation)[:40]!r} with {len(terms)} terms as a formula")
+            raise self.fail(f"{_start(relation)} with {len(terms)} terms as a formula")
         atoms: list[_Atom] = []
         for left, right in pairwise(terms):
             if relation in ("<=", "<", "="):
@@ -224,12 +273,12 @@ class _Reader:
                 return _Linear({tree: Fraction(1)}, Fraction(0))
             number = _NUMBER.fullmatch(tree)
             if not number or len(tree) > 1000 or abs(int(number[2] or 0)) > _LARGEST_EXPONENT:
-                raise self._fail(f"{tree[:40]!r} as a number or variable")
+                raise self.fail(f"{_start(tree)} as a number or variable")
             return _Linear({}, Fraction(tree))
         head = tree[0] if tree else ""
         terms = [self._linear(part) for part in tree[1:]]
         if head not in ("+", "-", "*", "/") or not terms or (head == "/" and len(terms) < 2):
-            raise self._fail(f"{str(head)[:40]!r} with {len(terms)} terms as arithmetic")
+            raise self.fail(f"{_start(head)} with {len(terms)} terms as arithmetic")
         if head == "-" and len(terms) == 1:
             return terms[0].times(Fraction(-1))
         total = terms[0]
@@ -243,14 +292,20 @@ class _Reader:
         if head == "*" and not left.factors:
             left, right = right, left
         if right.factors or (head == "/" and not right.constant):
-            raise self._fail("products of variables, or division by zero")
+            raise self.fail("products of variables, or division by zero")
         return left.times(right.constant if head == "*" else 1 / right.constant)
+
+    def _count(self, entries: int) -> None:
+        self.entries += entries
+        if self.entries > MAX_ENTRIES:
+            raise self.fail(f"a formula of more than {MAX_ENTRIES} bounds and coefficients")
 
     def _pair(self, branch: tuple[_Atom, ...], n_inputs: int, n_outputs: int) -> Pair | None:
         """The branch as box and rows; None where it holds nowhere."""
         lower: dict[int, tuple[Fraction, bool]] = {}
         upper: dict[int, tuple[Fraction, bool]] = {}
         rows: dict[Row, None] = {}
+        self._count(n_inputs)
         for linear, strict in branch:
             factors, constant = linear.factors, linear.constant
             kinds = {name[0] for name in factors}
@@ -258,6 +313,7 @@ class _Reader:
                 if constant > 0 or (strict and constant == 0):
                     return None
             elif kinds == {"Y"}:
+                self._count(n_outputs)
                 values = tuple(factors.get(f"Y_{i}", Fraction(0)) for i in range(n_outputs))
                 rows[Row(values, -constant, strict).normal()] = None
             elif len(factors) == 1:
@@ -270,14 +326,27 @@ class _Reader:
                     lower[index] = max(lower.get(index, (value, False)), (value, False), key=_first)
                     lower[index] = _tighter(lower[index], value, strict)
             else:
-                raise self._fail("a comparison of several inputs, or of inputs with outputs")
+                raise self.fail("a comparison of several inputs, or of inputs with outputs")
         sides = [lower.get(i) for i in range(n_inputs)], [upper.get(i) for i in range(n_inputs)]
         pairs = [(low, high) for low, high in zip(*sides, strict=True) if low is not None and high is not None]
         if any(low[0] > high[0] or (low[0] == high[0] and (low[1] or high[1])) for low, high in pairs):
             return None
         if len(pairs) < n_inputs:
-            raise self._fail("a property that leaves an input unbounded")
+            raise self.fail("a property that leaves an input unbounded")
         return Pair(tuple(low for low, _ in pairs), tuple(high for _, high in pairs), tuple(rows))
+
+
+def _words(command: list[Tree]) -> list[Tree]:
+    """What stands in a command that says nothing; the variables of ``get-value`` stand in parentheses."""
+    variables = command[1] if command[0] == "get-value" and len(command) == 2 else []
+    return [*command[:1], *variables] if isinstance(variables, list) and variables else command
+
+
+def _start(tree: Tree) -> str:
+    """For messages: the first word, shortened."""
+    while isinstance(tree, list):
+        tree = tree[0] if tree else "()"
+    return repr(tree[:40])
 
 
 def _first(bound: tuple[Fraction, bool]) -> Fraction:

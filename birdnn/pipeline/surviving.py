@@ -1,0 +1,117 @@
+"""What is handed out without a proof has first survived the falsifier: as hard as ``birdnn falsify`` tries."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from birdnn.pipeline.clock import Clock
+from birdnn.pipeline.judging import Answer, Attempt, Effort
+from birdnn.pipeline.load import Loaded
+from birdnn.pipeline.plan import Subject
+from birdnn.records import Progress, Unknown, Violated, Watch
+from birdnn.verify import SearchSettings, falsify
+from birdnn.verify.effort import FALSIFIER_ROUNDS, attack_for
+
+AFTER_STOP_S, ALL_AFTER_STOP_S = 3.0, 10.0
+"""Of one property and of all together, after the user wants an end: whoever asks for less interrupts twice."""
+
+LIMIT_SHARE = 0.5
+"""Of what is left of a time limit when the search for candidates ends: measuring and writing need the rest."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Deaf:
+    """Passes news on, and does not hear that somebody wants an end: seconds are limited instead."""
+
+    watch: Watch
+
+    def update(self, progress: Progress) -> None:
+        """See `Watch`."""
+        self.watch.update(progress)
+
+    def stopped(self) -> bool:
+        """See `Watch`."""
+        return False
+
+
+def survivors(attempt: Attempt, subjects: Sequence[Subject], clock: Clock, effort: Effort, limit_s: float) -> set[str]:
+    """Attack each property of a network that is to be handed out and is neither proved nor violated.
+
+    Where a counterexample is found, the attempt's answer becomes `Violated`. A property that nobody had looked at gets
+    an answer as well.
+
+    Args:
+        attempt: the network with its answers, which are changed.
+        subjects: the properties that were asked about.
+        clock: of the command.
+        effort: seed, semantics and attack.
+        limit_s: seconds of the whole command; infinite without a limit.
+
+    Returns:
+        The names of those that survived: every input region was attacked in full at least once, within the limits.
+    """
+    names = [subject.prop.name for subject in subjects]
+    rounds = 1 if any(attempt.guarantee(name) == "violated" for name in names) else FALSIFIER_ROUNDS
+    todo = [subject for subject in subjects if attempt.guarantee(subject.prop.name) == "unknown"]
+    found: set[str] = set()
+    for place, subject in enumerate(todo):
+        if clock.watch.stopped():
+            seconds = min(AFTER_STOP_S, ALL_AFTER_STOP_S / len(todo))
+        else:
+            left_s = limit_s - clock.wall_s()
+            seconds = left_s if math.isinf(left_s) else max(0.0, left_s) * LIMIT_SHARE / (len(todo) - place)
+        clock.watch.update(Progress(phase=f"attacking {subject.prop.name}, which is not proved"))
+        begun = time.monotonic()
+        answer = attempt.answers.get(subject.prop.name)
+        verdict = _attacked(attempt.loaded, subject, replace(effort, seconds=seconds), clock, rounds)
+        spent = clock.book("verify", begun) + (0.0 if answer is None else answer.verify_s)
+        if isinstance(verdict, Violated):
+            attempt.answers[subject.prop.name] = Answer(verdict=verdict, verify_s=spent)
+            continue
+        if verdict.tried:
+            found.add(subject.prop.name)
+        kept = verdict if answer is None else answer.verdict
+        attempt.answers[subject.prop.name] = Answer(verdict=kept, verify_s=spent)
+    return found
+
+
+def _attacked(loaded: Loaded, subject: Subject, effort: Effort, clock: Clock, rounds: int) -> Violated | Unknown:
+    """The attack that `verify` begins with, then those of `falsify`, with their default seed: it is asked next.
+
+    `tried` is empty where not even the first was finished.
+    """
+    watch = _Deaf(clock.watch) if clock.watch.stopped() else clock.watch
+    prop, begun = subject.prop, time.monotonic()
+    polytopes = max(len(region.unsafe) for region in prop.regions)
+    limits = SearchSettings(
+        timeout_s=effort.seconds,
+        semantics=effort.semantics,
+        attack=attack_for(loaded.net, polytopes, effort.attack, "cpu"),
+    )
+    first = falsify(loaded.net, prop, settings=limits, replays=loaded.replays, watch=watch)
+    left_s = effort.seconds - (time.monotonic() - begun)
+    same_again = all(region.is_point for region in prop.regions)
+    if isinstance(first, Violated) or not first.tried or rounds == 1 or same_again or left_s <= 0:
+        return first
+    limits = replace(limits, timeout_s=left_s)
+    more = falsify(loaded.net, prop, settings=limits, replays=loaded.replays, watch=watch, rounds=rounds)
+    return more if isinstance(more, Violated) or more.tried else first
+
+
+def said(survived: set[str], attempt: Attempt, subjects: Sequence[Subject]) -> tuple[str, ...]:
+    """What a user should know of properties that are neither proved nor violated, one sentence each."""
+    names = [s.prop.name for s in subjects if attempt.guarantee(s.prop.name) == "unknown"]
+    withstood = [name for name in names if name in survived]
+    unseen = [name for name in names if name not in survived]
+    told = []
+    if withstood:
+        told.append(f"Not proved, and no counterexample was found by the whole falsifier: {', '.join(withstood)}.")
+    if unseen:
+        told.append(
+            f"Neither proved nor attacked in full, for lack of time, so not called repaired: {', '.join(unseen)}; "
+            "birdnn falsify looks for a counterexample."
+        )
+    return tuple(told)
