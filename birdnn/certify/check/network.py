@@ -7,6 +7,7 @@ runtime may have its way with them.
 
 from __future__ import annotations
 
+from itertools import pairwise
 from math import prod
 from reprlib import repr as short
 from typing import Any
@@ -276,7 +277,7 @@ class _Reader:
         """A list of integers: an attribute before opset ``since``, the second input from there on."""
         if self.opset < since:
             found = list(attributes[key]) if key in attributes else None
-        elif len(node.input) < 2 or not node.input[1]:
+        elif len(node.input) < 2:
             found = None
         else:
             array = self._constant(node, 1)
@@ -307,9 +308,11 @@ class _Reader:
         if node.op_type == "Squeeze" and axes is None:
             axes = [index for index, size in enumerate(shape) if size == 1]
         first = -rank if self.opset >= 11 else 0
-        if not axes or any(not first <= axis < rank for axis in axes) or len({a % rank for a in axes}) < len(axes):
+        if not axes or any(not first <= axis < rank for axis in axes):
             raise self._fail(node, f"axes {short(axes)} do not fit shape {shape}")
-        chosen = {axis % rank for axis in axes}
+        chosen = [axis % rank for axis in axes]
+        if any(a >= b for a, b in pairwise(chosen)):
+            raise self._fail(node, f"axes {short(axes)} repeat or are not sorted, which runtimes take differently")
         if node.op_type == "Unsqueeze":
             rest = iter(shape)
             return tuple(1 if index in chosen else next(rest) for index in range(rank))
