@@ -16,7 +16,7 @@ from birdnn.formats.lowering import LOWER, MAX_VALUES, REWRITTEN, Site, integer_
 from birdnn.formats.shapes import SHAPES, Shape, ShapeProblem
 from birdnn.formats.tensors import Array, read_attributes
 from birdnn.graph import Node
-from birdnn.operators import OPERATORS, SUPPORTED, apply
+from birdnn.operators import SUPPORTED, apply
 
 _INTEGER_OPS = frozenset({"Cast", "Gather", "Shape"})
 _CASTS: Mapping[int, type[np.generic]] = {
@@ -30,6 +30,22 @@ _CASTS: Mapping[int, type[np.generic]] = {
     onnx.TensorProto.FLOAT16: np.float16,
 }
 _FOLDED = _INTEGER_OPS | {"CastLike"}
+_ON_INTEGERS = frozenset(
+    {
+        "Add",
+        "Concat",
+        "Flatten",
+        "Identity",
+        "MatMul",
+        "Mul",
+        "Reshape",
+        "Slice",
+        "Squeeze",
+        "Sub",
+        "Transpose",
+        "Unsqueeze",
+    }
+)
 _READ = frozenset({*LOWER, *REWRITTEN, *_FOLDED})
 _PROBE = 3
 
@@ -198,10 +214,13 @@ def _integer_result(site: Site) -> Array:
             return np.asarray(np.take(arrays[0], arrays[1].astype(np.int64), axis=axis))
         except (IndexError, ValueError):
             raise site.fail("gathers outside its input") from None
-    if site.op not in OPERATORS or site.op == "Div":
+    if site.op not in _ON_INTEGERS:
         raise site.fail("is not supported on integers")
     inputs, attributes = LOWER[site.op](site)
     tensors = [torch.from_numpy(np.ascontiguousarray(site.known[name])) for name in inputs]
     if math.prod(_shape_of(site, Node(site.op, site.name, inputs, "", attributes), site.shapes)) > MAX_VALUES:
         raise site.fail("its value is too large")
-    return np.asarray(apply(site.op, tensors, attributes, site.name).numpy())
+    try:
+        return np.asarray(apply(site.op, tensors, attributes, site.name).numpy())
+    except RuntimeError as error:  # torch has not every operation for every kind of integer
+        raise site.fail(f"cannot be computed on its integers: {str(error).partition(chr(10))[0]}") from None

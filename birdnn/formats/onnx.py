@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -187,12 +188,12 @@ def _lower(model: onnx.ModelProto, path: str) -> tuple[Lowering, str]:
         if len(values) != 1:
             names = ", ".join(repr(value.name) for value in values)
             raise FormatError(path, "", f"a network with one {kind} is expected, not {len(values)} ({names})")
+    _require_distinct((inputs[0].name, *known, *(name for node in model.graph.node for name in node.output)), path)
     shape, dtype = _input_type(inputs[0], path)
     output = outputs[0].name
     needed = _needed(model.graph, output, path)
     for node in needed:
         if node.op_type == "Constant" and node.domain in ("", "ai.onnx"):
-            _require_new(node.output[0], (*known, inputs[0].name), path)
             known[node.output[0]] = _constant(node, path)
     lowering = Lowering(
         path=path,
@@ -214,9 +215,11 @@ def _lower(model: onnx.ModelProto, path: str) -> tuple[Lowering, str]:
     return lowering, output
 
 
-def _require_new(name: str, taken: Iterable[str], path: str) -> None:
-    if name in taken:  # onnxruntime runs the first of two constants of one name
-        raise FormatError(path, f"value {name!r}", "is made twice")
+def _require_distinct(names: Iterable[str], path: str) -> None:
+    """Of two values of one name, needed or not, onnxruntime takes one or the other."""
+    twice = [name for name, count in Counter(names).items() if name and count > 1]
+    if twice:
+        raise FormatError(path, f"value {twice[0]!r}", "is made twice")
 
 
 def _needed(graph: onnx.GraphProto, output: str, path: str) -> list[onnx.NodeProto]:

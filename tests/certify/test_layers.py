@@ -178,7 +178,7 @@ REFUSED: dict[str, tuple[list[Any], dict[str, Any], tuple[int, ...]]] = {
     "do not fit": ([node("MatMul", "X", "w", "Y")], {"w": W}, (1, 3)),
     "division by": ([node("Div", "X", "d", "Y")], {"d": F32([1, 0, 1])}, (1, 3)),
     "NaN": ([node("Add", "X", "d", "Y")], {"d": F32([1, np.nan, 1])}, (1, 3)),
-    "Clip from 0 to infinity": ([node("Clip", "X", "d", "Y")], {"d": F32(-1)}, (1, 3)),
+    "Clip of float32 from 0 to infinity": ([node("Clip", "X", "d", "Y")], {"d": F32(-1)}, (1, 3)),
     "alpha 2": ([node("Elu", "X", "Y", alpha=2.0)], {}, (1, 3)),
     "an operand of shape": ([node("Add", "X", "d", "Y")], {"d": F32([[1], [1]])}, (1, 3)),
     "target shape": ([node("Reshape", "X", "r", "Y")], {"r": np.array([2, 2])}, (1, 3)),

@@ -85,7 +85,7 @@ PLANTED: dict[str, tuple[str, Any, str, Any]] = {
     "the checker ignores declarations": ("models", network._Reader, "_require_declared", lambda *_: None),
     "the checker ignores fields": ("models", network._Reader, "_require_known", lambda *_: None),
     "the checker takes operands of any type": ("models", network._Reader, "_float", network._Reader._constant),
-    "the prover takes the last constant": ("models", prover, "_require_new", lambda *_: None),
+    "the prover takes the last constant": ("models", prover, "_require_distinct", lambda *_: None),
     "the prover reads constants by name": ("models", prover, "_constant", _old_constant),
     "the checker takes the first member": ("archives", files, "unpacked", _first_member),
 }

@@ -196,12 +196,17 @@ def ambiguous() -> dict[str, tuple[bytes, str]]:
             "a kind",
         ),
         "two constants": (model([_constant("w", 5.0), _constant("w", 7.0), add], {}), "'w': is made twice"),
+        "second constant behind": (model([_constant("w", 5.0), add, _constant("w", 7.0)], {}), "'w': is made twice"),
         "constant for an initialiser": (model([_constant("w", 5.0), add], {"w": floats(4)}), "'w': is made twice"),
         "constant for the input": (model([_constant("x", 5.0), add], {"w": floats(4)}), "'x': is made twice"),
         "constant of two values": (model([_constant("w", 5.0, 7.0), add], {}), "one value"),
         "constant by its type": (model([_mistyped(1), add], {}), "of another type than its name"),
         "integer by its type": (model([_constant("w", value_float=1), add], {}), "of another type than its name"),
         "constant of text": (model([_constant("w", value_string="x"), add], {}), "is not supported"),
+        "activation of integers": (
+            model([node("LeakyRelu", ["r"], "s"), node("Reshape", ["x", "s"])], {"r": np.array([4])}),
+            "not supported on integers",
+        ),
         "cast to text": (
             model([node("Cast", ["r"], "s", to=8), node("Reshape", ["x", "s"])], {"r": np.array([4])}),
             "data type 8 is not supported",
