@@ -12,6 +12,7 @@ from pathlib import Path
 
 from birdnn.errors import FormatError
 from birdnn.formats.files import read_bytes
+from birdnn.reading import reads
 
 MAX_BYTES = 1 << 26
 _NET_COLUMNS = "onnx", "network", "net", "model"
@@ -98,6 +99,7 @@ class Lines:
         return found
 
 
+@reads
 def read_lines(path: Path, default: tuple[str, ...], header: Iterable[str]) -> Lines:
     """A CSV file; its first row is a header where it holds one of the words `header`.
 
@@ -129,6 +131,7 @@ def read_lines(path: Path, default: tuple[str, ...], header: Iterable[str]) -> L
     return found
 
 
+@reads
 def read_instances(
     path: Path,
     *,
@@ -234,6 +237,7 @@ def _labelled(makers: Sequence[Callable[[Callable[[str], str]], Instance]]) -> l
     return short if len(different) == len({names[:2] for names in different}) else long
 
 
+@reads
 def read_known(path: Path) -> dict[tuple[str, str], str]:
     """Known verdicts: (network, property) -> ``sat`` or ``unsat``; other words are left out.
 

@@ -17,6 +17,7 @@ import typer
 
 from birdnn.cli.statuses import INTERRUPTED, OWN_FAULT, UNDECIDED
 from birdnn.errors import BirdnnError, out_of_memory
+from birdnn.printable import printable
 
 DEBUG: ContextVar[bool] = ContextVar("debug", default=False)
 """Does the user want tracebacks? Set by the root command's option."""
@@ -25,8 +26,8 @@ Options = TypeVar("Options")
 
 
 def complain(message: str) -> None:
-    """One message on stderr."""
-    typer.echo(f"birdnn: {message}", err=True)
+    """One message on stderr, one line of printable text whatever it quotes."""
+    typer.echo(f"birdnn: {printable(message)}", err=True)
 
 
 def command(options: type[Options]) -> Callable[[Callable[[Options], int]], Callable[..., None]]:

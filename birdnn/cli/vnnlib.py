@@ -17,6 +17,7 @@ from pathlib import Path
 
 from birdnn.cli.statuses import INTERRUPTED
 from birdnn.errors import BirdnnError, out_of_memory
+from birdnn.printable import printable
 
 _BEGAN = time.monotonic()
 """About when the process started: a limit counts from here, not from when the modules are loaded."""
@@ -52,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         status = run(arguments)
     except BirdnnError as error:
-        print(f"birdnn-vnnlib: error: {error}", file=sys.stderr)
+        print(f"birdnn-vnnlib: error: {printable(str(error))}", file=sys.stderr)
         status = error.exit_status
     except KeyboardInterrupt:
         print("birdnn-vnnlib: interrupted", file=sys.stderr)

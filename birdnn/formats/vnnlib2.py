@@ -20,8 +20,9 @@ from typing import Any, Literal
 
 import numpy as np
 
+from birdnn.decimals import parse_number
 from birdnn.errors import FormatError
-from birdnn.formats.dnf import And, Formula, Or, Term, compare, parse_number
+from birdnn.formats.dnf import And, Formula, Or, Term, compare
 
 MAX_ENTRIES = 1 << 22
 """Most entries of a declared tensor."""

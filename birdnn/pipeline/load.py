@@ -18,6 +18,7 @@ from birdnn.formats.onnx import MAX_BYTES
 from birdnn.formats.suite import Entry, Suite, recognise
 from birdnn.formats.tensors import embed_external
 from birdnn.network import Network
+from birdnn.reading import reads
 from birdnn.records import Replay, Units
 from birdnn.spec import Property, Scaling
 
@@ -41,6 +42,7 @@ class Loaded:
     known: tuple[Suite, Entry] | None
 
 
+@reads
 def load_network(path: Path) -> Loaded:
     """Read a network and prepare its replay.
 

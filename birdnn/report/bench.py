@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import shlex
 from collections.abc import Callable, Iterable, Sequence
 from typing import Literal
@@ -12,6 +10,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from birdnn.printable import csv_text
 from birdnn.records import CampaignOutcome, CampaignRow, Figures, SideBySide
 from birdnn.report.json import machine_model
 from birdnn.report.schema import readable
@@ -233,13 +232,9 @@ def _markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
 
 def bench_csv(outcome: CampaignOutcome) -> str:
     """The figures as CSV, a row for each table."""
-    text = io.StringIO(newline="")
     names = "name", "n", "solved", "wrong", "known", "par2_s", "median_s", "slowest_s", "slowest", "total_s"
-    writer = csv.writer(text)
-    writer.writerow(names)
+    rows: list[Iterable[object]] = [names]
     for found in _compared(outcome):
         values = {name: getattr(found, name) for name in names} | {"wrong": len(found.wrong)}
-        writer.writerow(
-            "" if value is None else f"{value:.3f}" if isinstance(value, float) else value for value in values.values()
-        )
-    return text.getvalue()
+        rows.append(f"{value:.3f}" if isinstance(value, float) else value for value in values.values())
+    return csv_text(rows)

@@ -6,15 +6,22 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict
 
+from birdnn.printable import printable
+
 SCHEMA_VERSION: Literal[1] = 1
 
 
 def readable(text: str) -> str:
-    """`text` with what UTF-8 cannot say written out: a file's name may hold any bytes."""
+    """`text` as tables, pages and pictures show it: characters that act on who shows them are written out."""
+    return printable(text, lines=True)
+
+
+def _utf8(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
-Readable = Annotated[str, BeforeValidator(readable)]
+Readable = Annotated[str, BeforeValidator(_utf8)]
+"""Text with what UTF-8 cannot say written out: a file's name may hold any bytes."""
 
 
 class Model(BaseModel):
