@@ -11,14 +11,17 @@ this process by the function that the commands call, and used as far as a comman
     large       let the process grow by more than `LARGE_MIB`
 
 Exit status 1 where anything escaped, was slow or large. Such files, and one of each kind of unforeseen, go to DIR. What
-does not come back at all ends the process with a traceback after `HANG_S` seconds; the file is then the last in DIR.
+does not come back at all ends the process with a traceback, `HANG_S` seconds after its round of files began.
 """
 
 from __future__ import annotations
 
 import argparse
 import faulthandler
+import gzip
+import importlib
 import io
+import os
 import random
 import resource
 import shutil
@@ -33,6 +36,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -44,6 +48,7 @@ from birdnn.campaign.kinds import VERIFY
 from birdnn.campaign.run import open_table
 from birdnn.certify.read import boxes_on_plane, read_proof
 from birdnn.chain import NotAChain
+from birdnn.cli.reporting import NAMES, written
 from birdnn.errors import BirdnnError, UnreadableError
 from birdnn.formats.differences import graph_change
 from birdnn.formats.labelled import read_labelled
@@ -56,17 +61,13 @@ from birdnn.network import Network
 from birdnn.pipeline.load import Loaded, load_network, statement
 from birdnn.pipeline.points import load_points
 from birdnn.pipeline.reporting import report_files
-from birdnn.report.json import dumps
-from birdnn.report.pages import html_page, markdown_page
-from birdnn.report.sarif import sarif
+from birdnn.reading import reading
+from birdnn.report.pictures_repair import change, progress
 from birdnn.spec import Property
-from tests.formats.test_nnet import TEXT as NNET
-from tests.formats.test_onnx_operators import CASES
-from tests.formats.test_vnnlib import bounded, declared
-from tests.formats.test_vnnlib2 import VERSION_2
 from tools.mutations import Change, change_bytes, change_json, change_npz, change_onnx, change_text, packed
 
-SLOW_S, HANG_S, LARGE_MIB = 3.0, 120.0, 512
+SLOW_S, HANG_S, LARGE_MIB = 3.0, 600.0, 512
+_ROUND = 50
 ADDRESS_SPACE_GIB = 16
 DATA = Path(__file__).resolve().parent.parent / "birdnn" / "data"
 
@@ -172,8 +173,10 @@ def _suite(path: Path) -> None:
 
 def _report(path: Path) -> None:
     report = report_files(path)
-    for write in (html_page, markdown_page, sarif, dumps):
-        write(report)
+    written(report, list(NAMES))
+    with reading(path):
+        for draw in (progress, change):
+            draw(report.outcome)
 
 
 def _proof(path: Path) -> None:
@@ -183,12 +186,12 @@ def _proof(path: Path) -> None:
 
 # --- good files
 
-_BOX_TEXT = declared(2) + bounded(2) + "(assert (or (and (<= Y_0 (* 2 Y_1)) (>= X_0 0.5)) (= Y_0 1e-3)))"
 _SIMPLE = (
     "".join(f"(declare-const {name} Real)\n" for name in ("X_0", "X_1", "Y_0", "Y_1", "Y_2"))
     + "".join(f"(assert (>= X_{i} 0))\n(assert (<= X_{i} 1))\n" for i in (0, 1))
     + "(assert (>= Y_0 100.0))\n"
 )
+_NESTED = _SIMPLE + "(assert (or (and (<= Y_0 (* 2 Y_1)) (>= X_0 0.5)) (= (+ Y_0 (- Y_2)) 1e-3)))\n"
 _DOMAIN = b"lower = [0.0, -1e-3]\nupper = [1, 2.5]\n"
 _BLOCKS = b'[blocks]\nstem = ["a", "b"]\n"an odd one" = "c..d"\nbody = ["x"]\n'
 _MARGINALS = b"""name = "traffic"
@@ -216,6 +219,11 @@ upper = 0.5
 _BOX = parse_property(_SIMPLE.replace("100.0", "1.5"), name="prop")
 
 
+def _of_tests(module: str, name: str) -> Any:
+    """Good files that the tests have."""
+    return getattr(importlib.import_module(f"tests.formats.{module}"), name)
+
+
 def _npz(**arrays: np.ndarray) -> bytes:
     made = io.BytesIO()
     np.savez(made, allow_pickle=False, **arrays)
@@ -240,7 +248,8 @@ def change_external(draw: random.Random, data: bytes) -> bytes:
     """Entries that say where a tensor lies."""
     model = onnx.ModelProto.FromString(data)
     odd = ("data.bin", "", ".", "..", "../data.bin", "/etc/passwd", "/dev/zero", "pipe", "link", "none", "a\0b", "-1",
-           "0", "1", "4", "1000", "9" * 40, "1e9", "0x4", " 4 ", "٣", "9223372036854775807", "x" * 5000, "folder")  # fmt: skip
+           "0", "1", "4", "1000", "9" * 40, "1e9", "0x4", " 4 ", "٣", "9223372036854775807", "x" * 5000,
+           "folder")  # fmt: skip
     for _ in range(draw.randint(1, 3)):
         tensor = draw.choice(list(model.graph.initializer))
         if not tensor.external_data or draw.random() < 0.2:
@@ -257,8 +266,6 @@ def change_external(draw: random.Random, data: bytes) -> bytes:
 
 def _results(folder: Path) -> tuple[bytes, bytes]:
     """What a repair of a small network writes: ``repair.json`` and a certificate, unpacked."""
-    import gzip
-
     (folder / "net.onnx").write_bytes(layers_to_onnx([(np.eye(2), np.zeros(2)), (np.ones((3, 2)), np.zeros(3))]))
     (folder / "prop.vnnlib").write_text(_SIMPLE.replace("100.0", "1.5"))
     command = [sys.executable, "-m", "birdnn", "repair", "--net", "net.onnx", "--prop", "prop.vnnlib", "--out", "out"]
@@ -276,7 +283,7 @@ def kinds(folder: Path, wanted: Sequence[str]) -> Mapping[str, Kind]:
     else:
         outcome, certificate = _results(folder)
     instances = b"onnx,vnnlib,timeout\nnet.onnx,a.vnnlib,10\n\"[('f', 'net.onnx')]\",b.vnnlib,1e2\n"
-    onnx_seeds = [*CASES.values(), layers_to_onnx([([[1.0, 2.0]], [0.5])])]
+    onnx_seeds = [*_of_tests("test_onnx_operators", "CASES").values(), layers_to_onnx([([[1.0, 2.0]], [0.5])])]
     points = [b"x_0,x_1,decision\n0.5,1e-3,2\n1,2,0\n", b"X_0,x_1,y_0,y_1,y_2,tolerance\n0.5,1,-2,3,4,0.125\n"]
     labels = np.array([0, 1, 2, 1])
     acasxu = (DATA / "properties" / "acasxu.toml").read_bytes()
@@ -287,9 +294,11 @@ def kinds(folder: Path, wanted: Sequence[str]) -> Mapping[str, Kind]:
 
     add("onnx", "bad.onnx", _network, onnx_seeds, change_onnx)
     add("external", "bad.onnx", _external, [_with_external()], change_external)
-    add("nnet", "bad.nnet", _network, [NNET.encode()], change_text)
-    add("vnnlib", "bad.vnnlib", _property, [_BOX_TEXT.encode()], change_text)
-    queries = [VERSION_2.format(kind=kind, more="").encode() for kind in ("real", "float32")]
+    add("nnet", "bad.nnet", _network, [_of_tests("test_nnet", "TEXT").encode()], change_text)
+    add("vnnlib", "bad.vnnlib", _property, [_SIMPLE.encode(), _NESTED.encode()], change_text)
+    queries = [
+        _of_tests("test_vnnlib2", "VERSION_2").format(kind=kind, more="").encode() for kind in ("real", "float32")
+    ]
     add("vnnlib2", "bad.vnnlib", _property, queries, change_text)
     add("points", "bad.csv", _plain_points, points, change_text)
     labelled = [_npz(x=np.ones((4, 2), np.float32), y=labels)]
@@ -345,6 +354,8 @@ def run(kind: Kind, count: int, seed: int, folder: Path, keep: Path | None) -> T
     """
     tally, path, began = Tally(), folder / kind.name, time.perf_counter()
     for number, data in enumerate(mutants(kind, random.Random(seed), count)):
+        if number % _ROUND == 0:
+            faulthandler.dump_traceback_later(HANG_S, exit=True)
         path.write_bytes(data)
         start, size = time.process_time(), _peak_mib()
         word = _outcome(kind, path, tally)
@@ -356,12 +367,12 @@ def run(kind: Kind, count: int, seed: int, folder: Path, keep: Path | None) -> T
         tally.slowest = max(tally.slowest, spent)
         if keep is not None and words and (word != "unforeseen" or len(words) > 1 or len(tally.unforeseen) < 40):
             shutil.copy(path, keep / f"{'-'.join(words)}-{seed}-{number}-{kind.name}")
+    faulthandler.cancel_dump_traceback_later()
     tally.seconds = time.perf_counter() - began
     return tally
 
 
 def _outcome(kind: Kind, path: Path, tally: Tally) -> str:
-    faulthandler.dump_traceback_later(HANG_S, exit=True)
     try:
         kind.use(path)
     except UnreadableError as error:
@@ -375,8 +386,6 @@ def _outcome(kind: Kind, path: Path, tally: Tally) -> str:
     except Exception as error:  # noqa: BLE001 - this is what we look for
         tally.escaped[_signature(error)] += 1
         return "escaped"
-    finally:
-        faulthandler.cancel_dump_traceback_later()
     return "read"
 
 
@@ -393,8 +402,6 @@ def _peak_mib() -> float:
 
 def furnish(folder: Path) -> None:
     """What external data may name, good or not."""
-    import os
-
     (folder / "data.bin").write_bytes(np.arange(64, dtype=np.float32).tobytes())
     (folder / "folder").mkdir()
     (folder / "link").symlink_to("/etc/hostname")
