@@ -15,7 +15,7 @@ from typing import Any, TypeVar, get_type_hints
 
 import typer
 
-from birdnn.cli.statuses import INTERRUPTED, OWN_FAULT, UNDECIDED
+from birdnn.cli.statuses import INTERRUPTED, OWN_FAULT, UNDECIDED, UNUSABLE
 from birdnn.errors import BirdnnError, out_of_memory
 from birdnn.printable import printable
 
@@ -77,7 +77,9 @@ def _status(body: Callable[[], int]) -> int:
     except (typer.Exit, typer.BadParameter):
         raise
     except Exception as error:  # noqa: BLE001 - the last place that can still say something useful
-        return _no_memory() if out_of_memory(error) else own_fault(error)
+        if out_of_memory(error):
+            return _no_memory()
+        return UNUSABLE if refused_by_system(error) else own_fault(error)
 
 
 def _no_memory() -> int:
@@ -87,6 +89,16 @@ def _no_memory() -> int:
     if DEBUG.get():
         traceback.print_exc()
     return UNDECIDED
+
+
+def refused_by_system(error: Exception) -> bool:
+    """Did the system refuse a file by name: too long a name, no right to it, a full disk? Says so, if it did."""
+    if not isinstance(error, OSError) or error.filename is None or error.strerror is None:
+        return False
+    complain(f"error: {os.fsdecode(error.filename)}: {error.strerror}")
+    if DEBUG.get():
+        traceback.print_exc()
+    return True
 
 
 def own_fault(error: Exception) -> int:

@@ -15,7 +15,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from birdnn.cli.statuses import INTERRUPTED
+from birdnn.cli.statuses import INTERRUPTED, UNUSABLE
 from birdnn.errors import BirdnnError, out_of_memory
 from birdnn.printable import printable
 
@@ -69,9 +69,9 @@ def _failed(error: Exception) -> int:
         print("birdnn-vnnlib: memory ran out", file=sys.stderr)
         print("unknown")
         return 0
-    from birdnn.cli.failures import own_fault
+    from birdnn.cli.failures import own_fault, refused_by_system
 
-    return own_fault(error)
+    return UNUSABLE if refused_by_system(error) else own_fault(error)
 
 
 def run(arguments: Sequence[str] | None = None, began: float = _BEGAN) -> int:

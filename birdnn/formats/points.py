@@ -22,7 +22,8 @@ from birdnn.reading import reads
 
 MAX_POINTS = 10_000
 _MAX_BYTES = 1 << 26
-_LARGEST = Fraction(2**128 - 2**104)  # of float32
+LARGEST = Fraction(2**128 - 2**104)
+"""Of float32."""
 _SHOWN = 60
 
 
@@ -138,7 +139,7 @@ class _Table:
     def number(self, cells: dict[str, str], name: str, line: int) -> Fraction:
         """A finite decimal that float32 can hold."""
         exact = parse_number(cells[name])
-        if exact is None or abs(exact) > _LARGEST:
+        if exact is None or abs(exact) > LARGEST:
             raise FormatError(self.path, f"line {line}", f"{name}: {_problem(cells[name])}")
         return exact
 
@@ -162,6 +163,6 @@ def _problem(cell: str) -> str:
         return f"{shown!r} is not a number"
     if not math.isfinite(value) and not any(sign.isdigit() for sign in cell):
         return f"{shown} is not a finite number"
-    if abs(value) > _LARGEST:
+    if abs(value) > LARGEST:
         return f"{shown} is beyond the range of float32"
     return f"{shown!r} is no number that we read, which is {FORM}"

@@ -85,6 +85,7 @@ def _onnx_bytes(path: Path) -> bytes:
     return model.SerializeToString() if embed_external(model, path, MAX_BYTES) else data
 
 
+@reads
 def load_property(path: Path, loaded: Loaded, units: Units) -> Property:
     """Read a property, state it in the network's units and see that it fits.
 

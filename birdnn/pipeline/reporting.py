@@ -59,13 +59,25 @@ def report_files(where: Path) -> SafetyReport:
     Raises:
         FormatError: there is no `repair.json`, it is damaged, of another version, or of another command.
     """
-    path = (where / NAME if where.is_dir() else where).resolve()
+    path = record_at(where)
     outcome, digest = read_outcome(path)
     files = list(_files(outcome, path, digest))
     proofs = _certificate(files)
     outcome, added = _completed(outcome, files, proofs)
     facts = None if proofs is None else _facts(proofs)
     return safety_report(outcome, files, facts, added=added, version=_version())
+
+
+def record_at(where: Path) -> Path:
+    """The `repair.json` of a result folder, or the file itself; absolute.
+
+    Raises:
+        FormatError: there is no such file.
+    """
+    path = where / NAME if where.is_dir() else where
+    if not path.is_file():
+        raise FormatError(str(path), "", "not a regular file" if path.exists() else "no such file")
+    return path.resolve()
 
 
 def inputs_of(report: SafetyReport) -> list[Path]:
