@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -121,6 +122,67 @@ def test_a_real_process_shows_no_traceback(tmp_path: Path) -> None:
     assert (result.status, result.out) == (4, "")
     assert result.err.splitlines()[-1] == f"birdnn: error: {tmp_path / 'none.onnx'}: no such file"
     assert "Traceback" not in result.err
+
+
+@pytest.mark.parametrize(
+    ("low", "words"),
+    [
+        ("9" * 5000, "an integer is too long"),
+        ("[" * 3000 + "0" + "]" * 3000, "nested deeper than 20"),
+        ("1e-999999999", "line 1: '1e-999999999' is out of range"),
+    ],
+    ids=["digits", "deep", "tiny"],
+)
+def test_an_absurd_domain(call: Call, net: Path, broken: Path, tmp_path: Path, low: str, words: str) -> None:
+    """Neither our fault nor a night's work."""
+    domain = tmp_path / "domain.toml"
+    domain.write_text(f"lower=[{low}, 0]\nupper=[1, 1]\n")
+    options = "--net", net, "--prop", broken, "--domain", domain, "--decision", "none", "--out", tmp_path / "out"
+    start = time.process_time()
+    result = call("repair", *options)
+    assert time.process_time() - start < 20
+    assert result.status == 4, (result.out, result.err)
+    assert "domain.toml" in result.err
+    assert words in result.err
+    assert not (tmp_path / "out").exists()
+
+
+ESCAPE = "\x1b[2J\x1b]0;owned\x07\u202e"
+
+
+def _named(data: bytes, name: str) -> bytes:
+    """The network with names of nodes and values that begin so."""
+    model = onnx.ModelProto.FromString(data)
+    for node in model.graph.node:
+        node.name = name + node.name
+        node.input[:] = [name + part for part in node.input]
+        node.output[:] = [name + part for part in node.output]
+    for value in (*model.graph.input, *model.graph.output, *model.graph.initializer):
+        value.name = name + value.name
+    return model.SerializeToString()
+
+
+def test_names_do_not_act_on_the_terminal(call: Call, net: Path, broken: Path, tmp_path: Path) -> None:
+    """A file from a stranger clears no screen, whether it is good or bad, and whatever quotes its names."""
+    odd = tmp_path / f"net{ESCAPE}.onnx"
+    odd.write_bytes(_named(net.read_bytes(), ESCAPE))
+    prop = tmp_path / f"prop{ESCAPE}.vnnlib"
+    prop.write_text(f"; stay {ESCAPE} below\n" + broken.read_text())
+    wrong = tmp_path / f"wrong{ESCAPE}.onnx"
+    wrong.write_bytes(_named(_cosine(b""), ESCAPE))
+    answers = [
+        call("verify", "--net", odd, "--prop", prop),
+        call("verify", "--net", wrong, "--prop", prop),
+        call("localize", "--net", odd, "--prop", prop),
+        call("compare", odd, net, "--samples", "100", "--bound", "0"),
+        call("estimate", "--net", odd, "--prop", prop, "--samples", "100"),
+        call("verify", "--net", tmp_path / f"none{ESCAPE}", "--prop", prop),
+    ]
+    assert [answer.status for answer in answers] == [1, 4, 0, 0, 0, 4], [answer.err for answer in answers]
+    for answer in answers:
+        assert not set("\x1b\x07\u202e") & set(answer.out + answer.err), answer.out + answer.err
+    assert "\\x1b[2J" in answers[0].err
+    assert "\\x1b[2J" in answers[1].err
 
 
 def test_a_file_name_that_is_no_text(call: Call, net: Path, holds: Path, tmp_path: Path) -> None:

@@ -92,6 +92,7 @@ def test_what_is_no_file_of_its_kind(call: Call, net: Path, broken: Path, tmp_pa
         "net": net, "prop": broken, "instances": instances, "out": places["out"], "table": places["table.csv"],
         "picture": places["picture.svg"],
     }  # fmt: skip
+    contents = net.read_bytes(), broken.read_bytes()
     odd_ones = tmp_path / "odd"
     odd_ones.mkdir()
     for odd in oddities(odd_ones, ending):
@@ -104,4 +105,4 @@ def test_what_is_no_file_of_its_kind(call: Call, net: Path, broken: Path, tmp_pa
         assert "\x1b" not in result.out + result.err, (odd.name, result.err)
         assert "Traceback" not in result.err
         assert sorted(tmp_path.iterdir()) == before, odd.name
-        assert net.stat().st_size and broken.stat().st_size
+        assert (net.read_bytes(), broken.read_bytes()) == contents
