@@ -173,7 +173,7 @@ def test_names_do_not_act_on_the_terminal(call: Call, net: Path, broken: Path, t
     answers = [
         call("verify", "--net", odd, "--prop", prop),
         call("verify", "--net", wrong, "--prop", prop),
-        call("localize", "--net", odd, "--prop", prop),
+        call("localize", "--net", odd, "--prop", prop, "--top", "2"),
         call("compare", odd, net, "--samples", "100", "--bound", "0"),
         call("estimate", "--net", odd, "--prop", prop, "--samples", "100"),
         call("verify", "--net", tmp_path / f"none{ESCAPE}", "--prop", prop),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,10 +16,10 @@ CHEAP = tuple(name for name in kinds(Path(os.devnull), ()) if name not in ("outc
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Iterator[Path]:
+def folder(tmp_path: Path) -> Path:
     """With what external data may name."""
     furnish(tmp_path)
-    yield tmp_path
+    return tmp_path
 
 
 @pytest.mark.filterwarnings("ignore")  # as for a user: what NumPy wonders about is no error
