@@ -31,6 +31,9 @@ MAX_BYTES = 1 << 26
 MAX_DEPTH = 100
 """Deepest nest of parentheses."""
 
+MAX_TOKENS = 1 << 23
+"""Most words of a text; a property of 300,000 inputs has a third of it."""
+
 _TOKEN = re.compile(
     r"[ \t\f]+|;[^\r\n]*|(?P<line>\r\n?|\n)|(?P<token>[()]|\"[^\"]*\"|\|[^|]*\||[^\s()\";|]+)|(?P<bad>.)"
 )
@@ -151,7 +154,9 @@ def read_groups(text: str, source: Source) -> list[Group]:
     """
     commands: list[Group] = []
     stack: list[Group] = []
-    for token in _tokens(text, source):
+    for count, token in enumerate(_tokens(text, source)):
+        if count >= MAX_TOKENS:
+            raise source.fail(token.line, f"the text has more than {MAX_TOKENS:,} words")
         if token.text == "(":
             if len(stack) >= MAX_DEPTH:
                 raise source.fail(token.line, f"nested deeper than {MAX_DEPTH} parentheses")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Callable, Iterable, Sequence
 from typing import Literal
@@ -10,7 +11,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from birdnn.printable import csv_text
+from birdnn.printable import csv_text, printable
 from birdnn.records import CampaignOutcome, CampaignRow, Figures, SideBySide
 from birdnn.report.json import machine_model
 from birdnn.report.schema import readable
@@ -227,7 +228,12 @@ _WORTH_SHOWING = (
 
 def _markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
     lines = [head, ["---"] * len(head), *rows]
-    return ["| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in line) + " |" for line in lines]
+    return ["| " + " | ".join(map(_markdown_cell, line)) + " |" for line in lines]
+
+
+def _markdown_cell(text: str) -> str:
+    """A cell that ends no table and is neither a link nor HTML; underscores, of which names are full, stay."""
+    return re.sub(r"([\\|`<\[])", r"\\\1", printable(text, lines=True)).replace("\n", " ")
 
 
 def bench_csv(outcome: CampaignOutcome) -> str:

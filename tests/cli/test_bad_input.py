@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
 import time
 from collections.abc import Callable
@@ -183,6 +184,38 @@ def test_names_do_not_act_on_the_terminal(call: Call, net: Path, broken: Path, t
         assert not set("\x1b\x07\u202e") & set(answer.out + answer.err), answer.out + answer.err
     assert "\\x1b[2J" in answers[0].err
     assert "\\x1b[2J" in answers[1].err
+
+
+def test_names_are_no_formulas_in_pictures(call: Call, net: Path, broken: Path, tmp_path: Path) -> None:
+    """Matplotlib takes what stands between two dollars for a formula, and refuses one that is none."""
+    odd, prop = tmp_path / "$\\frac$.onnx", tmp_path / "$\\nothing{$ [red].vnnlib"
+    net.rename(odd)
+    broken.rename(prop)
+    picture, instances = tmp_path / "neurons.svg", tmp_path / "$_{$.csv"
+    result = call("localize", "--net", odd, "--prop", prop, "--top", "2", "--picture", picture)
+    assert result.status == 0, result.err
+    assert "$\\nothing{$ [red]" in picture.read_text()
+    assert "$\\nothing{$ [red]" in result.out
+    instances.write_text(f"{odd.name},{prop.name},20\n")
+    cactus = tmp_path / "cactus.svg"
+    result = call("bench", instances, "--out", tmp_path / "table.csv", "--plot", cactus)
+    assert result.status == 0, result.err
+    assert "$_{$.csv" in cactus.read_text()
+
+
+def test_a_table_of_names_that_are_formulas(call: Call, net: Path, broken: Path, tmp_path: Path) -> None:
+    """What a spreadsheet would compute stands behind an apostrophe, and is the same instance when the run goes on."""
+    net.rename(tmp_path / "=1+1.onnx")
+    broken.rename(tmp_path / "@SUM(A1).vnnlib")
+    instances, table = tmp_path / "instances.csv", tmp_path / "table.csv"
+    instances.write_text("=1+1.onnx,@SUM(A1).vnnlib,20\n")
+    for _ in range(2):
+        summary = tmp_path / "summary.csv"
+        result = call("bench", instances, "--out", table, "--summary", summary, "--quiet")
+        assert result.status == 0, result.err
+        rows = list(csv.reader(table.read_text().splitlines()))
+        assert [row[:2] for row in rows[1:]] == [["'=1+1.onnx", "'@SUM(A1).vnnlib"]]
+        assert "\n=" not in summary.read_text()
 
 
 def test_a_file_name_that_is_no_text(call: Call, net: Path, holds: Path, tmp_path: Path) -> None:
