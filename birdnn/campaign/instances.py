@@ -12,6 +12,7 @@ from pathlib import Path
 
 from birdnn.errors import FormatError
 from birdnn.formats.files import read_bytes
+from birdnn.printable import cell_text
 from birdnn.reading import reads
 
 MAX_BYTES = 1 << 26
@@ -111,7 +112,7 @@ def read_lines(path: Path, default: tuple[str, ...], header: Iterable[str]) -> L
     try:
         text = data.decode("utf-8-sig")
         reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-        rows = [(reader.line_num, tuple(cell.strip() for cell in row)) for row in reader]
+        rows = [(reader.line_num, tuple(cell_text(cell).strip() for cell in row)) for row in reader]
     except UnicodeDecodeError as error:
         raise FormatError(str(path), f"byte {error.start}", "not text in UTF-8") from None
     except csv.Error as error:
