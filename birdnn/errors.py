@@ -5,7 +5,8 @@
     BirdnnError                      5   our own fault
     ├── InputError                   4   something the user handed over is unusable
     │   ├── FormatError                  a file cannot be read: path, place, problem
-    │   │   └── UnsupportedOpError       a network holds an operator we do not know
+    │   │   ├── UnsupportedOpError       a network holds an operator we do not know
+    │   │   └── UnreadableError          its reader met what it did not foresee
     │   ├── SpecError                    a property that makes no sense
     │   ├── MismatchError                property and network do not fit each other
     │   ├── FetchError                   public data cannot be had, or is not what it should be
@@ -80,6 +81,10 @@ class UnsupportedOpError(FormatError):
         super().__init__(path, f"node {node!r}", problem)
         self.args = (path, op, node, names)
         self.op, self.node, self.supported = op, node, names
+
+
+class UnreadableError(FormatError):
+    """A file that made its reader stumble, see `birdnn.reading`; what it stumbled over is the ``__cause__``."""
 
 
 class SpecError(InputError):

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from torch import nn
 
+from birdnn.decimals import exact_number
 from birdnn.errors import BirdnnError, MismatchError, SpecError
 from birdnn.formats import network_kind, read_network, read_property
 from birdnn.formats.export import to_onnx_bytes
@@ -210,6 +211,9 @@ def _exact(what: str, values: ArrayLike, dimensions: int) -> np.ndarray[Any, np.
 
 def _fraction(what: str, value: Any) -> Fraction:
     try:
-        return Fraction(value if isinstance(value, (int, Fraction, Decimal, str)) else float(value))
-    except (ValueError, OverflowError, TypeError, ZeroDivisionError):
-        raise SpecError(f"{what}: {value!r} is no finite number") from None
+        if isinstance(value, str | Decimal):
+            return exact_number(str(value).strip())
+        return Fraction(value if isinstance(value, int | Fraction) else float(value))
+    except (ValueError, OverflowError, TypeError) as error:
+        told = error if isinstance(value, str | Decimal) else f"{value!r} is no finite number"
+        raise SpecError(f"{what}: {told}") from None

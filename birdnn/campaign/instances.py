@@ -12,6 +12,8 @@ from pathlib import Path
 
 from birdnn.errors import FormatError
 from birdnn.formats.files import read_bytes
+from birdnn.printable import cell_text
+from birdnn.reading import reads
 
 MAX_BYTES = 1 << 26
 _NET_COLUMNS = "onnx", "network", "net", "model"
@@ -98,6 +100,7 @@ class Lines:
         return found
 
 
+@reads
 def read_lines(path: Path, default: tuple[str, ...], header: Iterable[str]) -> Lines:
     """A CSV file; its first row is a header where it holds one of the words `header`.
 
@@ -109,7 +112,7 @@ def read_lines(path: Path, default: tuple[str, ...], header: Iterable[str]) -> L
     try:
         text = data.decode("utf-8-sig")
         reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-        rows = [(reader.line_num, tuple(cell.strip() for cell in row)) for row in reader]
+        rows = [(reader.line_num, tuple(cell_text(cell).strip() for cell in row)) for row in reader]
     except UnicodeDecodeError as error:
         raise FormatError(str(path), f"byte {error.start}", "not text in UTF-8") from None
     except csv.Error as error:
@@ -129,6 +132,7 @@ def read_lines(path: Path, default: tuple[str, ...], header: Iterable[str]) -> L
     return found
 
 
+@reads
 def read_instances(
     path: Path,
     *,
@@ -234,6 +238,7 @@ def _labelled(makers: Sequence[Callable[[Callable[[str], str]], Instance]]) -> l
     return short if len(different) == len({names[:2] for names in different}) else long
 
 
+@reads
 def read_known(path: Path) -> dict[tuple[str, str], str]:
     """Known verdicts: (network, property) -> ``sat`` or ``unsat``; other words are left out.
 

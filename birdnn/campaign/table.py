@@ -7,12 +7,17 @@ import errno
 import fcntl
 import io
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 from birdnn.errors import FormatError, OutputError
 from birdnn.formats.files import write_bytes
+from birdnn.printable import cell_text, csv_text
+from birdnn.reading import reading
+
+MAX_BYTES = 1 << 28
+"""Largest table that is read."""
 
 STAMP = "commit", "date"
 """Columns that every table ends with."""
@@ -41,9 +46,10 @@ class Table:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             with self._alone():
-                data = path.read_bytes() if path.exists() else b""
-                self.rows = self._read(data)
-                now = _lines([self.columns, *([row[name] for name in self.columns] for row in self.rows)]).encode()
+                data = _stored(path)
+                with reading(path):
+                    self.rows = self._read(data)
+                now = csv_text([self.columns, *([row[name] for name in self.columns] for row in self.rows)]).encode()
                 if now != data:
                     write_bytes(path, now)
         except OSError as error:
@@ -70,7 +76,7 @@ class Table:
             )
             raise FormatError(str(self.path), "line 1", problem)
         whole = [row for row in reader if None not in row and None not in row.values()]
-        return [{name: row.get(name, "") for name in self.columns} for row in whole]
+        return [{name: cell_text(row.get(name, "")) for name in self.columns} for row in whole]
 
     def has(self, **key: str) -> bool:
         """Is there a row with these values?"""
@@ -83,7 +89,7 @@ class Table:
             OSError: it cannot be written.
         """
         text = {name: str(row[name]) for name in self.columns}
-        data = _lines([[text[name] for name in self.columns]]).encode()
+        data = csv_text([[text[name] for name in self.columns]]).encode()
         with self._alone(), self.path.open("a+b", buffering=0) as file:
             file.seek(0)
             end = file.read().rfind(b"\n") + 1
@@ -117,6 +123,7 @@ def reserved(path: Path) -> Iterator[None]:
         OutputError: somebody does, or the file cannot be opened.
     """
     try:
+        _require_regular(path)
         file = path.open("ab")
     except OSError as error:
         raise OutputError(str(path), f"cannot be opened as a table: {error.strerror or error}") from None
@@ -131,7 +138,25 @@ def reserved(path: Path) -> Iterator[None]:
         yield
 
 
-def _lines(rows: Iterable[Iterable[str]]) -> str:
-    text = io.StringIO(newline="")
-    csv.writer(text).writerows(list(row) for row in rows)
-    return text.getvalue()
+def _stored(path: Path) -> bytes:
+    """What is in the table so far.
+
+    Raises:
+        FormatError: it is larger than any table.
+        OutputError: it is no regular file.
+        OSError: it cannot be read.
+    """
+    _require_regular(path)
+    if not path.exists():
+        return b""
+    with path.open("rb") as file:
+        data = file.read(MAX_BYTES + 1)
+    if len(data) > MAX_BYTES:
+        raise FormatError(str(path), "", f"larger than {MAX_BYTES} bytes, so it is no table of results")
+    return data
+
+
+def _require_regular(path: Path) -> None:
+    """Opening a pipe would wait for somebody else."""
+    if os.path.lexists(path) and not path.is_file():
+        raise OutputError(str(path), "is no regular file; name another one")

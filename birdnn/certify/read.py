@@ -6,7 +6,6 @@ import base64
 import binascii
 from collections.abc import Iterator
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,9 @@ import numpy.typing as npt
 
 from birdnn.certify.check.certificate import proof_of, read_certificate
 from birdnn.certify.check.files import Rejected, read
+from birdnn.decimals import exact_number
 from birdnn.errors import FormatError
+from birdnn.reading import reads
 from birdnn.records import LEAF, RegionProof
 from birdnn.spec import Property, round_down, round_up
 
@@ -43,6 +44,7 @@ class StoredProof:
     regions: tuple[StoredRegion, ...]
 
 
+@reads
 def read_proof(path: Path, prop: Property) -> StoredProof:
     """The proof of ``prop`` in the certificate ``path``, unchecked but for its shape.
 
@@ -111,8 +113,8 @@ def _boxes(region: StoredRegion, at: npt.NDArray[np.float64], fixed: npt.NDArray
 
 
 def _region(data: Any, n_inputs: int) -> StoredRegion:
-    lower = np.array([round_down(Fraction(text)) for text in data["lower"]])
-    upper = np.array([round_up(Fraction(text)) for text in data["upper"]])
+    lower = np.array([round_down(exact_number(text)) for text in data["lower"]])
+    upper = np.array([round_up(exact_number(text)) for text in data["upper"]])
     columns = {name: _column(data[name], kind) for name, kind in _COLUMNS.items()}
     faces = {name: _column(data["faces"][name], kind) for name, kind in _FACES.items()}
     items = {name: _column(data["items"][name], kind) for name, kind in _ITEMS.items()}

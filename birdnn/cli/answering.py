@@ -46,10 +46,10 @@ def answer(options: argparse.Namespace, began: float) -> int:
     settings = VerifySettings(timeout_s=left_s, semantics=semantics)
     (found,) = verify_files(net, [options.query], settings=settings).verdicts
     word = competition_verdict(found.verdict)
-    lines = [_WORDS.get(word, word)]
+    assignment: list[str] = []
     if isinstance(found.verdict, Violated):
-        lines += _found(found.verdict.witness, query, options.serialise_assignments)
-    first_line("\n".join(lines))
+        assignment = _found(found.verdict.witness, query, options.serialise_assignments)
+    first_line(_WORDS.get(word, word), more=assignment)
     return 0
 
 
@@ -91,7 +91,7 @@ def _found(witness: Witness, query: Query | None, folder: Path | None) -> list[s
         _serialise(folder, query, witness)
         return []
     if query is None:
-        return [counterexample_text(witness).rstrip("\n")]
+        return counterexample_text(witness).splitlines()
     lines = []
     for tensor, values in ((query.input, witness.x), (query.output, witness.y)):
         lines.append(f"{tensor.name} {tensor.element} [{','.join(map(str, tensor.shape))}]")

@@ -15,8 +15,9 @@ from typing import Any, TypeVar, get_type_hints
 
 import typer
 
-from birdnn.cli.statuses import INTERRUPTED, OWN_FAULT, UNDECIDED
+from birdnn.cli.statuses import INTERRUPTED, OWN_FAULT, UNDECIDED, UNUSABLE
 from birdnn.errors import BirdnnError, out_of_memory
+from birdnn.printable import printable
 
 DEBUG: ContextVar[bool] = ContextVar("debug", default=False)
 """Does the user want tracebacks? Set by the root command's option."""
@@ -25,8 +26,8 @@ Options = TypeVar("Options")
 
 
 def complain(message: str) -> None:
-    """One message on stderr."""
-    typer.echo(f"birdnn: {message}", err=True)
+    """One message on stderr, one line of printable text whatever it quotes."""
+    typer.echo(f"birdnn: {printable(message)}", err=True)
 
 
 def command(options: type[Options]) -> Callable[[Callable[[Options], int]], Callable[..., None]]:
@@ -76,7 +77,9 @@ def _status(body: Callable[[], int]) -> int:
     except (typer.Exit, typer.BadParameter):
         raise
     except Exception as error:  # noqa: BLE001 - the last place that can still say something useful
-        return _no_memory() if out_of_memory(error) else own_fault(error)
+        if out_of_memory(error):
+            return _no_memory()
+        return UNUSABLE if refused_by_system(error) else own_fault(error)
 
 
 def _no_memory() -> int:
@@ -86,6 +89,16 @@ def _no_memory() -> int:
     if DEBUG.get():
         traceback.print_exc()
     return UNDECIDED
+
+
+def refused_by_system(error: Exception) -> bool:
+    """Did the system refuse a file by name: too long a name, no right to it, a full disk? Says so, if it did."""
+    if not isinstance(error, OSError) or error.filename is None or error.strerror is None:
+        return False
+    complain(f"error: {os.fsdecode(error.filename)}: {error.strerror}")
+    if DEBUG.get():
+        traceback.print_exc()
+    return True
 
 
 def own_fault(error: Exception) -> int:

@@ -14,7 +14,8 @@ from birdnn.cli.statuses import INTERRUPTED
 from birdnn.cli.terminal import first_line, show_result
 from birdnn.formats.files import require_writable
 from birdnn.formats.together import all_or_none
-from birdnn.pipeline.reporting import NAME, read_outcome
+from birdnn.pipeline.reporting import read_outcome, record_at
+from birdnn.reading import reading
 from birdnn.records import PlotOutcome
 from birdnn.report.drawing import Drawing, Kind
 from birdnn.report.json import write_report
@@ -55,10 +56,11 @@ def finish_of_repair(
     Raises:
         FormatError: there is none, or it is damaged.
     """
-    path = (result / NAME if result.is_dir() else result).resolve()
+    path = record_at(result)
     require_writable((out, json), (path,))
     report, digest = read_outcome(path)
-    drawing = (progress if picture == "progress" else change)(report)
+    with reading(path):  # as its schema says, and perhaps a contradiction in itself
+        drawing = (progress if picture == "progress" else change)(report)
     told = None
     if json is not None:
         told = ProgressReport(

@@ -18,6 +18,7 @@ from rich.text import Text
 from birdnn.cli.failures import complain
 from birdnn.cli.interrupt import Interrupt
 from birdnn.cli.terminal import console
+from birdnn.printable import printable
 
 PLAIN_EVERY_S = 10.0
 PLAIN_PHASE_EVERY_S = 1.0
@@ -40,7 +41,7 @@ class _News(Protocol):
     def detail(self) -> str: ...
 
 
-class _Starting(NamedTuple):
+class _OneLine(NamedTuple):
     phase: str = "starting"
     done: float | None = None
     left_s: float | None = None
@@ -184,7 +185,7 @@ class TerminalWatch(AbstractContextManager["TerminalWatch"]):
         if self._broken:
             return
         try:
-            self._screen.update(news)
+            self._screen.update(_OneLine(printable(news.phase), news.done, news.left_s, printable(news.detail)))
         except OSError:
             self._broken = True
 
@@ -202,7 +203,7 @@ class TerminalWatch(AbstractContextManager["TerminalWatch"]):
             self._screen = (
                 LiveScreen(where) if sys.stderr.isatty() and not where.is_dumb_terminal else PlainScreen(where)
             )
-        self.update(_Starting())
+        self.update(_OneLine())
         return self
 
     def __exit__(

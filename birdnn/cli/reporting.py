@@ -11,6 +11,7 @@ from birdnn.cli.terminal import first_line, show
 from birdnn.formats.files import require_folder
 from birdnn.formats.together import all_or_none
 from birdnn.pipeline.reporting import inputs_of, report_files
+from birdnn.reading import reading
 from birdnn.report.intoto import statement
 from birdnn.report.json import dumps
 from birdnn.report.pages import html_page, markdown_page
@@ -40,6 +41,21 @@ _WRITERS: Mapping[str, Callable[[SafetyReport], str]] = {
 }
 
 
+def record_of(report: SafetyReport) -> Path:
+    """The `repair.json` that the report was made from."""
+    return Path(next(entry.path for entry in report.files if entry.role == "outcome"))
+
+
+def written(report: SafetyReport, formats: Sequence[str]) -> list[str]:
+    """The report in these formats.
+
+    Raises:
+        UnreadableError: the `repair.json` is as its schema says, and contradicts itself.
+    """
+    with reading(record_of(report)):
+        return [_WRITERS[name](report) for name in formats]
+
+
 def made(result: Path, formats: Sequence[str], out: Path | None) -> tuple[SafetyReport, list[Path]]:
     """The report, and the files that were written.
 
@@ -48,11 +64,11 @@ def made(result: Path, formats: Sequence[str], out: Path | None) -> tuple[Safety
         OutputError: the folder cannot be written, or an input lies where a report belongs.
     """
     report = report_files(result)
-    record = Path(next(entry.path for entry in report.files if entry.role == "outcome"))
+    record = record_of(report)
     folder = (out or record.parent).resolve()
     names = [NAMES[name] for name in formats]
     require_folder(folder, names, inputs_of(report))
-    texts = [_WRITERS[name](report) for name in formats]
+    texts = written(report, formats)
     folder.mkdir(parents=True, exist_ok=True)
     with all_or_none() as files:
         for name, text in zip(names, texts, strict=True):
@@ -60,9 +76,9 @@ def made(result: Path, formats: Sequence[str], out: Path | None) -> tuple[Safety
     return report, [folder / name for name in names]
 
 
-def finish_report(report: SafetyReport, written: Sequence[Path], *, quiet: bool) -> int:
+def finish_report(report: SafetyReport, files: Sequence[Path], *, quiet: bool) -> int:
     """Say where it is and what it says; 0."""
-    for path in written:
+    for path in files:
         first_line(str(path))
     for entry in report.files:
         if entry.state != "as recorded":

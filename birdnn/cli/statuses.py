@@ -3,5 +3,6 @@
 from __future__ import annotations
 
 UNDECIDED = 3
+UNUSABLE = 4
 OWN_FAULT = 5
 INTERRUPTED = 130

@@ -4,27 +4,43 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-from rich.console import Console, RenderableType
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
 
 from birdnn.errors import OutputError
+from birdnn.printable import printable
 
 FILE_WIDTH = 100
 """Columns of tables that go to a file or a pipe."""
 
 
+class _PrintableConsole(Console):
+    """Names in files are strangers' text: what would act on the terminal is written out, and nothing is markup."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterator[Segment]:
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else segment._replace(text=printable(segment.text, lines=True))
+
+
 def console(*, stderr: bool) -> Console:
     """A console that wraps at the terminal's width, and at `FILE_WIDTH` where there is none. Honours NO_COLOR."""
     stream = sys.stderr if stderr else sys.stdout
-    return Console(file=stream, width=None if stream.isatty() else FILE_WIDTH, highlight=False, soft_wrap=False)
+    width = None if stream.isatty() else FILE_WIDTH
+    return _PrintableConsole(file=stream, width=width, highlight=False, markup=False, emoji=False, soft_wrap=False)
 
 
-def first_line(text: str) -> None:
-    """The line that programs read; it comes at once and before everything else on stdout."""
+def first_line(text: str, *, more: Sequence[str] = ()) -> None:
+    """The line that programs read; it comes at once and before everything else on stdout.
+
+    Args:
+        text: the line.
+        more: lines that belong to it.
+    """
     with _reader_may_leave():
-        print(text.encode("utf-8", "backslashreplace").decode(), flush=True)
+        print("\n".join(map(printable, (text, *more))), flush=True)
 
 
 def show(build: Callable[[int], RenderableType]) -> None:

@@ -15,8 +15,9 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from birdnn.cli.statuses import INTERRUPTED
+from birdnn.cli.statuses import INTERRUPTED, UNUSABLE
 from birdnn.errors import BirdnnError, out_of_memory
+from birdnn.printable import printable
 
 _BEGAN = time.monotonic()
 """About when the process started: a limit counts from here, not from when the modules are loaded."""
@@ -52,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         status = run(arguments)
     except BirdnnError as error:
-        print(f"birdnn-vnnlib: error: {error}", file=sys.stderr)
+        print(f"birdnn-vnnlib: error: {printable(str(error))}", file=sys.stderr)
         status = error.exit_status
     except KeyboardInterrupt:
         print("birdnn-vnnlib: interrupted", file=sys.stderr)
@@ -68,9 +69,9 @@ def _failed(error: Exception) -> int:
         print("birdnn-vnnlib: memory ran out", file=sys.stderr)
         print("unknown")
         return 0
-    from birdnn.cli.failures import own_fault
+    from birdnn.cli.failures import own_fault, refused_by_system
 
-    return own_fault(error)
+    return UNUSABLE if refused_by_system(error) else own_fault(error)
 
 
 def run(arguments: Sequence[str] | None = None, began: float = _BEGAN) -> int:

@@ -10,12 +10,14 @@ from birdnn.formats.nnet import read_nnet, write_nnet
 from birdnn.formats.onnx import read_onnx, write_onnx
 from birdnn.formats.vnnlib import read_property
 from birdnn.network import Network
+from birdnn.reading import reads
 
 __all__ = ["network_kind", "read_network", "read_property", "write_network"]
 
 _NETWORK_LIMIT = 1 << 30
 
 
+@reads
 def network_kind(path: str | Path) -> str:
     """``"onnx"`` or ``"nnet"``: by extension (``.gz`` ignored), and by content where the extension says neither.
 

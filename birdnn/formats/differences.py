@@ -10,6 +10,7 @@ import onnx
 from birdnn.formats.files import read_bytes
 from birdnn.formats.onnx import MAX_BYTES, parsed
 from birdnn.formats.tensors import embed_external
+from birdnn.reading import reads
 from birdnn.records import GraphChange
 
 
@@ -40,6 +41,7 @@ def graph_change(before: str | Path, after: str | Path) -> GraphChange:
     )
 
 
+@reads
 def _model(path: str | Path) -> onnx.ModelProto:
     model = parsed(read_bytes(path, MAX_BYTES), str(path))
     embed_external(model, path, MAX_BYTES)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
@@ -21,11 +20,8 @@ MAX_BOX_ENTRIES = 4_000_000
 MAX_ROW_ENTRIES = 4_000_000
 """Most coefficients of outputs over all polytopes of a property."""
 
-_NUMBER = re.compile(r"([+-]?)([0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE]([+-]?[0-9]+))?")
-_MAX_DIGITS = 1000
 _MAX_BITS = 1 << 14
 _ZERO = Fraction(0)
-_MAX_EXPONENT = 400
 
 Variable = tuple[str, int]
 
@@ -93,14 +89,6 @@ class Bound:
     def __hash__(self) -> int:
         """Of whole numbers: a fraction's own hash is a power modulo a prime, and images have thousands of bounds."""
         return hash((self.value.numerator, self.value.denominator, self.strict, self.line))
-
-
-def parse_number(text: str) -> Fraction | None:
-    """An exact number, or None where `text` is none (or one of absurd size)."""
-    match = _NUMBER.fullmatch(text)
-    if not match or len(text) > _MAX_DIGITS or abs(int(match[3] or 0)) > _MAX_EXPONENT:
-        return None
-    return Fraction(text)
 
 
 def compare(relation: str, left: Term, right: Term, line: int) -> Formula:

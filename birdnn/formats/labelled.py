@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,10 +12,9 @@ from torch import Tensor
 
 from birdnn.errors import FormatError
 from birdnn.formats.files import read_stored, sha256, stem_and_kind
+from birdnn.formats.npz import MAX_BYTES, Npz
 from birdnn.network import Network
-
-MAX_BYTES = 1 << 32
-"""Largest array that is read, unpacked."""
+from birdnn.reading import reads
 
 WANTED = "an .npz file with x, one float32 input in each row, and y, the index of its class"
 
@@ -44,6 +41,7 @@ class Labelled:
         return len(self.y)
 
 
+@reads
 def read_labelled(path: str | Path, net: Network) -> Labelled:
     """Read examples for a network whose outputs are one score for each class.
 
@@ -52,24 +50,11 @@ def read_labelled(path: str | Path, net: Network) -> Labelled:
     """
     stored = read_stored(path, MAX_BYTES)
     place = str(path)
-    try:
-        with zipfile.ZipFile(io.BytesIO(stored)) as archive:
-            sizes = {entry.filename: entry.file_size for entry in archive.infolist()}
-    except Exception as error:  # noqa: BLE001 - on damaged files zipfile and numpy raise a dozen kinds
-        raise FormatError(place, "", f"no .npz file, or one cut short ({error}); wanted is {WANTED}") from None
-    if missing := [name for name in ("x", "y") if f"{name}.npy" not in sizes]:
-        held = ", ".join(name.removesuffix(".npy") for name in sizes) or "nothing"
+    arrays = Npz.of(stored, place, WANTED)
+    if missing := [name for name in ("x", "y") if name not in arrays.names]:
+        held = ", ".join(arrays.names) or "nothing"
         raise FormatError(place, "", f"holds no array {missing[0]!r} but {held}; wanted is {WANTED}")
-    if sizes["x.npy"] + sizes["y.npy"] > MAX_BYTES:
-        raise FormatError(place, "", f"its arrays have more than {MAX_BYTES:,} bytes")
-    try:
-        with np.load(io.BytesIO(stored), allow_pickle=False) as arrays:
-            x, y = arrays["x"], arrays["y"]
-            if not isinstance(x, np.ndarray) or not isinstance(y, np.ndarray):
-                raise ValueError("an array does not begin as one")
-    except Exception as error:  # noqa: BLE001 - see above
-        told = "holds Python objects, which are never loaded" if "pickle" in str(error) else f"is damaged ({error})"
-        raise FormatError(place, "", f"{told}; wanted is {WANTED}") from None
+    x, y = arrays.array("x"), arrays.array("y")
     inputs, labels = _inputs(place, x, net), _labels(place, y, net)
     if len(inputs) != len(labels):
         raise FormatError(place, "", f"x has {len(inputs):,} examples and y {len(labels):,} labels")
@@ -99,6 +84,8 @@ def _inputs(place: str, x: NDArray[np.generic], net: Network) -> Tensor:
 def _labels(place: str, y: NDArray[np.generic], net: Network) -> Tensor:
     if y.ndim != 1 or y.dtype.kind not in "iu":
         raise FormatError(place, "y", f"class indices, integers of shape (n,), are expected, not {y.dtype} {y.shape}")
+    if y.dtype == np.uint64 and y.size and y.max() > np.iinfo(np.int64).max:
+        raise FormatError(place, "y", f"class {y.max()}; the network has classes 0 to {net.n_outputs - 1}")
     labels = y.astype(np.int64)
     outside = (labels < 0) | (labels >= net.n_outputs)
     if outside.any():

@@ -26,9 +26,7 @@ over. NPZ: one array (inputs last), or one that is called ``x``. TOML::
 
 from __future__ import annotations
 
-import io
 import math
-import zipfile
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -40,7 +38,9 @@ from scipy import stats
 
 from birdnn.errors import FormatError
 from birdnn.formats.files import read_bytes, stem_and_kind
-from birdnn.formats.suite import validated
+from birdnn.formats.npz import Npz
+from birdnn.formats.toml import validated
+from birdnn.reading import reads
 from birdnn.sample.measures import Choice, Continuous, Marginal, Measure, Product, Samples
 from birdnn.spec import Scaling
 
@@ -124,6 +124,7 @@ class _File(_Table):
     ] = Field(min_length=1)  # fmt: skip
 
 
+@reads
 def read_measure(path: str | Path, n_inputs: int, scaling: Scaling | None) -> Measure:
     """The measure of a file for a network with so many inputs.
 
@@ -146,7 +147,7 @@ def read_measure(path: str | Path, n_inputs: int, scaling: Scaling | None) -> Me
 
 
 def _product(path: Path, n_inputs: int, scaling: Scaling | None) -> Product:
-    content = validated(_File, path)
+    content = validated(path, _File)
     if len(content.inputs) != n_inputs:
         raise FormatError(
             str(path), "key inputs", f"{len(content.inputs)} marginals; the network has {n_inputs} inputs"
@@ -195,14 +196,11 @@ def _number(path: str, line: int, cell: str) -> float:
 
 
 def _npz(path: str, data: bytes, n_inputs: int) -> npt.NDArray[np.float64]:
-    try:
-        with np.load(io.BytesIO(data), allow_pickle=False) as archive:
-            names = archive.files
-            if "x" not in names and len(names) != 1:
-                raise FormatError(path, "", f"holds {len(names)} arrays; give one, or call the samples 'x'")
-            x = np.asarray(archive["x" if "x" in names else names[0]])
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile, AttributeError) as error:
-        raise FormatError(path, "", f"not an NPZ archive of plain arrays: {error}") from None
+    archive = Npz.of(data, path, f"an NPZ archive of numbers of shape (samples, {n_inputs})")
+    names = archive.names
+    if "x" not in names and len(names) != 1:
+        raise FormatError(path, "", f"holds {len(names)} arrays; give one, or call the samples 'x'")
+    x = archive.array("x" if "x" in names else names[0])
     if x.dtype.kind not in "fiu" or x.ndim != 2 or x.shape[1] != n_inputs:
         shape = f"shape {x.shape}, type {x.dtype}"
         raise FormatError(path, "", f"an array of numbers of shape (samples, {n_inputs}) is expected, not {shape}")

@@ -20,12 +20,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from birdnn.decimals import parse_number
 from birdnn.errors import FormatError, MismatchError
-from birdnn.formats.dnf import parse_number
 from birdnn.formats.export import to_onnx_bytes
 from birdnn.formats.files import decompressed, read_stored, sha256, write_bytes
 from birdnn.formats.onnx import layers_to_onnx, network_from_onnx
 from birdnn.network import Network
+from birdnn.reading import reads
 from birdnn.spec import Property, Scaling, round_down, round_up
 
 MAX_BYTES = 1 << 28
@@ -33,6 +34,7 @@ MAX_BYTES = 1 << 28
 
 _MAX_LAYERS = 1000
 _MAX_SIZE = 1 << 20
+_LEAST_RANGE = Fraction(1, 10**300)
 
 Matrix = NDArray[np.float64]
 Layer = tuple[Matrix, Matrix]
@@ -108,6 +110,7 @@ class NNet:
         return [(value - mean) / extent for value, mean, extent in parts]
 
 
+@reads
 def read_nnet(path: str | Path) -> NNet:
     """Read an NNet file, plain or ``.gz``, and compare its ONNX form with onnxruntime and with NumPy.
 
@@ -249,8 +252,8 @@ def _read_header(lines: _Lines) -> tuple[list[int], Header]:
             problem = f"input {index} has minimum {float(low):.9g} above maximum {float(high):.9g}"
             raise lines.fail(lines.next, problem)
     means, ranges = lines.exact("means", n_in + 1), lines.exact("ranges", n_in + 1)
-    if any(value <= 0 for value in ranges):
-        raise lines.fail(lines.next, "ranges must be positive")
+    if any(value < _LEAST_RANGE for value in ranges):
+        raise lines.fail(lines.next, f"ranges must be positive, {float(_LEAST_RANGE):.0e} or more")
     return sizes, (lower, upper, means, ranges)
 
 

@@ -25,6 +25,7 @@ from birdnn.formats.tensors import Array, embed_external, put_tensor, read_attri
 from birdnn.graph import Graph, Node
 from birdnn.network import Network
 from birdnn.operators import SUPPORTED
+from birdnn.reading import reads
 
 MAX_BYTES = 1 << 30
 """Largest file that is read, compressed or not."""
@@ -48,6 +49,7 @@ _LAYOUT = frozenset({"Flatten", "Identity", "Reshape", "Squeeze", "Transpose", "
 _WEIGHTED = frozenset({"Gemm", "MatMul", "Conv"})
 
 
+@reads
 def read_onnx(path: str | Path) -> Network:
     """Read a network, plain or ``.gz``, and compare it with onnxruntime on seeded inputs.
 

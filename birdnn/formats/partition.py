@@ -9,14 +9,12 @@ The file has a table ``blocks``; each key is a block, each value a list of its n
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterable
-from pathlib import Path
 
 from birdnn.errors import FormatError, SpecError
-from birdnn.formats.files import read_bytes
+from birdnn.formats.toml import read_toml
+from birdnn.reading import reads
 
-_MAX_BYTES = 1 << 24
 _FORM = "NAME=FIRST..LAST with names of nodes, or a .toml file"
 
 
@@ -50,11 +48,9 @@ def _span(text: str) -> tuple[str, ...]:
     return (first, last) if dots and first and last else (first,) if first and not dots else ()
 
 
+@reads
 def _file(path: str) -> dict[str, tuple[str, ...]]:
-    try:
-        content = tomllib.loads(read_bytes(Path(path), _MAX_BYTES).decode("utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise FormatError(path, "", f"not TOML: {error}") from None
+    content = read_toml(path)
     table = content.get("blocks")
     if not isinstance(table, dict) or not table:
         raise FormatError(path, "", "a table [blocks] is expected: names, each with a list of nodes or 'FIRST..LAST'")

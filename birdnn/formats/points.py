@@ -9,18 +9,22 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
 from fractions import Fraction
 from pathlib import Path
 
+from birdnn.decimals import FORM, parse_number
 from birdnn.errors import FormatError
 from birdnn.formats.files import read_bytes, sha256, stem_and_kind
+from birdnn.reading import reads
 
 MAX_POINTS = 10_000
 _MAX_BYTES = 1 << 26
-_LARGEST = Fraction(2**128 - 2**104)  # of float32
+LARGEST = Fraction(2**128 - 2**104)
+"""Of float32."""
+_SHOWN = 60
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +61,7 @@ class Points:
         return self.points[0].decision is not None
 
 
+@reads
 def read_points(path: str | Path, n_inputs: int, n_outputs: int, names: Sequence[str] = ()) -> Points:
     """Read a file of points for a network of these sizes, compressed or not.
 
@@ -133,17 +138,9 @@ class _Table:
 
     def number(self, cells: dict[str, str], name: str, line: int) -> Fraction:
         """A finite decimal that float32 can hold."""
-        try:
-            value = Decimal(cells[name])
-        except InvalidOperation:
-            raise FormatError(self.path, f"line {line}", f"{name}: {cells[name]!r} is not a number") from None
-        if not value.is_finite():
-            raise FormatError(self.path, f"line {line}", f"{name}: {cells[name]} is not a finite number")
-        # a huge exponent would take for ever to write out; a tiny one is zero to every float
-        tiny = value.is_zero() or value.adjusted() < -400
-        exact = Fraction(0) if tiny else Fraction(value) if value.adjusted() < 40 else None
-        if exact is None or abs(exact) > _LARGEST:
-            raise FormatError(self.path, f"line {line}", f"{name}: {cells[name]} is beyond the range of float32")
+        exact = parse_number(cells[name])
+        if exact is None or abs(exact) > LARGEST:
+            raise FormatError(self.path, f"line {line}", f"{name}: {_problem(cells[name])}")
         return exact
 
     def decision(self, cell: str, line: int) -> int:
@@ -155,3 +152,17 @@ class _Table:
         known = f" or one of {', '.join(self.names)}" if self.names else ""
         known = f"expected is an output's index, 0 to {self.n_outputs - 1}{known}"
         raise FormatError(self.path, f"line {line}", f"decision {cell!r} is unknown; {known}")
+
+
+def _problem(cell: str) -> str:
+    """Why a cell is no number that float32 holds."""
+    shown = cell if len(cell) <= _SHOWN else f"{cell[:_SHOWN]}..."
+    try:
+        value = float(cell)
+    except ValueError:
+        return f"{shown!r} is not a number"
+    if not math.isfinite(value) and not any(sign.isdigit() for sign in cell):
+        return f"{shown} is not a finite number"
+    if abs(value) > LARGEST:
+        return f"{shown} is beyond the range of float32"
+    return f"{shown!r} is no number that we read, which is {FORM}"

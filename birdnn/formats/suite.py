@@ -8,31 +8,51 @@ from __future__ import annotations
 
 import hashlib
 import math
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Literal, Self, TypeVar
+from typing import Annotated, Literal, Self
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor
 
 from birdnn.chain import Affine, NotAChain
-from birdnn.errors import FormatError, MismatchError
-from birdnn.formats.files import read_bytes
+from birdnn.decimals import FORM, parse_number
+from birdnn.errors import MismatchError
+from birdnn.formats.toml import validated
 from birdnn.formats.vnnlib import read_property
 from birdnn.network import Network, weights_sha256
+from birdnn.reading import reads
 from birdnn.spec import Property, Scaling
 
 BUNDLED = ("acasxu", "hcas", "vcas")
-SIZE_LIMIT_BYTES = 16 * 2**20
 LARGEST = Decimal(10) ** 300
+"""Of a number in a suite; a range is at least its inverse. Beyond, float64 has no room to compute in."""
 
 Decision = Literal["argmin", "argmax", "none"]
 Key = str  # 64 hexadecimal digits
+
+
+def _in_range(value: Decimal) -> Decimal:
+    text = str(value)
+    if parse_number(text) is None:
+        raise ValueError(f"{text[:40]} is out of range; we read {FORM}")
+    if abs(value) > LARGEST:
+        raise ValueError(f"{text[:40]}: too large for float64")
+    return value
+
+
+def _no_less(value: Decimal) -> Decimal:
+    if value < 1 / LARGEST:
+        raise ValueError(f"{value}: a positive number of at least {1 / LARGEST} is expected")
+    return value
+
+
+Exact = Annotated[Decimal, AfterValidator(_in_range)]
+"""A decimal that is cheap as a rational, and finite in float64."""
 
 
 class _Table(BaseModel):
@@ -48,25 +68,23 @@ class Quantity(_Table):
     name: str = Field(min_length=1)
     text: str
     unit: str = ""
-    lower: Decimal | None = None
-    upper: Decimal | None = None
-    mean: Decimal = Decimal(0)
-    range: Decimal = Field(default=Decimal(1), gt=0)
+    lower: Exact | None = None
+    upper: Exact | None = None
+    mean: Exact = Decimal(0)
+    range: Annotated[Exact, AfterValidator(_no_less)] = Decimal(1)
 
 
 class Domain(_Table):
     """The declared input domain in network units."""
 
-    lower: tuple[Decimal, ...] = Field(min_length=1)
-    upper: tuple[Decimal, ...] = Field(min_length=1)
+    lower: tuple[Exact, ...] = Field(min_length=1)
+    upper: tuple[Exact, ...] = Field(min_length=1)
 
     @model_validator(mode="after")
     def _is_a_box(self) -> Self:
         if len(self.lower) != len(self.upper):
             raise ValueError(f"lower has {len(self.lower)} numbers, upper {len(self.upper)}")
         for i, (low, high) in enumerate(zip(self.lower, self.upper, strict=True)):
-            if max(abs(low), abs(high)) > LARGEST:
-                raise ValueError(f"lower[{i}] = {low}, upper[{i}] = {high}: too large for float64")
             if not low <= high:
                 raise ValueError(f"lower[{i}] = {low} is above upper[{i}] = {high}")
         return self
@@ -156,7 +174,7 @@ class Suite:
     def load(cls, where: str | Path) -> Self:
         """The suite of a bundled name (``"acasxu"``) or of a TOML file."""
         path = bundled(where) if isinstance(where, str) and where in BUNDLED else Path(where)
-        return cls(path, validated(_File, path))
+        return cls(path, validated(path, _File))
 
     @property
     def name(self) -> str:
@@ -273,6 +291,7 @@ def content_key(net: Network) -> str | None:
     return digest.hexdigest()
 
 
+@reads
 def read_domain(path: str | Path) -> tuple[Tensor, Tensor]:
     """An input domain in network units: lower and upper corner, (n_inputs,) float64.
 
@@ -284,7 +303,7 @@ def read_domain(path: str | Path) -> tuple[Tensor, Tensor]:
     path = Path(path)
     if path.name.removesuffix(".gz").endswith(".vnnlib"):
         return hull(read_property(path))
-    return _corners(validated(Domain, path))
+    return _corners(validated(path, Domain))
 
 
 def hull(prop: Property) -> tuple[Tensor, Tensor]:
@@ -292,31 +311,6 @@ def hull(prop: Property) -> tuple[Tensor, Tensor]:
     lower = torch.stack([region.lower for region in prop.regions]).amin(0)
     upper = torch.stack([region.upper for region in prop.regions]).amax(0)
     return lower, upper
-
-
-T = TypeVar("T", bound=BaseModel)
-
-
-def validated(model: type[T], path: Path) -> T:
-    """The TOML file `path` as a `model`, decimals exact."""
-    raw = _parsed(path)
-    try:
-        return model.model_validate(raw)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        place = ".".join(str(part) for part in first["loc"])
-        raise FormatError(
-            str(path), f"key {place}" if place else "", first["msg"].removeprefix("Value error, ")
-        ) from error
-
-
-def _parsed(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(read_bytes(path, SIZE_LIMIT_BYTES).decode("utf-8"), parse_float=Decimal)
-    except UnicodeDecodeError as error:
-        raise FormatError(str(path), f"byte {error.start}", "not UTF-8 text") from error
-    except tomllib.TOMLDecodeError as error:
-        raise FormatError(str(path), "", f"not TOML: {error}") from error
 
 
 def _corners(domain: Domain) -> tuple[Tensor, Tensor]:

@@ -30,6 +30,9 @@ _FIELDS: Mapping[int, str] = {
     TensorProto.UINT8: "int32_data",
 }
 
+_SIZES = ("offset", "0"), ("length", "-1")
+_SHOWN = 60
+
 
 def read_tensor(tensor: TensorProto, path: str, kind: str = "initialiser") -> Array:
     """The values of a tensor.
@@ -149,20 +152,20 @@ def _external_bytes(tensor: TensorProto, path: str | Path, limit: int) -> bytes:
     place = f"initialiser {tensor.name!r}"
     entries = {entry.key: entry.value for entry in tensor.external_data}
     location = entries.get("location", "")
-    folder = Path(path).parent.resolve()
+    folder, shown = Path(path).parent.resolve(), repr(location[:_SHOWN])
+    offset, length = (_size(entries.get(key, default), key, path, place) for key, default in _SIZES)
     try:
         target = (folder / location).resolve()
-        offset, length = int(entries.get("offset", 0)), int(entries.get("length", -1))
-    except (ValueError, OSError):
-        raise FormatError(str(path), place, f"external data entry cannot be read: {entries}") from None
-    if not location or not target.is_relative_to(folder):
-        raise FormatError(str(path), place, f"external data {location!r} lies outside the folder of the file")
-    if not target.is_file():
-        raise FormatError(str(path), place, f"external data file {location!r} is missing")
-    available = target.stat().st_size - offset
+        if not location or not target.is_relative_to(folder):
+            raise FormatError(str(path), place, f"external data {shown} lies outside the folder of the file")
+        if not target.is_file():
+            raise FormatError(str(path), place, f"external data file {shown} is missing, or no regular file")
+        available = target.stat().st_size - offset
+    except (OSError, ValueError, RuntimeError) as error:  # a name too long, a NUL byte in it, a loop of links
+        raise FormatError(str(path), place, f"external data file {shown} cannot be read: {error}"[:300]) from None
     length = available if length < 0 else length
-    if offset < 0 or length > available:
-        raise FormatError(str(path), place, f"external data file {location!r} is too short")
+    if length > available or available < 0:
+        raise FormatError(str(path), place, f"external data file {shown} is too short")
     if length > limit:
         raise FormatError(str(path), place, f"external data of {length} bytes is beyond the limit")
     try:
@@ -171,6 +174,13 @@ def _external_bytes(tensor: TensorProto, path: str | Path, limit: int) -> bytes:
             return bytes(file.read(length))
     except OSError as error:
         raise FormatError(str(path), place, f"external data cannot be read: {error.strerror}") from None
+
+
+def _size(text: str, key: str, path: str | Path, place: str) -> int:
+    """An entry that counts bytes."""
+    if not (text == "-1" and key == "length") and not (text.isascii() and text.isdigit() and len(text) < 20):
+        raise FormatError(str(path), place, f"external data: {key} {text[:_SHOWN]!r} is no number of bytes")
+    return int(text)
 
 
 def _type_name(data_type: int) -> str:

@@ -17,10 +17,12 @@ from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
+from birdnn.decimals import parse_number
 from birdnn.errors import FormatError
-from birdnn.formats.dnf import And, Formula, Or, Term, build_regions, compare, parse_number
+from birdnn.formats.dnf import And, Formula, Or, Term, build_regions, compare
 from birdnn.formats.files import decompressed, read_stored, sha256, stem_and_kind
 from birdnn.formats.vnnlib2 import Query, read_query
+from birdnn.reading import reads
 from birdnn.spec import Property
 
 MAX_BYTES = 1 << 26
@@ -28,6 +30,9 @@ MAX_BYTES = 1 << 26
 
 MAX_DEPTH = 100
 """Deepest nest of parentheses."""
+
+MAX_TOKENS = 1 << 23
+"""Most words of a text; a property of 300,000 inputs has a third of it."""
 
 _TOKEN = re.compile(
     r"[ \t\f]+|;[^\r\n]*|(?P<line>\r\n?|\n)|(?P<token>[()]|\"[^\"]*\"|\|[^|]*\||[^\s()\";|]+)|(?P<bad>.)"
@@ -63,6 +68,7 @@ class Source:
         return FormatError(self.path, f"line {line}" if line else "", problem)
 
 
+@reads
 def read_property(path: str | Path) -> Property:
     """Read a VNN-LIB property, plain or ``.gz``, version 1.0 or 2.0.
 
@@ -82,6 +88,7 @@ def _text(stored: bytes, path: str | Path) -> str:
         raise FormatError(str(path), f"byte {error.start}", "not text in UTF-8") from None
 
 
+@reads
 def read_declared(path: str | Path) -> Query | None:
     """What a 2.0 query says about its network and tensors; None of a 1.0 property, which names none.
 
@@ -147,7 +154,9 @@ def read_groups(text: str, source: Source) -> list[Group]:
     """
     commands: list[Group] = []
     stack: list[Group] = []
-    for token in _tokens(text, source):
+    for count, token in enumerate(_tokens(text, source)):
+        if count >= MAX_TOKENS:
+            raise source.fail(token.line, f"the text has more than {MAX_TOKENS:,} words")
         if token.text == "(":
             if len(stack) >= MAX_DEPTH:
                 raise source.fail(token.line, f"nested deeper than {MAX_DEPTH} parentheses")

@@ -20,8 +20,9 @@ from typing import Any, Literal
 
 import numpy as np
 
+from birdnn.decimals import parse_number
 from birdnn.errors import FormatError
-from birdnn.formats.dnf import And, Formula, Or, Term, compare, parse_number
+from birdnn.formats.dnf import And, Formula, Or, Term, compare
 
 MAX_ENTRIES = 1 << 22
 """Most entries of a declared tensor."""
@@ -145,6 +146,9 @@ class _Walker:
             tensor = self.tensors.get(node.name)
             if tensor is None or len(node.indices) != len(tensor.shape):
                 raise self.fail(line, f"{node.name!r} is not an element of the input or the output")
+            if not all(0 <= index < size for index, size in zip(node.indices, tensor.shape, strict=True)):
+                told = ",".join(map(str, node.indices))  # the package lets negative ones pass
+                raise self.fail(line, f"{node.name}[{told}] lies outside of shape {list(tensor.shape)}")
             return Term({(tensor.kind, tensor.index(node.indices)): Fraction(1)}, Fraction(0))
         if kind == "Negate":
             return self.term(node.expr, line).times(Fraction(-1))

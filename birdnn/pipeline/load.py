@@ -18,6 +18,7 @@ from birdnn.formats.onnx import MAX_BYTES
 from birdnn.formats.suite import Entry, Suite, recognise
 from birdnn.formats.tensors import embed_external
 from birdnn.network import Network
+from birdnn.reading import reads
 from birdnn.records import Replay, Units
 from birdnn.spec import Property, Scaling
 
@@ -41,6 +42,7 @@ class Loaded:
     known: tuple[Suite, Entry] | None
 
 
+@reads
 def load_network(path: Path) -> Loaded:
     """Read a network and prepare its replay.
 
@@ -83,6 +85,7 @@ def _onnx_bytes(path: Path) -> bytes:
     return model.SerializeToString() if embed_external(model, path, MAX_BYTES) else data
 
 
+@reads
 def load_property(path: Path, loaded: Loaded, units: Units) -> Property:
     """Read a property, state it in the network's units and see that it fits.
 

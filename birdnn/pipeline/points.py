@@ -8,12 +8,14 @@ from pathlib import Path
 import numpy as np
 
 from birdnn.errors import FormatError, MismatchError
-from birdnn.formats.points import Point, Points, read_points
+from birdnn.formats.points import LARGEST, Point, Points, read_points
 from birdnn.pipeline.load import Loaded, scaling_of
+from birdnn.reading import reads
 from birdnn.records import Decision, Units
 from birdnn.spec import Polytope, Property, Region, Row, Scaling
 
 
+@reads
 def load_points(path: Path, loaded: Loaded, decision: Decision, tolerance: float | None, units: Units) -> Property:
     """The property that every point of a file has the answer wished for, in network units.
 
@@ -40,7 +42,7 @@ def load_points(path: Path, loaded: Loaded, decision: Decision, tolerance: float
     asked: dict[tuple[Fraction, ...], tuple[int, object]] = {}
     sides = [_undecided(wanted, decision, loaded.net.n_outputs) for wanted in range(loaded.net.n_outputs)]
     for point in points.points:
-        x = _input(point, scaling)
+        x = _input(point, scaling, path)
         line, answer = asked.setdefault(x, (point.line, _wish(point)))
         if answer != _wish(point):
             problem = f"asks for another answer than line {line} at the same input (as float32)"
@@ -67,11 +69,13 @@ def _wish(point: Point) -> object:
     return point.decision, point.y, point.tolerance
 
 
-def _input(point: Point, scaling: Scaling | None) -> tuple[Fraction, ...]:
+def _input(point: Point, scaling: Scaling | None, path: Path) -> tuple[Fraction, ...]:
     x = point.x
     if scaling is not None:
         parts = zip(x, scaling.input_means, scaling.input_ranges, strict=True)
         x = tuple((value - mean) / extent for value, mean, extent in parts)
+        if any(abs(value) > LARGEST for value in x):
+            raise FormatError(str(path), f"line {point.line}", "an input is beyond float32 in the network's units")
     return tuple(Fraction(float(np.float32(float(value)))) for value in x)
 
 

@@ -8,7 +8,6 @@ import hashlib
 import json
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from fractions import Fraction
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from pydantic import ValidationError
 from birdnn.certify.check import Rejected
 from birdnn.certify.check.certificate import LEAF, read_certificate
 from birdnn.certify.check.files import read
+from birdnn.decimals import exact_number
 from birdnn.errors import BirdnnError, FormatError, InputError
 from birdnn.formats import read_network
 from birdnn.formats.differences import graph_change
@@ -26,6 +26,7 @@ from birdnn.formats.files import read_bytes
 from birdnn.formats.suite import BUNDLED, Suite
 from birdnn.metrics import change
 from birdnn.pipeline.describing import of_suite
+from birdnn.reading import reads
 from birdnn.report.blocks_models import graph_change_model
 from birdnn.report.evidence import exact, largest_models, quantity_model
 from birdnn.report.model import SCHEMA_VERSION
@@ -51,13 +52,14 @@ _EXAMPLES: Mapping[str, FileRole] = {
 }
 
 
+@reads
 def report_files(where: Path) -> SafetyReport:
     """The safety report of a result folder, or of a `repair.json`.
 
     Raises:
         FormatError: there is no `repair.json`, it is damaged, of another version, or of another command.
     """
-    path = (where / NAME if where.is_dir() else where).resolve()
+    path = record_at(where)
     outcome, digest = read_outcome(path)
     files = list(_files(outcome, path, digest))
     proofs = _certificate(files)
@@ -66,11 +68,24 @@ def report_files(where: Path) -> SafetyReport:
     return safety_report(outcome, files, facts, added=added, version=_version())
 
 
+def record_at(where: Path) -> Path:
+    """The `repair.json` of a result folder, or the file itself; absolute.
+
+    Raises:
+        FormatError: there is no such file.
+    """
+    path = where / NAME if where.is_dir() else where
+    if not path.is_file():
+        raise FormatError(str(path), "", "not a regular file" if path.exists() else "no such file")
+    return path.resolve()
+
+
 def inputs_of(report: SafetyReport) -> list[Path]:
     """The files that a report must not overwrite."""
     return [Path(entry.path) for entry in report.files]
 
 
+@reads
 def read_outcome(path: Path) -> tuple[RepairReport, str]:
     """`repair.json` and its sha256.
 
@@ -156,8 +171,9 @@ def _digests(path: Path) -> list[str]:
     """sha256 of the file as stored, then of what it unpacks to, as points are hashed; empty where it cannot be read."""
     found = []
     try:
-        with path.open("rb") as file:
-            found.append(hashlib.file_digest(file, "sha256").hexdigest())
+        if path.is_file():  # to open a pipe would wait for somebody who writes to it
+            with path.open("rb") as file:
+                found.append(hashlib.file_digest(file, "sha256").hexdigest())
         if path.name.endswith(".csv.gz"):
             found.append(hashlib.sha256(read_bytes(path, MAX_BYTES)).hexdigest())
     except (OSError, ValueError, FormatError):
@@ -257,13 +273,13 @@ def _region(region: dict[str, Any]) -> RegionModel:
     """A region of a certificate, its numbers written as everywhere else."""
 
     def numbers(texts: list[str]) -> list[str]:
-        return [exact(Fraction(text)) for text in texts]
+        return [exact(exact_number(text)) for text in texts]
 
     unsafe = [
         [
             {
                 "coefficients": numbers(row["coefficients"]),
-                "bound": exact(Fraction(row["bound"])),
+                "bound": exact(exact_number(row["bound"])),
                 "strict": row["strict"],
             }
             for row in rows

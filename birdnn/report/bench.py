@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import csv
-import io
+import re
 import shlex
 from collections.abc import Callable, Iterable, Sequence
 from typing import Literal
@@ -12,6 +11,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from birdnn.printable import csv_text, printable
 from birdnn.records import CampaignOutcome, CampaignRow, Figures, SideBySide
 from birdnn.report.json import machine_model
 from birdnn.report.schema import readable
@@ -228,18 +228,19 @@ _WORTH_SHOWING = (
 
 def _markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
     lines = [head, ["---"] * len(head), *rows]
-    return ["| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in line) + " |" for line in lines]
+    return ["| " + " | ".join(map(_markdown_cell, line)) + " |" for line in lines]
+
+
+def _markdown_cell(text: str) -> str:
+    """A cell that ends no table and is neither a link nor HTML; underscores, of which names are full, stay."""
+    return re.sub(r"([\\|`<\[])", r"\\\1", printable(text, lines=True)).replace("\n", " ")
 
 
 def bench_csv(outcome: CampaignOutcome) -> str:
     """The figures as CSV, a row for each table."""
-    text = io.StringIO(newline="")
     names = "name", "n", "solved", "wrong", "known", "par2_s", "median_s", "slowest_s", "slowest", "total_s"
-    writer = csv.writer(text)
-    writer.writerow(names)
+    rows: list[Iterable[object]] = [names]
     for found in _compared(outcome):
         values = {name: getattr(found, name) for name in names} | {"wrong": len(found.wrong)}
-        writer.writerow(
-            "" if value is None else f"{value:.3f}" if isinstance(value, float) else value for value in values.values()
-        )
-    return text.getvalue()
+        rows.append(f"{value:.3f}" if isinstance(value, float) else value for value in values.values())
+    return csv_text(rows)

@@ -160,7 +160,7 @@ def _places_table(repair: BlockRepair) -> Table:
     for place in repair.places:
         same = place.before == place.after
         after = Text("the same, other weights" if same else place.after, "" if same else "bold")
-        table.add_row(Text(readable(place.node)), place.before, after)
+        table.add_row(Text(readable(place.node)), Text(readable(place.before)), after)
     return table
 
 

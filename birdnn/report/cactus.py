@@ -7,8 +7,10 @@ from collections.abc import Mapping, Sequence
 from itertools import cycle
 from typing import Any
 
+import matplotlib
 from matplotlib.figure import Figure
 
+from birdnn.report.drawing import PLAIN_TEXT
 from birdnn.report.schema import readable
 
 KINDS = ("svg", "png")
@@ -20,6 +22,7 @@ _STYLES = (
 _LEAST_S = 1e-3
 
 
+@matplotlib.rc_context(PLAIN_TEXT)
 def cactus_picture(
     curves: Mapping[str, Sequence[float]], *, total: int, limit_s: float, title: str, kind: str
 ) -> bytes:

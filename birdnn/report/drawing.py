@@ -41,6 +41,10 @@ _ID = re.compile(r'\bid="([^"]+)"')
 _NAME = re.compile(r'(\bid="|\bhref="#|url\(#)([^")]+)')
 
 
+PLAIN_TEXT = matplotlib.RcParams({"text.parse_math": False})
+"""The part of `style` without which a name with two dollars is taken for a formula, and refused where it is none."""
+
+
 def style() -> matplotlib.RcParams:
     """For ``with matplotlib.rc_context(style())``: figures are made and saved inside of it."""
     return matplotlib.RcParams(_STYLE)

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict
+
+from birdnn.printable import printable
 
 SCHEMA_VERSION: Literal[1] = 1
 
 
 def readable(text: str) -> str:
-    """`text` with what UTF-8 cannot say written out: a file's name may hold any bytes."""
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+    """`text` as tables, pages and pictures show it: characters that act on who shows them are written out."""
+    return printable(text, lines=True)
 
 
-Readable = Annotated[str, BeforeValidator(readable)]
+def _utf8(text: Any) -> Any:
+    return text.encode("utf-8", "backslashreplace").decode("utf-8") if isinstance(text, str) else text
+
+
+Readable = Annotated[str, BeforeValidator(_utf8)]
+"""Text with what UTF-8 cannot say written out: a file's name may hold any bytes."""
 
 
 class Model(BaseModel):

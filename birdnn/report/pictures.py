@@ -6,12 +6,13 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
+import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from birdnn.records import InterventionCheck, Localisation, LocalizeOutcome, PropertyLocalisation
-from birdnn.report.drawing import Drawing, Kind
+from birdnn.report.drawing import PLAIN_TEXT, Drawing, Kind
 from birdnn.report.schema import readable
 
 _MAP = "cividis"  # readable for colour-blind people, and in grey
@@ -20,6 +21,7 @@ _LABELLED = 64
 _UNITS = {"mean": "responsibility, 0 to 1 (no unit)", "sum": "responsibility (output units, summed)"}
 
 
+@matplotlib.rc_context(PLAIN_TEXT)
 def localisation_picture(outcome: LocalizeOutcome, kind: Kind) -> bytes:
     """Layers by neurons for each property, the most responsible marked by rank; beside it the check by interventions.
 

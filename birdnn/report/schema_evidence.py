@@ -4,11 +4,19 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
+from birdnn.decimals import MAX_DIGITS, parse_exact
 from birdnn.report.model import Model, Readable
 
-Exact = Annotated[str, Field(pattern=r"^-?[0-9]+(\.[0-9]+)?(/[1-9][0-9]*)?$")]
+
+def _exact(text: str) -> str:
+    if parse_exact(text) is None:
+        raise ValueError(f"a number of at most {MAX_DIGITS} digits, or a quotient of two, is expected")
+    return text
+
+
+Exact = Annotated[str, Field(pattern=r"^-?[0-9]+(\.[0-9]+)?(/[1-9][0-9]*)?$"), AfterValidator(_exact)]
 """A number as text that says it exactly: a decimal or a fraction."""
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -121,6 +123,99 @@ def test_a_real_process_shows_no_traceback(tmp_path: Path) -> None:
     assert (result.status, result.out) == (4, "")
     assert result.err.splitlines()[-1] == f"birdnn: error: {tmp_path / 'none.onnx'}: no such file"
     assert "Traceback" not in result.err
+
+
+@pytest.mark.parametrize(
+    ("low", "words"),
+    [
+        ("9" * 5000, "an integer is too long"),
+        ("[" * 3000 + "0" + "]" * 3000, "nested deeper than 20"),
+        ("1e-999999999", "line 1: '1e-999999999' is out of range"),
+    ],
+    ids=["digits", "deep", "tiny"],
+)
+def test_an_absurd_domain(call: Call, net: Path, broken: Path, tmp_path: Path, low: str, words: str) -> None:
+    """Neither our fault nor a night's work."""
+    domain = tmp_path / "domain.toml"
+    domain.write_text(f"lower=[{low}, 0]\nupper=[1, 1]\n")
+    options = "--net", net, "--prop", broken, "--domain", domain, "--decision", "none", "--out", tmp_path / "out"
+    start = time.process_time()
+    result = call("repair", *options)
+    assert time.process_time() - start < 20
+    assert result.status == 4, (result.out, result.err)
+    assert "domain.toml" in result.err
+    assert words in result.err
+    assert not (tmp_path / "out").exists()
+
+
+ESCAPE = "\x1b[2J\x1b]0;owned\x07\u202e"
+
+
+def _named(data: bytes, name: str) -> bytes:
+    """The network with names of nodes and values that begin so."""
+    model = onnx.ModelProto.FromString(data)
+    for node in model.graph.node:
+        node.name = name + node.name
+        node.input[:] = [name + part for part in node.input]
+        node.output[:] = [name + part for part in node.output]
+    for value in (*model.graph.input, *model.graph.output, *model.graph.initializer):
+        value.name = name + value.name
+    return model.SerializeToString()
+
+
+def test_names_do_not_act_on_the_terminal(call: Call, net: Path, broken: Path, tmp_path: Path) -> None:
+    """A file from a stranger clears no screen, whether it is good or bad, and whatever quotes its names."""
+    odd = tmp_path / f"net{ESCAPE}.onnx"
+    odd.write_bytes(_named(net.read_bytes(), ESCAPE))
+    prop = tmp_path / f"prop{ESCAPE}.vnnlib"
+    prop.write_text(f"; stay {ESCAPE} below\n" + broken.read_text())
+    wrong = tmp_path / f"wrong{ESCAPE}.onnx"
+    wrong.write_bytes(_named(_cosine(b""), ESCAPE))
+    answers = [
+        call("verify", "--net", odd, "--prop", prop),
+        call("verify", "--net", wrong, "--prop", prop),
+        call("localize", "--net", odd, "--prop", prop, "--top", "2"),
+        call("compare", odd, net, "--samples", "100", "--bound", "0"),
+        call("estimate", "--net", odd, "--prop", prop, "--samples", "100"),
+        call("verify", "--net", tmp_path / f"none{ESCAPE}", "--prop", prop),
+    ]
+    assert [answer.status for answer in answers] == [1, 4, 0, 0, 0, 4], [answer.err for answer in answers]
+    for answer in answers:
+        assert not set("\x1b\x07\u202e") & set(answer.out + answer.err), answer.out + answer.err
+    assert "\\x1b[2J" in answers[0].err
+    assert "\\x1b[2J" in answers[1].err
+
+
+def test_names_are_no_formulas_in_pictures(call: Call, net: Path, broken: Path, tmp_path: Path) -> None:
+    """Matplotlib takes what stands between two dollars for a formula, and refuses one that is none."""
+    odd, prop = tmp_path / "$\\frac$.onnx", tmp_path / "$\\nothing{$ [red].vnnlib"
+    net.rename(odd)
+    broken.rename(prop)
+    picture, instances = tmp_path / "neurons.svg", tmp_path / "$_{$.csv"
+    result = call("localize", "--net", odd, "--prop", prop, "--top", "2", "--picture", picture)
+    assert result.status == 0, result.err
+    assert "$\\nothing{$ [red]" in picture.read_text()
+    assert "$\\nothing{$ [red]" in result.out
+    instances.write_text(f"{odd.name},{prop.name},20\n")
+    cactus = tmp_path / "cactus.svg"
+    result = call("bench", instances, "--out", tmp_path / "table.csv", "--plot", cactus)
+    assert result.status == 0, result.err
+    assert "$_{$.csv" in cactus.read_text()
+
+
+def test_a_table_of_names_that_are_formulas(call: Call, net: Path, broken: Path, tmp_path: Path) -> None:
+    """What a spreadsheet would compute stands behind an apostrophe, and is the same instance when the run goes on."""
+    net.rename(tmp_path / "=1+1.onnx")
+    broken.rename(tmp_path / "@SUM(A1).vnnlib")
+    instances, table = tmp_path / "instances.csv", tmp_path / "table.csv"
+    instances.write_text("=1+1.onnx,@SUM(A1).vnnlib,20\n")
+    for _ in range(2):
+        summary = tmp_path / "summary.csv"
+        result = call("bench", instances, "--out", table, "--summary", summary, "--quiet")
+        assert result.status == 0, result.err
+        rows = list(csv.reader(table.read_text().splitlines()))
+        assert [row[:2] for row in rows[1:]] == [["'=1+1.onnx", "'@SUM(A1).vnnlib"]]
+        assert "\n=" not in summary.read_text()
 
 
 def test_a_file_name_that_is_no_text(call: Call, net: Path, holds: Path, tmp_path: Path) -> None:

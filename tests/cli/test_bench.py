@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from birdnn.printable import cell_text
 from birdnn.report.json import schemas
 from tests.cli.conftest import Call
 
@@ -72,7 +73,7 @@ def test_a_warm_campaign_with_options_of_verify(call: Call, instances: Path, tmp
     assert result.status == 0, result.err
     found = rows(table)
     assert [row["verdict"] for row in found] == ["unsat", "sat"]
-    assert {row["options"] for row in found} == {"--semantics float32 --memory 1 --seed 3"}
+    assert {cell_text(row["options"]) for row in found} == {"--semantics float32 --memory 1 --seed 3"}
     assert {row["semantics"] for row in found} == {"float32"}
     assert all(float(row["seconds"]) < 5 for row in found), "the start of the process was counted"
 

@@ -35,10 +35,10 @@ def test_outputs_with_and_without_a_tolerance(tmp_path: Path) -> None:
     assert not points.decided
 
 
-def test_a_number_too_small_for_any_float_is_zero_at_once(tmp_path: Path) -> None:
+def test_a_number_too_small_for_any_float_is_kept_where_it_can_be(tmp_path: Path) -> None:
     path = tmp_path / "fixes.csv"
-    path.write_text(HEADER + "1e-999999999,-0,1\n")
-    assert read_points(path, 2, 2).points[0].x == (0, 0)
+    path.write_text(HEADER + "1e-400,-0,1\n")
+    assert read_points(path, 2, 2).points[0].x == (Fraction(1, 10**400), 0)
 
 
 BAD = {
@@ -61,6 +61,9 @@ BAD = {
     HEADER + "1,2,0\n1,-inf,0\n": "line 3: x_1: -inf is not a finite number",
     HEADER + "1,1e39,0\n": "line 2: x_1: 1e39 is beyond the range of float32",
     HEADER + "1,1e999999999,0\n": "line 2: x_1: 1e999999999 is beyond the range",
+    HEADER + "1,1e-999999999,0\n": "line 2: x_1: '1e-999999999' is no number that we read",
+    HEADER + f"1,{'1' * 1001},0\n": "x_1: 1111",
+    HEADER + f"1,0.{'0' * 1001},0\n": "no number that we read, which is a decimal of at most 1000 characters",
     HEADER + "1,2,2\n": "line 2: decision '2' is unknown; expected is an output's index, 0 to 1 or one of coc, wl",
     HEADER + "1,2,-1\n": "decision '-1' is unknown",
     HEADER + "1,2,1.0\n": "decision '1.0' is unknown",

@@ -99,6 +99,9 @@ def test_a_number_is_rounded_once(number: str, nearest: float) -> None:
         (VERSION_2.format(kind="real", more="(assert (>= X[0,0,0] 0.2))"), "X_0 has lower bound 0.2 above"),
         (VERSION_2.format(kind="real", more="(frobnicate)"), "no VNN-LIB 2.0 query: .*line 8"),
         ("(declare-network f (declare-input X real [1]) (declare-output Y real [1]))", "no VNN-LIB 2.0 query"),
+        (VERSION_2.format(kind="real", more="(assert (<= Y[-1] 1.0))"), r"line 8: Y\[-1\] lies outside of shape \[3\]"),
+        (VERSION_2.format(kind="real", more="(assert (<= Y[-11] 1.0))"), "outside of shape"),
+        (VERSION_2.format(kind="real", more="(assert (<= X[0,0,-1] 1.0))"), r"X\[0,0,-1\] lies outside"),
         (
             ("(vnnlib-version <2.0>)(declare-network f (declare-input X real [99999,99999,99999])"
              "(declare-output Y real [1]))(assert (<= Y[0] 1.0))"),

@@ -46,7 +46,10 @@ def read(path: str | Path, limit: int | None = None) -> File:
     """
     limit = MAX_BYTES if limit is None else limit
     try:
-        with Path(path).open("rb") as file:
+        place = Path(path)
+        if place.exists() and not place.is_file():  # to open a pipe would wait for somebody who writes to it
+            raise FormatError(str(path), "", "cannot be read: not a regular file")
+        with place.open("rb") as file:
             stored = file.read(limit + 1)
     except (OSError, ValueError) as error:
         raise FormatError(str(path), "", f"cannot be read: {getattr(error, 'strerror', None) or error}") from None

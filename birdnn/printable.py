@@ -1,0 +1,50 @@
+"""Text from strangers, for places where characters act: terminals, and spreadsheets.
+
+A node, an initialiser, a file may be called anything, also by an escape sequence that moves the cursor over what was
+printed before, or by a formula.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Iterable
+
+_ACTS = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Control characters, marks that change the direction of writing, and what UTF-8 cannot say; not the line feed."""
+
+_FORMULA = re.compile("'*[=+\\-@\t\r\n]")
+_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?|[+-]?(inf|nan)")
+
+
+def printable(text: str, *, lines: bool = False) -> str:
+    """`text` with every character that acts on a terminal written out: ``\\x1b``; line feeds stay where `lines`."""
+    shown = _ACTS.sub(_written_out, text)
+    return shown if lines else shown.replace("\n", "\\n")
+
+
+def _written_out(match: re.Match[str]) -> str:
+    code = ord(match[0])
+    return {9: "\\t", 13: "\\r"}.get(code) or (f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}")
+
+
+def csv_text(rows: Iterable[Iterable[object]]) -> str:
+    """Rows as CSV, in which no cell is a formula to a spreadsheet: one that would be begins with an apostrophe.
+
+    Numbers stay numbers; None is an empty cell. `cell_text` undoes it.
+    """
+    text = io.StringIO(newline="")
+    csv.writer(text).writerows([_harmless(value) for value in row] for row in rows)
+    return text.getvalue()
+
+
+def _harmless(value: object) -> object:
+    if not isinstance(value, str) or not _FORMULA.match(value) or _NUMBER.fullmatch(value):
+        return value
+    return f"'{value}"
+
+
+def cell_text(cell: str) -> str:
+    """A cell of such CSV as the text that it was made of."""
+    return cell[1:] if cell.startswith("'") and _FORMULA.match(cell[1:]) else cell
