@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Tensor
@@ -43,10 +43,15 @@ class Measured:
     contradicted: dict[str, Witness]
     neighbours: tuple[Neighbours, ...]
 
+    def without_proof(self) -> Measured:
+        """The same, as counted on points: where the proof that made a rate certain is not believed."""
+        rates = {name: getattr(self, name) for name in ("efficacy", "generalisation")}
+        return replace(self, **{name: rate and replace(rate, by_proof=False) for name, rate in rates.items()})
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Comparison:
-    """The original and the repaired network, as read from disk."""
+    """The original and the repaired network, as read from disk, in float32; `source`: the latter in its file's type."""
 
     before: Network
     after: Network
@@ -54,6 +59,7 @@ class Comparison:
     settings: RepairSettings
     resample: Resample
     replays: tuple[Replay, ...]
+    source: Network
 
     def measure(self, repair_set: dict[str, Tensor], proved: frozenset[str], violated: frozenset[str]) -> Measured:
         """All metrics, and whether a point that was looked at violates, also when replayed, what is proved.
@@ -104,7 +110,8 @@ class Comparison:
         if not bool(suspicious.any()):
             return None
         worst = margin[suspicious].nan_to_num(nan=-torch.inf).argsort()[:_REPLAYED]
-        return Judge(self.after, prop, self.replays).first_of(x[suspicious][worst])
+        judge = Judge(self.after, prop, self.replays, source=self.source)
+        return judge.strongest_of(x[suspicious][worst])
 
     def kept(self, count: int, *, seed: int) -> Kept:
         """What the choice between candidates goes by, on ``count`` points of the domain and a part in each region.

@@ -65,6 +65,13 @@ class Witness:
     replayed_by: tuple[str, ...]
     exactly: bool | None = None
 
+    def contradicts(self, semantics: Semantics) -> bool:
+        """Beside it, can a proof of what ``semantics`` speaks about not be right?
+
+        Runs round: one that violates says nothing about the reals where these do not violate at the same input.
+        """
+        return semantics == "float32" or self.exactly is not False
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proved:

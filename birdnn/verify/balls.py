@@ -10,14 +10,14 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-Whole: TypeAlias = npt.NDArray[np.object_]
-"""An array of Python integers."""
+Whole: TypeAlias = npt.NDArray[Any]
+"""An array of Python integers, of NumPy's type object."""
 
 PRECISION = 256
 """Bits behind the point of what cannot be exact."""

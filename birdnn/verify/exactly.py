@@ -208,7 +208,7 @@ def _average_pool(inputs: list[Balls], attributes: Mapping[str, Any]) -> Balls:
     x, windows = inputs[0], _pooled(inputs[0], attributes)
     counted = windows >= (_PADDING if attributes["count_include_pad"] else 0)
 
-    def summed(values: Whole) -> Whole:
+    def summed(values: Whole) -> Any:
         return np.append(values.reshape(-1), 0)[np.maximum(windows, -1)].sum(axis=-1)[None]
 
     return quotient(x.each(summed), Balls.of(counted.sum(axis=-1)[None].astype(np.float64)))
@@ -231,7 +231,7 @@ def _global_average_pool(inputs: list[Balls], attributes: Mapping[str, Any]) -> 
 def _max_pool(inputs: list[Balls], attributes: Mapping[str, Any]) -> Balls:
     x, windows = inputs[0], np.maximum(_pooled(inputs[0], attributes), -1)
 
-    def largest(values: Whole) -> Whole:
+    def largest(values: Whole) -> Any:
         flat = values.reshape(-1)
         least = min(flat, default=0)  # padding is below everything
         return np.append(flat, least)[windows].max(axis=-1)[None]

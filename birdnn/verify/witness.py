@@ -1,4 +1,4 @@
-"""From a suspicious point to a counterexample: float32, inside the exact box, replayed, and evaluated over the reals."""
+"""From a suspicious point to a counterexample: float32, inside the exact box, replayed, evaluated over the reals."""
 
 from __future__ import annotations
 
@@ -77,8 +77,8 @@ class Judge:
             margin = region.margin(self._double(points.double()))
         order = margin.argsort()
         close = points[order[margin[order] <= 0]][:_REPLAYS_PER_CALL]
-        better = next((w for p in close if (w := self.replayed(p)) is not None and w.exactly is not False), None)
-        if better is not None:
+        better = self.strongest_of(close)
+        if better is not None and better.exactly is not False:
             return better, ()
         exact = (tuple(point.tolist()) for point in close[:1])
         return witness, next((point for point in exact if self._over_reals.violates(self._prop, point)), ())
@@ -86,6 +86,17 @@ class Judge:
     def first_of(self, points: Tensor) -> Witness | None:
         """The first of ``points`` (m, inputs), float32, that violates when replayed."""
         return next((witness for point in points if (witness := self.replayed(point)) is not None), None)
+
+    def strongest_of(self, points: Tensor) -> Witness | None:
+        """The first of ``points`` that violates when replayed and, as far as can be told, over the reals too; else the
+        first that violates when replayed."""
+        first = None
+        for point in points:
+            witness = self.replayed(point)
+            if witness is not None and witness.exactly is not False:
+                return witness
+            first = first or witness
+        return first
 
     def replayed(self, point: Tensor) -> Witness | None:
         """The witness at ``point`` (float32, shape (inputs,)), if it violates there with tolerance zero."""
