@@ -51,7 +51,10 @@ class Measured:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Comparison:
-    """The original and the repaired network, as read from disk, in float32; `source`: the latter in its file's type."""
+    """The original and the repaired network, as read from disk, in float32.
+
+    `source` is the latter in its file's type, to tell what holds over the reals.
+    """
 
     before: Network
     after: Network
@@ -59,7 +62,7 @@ class Comparison:
     settings: RepairSettings
     resample: Resample
     replays: tuple[Replay, ...]
-    source: Network
+    source: Network | None = None
 
     def measure(self, repair_set: dict[str, Tensor], proved: frozenset[str], violated: frozenset[str]) -> Measured:
         """All metrics, and whether a point that was looked at violates, also when replayed, what is proved.

@@ -110,8 +110,8 @@ def _verdict(outcome: RepairReport, files: Sequence[FileModel]) -> tuple[str, To
     changed = [entry.role for entry in files if entry.state == "differs"]
     if outcome.disagreement or (outcome.certificate is not None and outcome.certificate.answer == "rejected"):
         told = (
-            "Two engines, a proof and a sample, or prover and checker contradict each other. Trust neither before it is "
-            "understood."
+            "Two engines, a proof and a sample, or prover and checker contradict each other. "
+            "Trust neither before it is understood."
         )
         return "engines disagree", "bad", "Contradictory evidence", told
     if changed:

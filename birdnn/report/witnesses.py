@@ -34,12 +34,11 @@ def remark(name: str, verdict: Verdict) -> str:
             who = " and ".join(witness.replayed_by)
             return (
                 f"{name} is proved over the reals, and yet {who} rounds so that the input {shown(witness.x)} violates "
-                "it; --semantics float32 asks about runs."
+                "it; semantics float32 asks about runs."
             )
         case Violated(witness=witness, undecided=reason) if witness.exactly is False:
-            rest = f", where nothing is decided ({REASONS[reason]})" if reason else ""
-            if reason == "not_executed":
-                rest = "; another input violates there"
+            rest = f", where nothing is decided ({REASONS[reason]})" if reason not in (None, "not_found") else ""
+            rest = "; another input violates there" if reason == "not_executed" else rest
             who = " and ".join(witness.replayed_by)
             return f"{name} is violated when {who} runs it; over the reals this input does not violate{rest}."
         case Unknown(over_reals=x) if x:
