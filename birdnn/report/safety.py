@@ -169,6 +169,7 @@ def _defect(outcome: RepairReport, prop: PropertyModel, found: CounterexampleMod
             "outputs": [outputs.value(i, value) for i, value in enumerate(found.y)],
             "decides": None if place is None else outputs.name(place),
             "replayed_by": found.replayed_by,
+            "exactly": found.exactly,
             "file": file,
         }
     )

@@ -34,7 +34,7 @@ from birdnn.report.json import competition_verdict, outcome_of
 from birdnn.report.kept import worst_drawdown
 from birdnn.report.schema import readable
 from birdnn.report.tables import add_fact, add_notes, facts_grid, plain_table
-from birdnn.report.witnesses import HOLDS, REASONS
+from birdnn.report.witnesses import HOLDS, REASONS, ran
 
 NARROW = 72
 """Below this width tables leave out their least needed columns."""
@@ -93,7 +93,8 @@ def verify_summary(outcome: VerifyOutcome, width: int = 80) -> RenderableType:
         if isinstance(answer.verdict, Violated):
             x = ", ".join(f"{v:.6g}" for v in answer.verdict.witness.x[:8])
             more = f" (of {len(answer.verdict.witness.x)})" if len(answer.verdict.witness.x) > 8 else ""
-            add_fact(grid, f"input that breaks {answer.name}", f"{x}{more}; {HOLDS[answer.verdict.witness.exactly]}")
+            add_fact(grid, f"input that breaks {answer.name}", f"{x}{more}")
+            add_fact(grid, "where it does", HOLDS[answer.verdict.witness.exactly])
     _arithmetic(grid, [(v.name, v.verdict.arithmetic) for v in outcome.verdicts])
     add_certificate(grid, outcome.certificate)
     add_fact(grid, "time in all", seconds(outcome.wall_s))
@@ -164,7 +165,7 @@ def _because(verdict: Verdict) -> str:
         case Proved():
             return _BASIS["proved"]
         case Violated():
-            return f"replayed by {', '.join(verdict.witness.replayed_by)}; violates {HOLDS[verdict.witness.exactly]}"
+            return ran(verdict.witness.replayed_by, verdict.witness.exactly)
         case Unknown():
             still = f", {verdict.open_boxes:,} boxes open" if verdict.open_boxes else ""
             tried = f": {verdict.tried}" if verdict.tried else ""

@@ -27,6 +27,12 @@ REASONS: Mapping[UnknownReason, str] = {
 }
 
 
+def ran(replayed_by: Sequence[str], exactly: bool | None) -> str:
+    """Who ran the network at an input that violates, and what is special of it."""
+    said = f"replayed by {' and '.join(replayed_by)}"
+    return said + {True: "", False: "; not over the reals", None: "; over the reals it could not be told"}[exactly]
+
+
 def remark(name: str, verdict: Verdict) -> str:
     """What a verdict about the reals has to say of runs, or the other way round; empty where both agree."""
     match verdict:
