@@ -13,7 +13,7 @@ from birdnn.records import Replay, Witness
 from birdnn.spec import Property, Region
 from birdnn.verify.exactly import OverReals
 
-_REPLAYS_PER_CALL = 8
+_REPLAYS_PER_CALL, _EVALUATED_PER_CALL = 8, 512
 
 
 class Judge:
@@ -50,11 +50,16 @@ class Judge:
 
     def suspicious(self, region: Region, x: Tensor) -> Tensor:
         """Points of ``x``, snapped, at which the float32 network in torch is unsafe, worst first."""
+        points, margin = self._ranked(region, x)
+        return points[margin <= 0]
+
+    def _ranked(self, region: Region, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Points of ``x``, snapped, and their margins in float32, worst first."""
         points = self.snap(region, x)
         with torch.no_grad():
             margin = region.margin(self._net(points))
         order = margin.argsort()
-        return points[order[margin[order] <= 0]]
+        return points[order], margin[order]
 
     def first(self, region: Region, x: Tensor) -> Witness | None:
         """The first of the worst points of ``x`` that violates when replayed."""
@@ -69,10 +74,11 @@ class Judge:
         Returns:
             The witness, None if there is none; the point, empty if there is none or a witness is better.
         """
-        witness = self.first(region, x)
+        points, margin = self._ranked(region, x)
+        witness = self.first_of(points[margin <= 0][:_REPLAYS_PER_CALL])
         if self._over_reals is None or self._double is None or (witness is not None and witness.exactly is not False):
             return witness, ()
-        points = self.snap(region, x).cpu()
+        points = points[:_EVALUATED_PER_CALL].cpu()
         with torch.no_grad():
             margin = region.margin(self._double(points.double()))
         order = margin.argsort()
