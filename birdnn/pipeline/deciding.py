@@ -133,7 +133,8 @@ class _Run:
         told = [disagreement(v.name, v.engines, self.settings.semantics) for v in verdicts]
         if certificate is not None and certificate.answer == "rejected":
             told.append(certificate.disagreement)
-            verdicts = tuple(replace(v, verdict=unproved(v.verdict)) for v in verdicts)
+            stated = set(certificate.properties)
+            verdicts = tuple(replace(v, verdict=unproved(v.verdict)) if v.name in stated else v for v in verdicts)
         return VerifyOutcome(
             net=str(self.loaded.path),
             net_sha256=self.loaded.net.sha256,

@@ -39,7 +39,7 @@ from birdnn.verify.balls import (
 )
 from birdnn.verify.effort import multiplications
 
-MULTIPLICATIONS = 2_000_000
+MULTIPLICATIONS = 500_000
 """Beyond so many a network is not evaluated exactly, which takes about a microsecond for each; float64 intervals do."""
 
 _PADDING, _BEYOND = -1, -2
