@@ -87,7 +87,7 @@ Mixing them answers another question, and nothing will tell you.
   3  undecided: timeout or unknown; repaired but not proved
   4  bad input: file, format, unsupported operator, property that does not fit; fetch: no network
   5  our own fault
-  6  two engines, or prover and checker, disagree, or a sample violates what was proved: stop and look
+  6  two engines disagree, or a sample violates what was proved: stop and look
 130  interrupted; the best result so far is on disk
 """
 
