@@ -12,12 +12,15 @@ from typing import Any, Literal
 
 from birdnn.campaign.children import Ending
 from birdnn.campaign.instances import Instance, bare
+from birdnn.records import CONTRADICTION
 
 KindName = Literal["verify", "repair"]
 Report = Mapping[str, Any]
 
 _MADE_BY = "timeout_s", "options", "seed", "note", "machine", "software", "version"
 """Columns that every row of a campaign has."""
+
+EXECUTED = "violated when run, not over the reals"
 
 BROKEN = frozenset({"error", "crash"})
 """Answers that are none: the files are unusable, or the process ended as it should not."""
@@ -60,14 +63,19 @@ def _verify_words(instance: Instance, folder: Path) -> list[str]:
 
 def _verify_row(found: Report) -> dict[str, object]:
     reasons = {p["reason"] for p in found["properties"] if p["reason"] not in (None, "timeout")}
+    reasons |= {EXECUTED for p in found["properties"] if p["executed"] or _when_run_only(p["counterexample"])}
     told = found["disagreement"] or ", ".join(sorted(reasons))
     return {
-        "verdict": found["verdict"],
+        "verdict": CONTRADICTION if found["disagreement"] else found["verdict"],
         "boxes": found["boxes"],
         "solve_s": f"{found['solve_s']:.3f}",
         "semantics": found["semantics"],
         "note": told,
     }
+
+
+def _when_run_only(counterexample: Report | None) -> bool:
+    return counterexample is not None and counterexample["exactly"] is False
 
 
 def _repair_words(instance: Instance, folder: Path) -> list[str]:
@@ -84,7 +92,7 @@ def _repair_row(found: Report) -> dict[str, object]:
     regions = [entry["decision_agreement"] for entry in found["region_fidelity"].values()]
     regions = [value for value in regions if value is not None]
     return {
-        "outcome": found["outcome"],
+        "outcome": CONTRADICTION if found["disagreement"] else found["outcome"],
         **{name: f"{found[name]:.1f}" for name in ("repair_s", "verify_s", "sample_s")},
         "boxes": sum(entry["boxes"] for entry in found["properties"]),
         "rounds": found["rounds"],
@@ -114,13 +122,12 @@ def _certified(found: Report | None) -> dict[str, object]:
     """Size of the certificate, and what the checker said of it."""
     if found is None:
         return {}
-    word, _, said = found["checked"].partition(": ")
-    leaves = re.search(r"all (\d+) leaves", said)
+    leaves = re.search(r"all (\d+) leaves", found["detail"])
     return {
         "certificate_kb": f"{found['size'] / 1000:.1f}",
         "leaves": leaves.group(1) if leaves else "",
         "check_s": f"{found['check_s']:.1f}",
-        "checked": word,
+        "checked": found["answer"],
     }
 
 

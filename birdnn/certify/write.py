@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from birdnn.records import Proved, RegionProof, Violated
+from birdnn.records import Proved, RegionProof, Violated, Witness
 from birdnn.records.limits import Over, never, require_time
 from birdnn.rounding import Semantics
 from birdnn.spec import Property, Region, Row
@@ -66,15 +66,21 @@ def _proof(entry: Certified, over: Over) -> dict[str, Any]:
     prop, verdict = entry.prop, entry.verdict
     about = {"name": prop.name, "file": Path(prop.path or prop.name).name, "sha256": prop.sha256}
     if isinstance(verdict, Violated):
-        values = [_number(Fraction(value)) for value in verdict.witness.x]
-        return {"property": about, "verdict": "violated", "input": values}
+        # where nobody could tell whether the input violates over the reals, that is not stated
+        exactly = verdict.witness.exactly is True
+        return {"property": about, "verdict": "violated", "input": _input(verdict.witness), "exactly": exactly}
     if len(verdict.proofs) != len(prop.regions):
         raise ValueError(f"the proof of {prop.name} was not recorded")
     regions = []
-    for region, proof in zip(prop.regions, verdict.proofs, strict=True):
+    for region, proved in zip(prop.regions, verdict.proofs, strict=True):
         require_time(over)
-        regions.append(_region(region, proof))
-    return {"property": about, "verdict": "proved", "regions": regions}
+        regions.append(_region(region, proved))
+    proof = {"property": about, "verdict": "proved", "regions": regions}
+    return proof if verdict.executed is None else {**proof, "executed": _input(verdict.executed)}
+
+
+def _input(witness: Witness) -> list[str]:
+    return [_number(Fraction(value)) for value in witness.x]
 
 
 def _region(region: Region, proof: RegionProof) -> dict[str, Any]:

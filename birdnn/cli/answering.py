@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,15 +14,17 @@ import numpy as np
 from onnx import numpy_helper
 
 from birdnn.cli.terminal import first_line
-from birdnn.errors import MismatchError, OutputError
+from birdnn.errors import DisagreementError, MismatchError, OutputError
 from birdnn.formats import read_network
 from birdnn.formats.files import write_bytes
 from birdnn.formats.vnnlib import read_declared
 from birdnn.formats.vnnlib2 import Query
 from birdnn.pipeline import verify_files
 from birdnn.pipeline.facts import semantics_of
-from birdnn.records import VerifySettings, Violated, Witness
+from birdnn.records import Unknown, Verdict, VerifyOutcome, VerifySettings, Violated, Witness
 from birdnn.report.json import competition_verdict, counterexample_text
+from birdnn.report.witnesses import remark
+from birdnn.rounding import Semantics
 
 _WORDS = {"timeout": "timed-out"}
 """VNN-COMP's word -> the standard's, where it has another."""
@@ -36,6 +39,7 @@ def answer(options: argparse.Namespace, began: float) -> int:
 
     Raises:
         InputError, OutputError: a file is unusable, or the networks are not those of the query.
+        DisagreementError: engines contradict each other. The answer, unknown, is printed by then.
     """
     query = read_declared(options.query)
     net = network_file(options.network or (), query)
@@ -44,13 +48,32 @@ def answer(options: argparse.Namespace, began: float) -> int:
         semantics = semantics_of(read_network(net), None if semantics == "real" else semantics)
     left_s = None if options.timeout is None else max(0.01, options.timeout - (time.monotonic() - began))
     settings = VerifySettings(timeout_s=left_s, semantics=semantics)
-    (found,) = verify_files(net, [options.query], settings=settings).verdicts
-    word = competition_verdict(found.verdict)
+    outcome = verify_files(net, [options.query], settings=settings)
+    verdict = spoken(outcome, semantics)
+    word = competition_verdict(verdict)
     assignment: list[str] = []
-    if isinstance(found.verdict, Violated):
-        assignment = _found(found.verdict.witness, query, options.serialise_assignments)
+    if isinstance(verdict, Violated):
+        assignment = _found(verdict.witness, query, options.serialise_assignments)
     first_line(_WORDS.get(word, word), more=assignment)
+    for line in filter(None, (remark(answer.name, answer.verdict) for answer in outcome.verdicts)):
+        print(f"birdnn-vnnlib: {line}", file=sys.stderr)
+    if outcome.disagreement:
+        raise DisagreementError(outcome.disagreement)
     return 0
+
+
+def spoken(outcome: VerifyOutcome, semantics: Semantics) -> Verdict:
+    """The verdict on what the query asks: an assignment that holds when the network is run is none over the reals.
+
+    Where engines contradict each other it is unknown.
+    """
+    (found,) = outcome.verdicts
+    verdict = found.verdict
+    if outcome.disagreement:
+        return Unknown(reason="rejected", boxes=verdict.boxes)
+    if isinstance(verdict, Violated) and not verdict.witness.contradicts(semantics):
+        return Unknown(reason=verdict.undecided or "not_found", boxes=verdict.boxes)
+    return verdict
 
 
 def network_file(said: Sequence[str], query: Query | None) -> Path:

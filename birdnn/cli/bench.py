@@ -125,7 +125,7 @@ def bench(options: BenchOptions) -> int:
     Every finished instance is a row of the table, on disk at once; run the same command again to go on after Ctrl-C, a
     crash or a power cut: rows of the same instance, limit, options and version are not run again. A row whose files are
     unusable says so, and the campaign goes on. Status 0 means that every instance has a result, 6 that one contradicts
-    a known verdict or another table.
+    a known verdict, another table or itself (a row "disagreement": engines, or prover and checker, do not agree).
     """
     _require_sense(options)
     with TerminalWatch(quiet=options.quiet) as watch:

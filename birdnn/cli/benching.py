@@ -14,7 +14,7 @@ from birdnn.cli.terminal import first_line, show_result
 from birdnn.errors import DisagreementError
 from birdnn.formats.together import all_or_none
 from birdnn.pipeline.facts import machine
-from birdnn.records import CampaignOutcome
+from birdnn.records import CONTRADICTION, CampaignOutcome
 from birdnn.report.bench import bench_csv, bench_markdown, bench_report, bench_summary, quiet_line
 from birdnn.report.json import write_report
 
@@ -58,7 +58,8 @@ def finish_bench(
     """Print, draw and write what was found; the exit status.
 
     Raises:
-        DisagreementError: a result contradicts a known verdict or another table. Everything is on disk by then.
+        DisagreementError: a result contradicts a known verdict or another table, or engines, or prover and checker,
+            contradict each other on an instance. Everything is on disk by then.
     """
     with all_or_none() as files:
         if json is not None:
@@ -71,7 +72,12 @@ def finish_bench(
         first_line(quiet_line(outcome))
     else:
         show_result(lambda width: bench_summary(outcome, width))
-    contradictions = [*outcome.figures.wrong, *(told for entry in outcome.against for told in entry.contradictions)]
+    within = [f"{row.name}: {row.note}" for row in outcome.rows if row.answer == CONTRADICTION]
+    contradictions = [
+        *within,
+        *outcome.figures.wrong,
+        *(told for entry in outcome.against for told in entry.contradictions),
+    ]
     if contradictions:
         raise DisagreementError(" | ".join(contradictions))
     if outcome.interrupted:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.table import Table
@@ -15,6 +16,7 @@ from birdnn.pipeline import CheckOutcome
 from birdnn.report.json import write_report
 from birdnn.report.schema import CheckedModel, CheckReport
 from birdnn.report.tables import add_fact, facts_grid
+from birdnn.report.witnesses import HOLDS
 
 
 def finish(found: CheckOutcome, *, json: Path | None, quiet: bool, wall_s: float) -> int:
@@ -26,8 +28,8 @@ def finish(found: CheckOutcome, *, json: Path | None, quiet: bool, wall_s: float
     if found.accepted is None:
         return 1
     if not quiet:
-        accepted = found.accepted
-        show(lambda width: _table(accepted))
+        accepted, replayed = found.accepted, found.replayed
+        show(lambda width: _table(accepted, replayed))
     return 0
 
 
@@ -52,7 +54,7 @@ def _report(found: CheckOutcome, wall_s: float) -> CheckReport:
                 verdict=answer.verdict,
                 leaves=answer.leaves,
                 sampled=answer.sampled,
-                exactly=answer.exactly if answer.verdict == "violated" else None,
+                exactly=None if answer.input is None else answer.exactly,
                 replayed=runs,
             )
             for answer, runs in answers
@@ -61,11 +63,14 @@ def _report(found: CheckOutcome, wall_s: float) -> CheckReport:
     )
 
 
-def _table(accepted: Accepted) -> Table:
+def _table(accepted: Accepted, replayed: Sequence[bool | None]) -> Table:
     grid = facts_grid()
-    for answer in accepted.answers:
+    for answer, runs in zip(accepted.answers, replayed, strict=True):
         leaves = "1 leaf" if answer.leaves == 1 else f"{answer.leaves:,} leaves"
-        said = f"proved, {leaves}" if answer.verdict == "proved" else "violated"
+        if answer.verdict == "proved":
+            said = f"proved, {leaves}" + ("; in onnxruntime an input violates it" if runs else "")
+        else:
+            said = f"violated {HOLDS[answer.exactly]}"
         add_fact(grid, Path(answer.path).name, said)
     add_fact(grid, "semantics", accepted.semantics)
     for name, error in accepted.assumptions.items():

@@ -35,6 +35,7 @@ from birdnn.report.json import (
 )
 from birdnn.report.localisation import localize_report, localize_summary
 from birdnn.report.text import repair_summary, verify_summary
+from birdnn.report.witnesses import remark
 
 VERIFY_STATUS = {"unsat": 0, "sat": 1, "unknown": 3, "timeout": 3}
 REPAIR_STATUS = {"proved": 0, "nothing_to_repair": 0, "violated": 1, "sampled": 3}
@@ -44,7 +45,7 @@ def finish_verify(outcome: VerifyOutcome, *, json: Path | None, counterexample: 
     """Print and write what was found; the exit status.
 
     Raises:
-        DisagreementError: engines contradict each other. Everything is printed and on disk by then.
+        DisagreementError: engines, or prover and checker, contradict each other. Everything is on disk by then.
     """
     deciding = worst([answer.verdict for answer in outcome.verdicts])
     first_line("unknown" if outcome.disagreement else competition_verdict(deciding))
@@ -53,7 +54,10 @@ def finish_verify(outcome: VerifyOutcome, *, json: Path | None, counterexample: 
             write_report(verify_report(outcome), json, files.add)
         if counterexample is not None and isinstance(deciding, Violated):
             files.add(counterexample, counterexample_text(deciding.witness).encode())
-    if not quiet:
+    if quiet:
+        for line in filter(None, (remark(answer.name, answer.verdict) for answer in outcome.verdicts)):
+            complain(line)
+    else:
         show(lambda width: verify_summary(outcome, width))
     if outcome.disagreement:
         raise DisagreementError(outcome.disagreement)
@@ -75,7 +79,8 @@ def finish_repair(outcome: RepairOutcome, *, json: Path | None, quiet: bool) -> 
     """Print and write what was done; the exit status.
 
     Raises:
-        DisagreementError: a sample violates what was proved. Everything is on disk by then.
+        DisagreementError: a sample violates what was proved, or engines, or prover and checker, contradict each other.
+            Everything is on disk by then.
     """
     if json is not None:
         with said_of(outcome):

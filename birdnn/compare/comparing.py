@@ -197,6 +197,7 @@ class _Comparison:
             for (answer, loaded, net), bad, name in zip(sides, points, "AB", strict=True):
                 if answer != "proved" or not len(bad):
                     continue
-                witness = Judge(net, subjects[prop.name], loaded.replays).first_of(bad)
-                if witness is not None:
+                judge = Judge(net, subjects[prop.name], loaded.replays, source=loaded.net)
+                witness = judge.strongest_of(bad)
+                if witness is not None and witness.contradicts(self.pair.semantics):
                     yield f"{prop.name} is proved for {name}, and the input {list(witness.x)} violates it"

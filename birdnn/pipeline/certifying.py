@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-from birdnn.certify.check import Rejected, Uncertain, check
+from birdnn.certify.check import UNRUN, Rejected, Uncertain, check
 from birdnn.certify.write import Certified, certificate_bytes
-from birdnn.errors import InputError
+from birdnn.errors import FormatError, InputError, MismatchError
 from birdnn.formats.files import compressed, write_bytes
 from birdnn.pipeline.facts import assumptions
 from birdnn.pipeline.load import Loaded
-from birdnn.records import CertificateFile, Progress, Proved, Units, Verdict, Violated, Watch
+from birdnn.records import CertificateFile, CheckAnswer, Progress, Proved, Units, Unknown, Verdict, Violated, Watch
 from birdnn.rounding import Semantics
 from birdnn.spec import Property
 
@@ -105,13 +105,14 @@ def certify(
     del data  # the checker reads it again, and large proofs are large
     stored = place.read_bytes()  # compressed, where the name says so
     ready = time.monotonic()
-    said = _checked(loaded.path, [entry.path for entry in found], place, watch, over)
+    answer, detail = _checked(loaded.path, [entry.path for entry in found], place, watch, over)
     return CertificateFile(
         path=str(out.resolve()),
         sha256=hashlib.sha256(stored).hexdigest(),
         size=len(stored),
         properties=tuple(entry.prop.name for entry in found),
-        checked=said,
+        answer=answer,
+        detail=detail,
         write_s=ready - begun,
         check_s=time.monotonic() - ready,
     )
@@ -122,21 +123,35 @@ def unwritten(out: Path) -> str:
     return f"No certificate was written: the time limit ended before {out.name} was complete; give more time."
 
 
+def unproved(verdict: Verdict) -> Verdict:
+    """What is left of a verdict whose certificate the checker rejects: a proof is none, a run stays what it is."""
+    if not isinstance(verdict, Proved):
+        return verdict
+    return Unknown(reason="rejected", boxes=verdict.boxes, arithmetic=verdict.arithmetic)
+
+
 def _certifiable(entry: Decided) -> bool:
     if isinstance(entry.verdict, Proved):
         return len(entry.verdict.proofs) == len(entry.prop.regions)
     return isinstance(entry.verdict, Violated)
 
 
-def _checked(net: Path, props: list[str], certificate: Path, watch: Watch, over: Callable[[], bool]) -> str:
-    """``accepted: ...``, ``rejected: ...`` or ``not checked: ...``."""
+def _checked(
+    net: Path, props: list[str], certificate: Path, watch: Watch, over: Callable[[], bool]
+) -> tuple[CheckAnswer, str]:
+    """The checker's answer, and what it checked or why not."""
     try:
-        return f"accepted: {check(net, props, certificate, seen=follow(watch, over)).line()}"
+        accepted = check(net, props, certificate, seen=follow(watch, over))
+        return "accepted", accepted.line() + (UNRUN if accepted.unrun() else "")
     except Uncertain as error:
-        return f"not checked: {error.reason}"
+        return "not checked", error.reason
     except Rejected as error:
-        return f"rejected: {error.reason}"
+        return "rejected", error.reason
+    except MismatchError as error:  # network and property fit each other as the prover reads them
+        return "rejected", str(error)
     except InputError as error:
-        return f"not checked: {error}"
+        # what the checker does not read of the user's files is unchecked; our own file it has to read
+        ours = isinstance(error, FormatError) and error.path == str(certificate)
+        return "rejected" if ours else "not checked", str(error)
     except Stopped:
-        return "not checked: interrupted" if watch.stopped() else "not checked: the time limit"
+        return "not checked", "interrupted" if watch.stopped() else "the time limit"

@@ -1,7 +1,8 @@
 """The same question to engines that others wrote, and what becomes of their answers.
 
 A disagreement is a proof beside a replayed violation, or our counterexample that another engine cannot reproduce. What
-is only undecided, refused or crashed contradicts nobody.
+is only undecided, refused or crashed contradicts nobody; nor does a proof over the reals contradict an input that
+violates when the network is run, and not over the reals.
 """
 
 from __future__ import annotations
@@ -32,10 +33,13 @@ from birdnn.records import (
     Watch,
     Witness,
 )
+from birdnn.rounding import Semantics
 from birdnn.sample.draw import from_property
 from birdnn.spec import Property
 from birdnn.verify import AttackSettings, SearchSettings, verify
 from birdnn.verify.witness import Judge
+
+OURS = "birdnn"
 
 POINTS = 10_000
 """Replayed through onnxruntime where we found no counterexample."""
@@ -59,7 +63,8 @@ class Case:
 
     def judge(self) -> Judge:
         """Decides with tolerance 0 whether points violate."""
-        return Judge(self.loaded.net.with_values({}).float(), self.prop, self.loaded.replays)
+        net = self.loaded.net
+        return Judge(net.with_values({}).float(), self.prop, self.loaded.replays, source=net)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,17 +101,24 @@ def cross_checked(case: Case, names: Sequence[str], own_s: float) -> tuple[Engin
                 answer=found.answer,
                 arithmetic=found.arithmetic,
                 seconds=time.monotonic() - begun,
-                detail=found.detail,
+                detail=found.detail or ("" if found.witness is None else _where(found.witness)),
                 witness=found.witness,
             )
         )
     return tuple(answers)
 
 
-def disagreement(name: str, answers: Sequence[EngineAnswer]) -> str:
-    """Who contradicts whom about property `name`, with every answer; empty where nobody does."""
+def disagreement(name: str, answers: Sequence[EngineAnswer], semantics: Semantics = "float32") -> str:
+    """Who contradicts whom about property `name`, with every answer; empty where nobody does.
+
+    Args:
+        semantics: what our own proof speaks about; those of other engines speak about the reals.
+    """
     words = {answer.answer for answer in answers}
-    if not ({"proved", "violated"} <= words or {"violated", "not_reproduced"} <= words):
+    spoken: set[Semantics] = {semantics if a.engine == OURS else "real" for a in answers if a.answer == "proved"}
+    found = [a.witness for a in answers if a.answer == "violated" and a.witness is not None]
+    clash = any(witness.contradicts(proof) for witness in found for proof in spoken)
+    if not clash and not {"violated", "not_reproduced"} <= words:
         return ""
     told = ", ".join(f"{a.engine} {a.version} says {a.answer} ({a.arithmetic})".replace("  ", " ") for a in answers)
     points = [f"{a.engine} at {list(a.witness.x)} -> {list(a.witness.y)}" for a in answers if a.witness is not None]
@@ -114,10 +126,15 @@ def disagreement(name: str, answers: Sequence[EngineAnswer]) -> str:
 
 
 def contradicting(answers: Sequence[EngineAnswer]) -> Witness | None:
-    """A replayed violation that someone else found of what we proved."""
+    """A replayed violation that someone else found of what we proved, and rather one over the reals too."""
     if not answers or answers[0].answer != "proved":
         return None
-    return next((answer.witness for answer in answers if answer.answer == "violated"), None)
+    found = [answer.witness for answer in answers if answer.answer == "violated" and answer.witness is not None]
+    return min(found, key=lambda witness: witness.exactly is False, default=None)
+
+
+def _where(witness: Witness) -> str:
+    return "when run, not over the reals" if witness.exactly is False else ""
 
 
 def decided_by(bound: BoundName, loaded: Loaded, prop: Property, settings: SearchSettings, watch: Watch) -> Verdict:
@@ -156,7 +173,7 @@ def _asked(case: Case, name: str) -> Found:
 def _ours(verdict: Verdict, seconds: float) -> EngineAnswer:
     found = _of_verdict(verdict)
     return EngineAnswer(
-        engine="birdnn",
+        engine=OURS,
         version="",
         answer=found.answer,
         arithmetic=verdict.arithmetic,
@@ -193,7 +210,7 @@ def _onnxruntime(case: Case) -> Found:
                 return Found(answer="no_violation", arithmetic=_REPLAYED, detail=f"{n:,} points, then time was up")
             n += len(some)
             close = some[region.margin(_outputs(case.loaded, some)) <= 0]
-            if (witness := judge.first_of(close)) is not None:
+            if (witness := judge.strongest_of(close)) is not None:
                 return Found(answer="violated", arithmetic=_REPLAYED, witness=witness)
     return Found(answer="no_violation", arithmetic=_REPLAYED, detail=f"{n:,} uniform points")
 

@@ -9,9 +9,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from birdnn.errors import MismatchError
-from birdnn.pipeline.certifying import Decided, certify, obstacle, unwritten
+from birdnn.pipeline.certifying import Decided, certify, obstacle, unproved, unwritten
 from birdnn.pipeline.clock import Clock, limit_of
-from birdnn.pipeline.crosschecking import Case, cross_checked, decided_by, disagreement, require_engines
+from birdnn.pipeline.crosschecking import (
+    Case,
+    contradicting,
+    cross_checked,
+    decided_by,
+    disagreement,
+    require_engines,
+)
 from birdnn.pipeline.facts import assumption_notes, machine, require_semantics, semantics_of, versions
 from birdnn.pipeline.load import Loaded, load_network, load_property, statement
 from birdnn.pipeline.recognising import network_notes, told_apart
@@ -20,6 +27,7 @@ from birdnn.records import (
     EngineAnswer,
     Progress,
     PropertyVerdict,
+    Proved,
     Unknown,
     Unwatched,
     Verdict,
@@ -28,6 +36,7 @@ from birdnn.records import (
     Watch,
 )
 from birdnn.records.limits import OutOfTime
+from birdnn.report.witnesses import remark
 from birdnn.spec import Property
 from birdnn.verify import SearchSettings, falsify
 from birdnn.verify.effort import FALSIFIER_ROUNDS
@@ -147,6 +156,11 @@ class _Run:
             certificate = self.certificate(verdicts)
         except OutOfTime:
             late = unwritten(self.settings.certificate or Path())
+        told = [disagreement(v.name, v.engines, self.settings.semantics) for v in verdicts]
+        if certificate is not None and certificate.answer == "rejected":
+            told.append(certificate.disagreement)
+            stated = set(certificate.properties)
+            verdicts = tuple(replace(v, verdict=unproved(v.verdict)) if v.name in stated else v for v in verdicts)
         return VerifyOutcome(
             net=str(self.loaded.path),
             net_sha256=self.loaded.net.sha256,
@@ -162,8 +176,9 @@ class _Run:
                 *network_notes(self.loaded, [q.prop for q in self.questions]),
                 *assumption_notes(self.loaded.net, self.settings.semantics),
                 *([late] if late else []),
+                *(line for v in verdicts if (line := remark(v.name, v.verdict))),
             ),
-            disagreement=" | ".join(told for v in verdicts if (told := disagreement(v.name, v.engines))),
+            disagreement=" | ".join(line for line in told if line),
             certificate=certificate,
         )
 
@@ -188,6 +203,9 @@ class _Run:
             self.watch.update(Progress(phase=f"looking for a counterexample to {prop.name}"))
             verdict = decide(self.loaded, prop, search_settings(self.settings, self.clock.left_s()), self.watch)
         spent = time.monotonic() - begun
+        engines = self.others(prop, verdict, spent)
+        if isinstance(verdict, Proved) and verdict.executed is None and (met := contradicting(engines)) is not None:
+            verdict = verdict if met.contradicts(self.settings.semantics) else replace(verdict, executed=met)
         return PropertyVerdict(
             name=prop.name,
             path=str(question.path.resolve()),
@@ -195,7 +213,7 @@ class _Run:
             text=statement(prop),
             verdict=verdict,
             solve_s=spent,
-            engines=self.others(prop, verdict, spent),
+            engines=engines,
         )
 
     def others(self, prop: Property, verdict: Verdict, spent: float) -> tuple[EngineAnswer, ...]:

@@ -77,8 +77,8 @@ def seeded(seed: int, *stream: int, device: str) -> torch.Generator:
 
 
 def replayed(loaded: Loaded, prop: Property, points: torch.Tensor) -> Witness | None:
-    """The first of some suspicious inputs (m, inputs) that violates when run as the file says."""
-    return Judge(loaded.net, prop, loaded.replays).first_of(points)
+    """Of suspicious inputs (m, inputs) one that violates when run as the file says, rather over the reals too."""
+    return Judge(loaded.net, prop, loaded.replays, source=loaded.net).strongest_of(points)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

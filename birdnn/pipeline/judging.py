@@ -137,7 +137,7 @@ def decide_all(
 
 def counterexamples(loaded: Loaded, prop: Property, first: Witness, points: Tensor) -> tuple[Witness, ...]:
     """A few replayed witnesses, ``first`` among them."""
-    judge = Judge(loaded.net.with_values({}).float(), prop, loaded.replays)
+    judge = Judge(loaded.net.with_values({}).float(), prop, loaded.replays, source=loaded.net)
     found = [first]
     for region in prop.regions:
         for point in judge.suspicious(region, points):

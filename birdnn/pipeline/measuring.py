@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 
 import torch
 from torch import Tensor
@@ -48,13 +48,19 @@ class Measured:
     contradicted: dict[str, Witness]
     neighbours: tuple[Neighbours, ...]
 
+    def without_proof(self) -> Measured:
+        """The same, as counted on points: where the proof that made a rate certain is not believed."""
+        rates = {name: getattr(self, name) for name in ("efficacy", "generalisation")}
+        return replace(self, **{name: rate and replace(rate, by_proof=False) for name, rate in rates.items()})
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Comparison:
-    """The original and the repaired network, as read from disk.
+    """The original and the repaired network, as read from disk, in float32.
 
     Every number of points is what was looked at: at most what the settings say, fewer where inputs are so many that
-    they would not fit into memory, or where the deadline comes first.
+    they would not fit into memory, or where the deadline comes first. `source` is the repaired network in its file's
+    type, to tell what holds over the reals.
     """
 
     before: Network
@@ -64,6 +70,7 @@ class Comparison:
     resample: Resample
     replays: tuple[Replay, ...]
     deadline: Deadline = field(default_factory=unlimited)
+    source: Network | None = None
 
     def measure(self, repair_set: dict[str, Tensor], proved: frozenset[str], violated: frozenset[str]) -> Measured:
         """All metrics, and whether a point that was looked at violates, also when replayed, what is proved.
@@ -115,7 +122,8 @@ class Comparison:
         if not bool(suspicious.any()):
             return None
         worst = margin[suspicious].nan_to_num(nan=-torch.inf).argsort()[:_REPLAYED]
-        return Judge(self.after, prop, self.replays).first_of(x[suspicious][worst])
+        judge = Judge(self.after, prop, self.replays, source=self.source)
+        return judge.strongest_of(x[suspicious][worst])
 
     def kept(self, count: int, *, seed: int) -> Kept:
         """What the choice between candidates goes by, on ``count`` points of the domain and a part in each region.

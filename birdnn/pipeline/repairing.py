@@ -16,7 +16,7 @@ from birdnn.errors import MismatchError
 from birdnn.formats.together import Together
 from birdnn.metrics import change, regressions
 from birdnn.pipeline.candidates import Candidates
-from birdnn.pipeline.certifying import Decided, certify, obstacle, unwritten
+from birdnn.pipeline.certifying import Decided, certify, obstacle, unproved, unwritten
 from birdnn.pipeline.clock import Clock, Deadline, limit_of
 from birdnn.pipeline.crosschecking import Case, contradicting, cross_checked, disagreement, require_engines
 from birdnn.pipeline.describing import described, kept, remarks
@@ -41,6 +41,7 @@ from birdnn.records import (
     Progress,
     PropertyLocalisation,
     PropertyOutcome,
+    Proved,
     RepairOutcome,
     RepairRequest,
     RepairResult,
@@ -53,6 +54,7 @@ from birdnn.records import (
 from birdnn.records.limits import OutOfTime
 from birdnn.repair import Goal, RepairTask
 from birdnn.report.json import repair_report, write_report
+from birdnn.report.witnesses import remark
 
 _HUNTED = 16
 """Regions in which more counterexamples are looked for."""
@@ -153,8 +155,12 @@ class _Repair:
             self.certificate = self._certify(best, self.folder.network if repaired else self.folder.attempt)
         except OutOfTime:
             self.late.append(unwritten(self.folder.certificate))
-        rejected = self.certificate is not None and self.certificate.checked.startswith("rejected")
-        place = self.folder.place(self.together, repaired=repaired and not rejected)
+        if self.certificate is not None and self.certificate.answer == "rejected":
+            self._doubt(best.answers, self.certificate)
+            result, repaired = self._result(best, measured, survived), False
+        if self.disagreements:  # nothing is healed by a proof that is contradicted
+            measured = measured.without_proof()
+        place = self.folder.place(self.together, repaired=repaired)
         best.loaded = replace(best.loaded, path=place)
         return self._outcome(result, best, measured)
 
@@ -258,6 +264,7 @@ class _Repair:
             resample=hunter(self.settings, deadline.over, max(len(s.prop.regions) for s in self.plan.subjects)),
             replays=after.replays,
             deadline=deadline,
+            source=after.net,
         )
 
     def _measure(self, best: Attempt, repair_set: dict[str, Tensor]) -> Measured:
@@ -307,7 +314,7 @@ class _Repair:
                 watch=self.watch,
             )
             self.engines[name] = cross_checked(case, self.request.crosscheck, answers[name].verify_s)
-            if told := disagreement(name, self.engines[name]):
+            if told := disagreement(name, self.engines[name], self.plan.semantics):
                 self.disagreements.append(told)
             if (witness := contradicting(self.engines[name])) is not None:
                 contradicted[name] = witness
@@ -324,10 +331,23 @@ class _Repair:
         self.witnesses.update({name: (witness,) for name, witness in contradicted.items()})
         return self._outcome("violated" if contradicted else "nothing_to_repair", None, None)
 
+    def _doubt(self, answers: dict[str, Answer], certificate: CertificateFile) -> None:
+        """Believe the checker that rejects the certificate, not the proofs that are in it."""
+        for name in certificate.properties:
+            answers[name] = replace(answers[name], verdict=unproved(answers[name].verdict))
+        self.disagreements.append(certificate.disagreement)
+
     def _overrule(self, answers: dict[str, Answer], contradicted: dict[str, Witness]) -> None:
-        """Believe a replayed counterexample, not the proof that it contradicts."""
-        for name, witness in contradicted.items():
+        """Believe a replayed counterexample, not the proof that it contradicts.
+
+        A proof over the reals stands beside an input that violates when the network is run only, which it names.
+        """
+        for name, witness in list(contradicted.items()):
             proof = answers[name]
+            if isinstance(proof.verdict, Proved) and not witness.contradicts(self.plan.semantics):
+                answers[name] = replace(proof, verdict=replace(proof.verdict, executed=witness))
+                del contradicted[name]
+                continue
             verdict = Violated(witness=witness, boxes=proof.verdict.boxes)
             answers[name] = replace(proof, verdict=verdict)
             self.disagreements.append(
@@ -393,7 +413,11 @@ class _Repair:
 
     def _notes(self, best: Attempt | None) -> tuple[str, ...]:
         method = () if self.candidates is None else self.candidates.remarks
-        return (*self.plan.notes, *method, *self.remarks, *remarks(self.plan, self.before, best), *self.late)
+        answers = self.before if best is None else best.answers
+        asked = [s.prop.name for s in self.plan.subjects if s.role is not None and s.prop.name in answers]
+        rounded = [line for name in asked if (line := remark(name, answers[name].verdict))]
+        said = (*self.plan.notes, *method, *self.remarks, *remarks(self.plan, self.before, best))
+        return (*said, *rounded, *self.late)
 
     def _outcome(self, result: RepairResult, best: Attempt | None, measured: Measured | None) -> RepairOutcome:
         before: dict[str, Guarantee] = {name: answer.guarantee for name, answer in self.before.items()}

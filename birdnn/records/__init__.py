@@ -23,7 +23,7 @@ from birdnn.records.blocks import (
     SuspiciousBlock,
     SuspiciousNeuron,
 )
-from birdnn.records.campaigns import CampaignOutcome, CampaignRow, Figures, SideBySide
+from birdnn.records.campaigns import CONTRADICTION, CampaignOutcome, CampaignRow, Figures, SideBySide
 from birdnn.records.comparison import (
     Apart,
     Became,
@@ -67,7 +67,7 @@ from birdnn.records.maps import (
     View,
 )
 from birdnn.records.plots import PlotOutcome, PlotRequest
-from birdnn.records.proofs import LEAF, CertificateFile, RegionProof
+from birdnn.records.proofs import LEAF, CertificateFile, CheckAnswer, RegionProof
 from birdnn.records.results import (
     DoctorOutcome,
     Domain,
@@ -114,6 +114,7 @@ from birdnn.records.statements import EXECUTION, Interval, PacBound, RareEvent, 
 
 __all__ = [
     "ARITHMETIC",
+    "CONTRADICTION",
     "EXECUTION",
     "FORMULAS",
     "LEAF",
@@ -134,6 +135,7 @@ __all__ = [
     "CampaignOutcome",
     "CampaignRow",
     "CertificateFile",
+    "CheckAnswer",
     "CompareOutcome",
     "CompareRequest",
     "Decision",

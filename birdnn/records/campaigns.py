@@ -8,6 +8,9 @@ from typing import Literal
 
 from birdnn.records.facts import Machine
 
+CONTRADICTION = "disagreement"
+"""Answer of an instance on which engines, or prover and checker, contradict each other: stop and look."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figures:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
+
+CheckAnswer = Literal["accepted", "rejected", "not checked"]
+"""What the independent checker says of a certificate. Rejected: prover and checker disagree."""
 
 LEAF = 65535
 """Stands for the axis of a node that was not cut."""
@@ -18,7 +22,7 @@ class CertificateFile:
     Attributes:
         path: absolute; `sha256` of the file, `size` in bytes.
         properties: those that it speaks about.
-        checked: what the independent checker said: ``"accepted: ..."``, ``"rejected: ..."``, ``"not checked: ..."``.
+        answer: of the independent checker; `detail`: what it checked, or why it did not accept or check.
         write_s, check_s: seconds that writing and checking took.
     """
 
@@ -26,9 +30,23 @@ class CertificateFile:
     sha256: str
     size: int
     properties: tuple[str, ...]
-    checked: str
+    answer: CheckAnswer
+    detail: str
     write_s: float
     check_s: float
+
+    @property
+    def checked(self) -> str:
+        """Answer and detail as one sentence, for people: ``"accepted: ..."``."""
+        return f"{self.answer}: {self.detail}"
+
+    @property
+    def disagreement(self) -> str:
+        """What a rejection means; empty without one."""
+        if self.answer != "rejected":
+            return ""
+        names = ", ".join(self.properties)
+        return f"birdnn decided {names}, and the independent checker rejects its certificate {self.path}: {self.detail}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

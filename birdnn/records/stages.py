@@ -44,7 +44,9 @@ class Replay(Protocol):
         """Outputs, shape (outputs,), in the file's type, at the point ``x``, shape (inputs,)."""
 
 
-UnknownReason = Literal["timeout", "memory", "boxes", "interrupted", "precision", "not_found"]
+UnknownReason = Literal[
+    "timeout", "memory", "boxes", "interrupted", "precision", "not_found", "not_executed", "rejected"
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,32 +57,54 @@ class Witness:
         x: float32 values inside the exact input box, network units.
         y: the outputs that `replayed_by` gave.
         replayed_by: who ran the network, e.g. ``("onnxruntime",)``.
+        exactly: does the function over the reals violate at `x` as well? None where nobody could tell.
     """
 
     x: tuple[float, ...]
     y: tuple[float, ...]
     replayed_by: tuple[str, ...]
+    exactly: bool | None = None
+
+    def contradicts(self, semantics: Semantics) -> bool:
+        """Beside it, can a proof of what ``semantics`` speaks about not be right?
+
+        Runs round: one that violates says nothing about the reals where these do not violate at the same input.
+        """
+        return semantics == "float32" or self.exactly is not False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proved:
     """No point of any region is unsafe: every box of a complete cover has a positive bound.
 
-    `proofs` holds what a certificate needs of each region, where that was recorded.
+    Attributes:
+        boxes: how many were examined.
+        proofs: what a certificate needs of each region, where that was recorded.
+        executed: of a proof over the reals, an input at which the network violates all the same when it is run: runs
+            round. None where none was met.
     """
 
     boxes: int
     proofs: tuple[RegionProof, ...] = field(default=(), compare=False, repr=False)
     arithmetic: str = ARITHMETIC["real"]
+    executed: Witness | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Violated:
-    """Some point is unsafe, and here it is."""
+    """Some point is unsafe, and here it is.
+
+    Attributes:
+        witness: violates when it is run; its `exactly` says whether over the reals as well.
+        boxes: how many were examined.
+        undecided: where a search spoke about the reals and `witness` violates when run only: why it did not decide what
+            holds over the reals.
+    """
 
     witness: Witness
     boxes: int
     arithmetic: str = "exact property on replayed outputs"
+    undecided: UnknownReason | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -89,12 +113,15 @@ class Unknown:
 
     Attributes:
         reason: what ended the search. ``"precision"``: a box too small to cut stays undecided; ``"not_found"``: nothing
-            but falsification was asked for, and it found nothing.
+            but falsification was asked for, and it found nothing. ``"not_executed"``: the function over the reals
+            violates at `over_reals`, and no run that does was found. ``"rejected"``: there was a proof, and the
+            independent checker rejected its certificate.
         boxes: how many were examined.
         undecided: boxes that were still open, at most a few thousand of them. Those that were cut last come first;
             they stem from boxes that were hard, but the order is no ranking.
         open_boxes: how many were open in all.
         tried: what falsification did, e.g. ``"10 rounds of attack"``, where the reason is ``"not_found"``.
+        over_reals: an input at which the function over the reals violates, and no engine does; empty without one.
     """
 
     reason: UnknownReason
@@ -103,6 +130,7 @@ class Unknown:
     open_boxes: int = 0
     tried: str = ""
     arithmetic: str = ARITHMETIC["real"]
+    over_reals: tuple[float, ...] = ()
 
 
 Verdict: TypeAlias = Proved | Violated | Unknown

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from birdnn.printable import csv_text, printable
-from birdnn.records import CampaignOutcome, CampaignRow, Figures, SideBySide
+from birdnn.records import CONTRADICTION, CampaignOutcome, CampaignRow, Figures, SideBySide
 from birdnn.report.json import machine_model
 from birdnn.report.schema import readable
 from birdnn.report.schema_bench import BenchReport, BenchRowModel, FiguresModel, SideBySideModel
@@ -55,7 +55,8 @@ def bench_report(outcome: CampaignOutcome) -> BenchReport:
 
 def campaign_word(outcome: CampaignOutcome) -> Literal["complete", "contradicted", "incomplete"]:
     """The outcome: a contradiction comes first, then what has no result."""
-    if outcome.figures.wrong or any(entry.contradictions for entry in outcome.against):
+    within = any(row.answer == CONTRADICTION for row in outcome.rows)
+    if within or outcome.figures.wrong or any(entry.contradictions for entry in outcome.against):
         return "contradicted"
     unanswered = any(not row.answer for row in outcome.rows)
     return "incomplete" if unanswered or outcome.broken else "complete"
@@ -174,7 +175,8 @@ def _compared(outcome: CampaignOutcome) -> list[Figures]:
 
 def _worth_saying(outcome: CampaignOutcome) -> list[tuple[str, str]]:
     """Contradictions, broken rows and comparisons, each a name and a sentence."""
-    said = [("against the known", _some(outcome.figures.wrong))]
+    within = [f"{row.name}: {row.note}" for row in outcome.rows if row.answer == CONTRADICTION]
+    said = [("contradictory", _some(within)), ("against the known", _some(outcome.figures.wrong))]
     said.append(("without a result", _some(outcome.broken)))
     for entry in outcome.against:
         name = f"with {entry.theirs.name}"

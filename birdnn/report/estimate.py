@@ -22,6 +22,7 @@ from birdnn.report.schema_samples import (
 )
 from birdnn.report.tables import add_fact, facts_grid, plain_table
 from birdnn.report.text import NARROW, percent, seconds
+from birdnn.report.witnesses import ran
 
 _SHOWN_INPUTS = 8
 
@@ -177,9 +178,9 @@ def _statements(grid: Table, entry: PropertyEstimate) -> None:
     if entry.counterexample is not None:
         x = ", ".join(f"{v:.6g}" for v in entry.counterexample.x[:_SHOWN_INPUTS])
         more = f" (of {len(entry.counterexample.x)})" if len(entry.counterexample.x) > _SHOWN_INPUTS else ""
-        by = " and ".join(entry.counterexample.replayed_by)
+        by = ran(entry.counterexample.replayed_by, entry.counterexample.exactly)
         found = "" if entry.violations else "found by splitting, "
-        add_fact(grid, "  violated at", f"{x}{more}; {found}replayed by {by}")
+        add_fact(grid, "  violated at", f"{x}{more}; {found}{by}")
 
 
 def _rare_text(event: RareEvent) -> str:

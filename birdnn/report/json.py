@@ -264,7 +264,9 @@ def counterexample_text(witness: Witness) -> str:
 
 def witness_model(witness: Witness) -> CounterexampleModel:
     """A counterexample as published."""
-    return CounterexampleModel(x=list(witness.x), y=list(witness.y), replayed_by=list(witness.replayed_by))
+    return CounterexampleModel(
+        x=list(witness.x), y=list(witness.y), replayed_by=list(witness.replayed_by), exactly=witness.exactly
+    )
 
 
 def _witness_of(verdict: Verdict) -> CounterexampleModel | None:
@@ -286,6 +288,7 @@ def machine_model(machine: Machine) -> MachineModel:
 def _verdict(answer: PropertyVerdict) -> VerdictModel:
     verdict = answer.verdict
     undecided = verdict if isinstance(verdict, Unknown) else None
+    executed = verdict.executed if isinstance(verdict, Proved) else None
     return VerdictModel(
         name=answer.name,
         file=answer.path,
@@ -293,12 +296,14 @@ def _verdict(answer: PropertyVerdict) -> VerdictModel:
         text=answer.text,
         outcome=outcome_of(verdict),
         verdict=competition_verdict(verdict),
-        reason=undecided.reason if undecided else None,
+        reason=undecided.reason if undecided else verdict.undecided if isinstance(verdict, Violated) else None,
         tried=(undecided.tried or None) if undecided else None,
         solve_s=answer.solve_s,
         boxes=verdict.boxes,
         open_boxes=undecided.open_boxes if undecided else 0,
         counterexample=_witness_of(verdict),
+        executed=None if executed is None else witness_model(executed),
+        over_reals=list(undecided.over_reals) or None if undecided else None,
         arithmetic=verdict.arithmetic,
         engines=_engines(answer.engines),
     )
@@ -328,6 +333,8 @@ def _certificate(found: CertificateFile | None) -> CertificateModel | None:
         size=found.size,
         properties=list(found.properties),
         checked=found.checked,
+        answer=found.answer,
+        detail=found.detail,
         write_s=found.write_s,
         check_s=found.check_s,
     )

@@ -23,6 +23,7 @@ from birdnn.report.schema_safety import SafetyReport
 from birdnn.report.sections import numbers, titles
 from birdnn.report.standards import DISCLAIMER
 from birdnn.report.text import percent, seconds
+from birdnn.report.witnesses import HOLDS
 from birdnn.report.words import plain
 
 SHOWN = 32
@@ -140,6 +141,7 @@ def environment(*, markdown: bool) -> Environment:
         "SHOWN": SHOWN,
         "REGIONS": REGIONS,
         "COUNTEREXAMPLES": COUNTEREXAMPLES,
+        "HOLDS": HOLDS,
         "DISCLAIMER": DISCLAIMER,
     }
     return made

@@ -58,8 +58,8 @@ def _stops(outcome: RepairReport, files: Sequence[FileModel]) -> Iterator[RiskMo
         elif entry.state == "missing":
             told = f"{entry.path} was not found when this report was made; its recorded sha256 could not be confirmed."
             yield _risk("open", f"{entry.role.capitalize()} missing", told)
-    if outcome.certificate is not None and outcome.certificate.checked.startswith("rejected"):
-        yield _risk("stop", "Certificate rejected", outcome.certificate.checked)
+    if outcome.certificate is not None and outcome.certificate.answer == "rejected":
+        yield _risk("stop", "Certificate rejected", f"The independent checker: {outcome.certificate.detail}.")
 
 
 def _undecided(outcome: RepairReport) -> Iterator[RiskModel]:
@@ -154,7 +154,7 @@ def _certificate(
             )
             yield _risk("open", "No certificate", told)
         return
-    if stored.checked.startswith("not checked"):
+    if stored.answer == "not checked":
         yield _risk("open", "Certificate not checked", f"{stored.checked}. Section 8 has the command that checks it.")
     if facts is None and not any(entry.role == "certificate" and entry.state != "as recorded" for entry in files):
         yield _risk("open", "Certificate unreadable", "It has the recorded sha256, but could not be read.")

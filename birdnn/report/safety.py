@@ -108,8 +108,11 @@ def _verdict(outcome: RepairReport, files: Sequence[FileModel]) -> tuple[str, To
     of = f"{proved} of {asked} properties asked for"
     every = "the one property asked for" if asked == 1 else f"all {asked} properties asked for"
     changed = [entry.role for entry in files if entry.state == "differs"]
-    if outcome.disagreement:
-        told = "Two engines, or a proof and a sample, contradict each other. Trust neither before it is understood."
+    if outcome.disagreement or (outcome.certificate is not None and outcome.certificate.answer == "rejected"):
+        told = (
+            "Two engines, a proof and a sample, or prover and checker contradict each other. "
+            "Trust neither before it is understood."
+        )
         return "engines disagree", "bad", "Contradictory evidence", told
     if changed:
         names = ", ".join(dict.fromkeys(changed))
@@ -166,6 +169,7 @@ def _defect(outcome: RepairReport, prop: PropertyModel, found: CounterexampleMod
             "outputs": [outputs.value(i, value) for i, value in enumerate(found.y)],
             "decides": None if place is None else outputs.name(place),
             "replayed_by": found.replayed_by,
+            "exactly": found.exactly,
             "file": file,
         }
     )

@@ -5,7 +5,7 @@ Fields are added, never renamed. Numbers that could not be measured are null, ne
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -39,6 +39,11 @@ class CounterexampleModel(Model):
     x: list[float] = Field(description="Inputs: float32 values inside the exact input box.")
     y: list[float] = Field(description="Outputs, as the first engine of `replayed_by` gave them.")
     replayed_by: list[str] = Field(description="Engines on which it violates, with tolerance 0.")
+    exactly: bool | None = Field(
+        default=None,
+        description="Does the function over the reals violate at x as well? Null where nobody could tell, and in "
+        "reports of birdnn 0.1.0.",
+    )
 
 
 class MachineModel(Model):
@@ -77,13 +82,23 @@ class VerdictModel(Model):
     outcome: Outcome
     verdict: CompetitionVerdict
     reason: str | None = Field(
-        description="Why undecided: timeout, memory, boxes, interrupted, precision, or not_found by attack alone."
+        description="Why undecided: timeout, memory, boxes, interrupted, precision, not_found by attack alone, "
+        "not_executed (violated at over_reals, by no run that was tried), or rejected (the checker does not accept the "
+        "proof). Of a counterexample to semantics real that violates when run only: why nothing is decided "
+        "over the reals."
     )
     tried: str | None = Field(description="What falsification did, where the reason is not_found.")
     solve_s: float
     boxes: int = Field(description="Boxes examined by branch and bound; 0 where falsification alone decided.")
     open_boxes: int = Field(description="Boxes left open by an undecided search.")
     counterexample: CounterexampleModel | None
+    executed: CounterexampleModel | None = Field(
+        default=None,
+        description="Beside a proof over the reals: an input at which the network violates when it is run.",
+    )
+    over_reals: list[float] | None = Field(
+        default=None, description="An input at which the function over the reals violates, and no run that was tried."
+    )
     arithmetic: str = Field(description="Which arithmetic the answer speaks about.")
     engines: list[EngineModel] = Field(description="With --crosscheck: our own answer, then that of each engine.")
 
@@ -95,15 +110,29 @@ class CertificateModel(Model):
     sha256: str
     size: int = Field(description="Bytes.")
     properties: list[str]
-    checked: Readable = Field(description="What the independent checker said: accepted, rejected or not checked.")
+    checked: Readable = Field(description="Answer and detail as one sentence.")
+    answer: Literal["accepted", "rejected", "not checked"] = Field(
+        description="Of the independent checker. Rejected: prover and checker disagree."
+    )
+    detail: Readable = Field(description="What was checked, or why it was rejected or not checked.")
     write_s: float
     check_s: float
+
+    @model_validator(mode="before")
+    @classmethod
+    def _said_in_one_sentence(cls, data: Any) -> Any:
+        """Reports of birdnn 0.1.0 have the sentence only."""
+        if isinstance(data, dict) and "answer" not in data and isinstance(data.get("checked"), str):
+            answer, _, detail = data["checked"].partition(": ")
+            return {**data, "answer": answer, "detail": detail}
+        return data
 
 
 class VerifyReport(Model):
     """What `birdnn verify --json` and `birdnn falsify --json` write.
 
-    Where engines contradict each other, `disagreement` has all answers, and `outcome` and `verdict` are unknown.
+    Where engines contradict each other, or the checker rejects a certificate of what was decided, `disagreement` says
+    so, and `outcome` and `verdict` are unknown.
     For several properties `outcome` and `verdict` are the worst (violated, then unknown, then proved), `counterexample`
     the first one found, `solve_s` and `boxes` sums, `property_sha256` null; `properties` has each.
     """
@@ -125,7 +154,7 @@ class VerifyReport(Model):
     property_sha256: str | None
     properties: list[VerdictModel]
     bound: Literal["own", "auto_lirpa"] = Field(description="Whose bounds a proof rests on.")
-    disagreement: Readable | None = Field(description="Engines contradict each other: who says what, and where.")
+    disagreement: Readable | None = Field(description="Engines, or prover and checker, contradict each other.")
     units: Literal["normalised", "raw"] = Field(description="What the property files speak; x and y are normalised.")
     timeout_s: float | None
     memory_gib: float | None
@@ -336,8 +365,11 @@ class CheckedModel(Model):
     verdict: Literal["proved", "violated"] = Field(description="What the certificate says, and was found true.")
     leaves: int = Field(description="Of the proof's trees; all of them were checked. 0 where violated.")
     sampled: int = Field(description="How many leaves were checked in exact arithmetic.")
-    exactly: bool | None = Field(description="Does the counterexample violate in exact arithmetic? Null where proved.")
-    replayed: bool | None = Field(description="Does it violate when onnxruntime runs it? Null where proved.")
+    exactly: bool | None = Field(
+        description="Does the counterexample, or the input beside a proof over the reals, violate in exact arithmetic? "
+        "Null without one."
+    )
+    replayed: bool | None = Field(description="Does it violate when onnxruntime runs it? Null without one.")
 
 
 class CheckReport(Model):

@@ -104,6 +104,9 @@ class DefectModel(Model):
     outputs: list[ValueModel]
     decides: Readable | None = Field(description="The output that decides; null without a decision rule.")
     replayed_by: list[str]
+    exactly: bool | None = Field(
+        default=None, description="Does the function over the reals violate too? Null where nobody could tell."
+    )
     file: Literal["before", "after"] = Field(description="The network that it breaks.")
 
 

@@ -37,7 +37,7 @@ def _proved(report: SafetyReport) -> bool:
 
 def _accepted(report: SafetyReport) -> bool:
     stored = report.outcome.certificate
-    return stored is not None and stored.checked.startswith("accepted")
+    return stored is not None and stored.answer == "accepted"
 
 
 def _stated(report: SafetyReport) -> bool:

@@ -24,7 +24,6 @@ from birdnn.records import (
     RepairOutcome,
     Tried,
     Unknown,
-    UnknownReason,
     Verdict,
     VerifyOutcome,
     Violated,
@@ -35,6 +34,7 @@ from birdnn.report.json import competition_verdict, outcome_of
 from birdnn.report.kept import worst_drawdown
 from birdnn.report.schema import readable
 from birdnn.report.tables import add_fact, add_notes, facts_grid, plain_table
+from birdnn.report.witnesses import HOLDS, REASONS, ran
 
 NARROW = 72
 """Below this width tables leave out their least needed columns."""
@@ -45,14 +45,6 @@ _BASIS: dict[Guarantee, str] = {
     "pac": "sampling",
     "violated": "counterexample",
     "unknown": "none",
-}
-_REASONS: dict[UnknownReason, str] = {
-    "timeout": "time is up",
-    "memory": "memory limit",
-    "boxes": "limit of boxes",
-    "interrupted": "interrupted",
-    "precision": "a box too small to cut stays open",
-    "not_found": "no counterexample found, no proof tried",
 }
 
 
@@ -102,6 +94,7 @@ def verify_summary(outcome: VerifyOutcome, width: int = 80) -> RenderableType:
             x = ", ".join(f"{v:.6g}" for v in answer.verdict.witness.x[:8])
             more = f" (of {len(answer.verdict.witness.x)})" if len(answer.verdict.witness.x) > 8 else ""
             add_fact(grid, f"input that breaks {answer.name}", f"{x}{more}")
+            add_fact(grid, "where it does", HOLDS[answer.verdict.witness.exactly])
     _arithmetic(grid, [(v.name, v.verdict.arithmetic) for v in outcome.verdicts])
     add_certificate(grid, outcome.certificate)
     add_fact(grid, "time in all", seconds(outcome.wall_s))
@@ -172,11 +165,11 @@ def _because(verdict: Verdict) -> str:
         case Proved():
             return _BASIS["proved"]
         case Violated():
-            return f"replayed by {', '.join(verdict.witness.replayed_by)}"
+            return ran(verdict.witness.replayed_by, verdict.witness.exactly)
         case Unknown():
             still = f", {verdict.open_boxes:,} boxes open" if verdict.open_boxes else ""
             tried = f": {verdict.tried}" if verdict.tried else ""
-            return _REASONS[verdict.reason] + still + tried
+            return REASONS[verdict.reason] + still + tried
         case _:
             assert_never(verdict)
 

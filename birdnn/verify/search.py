@@ -3,6 +3,9 @@
 The tree is searched depth first in batches, so that the open boxes stay few. A box is closed when a float64 lower bound
 excludes every unsafe polytope on it, or when clipping leaves nothing of it. Every batch also yields candidates for a
 counterexample; one that violates when replayed ends the search, one that does not leaves its box open.
+
+A search that is to speak about the reals goes on at an input that violates when it is run and not over the reals. Where
+it ends in a proof, that input stands beside it; where it decides nothing, the input is the answer and says what it is.
 """
 
 from __future__ import annotations
@@ -55,6 +58,9 @@ _NEWS_EVERY_S = 0.2
 _FIRST_PROGNOSIS = 16_384  # boxes; later ones after four times as many each
 _HOPELESS = 1.5
 _SIFTED = 256  # regions whose bounds are asked for together
+_RUNS, _PROOF = 4096, 65_536
+"""Boxes, beside as many as so far: to find a run that violates, where the function over the reals is known to do so;
+ to prove that it does not, where a run is known to do so. Such margins are a hair, and a search may never end."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,11 +124,12 @@ def verify(
     """
     search = _Search(net, prop, settings, replays, watch or Unwatched())
     try:
-        return search.run(bound or make_bound)
+        verdict = search.run(bound or make_bound)
     except (MemoryError, RuntimeError) as error:
         if not out_of_memory(error):
             raise
-        return Unknown(reason="memory", boxes=search.boxes, arithmetic=search.arithmetic)
+        verdict = Unknown(reason="memory", boxes=search.boxes, arithmetic=search.arithmetic)
+    return search.concluded(verdict)
 
 
 def falsify(
@@ -134,7 +141,10 @@ def falsify(
     watch: Watch | None = None,
     rounds: int = 1,
 ) -> Violated | Unknown:
-    """Look for a counterexample only: ``rounds`` attacks on each region, as the time allows."""
+    """Look for a counterexample only: ``rounds`` attacks on each region, as the time allows.
+
+    Rounds end at one that violates when run; the first round prefers one that violates over the reals as well.
+    """
     search = _Search(net, prop, settings, replays, watch or Unwatched())
     for _ in range(rounds):
         for region in prop.regions:
@@ -143,7 +153,9 @@ def falsify(
                 return Violated(witness=witness, boxes=0)
             reason = search.limit_reached()
             if reason is not None:
-                return Unknown(reason=reason, boxes=0)
+                return search.falsified(Unknown(reason=reason, boxes=0))
+        if search.executed is not None:
+            return search.falsified(Unknown(reason="not_found", boxes=0))
     each = "1 input region" if len(prop.regions) == 1 else f"each of {len(prop.regions)} input regions"
     tried = f"{rounds} {'round' if rounds == 1 else 'rounds'} of attack on {each}"
     return Unknown(reason="not_found", boxes=0, tried=tried)
@@ -204,7 +216,10 @@ class _Search:
         self.prop, self.settings, self.watch = prop, settings, watch
         self.net = net.with_values({}).to(device=torch.device(settings.device), dtype=torch.float32)
         self.source = net
-        self.judge = Judge(self.net, prop, replays)
+        self.judge = Judge(self.net, prop, replays, source=net)
+        self.executed: Witness | None = None  # violates when run, not over the reals, which are spoken of
+        self.over_reals: tuple[float, ...] = ()  # the other way round
+        self.enough_boxes = math.inf
         self.generator = torch.Generator().manual_seed(settings.seed)
         self.arithmetic = ARITHMETIC[settings.semantics]
         self.proofs: list[RegionProof] = []
@@ -292,7 +307,32 @@ class _Search:
     def attack(self, region: Region, settings: AttackSettings) -> Witness | None:
         """One round of falsification."""
         points = attack(self.net, region, settings=settings, generator=self.generator, stopped=self._late)
-        return self.judge.first(region, points)
+        return self.witness(region, points)
+
+    def witness(self, region: Region, points: Tensor) -> Witness | None:
+        """A counterexample among ``points`` to what is spoken of; what is half of one is kept."""
+        if self.settings.semantics != "real":
+            return self.judge.first(region, points)
+        found, over_reals = self.judge.first_over_reals(region, points)
+        if over_reals and not self.over_reals:
+            self.over_reals, self.enough_boxes = over_reals, min(self.enough_boxes, 2 * self.boxes + _RUNS)
+        if found is None or found.exactly is not False:
+            return found
+        if self.executed is None:
+            self.executed, self.enough_boxes = found, min(self.enough_boxes, 2 * self.boxes + _PROOF)
+        return None
+
+    def concluded(self, verdict: Verdict) -> Verdict:
+        """The verdict, with the input that violates when run only, if one was met."""
+        if isinstance(verdict, Unknown):
+            return self.falsified(verdict)
+        return replace(verdict, executed=self.executed) if isinstance(verdict, Proved) else verdict
+
+    def falsified(self, verdict: Unknown) -> Violated | Unknown:
+        """The input that violates when run only, where nothing was decided over the reals."""
+        if self.executed is not None:
+            return Violated(witness=self.executed, boxes=verdict.boxes, undecided=verdict.reason)
+        return replace(verdict, over_reals=self.over_reals)
 
     def _late(self) -> bool:
         return self.limit_reached() in ("interrupted", "timeout")
@@ -306,7 +346,9 @@ class _Search:
             return "interrupted"
         if time.monotonic() - self.started > self.settings.timeout_s:
             return "timeout"
-        if self.boxes >= self.max_boxes:
+        if self.boxes >= self.enough_boxes and self.over_reals:
+            return "not_executed"
+        if self.boxes >= min(self.max_boxes, self.enough_boxes):
             return "boxes"
         if sum(w.bytes for w in waiting) + self.recorded > self.settings.memory_bytes:
             return "memory"
@@ -330,7 +372,7 @@ class _Search:
                 before = recorder.bytes
                 recorder.examined(batch, step)
                 self.recorded += recorder.bytes - before
-            witness = self.judge.first(region, self._candidates(batch, step))
+            witness = self.witness(region, self._candidates(batch, step))
             if witness is not None:
                 return Violated(witness=witness, boxes=self.boxes)
             tiny = (step.remains.boxes.widths() <= smallest).all(1) | ~step.remains.boxes.divisible().any(1)

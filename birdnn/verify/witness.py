@@ -1,4 +1,4 @@
-"""From a suspicious point to a counterexample: float32, inside the exact box, replayed."""
+"""From a suspicious point to a counterexample: float32, inside the exact box, replayed, evaluated over the reals."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from torch import Tensor
 from birdnn.network import Network
 from birdnn.records import Replay, Witness
 from birdnn.spec import Property, Region
+from birdnn.verify.exactly import OverReals
 
-_REPLAYS_PER_CALL = 8
+_REPLAYS_PER_CALL, _EVALUATED_PER_CALL = 8, 512
 
 
 class Judge:
@@ -22,15 +23,20 @@ class Judge:
         net: float32 copy that suggests which points deserve a replay.
         prop: the property, judged in exact rational arithmetic on the replayed outputs.
         replays: engines that run the network as its file says; a counterexample violates on every one of them.
+        source: the network with the numbers of its file, to tell what holds over the reals; None: nobody asks.
 
     Raises:
         ValueError: there is no engine.
     """
 
-    def __init__(self, net: Network, prop: Property, replays: Sequence[Replay]) -> None:
+    def __init__(
+        self, net: Network, prop: Property, replays: Sequence[Replay], *, source: Network | None = None
+    ) -> None:
         if not replays:
             raise ValueError("at least one replay engine is needed: without one nothing can be called violated")
         self._net, self._prop, self._replays = net, prop, tuple(replays)
+        self._over_reals = None if source is None else OverReals(source)
+        self._double = None if source is None else source.with_values({}).double()
 
     def snap(self, region: Region, x: Tensor) -> Tensor:
         """The float32 points of the region's exact box that are nearest to ``x``, shape (points, inputs).
@@ -44,19 +50,59 @@ class Judge:
 
     def suspicious(self, region: Region, x: Tensor) -> Tensor:
         """Points of ``x``, snapped, at which the float32 network in torch is unsafe, worst first."""
+        points, margin = self._ranked(region, x)
+        return points[margin <= 0]
+
+    def _ranked(self, region: Region, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Points of ``x``, snapped, and their margins in float32, worst first."""
         points = self.snap(region, x)
         with torch.no_grad():
             margin = region.margin(self._net(points))
         order = margin.argsort()
-        return points[order[margin[order] <= 0]]
+        return points[order], margin[order]
 
     def first(self, region: Region, x: Tensor) -> Witness | None:
         """The first of the worst points of ``x`` that violates when replayed."""
         return self.first_of(self.suspicious(region, x)[:_REPLAYS_PER_CALL])
 
+    def first_over_reals(self, region: Region, x: Tensor) -> tuple[Witness | None, tuple[float, ...]]:
+        """Where the statement is about the reals: the witness that says most, and a point where only they violate.
+
+        A witness that violates over the reals as well, or of which nobody can tell, is preferred. Runs and reals differ
+        by rounding, so that points which violate in one of them only lie where the margin is a hair.
+
+        Returns:
+            The witness, None if there is none; the point, empty if there is none or a witness is better.
+        """
+        points, margin = self._ranked(region, x)
+        witness = self.first_of(points[margin <= 0][:_REPLAYS_PER_CALL])
+        if self._over_reals is None or self._double is None or (witness is not None and witness.exactly is not False):
+            return witness, ()
+        points = points[:_EVALUATED_PER_CALL].cpu()
+        with torch.no_grad():
+            margin = region.margin(self._double(points.double()))
+        order = margin.argsort()
+        close = points[order[margin[order] <= 0]][:_REPLAYS_PER_CALL]
+        better = self.strongest_of(close)
+        if better is not None and better.exactly is not False:
+            return better, ()
+        exact = (tuple(point.tolist()) for point in close[:1])
+        return witness, next((point for point in exact if self._over_reals.violates(self._prop, point)), ())
+
     def first_of(self, points: Tensor) -> Witness | None:
         """The first of ``points`` (m, inputs), float32, that violates when replayed."""
         return next((witness for point in points if (witness := self.replayed(point)) is not None), None)
+
+    def strongest_of(self, points: Tensor) -> Witness | None:
+        """The first of ``points`` that violates when replayed and, as far as can be told, over the reals too; else the
+        first that violates when replayed."""
+        first = None
+        for point in points:
+            witness = self.replayed(point)
+            if witness is not None and witness.exactly is not False:
+                return witness
+            first = first or witness
+        return first
 
     def replayed(self, point: Tensor) -> Witness | None:
         """The witness at ``point`` (float32, shape (inputs,)), if it violates there with tolerance zero."""
@@ -65,4 +111,9 @@ class Judge:
         outputs = [tuple(float(v) for v in replay(x)) for replay in self._replays]
         if not all(np.isfinite(y).all() and self._prop.violated(values, y) for y in outputs):
             return None
-        return Witness(x=values, y=outputs[0], replayed_by=tuple(replay.name for replay in self._replays))
+        return Witness(
+            x=values,
+            y=outputs[0],
+            replayed_by=tuple(replay.name for replay in self._replays),
+            exactly=None if self._over_reals is None else self._over_reals.violates(self._prop, values),
+        )

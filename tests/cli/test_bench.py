@@ -6,11 +6,13 @@ import csv
 import json
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from birdnn.printable import cell_text
+from birdnn.records import CONTRADICTION
 from birdnn.report.json import schemas
 from tests.cli.conftest import Call
 
@@ -88,6 +90,22 @@ def test_a_contradiction_ends_in_status_6(call: Call, instances: Path, tmp_path:
     assert "error: sum holds: unsat, known sat" in result.err
     (figures,) = rows(tmp_path / "s.csv")
     assert (figures["solved"], figures["wrong"]) == ("0", "1")
+
+
+def test_a_row_that_contradicts_itself_ends_in_status_6(
+    call: Call, instances: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Engines, or prover and checker, that disagree on an instance: no answer, and nobody overlooks it."""
+    from birdnn.campaign import kinds
+
+    told = {"verdict": CONTRADICTION, "note": "the independent checker rejects its certificate"}
+    liar = replace(kinds.VERIFY, found=lambda report: {**kinds._verify_row(report), **told})
+    monkeypatch.setattr("birdnn.cli.benching.VERIFY", liar)
+    target = tmp_path / "j.json"
+    result = call("bench", instances, "--out", tmp_path / "t.csv", "--warm", "--json", target)
+    assert (result.status, "the independent checker rejects" in result.err) == (6, True)
+    found = json.loads(target.read_text())
+    assert (found["outcome"], found["figures"]["solved"]) == ("contradicted", 0)
 
 
 def test_a_repair_campaign(call: Call, net: Path, broken: Path, tmp_path: Path) -> None:

@@ -101,8 +101,9 @@ def test_the_verdict_is_honest(states: dict[str, str], changes: dict[str, Any], 
 def test_a_rejected_certificate_is_no_good_news() -> None:
     stored = outcome().certificate
     assert stored is not None
-    report = made_report(certificate=stored.model_copy(update={"checked": "rejected: node 7"}), watched=[])
-    assert report.summary.tone == "warn"
+    told = {"checked": "rejected: node 7", "answer": "rejected", "detail": "node 7"}
+    report = made_report(certificate=stored.model_copy(update=told), watched=[])
+    assert (report.summary.verdict, report.summary.tone) == ("engines disagree", "bad")
     assert report.risks[0].weight == "stop"
     assert any(risk.topic == "Certificate rejected" for risk in report.risks)
 

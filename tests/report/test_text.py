@@ -130,7 +130,8 @@ def test_a_certificate_is_told_with_what_the_checker_says() -> None:
         sha256="ab",
         size=24_176,
         properties=("prop_8",),
-        checked="rejected: node 7: a polytope is left open",
+        answer="rejected",
+        detail="node 7: a polytope is left open",
         write_s=0.01,
         check_s=1.5,
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from birdnn.certify.check.files import Rejected as Rejected
 from birdnn.certify.check.files import Uncertain as Uncertain
+from birdnn.certify.check.judge import UNRUN as UNRUN
 from birdnn.certify.check.judge import Accepted as Accepted
 from birdnn.certify.check.judge import Answer as Answer
 from birdnn.certify.check.judge import Settings as Settings

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from birdnn.certify.check import Rejected, Settings, check
+from birdnn.certify.check import UNRUN, Rejected, Settings, check
 from birdnn.errors import BirdnnError
 
 
@@ -28,10 +28,15 @@ def main(arguments: list[str] | None = None) -> int:
     except BirdnnError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_status
-    if accepted.semantics == "float32" and any(answer.verdict == "violated" for answer in accepted.answers):
-        print("rejected: a counterexample of float32 needs a replay; birdnn check runs it")
+    unrun = accepted.unrun()
+    if broken := [answer for answer in unrun if answer.verdict == "violated"]:
+        exact = "does" if all(answer.exactly for answer in broken) else "does not"
+        print(
+            f"rejected: the statement is about an execution, which this program does not run; birdnn check does. "
+            f"In exact arithmetic the input {exact} violate"
+        )
         return 1
-    print(f"accepted: {accepted.line()}")
+    print(f"accepted: {accepted.line()}" + (UNRUN if unrun else ""))
     return 0
 
 

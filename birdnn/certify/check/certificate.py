@@ -118,8 +118,8 @@ def proof_of(certificate: Certificate, sha256: str) -> dict[str, Any]:
     """
     found = []
     for proof in certificate.proofs:
-        last = "input" if proof.get("verdict") == "violated" else "regions"
-        _fields(proof, "a proof", ("property", "verdict", last))
+        last, optional = ("input", "exactly") if proof.get("verdict") == "violated" else ("regions", "executed")
+        _fields({key: proof[key] for key in proof if key != optional}, "a proof", ("property", "verdict", last))
         about = _about(proof["property"], "property", ("name", "file", "sha256"))
         if proof["verdict"] not in ("proved", "violated"):
             raise Rejected(f"verdict {short(proof['verdict'])} is neither proved nor violated")
@@ -129,12 +129,20 @@ def proof_of(certificate: Certificate, sha256: str) -> dict[str, Any]:
     return found[0]
 
 
-def read_input(proof: dict[str, Any], n_inputs: int, where: str) -> tuple[Fraction, ...]:
-    """The counterexample of a violated property: exact values of single-precision numbers."""
-    values = _numbers(proof["input"], n_inputs, f"{where}: input")
+def read_input(proof: dict[str, Any], key: str, n_inputs: int, where: str) -> tuple[Fraction, ...]:
+    """An input at which the property is violated, under ``key``: exact values of single-precision numbers."""
+    values = _numbers(proof[key], n_inputs, f"{where}: {key}")
     if any(abs(value) > _LARGEST or Fraction(float(np.float32(float(value)))) != value for value in values):
-        raise Rejected(f"{where}: input holds numbers that are not of single precision")
+        raise Rejected(f"{where}: {key} holds numbers that are not of single precision")
     return values
+
+
+def states_exactly(proof: dict[str, Any], semantics: Literal["real", "float32"], where: str) -> bool:
+    """Does the proof of a violated property state that it is violated over the reals?"""
+    stated = proof.get("exactly", semantics == "real")  # files of birdnn 0.1.0 do not have the key
+    if not isinstance(stated, bool):
+        raise Rejected(f"{where}: exactly must be true or false")
+    return stated
 
 
 def read_regions(proof: dict[str, Any], chain: Chain, where: str) -> list[Region]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Literal
@@ -19,6 +19,7 @@ from birdnn.certify.check.certificate import (
     read_certificate,
     read_input,
     read_regions,
+    states_exactly,
 )
 from birdnn.certify.check.files import Rejected
 from birdnn.certify.check.floats import FloatEngine
@@ -30,6 +31,8 @@ from birdnn.certify.check.tree import Engine, Walk
 from birdnn.errors import MismatchError
 
 _EXACT_BATCH = 4
+UNRUN = "; what is said of an execution is not checked here: birdnn check runs it"
+"""What this checker leaves to a program that runs networks."""
 
 Seen = Callable[[str, int, int], None]
 """Told the phase, the nodes done and the nodes there are."""
@@ -58,8 +61,10 @@ class Answer:
         verdict: what the certificate says and the checker found true.
         leaves: of all trees.
         sampled: how many of them were checked exactly as well.
-        input: a counterexample, or None.
-        exactly: does the counterexample violate in exact arithmetic?
+        input: where the certificate says that an execution violates, which this checker does not run: a
+            counterexample, or an input beside a proof over the reals; None where it says nothing of the kind.
+        exactly: does that input violate in exact arithmetic? Of a proof without one: True.
+        stated: is that stated, and thus checked, or only found?
     """
 
     path: str
@@ -68,6 +73,7 @@ class Answer:
     sampled: int = 0
     input: tuple[float, ...] | None = None
     exactly: bool = True
+    stated: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,6 +97,17 @@ class Accepted:
         if violated:
             said.append(f"{len(violated)} violated" + (", exact" if all(a.exactly for a in violated) else ""))
         return "; ".join(said)
+
+    def unrun(self) -> tuple[Answer, ...]:
+        """The answers whose statement is about an execution too, which this checker does not run.
+
+        A counterexample that violates in exact arithmetic, where the reals are spoken of, needs no run.
+        """
+        return tuple(
+            answer
+            for answer in self.answers
+            if answer.input is not None and not (self.semantics == "real" and answer.exactly and answer.stated)
+        )
 
 
 def check(
@@ -125,7 +142,8 @@ def check(
             )
         where = f"proof of {Path(path).name}"
         task = _Task(chain, found, proof, where, settings, seen)
-        answers.append(task.violated(statement, str(path)) if "input" in proof else task.proved(statement, str(path)))
+        answer = task.violated(statement, str(path)) if "input" in proof else task.proved(statement, str(path))
+        answers.append(task.executed(statement, answer) if "executed" in proof else answer)
     return Accepted(settings=settings, semantics=found.semantics, assumptions=found.assumptions, answers=tuple(answers))
 
 
@@ -200,16 +218,30 @@ class _Task:
 
     def violated(self, statement: Statement, path: str) -> Answer:
         """Is the counterexample one? Whether it violates exactly is said, not required: a runtime may have its say."""
+        stated = states_exactly(self.proof, self.certificate.semantics, self.where)
+        x, exactly = self._input("input", statement)
+        if stated and not exactly:
+            raise Rejected(f"{self.where}: the input does not violate the property in exact arithmetic")
+        return Answer(path, "violated", input=x, exactly=exactly, stated=stated)
+
+    def executed(self, statement: Statement, proved: Answer) -> Answer:
+        """The input that is said to violate a property in execution which is proved over the reals."""
+        if self.certificate.semantics != "real":
+            raise Rejected(f"{self.where}: a proof about execution, and an execution that violates")
+        x, exactly = self._input("executed", statement)
+        if exactly:
+            raise Rejected(f"{self.where}: the input violates in exact arithmetic what is said to be proved")
+        return replace(proved, input=x, exactly=False)
+
+    def _input(self, key: str, statement: Statement) -> tuple[tuple[float, ...], bool]:
+        """An input in one of the property's boxes, and whether it violates in exact arithmetic."""
         from birdnn.certify.check.exact import evaluate
 
-        x = read_input(self.proof, self.chain.n_inputs, self.where)
+        x = read_input(self.proof, key, self.chain.n_inputs, self.where)
         pairs = [pair for pair in statement.pairs if pair.contains(x)]
         if not pairs:
             raise Rejected(f"{self.where}: the input lies in none of the property's boxes")
-        exactly = _unsafe(pairs, evaluate(self.chain, x))
-        if not exactly and self.certificate.semantics == "real":
-            raise Rejected(f"{self.where}: the input does not violate the property in exact arithmetic")
-        return Answer(path, "violated", input=tuple(float(value) for value in x), exactly=exactly)
+        return tuple(float(value) for value in x), _unsafe(pairs, evaluate(self.chain, x))
 
 
 def _unsafe(pairs: Sequence[Pair], y: Sequence[Any]) -> bool:

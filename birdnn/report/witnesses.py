@@ -1,0 +1,58 @@
+"""In words: where an input violates a property, when the network is run and over the reals."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from birdnn.records import Proved, Unknown, UnknownReason, Verdict, Violated
+
+_SHOWN = 8
+
+HOLDS: Mapping[bool | None, str] = {
+    True: "over the reals and when run",
+    False: "when run, not over the reals",
+    None: "when run; over the reals it could not be told",
+}
+"""Does an input that violates when the network is run do so over the reals -> in words."""
+
+REASONS: Mapping[UnknownReason, str] = {
+    "timeout": "time is up",
+    "memory": "memory limit",
+    "boxes": "limit of boxes",
+    "interrupted": "interrupted",
+    "precision": "a box too small to cut stays open",
+    "not_found": "no counterexample found, no proof tried",
+    "not_executed": "violated over the reals, but in no run that was tried",
+    "rejected": "the independent checker rejected the proof",
+}
+
+
+def ran(replayed_by: Sequence[str], exactly: bool | None) -> str:
+    """Who ran the network at an input that violates, and what is special of it."""
+    said = f"replayed by {' and '.join(replayed_by)}"
+    return said + {True: "", False: "; not over the reals", None: "; over the reals it could not be told"}[exactly]
+
+
+def remark(name: str, verdict: Verdict) -> str:
+    """What a verdict about the reals has to say of runs, or the other way round; empty where both agree."""
+    match verdict:
+        case Proved(executed=witness) if witness is not None:
+            who = " and ".join(witness.replayed_by)
+            return (
+                f"{name} is proved over the reals, and yet {who} rounds so that the input {shown(witness.x)} violates "
+                "it; semantics float32 asks about runs."
+            )
+        case Violated(witness=witness, undecided=reason) if witness.exactly is False:
+            rest = f", where nothing is decided ({REASONS[reason]})" if reason not in (None, "not_found") else ""
+            rest = "; another input violates there" if reason == "not_executed" else rest
+            who = " and ".join(witness.replayed_by)
+            return f"{name} is violated when {who} runs it; over the reals this input does not violate{rest}."
+        case Unknown(over_reals=x) if x:
+            return f"Over the reals the input {shown(x)} violates {name}; no run of the network was found that does."
+    return ""
+
+
+def shown(x: Sequence[float]) -> str:
+    """An input, the first of its values where they are many."""
+    more = f", ... {len(x)} values" if len(x) > _SHOWN else ""
+    return f"[{', '.join(repr(value) for value in x[:_SHOWN])}{more}]"

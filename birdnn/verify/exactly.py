@@ -1,0 +1,341 @@
+"""What a network is over the reals at one point: the very numbers that its file holds, in exact arithmetic.
+
+A counterexample is an input at which the network violates when it is run; runs round. Whether the function over the
+reals violates there too is decided here: exactly for networks that add, multiply and compare, within balls where they
+divide or have smooth activations, and from float64 intervals where a network is too large for either.
+
+Nothing is shared with the checker (`birdnn.certify.check`), which evaluates counterexamples again on its own.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from fractions import Fraction
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from birdnn.bounds.interval import propagate
+from birdnn.errors import UnsupportedOpError
+from birdnn.graph import Node
+from birdnn.network import Network
+from birdnn.operators import apply
+from birdnn.sample.pieces import multiplications
+from birdnn.spec import Polytope, Property, Row
+from birdnn.verify.balls import (
+    PRECISION,
+    Balls,
+    NotEvaluated,
+    Whole,
+    add,
+    aligned,
+    increasing,
+    inverse_root,
+    negative,
+    product,
+    quotient,
+)
+
+MULTIPLICATIONS = 500_000
+"""Beyond so many a network is not evaluated exactly, which takes about a microsecond for each; float64 intervals do."""
+
+_PADDING, _BEYOND = -1, -2
+
+Rule: TypeAlias = Callable[["list[Balls]", Mapping[str, Any]], Balls]
+_Index: TypeAlias = npt.NDArray[np.int64]
+
+
+class OverReals:
+    """A network over the reals.
+
+    Args:
+        net: with the numbers of its file, in the file's type.
+    """
+
+    def __init__(self, net: Network) -> None:
+        self._net = net
+        self._constants: dict[str, Balls] | None = None
+        self._small = multiplications(net) <= MULTIPLICATIONS
+
+    def violates(self, prop: Property, x: Sequence[float]) -> bool | None:
+        """Does the network violate ``prop`` at the input ``x``, over the reals? None where that cannot be told.
+
+        False too where ``x`` lies in none of the property's boxes.
+        """
+        regions = [region for region in prop.regions if region.contains(x)]
+        if not regions:
+            return False
+        try:
+            outputs = self.outputs(x)
+        except (NotEvaluated, UnsupportedOpError):
+            return None
+        answers = [_inside(polytope, outputs) for region in regions for polytope in region.unsafe]
+        return True if True in answers else None if None in answers else False
+
+    def outputs(self, x: Sequence[float]) -> Balls:
+        """All outputs at ``x``, flat.
+
+        Raises:
+            NotEvaluated: nothing is known of them.
+            UnsupportedOpError: an operator has no rule.
+        """
+        return self._exactly(x) if self._small else self._by_intervals(x)
+
+    def _exactly(self, x: Sequence[float]) -> Balls:
+        net = self._net
+        if self._constants is None:
+            self._constants = {name: Balls.of(value) for name, value in net.values().items()}
+        values = dict(self._constants)
+        values[net.input_name] = Balls.of(np.array(x, dtype=np.float64).reshape(net.input_shape))
+        for node in net.nodes:
+            rule = RULES.get(node.op)
+            inputs = [values[name] for name in node.inputs]
+            values[node.output] = _moved(node, inputs) if rule is None else rule(inputs, node.attributes)
+        return values[net.output_name].each(lambda part: part.reshape(-1))
+
+    def _by_intervals(self, x: Sequence[float]) -> Balls:
+        point = torch.tensor([x], dtype=torch.float64)
+        with torch.no_grad():
+            low, high = (end[0] for end in propagate(self._net, point, point))
+        a, b = aligned([Balls.of(low), Balls.of(high)])
+        return Balls(a.mid + b.mid, b.mid - a.mid, a.exponent - 1)
+
+
+def _inside(polytope: Polytope, outputs: Balls) -> bool | None:
+    answers = [_holds(row, outputs) for row in polytope.rows]
+    return False if False in answers else None if None in answers else True
+
+
+def _holds(row: Row, outputs: Balls) -> bool | None:
+    """Does every value in the balls lie in the half-space (True), or none of them (False)?"""
+    middle, spread = Fraction(0), Fraction(0)
+    for index, coefficient in enumerate(row.coefficients):
+        if coefficient:
+            mid, rad = outputs.fraction(index)
+            middle += coefficient * mid
+            spread += abs(coefficient) * rad
+    low, high = middle - spread - row.bound, middle + spread - row.bound
+    if high < 0 or (high == 0 and not row.strict):
+        return True
+    return False if low > 0 or (low == 0 and row.strict) else None
+
+
+# --- rules: inputs and lowered attributes, see `birdnn.operators`
+
+
+def _moved(node: Node, inputs: list[Balls]) -> Balls:
+    """An operator that only moves entries, done to their numbers."""
+    if node.op not in _MOVING:
+        raise NotEvaluated(f"operator {node.op}")
+    numbers, start = [], 0
+    for part in inputs:
+        numbers.append(torch.arange(start, start + part.mid.size).reshape(part.shape))
+        start += part.mid.size
+    index = np.atleast_1d(apply(node.op, numbers, node.attributes, node.name).numpy())
+    parts = aligned(inputs)
+    mid = np.concatenate([part.mid.reshape(-1) for part in parts])
+    exact = all(part.rad is None for part in parts)
+    rad = None if exact else np.concatenate([part.radius().reshape(-1) for part in parts])
+    return Balls(mid, rad, parts[0].exponent).each(lambda flat: flat[index])
+
+
+def _matmul(a: Whole, b: Whole) -> Whole:
+    out: Whole = np.asarray(np.matmul(a, b), dtype=object)
+    return out
+
+
+def _gemm(inputs: list[Balls], attributes: Mapping[str, Any]) -> Balls:
+    a, b = inputs[0], inputs[1]
+    if attributes["transA"]:
+        a = a.each(np.transpose)
+    if attributes["transB"]:
+        b = b.each(np.transpose)
+    out = _times(_scalar(attributes["alpha"]), product(_matmul, a, b))
+    return out if len(inputs) < 3 else add(out, _times(_scalar(attributes["beta"]), inputs[2]))
+
+
+def _scalar(value: float) -> Balls:
+    return Balls.of(np.array(value, dtype=np.float64))
+
+
+def _times(a: Balls, b: Balls) -> Balls:
+    return product(np.multiply, a, b)
+
+
+def _windows(shape: tuple[int, ...], kernel: Sequence[int], attributes: Mapping[str, Any]) -> _Index:
+    """Numbers of the entries under each place of the kernel, (channels, *places, *kernel).
+
+    Padding has number `_PADDING`, what ``ceil_mode`` adds to it `_BEYOND`.
+    """
+    rank = len(kernel)
+    numbers = np.arange(math.prod(shape), dtype=np.int64).reshape(shape)[0]
+    for pads, number in ((attributes["pads"], _PADDING), (attributes.get("overshoot", (0, 0) * rank), _BEYOND)):
+        sides = [(0, 0), *((pads[axis], pads[axis + rank]) for axis in range(rank))]
+        numbers = np.pad(numbers, sides, constant_values=number)
+    dilations, strides = attributes["dilations"], attributes["strides"]
+    reach = tuple((k - 1) * d + 1 for k, d in zip(kernel, dilations, strict=True))
+    views = np.lib.stride_tricks.sliding_window_view(numbers, reach, axis=tuple(range(1, rank + 1)))
+    places = tuple(slice(None, None, s) for s in strides)
+    return views[(slice(None), *places, *(slice(None, None, d) for d in dilations))]
+
+
+def _conv(inputs: list[Balls], attributes: Mapping[str, Any]) -> Balls:
+    x, weight = inputs[0], inputs[1]
+    rank, groups = len(x.shape) - 2, attributes["group"]
+    windows = _windows(x.shape, weight.shape[2:], attributes)
+    places, count = windows.shape[1 : 1 + rank], math.prod(windows.shape[1 : 1 + rank])
+
+    def convolved(values: Whole, kernel: Whole) -> Whole:
+        flat = np.append(values.reshape(-1), 0)  # what `_PADDING` picks
+        parts = []
+        for group in range(groups):
+            channels = np.array_split(windows, groups)[group]
+            rows = np.moveaxis(channels.reshape(len(channels), count, -1), 1, 0).reshape(count, -1)
+            own = np.array_split(kernel, groups)[group]
+            parts.append(own.reshape(len(own), -1).dot(flat[rows].T))
+        return np.concatenate(parts).reshape(1, -1, *places)
+
+    out = product(convolved, x, weight)
+    if len(inputs) < 3:
+        return out
+    return add(out, inputs[2].each(lambda part: part.reshape(1, -1, *(1,) * rank)))
+
+
+def _average_pool(inputs: list[Balls], attributes: Mapping[str, Any]) -> Balls:
+    x, windows = inputs[0], _pooled(inputs[0], attributes)
+    counted = windows >= (_PADDING if attributes["count_include_pad"] else 0)
+
+    def summed(values: Whole) -> Any:
+        return np.append(values.reshape(-1), 0)[np.maximum(windows, -1)].sum(axis=-1)[None]
+
+    return quotient(x.each(summed), Balls.of(counted.sum(axis=-1)[None].astype(np.float64)))
+
+
+def _pooled(x: Balls, attributes: Mapping[str, Any]) -> _Index:
+    """The windows of a pooling, (channels, *places, entries)."""
+    kernel = attributes["kernel_shape"]
+    windows = _windows(x.shape, kernel, attributes)
+    return windows.reshape(*windows.shape[: 1 + len(kernel)], -1)
+
+
+def _global_average_pool(inputs: list[Balls], attributes: Mapping[str, Any]) -> Balls:
+    x = inputs[0]
+    axes = tuple(range(2, len(x.shape)))
+    size = math.prod(x.shape[2:])
+    return quotient(x.each(lambda part: part.sum(axis=axes, keepdims=True)), _scalar(size))
+
+
+def _max_pool(inputs: list[Balls], attributes: Mapping[str, Any]) -> Balls:
+    x, windows = inputs[0], np.maximum(_pooled(inputs[0], attributes), -1)
+
+    def largest(values: Whole) -> Any:
+        flat = values.reshape(-1)
+        least = min(flat, default=0)  # padding is below everything
+        return np.append(flat, least)[windows].max(axis=-1)[None]
+
+    return increasing(x, largest, x.exponent)
+
+
+def _normalised(inputs: list[Balls], attributes: Mapping[str, Any]) -> Balls:
+    x, scale, shift, mean, variance = inputs
+    column = (1, -1) + (1,) * (len(x.shape) - 2)
+    root = inverse_root(add(variance, _scalar(attributes["epsilon"])))
+    factor, mean, shift = (part.each(lambda p: p.reshape(column)) for part in (_times(scale, root), mean, shift))
+    return add(_times(add(x, negative(mean)), factor), shift)
+
+
+def _clip(inputs: list[Balls], attributes: Mapping[str, Any]) -> Balls:
+    limits = [attributes["min"], attributes["max"]]
+    finite = [_scalar(limit) if math.isfinite(limit) else None for limit in limits]
+    x, *sides = aligned([inputs[0], *(side for side in finite if side is not None)])
+    low, high = (None if side is None else sides.pop(0).mid.item() for side in finite)
+
+    def clipped(values: Whole) -> Whole:
+        values = values if low is None else np.maximum(values, low)
+        return values if high is None else np.minimum(values, high)
+
+    return increasing(x, clipped, x.exponent)
+
+
+def _leaky(inputs: list[Balls], attributes: Mapping[str, Any]) -> Balls:
+    x, alpha = inputs[0], _scalar(attributes["alpha"])
+    slope = alpha.mid.item()
+    if slope < 0 and x.rad is not None:
+        raise NotEvaluated("a function that first falls, at numbers that are not exact")
+    # over a power of two that holds both slopes, 1 and alpha
+    exponent = min(0, alpha.exponent)
+    steep, one = slope << (alpha.exponent - exponent), 1 << -exponent
+    return increasing(x, lambda values: np.where(values > 0, values * one, values * steep), x.exponent + exponent)
+
+
+def _relu(inputs: list[Balls], attributes: Mapping[str, Any]) -> Balls:
+    return increasing(inputs[0], lambda values: np.maximum(values, 0), inputs[0].exponent)
+
+
+def _smooth(function: Callable[[Any], Any], low: int, high: int) -> Rule:
+    """A function of the reals to ``low .. high``, by Arb."""
+
+    def rule(inputs: list[Balls], attributes: Mapping[str, Any]) -> Balls:
+        from flint import arb, ctx  # takes long to load, and few networks need it
+
+        x = inputs[0]
+        mids, radii = x.mid.reshape(-1), x.radius().reshape(-1)
+        mid, rad = np.empty(len(mids), dtype=object), np.empty(len(mids), dtype=object)
+        with ctx.workprec(PRECISION + 64):
+            for i, (m, r) in enumerate(zip(mids, radii, strict=True)):
+                mid[i], rad[i] = _fixed(function(arb((m, x.exponent), (r, x.exponent))), low, high)
+        return Balls(mid.reshape(x.shape), rad.reshape(x.shape), -PRECISION - 1)
+
+    return rule
+
+
+def _fixed(ball: Any, low: int, high: int) -> tuple[int, int]:
+    """A ball within ``low .. high``, over ``2**-(PRECISION + 1)``."""
+    if not ball.is_finite():
+        return (low + high) << PRECISION, (high - low) << PRECISION
+    parts = []
+    for part in (ball.mid(), ball.rad()):
+        man, exponent = (int(value) for value in part.man_exp())
+        shift = exponent + PRECISION + 1
+        if man and man.bit_length() + shift > PRECISION + 8:  # beyond the range of the function
+            return (low + high) << PRECISION, (high - low) << PRECISION
+        tiny = man.bit_length() + shift < 0
+        parts.append(0 if tiny else man << shift if shift > 0 else man >> -shift)
+    return parts[0], parts[1] + 2
+
+
+def _elu(inputs: list[Balls], attributes: Mapping[str, Any]) -> Balls:
+    x, alpha = inputs[0], _scalar(attributes["alpha"])
+    if alpha.mid.item() < 0 and x.rad is not None:
+        raise NotEvaluated("a function that first falls, at numbers that are not exact")
+    above = increasing(x, lambda values: np.maximum(values, 0), x.exponent)
+    below = increasing(x, lambda values: np.minimum(values, 0), x.exponent)
+    falls = _smooth(lambda z: z.expm1(), -1, 0)([below], attributes)
+    return add(above, _times(alpha, falls))
+
+
+_MOVING = frozenset({"Concat", "Flatten", "Identity", "Reshape", "Slice", "Squeeze", "Transpose", "Unsqueeze"})
+
+RULES: Mapping[str, Rule] = {
+    "Add": lambda inputs, _: add(*inputs),
+    "AveragePool": _average_pool,
+    "BatchNormalization": _normalised,
+    "Clip": _clip,
+    "Conv": _conv,
+    "Div": lambda inputs, _: quotient(*inputs),
+    "Elu": _elu,
+    "Gemm": _gemm,
+    "GlobalAveragePool": _global_average_pool,
+    "LeakyRelu": _leaky,
+    "MatMul": lambda inputs, _: product(_matmul, *inputs),
+    "MaxPool": _max_pool,
+    "Mul": lambda inputs, _: _times(*inputs),
+    "Relu": _relu,
+    "Sigmoid": _smooth(lambda z: 1 / (1 + (-z).exp()), 0, 1),
+    "Sub": lambda inputs, _: add(inputs[0], negative(inputs[1])),
+    "Tanh": _smooth(lambda z: z.tanh(), -1, 1),
+}
+"""Operator -> rule; those in `_MOVING` need none."""
