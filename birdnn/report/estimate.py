@@ -21,7 +21,8 @@ from birdnn.report.schema_samples import (
     SurrogateModel,
 )
 from birdnn.report.tables import add_fact, facts_grid, plain_table
-from birdnn.report.text import NARROW, percent, seconds
+from birdnn.report.text import NARROW, seconds
+from birdnn.report.words import percent
 
 _SHOWN_INPUTS = 8
 
