@@ -105,13 +105,7 @@ def read_plan(
     for subject in subjects:
         subject.prop.require_sizes(loaded.net.n_inputs, loaded.net.n_outputs)
         require_semantics(subject.prop, semantics)
-    rule_by: RuleBy = "nobody"
-    if request.decision is not None:
-        rule_by = "option"
-    elif decision != "none":
-        rule_by = "suite"
-    elif not aimless and (decision := derived_rule([s.prop for s in subjects if s.radius is None])) != "none":
-        rule_by = "property"
+    decision, rule_by = _rule(request, decision, [] if aimless else subjects)
     corners, source = _domain(request, loaded, subjects)
     data, test = (_inputs(option, request, loaded, decision) for option in ("data", "test"))
     match = None
@@ -277,6 +271,14 @@ def _domain(
 def _record(corners: tuple[Tensor, Tensor], source: str) -> Domain:
     lower, upper = (tuple(float(v) for v in side) for side in corners)
     return Domain(lower=lower, upper=upper, source=source)
+
+
+def _rule(request: RepairRequest, told: Decision, subjects: Sequence[Subject]) -> tuple[Decision, RuleBy]:
+    """Which output decides, and who says so: what was told, else what the properties compare."""
+    if request.decision is not None or told != "none":
+        return told, "suite" if request.decision is None else "option"
+    derived = derived_rule([subject.prop for subject in subjects if subject.radius is None])
+    return derived, "nobody" if derived == "none" else "property"
 
 
 def _ruled(decision: Decision, rule_by: RuleBy) -> tuple[str, ...]:
