@@ -13,7 +13,7 @@ from birdnn.errors import MismatchError
 from birdnn.network import Network
 from birdnn.pipeline import repair_files
 from birdnn.pipeline.methods import Stage
-from birdnn.records import RepairOutcome, Watch
+from birdnn.records import RepairOutcome, Tied, Watch
 from birdnn.repair import Evidence
 from birdnn.report.json import repair_report
 from tests.test_pipeline_repair import FAST, build
@@ -34,6 +34,9 @@ class Raised:
 
     def remarks(self) -> tuple[str, ...]:
         return ("planted",)
+
+    def ties(self) -> tuple[Tied, ...]:
+        return ()
 
     def negatives(self) -> dict[str, torch.Tensor]:
         return {}

@@ -152,6 +152,7 @@ def repair(
     with Stored(Path(out)) as stored:
         path, paths = _files(stored, net, props, none=True)
         said["domain"] = _domain(stored, said.get("domain"))
+        said |= {name: _inputs(stored, name, said.get(name)) for name in ("data", "test")}
         request = RepairRequest(
             net=path,
             props=paths,
@@ -298,6 +299,13 @@ def _domain(stored: Stored, given: str | Path | tuple[Any, Any] | None) -> Path 
     if given is None or given == "property":
         return None if given is None else "property"
     return stored.corners("domain", *given) if isinstance(given, tuple) else Path(given)
+
+
+def _inputs(stored: Stored, name: str, given: str | Path | tuple[Any, Any] | None) -> Path | None:
+    if given is None or not isinstance(given, tuple):
+        return None if given is None else Path(given)
+    x, y = given
+    return stored.samples(name, np.asarray(x, dtype=np.float32), y)
 
 
 def _require_own(stored: Stored, files: tuple[Path, tuple[Path, ...]]) -> None:

@@ -159,12 +159,18 @@ class RepairOptions(TypedDict, total=False):
     Attributes:
         timeout_s: seconds for everything together; None: no limit.
         domain: the inputs that the network is meant for: a file, two corners (lower, upper) in network units, or
-            ``"property"`` for the regions of `props`. Without it the suite or the NNet header says it, or fidelity is
-            not measured.
-        decision: which output decides: ``"argmin"``, ``"argmax"`` or ``"none"``; None: the suite says it.
+            ``"property"`` for the regions of `props`. Without it the suite or the NNet header says it, or behaviour is
+            measured on what is at hand.
+        data, test: inputs on which behaviour is to be kept, and others that are looked at once, in the end: a file
+            (.npz, .csv), or arrays ``(x, y)``, where y, which may be None, says which output ought to decide.
+        decision: which output decides: ``"argmin"``, ``"argmax"`` or ``"none"``; None: the suite says it, else the
+            properties, where they compare outputs.
         suite, as_name: properties of a suite (``"acasxu"`` or a file), and which network of it this is.
         method: ``"auto"``, ``"retrain"`` or ``"finetune"``.
-        min_agreement, max_mae, prefer: what ``"auto"`` is content with, and what decides between its candidates.
+        min_agreement, max_mae: what has to be kept, see `birdnn.RepairRequest`.
+        prefer: what decides between the candidates of ``"auto"``.
+        max_change: how far the values of a layer may move, as a share of their size (Euclidean norms).
+        no_ties: never tie outputs to each other.
         optimiser, top, alpha: of ``"finetune"``.
         pairing: of ``"retrain"``.
         points_tolerance, points_radius: of points, network units.
@@ -183,8 +189,12 @@ class RepairOptions(TypedDict, total=False):
     suite: str | None
     as_name: str | None
     method: Literal["auto", "retrain", "finetune"]
-    min_agreement: _Share
+    data: str | Path | tuple[Any, Any] | None
+    test: str | Path | tuple[Any, Any] | None
+    min_agreement: _Share | None
     max_mae: _Positive | None
+    max_change: _Positive
+    no_ties: bool
     prefer: Prefer
     optimiser: OptimiserName
     top: _Count

@@ -63,9 +63,6 @@ Val = Annotated[
     Path | None,
     typer.Option("--val", metavar="NPZ", help="Validation examples: they say when to stop and what is best."),
 ]
-Test = Annotated[
-    Path | None, typer.Option("--test", metavar="NPZ", help="Held-out examples, looked at once, in the end.")
-]
 RepairBlock = Annotated[
     str | None,
     typer.Option("--repair-block", metavar="NAME", help="Which block. Default: the better of the two most suspicious."),

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from birdnn.cli.failures import complain
-from birdnn.cli.statuses import INTERRUPTED
+from birdnn.cli.statuses import INTERRUPTED, UNDECIDED
 from birdnn.cli.terminal import first_line, show, show_result
 from birdnn.errors import DisagreementError, OutputError
 from birdnn.formats.files import write_bytes
@@ -94,6 +94,8 @@ def finish_repair(outcome: RepairOutcome, *, json: Path | None, quiet: bool) -> 
     if outcome.interrupted:
         kept = f"the best attempt so far is {outcome.out}" if outcome.out else "no network was written"
         return _interrupted(f"; {kept}")
+    if outcome.result == "proved" and outcome.behaviour_kept != "kept":
+        return UNDECIDED  # proved, and not what was asked for all the same
     return REPAIR_STATUS[outcome.result]
 
 

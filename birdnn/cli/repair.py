@@ -13,13 +13,11 @@ from birdnn.cli.began import BEGAN
 from birdnn.cli.blocks import (
     ChosenBlocks,
     Compare,
-    Data,
     DeviceOption,
     Epochs,
     FormulaOption,
     Radius,
     RepairBlock,
-    Test,
     Val,
 )
 from birdnn.cli.failures import command
@@ -129,7 +127,11 @@ class RepairOptions:
         ),
     ] = None
     decision: Annotated[
-        Decision | None, typer.Option("--decision", help="Which output decides; else the suite says it.")
+        Decision | None,
+        typer.Option(
+            "--decision",
+            help="Which output decides; else the suite says it, or the properties, where they compare outputs.",
+        ),
     ] = None
     method: Annotated[
         Method,
@@ -146,7 +148,7 @@ class RepairOptions:
             metavar="SHARE",
             min=0.0,
             max=1.0,
-            help="auto is content with a proved candidate that keeps so many decisions ... Default: 0.999.",
+            help="What has to be kept: so many decisions ... Less is status 3. Default: 0.99; auto aims at 0.999.",
         ),
     ] = None
     max_mae: Annotated[
@@ -155,7 +157,8 @@ class RepairOptions:
             "--max-mae",
             metavar="D",
             callback=positive,
-            help="... and whose outputs differ by no more on average. Default: 1 % of the outputs' mean size.",
+            help="... and outputs that differ by no more on average. Default: 5 % of their mean size; auto aims at "
+            "1 %.",
         ),
     ] = None
     prefer: Annotated[
@@ -187,6 +190,21 @@ class RepairOptions:
     pairing: Annotated[Pairing, typer.Option("--pairing", help="Which good behaviour a bad point imitates.")] = (
         Pairing.PROJECTION
     )
+    max_change: Annotated[
+        float,
+        typer.Option(
+            "--max-change",
+            metavar="F",
+            callback=positive,
+            help="A layer's values may move by F times their size at most (Euclidean norms).",
+        ),
+    ] = 1.0
+    no_ties: Annotated[
+        bool,
+        typer.Option(
+            "--no-ties", help="Never tie outputs to each other, the last resort where a proof is out of reach."
+        ),
+    ] = False
     out: Annotated[
         Path | None, typer.Option("--out", metavar="DIR", help="Folder for the result. Default: ./NAME.birdnn")
     ] = None
@@ -221,9 +239,20 @@ class RepairOptions:
             help="Prove as many properties as possible: one that cannot be repaired does not cost the others.",
         ),
     ] = False
-    data: Data = None
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            "--data",
+            metavar="NPZ|CSV",
+            help="Inputs on which behaviour is to be kept, perhaps with the right decision: x, y, or x_0.., decision. "
+            "With --method blocks labelled examples (.npz), to learn from.",
+        ),
+    ] = None
     val: Val = None
-    test: Test = None
+    test: Annotated[
+        Path | None,
+        typer.Option("--test", metavar="NPZ|CSV", help="The same, held out: looked at once, in the end."),
+    ] = None
     block: ChosenBlocks = None
     repair_block: RepairBlock = None
     formula: FormulaOption = None
@@ -247,16 +276,18 @@ def _domain(said: str | None) -> Path | Literal["property"] | None:
 
 def _named(options: RepairOptions) -> list[Path]:
     """Every file and folder that was named."""
-    several = (*(options.prop or ()), *(options.keep or ()), *(options.points or ()))
+    several = (*(options.prop or ()), *(options.keep or ()), *(options.points or ()), options.data, options.test)
     return [Path(said) for said in (options.net, *several, options.domain, options.suite, options.out) if said]
 
 
 def _require_agreement(options: RepairOptions) -> None:
     """Refuse options of a method that was not asked for: they would change nothing."""
-    of_auto = {"--min-agreement": options.min_agreement, "--max-mae": options.max_mae, "--prefer": options.prefer}
-    for name, said in of_auto.items():
-        if said is not None and options.method is not Method.AUTO:
-            raise typer.BadParameter("is an option of --method auto", param_hint=name)
+    if options.prefer is not None and options.method is not Method.AUTO:
+        raise typer.BadParameter("is an option of --method auto", param_hint="--prefer")
+    of_proofs = {"--min-agreement": options.min_agreement, "--max-mae": options.max_mae}
+    for name, value in of_proofs.items():
+        if value is not None and options.method is Method.BLOCKS:
+            raise typer.BadParameter("is no option of --method blocks", param_hint=name)
     if options.optimiser is not None and options.method is not Method.FINETUNE:
         raise typer.BadParameter("is an option of --method finetune", param_hint="--optimiser")
     searched = options.method is Method.FINETUNE and options.optimiser in (Optimiser.PSO, Optimiser.CMAES)
@@ -280,13 +311,15 @@ def _said(options: RepairOptions) -> dict[str, Any]:
         "domain": _domain(options.domain),
         "decision": None if options.decision is None else options.decision.value,
         "method": options.method.value,
-        "min_agreement": 0.999 if options.min_agreement is None else options.min_agreement,
+        "min_agreement": options.min_agreement,
         "max_mae": options.max_mae,
         "prefer": (options.prefer or Prefer.DECISIONS).value,
         "optimiser": (options.optimiser or Optimiser.LP).value,
         "top": 10 if options.top is None else options.top,
         "alpha": 0.5 if options.alpha is None else options.alpha,
         "pairing": options.pairing.value,
+        "max_change": options.max_change,
+        "no_ties": options.no_ties,
         "out": options.out,
         "timeout_s": options.timeout,
         "units": options.units.value,
@@ -313,6 +346,12 @@ def repair(options: RepairOptions) -> int:
     decision is the index of an output, or its name where a suite gives it one. Decisions need to know which output
     decides: --decision, or the suite.
 
+    What else changes is measured on the domain and on inputs of yours (--data; --test is looked at once, in the end):
+    x of an .npz, with y for what is right, or CSV with x_0,x_1 and perhaps decision. Without either it is measured on
+    what is at hand: surroundings of the points, what lies between them, the hull of the regions. Status 0 is for a
+    repair that is proved and keeps its behaviour as well as asked for (--min-agreement, --max-mae); one that is proved
+    and does not, or of which nobody can say it, has status 3.
+
     With --method blocks the network is a convolutional classifier, and labelled examples say what it ought to do: those
     of --data that it gets wrong are repaired, the others preserved. The most suspicious block (localize --blocks)
     becomes a mixture of operations, keeps the best and is trained, all else frozen. Nothing is proved by that: status 3
@@ -328,7 +367,7 @@ def repair(options: RepairOptions) -> int:
         raise typer.BadParameter(told, param_hint="--prop")
     require_scope(options.suite, options.as_name)
     _require_agreement(options)
-    said = _said(options)
+    said = _said(options) | {"data": options.data, "test": options.test}
     with TerminalWatch(quiet=options.quiet) as watch:
         from birdnn.cli.finish import finish_repair, said_of
         from birdnn.formats.files import require_writable

@@ -85,7 +85,7 @@ def finish_report(report: SafetyReport, files: Sequence[Path], *, quiet: bool) -
             complain(f"warning: {entry.role} {entry.path}: {entry.state}; the report says so")
     if not quiet:
         grid = facts_grid()
-        add_fact(grid, "verdict", f"{report.summary.headline}. {report.summary.explanation}")
+        add_fact(grid, "verdict", f"{report.summary.headline} {report.summary.explanation}")
         for line in report.summary.first:
             add_fact(grid, "open", line)
         for line in report.added:

@@ -17,8 +17,8 @@ from torch import Tensor
 from birdnn.compare.pair import Pair, Place
 from birdnn.compare.settings import CompareSettings
 from birdnn.metrics import decisions, drawdown, fidelity, healed
+from birdnn.pipeline.behaviour import violating
 from birdnn.pipeline.clock import Clock
-from birdnn.pipeline.measuring import violating
 from birdnn.records import Decision, Interval, Likeness, Transition
 from birdnn.sample import from_region, uniform
 from birdnn.sample.draw import BATCH, shares

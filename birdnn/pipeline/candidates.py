@@ -12,6 +12,7 @@ from torch import Tensor
 
 from birdnn.boxes import Boxes
 from birdnn.errors import MismatchError
+from birdnn.pipeline.behaviour import suffices
 from birdnn.pipeline.clock import Clock, Deadline
 from birdnn.pipeline.folder import ResultFolder
 from birdnn.pipeline.judging import Attempt, Effort, decide_all
@@ -20,10 +21,13 @@ from birdnn.pipeline.measuring import Comparison
 from birdnn.pipeline.methods import Stage
 from birdnn.pipeline.plan import Subject
 from birdnn.pipeline.settings import RepairSettings
-from birdnn.records import Kept, Progress, RepairRequest, Tried, TriedResult
+from birdnn.records import AIM, Kept, Progress, RepairRequest, Tied, Tried, TriedResult
 from birdnn.records.limits import OutOfTime
 from birdnn.repair import Evidence, Repairer
 from birdnn.rounding import Semantics
+
+_LEAST_S = 1.0
+"""For the proof of a candidate whose share of the time is spent: a cheap one is worth it."""
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -41,6 +45,7 @@ class Candidates:
         stopped: why the search ended.
         best: None before the first candidate.
         remarks: what its method has to say of it.
+        ties: the outputs that it ties.
         repair_set: the violating inputs that its method began with, property name -> (m, inputs).
     """
 
@@ -57,48 +62,58 @@ class Candidates:
     best: Attempt | None = None
     repair_set: dict[str, Tensor] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
+    ties: tuple[Tied, ...] = ()
     _kept: Kept | None = None
     _points: dict[str, Tensor] = field(default_factory=dict)
     _undecided: dict[str, Boxes] = field(default_factory=dict)
 
     def search(self, stages: Sequence[Stage]) -> Attempt | None:
         """Go through the stages; the best candidate."""
-        self.stopped = "everything was tried" if len(stages) > 1 else "the method has no more candidates"
+        methods = [stage for stage in stages if not stage.last_resort]
+        self.stopped = "everything was tried" if len(methods) > 1 else "the method has no more candidates"
         for number, stage in enumerate(stages):
+            if stage.last_resort and self._proved():
+                continue
             self.clock.watch.update(Progress(phase=f"preparing {stage.name}"))
             try:
                 repairer = stage.make()
             except MismatchError:  # a method that the task leaves no room for; the last one says why
-                if number == len(stages) - 1:
+                if number == len(stages) - 1 and self.best is None:
                     raise
                 continue
             except OutOfTime:
                 repairer = None
             if repairer is not None:
-                self._stage(stage, repairer)
+                resort = any(later.last_resort for later in stages) and not stage.last_resort
+                self._stage(stage, repairer, self.settings.share_before_ties if resort else 1.0)
             if self.clock.over():
                 self.stopped = "interrupted" if self.clock.watch.stopped() else "the time limit"
                 break
-            if self._proved() and number == len(stages) - 1 == 0:
+            if self._proved() and len(methods) == 1:
                 self.stopped = "proved"
+            elif self._proved() and not self._measured():
+                self.stopped = "proved; behaviour could not be measured, so that no other candidate could be preferred"
+                break
             elif self._proved() and self._enough():
                 self.stopped = "proved, and as much is kept as asked for"
                 break
         return self.best
 
-    def _stage(self, stage: Stage, repairer: Repairer) -> None:
-        """Candidates of one method until one is proved, or passed over."""
+    def _stage(self, stage: Stage, repairer: Repairer, share: float) -> None:
+        """Candidates of one method until one is proved, or passed over; up to a share of the time limit."""
         evidence = Evidence(points=dict(self._points), undecided=dict(self._undecided))
         for number in range(stage.rounds):
-            if self.clock.over():
+            left_s = self.clock.left_s() - (1 - share) * self.clock.timeout_s if share < 1 else math.inf
+            if self.clock.over() or (left_s <= 0 and self.best is not None):
                 return
-            attempt, tried = self._candidate(stage, repairer, evidence, number)
+            attempt, tried = self._candidate(stage, repairer, evidence, number, left_s)
             self.tried.append(tried)
             if attempt is None:
                 return
             if self.best is None or self._better(attempt, tried.kept):
                 self.best, self._kept = attempt, tried.kept
                 self.repair_set, self.remarks = repairer.negatives(), repairer.remarks()
+                self.ties = repairer.ties()
                 attempt.loaded = replace(attempt.loaded, path=self.folder.keep_draft())
             if self._rank(attempt)[0]:
                 return
@@ -110,7 +125,7 @@ class Candidates:
                 return
 
     def _candidate(
-        self, stage: Stage, repairer: Repairer, evidence: Evidence, number: int
+        self, stage: Stage, repairer: Repairer, evidence: Evidence, number: int, left_s: float
     ) -> tuple[Attempt | None, Tried]:
         """Train, write, read back, measure what is kept, decide; no attempt where no proof is worth it."""
         begun, shares = time.monotonic(), self.settings.shares
@@ -125,6 +140,7 @@ class Candidates:
             effort = Effort(
                 boxes=growth * self.settings.slice_boxes,
                 work=growth * self.settings.slice_work,
+                seconds=max(left_s, _LEAST_S),
                 seed=self.request.seed + len(self.tried) + 1,
                 semantics=self.semantics,
                 give_up=True,
@@ -168,17 +184,21 @@ class Candidates:
             return ranks[0] > ranks[1]
         return self._key(kept) > self._key(self._kept)
 
+    def _measured(self) -> bool:
+        """Is anything known of the behaviour that the best candidate keeps?"""
+        return self._kept is not None and self._kept.n > 0
+
     def _key(self, kept: Kept) -> tuple[float, ...]:
-        """Greater is better: least drawdown first, then decisions and outputs as the user prefers."""
-        agreement, closeness = kept.agreement if kept.agreement is not None else 0.0, -kept.mae
-        pair = (agreement, closeness) if self.request.prefer == "decisions" else (closeness, agreement)
+        """Greater is better: least drawdown first, then decisions and outputs as the user prefers.
+
+        What was not measured, and decisions where nothing decides, prefer no candidate.
+        """
+        closeness = (-kept.mae,) if kept.n else ()
+        agreement = (kept.agreement,) if kept.n and kept.agreement is not None else ()
+        pair = (*agreement, *closeness) if self.request.prefer == "decisions" else (*closeness, *agreement)
         return (-kept.drawdown, *pair)
 
     def _enough(self) -> bool:
-        """Does the best candidate keep what the user asked for?"""
-        kept, asked = self._kept, self.request
-        if kept is None:
-            return False
-        least = asked.max_mae if asked.max_mae is not None else self.settings.kept_outputs * kept.size
-        agrees = kept.agreement is None or kept.agreement >= asked.min_agreement
-        return agrees and kept.mae <= least and kept.drawdown == 0 and math.isfinite(kept.mae)
+        """Does the best candidate keep what the user asked for? Not, where that was not measured."""
+        kept = self._kept
+        return kept is not None and kept.drawdown == 0 and suffices(kept, self.request, AIM)

@@ -45,9 +45,10 @@ def kept(measured: Measured | None) -> dict[str, Any]:
     if measured is None:
         nothing = dict.fromkeys(("fidelity", "efficacy", "generalisation"))
         note = "no network was written"
-        return {**nothing, "fidelity_note": note, "region_fidelity": {}, "drawdown": (), "neighbours": ()}
+        none = dict.fromkeys(("behaviour", "drawdown", "neighbours"), ())
+        return {**nothing, **none, "fidelity_note": note, "region_fidelity": {}}
     names = (
-        *("fidelity", "fidelity_note", "region_fidelity"),
+        *("fidelity", "fidelity_note", "region_fidelity", "behaviour"),
         *("drawdown", "efficacy", "generalisation", "neighbours"),
     )
     return {name: getattr(measured, name) for name in names}

@@ -11,15 +11,16 @@ from torch import Tensor
 from birdnn.boxes import Boxes
 from birdnn.metrics import drawdown, fidelity, healed
 from birdnn.network import Network
+from birdnn.pipeline.behaviour import Yardstick, both, chosen_by, places
 from birdnn.pipeline.clock import Deadline, unlimited
-from birdnn.pipeline.plan import UNKNOWN_DOMAIN, Plan, Subject
+from birdnn.pipeline.plan import UNKNOWN_DOMAIN, Plan
 from birdnn.pipeline.settings import RepairSettings
-from birdnn.records import Drawdown, Fidelity, Kept, Neighbours, Rate, Replay, Witness
+from birdnn.records import Decision, Drawdown, Fidelity, Kept, KeptAt, Neighbours, Rate, Replay, Witness
 from birdnn.records.limits import Over, never
 from birdnn.repair import Resample
-from birdnn.sample import distinct, evaluate, from_property, uniform
+from birdnn.sample import distinct, evaluate, from_property
 from birdnn.sample.draw import BATCH
-from birdnn.sample.pieces import drawable, evaluated, piece_of
+from birdnn.sample.pieces import drawable, piece_of
 from birdnn.sample.tally import union_margin
 from birdnn.spec import Property
 from birdnn.verify.witness import Judge
@@ -47,6 +48,7 @@ class Measured:
     generalisation: Rate | None
     contradicted: dict[str, Witness]
     neighbours: tuple[Neighbours, ...]
+    behaviour: tuple[KeptAt, ...]
 
     def without_proof(self) -> Measured:
         """The same, as counted on points: where the proof that made a rate certain is not believed."""
@@ -104,10 +106,12 @@ class Comparison:
                 witness = self._counterexample(prop, x, margin)
                 if witness is not None:
                     contradicted[prop.name] = witness
-        whole, note = self._domain(generator)
+        behaviour = self._behaviour(self.settings.domain_points, generator, final=True)
+        whole = _over_the_domain(behaviour, self.plan.decision)
         return Measured(
             fidelity=whole,
-            fidelity_note=note,
+            fidelity_note=self._why_none() if whole is None else "",
+            behaviour=behaviour,
             region_fidelity=regions,
             drawdown=tuple(drawn),
             efficacy=_sum(healing),
@@ -126,42 +130,33 @@ class Comparison:
         return judge.strongest_of(x[suspicious][worst])
 
     def kept(self, count: int, *, seed: int) -> Kept:
-        """What the choice between candidates goes by, on ``count`` points of the domain and a part in each region.
-
-        Where the domain is unknown, outputs and decisions are compared in the regions.
-        """
+        """What the choice between candidates goes by, on ``count`` inputs of each place and a part in each region."""
         generator = torch.Generator().manual_seed(seed)
         each, subjects = max(1, count // _SELECTED_PART), self.plan.subjects
         parts = [self.deadline.part(1 / (len(subjects) + 1 - number)) for number in range(len(subjects))]
         regions = [self._drawn(s.prop, each, generator, part) for s, part in zip(subjects, parts, strict=True)]
         names = [s.prop.name for s in self.plan.subjects]
         drawn = [drawdown(n, p.margin_before, p.margin_after) for n, p in zip(names, regions, strict=True)]
-        if self.plan.corners is None:
-            before, after = torch.cat([p.before for p in regions]), torch.cat([p.after for p in regions])
-        else:
-            x = uniform(*self.plan.corners, self._affordable(count, self.deadline), generator)
-            before, after = both(self.before, self.after, x, self.deadline.over)
-        same = fidelity(before, after, self.plan.decision)
-        return Kept(
-            agreement=same.decision_agreement,
-            mae=same.mae,
-            size=float(before.abs().double().mean()),
-            drawdown=max((d.share for d in drawn if d.share is not None), default=0.0),
-        )
+        worst = max((d.share for d in drawn if d.share is not None), default=0.0)
+        return chosen_by(self._behaviour(count, generator, final=False), worst)
 
-    def _domain(self, generator: torch.Generator) -> tuple[Fidelity | None, str]:
-        """Over points of the domain at which the original violates no applicable property; why there is none."""
+    def _why_none(self) -> str:
+        """Why nothing is said about the domain."""
         if self.plan.corners is None:
-            return None, UNKNOWN_DOMAIN
-        x = uniform(*self.plan.corners, self._affordable(self.settings.domain_points, self.deadline), generator)
-        before, after = both(self.before, self.after, x, self.deadline.over)
-        fine = ~violating(self.plan.subjects, x[: len(before)], before)
-        if not bool(fine.any()):
-            return (
-                None,
-                f"not measured: the original violates a property at each of {len(before):,} points of the domain",
-            )
-        return fidelity(before[fine], after[fine], self.plan.decision), ""
+            return UNKNOWN_DOMAIN
+        count = self.settings.domain_points
+        return f"not measured: the original violates a property at each of {count:,} points of the domain"
+
+    def _behaviour(self, count: int, generator: torch.Generator, *, final: bool) -> tuple[KeptAt, ...]:
+        """At each place where something can be compared."""
+        yardstick = Yardstick.of(self.plan, self.before)
+        less = min(count, self.settings.selection_points)  # more says little where nobody declared a domain
+        found, here = [], places(self.plan, self.before, final=final)
+        for number, place in enumerate(here):
+            part = self.deadline.part(1 / (len(here) - number))
+            most = self._affordable(count if place.ground == "domain" else less, part)
+            found.append(yardstick.compared(place, self.after, most, generator, part.over))
+        return tuple(one for one in found if one is not None)
 
     def _region(self, prop: Property, generator: torch.Generator, deadline: Deadline) -> Points:
         return self._drawn(prop, self.settings.region_points, generator, deadline)
@@ -236,13 +231,6 @@ class Points:
         return Points(*(torch.cat(pair) for pair in pairs))
 
 
-def both(before: Network, after: Network, x: Tensor, over: Over = never) -> tuple[Tensor, Tensor]:
-    """Outputs of two networks at points (n, inputs), or at the first ones of them: (m, outputs) each."""
-    first = evaluated(before, x, over, most=BATCH["cpu"])
-    second = evaluated(after, x[: len(first)], over, most=BATCH["cpu"])
-    return first[: len(second)], second
-
-
 def points_of(before: Network, after: Network, prop: Property, xs: Sequence[Tensor], over: Over = never) -> Points:
     """Points of a property's regions, (n, inputs) for each region; the first ones where time is over."""
     x = torch.cat(list(xs))
@@ -264,16 +252,13 @@ def _all_healed(margin: Tensor, *, by_proof: bool) -> Rate:
     return Rate(hits=hits, n=len(margin), by_proof=by_proof and hits == len(margin))
 
 
-def violating(subjects: Sequence[Subject], x: Tensor, y: Tensor) -> Tensor:
-    """Which points of the domain violate some applicable property, (n,) bool."""
-    bad = torch.zeros(len(x), dtype=torch.bool)
-    for subject in subjects:
-        for region in subject.prop.regions:
-            if region.is_point:  # which no draw hits
-                continue
-            inside = ((x >= region.lower.float()) & (x <= region.upper.float())).all(1)
-            bad[inside] |= region.margin(y[inside]) <= 0
-    return bad
+def _over_the_domain(behaviour: Sequence[KeptAt], decision: Decision) -> Fidelity | None:
+    """The figures of the declared domain."""
+    for one in behaviour:
+        if one.ground == "domain":
+            agreement = None if decision == "none" else one.agreement
+            return Fidelity(decision_agreement=agreement, mae=one.mae, n=one.n)
+    return None
 
 
 def _sum(rates: Sequence[Rate]) -> Rate | None:

@@ -52,12 +52,14 @@ class Stage:
         make: the method, ready for its first candidate.
         rounds: candidates at most.
         patient: go on after a proof that was out of reach, not only after a counterexample.
+        last_resort: only where nothing was proved by the others.
     """
 
     name: str
     make: Callable[[], Repairer]
     rounds: int
     patient: bool = True
+    last_resort: bool = False
 
 
 def stages(
@@ -85,12 +87,20 @@ def stages(
                 said = replace(settings.finetune, optimiser=optimiser, top=request.top, alpha=request.alpha)
                 return Finetune(task, said, ranking)
 
-    last = Stage(name="retrain", make=lambda: retrain(settings.retrain), rounds=settings.rounds)
+    def tied(name: str, how: RetrainSettings, rounds: int) -> Stage:
+        tying = replace(how, ties=True)
+        return Stage(name=f"{name}, ties allowed", make=lambda: retrain(tying), rounds=rounds, last_resort=True)
+
+    ties = task.may_tie and not request.no_ties
+    rounds = settings.rounds_before_ties if ties else settings.rounds
+    last = Stage(name="retrain", make=lambda: retrain(settings.retrain), rounds=rounds)
+    resort = [tied("retrain", settings.retrain, settings.rounds)] if ties else []
     if request.method == "retrain":
-        return [last]
+        return [last, *resort]
     if request.method == "finetune":
         return [Stage(name=request.method_name, make=finetune, rounds=settings.rounds)]
     early = settings.early_rounds
     linear = Stage(name="finetune:lp", make=lambda: LastLayer(task, settings.linear), rounds=early, patient=False)
-    local = Stage(name="retrain, output layer", make=lambda: retrain(settings.output_layer), rounds=early)
-    return [linear, local, last]
+    name, how = "retrain, output layer", settings.output_layer
+    local = Stage(name=name, make=lambda: retrain(how), rounds=min(early, rounds))
+    return [linear, local, last, *([tied(name, how, early)] if ties else []), *resort]

@@ -5,22 +5,26 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from birdnn.errors import MismatchError
+from birdnn.formats.inputs import Inputs, read_inputs
 from birdnn.formats.suite import Suite, hull, read_domain
 from birdnn.meaning import meaning_of
 from birdnn.pipeline.facts import assumption_notes, require_semantics, semantics_of
-from birdnn.pipeline.load import Loaded, load_network, load_property, statement
+from birdnn.pipeline.load import Loaded, load_network, load_property, scaling_of, statement
 from birdnn.pipeline.points import load_points, points_statement
 from birdnn.pipeline.recognising import Known, network_notes, recognised, told_apart
-from birdnn.records import Decision, Domain, RepairRequest, Role, SuiteMatch
+from birdnn.pipeline.ruling import derived_rule
+from birdnn.records import Decision, Domain, RepairRequest, Role, RuleBy, SuiteMatch
 from birdnn.rounding import Semantics
 from birdnn.spec import Property
 
 UNKNOWN_DOMAIN = "not measured: domain unknown, give --domain"
+"""Of the figures that speak about the domain; behaviour elsewhere is measured all the same."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -45,6 +49,8 @@ class Plan:
         subjects: the properties that were asked about, then the applicable ones that were not.
         corners: of the domain, (inputs,) float64 each; None where nobody knows it.
         domain: the same as a record.
+        rule_by: who says `decision`.
+        data, test: inputs to compare behaviour on.
         semantics: what a proof speaks about.
         notes: what was inferred and what a user should know, one sentence each.
         of_suite: those of them that only say what the suite knows.
@@ -57,6 +63,9 @@ class Plan:
     corners: tuple[Tensor, Tensor] | None
     domain: Domain | None
     decision: Decision
+    rule_by: RuleBy
+    data: Inputs | None
+    test: Inputs | None
     semantics: Semantics
     suite: SuiteMatch | None
     notes: tuple[str, ...]
@@ -96,7 +105,9 @@ def read_plan(
     for subject in subjects:
         subject.prop.require_sizes(loaded.net.n_inputs, loaded.net.n_outputs)
         require_semantics(subject.prop, semantics)
+    decision, rule_by = _rule(request, decision, [] if aimless else subjects)
     corners, source = _domain(request, loaded, subjects)
+    data, test = (_inputs(option, request, loaded, decision) for option in ("data", "test"))
     match = None
     if known is not None:
         missing = tuple(subject.prop.name for subject in subjects if subject.role is None)
@@ -115,9 +126,18 @@ def read_plan(
         corners=corners,
         domain=None if corners is None else _record(corners, source),
         decision=decision,
+        rule_by=rule_by,
+        data=data,
+        test=test,
         semantics=semantics,
         suite=match,
-        notes=(*of_suite, *_warnings(loaded, subjects), *remarks, *assumption_notes(loaded.net, semantics)),
+        notes=(
+            *of_suite,
+            *_warnings(loaded, subjects),
+            *remarks,
+            *_ruled(decision, rule_by),
+            *assumption_notes(loaded.net, semantics),
+        ),
         of_suite=of_suite,
         remarks=remarks,
     )
@@ -204,6 +224,27 @@ def _applicable(
     ]
 
 
+def _inputs(
+    option: Literal["data", "test"], request: RepairRequest, loaded: Loaded, decision: Decision
+) -> Inputs | None:
+    """The file of --data or of --test.
+
+    Raises:
+        MismatchError: it says what is right, and nobody says which output decides.
+    """
+    path: Path | None = getattr(request, option)
+    if path is None:
+        return None
+    names = [] if loaded.known is None else [quantity.name for quantity in loaded.known[0].outputs]
+    found = read_inputs(path, loaded.net, names)
+    if request.units == "raw":
+        found = replace(found, x=scaling_of(loaded).normalised_inputs(found.x.double()).float())
+    if found.y is not None and decision == "none":
+        told = "says what is right, and nobody which output decides: give --decision argmin or argmax"
+        raise MismatchError(f"--{option} {path}: {told}")
+    return found
+
+
 def _domain(
     request: RepairRequest, loaded: Loaded, subjects: list[Subject]
 ) -> tuple[tuple[Tensor, Tensor] | None, str]:
@@ -230,6 +271,22 @@ def _domain(
 def _record(corners: tuple[Tensor, Tensor], source: str) -> Domain:
     lower, upper = (tuple(float(v) for v in side) for side in corners)
     return Domain(lower=lower, upper=upper, source=source)
+
+
+def _rule(request: RepairRequest, told: Decision, subjects: Sequence[Subject]) -> tuple[Decision, RuleBy]:
+    """Which output decides, and who says so: what was told, else what the properties compare."""
+    if request.decision is not None or told != "none":
+        return told, "suite" if request.decision is None else "option"
+    derived = derived_rule([subject.prop for subject in subjects if subject.radius is None])
+    return derived, "nobody" if derived == "none" else "property"
+
+
+def _ruled(decision: Decision, rule_by: RuleBy) -> tuple[str, ...]:
+    """Say a rule that nobody said."""
+    if rule_by != "property":
+        return ()
+    told = f"Which output decides was read from how the properties compare them: {decision}"
+    return (f"{told}; --decision says otherwise.",)
 
 
 def _of_suite(match: SuiteMatch | None) -> tuple[str, ...]:

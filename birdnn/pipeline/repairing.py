@@ -15,6 +15,7 @@ from torch import Tensor
 from birdnn.errors import MismatchError
 from birdnn.formats.together import Together
 from birdnn.metrics import change, regressions
+from birdnn.pipeline.behaviour import kept_word
 from birdnn.pipeline.candidates import Candidates
 from birdnn.pipeline.certifying import Decided, certify, obstacle, unproved, unwritten
 from birdnn.pipeline.clock import Clock, Deadline, limit_of
@@ -242,6 +243,8 @@ class _Repair:
             domain=self.plan.corners,
             decision=self.plan.decision,
             resample=hunter(self.settings, self.clock.over, sum(len(goal.prop.regions) for goal in goals)),
+            rule_told=self.plan.rule_by in ("option", "suite"),
+            max_change=self.request.max_change,
             seed=self.request.seed,
             over=self.clock.over,
         )
@@ -435,10 +438,13 @@ class _Repair:
             report=None if report is None else str(report),
             properties=tuple(self._properties(best)),
             **kept(measured),
+            behaviour_kept=kept_word(() if measured is None else measured.behaviour, self.request),
             regressions=() if best is None else regressions(before, {n: best.guarantee(n) for n in answers}),
             change=() if best is None else change(original.initialisers(), best.loaded.net.initialisers()),
             domain=self.plan.domain,
             decision=self.plan.decision,
+            rule_by=self.plan.rule_by,
+            ties=() if best is None or self.candidates is None else self.candidates.ties,
             semantics=self.plan.semantics,
             suite=self.plan.suite,
             **self._searched(),

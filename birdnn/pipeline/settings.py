@@ -75,8 +75,9 @@ class RepairSettings:
             that their bounds take more multiplications than this.
         slice_boxes, slice_work: the same for each property on the first candidate; later ones get `slice_growth` more.
         rounds: candidates of one method at most; `early_rounds` of one that another follows.
+        rounds_before_ties: the same of one that ties may follow (`birdnn.repair.tie`), which are the last resort, and
+            `share_before_ties` of the time limit.
         selection_points: points on which candidates are compared.
-        kept_outputs: what ``auto`` is content with: mean absolute difference as a share of the outputs' mean size.
         reserve_share, reserve_s: kept of a time limit for what follows the search: a share, at most so many seconds.
         page_share, page_s: the same for making the page, where one is wanted.
         shares: of each stage, of a time limit.
@@ -99,8 +100,9 @@ class RepairSettings:
     slice_growth: float = 2.0
     rounds: int = 8
     early_rounds: int = 4
+    rounds_before_ties: int = 2
+    share_before_ties: float = 0.5
     selection_points: int = 100_000
-    kept_outputs: float = 0.01
     reserve_share: float = 0.15
     reserve_s: float = 120.0
     page_share: float = 0.06

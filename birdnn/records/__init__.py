@@ -6,6 +6,7 @@ types, so that nothing but a finished proof can be mistaken for one.
 
 from __future__ import annotations
 
+from birdnn.records.behaviour import Ground, KeptAt, KeptWord, RuleBy, Tied
 from birdnn.records.blocks import (
     FORMULAS,
     Accuracy,
@@ -69,6 +70,9 @@ from birdnn.records.maps import (
 from birdnn.records.plots import PlotOutcome, PlotRequest
 from birdnn.records.proofs import LEAF, CertificateFile, CheckAnswer, RegionProof
 from birdnn.records.results import (
+    AIM,
+    LEAST,
+    LEAST_BEYOND,
     DoctorOutcome,
     Domain,
     Guarantee,
@@ -113,11 +117,14 @@ from birdnn.records.stages import (
 from birdnn.records.statements import EXECUTION, Interval, PacBound, RareEvent, Surrogate
 
 __all__ = [
+    "AIM",
     "ARITHMETIC",
     "CONTRADICTION",
     "EXECUTION",
     "FORMULAS",
     "LEAF",
+    "LEAST",
+    "LEAST_BEYOND",
     "NO_CELL",
     "Accuracy",
     "AdvisoryMap",
@@ -160,11 +167,14 @@ __all__ = [
     "FoundBy",
     "Geometry",
     "GraphChange",
+    "Ground",
     "Guarantee",
     "InitialiserChange",
     "Interval",
     "InterventionCheck",
     "Kept",
+    "KeptAt",
+    "KeptWord",
     "LayerChange",
     "Likeness",
     "LinePanel",
@@ -205,6 +215,7 @@ __all__ = [
     "Replay",
     "Responsibility",
     "Role",
+    "RuleBy",
     "SampleSet",
     "ScaledQuantity",
     "SideBySide",
@@ -214,6 +225,7 @@ __all__ = [
     "Surrogate",
     "SuspiciousBlock",
     "SuspiciousNeuron",
+    "Tied",
     "Transition",
     "Tried",
     "TriedResult",

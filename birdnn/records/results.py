@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from birdnn.records.behaviour import KeptAt, KeptWord, RuleBy, Tied
 from birdnn.records.blocks import BlockRepair, BlockRequest
 from birdnn.records.crosschecks import BoundName, EngineAnswer, EngineState
 from birdnn.records.facts import Machine, ScaledQuantity, SuiteMatch, Units
@@ -116,6 +117,16 @@ class DoctorOutcome:
     machine: Machine
 
 
+AIM = 0.999, 0.01
+"""What ``auto`` is content with: share of decisions kept, and mean difference of outputs as a share of their size."""
+
+LEAST = 0.99, 0.05
+"""The same below which behaviour counts as badly kept."""
+
+LEAST_BEYOND = 0.9
+"""The same share of decisions beyond the regions, where nobody said that behaviour matters."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RepairRequest:
     """Everything that ``repair``'s command line says; paths as given, None where the user said nothing.
@@ -131,16 +142,20 @@ class RepairRequest:
         as_name: which network of the suite this is, e.g. ``"N2,9"``; None: recognised by content.
         domain: a file with two corners, or a property file, whose input boxes span the domain; ``"property"``: the
             input boxes of the properties to repair; None: from the suite or the NNet header.
-        decision: None: from the suite, otherwise ``"none"``.
+        decision: which output decides; None: the suite says it, else the properties, where they compare outputs.
+        data, test: inputs that the network is used on, perhaps with the right decision: behaviour is compared on them,
+            on those of `data` also for the choice between candidates.
         method: how to repair; ``"auto"``: cheap and local first, dearer later.
-        min_agreement, max_mae: of ``"auto"``: a proved candidate that keeps so many decisions (a share) and whose
-            outputs are so close (mean absolute difference, network units; None: 1 % of the outputs' mean size) is good
-            enough.
+        min_agreement, max_mae: what has to be kept: so many decisions (a share), and outputs so close (mean absolute
+            difference, network units). Less is no success, and ``"auto"`` goes on. None: ``"auto"`` aims at
+            `AIM` and a repair that does not reach `LEAST` counts as one that keeps its behaviour badly.
         prefer: which of the two decides between proved candidates, after drawdown.
         optimiser: of ``"finetune"``: what looks for the change.
         top, alpha: of ``"finetune"`` by ``"pso"`` or ``"cmaes"``: how many neurons are modified, and what preserving
             counts against healing.
         pairing: of ``"retrain"``.
+        max_change: how far the values of a layer may move, as a share of their size (Euclidean norms).
+        no_ties: never tie outputs (`birdnn.repair.tie`).
         out: folder for the result; None: ``./NAME.birdnn``.
         timeout_s: limit for everything; None: no limit.
         samples: fresh points that are drawn after the proofs, of each proved property, also of those that apply and
@@ -163,14 +178,18 @@ class RepairRequest:
     as_name: str | None = None
     domain: Path | Literal["property"] | None = None
     decision: Decision | None = None
+    data: Path | None = None
+    test: Path | None = None
     method: Method = "auto"
-    min_agreement: float = 0.999
+    min_agreement: float | None = None
     max_mae: float | None = None
     prefer: Prefer = "decisions"
     optimiser: OptimiserName = "lp"
     top: int = 10
     alpha: float = 0.5
     pairing: Pairing = "projection"
+    max_change: float = 1.0
+    no_ties: bool = False
     out: Path | None = None
     timeout_s: float | None = None
     units: Units = "normalised"
@@ -283,16 +302,18 @@ class Kept:
     """What a candidate keeps of the original, on a sample drawn for the choice between candidates.
 
     Attributes:
-        agreement: share of the domain's points with the same decision; None where nothing is decided.
-        mae: mean absolute difference of outputs, over the domain, or over the properties' regions where it is unknown.
+        agreement: as in `KeptAt`, at the worst place; None where nothing is decided.
+        mae: mean absolute difference of outputs, where it is largest for their size.
         size: mean absolute output of the original there.
         drawdown: worst share of newly violating points of an applicable property's region.
+        n: inputs at the place with fewest; 0: nothing could be compared, and nothing is said about behaviour.
     """
 
     agreement: float | None
     mae: float
     size: float
     drawdown: float
+    n: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -324,6 +345,10 @@ class RepairOutcome:
         report: absolute path of ``repair.json``.
         fidelity: None where the domain is unknown; `fidelity_note` then says why.
         region_fidelity: property name -> fidelity over its region's points that did not violate.
+        behaviour: what is kept, one entry for each place where it was measured; empty: it was not.
+        behaviour_kept: how well, over all of these places.
+        rule_by: who says which output decides.
+        ties: outputs that follow others now.
         drawdown: one entry for each applicable property.
         efficacy, generalisation: None where there was nothing to count; generalisation leaves out points.
         neighbours: one entry for each file of points.
@@ -376,6 +401,10 @@ class RepairOutcome:
     versions: Mapping[str, str]
     machine: Machine
     attempt: bool = False
+    behaviour: tuple[KeptAt, ...] = ()
+    behaviour_kept: KeptWord = "not measured"
+    rule_by: RuleBy = "nobody"
+    ties: tuple[Tied, ...] = ()
     tried: tuple[Tried, ...] = ()
     stopped: str = ""
     neighbours: tuple[Neighbours, ...] = ()

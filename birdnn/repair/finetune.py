@@ -20,7 +20,7 @@ from torch import Tensor
 from birdnn.errors import MismatchError
 from birdnn.network import Network
 from birdnn.neurons import Neuron, hidden_layers, with_scaled_outputs
-from birdnn.records import Progress, Watch
+from birdnn.records import Progress, Tied, Watch
 from birdnn.repair.fitness import Healed, ModificationFitness, Preserved, ScaledOutputs
 from birdnn.repair.hunting import aims_of, hunt, lacking, learn, repair_set
 from birdnn.repair.optimisers import OPTIMISERS, Search, SearchKind
@@ -140,6 +140,10 @@ class Finetune:
         return repair_set(self.aims)
 
     def remarks(self) -> tuple[str, ...]:
+        """None."""
+        return ()
+
+    def ties(self) -> tuple[Tied, ...]:
         """None."""
         return ()
 

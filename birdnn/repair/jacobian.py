@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -10,6 +11,9 @@ from torch import Tensor
 from birdnn.chain import Affine, NotAChain
 from birdnn.errors import MismatchError
 from birdnn.network import Network
+
+HELD = "The change was held where a layer had moved by {:g} times its size; --max-change allows more."
+"""What a user is told of `Trained.reach`."""
 
 _ENTRIES_PER_PASS = 1 << 24
 _MOST = 1 << 14
@@ -72,6 +76,37 @@ class Trained:
         if weight_at is None or bias_at is None:
             return None
         return OutputLayer(last.weight.cpu(), last.bias.cpu(), weight_at, bias_at)
+
+    def reach(self, start: Tensor, towards: Tensor, most: float) -> float:
+        """How far from ``start`` to ``start + towards`` no layer has moved farther than ``most`` of its size: 0 to 1.
+
+        Both have shape (parameters,), and are changes of the original. A layer's size is the Euclidean norm of its
+        original weights and biases together.
+        """
+        share = 1.0
+        for place in self._layers():
+            limit = most * float(self.original[place].norm())
+            a, b = start[place], towards[place]
+            if float((a + b).norm()) <= limit or not bool(b.any()):
+                continue
+            # |a + t b| = limit
+            bb, ab, rest = float(b @ b), float(a @ b), float(a @ a) - limit**2
+            share = min(share, max(0.0, (-ab + math.sqrt(max(0.0, ab * ab - bb * rest))) / bb))
+        return share
+
+    def _layers(self) -> list[Tensor]:
+        """Where the values of each affine layer stand: a matrix, and the vectors between it and the one after it."""
+        places = dict(zip(self.names, torch.split(torch.arange(len(self)), self._sizes), strict=True))
+        found: list[list[Tensor]] = [[]]
+        for node in reversed(self.net.nodes):
+            mine = [name for name in node.inputs if name in places]
+            for name in sorted(mine, key=lambda name: self.net.value(name).dim()):
+                found[-1].append(places.pop(name))
+                if self.net.value(name).dim() > 1:
+                    found.append([])
+        if found[-1] and len(found) > 1:  # vectors before the first matrix have none of their own
+            found[-2] += found.pop()
+        return [torch.cat(layer) for layer in found if layer]
 
     def values(self, change: Tensor) -> dict[str, Tensor]:
         """Initialiser name -> float32 value at ``original + change``, with ``change`` of shape (parameters,)."""

@@ -36,11 +36,11 @@ from torch import Tensor
 from birdnn.errors import MismatchError
 from birdnn.network import Network
 from birdnn.neurons import hidden_layers
-from birdnn.records import Progress, Watch
+from birdnn.records import Progress, Tied, Watch
 from birdnn.repair.aims import Aim
 from birdnn.repair.hunting import aims_of, compared, difference, hunt, lacking, learn, repair_set
 from birdnn.repair.importance import gap, importance
-from birdnn.repair.jacobian import OutputLayer, Trained
+from birdnn.repair.jacobian import HELD, OutputLayer, Trained
 from birdnn.repair.protocol import Evidence, RepairTask
 from birdnn.sample import evaluate, uniform
 from birdnn.spec import Polytope
@@ -145,6 +145,7 @@ class LastLayer:
         powers = settings.decision_powers[: 1 if task.decision == "none" else None]
         self.alternatives = [(outputs, power) for outputs in self._helpful() for power in powers]
         self._behaviour = self._seen()
+        self.held: dict[tuple[tuple[int, ...], float], bool] = {}
 
     def propose(self, evidence: Evidence, *, timeout_s: float, watch: Watch) -> Network:
         """Learn from `evidence`, then solve until no hunt finds an unsafe input; hands out a copy."""
@@ -166,6 +167,11 @@ class LastLayer:
         return repair_set(self.aims)
 
     def remarks(self) -> tuple[str, ...]:
+        """Whether the change was held back."""
+        held = any(self.held.get(way, False) for way in self.alternatives)
+        return (HELD.format(self.task.max_change),) if held else ()
+
+    def ties(self) -> tuple[Tied, ...]:
         """None."""
         return ()
 
@@ -206,7 +212,9 @@ class LastLayer:
             found = self._program(outputs, power, student, until - time.monotonic())
             if found is None:
                 break
-            change, student = found, self.trained.at(found)
+            reach = self.trained.reach(torch.zeros_like(found), found, self.task.max_change)
+            self.held[outputs, power], change = reach < 1, reach * found
+            student = self.trained.at(change)
             hunt(self.aims, student, self.task.resample, self.generator, self.task.over)
         return change
 

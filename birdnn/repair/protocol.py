@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias, runtime_checkable
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from birdnn.boxes import Boxes
 from birdnn.network import Network
-from birdnn.records import Decision, Watch
+from birdnn.records import Decision, Tied, Watch
 from birdnn.records.limits import Over, never
 from birdnn.spec import Property, Region
 
@@ -43,7 +44,9 @@ class RepairTask:
         goals: properties, in any order.
         domain: corners of the input domain, (inputs,) float64 each; None where nobody knows it.
         decision: which output decides.
+        rule_told: the user or a suite says so; otherwise it is a guess, and what rests on it must hold by either rule.
         resample: finds inputs close to unsafe.
+        max_change: how far a layer may move, as a share of its size, see `Trained.reach`.
         seed: of every random draw.
         over: must everything end now? A method that is still being made raises `OutOfTime` then.
     """
@@ -53,8 +56,15 @@ class RepairTask:
     domain: tuple[Tensor, Tensor] | None
     decision: Decision
     resample: Resample
+    rule_told: bool = True
+    max_change: float = math.inf
     seed: int = 0
     over: Over = never
+
+    @property
+    def may_tie(self) -> bool:
+        """Can a tie be judged at all: is it known what decides, between several outputs, and where that counts?"""
+        return self.domain is not None and self.decision != "none" and self.net.n_outputs > 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -82,3 +92,6 @@ class Repairer(Protocol):
 
     def remarks(self) -> tuple[str, ...]:
         """What a user has to know of the last candidate beyond figures, one sentence each."""
+
+    def ties(self) -> tuple[Tied, ...]:
+        """The outputs that the last candidate has tied."""

@@ -21,15 +21,15 @@ from torch import Tensor
 
 from birdnn.metrics import decisions
 from birdnn.network import Network
-from birdnn.records import Pairing, Progress, Watch
+from birdnn.records import Decision, Pairing, Progress, Tied, Watch
 from birdnn.records.limits import OutOfTime, Over, require_time
 from birdnn.repair.aims import Aim
 from birdnn.repair.hunting import aims_of, compared, difference, hunt, lacking, learn, repair_set
 from birdnn.repair.importance import gap, importance
-from birdnn.repair.jacobian import Trained
+from birdnn.repair.jacobian import HELD, Trained
 from birdnn.repair.least_change import LeastChange
 from birdnn.repair.protocol import Evidence, RepairTask
-from birdnn.repair.tie import Tie, demands, equations, tied
+from birdnn.repair.tie import Tie, contested, demands, equations, tied
 from birdnn.sample import evaluate, uniform
 from birdnn.spec import Polytope
 
@@ -57,9 +57,11 @@ class RetrainSettings:
         harder: factor on the margin after a search that could not finish.
         constraints: inputs of each region that constrain one step, the closest to unsafe and a random choice.
         steps: Gauss-Newton steps for one candidate at most.
-        tied_decisions, tied_outputs: after a search that could not finish, outputs may be tied (`birdnn.repair.tie`)
-            at the price of so many changed decisions in the domain, as a share, and of so much mean absolute change, as
-            a share of the outputs' mean absolute value.
+        ties: after a search that could not finish, outputs may be tied (`birdnn.repair.tie`), where
+            `RepairTask.may_tie`.
+        tied_decisions, tied_outputs: at the price of so many changed decisions in the domain, as a share, and of so
+            much mean absolute change, as a share of the outputs' mean absolute value.
+        tied_in_regions: the same share of decisions among the inputs of each region that satisfy its property.
         tied_margin_share: margin of a tie, as a share of the same median: it costs no decision and shortens the proof.
     """
 
@@ -76,7 +78,9 @@ class RetrainSettings:
     harder: float = 2.0
     constraints: int = 800
     steps: int = 10
+    ties: bool = False
     tied_decisions: float = 5e-4
+    tied_in_regions: float = 0.01
     tied_outputs: float = 0.02
     tied_margin_share: float = 0.25
 
@@ -97,13 +101,15 @@ class Retrain:
         self._metric: tuple[Tensor, Tensor] | None = None
         self._solver: LeastChange | None = None
         self.layer = self.trained.output_layer()
-        self.ties: dict[str, list[Tie]] = {}
+        self.tied: dict[str, list[Tie]] = {}
+        self.held = False
         self._over: Over = task.over
 
     def propose(self, evidence: Evidence, *, timeout_s: float, watch: Watch) -> Network:
         """Learn from `evidence`, then step until no hunt finds an unsafe input; hands out a copy."""
         until = time.monotonic() + timeout_s
         self._over = lambda: self.task.over() or time.monotonic() > until
+        self.held = False
         self._learn(evidence)
         self._tie(evidence)
         if self._untried:
@@ -148,8 +154,12 @@ class Retrain:
         return repair_set(self.aims)
 
     def remarks(self) -> tuple[str, ...]:
-        """Which outputs are tied."""
-        return tuple(f"{tie.told()}: {name} is proved by that." for name, ties in self.ties.items() for tie in ties)
+        """Whether the change was held back."""
+        return (HELD.format(self.task.max_change),) if self.held else ()
+
+    def ties(self) -> tuple[Tied, ...]:
+        """The outputs that follow others."""
+        return tuple(dict.fromkeys(tie.record(name) for name, ties in self.tied.items() for tie in ties))
 
     def _aims(self) -> list[Aim]:
         s = self.settings
@@ -213,16 +223,16 @@ class Retrain:
 
         First for the unsafe polytopes that known inputs come close to, after the next failure for all of the property.
         """
-        if self.layer is None:
+        if self.layer is None or not (self.settings.ties and self.task.may_tie):
             return
         for name in evidence.undecided:
-            found = self._flattest(name, everything=name in self.ties)
+            found = self._flattest(name, everything=name in self.tied)
             if not found:
                 continue
-            ties = {**self.ties, name: found}
+            ties = {**self.tied, name: found}
             change = tied(_flat(ties), self.layer, len(self.trained))
-            if self._affordable(change):
-                self.ties, self.change, self._solver = ties, change, None
+            if not self._compete(found) and self._affordable(change):
+                self.tied, self.change, self._solver = ties, change, None
 
     def _flattest(self, name: str, *, everything: bool) -> list[Tie]:
         """One tie for each unsafe polytope, of those in question."""
@@ -245,18 +255,35 @@ class Retrain:
     def _in_question(self, aim: Aim, everything: bool) -> list[Polytope]:
         return [p for p in aim.region.unsafe if p.rows] if everything else aim.close(self.teacher)
 
+    def _rules(self) -> tuple[Decision, ...]:
+        """Which output decides, by every rule that has to agree."""
+        return (self.task.decision,) if self.task.rule_told else ("argmin", "argmax")
+
+    def _compete(self, ties: list[Tie]) -> bool:
+        """Would a tie bind outputs that contend for the decision: in the domain, or where regions are all right?"""
+        before, _ = compared(self.task, self.aims, self.teacher, self.teacher)
+        places = [(before, self.settings.tied_decisions)]
+        places += [(aim.positives.y, self.settings.tied_in_regions) for aim in self.aims]
+        rules, named = self._rules(), {tie.outputs for tie in ties}
+        return any(contested(y, outputs, rule) > most for y, most in places for outputs in named for rule in rules)
+
     def _affordable(self, change: Tensor) -> bool:
-        """Do the decisions and outputs stay what they are, nearly, over the domain?"""
-        before, after = compared(self.task, self.aims, self.teacher, self.trained.at(change))
-        lost = 0.0 if self.task.decision == "none" else difference(before, after, self.task.decision)
+        """Do the decisions and outputs stay what they are, nearly, over the domain and where regions are all right?"""
+        s, student = self.settings, self.trained.at(change)
+        before, after = compared(self.task, self.aims, self.teacher, student)
         moved = float((before - after).abs().mean() / before.abs().mean().clamp(min=1e-30))
-        return lost <= self.settings.tied_decisions and moved <= self.settings.tied_outputs
+        inside = [(aim.positives.y, evaluate(student, aim.positives.x)) for aim in self.aims]
+        return moved <= s.tied_outputs and all(
+            difference(before, after, rule) <= s.tied_decisions
+            and all(difference(y, z, rule) <= s.tied_in_regions for y, z in inside)
+            for rule in self._rules()
+        )
 
     def _prepared(self) -> LeastChange:
         """The solver for the present ridge and ties."""
         if self._metric is None:
             self._metric = self._build()
-        ties = _flat(self.ties)
+        ties = _flat(self.tied)
         if self.layer is None or not ties:
             return LeastChange(*self._metric, ridge=self.ridge)
         size = len(self.trained)
@@ -284,8 +311,8 @@ class Retrain:
             self._solver = self._prepared()
         student = self.trained.at(self.change)
         rows, wanted = [], []
-        if self.layer is not None and self.ties:
-            constant, least = demands(_flat(self.ties), self.layer, len(self.trained))
+        if self.layer is not None and self.tied:
+            constant, least = demands(_flat(self.tied), self.layer, len(self.trained))
             rows.append(constant)
             wanted.append(least)
         for aim in self.aims:
@@ -298,6 +325,8 @@ class Retrain:
         if not rows:
             return
         towards = self._solver.solve(torch.cat(rows), torch.cat(wanted)) - self.change
+        reach = self.trained.reach(self.change, towards, self.task.max_change)
+        self.held, towards = self.held or reach < 1, reach * towards
         tried = [(self._lack(self.change + length * towards), length) for length in _LENGTHS]
         lack, length = min(tried, key=lambda pair: (pair[0], -pair[1]))
         if lack >= self._lack(self.change):

@@ -7,16 +7,20 @@ everywhere, its strong turns follow the weak ones to 1e-4, and the property that
 root.
 
 The price, what the tied outputs told apart, shows in the mean absolute error and not in the decisions; the caller
-measures both before it accepts. The idea is ours.
+measures both before it accepts. Between outputs that decide, a tie removes every boundary: of two actions that compete
+it leaves one. `contested` says how much there is to lose. The idea is ours.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 import torch
 from torch import Tensor
 
+from birdnn.records import Decision, Tied
 from birdnn.repair.jacobian import OutputLayer
 from birdnn.spec import Polytope
 
@@ -37,13 +41,14 @@ class Tie:
     constant: float
     least: float
 
-    def told(self) -> str:
-        """In words."""
-        others = " and ".join(str(k) for k in torch.nonzero(self.row)[:, 0].tolist() if k != self.follower)
-        lost = "what it told by itself is lost"
-        if not others:
-            return f"Output {self.follower} is constant now, {lost}"
-        return f"Output {self.follower} follows output {others} now, up to a constant; {lost}"
+    @property
+    def outputs(self) -> tuple[int, ...]:
+        """All that the row names."""
+        return tuple(torch.nonzero(self.row)[:, 0].tolist())
+
+    def record(self, name: str) -> Tied:
+        """For the outcome, of the property ``name``."""
+        return Tied(output=self.follower, follows=tuple(k for k in self.outputs if k != self.follower), property=name)
 
     @staticmethod
     def of(polytope: Polytope, y: Tensor, margin: float, importance: Tensor) -> Tie:
@@ -56,6 +61,26 @@ class Tie:
         row, least = polytope.a[flattest], float(polytope.b[flattest]) + margin
         follower = int(importance.double().masked_fill(row == 0, torch.inf).argmin())
         return Tie(row, follower, max(least, float(values[:, flattest].median())), least)
+
+
+def contested(y: Tensor, outputs: Sequence[int], rule: Decision) -> float:
+    """How much of a decision is a contest of tied outputs, as a share of the points of ``y`` (n, outputs).
+
+    Of two outputs that compete each comes first somewhere, with the other one second; where they are tied, one of them
+    never does again. So the share is the lesser of the two, for the pair that competes most. An output that is to be
+    constant competes with whatever comes first or second beside it. No points contest nothing.
+    """
+    if len(y) == 0 or y.shape[1] < 2 or rule == "none":
+        return 0.0
+    first, second = y.topk(2, dim=1, largest=rule == "argmax").indices.unbind(1)
+    if len(outputs) == 1:
+        wins, loses = first == outputs[0], second == outputs[0]
+        return min(float(wins.double().mean()), float(loses.double().mean()))
+    pairs = [
+        [float(((first == a) & (second == b)).double().mean()) for a, b in ((i, j), (j, i))]
+        for i, j in combinations(outputs, 2)
+    ]
+    return max(min(pair) for pair in pairs)
 
 
 def tied(ties: list[Tie], layer: OutputLayer, parameters: int) -> Tensor:

@@ -32,7 +32,7 @@ from birdnn.report.schema_comparison import (
     StructureModel,
     TransitionModel,
 )
-from birdnn.report.text import percent
+from birdnn.report.words import percent
 
 UNKNOWN_DOMAIN = "not measured over the domain: it is unknown, give --domain"
 

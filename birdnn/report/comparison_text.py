@@ -15,8 +15,8 @@ from birdnn.report.schema_comparison import (
     StructureModel,
 )
 from birdnn.report.tables import add_fact, add_notes, facts_grid, plain_table
-from birdnn.report.text import NARROW, STYLES, percent, seconds
-from birdnn.report.words import Side, plain
+from birdnn.report.text import NARROW, STYLES, seconds
+from birdnn.report.words import Side, percent, plain
 
 _SHOWN = 8
 _CHANGES = 24

@@ -21,8 +21,9 @@ from birdnn.report.schema_samples import (
     SurrogateModel,
 )
 from birdnn.report.tables import add_fact, facts_grid, plain_table
-from birdnn.report.text import NARROW, percent, seconds
+from birdnn.report.text import NARROW, seconds
 from birdnn.report.witnesses import ran
+from birdnn.report.words import percent
 
 _SHOWN_INPUTS = 8
 

@@ -38,12 +38,15 @@ from birdnn.report.evidence import (
     region_model,
     watched_model,
 )
+from birdnn.report.headline import said
 from birdnn.report.kept import (
+    behaviour_model,
     domain_model,
     drawdown_model,
     fidelity_model,
     neighbours_model,
     rate_model,
+    tied_model,
     tried_model,
 )
 from birdnn.report.maps import line_model, map_model
@@ -179,6 +182,21 @@ def _method(outcome: RepairOutcome) -> dict[str, Any]:
     }
 
 
+def _behaviour(outcome: RepairOutcome) -> dict[str, Any]:
+    """What is kept, and what was asked to be."""
+    request = outcome.request
+    return {
+        "rule_by": None if outcome.blocks is not None else outcome.rule_by,
+        "behaviour": [behaviour_model(entry) for entry in outcome.behaviour],
+        "behaviour_kept": None if outcome.out is None or outcome.blocks is not None else outcome.behaviour_kept,
+        "min_agreement": request.min_agreement,
+        "max_mae": request.max_mae,
+        "max_change": request.max_change if outcome.blocks is None else None,
+        "no_ties": request.no_ties,
+        "ties": [tied_model(entry) for entry in outcome.ties],
+    }
+
+
 def _described(outcome: RepairOutcome) -> dict[str, Any]:
     """What properties and numbers are about, what changed, and what pictures are drawn from."""
     return {
@@ -198,7 +216,7 @@ def _described(outcome: RepairOutcome) -> dict[str, Any]:
 def repair_report(outcome: RepairOutcome) -> RepairReport:
     """The published model of a ``repair``."""
     request, domain = outcome.request, outcome.domain
-    return RepairReport(
+    report = RepairReport(
         command=shlex.join(request.command),
         outcome=outcome.result,
         interrupted=outcome.interrupted,
@@ -229,6 +247,7 @@ def repair_report(outcome: RepairOutcome) -> RepairReport:
         attempt=outcome.attempt,
         domain=None if domain is None else domain_model(domain),
         decision=outcome.decision,
+        **_behaviour(outcome),
         suite=None if outcome.suite is None else suite_model(outcome.suite),
         units=request.units,
         seed=request.seed,
@@ -236,6 +255,7 @@ def repair_report(outcome: RepairOutcome) -> RepairReport:
         certificate=_certificate(outcome.certificate),
         blocks=None if outcome.blocks is None else block_repair_model(outcome.blocks),
     )
+    return report.model_copy(update={"headline": said(report).headline})
 
 
 def dumps(report: BaseModel) -> str:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from birdnn.records import Domain, Drawdown, Fidelity, Neighbours, Rate, Tried
+from birdnn.records import Domain, Drawdown, Fidelity, KeptAt, Neighbours, Rate, Tied, Tried
 from birdnn.report.schema import (
+    BehaviourModel,
     DomainModel,
     DrawdownModel,
     FidelityModel,
     NeighboursModel,
     PropertyDrawdownModel,
     RateModel,
+    TiedModel,
     TriedModel,
 )
 
@@ -19,6 +21,29 @@ from birdnn.report.schema import (
 def fidelity_model(value: Fidelity) -> FidelityModel:
     """Behaviour kept, as published."""
     return FidelityModel(decision_agreement=value.decision_agreement, mae=value.mae, n=value.n)
+
+
+def behaviour_model(entry: KeptAt) -> BehaviourModel:
+    """Behaviour kept at one place, as published."""
+    argmin, argmax = entry.either or (None, None)
+    return BehaviourModel(
+        where=entry.where,
+        ground=entry.ground,
+        n=entry.n,
+        decision_agreement=entry.agreement,
+        argmin_agreement=argmin,
+        argmax_agreement=argmax,
+        mae=entry.mae,
+        size=entry.size,
+        labelled=entry.labelled,
+        right_before=entry.right_before,
+        right_after=entry.right_after,
+    )
+
+
+def tied_model(entry: Tied) -> TiedModel:
+    """An output that follows others, as published."""
+    return TiedModel(output=entry.output, follows=list(entry.follows), property=entry.property)
 
 
 def rate_model(rate: Rate | None) -> RateModel | None:
@@ -65,6 +90,7 @@ def tried_model(entry: Tried) -> TriedModel:
         decision_agreement=kept.agreement,
         mae=kept.mae,
         drawdown=kept.drawdown,
+        n=kept.n,
         seconds=entry.seconds,
         boxes=entry.boxes,
         answers=dict(entry.answers),

@@ -13,7 +13,8 @@ from birdnn.report.json import machine_model, suite_model
 from birdnn.report.schema import readable
 from birdnn.report.schema_samples import LocalizeReport
 from birdnn.report.tables import add_fact, add_notes, facts_grid, plain_table
-from birdnn.report.text import NARROW, percent, seconds
+from birdnn.report.text import NARROW, seconds
+from birdnn.report.words import percent
 
 FORMS = {
     "mean": "difference of means over spread: 0 behaves alike on both kinds of samples, 1 tells them apart",

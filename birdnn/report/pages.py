@@ -22,9 +22,9 @@ from birdnn.report.risks_blocks import ROLES
 from birdnn.report.schema_safety import SafetyReport
 from birdnn.report.sections import numbers, titles
 from birdnn.report.standards import DISCLAIMER
-from birdnn.report.text import percent, seconds
+from birdnn.report.text import seconds
 from birdnn.report.witnesses import HOLDS
-from birdnn.report.words import plain
+from birdnn.report.words import percent, plain
 
 SHOWN = 32
 """Inputs of a box or a counterexample that a page lists; the JSON has all."""

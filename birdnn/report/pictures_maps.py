@@ -27,7 +27,7 @@ from scipy import ndimage
 from birdnn.report.drawing import INK, Drawing, group_thousands, style
 from birdnn.report.model import readable
 from birdnn.report.schema_pictures import OUTSIDE, MapModel, MapPanelModel, MarkModel, QuantityModel
-from birdnn.report.text import percent
+from birdnn.report.words import percent
 
 # Each is darker than the one before it: told apart in grey, and by people who see no red or no green.
 _FEW = ("#e9ecef", "#a8d0ee", "#e69a3c", "#3c78b4", "#8c3b1f")

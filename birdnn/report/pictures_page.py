@@ -16,7 +16,7 @@ from birdnn.report.pictures_repair import change_svg, progress_svg
 from birdnn.report.schema import RepairReport
 from birdnn.report.schema_evidence import LocalisationModel
 from birdnn.report.schema_pictures import MapModel
-from birdnn.report.text import percent
+from birdnn.report.words import percent
 
 _MAP = "cividis"  # readable for colour-blind people, and in grey
 _LABELLED = 64

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 
+from birdnn.report.headline import behaviour_words, right_words, tied_words
 from birdnn.report.risks_blocks import example_risks
 from birdnn.report.schema import RepairReport
 from birdnn.report.schema_safety import CertificateFactsModel, FileModel, RiskModel, Weight
-from birdnn.report.text import percent
-from birdnn.report.words import sides
+from birdnn.report.words import percent
 
-TIED = "what it told by itself is lost"
-"""What the repair says of an output that follows others (`birdnn.repair.tie`)."""
-
-_OUTPUT = re.compile(r"Output (\d+) (.*)", re.DOTALL)
 _ORDER: Sequence[Weight] = ("stop", "open", "assumption", "note")
 
 
@@ -37,6 +32,7 @@ def _by_properties(
         *_undecided(outcome),
         *_others(outcome),
         *_measured(outcome),
+        *_behaviour(outcome),
         *_tied(outcome),
         *_certificate(outcome, files, certificate),
         *_assumptions(outcome, certificate),
@@ -112,7 +108,8 @@ def _measured(outcome: RepairReport) -> Iterator[RiskModel]:
             told = "No sampled point of its region satisfied it before: there was nothing to lose or to measure."
             yield _risk("note", f"Drawdown of {entry.name} not measured", told)
     if outcome.fidelity is None:
-        yield _risk("open", "Behaviour over the domain not measured", f"{outcome.fidelity_note}.".capitalize())
+        if outcome.behaviour_kept is None:  # an earlier version measured nowhere else
+            yield _risk("open", "Behaviour over the domain not measured", f"{outcome.fidelity_note}.".capitalize())
     elif outcome.fidelity.decision_agreement is not None and outcome.fidelity.decision_agreement < 1:
         share, n = 1 - outcome.fidelity.decision_agreement, outcome.fidelity.n
         told = (
@@ -130,16 +127,35 @@ def _measured(outcome: RepairReport) -> Iterator[RiskModel]:
 
 def _tied(outcome: RepairReport) -> Iterator[RiskModel]:
     """Outputs that were bound to others: decisions are kept, values are not."""
-    _, outputs = sides(outcome)
-    found: dict[str, list[str]] = {}
-    for line in outcome.notes:
-        if TIED in line and (parts := _OUTPUT.fullmatch(line)) is not None:
-            found.setdefault(parts[2], []).append(outputs.name(int(parts[1])))
-    for what, names in found.items():
-        said = re.sub(r"\boutput (\d+)", lambda other: outputs.name(int(other[1])), what)
-        who = names[0] if len(names) == 1 else f"Each of {', '.join(names)}"
-        text = f"{who} {said} Decisions are counted in section 6; whoever uses the values of tied outputs gets others."
-        yield _risk("open", "Tied outputs", text)
+    if outcome.ties:
+        proved = ", ".join(dict.fromkeys(tie.property for tie in outcome.ties))
+        told = (
+            f"{tied_words(outcome)}, up to a constant: {proved} is proved by that, and what they told by themselves is "
+            "lost. Decisions are counted in section 6; whoever uses the values of tied outputs gets others."
+        )
+        yield _risk("open", "Tied outputs", told)
+
+
+def _behaviour(outcome: RepairReport) -> Iterator[RiskModel]:
+    """What is kept where no domain was declared, what is badly kept, and what rests on a guess."""
+    if outcome.out is None or outcome.behaviour_kept is None:
+        return
+    for entry in outcome.behaviour:
+        told = right_words(entry)
+        said = f"{behaviour_words(entry, outcome)}, n = {entry.n:,}{f'; {told}' if told else ''}."
+        if outcome.behaviour_kept == "badly kept":
+            yield _risk("stop", "Behaviour is badly kept", said)
+        elif entry.ground in ("surroundings", "hull", "regions", "beyond"):
+            text = f"{said} That is what was at hand: no domain was declared, and no data given."
+            yield _risk("open", "Behaviour measured at hand", text)
+    if not outcome.behaviour:
+        yield _risk("stop", "Behaviour not measured", "Nothing is known of what else changed: give --domain or --data.")
+    if outcome.rule_by == "property":
+        told = (
+            f"{outcome.decision} was read from how the properties compare outputs. Where another rule holds, the "
+            "figures about decisions mean nothing: --decision says which."
+        )
+        yield _risk("open", "Decision rule is a guess", told)
 
 
 def _certificate(
@@ -211,5 +227,4 @@ def _scope(outcome: RepairReport) -> Iterator[RiskModel]:
         told = "Fidelity counts uniform points of the declared domain: rare situations in operation weigh little in it."
         yield _risk("note", "Fidelity", told)
     for line in outcome.notes:
-        if TIED not in line or _OUTPUT.fullmatch(line) is None:
-            yield _risk("note", "Noted by the repair", line)
+        yield _risk("note", "Noted by the repair", line)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from birdnn.report.schema import RepairReport
 from birdnn.report.schema_blocks import BlockMethodModel, BlockRepairModel
 from birdnn.report.schema_safety import RiskModel, Weight
-from birdnn.report.text import percent
+from birdnn.report.words import percent
 
 NOTHING_PROVED = "Nothing is proved: the figures are counts over the examples of these files."
 """What `repair.json` notes of every repair by blocks."""

@@ -6,6 +6,7 @@ import json
 import shlex
 from collections.abc import Sequence
 
+from birdnn.report.headline import contradicted, said
 from birdnn.report.risks import risks
 from birdnn.report.risks_blocks import ROLES, judging_role
 from birdnn.report.schema import CounterexampleModel, PropertyModel, RepairReport
@@ -40,6 +41,15 @@ for prop in report["properties"]:
         print(prop["name"], y, "as recorded" if y == found["y"] else "recorded: %s" % found["y"])
 """
 """Needs onnxruntime alone; names of files are put in as JSON, which Python reads as well."""
+
+
+_MEANING = {
+    "proved": ("proved", "Proved of a property is that no input of its regions gives an unsafe output."),
+    "nothing_to_repair": ("proved as it was", "The network was not changed."),
+    "sampled": ("not proved", "For what is not proved no violation is known, and there is no proof either."),
+    "violated": ("violated", "At least one property is violated, or no repair was found."),
+}
+"""Outcome -> verdict of the page, and what it means."""
 
 
 def safety_report(
@@ -79,7 +89,7 @@ def safety_report(
 
 
 def _summary(outcome: RepairReport, files: Sequence[FileModel], found: Sequence[RiskModel]) -> SummaryModel:
-    verdict, tone, headline, explanation = _verdict(outcome, files)
+    verdict, word, rest, tone, explanation = _verdict(outcome, files)
     watched = [entry.n for entry in outcome.drawdown.properties if entry.n]
     if tone == "good" and any(risk.weight == "stop" for risk in found):
         tone = "warn"
@@ -87,7 +97,8 @@ def _summary(outcome: RepairReport, files: Sequence[FileModel], found: Sequence[
         {
             "verdict": verdict,
             "tone": tone,
-            "headline": headline,
+            "word": word,
+            "headline": f"{word}: {rest}" if rest else word,
             "explanation": explanation,
             "asked": len(outcome.properties),
             "violated_before": sum(prop.before == "violated" for prop in outcome.properties),
@@ -102,35 +113,21 @@ def _summary(outcome: RepairReport, files: Sequence[FileModel], found: Sequence[
     )
 
 
-def _verdict(outcome: RepairReport, files: Sequence[FileModel]) -> tuple[str, Tone, str, str]:
-    """Word, tone, headline, explanation."""
-    proved, asked = sum(prop.after == "proved" for prop in outcome.properties), len(outcome.properties)
-    of = f"{proved} of {asked} properties asked for"
-    every = "the one property asked for" if asked == 1 else f"all {asked} properties asked for"
+def _verdict(outcome: RepairReport, files: Sequence[FileModel]) -> tuple[str, str, str, Tone, str]:
+    """Verdict, and the headline: word, rest, tone; explanation."""
     changed = [entry.role for entry in files if entry.state == "differs"]
-    if outcome.disagreement or (outcome.certificate is not None and outcome.certificate.answer == "rejected"):
-        told = (
-            "Two engines, a proof and a sample, or prover and checker contradict each other. "
-            "Trust neither before it is understood."
-        )
-        return "engines disagree", "bad", "Contradictory evidence", told
-    if changed:
+    if changed and not contradicted(outcome):
         names = ", ".join(dict.fromkeys(changed))
         told = f"What is reported below was found for other files than those that lie there now: {names}."
-        return "files differ", "bad", "Not about these files", told
-    if outcome.blocks is not None:
-        return _by_examples(outcome, outcome.blocks)
-    if outcome.outcome == "proved":
-        told = f"The repaired network is proved to satisfy {every}: no input of a region gives an unsafe output."
-        return "proved", "good", "Repaired and proved", told
-    if outcome.outcome == "nothing_to_repair":
-        told = f"The network as it is was proved to satisfy {every}. It was not changed and no network was written."
-        return "proved as it was", "good", "Nothing to repair", told
-    if outcome.outcome == "sampled":
-        told = f"Proved: {of}. For the rest no violation is known, and there is no proof either."
-        return "not proved", "warn", "Not proved" if outcome.out else "Undecided", told
-    best = "The best attempt was kept; it is not a repair." if outcome.out else "No network was written."
-    return "violated", "bad", "Not repaired", f"Proved: {of}. {best}"
+        return "files differ", "Not about these files", "", "bad", told
+    if outcome.blocks is not None and not contradicted(outcome):
+        verdict, tone, word, told = _by_examples(outcome, outcome.blocks)
+        return verdict, word, "", tone, told
+    result = said(outcome)
+    verdict, told = _MEANING[outcome.outcome]
+    if contradicted(outcome):
+        verdict, told = "engines disagree", ""
+    return verdict, result.word, result.rest, result.tone, told
 
 
 def _by_examples(outcome: RepairReport, repair: BlockRepairModel) -> tuple[str, Tone, str, str]:

@@ -66,7 +66,11 @@ def _run(report: SafetyReport) -> dict[str, Any]:
         "artifacts": [_artifact(entry) for entry in report.files],
         "results": results,
         "columnKind": "unicodeCodePoints",
-        "properties": {"verdict": report.summary.verdict, "headline": report.summary.headline},
+        "properties": {
+            "verdict": report.summary.verdict,
+            "tone": report.summary.tone,
+            "headline": report.summary.headline,
+        },
     }
 
 

@@ -195,6 +195,33 @@ class FidelityModel(Model):
     n: int
 
 
+class BehaviourModel(Model):
+    """How alike both networks are on inputs that need not change: points that must, and what is violated, left out."""
+
+    where: Readable = Field(description="What the figures speak about, in words.")
+    ground: Literal["domain", "data", "surroundings", "hull", "regions", "beyond", "test"]
+    n: int
+    decision_agreement: float | None = Field(
+        description="Share with the same decision; where nobody says which output decides, the lesser of the next two; "
+        "null where nothing decides."
+    )
+    argmin_agreement: float | None = Field(description="Null where user or suite say which output decides.")
+    argmax_agreement: float | None
+    mae: float = Field(description="Mean absolute difference of the outputs, network units.")
+    size: float = Field(description="Mean absolute output of the original there.")
+    labelled: int = Field(description="Inputs of the file whose right decision is known; 0 for other places.")
+    right_before: int
+    right_after: int
+
+
+class TiedModel(Model):
+    """An output that follows others up to a constant: what it told by itself is lost."""
+
+    output: int
+    follows: list[int] = Field(description="Empty: it is constant.")
+    property: Readable = Field(description="What is proved by that.")
+
+
 class RateModel(Model):
     """`hits` of `n`; `share` is null below 100 points unless a proof gives it."""
 
@@ -271,6 +298,7 @@ class TriedModel(Model):
     decision_agreement: float | None
     mae: float
     drawdown: float
+    n: int = Field(default=-1, description="Inputs compared; 0: none could be. -1: not recorded.")
     seconds: float
     boxes: int = Field(default=0, description="Boxes examined for all properties; 0 where it was passed over.")
     answers: dict[str, Literal["proved", "pac", "violated", "unknown"]] = Field(
@@ -334,6 +362,21 @@ class RepairReport(Model):
     attempt: bool = Field(default=False, description="The network in `out` is no repair, only the best attempt.")
     domain: DomainModel | None
     decision: Literal["argmin", "argmax", "none"]
+    rule_by: Literal["option", "suite", "property", "nobody"] | None = Field(
+        default=None, description="Who says which output decides: the user, the suite, or the rows of the properties."
+    )
+    headline: Readable = Field(default="", description="The result in words and figures, as every report begins.")
+    behaviour: list[BehaviourModel] = Field(
+        default=[], description="What is kept, for each place where it was measured."
+    )
+    behaviour_kept: Literal["kept", "badly kept", "not measured"] | None = Field(
+        default=None, description="As well as asked for, at every place? Status 0 is for what is proved and kept."
+    )
+    min_agreement: float | None = Field(default=None, description="What was asked for; null: 0.99.")
+    max_mae: float | None = Field(default=None, description="What was asked for; null: 5 % of the outputs' mean size.")
+    max_change: float | None = Field(default=None, description="How far a layer might move, as a share of its size.")
+    no_ties: bool = False
+    ties: list[TiedModel] = Field(default=[], description="Outputs that follow others now.")
     suite: SuiteModel | None
     units: Literal["normalised", "raw"]
     seed: int

@@ -44,7 +44,8 @@ class SummaryModel(Model):
 
     verdict: Literal["proved", "proved as it was", "not proved", "violated", "engines disagree", "files differ"]
     tone: Tone
-    headline: Readable
+    word: Readable = Field(default="", description="What `headline` begins with.")
+    headline: Readable = Field(description="The result in words and figures, as the terminal says it.")
     explanation: Readable
     asked: int = Field(description="Properties that were to be proved.")
     violated_before: int

@@ -30,11 +30,13 @@ from birdnn.records import (
     Watched,
 )
 from birdnn.report.crosschecks import matrix
-from birdnn.report.json import competition_verdict, outcome_of
+from birdnn.report.headline import behaviour_words, right_words, said, tied_words
+from birdnn.report.json import competition_verdict, outcome_of, repair_report
 from birdnn.report.kept import worst_drawdown
 from birdnn.report.schema import readable
 from birdnn.report.tables import add_fact, add_notes, facts_grid, plain_table
 from birdnn.report.witnesses import HOLDS, REASONS, ran
+from birdnn.report.words import percent
 
 NARROW = 72
 """Below this width tables leave out their least needed columns."""
@@ -56,16 +58,6 @@ def seconds(value: float) -> str:
         return f"{value:.1f} s"
     minutes, rest = divmod(round(value), 60)
     return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
-
-
-def percent(share: float) -> str:
-    """A share in percent that never rounds to 0 or 100 unless it is."""
-    if share in (0.0, 1.0):
-        return f"{share:.0%}".replace("%", " %")
-    digits = 2
-    while digits < 8 and round(share * 100, digits) in (0.0, 100.0):
-        digits += 1
-    return f"{share * 100:.{digits}f} %"
 
 
 def verify_summary(outcome: VerifyOutcome, width: int = 80) -> RenderableType:
@@ -135,29 +127,10 @@ def repair_summary(outcome: RepairOutcome, width: int = 80) -> RenderableType:
 
 
 def headline(outcome: RepairOutcome) -> Text:
-    """The result in one sentence."""
-    goals = [prop for prop in outcome.properties if prop.role == "goal"] or list(outcome.properties)
-    good = sum(prop.after == "proved" for prop in goals)
-    if outcome.disagreement:
-        return Text("Two engines disagree about the attempt that was kept: trust neither, look.", STYLES["violated"])
-    match outcome.result:
-        case "proved":
-            text = Text("Repaired, and every property is proved.", STYLES["proved"])
-        case "nothing_to_repair":
-            text = Text("Nothing to repair: no property is violated. No network was written.", STYLES["proved"])
-        case "sampled":
-            seen = "Repaired as far as sampling sees, not proved."
-            text = Text(seen if outcome.out else "Undecided: no network was written.", STYLES["unknown"])
-        case "violated":
-            kept = "The best attempt was kept." if outcome.out else "No network was written."
-            text = Text(f"No repair found: {good} of {len(goals)} properties proved. {kept}", STYLES["violated"])
-        case _:
-            assert_never(outcome.result)
-    if outcome.interrupted:
-        text.append(" Interrupted: this is the best so far.", STYLES["unknown"])
-    elif outcome.timed_out:
-        text.append(" The time limit ended it.", STYLES["unknown"])
-    return text
+    """The result, as every report says it."""
+    result = said(repair_report(outcome))
+    style = {"good": "proved", "warn": "unknown", "bad": "violated"}[result.tone]
+    return Text.assemble((f"{result.word}: ", STYLES[style]), readable(result.rest))
 
 
 def _because(verdict: Verdict) -> str:
@@ -211,16 +184,28 @@ def _measurements(grid: Table, outcome: RepairOutcome) -> None:
     for entry in outcome.neighbours:
         add_fact(grid, f"neighbours of {entry.name}", _neighbours_text(entry))
     if outcome.fidelity is None:
-        add_fact(grid, "fidelity", outcome.fidelity_note)
+        if not outcome.behaviour:
+            add_fact(grid, "fidelity", outcome.fidelity_note)
     else:
         where = f"; domain: {outcome.domain.source}" if outcome.domain else ""
         add_fact(grid, "fidelity", fidelity_text(outcome.fidelity, outcome.decision) + where)
+    _behaviour(grid, outcome)
     for name, value in outcome.region_fidelity.items():
         add_fact(grid, f"  in {name}'s region", fidelity_text(value, outcome.decision))
     add_fact(grid, "drawdown", _drawdown_text(outcome.drawdown))
     lost = ", ".join(outcome.regressions)
     add_fact(grid, "regressions", f"{lost}: proved before, not proved now" if lost else "none")
     add_fact(grid, "changed", _change_text(outcome.change))
+
+
+def _behaviour(grid: Table, outcome: RepairOutcome) -> None:
+    """What is kept elsewhere than on the domain, with the place, and the outputs that were tied."""
+    report = repair_report(outcome)
+    for entry in report.behaviour:
+        if entry.ground != "domain" or outcome.fidelity is None or entry.argmin_agreement is not None:
+            right = right_words(entry)
+            add_fact(grid, "kept", f"{behaviour_words(entry, report)}, n = {entry.n:,}{f'; {right}' if right else ''}")
+    add_fact(grid, "tied", tied_words(report))
 
 
 def _second_leg(grid: Table, properties: Sequence[PropertyOutcome | Watched]) -> None:
@@ -272,6 +257,8 @@ def _spent(grid: Table, outcome: RepairOutcome) -> None:
 
 def _tried_text(entry: Tried) -> str:
     kept = entry.kept
+    if not kept.n:
+        return f"{entry.method}: {entry.result}; behaviour not measured; {seconds(entry.seconds)}"
     same = "" if kept.agreement is None else f"{percent(kept.agreement)} same decision, "
     return f"{entry.method}: {entry.result}; {same}mean absolute difference {kept.mae:.2g}; {seconds(entry.seconds)}"
 

@@ -18,6 +18,16 @@ def plain(value: float) -> str:
     return f"{value:,.7g}".replace("-", "−")
 
 
+def percent(share: float) -> str:
+    """A share in percent that never rounds to 0 or 100 unless it is."""
+    if share in (0.0, 1.0):
+        return f"{share:.0%}".replace("%", " %")
+    digits = 2
+    while digits < 8 and round(share * 100, digits) in (0.0, 100.0):
+        digits += 1
+    return f"{share * 100:.{digits}f} %"
+
+
 def number(value: Fraction) -> float:
     """The nearest float64; the largest there is where the value lies beyond."""
     try:

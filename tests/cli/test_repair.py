@@ -41,9 +41,17 @@ def test_everything_said_reaches_the_pipeline(
     options = [("--points", str(fixes)), ("--points-tolerance", "0.5"), ("--points-radius", "0.125")]
     options += [("--suite", "acasxu"), ("--as", "N2,9"), ("--decision", "argmax"), ("--pairing", "input")]
     options += [("--domain", str(holds)), ("--out", str(tmp_path / "o")), ("--timeout", "9"), ("--seed", "4")]
+    data = tmp_path / "data.csv"
+    data.write_text("x_0,x_1\n")
+    options += [("--data", str(data)), ("--test", str(data)), ("--max-change", "0.5")]
     options += [("--samples", "7"), ("--optimiser", "pso"), ("--top", "3"), ("--alpha", "0.75")]
     flat = [word for pair in [*options, ("--units", "raw"), ("--method", "finetune")] for word in pair]
-    assert call("repair", "--net", net, "--prop", broken, "--keep", holds, "--as-many-as-possible", *flat).status == 0
+    assert (
+        call(
+            "repair", "--net", net, "--prop", broken, "--keep", holds, "--as-many-as-possible", "--no-ties", *flat
+        ).status
+        == 0
+    )
     (request,) = requests
     expected = RepairRequest(
         net=net,
@@ -65,6 +73,10 @@ def test_everything_said_reaches_the_pipeline(
         timeout_s=9.0,
         units="raw",
         seed=4,
+        data=data,
+        test=data,
+        max_change=0.5,
+        no_ties=True,
         samples=7,
         as_many=True,
         command=request.command,
@@ -79,7 +91,35 @@ def test_what_auto_is_to_be_content_with_reaches_the_pipeline(
     assert call("repair", "--net", net, "--prop", broken, *said).status == 0
     assert call("repair", "--net", net, "--prop", broken).status == 0
     told = [(r.method, r.min_agreement, r.max_mae, r.prefer) for r in requests]
-    assert told == [("auto", 0.5, 0.25, "outputs"), ("auto", 0.999, None, "decisions")]
+    assert told == [("auto", 0.5, 0.25, "outputs"), ("auto", None, None, "decisions")]
+
+
+@pytest.mark.parametrize(
+    ("changes", "status", "word"),
+    [
+        ({}, 0, "Repaired and proved: "),
+        ({"behaviour_kept": "badly kept"}, 3, "Proved, but behaviour is badly kept: "),
+        ({"behaviour": (), "behaviour_kept": "not measured"}, 3, "Proved, but behaviour is not measured: "),
+        ({"result": "nothing_to_repair", "out": None, "behaviour_kept": "not measured"}, 0, "Nothing to repair: "),
+    ],
+)
+def test_a_proof_alone_is_no_success(
+    call: Call,
+    monkeypatch: pytest.MonkeyPatch,
+    net: Path,
+    broken: Path,
+    changes: dict[str, Any],
+    status: int,
+    word: str,
+) -> None:
+    """The old command ended with status 0, and green, whatever a proved repair had done to the network."""
+
+    def stand_in(request: RepairRequest, *, watch: Watch) -> RepairOutcome:
+        return repair_outcome(request=request, **changes)
+
+    monkeypatch.setattr("birdnn.pipeline.repair_files", stand_in)
+    result = call("repair", "--net", net, "--prop", broken)
+    assert (result.status, result.out.startswith(word)) == (status, True), result.out
 
 
 def test_a_domain_is_a_file_or_the_word_property(
@@ -96,8 +136,9 @@ def test_a_domain_is_a_file_or_the_word_property(
         (("--method", "anneal"), "'anneal' is not one of"),
         (("--method", "finetune", "--optimiser", "adam"), "'adam' is not one of"),
         (("--optimiser", "lp"), "--method finetune"),
-        (("--method", "retrain", "--min-agreement", "0.9"), "--method auto"),
-        (("--method", "retrain", "--max-mae", "0.1"), "--method auto"),
+        (("--method", "blocks", "--min-agreement", "0.9"), "--method blocks"),
+        (("--method", "blocks", "--max-mae", "0.1"), "--method blocks"),
+        (("--max-change", "0"), "--max-change"),
         (("--method", "finetune", "--prefer", "outputs"), "--method auto"),
         (("--min-agreement", "2"), "--min-agreement"),
         (("--top", "5"), "--optimiser pso or cmaes"),
@@ -140,6 +181,7 @@ def test_no_neuron_is_responsible_where_everything_violates(call: Call, net: Pat
 def test_finetune_repairs_and_says_how(call: Call, net: Path, broken: Path, tmp_path: Path, optimiser: str) -> None:
     top = () if optimiser == "lp" else ("--top", "2")
     words = ("--method", "finetune", "--optimiser", optimiser, *top, "--samples", "1000", "--timeout", "60")
+    words = (*words, "--max-mae", "9")
     result = call("repair", "--net", net, "--prop", broken, *words, "--out", tmp_path / "o", "--quiet")
     assert result.status == 0, result.err
     report = json.loads((tmp_path / "o" / "repair.json").read_text())
@@ -176,7 +218,7 @@ def test_a_disagreement_ends_in_6_with_everything_written(
     result = call("repair", "--net", net, "--prop", broken, "--json", target)
     assert result.status == 6
     assert f"birdnn: error: {said}" in result.err
-    assert "Two engines disagree" in result.out
+    assert "Contradictory evidence" in result.out
     assert json.loads(target.read_text())["disagreement"] == said
 
 
@@ -184,7 +226,7 @@ def test_the_table_goes_to_stdout_and_progress_does_not(
     call: Call, requests: list[RepairRequest], net: Path, broken: Path
 ) -> None:
     result = call("repair", "--net", net, "--prop", broken)
-    assert result.out.startswith("Repaired, and every property is proved.")
+    assert result.out.startswith("Repaired and proved: ")
     assert "starting" in result.err
 
 
@@ -313,7 +355,8 @@ def test_points_are_put_right(call: Call, net: Path, tmp_path: Path) -> None:
     result = call(
         "repair", "--net", net, "--points", path, "--points-tolerance", "0.125", "--out", out, "--json", target
     )
-    assert result.status == 0, result.err
+    assert result.status == 3, result.err  # the outputs around the points move as well, and that is told
+    assert "badly kept" in result.out
     assert "neighbours of fixes" in " ".join(result.out.split())
     report = json.loads(target.read_text())
     (around,) = report["neighbours"]

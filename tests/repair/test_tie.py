@@ -93,7 +93,7 @@ def method(net: Network, prop: Property, **settings: float) -> Retrain:
         decision="argmin",
         resample=lambda net, inside, generator, thorough: torch.rand(64, 2, generator=generator) * 2 - 1,
     )
-    return Retrain(task, RetrainSettings(domain_points=300, region_points=300, **settings))
+    return Retrain(task, RetrainSettings(domain_points=300, region_points=300, ties=True, **settings))
 
 
 def open_everywhere(prop: Property) -> Evidence:
@@ -111,11 +111,11 @@ def test_a_proof_out_of_reach_becomes_one_box() -> None:
     net, prop = never_low(0.02)
     repair = method(net, prop, tied_decisions=0.05, tied_outputs=0.1)
     first = repair.propose(Evidence(), timeout_s=60, watch=Unwatched())
-    assert not repair.ties
+    assert not repair.tied
     second = repair.propose(open_everywhere(prop), timeout_s=60, watch=Unwatched())
-    assert set(repair.ties) == {prop.name}
-    (told,) = repair.remarks()
-    assert told.startswith("Output 2 follows output")
+    assert set(repair.tied) == {prop.name}
+    (told,) = repair.ties()
+    assert (told.output, told.property) == (2, prop.name)
     assert boxes_of_the_proof(second, prop) == 1 < boxes_of_the_proof(first, prop)
 
 
@@ -124,7 +124,7 @@ def test_a_tie_of_the_first_candidate_is_made_even_where_no_input_asks_for_a_ste
     net, prop = never_low(0.5)
     repair = method(net, prop, tied_decisions=0.05, tied_outputs=0.1)
     after = repair.propose(open_everywhere(prop), timeout_s=60, watch=Unwatched())
-    ((tie,),) = repair.ties.values()
+    ((tie,),) = repair.tied.values()
     y = evaluate(after, torch.rand(500, 2, generator=torch.Generator().manual_seed(0)) * 2 - 1)
     assert float((y.double() @ tie.row).std()) < 1e-6
 
@@ -135,7 +135,7 @@ def test_a_tie_that_costs_too_much_is_not_made(limit: str) -> None:
     prices = {"tied_decisions": 1.0, "tied_outputs": 10.0} | {limit: -1.0}
     repair = method(net, prop, **prices)
     repair.propose(open_everywhere(prop), timeout_s=60, watch=Unwatched())
-    assert not repair.ties
+    assert not repair.tied
 
 
 def test_an_output_layer_that_is_no_initialiser_of_its_own_is_not_tied() -> None:

@@ -12,6 +12,7 @@ from birdnn.records import (
     Drawdown,
     Fidelity,
     InitialiserChange,
+    KeptAt,
     Machine,
     Neighbours,
     PropertyOutcome,
@@ -40,6 +41,17 @@ LOST = Unknown(reason="precision", boxes=5, open_boxes=1)
 
 AROUND = Neighbours(
     name="fixes", points=12, radius=0.01, n=1200, before=0.5, after=0.75, generalisation=Rate(hits=300, n=600)
+)
+
+
+OVER_THE_DOMAIN = KeptAt(
+    where="the domain (suite acasxu)",
+    ground="domain",
+    n=400_000,
+    agreement=0.99987,
+    either=None,
+    mae=8.1e-5,
+    size=0.02,
 )
 
 
@@ -92,6 +104,9 @@ def repair_outcome(**changes: Any) -> RepairOutcome:
         properties=(prop(), prop("prop_2", role="keep", before="proved")),
         fidelity=Fidelity(decision_agreement=0.99987, mae=8.1e-5, n=400_000),
         fidelity_note="",
+        behaviour=(OVER_THE_DOMAIN,),
+        behaviour_kept="kept",
+        rule_by="suite",
         region_fidelity={"prop_8": Fidelity(decision_agreement=0.9921, mae=2.5e-4, n=99_946)},
         drawdown=(Drawdown(name="prop_8", share=0.0, n=99_946), Drawdown(name="prop_3", share=1e-5, n=100_000)),
         efficacy=Rate(hits=120, n=120, by_proof=True),

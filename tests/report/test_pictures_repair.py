@@ -10,7 +10,7 @@ from birdnn.report.json import repair_report
 from birdnn.report.pictures_repair import change, change_svg, progress, progress_svg
 from tests.report.outcomes import repair_outcome
 
-KEPT = Kept(agreement=0.9995, mae=1e-4, size=0.02, drawdown=0.0)
+KEPT = Kept(agreement=0.9995, mae=1e-4, size=0.02, drawdown=0.0, n=1000)
 TRIED = (
     Tried(method="finetune:lp", result="violated", kept=KEPT, seconds=2.0, boxes=1234, answers={"prop_8": "violated"}),
     Tried(method="retrain", result="passed over", kept=replace(KEPT, agreement=1.0, mae=0.0), seconds=0.5),

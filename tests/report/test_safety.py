@@ -7,15 +7,13 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-import torch
 
-from birdnn.repair.tie import Tie
 from birdnn.report.intoto import statement
 from birdnn.report.json import dumps
 from birdnn.report.model import readable
 from birdnn.report.pages import html_page, markdown_page
 from birdnn.report.sarif import sarif
-from birdnn.report.schema import DrawdownModel, PropertyDrawdownModel
+from birdnn.report.schema import DrawdownModel, PropertyDrawdownModel, TiedModel
 from birdnn.report.schema_evidence import HalfSpaceModel
 from birdnn.report.schema_safety import SafetyReport
 from birdnn.report.words import Side, unsafe_words
@@ -94,7 +92,9 @@ def test_the_verdict_is_honest(states: dict[str, str], changes: dict[str, Any], 
     report = made_report(states, **({"drawdown": drawdown} | changes))
     assert (report.summary.verdict, report.summary.tone) == (verdict, tone)
     page = Seen.of(html_page(report))
-    assert report.summary.headline in page.text
+    assert report.summary.word in page.text
+    assert " ".join(report.summary.headline.split()) in " ".join(page.text.split())
+    assert report.summary.headline.startswith(report.summary.word)
     assert ("Repaired and proved" in page.text) == (verdict == "proved")
 
 
@@ -124,13 +124,13 @@ def test_residual_risks_name_what_is_lost_or_open() -> None:
     assert weights == sorted(weights, key=("stop", "open", "assumption", "note").index)
 
 
-def test_tied_outputs_are_named_on_the_first_page() -> None:
-    ties = [Tie(row=torch.tensor([0.0, -1.0, 1.0]).roll(k), follower=2 - k, constant=0.0, least=0.0) for k in (0, 2)]
-    notes = [f"{tie.told()}: prop_8 is proved by that." for tie in ties]
-    report = made_report(notes=[*notes, "Something else."])
-    tied = [risk.text for risk in report.risks if risk.topic == "Tied outputs"]
-    assert any(text.startswith("Each of WR, COC follows WL now, up to a constant; what it told by") for text in tied)
+def test_tied_outputs_are_named_in_the_headline_and_among_the_risks() -> None:
+    ties = [TiedModel(output=2 - k, follows=[1], property="prop_8") for k in (0, 2)]
+    report = made_report(ties=ties, notes=["Something else."])
+    (tied,) = [risk.text for risk in report.risks if risk.topic == "Tied outputs"]
+    assert tied.startswith("WR follows WL, COC follows WL, up to a constant: prop_8 is proved by that")
     assert any("Tied outputs" in line for line in report.summary.first)
+    assert "Outputs tied: WR follows WL, COC follows WL" in report.summary.headline
     assert [r.text for r in report.risks if r.topic == "Noted by the repair"] == ["Something else."]
 
 

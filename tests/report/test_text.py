@@ -17,6 +17,8 @@ OUTCOMES = {
     "unmeasured": repair_outcome(
         fidelity=None,
         fidelity_note="not measured: domain unknown, give --domain",
+        behaviour=(),
+        behaviour_kept="not measured",
         drawdown=(),
         efficacy=None,
         generalisation=None,
@@ -51,7 +53,8 @@ def test_tables_fit_and_claim_nothing_more(case: str, width: int) -> None:
 def test_a_proved_repair_says_what_a_person_wants_to_know() -> None:
     text = " ".join(drawn(repair_summary(OUTCOMES["proved"]), 80).split())
     for piece in (
-        "Repaired, and every property is proved.",
+        "Repaired and proved: 2 of 2 properties that were asked about are proved.",
+        "Kept: 99.99 % same decision (argmin) on the domain (suite acasxu), mean absolute difference 8.1e-05 (0.4",
         "prop_8 violated proved complete search 12,345 3.25 s",
         "prop_2 (keep) proved proved",
         "99.99 % same decision (argmin), mean absolute difference 8.1e-05, n = 400,000",
@@ -76,7 +79,7 @@ def test_neighbours_of_points_are_counted_and_never_proved() -> None:
 def test_only_a_proof_is_called_one() -> None:
     for case in ("sampled", "violated", "interrupted", "late"):
         text = drawn(repair_summary(OUTCOMES[case]), 80)
-        assert "every property is proved" not in text
+        assert "Repaired and proved" not in text
         assert "complete search" not in text
 
 

@@ -1,0 +1,143 @@
+"""Inputs that a network is used on, with or without the right decision: ``repair --data`` and ``--test``.
+
+NPZ: ``x`` (n, inputs), or (n, *shape of one input), and perhaps ``y`` (n,), the index of the output that ought to
+decide. CSV: a header that names ``x_0`` .. and perhaps ``decision``, as in a file of points; other columns of such a
+file are passed over.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from birdnn.errors import FormatError
+from birdnn.formats.files import read_bytes, sha256, stem_and_kind
+from birdnn.network import Network
+
+MAX_BYTES = 1 << 31
+"""Largest file, and largest array, that is read."""
+
+WANTED = "an .npz file with x, or CSV with the columns x_0 .. x_n, is expected"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Inputs:
+    """A file of inputs.
+
+    Attributes:
+        path: as given.
+        sha256: of the file.
+        x: (n, inputs) float32.
+        y: (n,) int64, the outputs that ought to decide; None where the file does not say it.
+    """
+
+    path: str
+    sha256: str
+    x: Tensor
+    y: Tensor | None
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+
+def read_inputs(path: str | Path, net: Network, names: Sequence[str] = ()) -> Inputs:
+    """Read inputs for a network.
+
+    Args:
+        path: .npz or .csv, also with .gz.
+        net: the network.
+        names: of the outputs, where they have any: a decision may be given by name.
+
+    Raises:
+        FormatError: the file is neither, holds no input, one of another size, no number, or an unknown output.
+    """
+    place, kind = str(path), stem_and_kind(path)[1]
+    if kind not in ("npz", "csv"):
+        raise FormatError(place, "", WANTED)
+    data = read_bytes(path, MAX_BYTES)
+    x, y = _npz(place, data, net) if kind == "npz" else _csv(place, data, net, names)
+    if not len(x):
+        raise FormatError(place, "", f"holds no input; {WANTED}")
+    with np.errstate(over="ignore"):
+        values = np.ascontiguousarray(x, dtype=np.float32)
+    finite = np.isfinite(values).all(1)
+    if not finite.all():
+        raise FormatError(place, f"input {int(np.argmin(finite))}", "holds NaN, infinity, or what float32 cannot hold")
+    labels = None if y is None else _labels(place, y, len(values), net.n_outputs)
+    return Inputs(path=place, sha256=sha256(data), x=torch.from_numpy(values), y=labels)
+
+
+def _npz(place: str, data: bytes, net: Network) -> tuple[NDArray[np.generic], NDArray[np.generic] | None]:
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            sizes = {entry.filename: entry.file_size for entry in archive.infolist()}
+        if sum(sizes.get(f"{name}.npy", 0) for name in ("x", "y")) > MAX_BYTES:
+            raise ValueError(f"its arrays have more than {MAX_BYTES:,} bytes")
+        with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
+            found = {name: arrays[name] for name in ("x", "y") if name in arrays.files}
+    except Exception as error:  # noqa: BLE001 - on damaged files zipfile and numpy raise a dozen kinds
+        raise FormatError(place, "", f"cannot be read ({error}); {WANTED}") from None
+    x = found.get("x")
+    if not isinstance(x, np.ndarray) or x.ndim < 2 or x.dtype.kind != "f":
+        had = "no array x" if x is None else f"x of {x.dtype} with shape {x.shape}"
+        raise FormatError(place, "x", f"has {had}; floats of shape (n, {net.n_inputs}) are expected")
+    shape = net.input_shape[1:] if net.graph.batched else net.input_shape
+    if x.shape[1:] not in (shape, (net.n_inputs,)):
+        raise FormatError(place, "x", f"its shape is {x.shape}; the network takes (n, {net.n_inputs})")
+    return x.reshape(len(x), -1), found.get("y")
+
+
+def _csv(
+    place: str, data: bytes, net: Network, names: Sequence[str]
+) -> tuple[NDArray[np.generic], NDArray[np.generic] | None]:
+    try:
+        rows = csv.reader(io.StringIO(data.decode("utf-8-sig"), newline=""), strict=True)
+        table = [(rows.line_num, row) for row in rows if row]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise FormatError(place, "", f"not CSV as UTF-8 text: {error}") from None
+    header = [cell.strip().casefold() for cell in (table[0][1] if table else [])]
+    wanted = [f"x_{i}" for i in range(net.n_inputs)]
+    if missing := [name for name in wanted if header.count(name) != 1]:
+        raise FormatError(place, "line 1", f"column {missing[0]!r} has to be there once; {WANTED}")
+    places = [header.index(name) for name in wanted]
+    x, y = np.empty((len(table) - 1, net.n_inputs)), np.empty(len(table) - 1, dtype=np.int64)
+    decided = header.index("decision") if "decision" in header else None
+    known = {name.casefold(): index for index, name in enumerate(names)}
+    for row, (line, cells) in enumerate(table[1:]):
+        if len(cells) != len(header):
+            raise FormatError(place, f"line {line}", f"{len(cells)} values; the header names {len(header)}")
+        try:
+            x[row] = [float(cells[at]) for at in places]
+        except ValueError as error:
+            raise FormatError(place, f"line {line}", f"holds what is no number: {error}") from None
+        if decided is not None:
+            y[row] = _decision(place, line, cells[decided].strip(), known)
+    return x, None if decided is None else y
+
+
+def _decision(place: str, line: int, cell: str, known: dict[str, int]) -> int:
+    if cell.casefold() in known:
+        return known[cell.casefold()]
+    if cell.isascii() and cell.isdigit() and len(cell) < 10:
+        return int(cell)
+    raise FormatError(place, f"line {line}", f"decision {cell!r} is no index of an output, nor the name of one")
+
+
+def _labels(place: str, y: NDArray[np.generic], n: int, n_outputs: int) -> Tensor:
+    if y.ndim != 1 or y.dtype.kind not in "iu" or len(y) != n:
+        raise FormatError(place, "y", f"{n:,} indices of outputs are expected, not {y.dtype} of shape {y.shape}")
+    labels = y.astype(np.int64)
+    outside = (labels < 0) | (labels >= n_outputs)
+    if outside.any():
+        first = int(np.argmax(outside))
+        raise FormatError(place, f"input {first}", f"output {int(labels[first])}; the network has 0 to {n_outputs - 1}")
+    return torch.from_numpy(labels)

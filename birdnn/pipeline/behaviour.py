@@ -1,0 +1,302 @@
+"""What a repair keeps of the original's behaviour, measured on the best inputs at hand.
+
+The declared domain, and files of inputs (``--data``, ``--test``), say where behaviour counts. Without them there are
+places at hand: the surroundings of points to be repaired, what lies between the points, and the hull of the properties'
+regions. Each figure names its place; behaviour is as well kept as at the worst of them.
+
+Inputs that have to change are left out: those that violate a property on the original, points whose answer is to be
+another one, their close neighbours, and labelled inputs that the original decides wrongly.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from birdnn.formats.inputs import Inputs
+from birdnn.formats.suite import hull
+from birdnn.metrics import decisions, fidelity
+from birdnn.network import Network
+from birdnn.pipeline.plan import Plan, Subject
+from birdnn.records import LEAST, LEAST_BEYOND, Decision, Ground, Kept, KeptAt, KeptWord, RepairRequest
+from birdnn.records.limits import Over, never
+from birdnn.sample import evaluate, uniform
+from birdnn.sample.draw import BATCH
+from birdnn.sample.pieces import evaluated
+
+_AWAY = 3.0, 10.0, 30.0
+"""Surroundings of points reach so many times as far as their neighbours."""
+
+_MOST_VALUES = 1 << 26
+"""Of all inputs that are drawn at once."""
+
+_PAIRS = 10_000
+_MOST_DISTANCES = 1 << 31
+
+Draw = Callable[[int, torch.Generator], Tensor]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Place:
+    """Inputs to compare behaviour on: ``draw(count, generator)`` gives (m, inputs); `right` (m,), where it is known."""
+
+    where: str
+    ground: Ground
+    draw: Draw
+    right: Tensor | None = None
+
+
+def places(plan: Plan, before: Network, *, final: bool) -> list[Place]:
+    """Where behaviour is compared; `final`: on what is held out as well, which no choice may look at."""
+    found = []
+    if plan.corners is not None and plan.domain is not None:
+        lower, upper = plan.corners
+        where = f"the domain ({plan.domain.source})"
+        found.append(Place(where=where, ground="domain", draw=lambda count, g: uniform(lower, upper, count, g)))
+        if plan.request.domain == "property" and plan.data is None:
+            found += _beyond(plan)
+    if plan.data is not None:
+        found.append(_stored(plan.data, "data"))
+    found = found or list(_at_hand(plan, before))
+    return [*found, _stored(plan.test, "test")] if final and plan.test is not None else found
+
+
+def _stored(file: Inputs, ground: Ground) -> Place:
+    where = f"the inputs of --{ground} {file.path}"
+    return Place(where=where, ground=ground, draw=lambda count, generator: file.x, right=file.y)
+
+
+def _at_hand(plan: Plan, before: Network) -> Iterator[Place]:
+    """Without a domain or data: around the points, between them, in the hull of the regions."""
+    listed = [s for s in plan.subjects if s.radius is not None]
+    if listed:
+        x = torch.cat([_points(subject) for subject in listed])
+        radius = max(subject.radius or 0.0 for subject in listed)
+        told = f"the {len(x):,} points" if len(x) > 1 else "the point"
+        names = ", ".join(subject.prop.name for subject in listed)
+        reach = f"up to {_AWAY[-1] * radius:g} away in each input"
+        where = f"surroundings of {told} of {names}, {reach}"
+        yield Place(where=where, ground="surroundings", draw=lambda count, g: _around(x, radius, count, g))
+        pairs = _apart(listed, before)
+        if len(pairs):
+            where = f"the hull of {told} of {names}, between two"
+            yield Place(where=where, ground="hull", draw=lambda count, g: _between(x, pairs, count, g))
+    if corners := _hull(plan):
+        where = f"the hull of the regions of {_names(plan)}"
+        yield Place(where=where, ground="regions", draw=lambda count, g: uniform(*corners, count, g))
+        yield from _beyond(plan)
+
+
+def _beyond(plan: Plan) -> Iterator[Place]:
+    """Where regions are all that is known: a network may obey in them and be a constant everywhere else."""
+    if corners := _hull(plan):
+        lower, upper = corners
+        wide = lower - (upper - lower), upper + (upper - lower)
+        where = f"surroundings of the regions of {_names(plan)}, as far beyond as these are wide"
+        yield Place(where=where, ground="beyond", draw=lambda count, g: uniform(*wide, count, g))
+
+
+def _hull(plan: Plan) -> tuple[Tensor, Tensor] | None:
+    regions = [s.prop for s in plan.subjects if s.radius is None]
+    if not regions:
+        return None
+    lower, upper = (torch.stack(side) for side in zip(*(hull(prop) for prop in regions), strict=True))
+    return lower.amin(0), upper.amax(0)
+
+
+def _names(plan: Plan) -> str:
+    return ", ".join(s.prop.name for s in plan.subjects if s.radius is None)
+
+
+def _points(subject: Subject) -> Tensor:
+    return torch.stack([region.lower for region in subject.prop.regions]).float()
+
+
+def _around(x: Tensor, radius: float, count: int, generator: torch.Generator) -> Tensor:
+    """Uniform around random points; farther where inputs are larger than 1."""
+    centre = x[torch.randint(len(x), (count,), generator=generator)].double()
+    away = radius * torch.tensor(_AWAY, dtype=torch.float64)[torch.randint(len(_AWAY), (count,), generator=generator)]
+    scale = x.double().abs().amax(0).clamp(min=1.0)
+    unit = 2 * torch.rand(centre.shape, generator=generator, dtype=torch.float64) - 1
+    return (centre + unit * away[:, None] * scale).float()
+
+
+def _apart(listed: Sequence[Subject], before: Network) -> Tensor:
+    """Pairs of points, (m, 2), between which something is to be kept: not those that both change to the same answer."""
+    groups: list[object] = []
+    for subject in listed:
+        wrong = _wrong(subject, before).tolist()
+        regions = zip(subject.prop.regions, wrong, strict=True)
+        # points of one wish share their unsafe sets; one that stays is apart from any
+        groups += [id(region.unsafe) if changes else object() for region, changes in regions]
+    generator = torch.Generator().manual_seed(0)
+    first, second = torch.randint(len(groups), (2, _PAIRS), generator=generator)
+    apart = torch.tensor([groups[i] != groups[j] for i, j in zip(first.tolist(), second.tolist(), strict=True)])
+    return torch.stack([first, second], 1)[apart]
+
+
+def _between(x: Tensor, pairs: Tensor, count: int, generator: torch.Generator) -> Tensor:
+    """On lines between pairs of points."""
+    first, second = pairs[torch.randint(len(pairs), (count,), generator=generator)].unbind(1)
+    share = torch.rand(count, 1, generator=generator)
+    return x[first] + share * (x[second] - x[first])
+
+
+def _wrong(subject: Subject, before: Network) -> Tensor:
+    """Which points of a file have another answer than the one wished for, (points,) bool."""
+    y = evaluate(before, _points(subject))
+    margins = [region.margin(y[i : i + 1]) for i, region in enumerate(subject.prop.regions)]
+    return ~(torch.cat(margins) > 0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Yardstick:
+    """Compares candidates with the original at the same inputs, those that have to change left out.
+
+    Attributes:
+        before: the original, float32.
+        changing: points whose answer is to be another one, (m, inputs), and how far their neighbours lie, (m,).
+    """
+
+    plan: Plan
+    before: Network
+    changing: tuple[Tensor, Tensor]
+
+    @staticmethod
+    def of(plan: Plan, before: Network) -> Yardstick:
+        """For the original of the plan, in float32."""
+        points, radii = [torch.empty(0, before.n_inputs)], [torch.empty(0)]
+        for subject in plan.subjects:
+            if subject.radius is not None:
+                wrong = _points(subject)[_wrong(subject, before)]
+                points.append(wrong)
+                radii.append(torch.full((len(wrong),), subject.radius))
+        return Yardstick(plan=plan, before=before, changing=(torch.cat(points), torch.cat(radii)))
+
+    def compared(
+        self, place: Place, after: Network, count: int, generator: torch.Generator, over: Over = never
+    ) -> KeptAt | None:
+        """What is kept at a place, on `count` inputs at most where they are drawn; None where none is left.
+
+        On the first ones only, where `over` says that time is.
+        """
+        x = place.draw(max(1, min(count, _MOST_VALUES // self.before.n_inputs)), generator)
+        y, z = both(self.before, after, x, over)
+        x = x[: len(y)]
+        fine = ~violating(self.plan.subjects, x, y) & ~self._has_to_change(x)
+        right = None if place.right is None else place.right[: len(y)]
+        decided, now = decisions(y, self.plan.decision), decisions(z, self.plan.decision)
+        labels = {}
+        if right is not None and decided is not None and now is not None:
+            labels = {
+                "labelled": len(right),
+                "right_before": int((decided == right).sum()),
+                "right_after": int((now == right).sum()),
+            }
+            fine &= decided == right
+        if not bool(fine.any()):
+            return None
+        y, z = y[fine], z[fine]
+        agreement, either = self._agreement(y, z)
+        same = fidelity(y, z, "none")
+        return KeptAt(
+            where=place.where,
+            ground=place.ground,
+            n=same.n,
+            agreement=agreement,
+            either=either,
+            mae=same.mae,
+            size=float(y.abs().double().mean()),
+            **labels,
+        )
+
+    def _agreement(self, before: Tensor, after: Tensor) -> tuple[float | None, tuple[float, float] | None]:
+        plan = self.plan
+        if before.shape[1] < 2 or (plan.decision == "none" and plan.rule_by == "option"):
+            return None, None
+
+        def by(rule: Decision) -> float:
+            return fidelity(before, after, rule).decision_agreement or 0.0
+
+        either = None if plan.rule_by in ("option", "suite") else (by("argmin"), by("argmax"))
+        if plan.decision != "none":
+            return by(plan.decision), either
+        return min(either or (0.0,)), either
+
+    def _has_to_change(self, x: Tensor) -> Tensor:
+        """Which inputs are, or are close to, points whose answer is to be another one, (n,) bool."""
+        points, radii = self.changing
+        near = torch.zeros(len(x), dtype=torch.bool)
+        if not len(points):
+            return near
+        if len(points) * x.numel() > _MOST_DISTANCES:  # too many to measure: only the points themselves
+            listed = {point.tobytes() for point in points.numpy()}
+            return torch.tensor([one.tobytes() in listed for one in x.contiguous().numpy()])
+        each = max(1, _MOST_VALUES // len(points))
+        for start in range(0, len(x), each):
+            distance = torch.cdist(x[start : start + each], points, p=float("inf"))
+            near[start : start + each] = (distance <= radii).any(1)
+        return near
+
+
+def chosen_by(found: Sequence[KeptAt], drawdown: float) -> Kept:
+    """What the choice between candidates goes by: the worst of what was found."""
+    if all(one.ground == "beyond" for one in found):
+        return Kept(agreement=None, mae=0.0, size=0.0, drawdown=drawdown, n=0)
+    moved = max((one for one in found if one.ground != "beyond"), key=lambda one: one.mae / max(one.size, 1e-30))
+    shares = [1.0 if _good_beyond(one) else one.agreement for one in found if one.agreement is not None]
+    return Kept(
+        agreement=min(shares, default=None),
+        mae=moved.mae,
+        size=moved.size,
+        drawdown=drawdown,
+        n=min(one.n for one in found),
+    )
+
+
+def kept_word(found: Sequence[KeptAt], request: RepairRequest) -> KeptWord:
+    """Of the whole repair."""
+    if all(one.ground == "beyond" for one in found):
+        return "not measured"
+    good = all(suffices(one, request, LEAST) for one in found if one.ground != "beyond")
+    beyond = all(_good_beyond(one) for one in found if one.ground == "beyond" and one.agreement is not None)
+    return "kept" if good and beyond else "badly kept"
+
+
+def _good_beyond(entry: KeptAt) -> bool:
+    """Is it beyond the regions, and kept as well as can be asked where nobody said that it matters?"""
+    return entry.ground == "beyond" and entry.agreement is not None and entry.agreement >= LEAST_BEYOND
+
+
+def suffices(kept: KeptAt | Kept, request: RepairRequest, least: tuple[float, float]) -> bool:
+    """Is as much kept as the request says, or else as `least` does: decisions, and difference as a share of the size?
+
+    Never, where nothing was measured.
+    """
+    share = least[0] if request.min_agreement is None else request.min_agreement
+    most = request.max_mae if request.max_mae is not None else least[1] * kept.size
+    agrees = kept.agreement is None or kept.agreement >= share
+    return kept.n > 0 and agrees and math.isfinite(kept.mae) and kept.mae <= most
+
+
+def violating(subjects: Sequence[Subject], x: Tensor, y: Tensor) -> Tensor:
+    """Which inputs violate some applicable property, (n,) bool; of points nothing is said."""
+    bad = torch.zeros(len(x), dtype=torch.bool)
+    for subject in subjects:
+        for region in subject.prop.regions:
+            if region.is_point:  # which no draw hits
+                continue
+            inside = ((x >= region.lower.float()) & (x <= region.upper.float())).all(1)
+            bad[inside] |= region.margin(y[inside]) <= 0
+    return bad
+
+
+def both(before: Network, after: Network, x: Tensor, over: Over = never) -> tuple[Tensor, Tensor]:
+    """Outputs of two networks at points (n, inputs), or at the first ones of them: (m, outputs) each."""
+    first = evaluated(before, x, over, most=BATCH["cpu"])
+    second = evaluated(after, x[: len(first)], over, most=BATCH["cpu"])
+    return first[: len(second)], second

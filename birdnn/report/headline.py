@@ -1,0 +1,184 @@
+"""The result of a repair in words: the same in the terminal, on the page, in Markdown, in SARIF and in JSON.
+
+It counts what was asked, names what is violated all the same, and says in figures how much behaviour is kept. Good is
+only what is proved and keeps its behaviour as well as asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from birdnn.records import LEAST, LEAST_BEYOND
+from birdnn.report.schema import BehaviourModel, RepairReport
+from birdnn.report.words import percent, sides
+
+Tone = Literal["good", "warn", "bad"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Said:
+    """The result.
+
+    Attributes:
+        word: in a few words, e.g. ``"Repaired and proved"``.
+        rest: counts and figures, sentences.
+        tone: good only without any reserve.
+    """
+
+    word: str
+    rest: str
+    tone: Tone
+
+    @property
+    def headline(self) -> str:
+        """Both."""
+        return f"{self.word}: {self.rest}"
+
+
+def said(report: RepairReport) -> Said:
+    """What came of a repair; one by blocks, of which nothing is proved, has words of its own."""
+    if contradicted(report):
+        told = (
+            "two engines, a proof and a sample, or prover and checker contradict each other. "
+            "Trust neither before it is understood."
+        )
+        return Said(word="Contradictory evidence", rest=told, tone="bad")
+    word, tone = _word(report)
+    if tone == "good" and still_violated(report):
+        tone = "warn"
+    return Said(word=word, rest=" ".join(_sentences(report)), tone=tone)
+
+
+def contradicted(report: RepairReport) -> bool:
+    """Does some evidence speak against other evidence?"""
+    return bool(report.disagreement) or (report.certificate is not None and report.certificate.answer == "rejected")
+
+
+def kept_word(report: RepairReport) -> Literal["kept", "badly kept", "not measured"]:
+    """How well behaviour is kept; an earlier version measured over the domain, and did not judge."""
+    if report.behaviour_kept is not None:
+        return report.behaviour_kept
+    if report.fidelity is None:
+        return "not measured"
+    share = report.fidelity.decision_agreement
+    return "kept" if share is None or share >= LEAST[0] else "badly kept"
+
+
+def still_violated(report: RepairReport) -> list[str]:
+    """Properties that apply to the network, were not asked about, and are violated."""
+    return [entry.name for entry in report.watched if (entry.after or entry.before) == "violated"]
+
+
+def behaviour_words(entry: BehaviourModel, report: RepairReport) -> str:
+    """What is kept at one place: ``"99.98 % same decision (argmin) on the domain (suite acasxu)"``."""
+    share = entry.mae / entry.size if entry.size else None
+    moved = f"mean absolute difference {entry.mae:.2g}"
+    moved += "" if share is None else f" ({percent(share)} of the outputs' size)"
+    if entry.decision_agreement is None:
+        return f"{moved} on {entry.where}"
+    if report.decision == "none":
+        both = f"{_both(entry)} on {entry.where}, {moved}"
+        return f"decisions not measured, for nobody says which output decides: {both}"
+    by = {"property": ", read from the properties"}.get(report.rule_by or "", "")
+    return f"{percent(entry.decision_agreement)} same decision ({report.decision}{by}) on {entry.where}, {moved}"
+
+
+def right_words(entry: BehaviourModel) -> str:
+    """Of inputs whose right decision is known; empty without any."""
+    if not entry.labelled:
+        return ""
+    before, after = (percent(count / entry.labelled) for count in (entry.right_before, entry.right_after))
+    return f"right at {before} of {entry.labelled:,} before and {after} now"
+
+
+def _both(entry: BehaviourModel) -> str:
+    pairs = (("least", entry.argmin_agreement), ("greatest", entry.argmax_agreement))
+    told = (f"the {word} output stays the {word} at {percent(share)}" for word, share in pairs if share is not None)
+    return " and ".join(told)
+
+
+def _word(report: RepairReport) -> tuple[str, Tone]:
+    match report.outcome:
+        case "nothing_to_repair":
+            return "Nothing to repair", "good"
+        case "proved":
+            kept = kept_word(report)
+            if kept == "kept":
+                return "Repaired and proved", "good"
+            what = "behaviour is badly kept" if kept == "badly kept" else "behaviour is not measured"
+            return f"Proved, but {what}", "warn"
+        case "sampled":
+            seen = "Repaired as far as sampling sees, not proved" if report.out else "Undecided"
+            return seen, "warn"
+        case _:
+            return "Not repaired", "bad"
+
+
+def _sentences(report: RepairReport) -> Iterator[str]:
+    proved, asked = sum(prop.after == "proved" for prop in report.properties), len(report.properties)
+    what = "property that was asked about is" if asked == 1 else "properties that were asked about are"
+    already = " on the network as it is" if report.outcome == "nothing_to_repair" else ""
+    yield f"{proved} of {asked} {what} proved{already}."
+    if others := still_violated(report):
+        count = "which applies to the network and was not" if len(others) == 1 else "which apply to it and were not"
+        yield f"Still violated: {', '.join(others)}, {count} asked about."
+    if report.regressions:
+        yield f"Proved before and not now: {', '.join(report.regressions)}."
+    lost = report.drawdown
+    if report.out is not None and lost.share:
+        yield f"Newly violated: {percent(lost.share)} of the sampled points of {lost.worst}."
+    if report.out is not None:
+        yield from _about_behaviour(report)
+    else:
+        yield "No network was written."
+    if report.outcome == "violated" and report.out is not None:
+        yield "The best attempt was kept; it is not a repair."
+    if report.interrupted:
+        yield "Interrupted: this is the best so far."
+    elif report.timed_out:
+        yield "The time limit ended it."
+
+
+def _about_behaviour(report: RepairReport) -> Iterator[str]:
+    found = report.behaviour
+    if found:
+        yield f"Kept: {behaviour_words(_told(found), report)}."
+    elif report.fidelity is not None:
+        share = report.fidelity.decision_agreement
+        same = "" if share is None else f"{percent(share)} same decision ({report.decision}), "
+        yield f"Kept: {same}mean absolute difference {report.fidelity.mae:.2g} on the domain."
+    else:
+        yield "What else changed was not measured: give --domain, or --data."
+    for one in found:
+        if told := right_words(one):
+            yield f"On {one.where}: {told}."
+    if report.behaviour_kept == "badly kept":
+        share = report.min_agreement if report.min_agreement is not None else LEAST[0]
+        most = f"{percent(LEAST[1])} of the outputs' size" if report.max_mae is None else f"{report.max_mae:g}"
+        yield f"Asked for is the same decision at {percent(share)} at least, and a difference of {most} at most."
+    if report.ties:
+        yield f"Outputs tied: {tied_words(report)}; what they told by themselves is lost."
+
+
+def _told(found: Sequence[BehaviourModel]) -> BehaviourModel:
+    """The place where least is kept; beyond the regions only where that is what is bad."""
+    mattering = [one for one in found if one.ground != "beyond" or _share(one) < LEAST_BEYOND] or found
+    return min(mattering, key=lambda one: (_share(one), -one.mae / max(one.size, 1e-30)))
+
+
+def _share(entry: BehaviourModel) -> float:
+    return 1.0 if entry.decision_agreement is None else entry.decision_agreement
+
+
+def tied_words(report: RepairReport) -> str:
+    """``"Y_3 follows Y_2, Y_4 is constant"``."""
+    _, outputs = sides(report)
+    told = [
+        f"{outputs.name(tie.output)} follows {' and '.join(outputs.name(k) for k in tie.follows)}"
+        if tie.follows
+        else f"{outputs.name(tie.output)} is constant"
+        for tie in report.ties
+    ]
+    return ", ".join(dict.fromkeys(told))
