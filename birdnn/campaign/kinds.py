@@ -63,7 +63,7 @@ def _verify_words(instance: Instance, folder: Path) -> list[str]:
 
 def _verify_row(found: Report) -> dict[str, object]:
     reasons = {p["reason"] for p in found["properties"] if p["reason"] not in (None, "timeout")}
-    reasons |= {EXECUTED for p in found["properties"] if p["executed"] or _when_run_only(p["counterexample"])}
+    reasons |= {EXECUTED for p in found["properties"] if p.get("executed") or _when_run_only(p.get("counterexample"))}
     told = found["disagreement"] or ", ".join(sorted(reasons))
     return {
         "verdict": CONTRADICTION if found["disagreement"] else found["verdict"],
@@ -75,7 +75,7 @@ def _verify_row(found: Report) -> dict[str, object]:
 
 
 def _when_run_only(counterexample: Report | None) -> bool:
-    return counterexample is not None and counterexample["exactly"] is False
+    return counterexample is not None and counterexample.get("exactly") is False
 
 
 def _repair_words(instance: Instance, folder: Path) -> list[str]:

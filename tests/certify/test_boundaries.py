@@ -38,7 +38,7 @@ def test_a_root_box_is_rounded_outward(exact: Fraction) -> None:
 
 def test_inputs_of_single_precision() -> None:
     for value in (LARGEST, -LARGEST, Fraction(1, 2**149)):
-        assert read_input({"input": [str(value)]}, 1, "p") == (value,)
+        assert read_input({"input": [str(value)]}, "input", 1, "p") == (value,)
     for value in (
         LARGEST + 1,
         Fraction(2**128),
@@ -48,7 +48,7 @@ def test_inputs_of_single_precision() -> None:
         Fraction(1, 2**150),
     ):
         with pytest.raises(Rejected, match="not of single precision"):
-            read_input({"input": [str(value)]}, 1, "p")
+            read_input({"input": [str(value)]}, "input", 1, "p")
 
 
 def test_numbers_are_no_longer_than_this() -> None:

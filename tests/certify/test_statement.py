@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from birdnn.certify.check.files import File
+from birdnn.certify.check.files import File, Rejected
 from birdnn.certify.check.statement import Statement, read_statement
 from birdnn.errors import FormatError
 from birdnn.formats.vnnlib import parse_property
@@ -44,7 +44,7 @@ def both(text: str) -> tuple[Statement | None, Property | None]:
     """What each reader makes of it; None where it refuses."""
     try:
         mine = read(text)
-    except FormatError:
+    except (FormatError, Rejected):
         mine = None
     try:
         theirs = parse_property(text)

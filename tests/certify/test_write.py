@@ -174,7 +174,8 @@ def test_an_ended_check_says_so(tmp_path: Path) -> None:
     """The certificate is there, and nobody says that it was accepted."""
     loaded, prop = files(tmp_path, 5, "Relu", None, "one row", 0.05)
     decided = [Decided(prop=prop, path=str(prop.path), verdict=proved(loaded, prop, "real"))]
-    told = {"semantics": "real", "watch": Unwatched(), "over": lambda: True}
-    found = certify(loaded, decided, tmp_path / "c.json", **told)
+    out = tmp_path / "c.json"
+    told = {"semantics": "real", "watch": Unwatched(), "over": out.exists}  # over as soon as the file is there
+    found = certify(loaded, decided, out, **told)
     assert found is not None
     assert found.checked == "not checked: the time limit"
