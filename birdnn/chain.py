@@ -13,7 +13,7 @@ from torch import Tensor
 from birdnn.errors import BirdnnError
 from birdnn.graph import Graph, Node
 from birdnn.operators import LINEAR_PARTS, apply
-from birdnn.rounding import magnitude, peak, roundings
+from birdnn.rounding import LARGEST_FLOAT32, magnitude, peak, roundings
 
 ActivationKind = Literal["relu", "leaky_relu", "elu", "sigmoid", "tanh"]
 
@@ -92,10 +92,12 @@ class Activation:
     Attributes:
         kind: which one.
         alpha: slope of a leaky ReLU, scale of an ELU; 0 for the others.
+        limited: it cuts off what exceeds the largest float32, as Clip does: what it is only below that.
     """
 
     kind: ActivationKind
     alpha: float = 0.0
+    limited: bool = False
 
 
 Chain: TypeAlias = tuple[Affine | Activation, ...]
@@ -157,7 +159,8 @@ class _Folding:
         sample = shape[1:] if self.graph.batched else shape
         basis = torch.eye(size, dtype=torch.float64, device=self.device).reshape(size, *sample)
         nothing = torch.zeros_like(basis[:1])
-        self.live = {name: _Affine(basis, nothing, basis, nothing)}
+        # an entry that is read may be flushed to zero, even where nothing is computed with it
+        self.live = {name: _Affine(basis, nothing, basis, nothing, underflow=1.0)}
 
     def run(self) -> Chain:
         graph = self.graph
@@ -279,7 +282,7 @@ def _operator(op: str, inputs: list[Tensor], attributes: Mapping[str, object]) -
 
 def as_activation(node: Node) -> Activation | None:
     """The activation that a node computes, if it is one."""
-    if node.op == "Clip" and node.attributes["min"] == 0.0 and node.attributes["max"] == math.inf:
-        return Activation("relu")
+    if node.op == "Clip" and node.attributes["min"] == 0.0 and node.attributes["max"] >= LARGEST_FLOAT32:
+        return Activation("relu", limited=math.isfinite(node.attributes["max"]))
     kind = _ACTIVATIONS.get(node.op)
     return None if kind is None else Activation(kind, float(node.attributes.get("alpha", 0.0)))

@@ -38,6 +38,9 @@ in a bound costs less than `LOST64`: each of fewer than 2**36 operations at most
 LARGEST = 2.0**127
 """Where float32 could overflow, nothing is claimed."""
 
+LARGEST_FLOAT32 = (2 - 2.0**-23) * 2.0**127
+"""Of its numbers."""
+
 FUNCTION_ERROR: Mapping[str, float] = {"sigmoid": 5e-7, "tanh": 5e-7, "elu": 5e-7}
 """Assumed absolute error of a runtime's float32 function (ELU: times ``max(1, |alpha|)``), beside one rounding.
 
@@ -73,12 +76,14 @@ def peak(op: str, inputs: Inputs, attributes: Attributes) -> Tensor:
     """A bound of everything that a float32 runtime may compute on the way, arguments as of `magnitude`.
 
     More than the result's magnitude where a sum is divided, or scaled down, only after it was formed; infinite where a
-    divisor may be flushed to zero.
+    divisor, or a factor of a large product, may be flushed to zero.
     """
     match op:
         case "Gemm":
-            scales = {key: max(1.0, abs(attributes[key])) for key in ("alpha", "beta")}
-            return OPERATORS[op](inputs, {**attributes, **scales})
+            sizes = {key: abs(attributes[key]) for key in ("alpha", "beta")}
+            # a factor below the smallest normal number may be flushed to zero, and much is lost with it
+            scales = {key: math.inf if 0 < size < SMALLEST else max(1.0, size) for key, size in sizes.items()}
+            return OPERATORS[op](inputs, {**attributes, **scales}).nan_to_num(nan=torch.inf, posinf=torch.inf)
         case "AveragePool":
             return OPERATORS[op](inputs, attributes) * math.prod(attributes["kernel_shape"])
         case "GlobalAveragePool":

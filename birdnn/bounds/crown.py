@@ -22,7 +22,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import pairwise, zip_longest
 
 import torch
 from torch import Tensor
@@ -77,14 +77,15 @@ class _Layer:
         weight, bias, size: the map, and the absolute values of its weights.
     """
 
-    def __init__(self, layer: Affine, depth: int, semantics: Semantics) -> None:
+    def __init__(self, layer: Affine, depth: int, semantics: Semantics, *, limited: bool) -> None:
         self.weight, self.bias, self.size = layer.weight, layer.bias, layer.weight.abs()
         self._terms = layer.terms
         ours = layer.terms.roundings + sum(layer.weight.shape) + _ROUNDINGS * depth
         self._factor = 4 * gamma(ours, FLOAT64)
         self._executed = _ROOM * gamma(layer.terms.roundings, FLOAT32) if semantics == "float32" else 0.0
         # an execution overflows before a bound does; where only bounds count, intermediate values may be any
-        self._peak, self._largest = (layer.terms.peak, LARGEST) if semantics == "float32" else (1.0, RANGE64)
+        self._peak = layer.terms.peak if semantics == "float32" else 1.0
+        self._largest = LARGEST if semantics == "float32" or limited else RANGE64
         self._smallest = layer.lost * SMALLEST64
         if semantics == "float32":
             self._smallest += layer.terms.underflow * SMALLEST
@@ -150,7 +151,11 @@ class CrownBound:
         self.device, self.semantics, self.record = device, semantics, record
         self.over: Over = never
         self.settings = settings or CrownSettings()
-        self._layer = [_Layer(layer, len(chain), semantics) for layer in chain if isinstance(layer, Affine)]
+        self._layer = [
+            _Layer(layer, len(chain), semantics, limited=isinstance(after, Activation) and after.limited)
+            for layer, after in zip_longest(chain, chain[1:])
+            if isinstance(layer, Affine)
+        ]
         self._activation = [layer for layer in chain if isinstance(layer, Activation)]
         slopes = [max(1.0, abs(activation.alpha)) for activation in self._activation]
         largest = math.prod(slopes) * math.prod(layer.steepest for layer in self._layer)

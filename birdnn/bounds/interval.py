@@ -124,7 +124,7 @@ class IntervalBound:
 
 def _walk(net: Network, fixed: Mapping[str, Tensor], x: Interval, semantics: Semantics) -> Interval:
     values: dict[str, Interval] = {name: (value, value) for name, value in fixed.items()}
-    values[net.input_name] = x
+    values[net.input_name] = _flushed(x) if semantics == "float32" else x
     for node in net.nodes:
         inputs = [values[name] for name in node.inputs]
         if node.output in net.graph.dependent:
@@ -138,6 +138,12 @@ def _walk(net: Network, fixed: Mapping[str, Tensor], x: Interval, semantics: Sem
             low, high = _or_unknown(low, -torch.inf), _or_unknown(high, torch.inf)
         values[node.output] = low, high
     return values[net.output_name]
+
+
+def _flushed(x: Interval) -> Interval:
+    """With zero where an input may be flushed to it, even where nothing is computed with it."""
+    low, high = x
+    return low.where((low <= 0) | (low >= SMALLEST), 0.0), high.where((high >= 0) | (high <= -SMALLEST), 0.0)
 
 
 def _error(node: Node, inputs: list[Interval], output: Interval, semantics: Semantics) -> Tensor | None:

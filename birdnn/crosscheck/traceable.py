@@ -6,7 +6,6 @@ no operators to a tracer. Here each node becomes the plainest call there is. Wha
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeAlias
 
@@ -14,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from birdnn.chain import Activation, NotAChain
+from birdnn.chain import Activation, NotAChain, as_activation
 from birdnn.errors import EngineError
 from birdnn.graph import Node
 from birdnn.network import Network
@@ -204,7 +203,7 @@ def _global_average_pool(_: Node, inputs: Sequence[Tensor]) -> Tensor:
 
 
 def _clip(node: Node, inputs: Sequence[Tensor]) -> Tensor:
-    if node.attributes["min"] != 0.0 or node.attributes["max"] != math.inf:
+    if as_activation(node) is None:
         raise _refuse(node, "cuts elsewhere than at zero from below")
     return torch.relu(inputs[0])
 

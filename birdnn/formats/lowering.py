@@ -15,6 +15,7 @@ import numpy as np
 
 from birdnn.errors import FormatError
 from birdnn.formats.tensors import Array
+from birdnn.rounding import LARGEST_FLOAT32
 
 MAX_VALUES = 1 << 22
 """Most entries that one value of a graph may have for one sample."""
@@ -143,7 +144,10 @@ def _gemm(site: Site) -> Lowered:
 
 
 def _clip(site: Site) -> Lowered:
-    bounds = {"min": -math.inf, "max": math.inf}
+    """A limit that is left out is the largest number of the type: of an attribute's, or of the value's own."""
+    wide = site.opset >= 11 and any(array.dtype == np.float64 for array in site.known.values())
+    largest = math.inf if wide else LARGEST_FLOAT32
+    bounds = {"min": -largest, "max": largest}
     for index, key in enumerate(("min", "max"), start=1):
         if site.opset < 11:
             bounds[key] = _real(site, key, bounds[key])

@@ -159,8 +159,9 @@ class _Run:
         told = [disagreement(v.name, v.engines, self.settings.semantics) for v in verdicts]
         if certificate is not None and certificate.answer == "rejected":
             told.append(certificate.disagreement)
-            stated = set(certificate.properties)
-            verdicts = tuple(replace(v, verdict=unproved(v.verdict)) if v.name in stated else v for v in verdicts)
+            # a file that was given twice is stated once
+            stated = {v.sha256 for v in verdicts if v.name in certificate.properties}
+            verdicts = tuple(replace(v, verdict=unproved(v.verdict)) if v.sha256 in stated else v for v in verdicts)
         return VerifyOutcome(
             net=str(self.loaded.path),
             net_sha256=self.loaded.net.sha256,

@@ -164,6 +164,68 @@ def test_a_tiny_coefficient_is_not_zero(tmp_path: Path, monkeypatch: pytest.Monk
     assert any(lowest(bound, made, value) > 0 for bound in bounds), "planted"
 
 
+def scaled(*steps: tuple, lower: float, upper: float, coefficient: int = 1, dtype: type = np.float32) -> Made:
+    """One input and one output; an operand is a number."""
+    made = []
+    for op, operand, attributes in steps:
+        shape = {"MatMul": (1, 1), "Gemm": (1, 1), "Clip": ()}.get(op, (1, 1))
+        made.append((op, {} if operand is None else {"b": np.full(shape, operand, dtype)}, attributes))
+    ends = (np.array([end], dtype) for end in (lower, upper))
+    return Made(tuple(made), *ends, (Fraction(coefficient),), dtype)
+
+
+BEYOND = {
+    "a weight beyond float64": (
+        scaled(("Mul", 1e200, {}), ("Mul", 1e200, {}), lower=0, upper=1e-200, coefficient=-1, dtype=np.float64),
+        "real",
+        -(Fraction(10) ** 150),
+    ),
+    "a weight beyond float64, and a ReLU": (
+        scaled(
+            ("Mul", 1e200, {}), ("Mul", 1e200, {}), ("Relu", None, {}), ("MatMul", 1, {}),
+            lower=0, upper=1e-200, coefficient=-1, dtype=np.float64,
+        ),
+        "real",
+        -(Fraction(10) ** 150),
+    ),
+    "Clip ends at the largest number": (
+        scaled(("Mul", 1e38, {}), ("Clip", 0, {}), ("MatMul", 1, {}), lower=100, upper=1000),
+        "real",
+        Fraction(35) * 10**37,
+    ),
+    "a factor of Gemm that may be flushed": (
+        scaled(("Mul", 1e15, {}), ("Gemm", 1e15, {"alpha": 1e-39}), ("Mul", 1e9, {}), lower=1, upper=2),
+        "float32",
+        Fraction(1, 2),
+    ),
+    "a divisor that may be flushed": (
+        scaled(
+            ("Mul", 1e-30, {}), ("Div", 1e-40, {}), ("Mul", -1e-10, {}), ("Add", 100, {}), ("Relu", None, {}),
+            ("MatMul", 1, {}), lower=1, upper=2,
+        ),
+        "float32",
+        Fraction(1, 2),
+    ),
+    "an input that may be flushed": (
+        scaled(("Relu", None, {}), lower=1e-40, upper=1e-39),
+        "float32",
+        Fraction(1, 10**41),
+    ),
+}  # fmt: skip
+"""Network, semantics, and a bound that is attained: at 1e200, at the largest float32, at zero where it is flushed."""
+
+
+@pytest.mark.parametrize("case", BEYOND)
+def test_what_lies_beyond_a_format_is_not_proved(case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By no bound, and no certificate of it is accepted. A review found each of these."""
+    made, semantics, value = BEYOND[case]
+    for bound in bounds_of(made, semantics):  # type: ignore[arg-type]
+        assert lowest(bound, made, value) <= 0, bound.name
+    monkeypatch.setattr(producer, "MARGIN", 0.0)
+    question = Question(case, made, semantics, value)  # type: ignore[arg-type]
+    assert asked_by_a_producer(question, tmp_path, value, case) != "accepted"
+
+
 @pytest.mark.parametrize("alpha", [1e-40, -1e-40])
 def test_an_alpha_that_may_be_flushed_to_zero(alpha: float) -> None:
     """A slope below 2**-126 is nothing to some executions, and 1e-10 is a lot where z is 1e30."""

@@ -52,9 +52,11 @@ def test_inputs_of_single_precision() -> None:
 
 
 def test_numbers_are_no_longer_than_this() -> None:
-    assert _numbers(["1" * 999], 1, "here") == (Fraction(int("1" * 999)),)
+    """A decimal of 1000 characters and its exponent are a quotient of twice as many digits, which is read."""
+    quotient = "1" * 4200 + "/" + "3" * 4200
+    assert _numbers([quotient], 1, "here") == (Fraction(int("1" * 4200), int("3" * 4200)),)
     with pytest.raises(Rejected, match="no exact number"):
-        _numbers(["1" * 1000], 1, "here")
+        _numbers(["1" * 8600], 1, "here")
 
 
 def test_what_sorted_means() -> None:

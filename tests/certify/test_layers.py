@@ -125,7 +125,7 @@ def test_errors_by_hand(tmp_path: Path) -> None:
     assert list(layer.bias) == [-6 + 20 + 7]
     assert list(layer.error_weight[0]) == [3 * gamma, 5 * gamma]
     tiny = Fraction(1, 2**126)
-    flushed = 8 * (3 * tiny + tiny) + 2 * 2 * tiny + 3 * tiny
+    flushed = 8 * (tiny + 3 * tiny + tiny) + 2 * 2 * tiny + 3 * tiny  # of the input, and of each operation
     assert list(layer.error_bias) == [gamma * (6 + 20 + 7) + 2 * flushed]
     assert layer.peak == 2 * (8 + 33 + flushed)
 
@@ -137,7 +137,7 @@ def test_errors_of_scaling_by_hand(tmp_path: Path) -> None:
     (layer,) = read_network(read(path)).layers
     gamma, tiny = 3 * Fraction(1, 2**24) / (1 - 3 * Fraction(1, 2**24)), Fraction(1, 2**126)
     assert (layer.weight[0, 0], layer.error_weight[0, 0]) == (-12, 12 * gamma)
-    assert layer.error_bias[0] == 2 * (3 * (4 * tiny + 2 * tiny + tiny) + 2 * tiny)
+    assert layer.error_bias[0] == 2 * (3 * (4 * (tiny + tiny) + 2 * tiny + tiny) + 2 * tiny)
 
 
 def test_a_subnormal_weight_may_be_flushed(tmp_path: Path) -> None:

@@ -28,6 +28,9 @@ _LARGEST = (2 - Fraction(1, 2**23)) * 2**127
 """Of the numbers of single precision."""
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?(/[1-9][0-9]*)?([eE][+-]?[0-9]{1,3})?")
+_LONGEST = 8600
+"""Characters of a number: a quotient of two that Python reads, and more than a property's text can lead to."""
+
 _TYPES = ("|u1", "<u2", "<u4", "<f4", "<f8")
 
 
@@ -314,7 +317,7 @@ def _about(data: Any, where: str, keys: Sequence[str]) -> dict[str, Any]:
 def _numbers(data: Any, count: int, where: str) -> tuple[Fraction, ...]:
     if not isinstance(data, list) or len(data) != count:
         raise Rejected(f"{where} must be a list of {count} numbers")
-    texts = [text if isinstance(text, str) and len(text) < 1000 else "" for text in data]
+    texts = [text if isinstance(text, str) and len(text) < _LONGEST else "" for text in data]
     if not all(_NUMBER.fullmatch(text) for text in texts):
         raise Rejected(f"{where} holds something that is no exact number")
     try:

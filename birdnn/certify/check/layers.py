@@ -40,6 +40,7 @@ class Layer:
         weight, bias: exact, (out, in) and (out,).
         error_weight, error_bias: a single-precision execution differs by at most ``error_weight @ |h| + error_bias``.
         peak: no value on the way exceeds ``peak * max(1, largest |h|)``.
+        limited: is the activation what it says only below the largest single-precision number, as Clip is?
     """
 
     weight: Exact
@@ -48,6 +49,7 @@ class Layer:
     error_bias: Exact
     peak: Fraction
     activation: Activation | None
+    limited: bool = False
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,7 @@ class Fold:
     def __init__(self, size: int) -> None:
         self.a, self.c = exact(np.ones(size)), exact(np.zeros(size))
         self.m_a, self.m_c = self.a, self.c
-        self.flushed = self.c
+        self.flushed = self.c + TINY  # of what is read
         self.roundings, self.peak = 0, Fraction(1)
 
     def scale(self, by: Exact, roundings: int) -> None:
@@ -114,13 +116,13 @@ class Fold:
         rows = self.m_a if self.m_a.ndim == 1 else self.m_a.sum(axis=1)
         self.peak = max(self.peak, *(rows + self.m_c + self.flushed))
 
-    def layer(self, activation: Activation | None) -> Layer:
+    def layer(self, activation: Activation | None, *, limited: bool = False) -> Layer:
         """The map as a layer, with gamma = D u / (1 - D u); underflow may itself be enlarged on its way, by below 2."""
         spoilt = self.roundings * UNIT
         gamma = spoilt / (1 - spoilt) if spoilt < Fraction(1, 4) else Fraction(1 << 126)
         dense = _dense(self.a)
         error = gamma * _dense(self.m_a), gamma * self.m_c + 2 * self.flushed
-        return Layer(dense, self.c, *error, 2 * self.peak, activation)
+        return Layer(dense, self.c, *error, 2 * self.peak, activation, limited)
 
 
 def _magnitude(values: Exact) -> Exact:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from birdnn.certify.check.files import File
-from birdnn.certify.check.layers import Activation, Chain, Exact, Fold, Layer, exact
+from birdnn.certify.check.layers import TINY, Activation, Chain, Exact, Fold, Layer, exact
 from birdnn.errors import FormatError
 
 ACTIVATIONS = {"Relu": "relu", "LeakyRelu": "leaky_relu", "Elu": "elu", "Sigmoid": "sigmoid", "Tanh": "tanh"}
@@ -35,6 +35,7 @@ MAX_WORK = 1 << 27
 _FORMATS = range(3, 14)
 """Versions of the file's own format: the first that names operator sets, to the last that onnxruntime reads."""
 
+_LARGEST = float(np.finfo(np.float32).max)
 _MAX_INPUTS = 1 << 18
 _MAX_RANK = 16
 _ABOUT = frozenset({"name", "doc_string", "metadata_props"})
@@ -337,40 +338,40 @@ class _Reader:
     def _activate(self, node: onnx.NodeProto, attributes: dict[str, Any]) -> None:
         if node.input[0] != self.current:
             raise self._fail(node, "its first input must be the value before")
-        alpha, kind = 0.0, ACTIVATIONS.get(node.op_type, "relu")
+        alpha, kind, limited = 0.0, ACTIVATIONS.get(node.op_type, "relu"), False
         if node.op_type == "Clip":
-            limits = self._limits(node, attributes)
-            if limits != (0.0, np.inf) or self.dtype != np.float32:  # onnxruntime fails on some of float64
-                raise self._fail(node, f"this checker reads Clip of float32 from 0 to infinity only, not {limits}")
+            low, high = self._limits(node, attributes)
+            if low != 0 or high < _LARGEST or self.dtype != np.float32:  # onnxruntime fails on some of float64
+                what = "Clip of float32 from 0 to infinity, or to the largest number"
+                raise self._fail(node, f"this checker reads {what} only, not {(low, high)}")
+            limited = high < np.inf
         elif kind in ("leaky_relu", "elu"):
             alpha = float(attributes.get("alpha", np.float32(0.01) if kind == "leaky_relu" else 1.0))
         if not np.isfinite(alpha) or (kind == "elu" and not 0 <= alpha <= 1):
             raise self._fail(node, f"this checker does not read alpha {alpha}")
-        self._add_layer(Activation(kind, alpha))
+        self._add_layer(Activation(kind, alpha), limited=limited)
 
     def _columns(self) -> int:
         """Of the folded map; one where it is diagonal."""
         return self.fold.a.shape[1] if self.fold.a.ndim == 2 else 1
 
-    def _add_layer(self, activation: Activation | None) -> None:
+    def _add_layer(self, activation: Activation | None, *, limited: bool = False) -> None:
         size = prod(self.shape)
         entries = size * (self._columns() if self.fold.a.ndim == 2 else size)
         self._spend(entries, entries)
-        self.layers.append(self.fold.layer(activation))
+        self.layers.append(self.fold.layer(activation, limited=limited))
         self.fold, self.depth = Fold(size), 0
 
     def _limits(self, node: onnx.NodeProto, attributes: dict[str, Any]) -> tuple[float, float]:
         if self.opset < 11:
-            largest = float(np.finfo(self.dtype).max)
-            low, high = float(attributes.get("min", -np.inf)), float(attributes.get("max", np.inf))
-            return low, np.inf if high >= largest else high
+            return float(attributes.get("min", -_LARGEST)), float(attributes.get("max", _LARGEST))
         given = [index < len(node.input) and bool(node.input[index]) for index in (1, 2)]
         sides = [self._float(node, i + 1) if there else None for i, there in enumerate(given)]
         if any(side is not None and side.shape not in ((), (1,)) for side in sides):
             raise self._fail(node, "its limits must be single numbers")
         return (
-            -np.inf if sides[0] is None else float(sides[0].reshape(())),
-            np.inf if sides[1] is None else float(sides[1].reshape(())),
+            -_LARGEST if sides[0] is None else float(sides[0].reshape(())),
+            _LARGEST if sides[1] is None else float(sides[1].reshape(())),
         )
 
     def _float(self, node: onnx.NodeProto, index: int) -> NDArray[Any]:
@@ -430,7 +431,7 @@ class _Reader:
             self.fold.shift(-other if first else other)
         elif op == "Mul":
             self.fold.scale(other, 1)
-        elif first and all(other):
+        elif first and all(abs(value) >= TINY for value in other):  # a smaller one may be flushed to zero
             self.fold.scale(1 / other, 2)
         else:
-            raise self._fail(node, "division by the value, or by zero")
+            raise self._fail(node, "division by the value, or by less than 2**-126")

@@ -7,11 +7,19 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
+_LARGEST = Fraction(float(np.finfo(np.float64).max))
+
 
 def near(values: NDArray[np.object_]) -> NDArray[np.float64]:
-    """Float64 numbers next to exact ones, rounded towards zero."""
-    flat = [rounded(value, -np.inf if value > 0 else np.inf) for value in values.reshape(-1)]
+    """Float64 numbers next to exact ones, rounded towards zero; infinite beyond the largest, where nothing is known."""
+    flat = [_near(value) for value in values.reshape(-1)]
     return np.array(flat, dtype=np.float64).reshape(values.shape)
+
+
+def _near(value: Fraction) -> float:
+    if abs(value) > _LARGEST:
+        return float(np.inf if value > 0 else -np.inf)
+    return rounded(value, -np.inf if value > 0 else np.inf)
 
 
 def up(values: NDArray[np.object_]) -> NDArray[np.float64]:

@@ -169,8 +169,9 @@ class Walk:
         pass_, corners = self.engine.start(self.rows, len(batch.node)), (batch.lower, batch.upper)
         h = np.maximum(np.abs(batch.lower), np.abs(batch.upper))
         for k, layer in enumerate(self.chain.layers):
-            if self.single and batch.node[0] == 0 and not _stays_below(layer.peak, float(h[0].max()), LARGEST):
-                raise Rejected(f"{self.where}: an execution in single precision could overflow in layer {k}")
+            far = (self.single or layer.limited) and batch.node[0] == 0
+            if far and not _stays_below(layer.peak, float(h[0].max()), LARGEST):
+                raise Rejected(f"{self.where}: a value beyond single precision is possible in layer {k}")
             pass_.enter(k, h)
             act = layer.activation
             if act is None:
