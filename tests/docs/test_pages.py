@@ -95,11 +95,7 @@ def test_options_exist(page: Path, capsys: pytest.CaptureFixture[str]) -> None:
         vnnlib.run(["verify", "--help"])  # the other command, birdnn-vnnlib
     known |= set(re.findall(OPTION, capsys.readouterr().out))
     text = page.read_text(encoding="utf-8")
-    named = {
-        word
-        for line in re.findall(r"`[^`]+`|^.*birdnn .*$", text, re.M)
-        for word in re.findall(OPTION, line)
-    }
+    named = {word for line in re.findall(r"`[^`]+`|^.*birdnn .*$", text, re.M) for word in re.findall(OPTION, line)}
     assert named <= known
 
 
