@@ -13,11 +13,12 @@ import torch
 
 from benchmarks.cartpole.train import SCALE, must_push_right, train
 from birdnn.boxes import Boxes
-from birdnn.errors import FormatError, MismatchError
+from birdnn.errors import FormatError, MismatchError, OutputError
 from birdnn.formats import read_network, read_property
 from birdnn.formats.inputs import read_inputs
 from birdnn.network import Network
 from birdnn.pipeline import repair_files
+from birdnn.pipeline.folder import ResultFolder
 from birdnn.pipeline.methods import Stage
 from birdnn.pipeline.plan import Plan, read_plan
 from birdnn.pipeline.ruling import derived_rule
@@ -251,8 +252,12 @@ def test_inputs_as_csv(tmp_path: Path) -> None:
     [
         ("x_0\n1\n", "column 'x_1'"),
         ("x_0,x_1\n1\n", "line 2"),
-        ("x_0,x_1\n1,a\n", "no number"),
-        ("x_0,x_1\n1,nan\n", "NaN"),
+        ("x_0,x_1\n1,a\n", "'a'; a decimal"),
+        ("x_0,x_1\n1,nan\n", "'nan'; a decimal"),
+        ("x_0,x_1\n1,1_0\n", "'1_0'; a decimal"),
+        ("x_0,x_1\n1,1e-999999999\n", "a decimal"),
+        ("x_0,x_1\n1,1e39\n", "what float32 cannot hold"),
+        ("x_0,x_1\n1,1e399\n", "what float32 cannot hold"),
         ("x_0,x_1,decision\n1,1,7\n", "output 7"),
         ("x_0,x_1,decision\n1,1,x\n", "decision 'x'"),
         ("x_0,x_1\n", "no input"),
@@ -268,7 +273,7 @@ def test_bad_inputs_are_named(tmp_path: Path, text: str, told: str) -> None:
 def test_bad_arrays_are_named(tmp_path: Path) -> None:
     path = tmp_path / "in.npz"
     path.write_bytes(b"PK no archive")
-    with pytest.raises(FormatError, match="cannot be read"):
+    with pytest.raises(FormatError, match=r"no \.npz file"):
         read_inputs(path, net_of_two())
     for arrays, told in (
         ({"a": np.zeros((3, 2))}, "no array x"),
@@ -300,3 +305,16 @@ def test_the_change_is_held_and_told(tmp_path: Path) -> None:
     assert moved(held) <= share / 4 * 1.001
     assert any("The change was held" in note for note in held.notes)
     assert not any("The change was held" in note for note in free.notes)
+
+
+@pytest.mark.parametrize("role", ["data", "test", "points"])
+def test_what_is_read_is_never_overwritten(tmp_path: Path, role: str) -> None:
+    """By another name of the file, as no result is called so."""
+    case = build(tmp_path, "Relu")
+    mine, folder = tmp_path / "mine.csv", tmp_path / "out"
+    mine.write_text("x_0,x_1\n0.5,0.5\n")
+    folder.mkdir()
+    (folder / "report.html").hardlink_to(mine)
+    asked = case.request(out=folder, **{role: (mine,) if role == "points" else mine})
+    with pytest.raises(OutputError):
+        ResultFolder(asked).require_usable()

@@ -51,6 +51,7 @@ from birdnn.chain import NotAChain
 from birdnn.cli.reporting import NAMES, written
 from birdnn.errors import BirdnnError, UnreadableError
 from birdnn.formats.differences import graph_change
+from birdnn.formats.inputs import read_inputs
 from birdnn.formats.labelled import read_labelled
 from birdnn.formats.measure import read_measure
 from birdnn.formats.onnx import bytes_with_values, layers_to_onnx, network_from_onnx
@@ -303,6 +304,8 @@ def kinds(folder: Path, wanted: Sequence[str]) -> Mapping[str, Kind]:
     add("points", "bad.csv", _plain_points, points, change_text)
     labelled = [_npz(x=np.ones((4, 2), np.float32), y=labels)]
     add("labelled", "bad.npz", lambda path: read_labelled(path, _NET), labelled, change_npz)
+    add("inputs", "bad.npz", lambda path: read_inputs(path, _NET), labelled, change_npz)
+    add("table of inputs", "bad.csv", lambda path: read_inputs(path, _NET), points, change_text)
     add("samples", "bad.csv", _measure, [b"# samples\na,b\n0.5,0.25\n-1e-3,2.0\n"], change_text)
     arrays = [_npz(x=np.full((3, 2), 0.5)), _npz(a=np.ones((3, 2), np.int8))]
     add("arrays", "bad.npz", _measure, arrays, change_npz)

@@ -161,8 +161,9 @@ class RepairOptions(TypedDict, total=False):
         domain: the inputs that the network is meant for: a file, two corners (lower, upper) in network units, or
             ``"property"`` for the regions of `props`. Without it the suite or the NNet header says it, or behaviour is
             measured on what is at hand.
-        data, test: inputs on which behaviour is to be kept, and others that are looked at once, in the end: a file
-            (.npz, .csv), or arrays ``(x, y)``, where y, which may be None, says which output ought to decide.
+        data, test: inputs on which behaviour is measured and candidates are compared, and others that are looked at
+            once, in the end: a file (.npz, .csv), or arrays ``(x, y)``, where y, which may be None, says which output
+            ought to decide.
         decision: which output decides: ``"argmin"``, ``"argmax"`` or ``"none"``; None: the suite says it, else the
             properties, where they compare outputs.
         suite, as_name: properties of a suite (``"acasxu"`` or a file), and which network of it this is.

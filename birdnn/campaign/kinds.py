@@ -36,6 +36,7 @@ class Kind:
         identity: columns that name an instance, and `names`, what they hold for one.
         answer, seconds: columns of the answer and of the time that counts.
         solved: answers that decide an instance.
+        spoilt: values of a row's column `kept` with which such an answer decides nothing.
         grace_s: how long after its limit a process is killed: it starts, ends and writes besides.
         words: the command for an instance; its report goes to a file in the folder given.
         report: the name of that file.
@@ -49,10 +50,15 @@ class Kind:
     answer: str
     seconds: str
     solved: frozenset[str]
+    spoilt: frozenset[str]
     grace_s: float
     words: Callable[[Instance, Path], list[str]]
     report: str
     found: Callable[[Report], dict[str, object]]
+
+    def solves(self, answer: str, kept: str) -> bool:
+        """Does such a row decide its instance? Rows of an earlier version do not say what was `kept`."""
+        return answer in self.solved and kept not in self.spoilt
 
 
 def _verify_words(instance: Instance, folder: Path) -> list[str]:
@@ -96,6 +102,7 @@ def _repair_row(found: Report) -> dict[str, object]:
         **{name: f"{found[name]:.1f}" for name in ("repair_s", "verify_s", "sample_s")},
         "boxes": sum(entry["boxes"] for entry in found["properties"]),
         "rounds": found["rounds"],
+        "kept": found.get("behaviour_kept") or "",
         "agreement": f"{math.nan if agreement is None else agreement:.6f}",
         "mae": f"{fidelity['mae']:.3g}",
         "region_agreement": f"{min(regions, default=math.nan):.6f}",
@@ -139,6 +146,7 @@ VERIFY = Kind(
     answer="verdict",
     seconds="seconds",
     solved=frozenset({"sat", "unsat"}),
+    spoilt=frozenset(),
     grace_s=15.0,
     words=_verify_words,
     report="verify.json",
@@ -150,7 +158,7 @@ REPAIR = Kind(
     columns=(
         "method", "net", "props", "outcome", "wall_s", "repair_s", "verify_s", "sample_s", "boxes", "rounds",
         "agreement", "mae", "region_agreement", "drawdown", "regressions", "note", "efficacy", "generalisation",
-        "semantics", "certificate_kb", "leaves", "check_s", "checked",
+        "semantics", "certificate_kb", "leaves", "check_s", "checked", "kept",
         *(name for name in _MADE_BY if name != "note"),
     ),
     identity=("net", "props"),
@@ -158,6 +166,7 @@ REPAIR = Kind(
     answer="outcome",
     seconds="wall_s",
     solved=frozenset({"proved", "nothing_to_repair"}),
+    spoilt=frozenset({"badly kept", "not measured"}),
     grace_s=120.0,
     words=_repair_words,
     report="repair.json",

@@ -244,7 +244,8 @@ class RepairOptions:
         typer.Option(
             "--data",
             metavar="NPZ|CSV",
-            help="Inputs on which behaviour is to be kept, perhaps with the right decision: x, y, or x_0.., decision. "
+            help="Inputs on which behaviour is measured and candidates are compared, perhaps with the right decision: "
+            "x, y, or x_0.., decision. "
             "With --method blocks labelled examples (.npz), to learn from.",
         ),
     ] = None

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import csv
 import io
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,12 +18,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from birdnn.decimals import FORM, parse_number
 from birdnn.errors import FormatError
 from birdnn.formats.files import read_bytes, sha256, stem_and_kind
+from birdnn.formats.npz import MAX_BYTES, Npz
 from birdnn.network import Network
-
-MAX_BYTES = 1 << 31
-"""Largest file, and largest array, that is read."""
+from birdnn.reading import reads
 
 WANTED = "an .npz file with x, or CSV with the columns x_0 .. x_n, is expected"
 
@@ -49,6 +48,7 @@ class Inputs:
         return len(self.x)
 
 
+@reads
 def read_inputs(path: str | Path, net: Network, names: Sequence[str] = ()) -> Inputs:
     """Read inputs for a network.
 
@@ -77,23 +77,15 @@ def read_inputs(path: str | Path, net: Network, names: Sequence[str] = ()) -> In
 
 
 def _npz(place: str, data: bytes, net: Network) -> tuple[NDArray[np.generic], NDArray[np.generic] | None]:
-    try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            sizes = {entry.filename: entry.file_size for entry in archive.infolist()}
-        if sum(sizes.get(f"{name}.npy", 0) for name in ("x", "y")) > MAX_BYTES:
-            raise ValueError(f"its arrays have more than {MAX_BYTES:,} bytes")
-        with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
-            found = {name: arrays[name] for name in ("x", "y") if name in arrays.files}
-    except Exception as error:  # noqa: BLE001 - on damaged files zipfile and numpy raise a dozen kinds
-        raise FormatError(place, "", f"cannot be read ({error}); {WANTED}") from None
-    x = found.get("x")
-    if not isinstance(x, np.ndarray) or x.ndim < 2 or x.dtype.kind != "f":
+    arrays = Npz.of(data, place, WANTED)
+    x = arrays.array("x") if "x" in arrays.names else None
+    if x is None or x.ndim < 2 or x.dtype.kind != "f":
         had = "no array x" if x is None else f"x of {x.dtype} with shape {x.shape}"
         raise FormatError(place, "x", f"has {had}; floats of shape (n, {net.n_inputs}) are expected")
     shape = net.input_shape[1:] if net.graph.batched else net.input_shape
     if x.shape[1:] not in (shape, (net.n_inputs,)):
         raise FormatError(place, "x", f"its shape is {x.shape}; the network takes (n, {net.n_inputs})")
-    return x.reshape(len(x), -1), found.get("y")
+    return x.reshape(len(x), net.n_inputs), arrays.array("y") if "y" in arrays.names else None
 
 
 def _csv(
@@ -115,13 +107,21 @@ def _csv(
     for row, (line, cells) in enumerate(table[1:]):
         if len(cells) != len(header):
             raise FormatError(place, f"line {line}", f"{len(cells)} values; the header names {len(header)}")
-        try:
-            x[row] = [float(cells[at]) for at in places]
-        except ValueError as error:
-            raise FormatError(place, f"line {line}", f"holds what is no number: {error}") from None
+        x[row] = [_number(place, line, cells[at].strip()) for at in places]
         if decided is not None:
             y[row] = _decision(place, line, cells[decided].strip(), known)
     return x, None if decided is None else y
+
+
+def _number(place: str, line: int, cell: str) -> float:
+    """Of an input: beyond float64 it is infinite, and refused with what float32 cannot hold."""
+    exact = parse_number(cell)
+    if exact is None:
+        raise FormatError(place, f"line {line}", f"holds {cell[:40]!r}; {FORM} is expected")
+    try:
+        return float(exact)
+    except OverflowError:
+        return np.inf
 
 
 def _decision(place: str, line: int, cell: str, known: dict[str, int]) -> int:

@@ -77,7 +77,8 @@ class ResultFolder:
         asked = self.request
         suites = () if asked.suite is None else (Path(asked.suite),)
         domains = (asked.domain,) if isinstance(asked.domain, Path) else ()
-        inputs = (asked.net, *asked.props, *asked.keep, *domains, *suites)
+        examples = (path for path in (asked.data, asked.test) if path is not None)
+        inputs = (asked.net, *asked.props, *asked.keep, *asked.points, *domains, *suites, *examples)
         names = {path.name for path in (self.draft, *self._results(), self.page)}
         require_folder(self.path, names, inputs)
 

@@ -50,6 +50,12 @@ def test_repairs_are_solved_by_proof_or_where_there_is_nothing_to_do() -> None:
     assert figures("x", REPAIR, rows).solved == 2
 
 
+def test_a_proof_that_wrecked_the_network_solves_nothing() -> None:
+    """Rows of the first version do not say what was kept."""
+    rows = [row(kept, "proved", 1.0, kept=kept) for kept in ("kept", "badly kept", "not measured", "")]
+    assert figures("x", REPAIR, [*rows, row("old", "proved", 1.0)]).solved == 3
+
+
 def test_what_was_kept_is_of_the_proved_alone() -> None:
     fields = {"region_agreement": "nan", "mae": "0.1", "drawdown": "", "checked": "accepted"}
     rows = [

@@ -74,7 +74,7 @@ def test_repair(tmp_path: Path) -> None:
     assert outcome.properties[0].reason == "rejected"
     assert "left open" in outcome.disagreement
     assert "proved" not in headline(outcome).plain
-    assert "disagree" in headline(outcome).plain
+    assert headline(outcome).plain.startswith("Contradictory evidence")
     for rate in (outcome.efficacy, outcome.generalisation):
         assert rate is None or not rate.by_proof
     stored = json.loads(Path(str(outcome.report)).read_text())

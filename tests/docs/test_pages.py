@@ -19,6 +19,7 @@ from tools import run_sessions
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted(path for path in (ROOT / "docs").rglob("*.md") if path.parent.name != "commands")
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.M | re.S)
+OPTION = re.compile(r"--[a-z][a-z-]+")
 COMMANDS = {"birdnn": [sys.executable, "-m", "birdnn"], "python": [sys.executable]}
 
 
@@ -80,21 +81,21 @@ def test_the_workflow(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_options_exist(page: Path) -> None:
+def test_options_exist(page: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A page that names an option which no command has sends its readers into an error."""
     from typer.main import get_command
 
+    from birdnn.cli import vnnlib
     from birdnn.cli.app import app
 
     known = {"--index-url", "--fail-on-warning", "--help"}
     for command in get_command(app).commands.values():  # type: ignore[attr-defined]
         known |= {name for parameter in command.params for name in parameter.opts}
+    with pytest.raises(SystemExit):
+        vnnlib.run(["verify", "--help"])  # the other command, birdnn-vnnlib
+    known |= set(re.findall(OPTION, capsys.readouterr().out))
     text = page.read_text(encoding="utf-8")
-    named = {
-        word
-        for line in re.findall(r"`[^`]+`|^.*birdnn .*$", text, re.M)
-        for word in re.findall(r"--[a-z][a-z-]+", line)
-    }
+    named = {word for line in re.findall(r"`[^`]+`|^.*birdnn .*$", text, re.M) for word in re.findall(OPTION, line)}
     assert named <= known
 
 
