@@ -215,6 +215,7 @@ class Yardstick:
         )
 
     def _agreement(self, before: Tensor, after: Tensor) -> tuple[float | None, tuple[float, float] | None]:
+        """Share with the same decision, by either rule the lesser where nobody said which one holds; and both shares."""
         plan = self.plan
         if before.shape[1] < 2 or (plan.decision == "none" and plan.rule_by == "option"):
             return None, None
@@ -222,10 +223,10 @@ class Yardstick:
         def by(rule: Decision) -> float:
             return fidelity(before, after, rule).decision_agreement or 0.0
 
-        either = None if plan.rule_by in ("option", "suite") else (by("argmin"), by("argmax"))
-        if plan.decision != "none":
-            return by(plan.decision), either
-        return min(either or (0.0,)), either
+        if plan.rule_by in ("option", "suite"):
+            return by(plan.decision), None
+        either = by("argmin"), by("argmax")  # a rule that was read from properties may be the wrong one
+        return min(either), either
 
     def _has_to_change(self, x: Tensor) -> Tensor:
         """Which inputs are, or are close to, points whose answer is to be another one, (n,) bool."""

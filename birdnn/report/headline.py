@@ -81,8 +81,12 @@ def behaviour_words(entry: BehaviourModel, report: RepairReport) -> str:
     if report.decision == "none":
         both = f"{_both(entry)} on {entry.where}, {moved}"
         return f"decisions not measured, for nobody says which output decides: {both}"
-    by = {"property": ", read from the properties"}.get(report.rule_by or "", "")
-    return f"{percent(entry.decision_agreement)} same decision ({report.decision}{by}) on {entry.where}, {moved}"
+    shares = {"argmin": entry.argmin_agreement, "argmax": entry.argmax_agreement}
+    own, other = shares.pop(report.decision), shares.popitem()
+    if own is None or other[1] is None:  # somebody said which output decides
+        return f"{percent(entry.decision_agreement)} same decision ({report.decision}) on {entry.where}, {moved}"
+    by = f"{report.decision}, read from the properties; {percent(other[1])} by {other[0]}"
+    return f"{percent(own)} same decision ({by}) on {entry.where}, {moved}"
 
 
 def right_words(entry: BehaviourModel) -> str:

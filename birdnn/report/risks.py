@@ -152,8 +152,9 @@ def _behaviour(outcome: RepairReport) -> Iterator[RiskModel]:
         yield _risk("stop", "Behaviour not measured", "Nothing is known of what else changed: give --domain or --data.")
     if outcome.rule_by == "property":
         told = (
-            f"{outcome.decision} was read from how the properties compare outputs. Where another rule holds, the "
-            "figures about decisions mean nothing: --decision says which."
+            f"{outcome.decision} was read from how the properties compare outputs. Behaviour is judged by the lesser of "
+            "both rules' figures; other figures about decisions mean nothing where it does not hold: --decision says "
+            "which does."
         )
         yield _risk("open", "Decision rule is a guess", told)
 
