@@ -23,7 +23,8 @@ from birdnn.pipeline.judging import Answer, Attempt, hunter
 from birdnn.pipeline.load import load_network
 from birdnn.pipeline.measuring import Comparison
 from birdnn.pipeline.plan import read_plan
-from birdnn.records import Domain, Progress, Proved, RepairRequest, Unknown, Verdict, VerifySettings
+from birdnn.pipeline.repairing import _Repair
+from birdnn.records import Domain, Progress, Proved, RepairRequest, Unknown, Unwatched, Verdict, VerifySettings
 from birdnn.repair import Retrain, RetrainSettings
 from birdnn.sample import evaluate, uniform
 
@@ -382,3 +383,25 @@ def test_a_property_that_only_shares_a_name_does_not_hide_that_of_the_suite(tmp_
     real = replace(request, props=(data / "properties" / "prop_2.vnnlib",))
     assert [s.prop.name for s in read_plan(real).subjects].count("prop_2") == 1
     assert "prop_2 of suite acasxu" not in {s.prop.name for s in read_plan(real).subjects}
+
+
+def test_what_nobody_asked_about_is_looked_at_on_the_result(tmp_path: Path) -> None:
+    """What was violated before was called "still violated", and what was undecided undecided, without a look."""
+    case = build(tmp_path, "Relu")
+    repaired = repair_files(case.request(), settings=FAST)
+    assert repaired.result == "proved"
+    command = _Repair(case.request(out=tmp_path / "o"), Unwatched(), FAST, None)
+    command._establish()
+    command.plan = replace(command.plan, subjects=tuple(replace(s, role=None) for s in command.plan.subjects))
+    original, result = load_network(case.net), load_network(Path(str(repaired.out)))
+    undecided = Answer(verdict=Unknown(reason="timeout", boxes=0), verify_s=0.0)
+    violated = command.before["low"]
+    for before, net, after in (
+        (violated, original, "violated"),
+        (violated, result, "unknown"),
+        (undecided, original, "violated"),
+    ):
+        command.before["low"] = before
+        best = Attempt(loaded=net)
+        command._watched(best)
+        assert best.answers["low"].guarantee == after

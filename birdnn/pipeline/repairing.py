@@ -56,6 +56,7 @@ from birdnn.records.limits import OutOfTime
 from birdnn.repair import Goal, RepairTask
 from birdnn.report.json import repair_report, write_report
 from birdnn.report.witnesses import remark
+from birdnn.verify.witness import Judge
 
 _HUNTED = 16
 """Regions in which more counterexamples are looked for."""
@@ -250,11 +251,29 @@ class _Repair:
         )
 
     def _watched(self, best: Attempt) -> None:
-        """Decide on the result what applies to the network and was not asked about, where it was proved before."""
+        """Look on the result at what applies to the network and was not asked about.
+
+        What was proved before is decided again. Of the rest a counterexample is looked for, that of the original first.
+        """
         for subject in self.plan.subjects:
-            name = subject.prop.name
-            if subject.role is None and self.before[name].guarantee == "proved" and not self.clock.over():
-                best.answers[name] = decide(best.loaded, subject, self.clock, self._effort_before())
+            if subject.role is not None:
+                continue
+            name, was = subject.prop.name, self.before[subject.prop.name]
+            if isinstance(was.verdict, Violated) and (found := self._violated_still(best.loaded, subject, was.verdict)):
+                best.answers[name] = found
+            elif not self.clock.over():
+                cheap = was.guarantee != "proved"
+                best.answers[name] = decide(best.loaded, subject, self.clock, self._effort_before(), cheap=cheap)
+
+    def _violated_still(self, loaded: Loaded, subject: Subject, was: Violated) -> Answer | None:
+        """Where the input that violates the property on the original does so on the result, when run there."""
+        begun = time.monotonic()
+        judge = Judge(loaded.net.with_values({}).float(), subject.prop, loaded.replays, source=loaded.net)
+        witness = judge.replayed(torch.tensor(was.witness.x))
+        spent = self.clock.book("verify", begun)
+        if witness is None or not witness.contradicts(self.plan.semantics):
+            return None
+        return Answer(verdict=Violated(witness=witness, boxes=0), verify_s=spent)
 
     # --- what came of it
 

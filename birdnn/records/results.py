@@ -254,7 +254,7 @@ class PropertyOutcome:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Watched:
-    """A property that applies to the network and was not asked for; `after` is None where it was not verified again.
+    """A property that applies to the network and was not asked for; `after` is None where it was not looked at again.
 
     `sampled`: what fresh samples say beside the proof, where a number of them was asked for.
     """

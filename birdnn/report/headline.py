@@ -12,6 +12,7 @@ from typing import Literal
 
 from birdnn.records import LEAST, LEAST_BEYOND
 from birdnn.report.schema import BehaviourModel, RepairReport
+from birdnn.report.schema_evidence import WatchedModel
 from birdnn.report.words import percent, sides
 
 Tone = Literal["good", "warn", "bad"]
@@ -46,7 +47,7 @@ def said(report: RepairReport) -> Said:
         )
         return Said(word="Contradictory evidence", rest=told, tone="bad")
     word, tone = _word(report)
-    if tone == "good" and still_violated(report):
+    if tone == "good" and (still_violated(report) or not_looked_at(report)):
         tone = "warn"
     return Said(word=word, rest=" ".join(_sentences(report)), tone=tone)
 
@@ -67,8 +68,18 @@ def kept_word(report: RepairReport) -> Literal["kept", "badly kept", "not measur
 
 
 def still_violated(report: RepairReport) -> list[str]:
-    """Properties that apply to the network, were not asked about, and are violated."""
-    return [entry.name for entry in report.watched if (entry.after or entry.before) == "violated"]
+    """Properties that apply to the network, were not asked about, and are violated on what is handed over."""
+    return [entry.name for entry in report.watched if _now(entry, report) == "violated"]
+
+
+def not_looked_at(report: RepairReport) -> list[str]:
+    """Such properties that were violated before, and of which nobody knows what they are now."""
+    return [e.name for e in report.watched if _now(e, report) is None and e.before == "violated"]
+
+
+def _now(entry: WatchedModel, report: RepairReport) -> str | None:
+    """What is known of the network that is handed over, which is the original where no other was written."""
+    return entry.before if report.out is None else entry.after
 
 
 def behaviour_words(entry: BehaviourModel, report: RepairReport) -> str:
@@ -125,9 +136,7 @@ def _sentences(report: RepairReport) -> Iterator[str]:
     what = "property that was asked about is" if asked == 1 else "properties that were asked about are"
     already = " on the network as it is" if report.outcome == "nothing_to_repair" else ""
     yield f"{proved} of {asked} {what} proved{already}."
-    if others := still_violated(report):
-        count = "which applies to the network and was not" if len(others) == 1 else "which apply to it and were not"
-        yield f"Still violated: {', '.join(others)}, {count} asked about."
+    yield from _about_others(report)
     if report.regressions:
         yield f"Proved before and not now: {', '.join(report.regressions)}."
     lost = report.drawdown
@@ -143,6 +152,20 @@ def _sentences(report: RepairReport) -> Iterator[str]:
         yield "Interrupted: this is the best so far."
     elif report.timed_out:
         yield "The time limit ended it."
+
+
+def _about_others(report: RepairReport) -> Iterator[str]:
+    """Properties that nobody asked about."""
+    before = {entry.name: entry.before for entry in report.watched}
+    bad = still_violated(report)
+    for told, names in (
+        ("Still violated", [name for name in bad if before[name] == "violated"]),
+        ("Violated now", [name for name in bad if before[name] != "violated"]),
+        ("Violated before, not looked at since", not_looked_at(report)),
+    ):
+        if names:
+            count = "which applies to the network and was not" if len(names) == 1 else "which apply to it and were not"
+            yield f"{told}: {', '.join(names)}, {count} asked about."
 
 
 def _about_behaviour(report: RepairReport) -> Iterator[str]:

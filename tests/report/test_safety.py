@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from birdnn.report import headline
 from birdnn.report.intoto import statement
 from birdnn.report.json import dumps
 from birdnn.report.model import readable
@@ -96,6 +97,25 @@ def test_the_verdict_is_honest(states: dict[str, str], changes: dict[str, Any], 
     assert " ".join(report.summary.headline.split()) in " ".join(page.text.split())
     assert report.summary.headline.startswith(report.summary.word)
     assert ("Repaired and proved" in page.text) == (verdict == "proved")
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "told"),
+    [
+        ("violated", "violated", "Still violated: prop_3, which applies"),
+        ("violated", None, "Violated before, not looked at since: prop_3, which applies"),
+        ("unknown", "violated", "Violated now: prop_3, which applies"),
+        ("violated", "unknown", ""),
+    ],
+)
+def test_nobody_is_called_still_violated_who_was_not_looked_at(before: str, after: str | None, told: str) -> None:
+    entry = outcome().watched[0].model_copy(update={"before": before, "after": after})
+    made = outcome(drawdown=DrawdownModel(worst="prop_8", share=0.0, n=100, properties=[]), watched=[entry])
+    sentences = headline.said(made)
+    assert told in sentences.rest
+    assert ("prop_3" in sentences.rest, sentences.tone) == ((True, "warn") if told else (False, "good"))
+    unwritten = headline.said(made.model_copy(update={"out": None}))
+    assert ("Still violated: prop_3" in unwritten.rest) == (before == "violated")
 
 
 def test_a_rejected_certificate_is_no_good_news() -> None:
