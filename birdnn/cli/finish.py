@@ -94,7 +94,7 @@ def finish_repair(outcome: RepairOutcome, *, json: Path | None, quiet: bool) -> 
     if outcome.interrupted:
         kept = f"the best attempt so far is {outcome.out}" if outcome.out else "no network was written"
         return _interrupted(f"; {kept}")
-    if outcome.result == "proved" and outcome.behaviour_kept != "kept":
+    if outcome.result == "proved" and (outcome.behaviour_kept != "kept" or outcome.regressions):
         return UNDECIDED  # proved, and not what was asked for all the same
     return REPAIR_STATUS[outcome.result]
 

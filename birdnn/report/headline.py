@@ -47,7 +47,7 @@ def said(report: RepairReport) -> Said:
         )
         return Said(word="Contradictory evidence", rest=told, tone="bad")
     word, tone = _word(report)
-    if tone == "good" and (still_violated(report) or not_looked_at(report)):
+    if tone == "good" and (still_violated(report) or not_looked_at(report) or report.regressions or lost_points(report)):
         tone = "warn"
     return Said(word=word, rest=" ".join(_sentences(report)), tone=tone)
 
@@ -68,13 +68,18 @@ def kept_word(report: RepairReport) -> Literal["kept", "badly kept", "not measur
 
 
 def still_violated(report: RepairReport) -> list[str]:
-    """Properties that apply to the network, were not asked about, and are violated on what is handed over."""
+    """Properties that apply to the network, were not asked about, and are violated in what is handed over."""
     return [entry.name for entry in report.watched if _now(entry, report) == "violated"]
 
 
 def not_looked_at(report: RepairReport) -> list[str]:
-    """Such properties that were violated before, and of which nobody knows what they are now."""
-    return [e.name for e in report.watched if _now(e, report) is None and e.before == "violated"]
+    """Such properties that were decided before, and of which nobody knows what they are now."""
+    return [e.name for e in report.watched if _now(e, report) is None and e.before in ("violated", "proved")]
+
+
+def lost_points(report: RepairReport) -> bool:
+    """Does the network that was written violate a property at sampled points where the original did not?"""
+    return report.out is not None and bool(report.drawdown.share)
 
 
 def _now(entry: WatchedModel, report: RepairReport) -> str | None:
@@ -120,6 +125,8 @@ def _word(report: RepairReport) -> tuple[str, Tone]:
             return "Nothing to repair", "good"
         case "proved":
             kept = kept_word(report)
+            if kept == "kept" and report.regressions:
+                return "Proved, but with regressions", "warn"
             if kept == "kept":
                 return "Repaired and proved", "good"
             what = "behaviour is badly kept" if kept == "badly kept" else "behaviour is not measured"
@@ -137,11 +144,9 @@ def _sentences(report: RepairReport) -> Iterator[str]:
     already = " on the network as it is" if report.outcome == "nothing_to_repair" else ""
     yield f"{proved} of {asked} {what} proved{already}."
     yield from _about_others(report)
-    if report.regressions:
-        yield f"Proved before and not now: {', '.join(report.regressions)}."
-    lost = report.drawdown
-    if report.out is not None and lost.share:
-        yield f"Newly violated: {percent(lost.share)} of the sampled points of {lost.worst}."
+    yield from _about_regressions(report)
+    if lost_points(report):
+        yield f"Newly violated: {percent(report.drawdown.share or 0)} of the sampled points of {report.drawdown.worst}."
     if report.out is not None:
         yield from _about_behaviour(report)
     else:
@@ -157,15 +162,26 @@ def _sentences(report: RepairReport) -> Iterator[str]:
 def _about_others(report: RepairReport) -> Iterator[str]:
     """Properties that nobody asked about."""
     before = {entry.name: entry.before for entry in report.watched}
-    bad = still_violated(report)
+    bad, unseen = still_violated(report), not_looked_at(report)
     for told, names in (
         ("Still violated", [name for name in bad if before[name] == "violated"]),
-        ("Violated now", [name for name in bad if before[name] != "violated"]),
-        ("Violated before, not looked at since", not_looked_at(report)),
+        ("Violated, and undecided before", [name for name in bad if before[name] not in ("violated", "proved")]),
+        ("Violated before, not looked at since", [name for name in unseen if before[name] == "violated"]),
+        ("Proved before, not looked at since", [name for name in unseen if before[name] == "proved"]),
     ):
         if names:
             count = "which applies to the network and was not" if len(names) == 1 else "which apply to it and were not"
             yield f"{told}: {', '.join(names)}, {count} asked about."
+
+
+def _about_regressions(report: RepairReport) -> Iterator[str]:
+    """What was proved before, by whether an input shows that it is lost."""
+    now = {entry.name: entry.after for entry in (*report.properties, *report.watched)}
+    violated = [name for name in report.regressions if now.get(name) == "violated"]
+    if violated:
+        yield f"Newly violated, proved before: {', '.join(violated)}."
+    if undecided := [name for name in report.regressions if name not in violated]:
+        yield f"Proved before and not now: {', '.join(undecided)}."
 
 
 def _about_behaviour(report: RepairReport) -> Iterator[str]:

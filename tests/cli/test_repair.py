@@ -98,6 +98,7 @@ def test_what_auto_is_to_be_content_with_reaches_the_pipeline(
     ("changes", "status", "word"),
     [
         ({}, 0, "Repaired and proved: "),
+        ({"regressions": ("prop_3",)}, 3, "Proved, but with regressions: "),
         ({"behaviour_kept": "badly kept"}, 3, "Proved, but behaviour is badly kept: "),
         ({"behaviour": (), "behaviour_kept": "not measured"}, 3, "Proved, but behaviour is not measured: "),
         ({"result": "nothing_to_repair", "out": None, "behaviour_kept": "not measured"}, 0, "Nothing to repair: "),

@@ -104,7 +104,8 @@ def test_the_verdict_is_honest(states: dict[str, str], changes: dict[str, Any], 
     [
         ("violated", "violated", "Still violated: prop_3, which applies"),
         ("violated", None, "Violated before, not looked at since: prop_3, which applies"),
-        ("unknown", "violated", "Violated now: prop_3, which applies"),
+        ("unknown", "violated", "Violated, and undecided before: prop_3, which applies"),
+        ("proved", None, "Proved before, not looked at since: prop_3, which applies"),
         ("violated", "unknown", ""),
     ],
 )
@@ -116,6 +117,30 @@ def test_nobody_is_called_still_violated_who_was_not_looked_at(before: str, afte
     assert ("prop_3" in sentences.rest, sentences.tone) == ((True, "warn") if told else (False, "good"))
     unwritten = headline.said(made.model_copy(update={"out": None}))
     assert ("Still violated: prop_3" in unwritten.rest) == (before == "violated")
+
+
+@pytest.mark.parametrize(("after", "told"), [("violated", "Newly violated, proved before"), ("unknown", "not now")])
+def test_a_property_that_was_proved_before_is_missed(after: str, told: str) -> None:
+    """It was "Repaired and proved", green."""
+    none = DrawdownModel(worst="prop_8", share=0.0, n=100, properties=[])
+    entry = outcome().watched[0].model_copy(update={"before": "proved", "after": after})
+    result = headline.said(outcome(drawdown=none, watched=[entry], regressions=["prop_3"]))
+    assert (result.word, result.tone) == ("Proved, but with regressions", "warn")
+    assert f"{told}: prop_3." in result.rest
+    assert result.rest.count("prop_3") == 1
+
+
+def test_newly_violating_points_are_no_good_news() -> None:
+    """Nor are they where only samples see it."""
+    kept, lost = (
+        DrawdownModel(
+            worst="prop_3", share=s, n=100_000, properties=[PropertyDrawdownModel(name="prop_3", share=s, n=100_000)]
+        )
+        for s in (0.0, 1e-5)
+    )
+    assert headline.said(outcome(drawdown=kept, watched=[])).tone == "good"
+    result = headline.said(outcome(drawdown=lost, watched=[]))
+    assert (result.tone, "of the sampled points of prop_3" in result.rest) == ("warn", True)
 
 
 def test_a_rejected_certificate_is_no_good_news() -> None:
