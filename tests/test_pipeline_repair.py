@@ -26,6 +26,7 @@ from birdnn.pipeline.plan import read_plan
 from birdnn.pipeline.repairing import _Repair
 from birdnn.records import Domain, Progress, Proved, RepairRequest, Unknown, Unwatched, Verdict, VerifySettings
 from birdnn.repair import Retrain, RetrainSettings
+from birdnn.report.json import repair_report
 from birdnn.sample import evaluate, uniform
 
 FAST = RepairSettings(
@@ -260,6 +261,24 @@ def test_one_property_that_cannot_be_repaired_does_not_cost_the_others(tmp_path:
     assert after[False]["low"] != "proved", "nothing to show"
     assert after[True] == {"hopeless": "violated", "low": "proved"}
     assert "Of 2 properties 0 were proved before and 1 are now." in outcome.notes
+    assert outcome.out is not None
+    assert outcome.out.endswith(".repaired.onnx")
+    assert repair_report(outcome).headline.startswith("Partly repaired: 1 of 2 properties")
+
+
+@pytest.mark.parametrize(("other", "repaired"), [("violated", True), ("unknown", False), ("proved", False)])
+def test_of_as_many_as_possible_none_may_be_newly_violated(tmp_path: Path, other: str, repaired: bool) -> None:
+    case = build(tmp_path, "Relu")
+    command = _Repair(case.request(as_many=True, out=tmp_path / "o"), Unwatched(), FAST, None)
+    command._establish()
+    violated, undecided = command.before["low"], Unknown(reason="timeout", boxes=0)
+    first = command.plan.subjects[0]
+    command.plan = replace(command.plan, subjects=(first, replace(first, prop=replace(first.prop, name="other"))))
+    words = {"violated": violated.verdict, "unknown": undecided, "proved": Proved(boxes=1)}
+    command.before["other"] = Answer(verdict=words[other], verify_s=0.0)
+    won = Answer(verdict=Proved(boxes=1), verify_s=0.0)
+    best = Attempt(loaded=command.plan.loaded, answers={"low": won, "other": violated})
+    assert command._repaired("violated", best) == repaired
 
 
 def test_by_count_what_is_kept_comes_before_what_is_won(tmp_path: Path) -> None:

@@ -172,8 +172,10 @@ class _Repair:
             return True
         after = {s.prop.name: best.guarantee(s.prop.name) for s in self.asked}
         before: dict[str, Guarantee] = {name: answer.guarantee for name, answer in self.before.items()}
-        won = [name for name, word in after.items() if word == "proved" and before[name] != "proved"]
-        return self.request.as_many and bool(won) and not regressions(before, after) and not self.disagreements
+        won = any(word == "proved" and before[name] != "proved" for name, word in after.items())
+        newly = any(word == "violated" and before[name] != "violated" for name, word in after.items())
+        lost = newly or bool(regressions(before, after))
+        return self.request.as_many and won and not lost and not self.disagreements
 
     def _certify(self, best: Attempt, place: Path) -> CertificateFile | None:
         """What is decided of the repaired network, as a certificate, checked within the time limit."""

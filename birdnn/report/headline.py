@@ -77,6 +77,13 @@ def not_looked_at(report: RepairReport) -> list[str]:
     return [e.name for e in report.watched if _now(e, report) is None and e.before in ("violated", "proved")]
 
 
+def partly(report: RepairReport) -> bool:
+    """Of as many properties as possible: is a network written that proves more of them, and loses none?"""
+    won = any(prop.after == "proved" and prop.before != "proved" for prop in report.properties)
+    written = report.out is not None and not report.attempt
+    return report.outcome == "violated" and written and won and not report.regressions
+
+
 def lost_points(report: RepairReport) -> bool:
     """Does the network that was written violate a property at sampled points where the original did not?"""
     return report.out is not None and bool(report.drawdown.share)
@@ -135,7 +142,7 @@ def _word(report: RepairReport) -> tuple[str, Tone]:
             seen = "Repaired as far as sampling sees, not proved" if report.out else "Undecided"
             return seen, "warn"
         case _:
-            return "Not repaired", "bad"
+            return ("Partly repaired", "warn") if partly(report) else ("Not repaired", "bad")
 
 
 def _sentences(report: RepairReport) -> Iterator[str]:
@@ -151,7 +158,7 @@ def _sentences(report: RepairReport) -> Iterator[str]:
         yield from _about_behaviour(report)
     else:
         yield "No network was written."
-    if report.outcome == "violated" and report.out is not None:
+    if report.outcome == "violated" and report.out is not None and not partly(report):
         yield "The best attempt was kept; it is not a repair."
     if report.interrupted:
         yield "Interrupted: this is the best so far."

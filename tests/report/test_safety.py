@@ -119,6 +119,22 @@ def test_nobody_is_called_still_violated_who_was_not_looked_at(before: str, afte
     assert ("Still violated: prop_3" in unwritten.rest) == (before == "violated")
 
 
+def test_more_than_before_is_partly_repaired_and_an_attempt_is_not() -> None:
+    """Beside a file called `.repaired` it said "Not repaired ... it is not a repair"."""
+    none = DrawdownModel(worst="prop_8", share=0.0, n=100, properties=[])
+    first, second = outcome().properties
+    second = second.model_copy(update={"before": "violated", "after": "violated"})
+    made = outcome(drawdown=none, watched=[], outcome="violated", properties=[first, second])
+    result = headline.said(made)
+    assert (result.word, result.tone) == ("Partly repaired", "warn")
+    assert "not a repair" not in result.rest
+    lost = ["prop_3"]
+    for changes in ({"attempt": True}, {"regressions": lost}, {"properties": [second]}):
+        result = headline.said(made.model_copy(update=changes))
+        assert (result.word, result.tone) == ("Not repaired", "bad")
+        assert "it is not a repair" in result.rest
+
+
 @pytest.mark.parametrize(("after", "told"), [("violated", "Newly violated, proved before"), ("unknown", "not now")])
 def test_a_property_that_was_proved_before_is_missed(after: str, told: str) -> None:
     """It was "Repaired and proved", green."""
