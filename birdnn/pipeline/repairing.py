@@ -108,6 +108,7 @@ class _Repair:
         require_method(request, self.plan.loaded.net)
         self.candidates: Candidates | None = None
         self.disagreements: list[str] = []
+        self.disputed: set[str] = set()
         self.late: list[str] = []
         self.sampled: dict[str, PacBound] = {}
         self.certificate: CertificateFile | None = None
@@ -168,6 +169,8 @@ class _Repair:
 
     def _repaired(self, result: RepairResult, best: Attempt) -> bool:
         """May the network be called repaired? Of as many properties as possible: one of them, and none is lost."""
+        if self.disagreements:
+            return False
         if result != "violated":
             return True
         after = {s.prop.name: best.guarantee(s.prop.name) for s in self.asked}
@@ -175,7 +178,7 @@ class _Repair:
         won = any(word == "proved" and before[name] != "proved" for name, word in after.items())
         newly = any(word == "violated" and before[name] != "violated" for name, word in after.items())
         lost = newly or bool(regressions(before, after))
-        return self.request.as_many and won and not lost and not self.disagreements
+        return self.request.as_many and won and not lost
 
     def _certify(self, best: Attempt, place: Path) -> CertificateFile | None:
         """What is decided of the repaired network, as a certificate, checked within the time limit."""
@@ -340,6 +343,7 @@ class _Repair:
             self.engines[name] = cross_checked(case, self.request.crosscheck, answers[name].verify_s)
             if told := disagreement(name, self.engines[name], self.plan.semantics):
                 self.disagreements.append(told)
+                self.disputed.add(name)
             if (witness := contradicting(self.engines[name])) is not None:
                 contradicted[name] = witness
         return contradicted
@@ -353,7 +357,8 @@ class _Repair:
         contradicted.update(self._others(self.plan.loaded, self.before))
         self._overrule(self.before, contradicted)
         self.witnesses.update({name: (witness,) for name, witness in contradicted.items()})
-        return self._outcome("violated" if contradicted else "nothing_to_repair", None, None)
+        unsettled: RepairResult = "sampled" if self.disputed else "nothing_to_repair"
+        return self._outcome("violated" if contradicted else unsettled, None, None)
 
     def _doubt(self, answers: dict[str, Answer], certificate: CertificateFile) -> None:
         """Believe the checker that rejects the certificate, not the proofs that are in it."""
@@ -362,7 +367,7 @@ class _Repair:
         self.disagreements.append(certificate.disagreement)
 
     def _overrule(self, answers: dict[str, Answer], contradicted: dict[str, Witness]) -> None:
-        """Believe a replayed counterexample, not the proof that it contradicts.
+        """Believe a replayed counterexample, not the proof that it contradicts, and no proof that engines dispute.
 
         A proof over the reals stands beside an input that violates when the network is run only, which it names.
         """
@@ -378,6 +383,8 @@ class _Repair:
                 f"{name} was proved ({verdict.boxes} boxes, {proof.verdict.arithmetic}), and yet the input "
                 f"{list(witness.x)} violates it: {' and '.join(witness.replayed_by)} answers {list(witness.y)}"
             )
+        for name in self.disputed:
+            answers[name] = replace(answers[name], verdict=unproved(answers[name].verdict))
 
     def _result(self, best: Attempt, measured: Measured, survived: set[str]) -> RepairResult:
         words = [best.guarantee(s.prop.name) for s in self.asked]
