@@ -121,6 +121,9 @@ def test_a_proof_alone_is_no_success(
     monkeypatch.setattr("birdnn.pipeline.repair_files", stand_in)
     result = call("repair", "--net", net, "--prop", broken)
     assert (result.status, result.out.startswith(word)) == (status, True), result.out
+    quiet = call("repair", "--net", net, "--prop", broken, "--quiet")
+    assert (quiet.status, quiet.out.count("\n")) == (status, 1)
+    assert (f"birdnn: {word}" in quiet.err) == (status != 0)  # "proved" alone sounds like a success
 
 
 def test_a_domain_is_a_file_or_the_word_property(
