@@ -67,6 +67,11 @@ def kept_word(report: RepairReport) -> Literal["kept", "badly kept", "not measur
     return "kept" if share is None or share >= LEAST[0] else "badly kept"
 
 
+def behaviour_word(report: RepairReport) -> Literal["kept", "badly kept", "not measured"] | None:
+    """The same; None where nothing was changed, and for a repair by examples, whose accuracy is the measure."""
+    return None if report.out is None or report.blocks is not None else kept_word(report)
+
+
 def still_violated(report: RepairReport) -> list[str]:
     """Properties that apply to the network, were not asked about, and are violated in what is handed over."""
     return [entry.name for entry in report.watched if _now(entry, report) == "violated"]

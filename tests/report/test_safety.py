@@ -362,3 +362,27 @@ def test_an_outcome_with_the_least_still_makes_every_page() -> None:
     assert "Nothing to repair" in Seen.of(html_page(report)).text
     assert "Nothing was changed." in markdown_page(report)
     assert RHO.name not in readable(dumps(report))
+
+
+@pytest.mark.parametrize(
+    ("word", "status", "added"),
+    [("kept", "accepted", []), ("badly kept", "underReview", [("fail", "warning")]),
+     ("not measured", "underReview", [("open", "none")])],
+)  # fmt: skip
+def test_machines_hear_that_a_proof_alone_is_no_success(
+    word: str, status: str, added: list[tuple[str, str]]
+) -> None:
+    """The statement said "proved" of a wrecked network, and SARIF "pass" and no more."""
+    report = made_report(behaviour_kept=word, watched=[])
+    bound = statement(report)["predicate"]
+    assert (bound["behaviourKept"], bound["headline"]) == (word, report.summary.headline)
+    assert bound["tone"] == report.summary.tone
+    (run,) = sarif(report)["runs"]
+    assert run["properties"]["behaviourKept"] == word
+    assert [s["status"] for s in run["results"][0]["suppressions"]] == [status]
+    found = [result for result in run["results"] if result["ruleId"] == "birdnn/behaviour"]
+    assert [(result["kind"], result["level"]) for result in found] == added
+    for result in found:
+        assert run["tool"]["driver"]["rules"][result["ruleIndex"]]["id"] == "birdnn/behaviour"
+    (kept, *_) = [entry for entry in report.mapping if "behaviour kept by a change" in entry.asks]
+    assert (kept.offered == "offered") == (word == "kept")
