@@ -199,7 +199,7 @@ def _about_regressions(report: RepairReport) -> Iterator[str]:
 def _about_behaviour(report: RepairReport) -> Iterator[str]:
     found = report.behaviour
     if found:
-        yield f"Kept: {behaviour_words(_told(found), report)}."
+        yield f"Kept: {behaviour_words(told_of(found), report)}."
     elif report.fidelity is not None:
         share = report.fidelity.decision_agreement
         same = "" if share is None else f"{percent(share)} same decision ({report.decision}), "
@@ -217,8 +217,8 @@ def _about_behaviour(report: RepairReport) -> Iterator[str]:
         yield f"Outputs tied: {tied_words(report)}; what they told by themselves is lost."
 
 
-def _told(found: Sequence[BehaviourModel]) -> BehaviourModel:
-    """The place where least is kept; beyond the regions only where that is what is bad."""
+def told_of(found: Sequence[BehaviourModel]) -> BehaviourModel:
+    """The place that is told of several: where least is kept; beyond the regions only where that is what is bad."""
     mattering = [one for one in found if one.ground != "beyond" or _share(one) < LEAST_BEYOND] or found
     return min(mattering, key=lambda one: (_share(one), -one.mae / max(one.size, 1e-30)))
 

@@ -386,3 +386,23 @@ def test_machines_hear_that_a_proof_alone_is_no_success(
         assert run["tool"]["driver"]["rules"][result["ruleIndex"]]["id"] == "birdnn/behaviour"
     (kept, *_) = [entry for entry in report.mapping if "behaviour kept by a change" in entry.asks]
     assert (kept.offered == "offered") == (word == "kept")
+
+
+@pytest.mark.parametrize("rule", ["argmin", "read from the properties", "none"])
+def test_the_first_page_tells_the_worst_place(rule: str) -> None:
+    """It told the first one, 99.99 %, of a network that keeps half of the decisions on the test examples."""
+    (good,) = outcome().behaviour
+    either = {} if rule == "argmin" else {"argmin_agreement": 0.515, "argmax_agreement": 0.987}
+    worst = good.model_copy(
+        update={"where": "the inputs of --test t.npz", "ground": "test", "decision_agreement": 0.515, "n": 321, **either}
+    )
+    report = made_report(behaviour=[good, worst], decision="none" if rule == "none" else "argmin")
+    assert checked_figures(report)
+    page = " ".join(Seen.of(html_page(report)).text.split())
+    (row,) = [line for line in markdown_page(report).splitlines() if line.startswith("| decisions kept |")]
+    assert "321 inputs" in row
+    card = page[page.index("Decisions kept") : page.index("Changed")]
+    for text in (card, row):
+        assert "51.50 %" in text
+        assert ("98.70 %" in text) == (rule != "argmin")
+        assert ("not measured" in text) == (rule == "none")
