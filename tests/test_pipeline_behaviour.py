@@ -164,12 +164,12 @@ def test_a_rule_that_is_a_guess_is_not_what_behaviour_is_judged_by(controller: P
     assert plan.rule_by == "property"
     plan = replace(plan, decision="argmax")
     yardstick = Yardstick.of(plan, read_network(controller / "policy.onnx"))
-    share, either = yardstick._agreement(before, after)  # noqa: SLF001 - between networks it takes a search
+    share, either = yardstick._agreement(before, after)
     assert either is not None
     assert (share, either[1]) == (either[0], 1.0)
     assert either[0] < 0.7
     said_by_user = Yardstick.of(replace(plan, rule_by="option"), yardstick.before)
-    assert said_by_user._agreement(before, after) == (1.0, None)  # noqa: SLF001
+    assert said_by_user._agreement(before, after) == (1.0, None)
 
 
 @pytest.mark.parametrize("told", ["read from the property", "said", "not known"])

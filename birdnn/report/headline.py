@@ -6,11 +6,11 @@ only what is proved and keeps its behaviour as well as asked for.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from birdnn.records import LEAST, LEAST_BEYOND
+from birdnn.records import LEAST, LEAST_BEYOND, as_asked
 from birdnn.report.schema import BehaviourModel, RepairReport
 from birdnn.report.schema_evidence import WatchedModel
 from birdnn.report.words import percent, sides
@@ -47,7 +47,8 @@ def said(report: RepairReport) -> Said:
         )
         return Said(word="Contradictory evidence", rest=told, tone="bad")
     word, tone = _word(report)
-    if tone == "good" and (still_violated(report) or not_looked_at(report) or report.regressions or lost_points(report)):
+    reserves = still_violated(report), not_looked_at(report), report.regressions, lost_points(report)
+    if tone == "good" and any(reserves):
         tone = "warn"
     return Said(word=word, rest=" ".join(_sentences(report)), tone=tone)
 
@@ -188,7 +189,7 @@ def _about_others(report: RepairReport) -> Iterator[str]:
 
 def _about_regressions(report: RepairReport) -> Iterator[str]:
     """What was proved before, by whether an input shows that it is lost."""
-    now = {entry.name: entry.after for entry in (*report.properties, *report.watched)}
+    now = {prop.name: prop.after for prop in report.properties} | {one.name: one.after for one in report.watched}
     violated = [name for name in report.regressions if now.get(name) == "violated"]
     if violated:
         yield f"Newly violated, proved before: {', '.join(violated)}."
@@ -199,7 +200,7 @@ def _about_regressions(report: RepairReport) -> Iterator[str]:
 def _about_behaviour(report: RepairReport) -> Iterator[str]:
     found = report.behaviour
     if found:
-        yield f"Kept: {behaviour_words(told_of(found), report)}."
+        yield f"Kept: {behaviour_words(told_of(report), report)}."
     elif report.fidelity is not None:
         share = report.fidelity.decision_agreement
         same = "" if share is None else f"{percent(share)} same decision ({report.decision}), "
@@ -209,18 +210,30 @@ def _about_behaviour(report: RepairReport) -> Iterator[str]:
     for one in found:
         if told := right_words(one):
             yield f"On {one.where}: {told}."
-    if report.behaviour_kept == "badly kept":
-        share = report.min_agreement if report.min_agreement is not None else LEAST[0]
+    if report.behaviour_kept == "badly kept" and found and told_of(report).ground == "beyond":
+        share = percent(LEAST_BEYOND)
+        yield f"Asked for there, where nobody said that it matters, is the same decision at {share} at least."
+    elif report.behaviour_kept == "badly kept":
+        share = percent(LEAST[0] if report.min_agreement is None else report.min_agreement)
         most = f"{percent(LEAST[1])} of the outputs' size" if report.max_mae is None else f"{report.max_mae:g}"
-        yield f"Asked for is the same decision at {percent(share)} at least, and a difference of {most} at most."
+        yield f"Asked for is the same decision at {share} at least, and a difference of {most} at most."
     if report.ties:
         yield f"Outputs tied: {tied_words(report)}; what they told by themselves is lost."
 
 
-def told_of(found: Sequence[BehaviourModel]) -> BehaviourModel:
-    """The place that is told of several: where least is kept; beyond the regions only where that is what is bad."""
-    mattering = [one for one in found if one.ground != "beyond" or _share(one) < LEAST_BEYOND] or found
+def told_of(report: RepairReport) -> BehaviourModel:
+    """The place that is told of several: the worst of those that are badly kept, or else of those that matter."""
+    bad = [one for one in report.behaviour if not well_kept(one, report)]
+    mattering = bad or [one for one in report.behaviour if one.ground != "beyond"] or report.behaviour
     return min(mattering, key=lambda one: (_share(one), -one.mae / max(one.size, 1e-30)))
+
+
+def well_kept(entry: BehaviourModel, report: RepairReport) -> bool:
+    """Is as much kept at this place as was asked for? Beyond the regions nobody asked for much."""
+    if entry.ground == "beyond":
+        return _share(entry) >= LEAST_BEYOND
+    agreement, min_agreement, max_mae = entry.decision_agreement, report.min_agreement, report.max_mae
+    return as_asked(agreement, entry.mae, entry.size, min_agreement=min_agreement, max_mae=max_mae)
 
 
 def _share(entry: BehaviourModel) -> float:

@@ -2,9 +2,9 @@
 
 A property violated before the repair is a failure of the original file. Where the repaired file is proved, that
 failure is suppressed with the proof as justification, for the original stays violated whatever we repair; and the
-repaired file has a result of kind ``pass``. Where its behaviour is not kept the suppression is under review, and a rule of
-its own says so. What is undecided has kind ``open``: by section 3.27.9 of the standard the
-tool had too little information. Kinds other than ``fail`` have level ``none`` (3.27.10).
+repaired file has a result of kind ``pass``. Where its behaviour is not kept the suppression is under review, and a
+rule of its own says so. What is undecided has kind ``open``: by section 3.27.9 of the standard the tool had too little
+information. Kinds other than ``fail`` have level ``none`` (3.27.10).
 """
 
 from __future__ import annotations

@@ -369,9 +369,7 @@ def test_an_outcome_with_the_least_still_makes_every_page() -> None:
     [("kept", "accepted", []), ("badly kept", "underReview", [("fail", "warning")]),
      ("not measured", "underReview", [("open", "none")])],
 )  # fmt: skip
-def test_machines_hear_that_a_proof_alone_is_no_success(
-    word: str, status: str, added: list[tuple[str, str]]
-) -> None:
+def test_machines_hear_that_a_proof_alone_is_no_success(word: str, status: str, added: list[tuple[str, str]]) -> None:
     """The statement said "proved" of a wrecked network, and SARIF "pass" and no more."""
     report = made_report(behaviour_kept=word, watched=[])
     bound = statement(report)["predicate"]
@@ -393,9 +391,8 @@ def test_the_first_page_tells_the_worst_place(rule: str) -> None:
     """It told the first one, 99.99 %, of a network that keeps half of the decisions on the test examples."""
     (good,) = outcome().behaviour
     either = {} if rule == "argmin" else {"argmin_agreement": 0.515, "argmax_agreement": 0.987}
-    worst = good.model_copy(
-        update={"where": "the inputs of --test t.npz", "ground": "test", "decision_agreement": 0.515, "n": 321, **either}
-    )
+    there = {"where": "the inputs of --test t.npz", "ground": "test", "n": 321}
+    worst = good.model_copy(update={**there, "decision_agreement": 0.515, **either})
     report = made_report(behaviour=[good, worst], decision="none" if rule == "none" else "argmin")
     assert checked_figures(report)
     page = " ".join(Seen.of(html_page(report)).text.split())
@@ -406,3 +403,26 @@ def test_the_first_page_tells_the_worst_place(rule: str) -> None:
         assert "51.50 %" in text
         assert ("98.70 %" in text) == (rule != "argmin")
         assert ("not measured" in text) == (rule == "none")
+
+
+def test_each_place_is_judged_by_what_is_asked_for_there() -> None:
+    """Where one was badly kept each was; and beyond the regions "asked for" was 99 %, with a domain "none declared"."""
+    (good,) = outcome().behaviour
+    beyond = good.model_copy(update={"where": "far out", "ground": "beyond", "decision_agreement": 0.5})
+    moved = good.model_copy(update={"where": "some data", "ground": "data", "mae": good.size / 2})
+    for badly, told, asked in (
+        (beyond, "far out", "where nobody said that it matters, is the same decision at 90.00 % at least"),
+        (moved, "some data", "Asked for is the same decision at 99.00 % at least"),
+    ):
+        report = made_report(behaviour=[good, badly], behaviour_kept="badly kept")
+        stops = [risk.text for risk in report.risks if risk.topic == "Behaviour is badly kept"]
+        assert len(stops) == 1
+        assert told in stops[0]
+        assert asked in report.summary.headline
+        assert f"on {told}" in report.summary.headline
+    fine = beyond.model_copy(update={"decision_agreement": 0.95})
+    for changes, topic in (({}, "Behaviour beyond the domain"), ({"domain": None}, "Behaviour measured at hand")):
+        found = made_report(behaviour=[good, fine], **changes).risks
+        (told,) = [risk.text for risk in found if "far out" in risk.text]
+        assert [risk.topic for risk in found if risk.text == told] == [topic]
+        assert ("no domain was declared" in told) == bool(changes)
