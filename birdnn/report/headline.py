@@ -211,12 +211,12 @@ def _about_behaviour(report: RepairReport) -> Iterator[str]:
         if told := right_words(one):
             yield f"On {one.where}: {told}."
     if report.behaviour_kept == "badly kept" and found and told_of(report).ground == "beyond":
-        share = percent(LEAST_BEYOND)
-        yield f"Asked for there, where nobody said that it matters, is the same decision at {share} at least."
+        least = percent(LEAST_BEYOND)
+        yield f"Asked for there, where nobody said that it matters, is the same decision at {least} at least."
     elif report.behaviour_kept == "badly kept":
-        share = percent(LEAST[0] if report.min_agreement is None else report.min_agreement)
+        least = percent(LEAST[0] if report.min_agreement is None else report.min_agreement)
         most = f"{percent(LEAST[1])} of the outputs' size" if report.max_mae is None else f"{report.max_mae:g}"
-        yield f"Asked for is the same decision at {share} at least, and a difference of {most} at most."
+        yield f"Asked for is the same decision at {least} at least, and a difference of {most} at most."
     if report.ties:
         yield f"Outputs tied: {tied_words(report)}; what they told by themselves is lost."
 
