@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
@@ -18,6 +19,7 @@ from birdnn.formats import read_network, read_property
 from birdnn.formats.inputs import read_inputs
 from birdnn.network import Network
 from birdnn.pipeline import repair_files
+from birdnn.pipeline.behaviour import Yardstick
 from birdnn.pipeline.folder import ResultFolder
 from birdnn.pipeline.methods import Stage
 from birdnn.pipeline.plan import Plan, read_plan
@@ -147,8 +149,28 @@ def test_a_constant_controller_is_no_success(
     assert (outcome.decision, outcome.rule_by) == ("argmax", "property")
     assert outcome.behaviour_kept == "badly kept"
     assert report.headline.startswith("Proved, but behaviour is badly kept: 1 of 1 property that was asked about")
-    assert "same decision (argmax, read from the properties) on" in report.headline
+    assert re.search(r"same decision \(argmax, read from the properties; [0-9.]+ % by argmin\) on", report.headline)
     assert said(report).tone == "warn"
+
+
+def test_a_rule_that_is_a_guess_is_not_what_behaviour_is_judged_by(controller: Path, tmp_path: Path) -> None:
+    """phi-2 of ACAS Xu speaks for argmax, and the least output decides: all decisions lost were called kept."""
+    generator = torch.Generator().manual_seed(0)
+    before, after = torch.rand(1000, 3, generator=generator), torch.rand(1000, 3, generator=generator)
+    after[torch.arange(1000), before.argmax(1)] = 2.0  # the greatest stays, the least does not
+    request = RepairRequest(
+        net=controller / "policy.onnx", props=(controller / "right.vnnlib",), out=tmp_path / "o", samples=100
+    )
+    plan = read_plan(request)
+    assert plan.rule_by == "property"
+    plan = replace(plan, decision="argmax")
+    yardstick = Yardstick.of(plan, read_network(controller / "policy.onnx"))
+    share, either = yardstick._agreement(before, after)
+    assert either is not None
+    assert (share, either[1]) == (either[0], 1.0)
+    assert either[0] < 0.7
+    said_by_user = Yardstick.of(replace(plan, rule_by="option"), yardstick.before)
+    assert said_by_user._agreement(before, after) == (1.0, None)
 
 
 @pytest.mark.parametrize("told", ["read from the property", "said", "not known"])

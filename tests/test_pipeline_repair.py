@@ -23,8 +23,10 @@ from birdnn.pipeline.judging import Answer, Attempt, hunter
 from birdnn.pipeline.load import load_network
 from birdnn.pipeline.measuring import Comparison
 from birdnn.pipeline.plan import read_plan
-from birdnn.records import Domain, Progress, Proved, RepairRequest, Unknown, Verdict, VerifySettings
+from birdnn.pipeline.repairing import _Repair
+from birdnn.records import Domain, Progress, Proved, RepairRequest, Unknown, Unwatched, Verdict, VerifySettings
 from birdnn.repair import Retrain, RetrainSettings
+from birdnn.report.json import repair_report
 from birdnn.sample import evaluate, uniform
 
 FAST = RepairSettings(
@@ -259,6 +261,24 @@ def test_one_property_that_cannot_be_repaired_does_not_cost_the_others(tmp_path:
     assert after[False]["low"] != "proved", "nothing to show"
     assert after[True] == {"hopeless": "violated", "low": "proved"}
     assert "Of 2 properties 0 were proved before and 1 are now." in outcome.notes
+    assert outcome.out is not None
+    assert outcome.out.endswith(".repaired.onnx")
+    assert repair_report(outcome).headline.startswith("Partly repaired: 1 of 2 properties")
+
+
+@pytest.mark.parametrize(("other", "repaired"), [("violated", True), ("unknown", False), ("proved", False)])
+def test_of_as_many_as_possible_none_may_be_newly_violated(tmp_path: Path, other: str, repaired: bool) -> None:
+    case = build(tmp_path, "Relu")
+    command = _Repair(case.request(as_many=True, out=tmp_path / "o"), Unwatched(), FAST, None)
+    command._establish()
+    violated, undecided = command.before["low"], Unknown(reason="timeout", boxes=0)
+    first = command.plan.subjects[0]
+    command.plan = replace(command.plan, subjects=(first, replace(first, prop=replace(first.prop, name="other"))))
+    words = {"violated": violated.verdict, "unknown": undecided, "proved": Proved(boxes=1)}
+    command.before["other"] = Answer(verdict=words[other], verify_s=0.0)
+    won = Answer(verdict=Proved(boxes=1), verify_s=0.0)
+    best = Attempt(loaded=command.plan.loaded, answers={"low": won, "other": violated})
+    assert command._repaired("violated", best) == repaired
 
 
 def test_by_count_what_is_kept_comes_before_what_is_won(tmp_path: Path) -> None:
@@ -382,3 +402,25 @@ def test_a_property_that_only_shares_a_name_does_not_hide_that_of_the_suite(tmp_
     real = replace(request, props=(data / "properties" / "prop_2.vnnlib",))
     assert [s.prop.name for s in read_plan(real).subjects].count("prop_2") == 1
     assert "prop_2 of suite acasxu" not in {s.prop.name for s in read_plan(real).subjects}
+
+
+def test_what_nobody_asked_about_is_looked_at_on_the_result(tmp_path: Path) -> None:
+    """What was violated before was called "still violated", and what was undecided undecided, without a look."""
+    case = build(tmp_path, "Relu")
+    repaired = repair_files(case.request(), settings=FAST)
+    assert repaired.result == "proved"
+    command = _Repair(case.request(out=tmp_path / "o"), Unwatched(), FAST, None)
+    command._establish()
+    command.plan = replace(command.plan, subjects=tuple(replace(s, role=None) for s in command.plan.subjects))
+    original, result = load_network(case.net), load_network(Path(str(repaired.out)))
+    undecided = Answer(verdict=Unknown(reason="timeout", boxes=0), verify_s=0.0)
+    violated = command.before["low"]
+    for before, net, after in (
+        (violated, original, "violated"),
+        (violated, result, "unknown"),
+        (undecided, original, "violated"),
+    ):
+        command.before["low"] = before
+        best = Attempt(loaded=net)
+        command._watched(best)
+        assert best.answers["low"].guarantee == after

@@ -82,11 +82,17 @@ def finish_repair(outcome: RepairOutcome, *, json: Path | None, quiet: bool) -> 
         DisagreementError: a sample violates what was proved, or engines, or prover and checker, contradict each other.
             Everything is on disk by then.
     """
+    report = repair_report(outcome)
     if json is not None:
         with said_of(outcome):
-            write_report(repair_report(outcome), json, write_bytes)
+            write_report(report, json, write_bytes)
+    status = REPAIR_STATUS[outcome.result]
+    if outcome.result == "proved" and (outcome.behaviour_kept != "kept" or outcome.regressions):
+        status = UNDECIDED  # proved, and not what was asked for all the same
     if quiet:
         first_line(" ".join(part for part in (outcome.result, outcome.out) if part))
+        if status != 0 or outcome.disagreement or outcome.interrupted:  # the word alone may sound like a success
+            complain(report.headline)
     else:
         show_result(lambda width: repair_summary(outcome, width))
     if outcome.disagreement:
@@ -94,9 +100,7 @@ def finish_repair(outcome: RepairOutcome, *, json: Path | None, quiet: bool) -> 
     if outcome.interrupted:
         kept = f"the best attempt so far is {outcome.out}" if outcome.out else "no network was written"
         return _interrupted(f"; {kept}")
-    if outcome.result == "proved" and outcome.behaviour_kept != "kept":
-        return UNDECIDED  # proved, and not what was asked for all the same
-    return REPAIR_STATUS[outcome.result]
+    return status
 
 
 @contextmanager

@@ -351,7 +351,7 @@ def repair(options: RepairOptions) -> int:
     x of an .npz, with y for what is right, or CSV with x_0,x_1 and perhaps decision. Without either it is measured on
     what is at hand: surroundings of the points, what lies between them, the hull of the regions. Status 0 is for a
     repair that is proved and keeps its behaviour as well as asked for (--min-agreement, --max-mae); one that is proved
-    and does not, or of which nobody can say it, has status 3.
+    and does not, or of which nobody can say it, or that loses what was proved before, has status 3.
 
     With --method blocks the network is a convolutional classifier, and labelled examples say what it ought to do: those
     of --data that it gets wrong are repaired, the others preserved. The most suspicious block (localize --blocks)

@@ -10,7 +10,6 @@ another one, their close neighbours, and labelled inputs that the original decid
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -22,7 +21,7 @@ from birdnn.formats.suite import hull
 from birdnn.metrics import decisions, fidelity
 from birdnn.network import Network
 from birdnn.pipeline.plan import Plan, Subject
-from birdnn.records import LEAST, LEAST_BEYOND, Decision, Ground, Kept, KeptAt, KeptWord, RepairRequest
+from birdnn.records import LEAST, LEAST_BEYOND, Decision, Ground, Kept, KeptAt, KeptWord, RepairRequest, as_asked
 from birdnn.records.limits import Over, never
 from birdnn.sample import evaluate, uniform
 from birdnn.sample.draw import BATCH
@@ -215,6 +214,7 @@ class Yardstick:
         )
 
     def _agreement(self, before: Tensor, after: Tensor) -> tuple[float | None, tuple[float, float] | None]:
+        """Share with the same decision, the lesser by both rules where nobody said which one holds; and both shares."""
         plan = self.plan
         if before.shape[1] < 2 or (plan.decision == "none" and plan.rule_by == "option"):
             return None, None
@@ -222,10 +222,10 @@ class Yardstick:
         def by(rule: Decision) -> float:
             return fidelity(before, after, rule).decision_agreement or 0.0
 
-        either = None if plan.rule_by in ("option", "suite") else (by("argmin"), by("argmax"))
-        if plan.decision != "none":
-            return by(plan.decision), either
-        return min(either or (0.0,)), either
+        if plan.rule_by in ("option", "suite"):
+            return by(plan.decision), None
+        either = by("argmin"), by("argmax")  # a rule that was read from properties may be the wrong one
+        return min(either), either
 
     def _has_to_change(self, x: Tensor) -> Tensor:
         """Which inputs are, or are close to, points whose answer is to be another one, (n,) bool."""
@@ -277,10 +277,9 @@ def suffices(kept: KeptAt | Kept, request: RepairRequest, least: tuple[float, fl
 
     Never, where nothing was measured.
     """
-    share = least[0] if request.min_agreement is None else request.min_agreement
-    most = request.max_mae if request.max_mae is not None else least[1] * kept.size
-    agrees = kept.agreement is None or kept.agreement >= share
-    return kept.n > 0 and agrees and math.isfinite(kept.mae) and kept.mae <= most
+    asked, most = request.min_agreement, request.max_mae
+    good = as_asked(kept.agreement, kept.mae, kept.size, min_agreement=asked, max_mae=most, least=least)
+    return kept.n > 0 and good
 
 
 def violating(subjects: Sequence[Subject], x: Tensor, y: Tensor) -> Tensor:

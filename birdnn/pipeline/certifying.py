@@ -124,7 +124,7 @@ def unwritten(out: Path) -> str:
 
 
 def unproved(verdict: Verdict) -> Verdict:
-    """What is left of a verdict whose certificate the checker rejects: a proof is none, a run stays what it is."""
+    """What is left of a verdict that checker or engines contradict: a proof is none, a run stays what it is."""
     if not isinstance(verdict, Proved):
         return verdict
     return Unknown(reason="rejected", boxes=verdict.boxes, arithmetic=verdict.arithmetic)

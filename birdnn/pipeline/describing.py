@@ -82,7 +82,7 @@ def remarks(plan: Plan, before: Mapping[str, Answer], best: Attempt | None) -> I
     others = [s.prop.name for s in plan.subjects if s.role is None]
     broken = [name for name in others if before[name].guarantee == "violated"]
     if broken:
-        yield f"Applicable, not named and violated as well: {', '.join(broken)}; --suite repairs all."
+        yield f"Applicable, not named and violated on the original: {', '.join(broken)}; --suite repairs all."
     if best is None:
         return
     after = best.answers
@@ -91,9 +91,9 @@ def remarks(plan: Plan, before: Mapping[str, Answer], best: Attempt | None) -> I
         was = sum(before[name].guarantee == "proved" for name in names)
         now = sum(name in after and after[name].guarantee == "proved" for name in names)
         yield f"Of {len(names)} properties {was} were proved before and {now} are now."
-    unseen = [name for name in others if name not in after and name not in broken]
+    unseen = [name for name in others if name not in after]
     if unseen:
-        yield f"Not verified again on the repaired network, for lack of time: {', '.join(unseen)}."
+        yield f"Not looked at again on the repaired network, for lack of time: {', '.join(unseen)}."
     if told := obstacle(best.loaded, plan.request.units):
         copy = "" if best.loaded.nnet is None else "; the ONNX copy beside it can have one: verify --certificate"
         yield f"No certificate: {told}{copy}."

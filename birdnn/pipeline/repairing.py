@@ -56,6 +56,7 @@ from birdnn.records.limits import OutOfTime
 from birdnn.repair import Goal, RepairTask
 from birdnn.report.json import repair_report, write_report
 from birdnn.report.witnesses import remark
+from birdnn.verify.witness import Judge
 
 _HUNTED = 16
 """Regions in which more counterexamples are looked for."""
@@ -107,6 +108,7 @@ class _Repair:
         require_method(request, self.plan.loaded.net)
         self.candidates: Candidates | None = None
         self.disagreements: list[str] = []
+        self.disputed: set[str] = set()
         self.late: list[str] = []
         self.sampled: dict[str, PacBound] = {}
         self.certificate: CertificateFile | None = None
@@ -167,12 +169,16 @@ class _Repair:
 
     def _repaired(self, result: RepairResult, best: Attempt) -> bool:
         """May the network be called repaired? Of as many properties as possible: one of them, and none is lost."""
+        if self.disagreements:
+            return False
         if result != "violated":
             return True
         after = {s.prop.name: best.guarantee(s.prop.name) for s in self.asked}
         before: dict[str, Guarantee] = {name: answer.guarantee for name, answer in self.before.items()}
-        won = [name for name, word in after.items() if word == "proved" and before[name] != "proved"]
-        return self.request.as_many and bool(won) and not regressions(before, after) and not self.disagreements
+        won = any(word == "proved" and before[name] != "proved" for name, word in after.items())
+        newly = any(word == "violated" and before[name] != "violated" for name, word in after.items())
+        lost = newly or bool(regressions(before, after))
+        return self.request.as_many and won and not lost
 
     def _certify(self, best: Attempt, place: Path) -> CertificateFile | None:
         """What is decided of the repaired network, as a certificate, checked within the time limit."""
@@ -250,11 +256,29 @@ class _Repair:
         )
 
     def _watched(self, best: Attempt) -> None:
-        """Decide on the result what applies to the network and was not asked about, where it was proved before."""
+        """Look on the result at what applies to the network and was not asked about.
+
+        What was proved before is decided again. Of the rest a counterexample is looked for, that of the original first.
+        """
         for subject in self.plan.subjects:
-            name = subject.prop.name
-            if subject.role is None and self.before[name].guarantee == "proved" and not self.clock.over():
-                best.answers[name] = decide(best.loaded, subject, self.clock, self._effort_before())
+            if subject.role is not None:
+                continue
+            name, was = subject.prop.name, self.before[subject.prop.name]
+            if isinstance(was.verdict, Violated) and (found := self._violated_still(best.loaded, subject, was.verdict)):
+                best.answers[name] = found
+            elif not self.clock.over():
+                cheap = was.guarantee != "proved"
+                best.answers[name] = decide(best.loaded, subject, self.clock, self._effort_before(), cheap=cheap)
+
+    def _violated_still(self, loaded: Loaded, subject: Subject, was: Violated) -> Answer | None:
+        """Where the input that violates the property on the original does so on the result, when run there."""
+        begun = time.monotonic()
+        judge = Judge(loaded.net.with_values({}).float(), subject.prop, loaded.replays, source=loaded.net)
+        witness = judge.replayed(torch.tensor(was.witness.x))
+        spent = self.clock.book("verify", begun)
+        if witness is None or not witness.contradicts(self.plan.semantics):
+            return None
+        return Answer(verdict=Violated(witness=witness, boxes=0), verify_s=spent)
 
     # --- what came of it
 
@@ -319,6 +343,7 @@ class _Repair:
             self.engines[name] = cross_checked(case, self.request.crosscheck, answers[name].verify_s)
             if told := disagreement(name, self.engines[name], self.plan.semantics):
                 self.disagreements.append(told)
+                self.disputed.add(name)
             if (witness := contradicting(self.engines[name])) is not None:
                 contradicted[name] = witness
         return contradicted
@@ -332,7 +357,8 @@ class _Repair:
         contradicted.update(self._others(self.plan.loaded, self.before))
         self._overrule(self.before, contradicted)
         self.witnesses.update({name: (witness,) for name, witness in contradicted.items()})
-        return self._outcome("violated" if contradicted else "nothing_to_repair", None, None)
+        unsettled: RepairResult = "sampled" if self.disputed else "nothing_to_repair"
+        return self._outcome("violated" if contradicted else unsettled, None, None)
 
     def _doubt(self, answers: dict[str, Answer], certificate: CertificateFile) -> None:
         """Believe the checker that rejects the certificate, not the proofs that are in it."""
@@ -341,7 +367,7 @@ class _Repair:
         self.disagreements.append(certificate.disagreement)
 
     def _overrule(self, answers: dict[str, Answer], contradicted: dict[str, Witness]) -> None:
-        """Believe a replayed counterexample, not the proof that it contradicts.
+        """Believe a replayed counterexample, not the proof that it contradicts, and no proof that engines dispute.
 
         A proof over the reals stands beside an input that violates when the network is run only, which it names.
         """
@@ -357,6 +383,8 @@ class _Repair:
                 f"{name} was proved ({verdict.boxes} boxes, {proof.verdict.arithmetic}), and yet the input "
                 f"{list(witness.x)} violates it: {' and '.join(witness.replayed_by)} answers {list(witness.y)}"
             )
+        for name in self.disputed:
+            answers[name] = replace(answers[name], verdict=unproved(answers[name].verdict))
 
     def _result(self, best: Attempt, measured: Measured, survived: set[str]) -> RepairResult:
         words = [best.guarantee(s.prop.name) for s in self.asked]

@@ -93,6 +93,7 @@ from birdnn.records.results import (
     VerifyOutcome,
     VerifySettings,
     Watched,
+    as_asked,
 )
 from birdnn.records.stages import (
     ARITHMETIC,
@@ -242,4 +243,5 @@ __all__ = [
     "Watch",
     "Watched",
     "Witness",
+    "as_asked",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -125,6 +126,29 @@ LEAST = 0.99, 0.05
 
 LEAST_BEYOND = 0.9
 """The same share of decisions beyond the regions, where nobody said that behaviour matters."""
+
+
+def as_asked(
+    agreement: float | None,
+    mae: float,
+    size: float,
+    *,
+    min_agreement: float | None,
+    max_mae: float | None,
+    least: tuple[float, float] = LEAST,
+) -> bool:
+    """Are decisions and outputs as well kept as the user says, or where nothing is said as `least` does?
+
+    Args:
+        agreement: share with the same decision; None where nothing decides.
+        mae: mean absolute difference of the outputs, network units.
+        size: mean absolute output of the original.
+        min_agreement, max_mae: what the user says.
+        least: share of decisions, and difference as a share of the size.
+    """
+    share = least[0] if min_agreement is None else min_agreement
+    most = least[1] * size if max_mae is None else max_mae
+    return (agreement is None or agreement >= share) and math.isfinite(mae) and mae <= most
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -254,7 +278,7 @@ class PropertyOutcome:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Watched:
-    """A property that applies to the network and was not asked for; `after` is None where it was not verified again.
+    """A property that applies to the network and was not asked for; `after` is None where it was not looked at again.
 
     `sampled`: what fresh samples say beside the proof, where a number of them was asked for.
     """

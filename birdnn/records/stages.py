@@ -115,7 +115,7 @@ class Unknown:
         reason: what ended the search. ``"precision"``: a box too small to cut stays undecided; ``"not_found"``: nothing
             but falsification was asked for, and it found nothing. ``"not_executed"``: the function over the reals
             violates at `over_reals`, and no run that does was found. ``"rejected"``: there was a proof, and the
-            independent checker rejected its certificate.
+            independent checker rejected its certificate, or another engine contradicts it.
         boxes: how many were examined.
         undecided: boxes that were still open, at most a few thousand of them. Those that were cut last come first;
             they stem from boxes that were hard, but the order is no ranking.

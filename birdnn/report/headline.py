@@ -6,12 +6,13 @@ only what is proved and keeps its behaviour as well as asked for.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from birdnn.records import LEAST, LEAST_BEYOND
+from birdnn.records import LEAST, LEAST_BEYOND, as_asked
 from birdnn.report.schema import BehaviourModel, RepairReport
+from birdnn.report.schema_evidence import WatchedModel
 from birdnn.report.words import percent, sides
 
 Tone = Literal["good", "warn", "bad"]
@@ -46,7 +47,8 @@ def said(report: RepairReport) -> Said:
         )
         return Said(word="Contradictory evidence", rest=told, tone="bad")
     word, tone = _word(report)
-    if tone == "good" and still_violated(report):
+    reserves = still_violated(report), not_looked_at(report), report.regressions, lost_points(report)
+    if tone == "good" and any(reserves):
         tone = "warn"
     return Said(word=word, rest=" ".join(_sentences(report)), tone=tone)
 
@@ -66,9 +68,36 @@ def kept_word(report: RepairReport) -> Literal["kept", "badly kept", "not measur
     return "kept" if share is None or share >= LEAST[0] else "badly kept"
 
 
+def behaviour_word(report: RepairReport) -> Literal["kept", "badly kept", "not measured"] | None:
+    """The same; None where nothing was changed, and for a repair by examples, whose accuracy is the measure."""
+    return None if report.out is None or report.blocks is not None else kept_word(report)
+
+
 def still_violated(report: RepairReport) -> list[str]:
-    """Properties that apply to the network, were not asked about, and are violated."""
-    return [entry.name for entry in report.watched if (entry.after or entry.before) == "violated"]
+    """Properties that apply to the network, were not asked about, and are violated in what is handed over."""
+    return [entry.name for entry in report.watched if _now(entry, report) == "violated"]
+
+
+def not_looked_at(report: RepairReport) -> list[str]:
+    """Such properties that were decided before, and of which nobody knows what they are now."""
+    return [e.name for e in report.watched if _now(e, report) is None and e.before in ("violated", "proved")]
+
+
+def partly(report: RepairReport) -> bool:
+    """Of as many properties as possible: is a network written that proves more of them, and loses none?"""
+    won = any(prop.after == "proved" and prop.before != "proved" for prop in report.properties)
+    written = report.out is not None and not report.attempt
+    return report.outcome == "violated" and written and won and not report.regressions
+
+
+def lost_points(report: RepairReport) -> bool:
+    """Does the network that was written violate a property at sampled points where the original did not?"""
+    return report.out is not None and bool(report.drawdown.share)
+
+
+def _now(entry: WatchedModel, report: RepairReport) -> str | None:
+    """What is known of the network that is handed over, which is the original where no other was written."""
+    return entry.before if report.out is None else entry.after
 
 
 def behaviour_words(entry: BehaviourModel, report: RepairReport) -> str:
@@ -81,8 +110,12 @@ def behaviour_words(entry: BehaviourModel, report: RepairReport) -> str:
     if report.decision == "none":
         both = f"{_both(entry)} on {entry.where}, {moved}"
         return f"decisions not measured, for nobody says which output decides: {both}"
-    by = {"property": ", read from the properties"}.get(report.rule_by or "", "")
-    return f"{percent(entry.decision_agreement)} same decision ({report.decision}{by}) on {entry.where}, {moved}"
+    shares = {"argmin": entry.argmin_agreement, "argmax": entry.argmax_agreement}
+    own, other = shares.pop(report.decision), shares.popitem()
+    if own is None or other[1] is None:  # somebody said which output decides
+        return f"{percent(entry.decision_agreement)} same decision ({report.decision}) on {entry.where}, {moved}"
+    by = f"{report.decision}, read from the properties; {percent(other[1])} by {other[0]}"
+    return f"{percent(own)} same decision ({by}) on {entry.where}, {moved}"
 
 
 def right_words(entry: BehaviourModel) -> str:
@@ -105,6 +138,8 @@ def _word(report: RepairReport) -> tuple[str, Tone]:
             return "Nothing to repair", "good"
         case "proved":
             kept = kept_word(report)
+            if kept == "kept" and report.regressions:
+                return "Proved, but with regressions", "warn"
             if kept == "kept":
                 return "Repaired and proved", "good"
             what = "behaviour is badly kept" if kept == "badly kept" else "behaviour is not measured"
@@ -113,7 +148,7 @@ def _word(report: RepairReport) -> tuple[str, Tone]:
             seen = "Repaired as far as sampling sees, not proved" if report.out else "Undecided"
             return seen, "warn"
         case _:
-            return "Not repaired", "bad"
+            return ("Partly repaired", "warn") if partly(report) else ("Not repaired", "bad")
 
 
 def _sentences(report: RepairReport) -> Iterator[str]:
@@ -121,19 +156,15 @@ def _sentences(report: RepairReport) -> Iterator[str]:
     what = "property that was asked about is" if asked == 1 else "properties that were asked about are"
     already = " on the network as it is" if report.outcome == "nothing_to_repair" else ""
     yield f"{proved} of {asked} {what} proved{already}."
-    if others := still_violated(report):
-        count = "which applies to the network and was not" if len(others) == 1 else "which apply to it and were not"
-        yield f"Still violated: {', '.join(others)}, {count} asked about."
-    if report.regressions:
-        yield f"Proved before and not now: {', '.join(report.regressions)}."
-    lost = report.drawdown
-    if report.out is not None and lost.share:
-        yield f"Newly violated: {percent(lost.share)} of the sampled points of {lost.worst}."
+    yield from _about_others(report)
+    yield from _about_regressions(report)
+    if lost_points(report):
+        yield f"Newly violated: {percent(report.drawdown.share or 0)} of the sampled points of {report.drawdown.worst}."
     if report.out is not None:
         yield from _about_behaviour(report)
     else:
         yield "No network was written."
-    if report.outcome == "violated" and report.out is not None:
+    if report.outcome == "violated" and report.out is not None and not partly(report):
         yield "The best attempt was kept; it is not a repair."
     if report.interrupted:
         yield "Interrupted: this is the best so far."
@@ -141,10 +172,35 @@ def _sentences(report: RepairReport) -> Iterator[str]:
         yield "The time limit ended it."
 
 
+def _about_others(report: RepairReport) -> Iterator[str]:
+    """Properties that nobody asked about."""
+    before = {entry.name: entry.before for entry in report.watched}
+    bad, unseen = still_violated(report), not_looked_at(report)
+    for told, names in (
+        ("Still violated", [name for name in bad if before[name] == "violated"]),
+        ("Violated, and undecided before", [name for name in bad if before[name] not in ("violated", "proved")]),
+        ("Violated before, not looked at since", [name for name in unseen if before[name] == "violated"]),
+        ("Proved before, not looked at since", [name for name in unseen if before[name] == "proved"]),
+    ):
+        if names:
+            count = "which applies to the network and was not" if len(names) == 1 else "which apply to it and were not"
+            yield f"{told}: {', '.join(names)}, {count} asked about."
+
+
+def _about_regressions(report: RepairReport) -> Iterator[str]:
+    """What was proved before, by whether an input shows that it is lost."""
+    now = {prop.name: prop.after for prop in report.properties} | {one.name: one.after for one in report.watched}
+    violated = [name for name in report.regressions if now.get(name) == "violated"]
+    if violated:
+        yield f"Newly violated, proved before: {', '.join(violated)}."
+    if undecided := [name for name in report.regressions if name not in violated]:
+        yield f"Proved before and not now: {', '.join(undecided)}."
+
+
 def _about_behaviour(report: RepairReport) -> Iterator[str]:
     found = report.behaviour
     if found:
-        yield f"Kept: {behaviour_words(_told(found), report)}."
+        yield f"Kept: {behaviour_words(told_of(report), report)}."
     elif report.fidelity is not None:
         share = report.fidelity.decision_agreement
         same = "" if share is None else f"{percent(share)} same decision ({report.decision}), "
@@ -154,18 +210,30 @@ def _about_behaviour(report: RepairReport) -> Iterator[str]:
     for one in found:
         if told := right_words(one):
             yield f"On {one.where}: {told}."
-    if report.behaviour_kept == "badly kept":
-        share = report.min_agreement if report.min_agreement is not None else LEAST[0]
+    if report.behaviour_kept == "badly kept" and found and told_of(report).ground == "beyond":
+        least = percent(LEAST_BEYOND)
+        yield f"Asked for there, where nobody said that it matters, is the same decision at {least} at least."
+    elif report.behaviour_kept == "badly kept":
+        least = percent(LEAST[0] if report.min_agreement is None else report.min_agreement)
         most = f"{percent(LEAST[1])} of the outputs' size" if report.max_mae is None else f"{report.max_mae:g}"
-        yield f"Asked for is the same decision at {percent(share)} at least, and a difference of {most} at most."
+        yield f"Asked for is the same decision at {least} at least, and a difference of {most} at most."
     if report.ties:
         yield f"Outputs tied: {tied_words(report)}; what they told by themselves is lost."
 
 
-def _told(found: Sequence[BehaviourModel]) -> BehaviourModel:
-    """The place where least is kept; beyond the regions only where that is what is bad."""
-    mattering = [one for one in found if one.ground != "beyond" or _share(one) < LEAST_BEYOND] or found
+def told_of(report: RepairReport) -> BehaviourModel:
+    """The place that is told of several: the worst of those that are badly kept, or else of those that matter."""
+    bad = [one for one in report.behaviour if not well_kept(one, report)]
+    mattering = bad or [one for one in report.behaviour if one.ground != "beyond"] or report.behaviour
     return min(mattering, key=lambda one: (_share(one), -one.mae / max(one.size, 1e-30)))
+
+
+def well_kept(entry: BehaviourModel, report: RepairReport) -> bool:
+    """Is as much kept at this place as was asked for? Beyond the regions nobody asked for much."""
+    if entry.ground == "beyond":
+        return _share(entry) >= LEAST_BEYOND
+    agreement, min_agreement, max_mae = entry.decision_agreement, report.min_agreement, report.max_mae
+    return as_asked(agreement, entry.mae, entry.size, min_agreement=min_agreement, max_mae=max_mae)
 
 
 def _share(entry: BehaviourModel) -> float:

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from birdnn.report.headline import behaviour_word
 from birdnn.report.risks_blocks import ROLES
 from birdnn.report.schema import PropertyModel
 from birdnn.report.schema_blocks import BlockRepairModel
@@ -40,6 +41,9 @@ def statement(report: SafetyReport) -> dict[str, Any]:
             },
             "verdict": report.summary.verdict,
             "outcome": outcome.outcome,
+            "headline": report.summary.headline,
+            "tone": report.summary.tone,
+            "behaviourKept": behaviour_word(outcome),
             "semantics": None if outcome.blocks else outcome.semantics,
             "networkBefore": _resource(before),
             "networkAfter": _resource(by_role["network after"][0]) if "network after" in by_role else None,

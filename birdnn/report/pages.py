@@ -17,6 +17,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from birdnn.report import pictures_page
+from birdnn.report.headline import told_of
 from birdnn.report.model import readable
 from birdnn.report.risks_blocks import ROLES
 from birdnn.report.schema_safety import SafetyReport
@@ -136,6 +137,7 @@ def environment(*, markdown: bool) -> Environment:
         "percent": percent,
         "seconds": seconds,
         "raw": plain,
+        "told": told_of,
     }
     made.globals |= {
         "SHOWN": SHOWN,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from birdnn.report.headline import behaviour_words, right_words, tied_words
+from birdnn.report.headline import behaviour_words, right_words, tied_words, well_kept
 from birdnn.report.risks_blocks import example_risks
 from birdnn.report.schema import RepairReport
 from birdnn.report.schema_safety import CertificateFactsModel, FileModel, RiskModel, Weight
@@ -140,11 +140,16 @@ def _behaviour(outcome: RepairReport) -> Iterator[RiskModel]:
     """What is kept where no domain was declared, what is badly kept, and what rests on a guess."""
     if outcome.out is None or outcome.behaviour_kept is None:
         return
+    badly = outcome.behaviour_kept == "badly kept"
+    bad = [entry for entry in outcome.behaviour if badly and not well_kept(entry, outcome)]
     for entry in outcome.behaviour:
         told = right_words(entry)
         said = f"{behaviour_words(entry, outcome)}, n = {entry.n:,}{f'; {told}' if told else ''}."
-        if outcome.behaviour_kept == "badly kept":
+        if entry in bad or (badly and not bad):
             yield _risk("stop", "Behaviour is badly kept", said)
+        elif entry.ground == "beyond" and outcome.domain is not None:
+            text = f"{said} That lies beyond the domain, where nobody said that behaviour matters."
+            yield _risk("note", "Behaviour beyond the domain", text)
         elif entry.ground in ("surroundings", "hull", "regions", "beyond"):
             text = f"{said} That is what was at hand: no domain was declared, and no data given."
             yield _risk("open", "Behaviour measured at hand", text)
@@ -152,8 +157,9 @@ def _behaviour(outcome: RepairReport) -> Iterator[RiskModel]:
         yield _risk("stop", "Behaviour not measured", "Nothing is known of what else changed: give --domain or --data.")
     if outcome.rule_by == "property":
         told = (
-            f"{outcome.decision} was read from how the properties compare outputs. Where another rule holds, the "
-            "figures about decisions mean nothing: --decision says which."
+            f"{outcome.decision} was read from how the properties compare outputs. Behaviour is judged by the lesser "
+            "of both rules' figures; other figures about decisions mean nothing where it does not hold: --decision "
+            "says which does."
         )
         yield _risk("open", "Decision rule is a guess", told)
 

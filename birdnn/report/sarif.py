@@ -2,8 +2,9 @@
 
 A property violated before the repair is a failure of the original file. Where the repaired file is proved, that
 failure is suppressed with the proof as justification, for the original stays violated whatever we repair; and the
-repaired file has a result of kind ``pass``. What is undecided has kind ``open``: by section 3.27.9 of the standard the
-tool had too little information. Kinds other than ``fail`` have level ``none`` (3.27.10).
+repaired file has a result of kind ``pass``. Where its behaviour is not kept the suppression is under review, and a
+rule of its own says so. What is undecided has kind ``open``: by section 3.27.9 of the standard the tool had too little
+information. Kinds other than ``fail`` have level ``none`` (3.27.10).
 """
 
 from __future__ import annotations
@@ -11,11 +12,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from birdnn.report.headline import behaviour_word
 from birdnn.report.sarif_blocks import sarif_of_examples
 from birdnn.report.schema import PropertyModel
 from birdnn.report.schema_safety import FileModel, SafetyReport
 
 SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
+_BEHAVIOUR = {
+    "id": "birdnn/behaviour",
+    "shortDescription": {"text": "Where nothing has to change the network does as before, as well as asked for."},
+    "defaultConfiguration": {"level": "warning"},
+}
 _KINDS = {
     "proved": ("pass", "none"),
     "violated": ("fail", "error"),
@@ -39,6 +46,9 @@ def _run(report: SafetyReport) -> dict[str, Any]:
             results.append(_before(report, rule, prop, nets["network before"]))
         results.append(_after(report, rule, prop, nets.get("network after", nets["network before"])))
     rules = [_rule(prop) for prop in outcome.properties]
+    if (word := behaviour_word(outcome)) not in (None, "kept"):
+        results.append(_behaviour(report, len(rules), nets["network after"], bad=word == "badly kept"))
+        rules.append(_BEHAVIOUR)
     if outcome.blocks is not None:
         rules, results = sarif_of_examples(report, outcome.blocks)
     return {
@@ -70,6 +80,7 @@ def _run(report: SafetyReport) -> dict[str, Any]:
             "verdict": report.summary.verdict,
             "tone": report.summary.tone,
             "headline": report.summary.headline,
+            "behaviourKept": behaviour_word(outcome),
         },
     }
 
@@ -80,6 +91,21 @@ def _rule(prop: PropertyModel) -> dict[str, Any]:
         "shortDescription": {"text": prop.text or prop.name},
         "defaultConfiguration": {"level": "error"},
         "properties": {"sha256": prop.sha256, "role": prop.role},
+    }
+
+
+def _behaviour(report: SafetyReport, rule: int, place: int, *, bad: bool) -> dict[str, Any]:
+    """The network that is handed over, where a proof is not all that was asked for."""
+    entry = report.files[place]
+    uri = Path(entry.path).absolute().as_uri()
+    return {
+        "ruleId": _BEHAVIOUR["id"],
+        "ruleIndex": rule,
+        "kind": "fail" if bad else "open",
+        "level": "warning" if bad else "none",
+        "message": {"text": report.summary.headline},
+        "locations": [{"physicalLocation": {"artifactLocation": {"uri": uri, "index": place}}}],
+        "partialFingerprints": {"networkAndBehaviour/v1": entry.recorded_sha256},
     }
 
 
@@ -117,7 +143,8 @@ def _before(report: SafetyReport, rule: int, prop: PropertyModel, place: int) ->
         certificate = report.outcome.certificate
         proof = f"; certificate sha256 {certificate.sha256}, {certificate.checked}" if certificate else ""
         told = f"Repaired: proved for the network with sha256 {report.outcome.out_sha256}{proof}"
-        found["suppressions"] = [{"kind": "external", "status": "accepted", "justification": told}]
+        status = "accepted" if behaviour_word(report.outcome) == "kept" else "underReview"
+        found["suppressions"] = [{"kind": "external", "status": status, "justification": told}]
     return found
 
 

@@ -202,8 +202,8 @@ class BehaviourModel(Model):
     ground: Literal["domain", "data", "surroundings", "hull", "regions", "beyond", "test"]
     n: int
     decision_agreement: float | None = Field(
-        description="Share with the same decision; where nobody says which output decides, the lesser of the next two; "
-        "null where nothing decides."
+        description="Share with the same decision; where neither user nor suite says which output decides, the lesser "
+        "of the next two; null where nothing decides."
     )
     argmin_agreement: float | None = Field(description="Null where user or suite say which output decides.")
     argmax_agreement: float | None

@@ -80,7 +80,8 @@ class WatchedModel(Model):
     text: Readable
     before: Literal["proved", "pac", "violated", "unknown"]
     after: Literal["proved", "pac", "violated", "unknown"] | None = Field(
-        description="Null where it was not verified again."
+        description="Null where it was not looked at again. Of one that was not proved before only a counterexample is "
+        "looked for: without one it is unknown."
     )
     sampled: PacBoundModel | None = Field(
         default=None, description="Fresh samples of the repaired file, where a number of them was asked for."

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from birdnn.report.headline import behaviour_word
 from birdnn.report.schema_safety import OfferedModel, SafetyReport
 from birdnn.report.sections import numbers
 
@@ -61,7 +62,10 @@ _BY_PROPERTIES = (
         "Stability of the trained model; behaviour kept by a change",
         "Fidelity over the domain and each repaired region, drawdown of every applicable property",
         "kept",
-        lambda r: (r.outcome.fidelity is not None, bool(r.outcome.drawdown.properties)),
+        lambda r: (
+            r.outcome.fidelity is not None and behaviour_word(r.outcome) == "kept",
+            bool(r.outcome.drawdown.properties),
+        ),
     ),
     _Request(
         _EASA,

@@ -23,7 +23,7 @@ REASONS: Mapping[UnknownReason, str] = {
     "precision": "a box too small to cut stays open",
     "not_found": "no counterexample found, no proof tried",
     "not_executed": "violated over the reals, but in no run that was tried",
-    "rejected": "the independent checker rejected the proof",
+    "rejected": "the independent checker or another engine contradicts the proof",
 }
 
 

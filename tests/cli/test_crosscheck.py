@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from birdnn.crosscheck.engines import NAMES
-from birdnn.pipeline import crosschecking, repair_files, verify_files
+from birdnn.pipeline import crosschecking, repair_files, repairing, verify_files
 from birdnn.pipeline.crosschecking import ASK, Found, contradicting, disagreement
 from birdnn.records import EngineAnswer, EngineWord, RepairRequest, VerifySettings, Witness
 from tests.cli.conftest import Call, box_property
@@ -211,3 +211,19 @@ def test_a_contradicted_repair_is_no_repair(
         assert report["outcome"] == "violated"
         assert "a lie" in report["disagreement"]
         assert [e["answer"] for e in report["properties"][0]["engines"]] == ["proved", "violated"]
+
+
+def test_a_disputed_repair_is_no_repair_without_a_witness_either(
+    call: Call, net: Path, broken: Path, holds: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It said `proved`, wrote a file called `.repaired`, and ended with status 6."""
+    monkeypatch.setattr(repairing, "disagreement", lambda *args: "a says yes, b says no")
+    for name, prop, word in (("repaired", broken, "violated"), ("untouched", holds, "sampled")):
+        asked = ("--prop", prop, "--out", tmp_path / name, "--json", tmp_path / "r.json", "--samples", 100)
+        result = call("repair", "--net", net, *asked, "--crosscheck", "onnxruntime", "--quiet")
+        assert (result.status, result.out.split()[0]) == (6, word)
+        assert "a says yes, b says no" in result.err
+        assert "proved" not in result.out
+        report = json.loads((tmp_path / "r.json").read_text())
+        assert (report["outcome"], report["properties"][0]["after"]) == (word, "unknown")
+        assert not list(tmp_path.rglob("*.repaired.*"))

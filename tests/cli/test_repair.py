@@ -98,6 +98,7 @@ def test_what_auto_is_to_be_content_with_reaches_the_pipeline(
     ("changes", "status", "word"),
     [
         ({}, 0, "Repaired and proved: "),
+        ({"regressions": ("prop_3",)}, 3, "Proved, but with regressions: "),
         ({"behaviour_kept": "badly kept"}, 3, "Proved, but behaviour is badly kept: "),
         ({"behaviour": (), "behaviour_kept": "not measured"}, 3, "Proved, but behaviour is not measured: "),
         ({"result": "nothing_to_repair", "out": None, "behaviour_kept": "not measured"}, 0, "Nothing to repair: "),
@@ -120,6 +121,9 @@ def test_a_proof_alone_is_no_success(
     monkeypatch.setattr("birdnn.pipeline.repair_files", stand_in)
     result = call("repair", "--net", net, "--prop", broken)
     assert (result.status, result.out.startswith(word)) == (status, True), result.out
+    quiet = call("repair", "--net", net, "--prop", broken, "--quiet")
+    assert (quiet.status, quiet.out.count("\n")) == (status, 1)
+    assert (f"birdnn: {word}" in quiet.err) == (status != 0)  # "proved" alone sounds like a success
 
 
 def test_a_domain_is_a_file_or_the_word_property(

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from birdnn.report import headline
 from birdnn.report.intoto import statement
 from birdnn.report.json import dumps
 from birdnn.report.model import readable
@@ -96,6 +97,66 @@ def test_the_verdict_is_honest(states: dict[str, str], changes: dict[str, Any], 
     assert " ".join(report.summary.headline.split()) in " ".join(page.text.split())
     assert report.summary.headline.startswith(report.summary.word)
     assert ("Repaired and proved" in page.text) == (verdict == "proved")
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "told"),
+    [
+        ("violated", "violated", "Still violated: prop_3, which applies"),
+        ("violated", None, "Violated before, not looked at since: prop_3, which applies"),
+        ("unknown", "violated", "Violated, and undecided before: prop_3, which applies"),
+        ("proved", None, "Proved before, not looked at since: prop_3, which applies"),
+        ("violated", "unknown", ""),
+    ],
+)
+def test_nobody_is_called_still_violated_who_was_not_looked_at(before: str, after: str | None, told: str) -> None:
+    entry = outcome().watched[0].model_copy(update={"before": before, "after": after})
+    made = outcome(drawdown=DrawdownModel(worst="prop_8", share=0.0, n=100, properties=[]), watched=[entry])
+    sentences = headline.said(made)
+    assert told in sentences.rest
+    assert ("prop_3" in sentences.rest, sentences.tone) == ((True, "warn") if told else (False, "good"))
+    unwritten = headline.said(made.model_copy(update={"out": None}))
+    assert ("Still violated: prop_3" in unwritten.rest) == (before == "violated")
+
+
+def test_more_than_before_is_partly_repaired_and_an_attempt_is_not() -> None:
+    """Beside a file called `.repaired` it said "Not repaired ... it is not a repair"."""
+    none = DrawdownModel(worst="prop_8", share=0.0, n=100, properties=[])
+    first, second = outcome().properties
+    second = second.model_copy(update={"before": "violated", "after": "violated"})
+    made = outcome(drawdown=none, watched=[], outcome="violated", properties=[first, second])
+    result = headline.said(made)
+    assert (result.word, result.tone) == ("Partly repaired", "warn")
+    assert "not a repair" not in result.rest
+    lost = ["prop_3"]
+    for changes in ({"attempt": True}, {"regressions": lost}, {"properties": [second]}):
+        result = headline.said(made.model_copy(update=changes))
+        assert (result.word, result.tone) == ("Not repaired", "bad")
+        assert "it is not a repair" in result.rest
+
+
+@pytest.mark.parametrize(("after", "told"), [("violated", "Newly violated, proved before"), ("unknown", "not now")])
+def test_a_property_that_was_proved_before_is_missed(after: str, told: str) -> None:
+    """It was "Repaired and proved", green."""
+    none = DrawdownModel(worst="prop_8", share=0.0, n=100, properties=[])
+    entry = outcome().watched[0].model_copy(update={"before": "proved", "after": after})
+    result = headline.said(outcome(drawdown=none, watched=[entry], regressions=["prop_3"]))
+    assert (result.word, result.tone) == ("Proved, but with regressions", "warn")
+    assert f"{told}: prop_3." in result.rest
+    assert result.rest.count("prop_3") == 1
+
+
+def test_newly_violating_points_are_no_good_news() -> None:
+    """Nor are they where only samples see it."""
+    kept, lost = (
+        DrawdownModel(
+            worst="prop_3", share=s, n=100_000, properties=[PropertyDrawdownModel(name="prop_3", share=s, n=100_000)]
+        )
+        for s in (0.0, 1e-5)
+    )
+    assert headline.said(outcome(drawdown=kept, watched=[])).tone == "good"
+    result = headline.said(outcome(drawdown=lost, watched=[]))
+    assert (result.tone, "of the sampled points of prop_3" in result.rest) == ("warn", True)
 
 
 def test_a_rejected_certificate_is_no_good_news() -> None:
@@ -301,3 +362,67 @@ def test_an_outcome_with_the_least_still_makes_every_page() -> None:
     assert "Nothing to repair" in Seen.of(html_page(report)).text
     assert "Nothing was changed." in markdown_page(report)
     assert RHO.name not in readable(dumps(report))
+
+
+@pytest.mark.parametrize(
+    ("word", "status", "added"),
+    [("kept", "accepted", []), ("badly kept", "underReview", [("fail", "warning")]),
+     ("not measured", "underReview", [("open", "none")])],
+)  # fmt: skip
+def test_machines_hear_that_a_proof_alone_is_no_success(word: str, status: str, added: list[tuple[str, str]]) -> None:
+    """The statement said "proved" of a wrecked network, and SARIF "pass" and no more."""
+    report = made_report(behaviour_kept=word, watched=[])
+    bound = statement(report)["predicate"]
+    assert (bound["behaviourKept"], bound["headline"]) == (word, report.summary.headline)
+    assert bound["tone"] == report.summary.tone
+    (run,) = sarif(report)["runs"]
+    assert run["properties"]["behaviourKept"] == word
+    assert [s["status"] for s in run["results"][0]["suppressions"]] == [status]
+    found = [result for result in run["results"] if result["ruleId"] == "birdnn/behaviour"]
+    assert [(result["kind"], result["level"]) for result in found] == added
+    for result in found:
+        assert run["tool"]["driver"]["rules"][result["ruleIndex"]]["id"] == "birdnn/behaviour"
+    (kept, *_) = [entry for entry in report.mapping if "behaviour kept by a change" in entry.asks]
+    assert (kept.offered == "offered") == (word == "kept")
+
+
+@pytest.mark.parametrize("rule", ["argmin", "read from the properties", "none"])
+def test_the_first_page_tells_the_worst_place(rule: str) -> None:
+    """It told the first one, 99.99 %, of a network that keeps half of the decisions on the test examples."""
+    (good,) = outcome().behaviour
+    either = {} if rule == "argmin" else {"argmin_agreement": 0.515, "argmax_agreement": 0.987}
+    there = {"where": "the inputs of --test t.npz", "ground": "test", "n": 321}
+    worst = good.model_copy(update={**there, "decision_agreement": 0.515, **either})
+    report = made_report(behaviour=[good, worst], decision="none" if rule == "none" else "argmin")
+    assert checked_figures(report)
+    page = " ".join(Seen.of(html_page(report)).text.split())
+    (row,) = [line for line in markdown_page(report).splitlines() if line.startswith("| decisions kept |")]
+    assert "321 inputs" in row
+    card = page[page.index("Decisions kept") : page.index("Changed")]
+    for text in (card, row):
+        assert "51.50 %" in text
+        assert ("98.70 %" in text) == (rule != "argmin")
+        assert ("not measured" in text) == (rule == "none")
+
+
+def test_each_place_is_judged_by_what_is_asked_for_there() -> None:
+    """Where one was badly kept each was; and beyond the regions "asked for" was 99 %, with a domain "none declared"."""
+    (good,) = outcome().behaviour
+    beyond = good.model_copy(update={"where": "far out", "ground": "beyond", "decision_agreement": 0.5})
+    moved = good.model_copy(update={"where": "some data", "ground": "data", "mae": good.size / 2})
+    for badly, told, asked in (
+        (beyond, "far out", "where nobody said that it matters, is the same decision at 90.00 % at least"),
+        (moved, "some data", "Asked for is the same decision at 99.00 % at least"),
+    ):
+        report = made_report(behaviour=[good, badly], behaviour_kept="badly kept")
+        stops = [risk.text for risk in report.risks if risk.topic == "Behaviour is badly kept"]
+        assert len(stops) == 1
+        assert told in stops[0]
+        assert asked in report.summary.headline
+        assert f"on {told}" in report.summary.headline
+    fine = beyond.model_copy(update={"decision_agreement": 0.95})
+    for changes, topic in (({}, "Behaviour beyond the domain"), ({"domain": None}, "Behaviour measured at hand")):
+        found = made_report(behaviour=[good, fine], **changes).risks
+        (told,) = [risk.text for risk in found if "far out" in risk.text]
+        assert [risk.topic for risk in found if risk.text == told] == [topic]
+        assert ("no domain was declared" in told) == bool(changes)
