@@ -52,8 +52,9 @@ _PASS = 1e9  # multiplications between two looks at the clock, a fraction of a s
 _FEW_ROWS = 64
 _ROUNDINGS = 64  # more than any one sum of ours has beside the entries of its rows
 _APART = 2.0**-20
-"""How much less of a plane is used to clip boxes where activations bend everywhere: the checker finds lines of its own
-there, its bounds of neurons differ from ours, and either side's plane may be the higher one, by 3e-7 as far as seen."""
+"""How much less of a plane clips boxes, and closes them where a certificate is wanted, if activations bend everywhere.
+There the checker finds lines of its own, its bounds of neurons differ from ours, and either side's plane may be the
+higher one, by 3e-7 as far as seen."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -191,6 +192,8 @@ class CrownBound:
             rows = _FinalRows(self, question, boxes, relaxations, slacks, box, polytope)
             best, plane, minimum = rows.optimise()
             known, minimum = torch.cat([lower, upper], 1), minimum - self._apart
+            if self.record:  # what the checker would not close is no proof that can be handed over
+                best = best - self._apart
             return BoundResult(box, polytope, best, plane, minimum, known, rows.choices)
 
     def sensitivity(self, question: Question, opened: Tensor, inherited: Tensor) -> Tensor:
