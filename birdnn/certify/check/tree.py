@@ -171,7 +171,7 @@ class Walk:
         for k, layer in enumerate(self.chain.layers):
             far = (self.single or layer.limited) and batch.node[0] == 0
             if far and not _stays_below(layer.peak, float(h[0].max()), LARGEST):
-                raise Rejected(f"{self.where}: a value beyond single precision is possible in layer {k}")
+                raise Rejected(f"{self.where}: a number of single precision could overflow in layer {k}")
             pass_.enter(k, h)
             act = layer.activation
             if act is None:
