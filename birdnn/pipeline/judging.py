@@ -23,6 +23,7 @@ from birdnn.verify.effort import hunt_for
 from birdnn.verify.witness import Judge
 
 _SHOWN_COUNTEREXAMPLES = 3
+_REPLAYED = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -140,7 +141,8 @@ def counterexamples(loaded: Loaded, prop: Property, first: Witness, points: Tens
     judge = Judge(loaded.net.with_values({}).float(), prop, loaded.replays, source=loaded.net)
     found = [first]
     for region in prop.regions:
-        for point in judge.suspicious(region, points):
+        # a hunt ends many times at the same corner, and each replay is evaluated over the reals too
+        for point in judge.suspicious(region, points).unique(dim=0)[:_REPLAYED]:
             if len(found) == _SHOWN_COUNTEREXAMPLES:
                 return tuple(found)
             witness = judge.replayed(point)
