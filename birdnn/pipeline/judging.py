@@ -17,6 +17,7 @@ from birdnn.pipeline.settings import RepairSettings
 from birdnn.records import Guarantee, Proved, Unknown, Verdict, Violated, Witness
 from birdnn.repair import Evidence
 from birdnn.rounding import Semantics
+from birdnn.sample import distinct
 from birdnn.spec import Property, Region
 from birdnn.verify import AttackSettings, SearchSettings, attack, falsify, verify
 from birdnn.verify.effort import hunt_for
@@ -142,7 +143,7 @@ def counterexamples(loaded: Loaded, prop: Property, first: Witness, points: Tens
     found = [first]
     for region in prop.regions:
         # a hunt ends many times at the same corner, and each replay is evaluated over the reals too
-        for point in judge.suspicious(region, points).unique(dim=0)[:_REPLAYED]:
+        for point in judge.suspicious(region, distinct(points))[:_REPLAYED]:
             if len(found) == _SHOWN_COUNTEREXAMPLES:
                 return tuple(found)
             witness = judge.replayed(point)
