@@ -251,7 +251,7 @@ def _tensor(made: onnx.ModelProto, draw: Random) -> None:
     tensor = _some(made.graph.initializer, draw)
     if tensor is None:
         return
-    what = draw.randint(0, 10)
+    what = draw.randint(0, 11)
     if what == 0:
         tensor.float_data.extend([1.0] * int(np.prod(tensor.dims)))
     elif what == 1:
@@ -273,7 +273,9 @@ def _tensor(made: onnx.ModelProto, draw: Random) -> None:
         tensor.CopyFrom(
             numpy_helper.from_array(np.nan_to_num(numpy_helper.to_array(tensor)).astype(np.int64), tensor.name)
         )
-    elif what == 9 and tensor.data_type == TensorProto.FLOAT:
+    elif what == 9:
+        made.graph.initializer.append(helper.make_tensor("unmentioned", TensorProto.FLOAT, [1], [1.0]))
+    elif what == 10 and tensor.data_type == TensorProto.FLOAT:
         values = numpy_helper.to_array(tensor)
         tensor.CopyFrom(helper.make_tensor(tensor.name, TensorProto.FLOAT, values.shape, values.reshape(-1).tolist()))
     else:

@@ -82,6 +82,11 @@ def _function(model: onnx.ModelProto) -> None:
     model.functions.append(helper.make_function("", "Relu", ["a"], ["b"], body, [helper.make_opsetid("", 13)]))
 
 
+def _unmentioned(model: onnx.ModelProto, ir_version: int = 3) -> None:
+    model.ir_version = ir_version
+    model.graph.initializer.append(helper.make_tensor("u", 1, [1], [1.0]))
+
+
 def _set(message: Callable[[onnx.ModelProto], Any], **fields: Any) -> Callable[[onnx.ModelProto], None]:
     def change(model: onnx.ModelProto) -> None:
         for name, value in fields.items():
@@ -158,6 +163,7 @@ REFUSED: dict[str, tuple[Change, str]] = {
     "opset too old": (_set(lambda m: m.opset_import[0], version=6), "is not known"),
     "opset too new": (_set(lambda m: m.opset_import[0], version=99), "is not known"),
     "format too old": (_set(lambda m: m, ir_version=2), "of the format"),
+    "an initialiser that nothing mentions, in the oldest format": (_unmentioned, "neither used nor listed"),
     "format too new": (_set(lambda m: m, ir_version=14), "of the format"),
     "input of half precision": (lambda m: _input(m, TensorProto.FLOAT16, ["N", 3]), "float32 and float64 only"),
     "input without a shape": (lambda m: _input(m, 1, None), "is not known"),
@@ -194,6 +200,7 @@ ACCEPTED: dict[str, Change] = {
     "the operator set by its other name": _set(lambda m: m.opset_import[0], domain="ai.onnx"),
     "a domain that no node uses": lambda m: m.opset_import.append(helper.make_opsetid("own", 1)),
     "the oldest format": _set(lambda m: m, ir_version=3),
+    "an initialiser that nothing mentions": lambda m: _unmentioned(m, 4),
     "the newest format": _set(lambda m: m, ir_version=13),
     "initialisers among the inputs": lambda m: _declare(m, "input", "b", 1, [2]),
     "what says nothing": _set(lambda m: m.graph, doc_string="x", name="y"),

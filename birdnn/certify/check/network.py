@@ -107,7 +107,7 @@ class _Reader:
             raise FormatError(path, "opset_import", f"opset {short(versions)} is not known, or a domain stands twice")
         if model.ir_version not in _FORMATS:
             raise FormatError(path, "ir_version", f"version {model.ir_version} of the format is not known")
-        self.opset = versions[0]
+        self.opset, self.format = versions[0], model.ir_version
         self.constants: dict[str, NDArray[Any]] = {}
         self.layers: list[Layer] = []
         self.entries = self.work = self.depth = 0
@@ -123,6 +123,8 @@ class _Reader:
         self._require_names("node", [node.name for node in graph.node if node.name])
         for tensor in graph.initializer:
             self.constants[tensor.name] = self._array(tensor, f"initialiser {short(tensor.name)}")
+        if self.format == 3:
+            self._require_runnable()
         inputs = [value for value in graph.input if value.name not in self.constants]
         if len(inputs) != 1 or len(graph.output) != 1:
             raise FormatError(self.path, "", "this checker reads networks with one input and one output")
@@ -149,6 +151,13 @@ class _Reader:
         strange = [field.name for field, _ in message.ListFields() if field.name not in {*known, *more}]
         if strange:
             raise FormatError(self.path, place, f"this checker does not read the field {strange[0]!r}")
+
+    def _require_runnable(self) -> None:
+        """Refuse an initialiser that nothing mentions: format 3 lists them among the inputs, and no runtime loads it."""
+        named = {value.name for value in self.graph.input} | {name for node in self.graph.node for name in node.input}
+        for name in self.constants:
+            if name not in named:
+                raise FormatError(self.path, f"initialiser {short(name)}", "is neither used nor listed as an input")
 
     def _require_names(self, kind: str, names: list[Any]) -> None:
         """Refuse names that are missing, given twice, or bytes as they are no text."""
