@@ -61,7 +61,7 @@ def figures(name: str, kind: Kind, rows: Sequence[CampaignRow]) -> Figures:
     wrong = [row for row in rows if _excludes(row.answer, row.expected)]
     against = {row.name for row in wrong}
     solved = sorted(
-        (row for row in rows if kind.solves(row.answer, row.fields.get("kept", "")) and row.name not in against),
+        (row for row in rows if kind.solves(row.answer, row.fields) and row.name not in against),
         key=lambda row: row.seconds or 0.0,
     )
     seconds = [row.seconds or 0.0 for row in solved]
@@ -186,7 +186,7 @@ def _our_word(kind: Kind, answer: str) -> str:
 
 
 def _solves(kind: Kind, row: CampaignRow) -> bool:
-    return kind.solves(row.answer, row.fields.get("kept", "")) and not _excludes(row.answer, row.expected)
+    return kind.solves(row.answer, row.fields) and not _excludes(row.answer, row.expected)
 
 
 def _excludes(one: str, other: str) -> bool:

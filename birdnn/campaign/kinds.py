@@ -36,7 +36,7 @@ class Kind:
         identity: columns that name an instance, and `names`, what they hold for one.
         answer, seconds: columns of the answer and of the time that counts.
         solved: answers that decide an instance.
-        spoilt: values of a row's column `kept` with which such an answer decides nothing.
+        spoilt: does a row say that its instance is not solved, whatever the answer?
         grace_s: how long after its limit a process is killed: it starts, ends and writes besides.
         words: the command for an instance; its report goes to a file in the folder given.
         report: the name of that file.
@@ -50,15 +50,15 @@ class Kind:
     answer: str
     seconds: str
     solved: frozenset[str]
-    spoilt: frozenset[str]
+    spoilt: Callable[[Mapping[str, str]], bool]
     grace_s: float
     words: Callable[[Instance, Path], list[str]]
     report: str
     found: Callable[[Report], dict[str, object]]
 
-    def solves(self, answer: str, kept: str) -> bool:
-        """Does such a row decide its instance? Rows of an earlier version do not say what was `kept`."""
-        return answer in self.solved and kept not in self.spoilt
+    def solves(self, answer: str, row: Mapping[str, str]) -> bool:
+        """Does such a row decide its instance?"""
+        return answer in self.solved and not self.spoilt(row)
 
 
 def _verify_words(instance: Instance, folder: Path) -> list[str]:
@@ -115,6 +115,11 @@ def _repair_row(found: Report) -> dict[str, object]:
     }
 
 
+def _lost_something(row: Mapping[str, str]) -> bool:
+    """Where ``birdnn repair`` ends in status 3 in spite of a proof. The first version did not say what was `kept`."""
+    return row.get("kept") in ("badly kept", "not measured") or bool(row.get("regressions"))
+
+
 def worst_drawdown(drawdown: Report) -> object:
     """The worst share of any property; empty where none was measured."""
     return "" if drawdown["share"] is None else drawdown["share"]
@@ -146,7 +151,7 @@ VERIFY = Kind(
     answer="verdict",
     seconds="seconds",
     solved=frozenset({"sat", "unsat"}),
-    spoilt=frozenset(),
+    spoilt=lambda row: False,
     grace_s=15.0,
     words=_verify_words,
     report="verify.json",
@@ -166,7 +171,7 @@ REPAIR = Kind(
     answer="outcome",
     seconds="wall_s",
     solved=frozenset({"proved", "nothing_to_repair"}),
-    spoilt=frozenset({"badly kept", "not measured"}),
+    spoilt=_lost_something,
     grace_s=120.0,
     words=_repair_words,
     report="repair.json",

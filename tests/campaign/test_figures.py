@@ -56,6 +56,12 @@ def test_a_proof_that_wrecked_the_network_solves_nothing() -> None:
     assert figures("x", REPAIR, [*rows, row("old", "proved", 1.0)]).solved == 3
 
 
+def test_a_proof_that_loses_another_solves_nothing() -> None:
+    """Its command ends in status 3."""
+    rows = [row(lost, "proved", 1.0, kept="kept", regressions=lost) for lost in ("", "prop_1 prop_3")]
+    assert figures("x", REPAIR, rows).solved == 1
+
+
 def test_what_was_kept_is_of_the_proved_alone() -> None:
     fields = {"region_agreement": "nan", "mae": "0.1", "drawdown": "", "checked": "accepted"}
     rows = [
