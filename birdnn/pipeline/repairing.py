@@ -89,7 +89,7 @@ class _Repair:
     def __init__(self, request: RepairRequest, watch: Watch, settings: RepairSettings, began: float | None) -> None:
         timeout = limit_of(request.timeout_s, began)
         if request.report and math.isfinite(timeout):  # whoever makes the page of this result has to hold the limit too
-            timeout -= min(settings.page_s, settings.page_share * timeout)
+            timeout -= settings.page_of(timeout)
         # what comes after the search, measuring and writing, has to fit into the limit as well
         reserve = min(settings.reserve_s, settings.reserve_share * timeout) if math.isfinite(timeout) else 0.0
         self.clock = Clock(timeout_s=timeout, reserve_s=reserve, watch=watch)

@@ -79,7 +79,7 @@ class RepairSettings:
             `share_before_ties` of the time limit.
         selection_points: points on which candidates are compared.
         reserve_share, reserve_s: kept of a time limit for what follows the search: a share, at most so many seconds.
-        page_share, page_s: the same for making the page, where one is wanted.
+        page_share, page_least_s, page_s: the same for making the page, where one is wanted; see `page_of`.
         shares: of each stage, of a time limit.
         domain_points, region_points, held_out_points: how many points the metrics are measured on.
         neighbours: of points to be repaired, at most so many for each, and `region_points` in all.
@@ -106,9 +106,15 @@ class RepairSettings:
     reserve_share: float = 0.15
     reserve_s: float = 120.0
     page_share: float = 0.06
+    page_least_s: float = 8.0
     page_s: float = 20.0
     shares: Shares = field(default_factory=Shares)
     domain_points: int = 400_000
     region_points: int = 100_000
     held_out_points: int = 400_000
     neighbours: int = 100
+
+    def page_of(self, timeout_s: float) -> float:
+        """Seconds of a limit that are left to the page: drawing takes its time however short the limit is."""
+        wanted = max(self.page_least_s, self.page_share * timeout_s)
+        return min(wanted, self.page_s, timeout_s / 3)
