@@ -13,7 +13,16 @@ import numpy as np
 import pytest
 
 from birdnn.certify.check import Rejected, check, files, statement
-from birdnn.certify.check.certificate import LEAF, Region, _numbers, _sorted, read_certificate, read_input, read_regions
+from birdnn.certify.check.certificate import (
+    LEAF,
+    Region,
+    _numbers,
+    _of_scaled_rows,
+    _sorted,
+    read_certificate,
+    read_input,
+    read_regions,
+)
 from birdnn.certify.check.files import File
 from birdnn.certify.check.judge import Settings, _Task
 from birdnn.certify.check.network import read_network
@@ -69,6 +78,17 @@ def test_what_sorted_means() -> None:
     assert not pairs([0, 0], [1, 0])
     assert not pairs([0, 0], [1, 0], twice=True)
     assert not pairs([1, 0], [0, 1], twice=True)
+
+
+def test_multipliers_of_rows_that_were_scaled() -> None:
+    """The largest of each item becomes about 1; a zero says nothing about how large the others are."""
+    items = ([1.0, 4.0], [0, 0]), ([1.0, 0.0], [0, 5000]), ([2.0, 2.0], [-1000, 900]), ([1.5 * 2.0**120, 2.0**-980], [-1100, 0])
+    multiplier = np.array([value for item, _ in items for value in item])
+    power = np.array([value for _, powers in items for value in powers])
+    found = _of_scaled_rows(multiplier, power, np.arange(0, 9, 2))
+    assert found.tolist() == [0.125, 0.5, 0.5, 0.0, 0.0, 0.5, 0.75, 0.5]  # 2**-1900 is nothing beside 1
+    nothing = np.empty(0)
+    assert _of_scaled_rows(nothing, np.empty(0, np.int64), np.zeros(1, np.intp)) is nothing
 
 
 @pytest.mark.parametrize("slope", [0.0, 1.0])

@@ -285,10 +285,10 @@ def _of_scaled_rows(multiplier: Floats, power: NDArray[np.int64], starts: NDArra
     Any multipliers that are not negative prove what they prove, so rounding does not matter here; one that is positive
     remains for each item.
     """
+    if len(starts) == 1:
+        return multiplier
     mantissa, exponent = np.frexp(multiplier)
     exponent = np.where(mantissa > 0, exponent + power, np.iinfo(np.int64).min // 2)
-    if not len(starts) > 1:
-        return multiplier
     most = np.maximum.reduceat(exponent, starts[:-1])
     below = np.maximum(exponent - np.repeat(most, np.diff(starts)), -2000)
     scaled: Floats = np.ldexp(mantissa, below)
