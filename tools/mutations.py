@@ -189,10 +189,10 @@ def change_npz(draw: random.Random, data: bytes) -> bytes:
         place = draw.randrange(len(members))
         name, held = members[place]
         action = draw.randrange(6)
-        if action < 3:
+        if action < 3 and len(held) > 10:
             head, tail = bytearray(held[:128]), held[128:]
             for _ in range(draw.randint(1, 4)):
-                head[draw.randrange(10, 128)] = draw.choice(b"0123456789(){}[],'<>|=fiuObcSUVM: ")
+                head[draw.randrange(10, len(head))] = draw.choice(b"0123456789(){}[],'<>|=fiuObcSUVM: ")
             members[place] = name, bytes(head) + tail
         elif action == 3:
             members[place] = name, change_bytes(draw, held)
