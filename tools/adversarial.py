@@ -19,7 +19,7 @@ import math
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import pairwise
@@ -32,10 +32,13 @@ import torch
 from flint import arb, ctx, fmpq
 from onnx import TensorProto, helper, numpy_helper
 
+from birdnn.bounds.compiled.bound import CompiledBound
 from birdnn.bounds.crown import CrownBound
 from birdnn.bounds.interval import IntervalBound
+from birdnn.bounds.protocol import MarginBound
 from birdnn.certify.check import Rejected, check
 from birdnn.certify.write import Certified, certificate_bytes
+from birdnn.chain import NotAChain
 from birdnn.errors import BirdnnError
 from birdnn.formats.onnx import network_from_onnx
 from birdnn.network import Network
@@ -44,6 +47,7 @@ from birdnn.records import Proved
 from birdnn.rounding import Semantics
 from birdnn.spec import Polytope, Property, Region, Row
 from birdnn.verify import AttackSettings, SearchSettings, verify
+from birdnn.verify.search import make_bound
 
 PRECISION = 4096
 """Bits of exact evaluation; numbers of float64 and what a few layers make of them are sums of far fewer."""
@@ -401,7 +405,7 @@ def asked(made: Made, bound: Fraction, semantics: Semantics, folder: Path, boxes
     )
     try:
         net, prop = network_from_onnx(model, check=False), made.property(bound)
-        verdict = verify(net, prop, settings=limits, replays=[_Nobody()])
+        verdict = verify(net, prop, settings=limits, replays=[_Nobody()], bound=_by_loops)
     except BirdnnError:
         return "refused"
     if not isinstance(verdict, Proved):
@@ -429,6 +433,14 @@ def _accepted(model: bytes, net: Network, prop: Property, verdict: Proved, seman
     return True
 
 
+def _by_loops(net: Network, limits: SearchSettings) -> MarginBound:
+    """The bounds of a search, compiled even where a batch is too small to be worth it."""
+    try:
+        return CompiledBound(net, limits.crown, limits.semantics, limits.record, always=True)
+    except NotAChain:
+        return make_bound(net, limits)
+
+
 class _Nobody:
     """A replay that no counterexample survives: only proofs are looked for."""
 
@@ -441,9 +453,14 @@ class _Nobody:
 def bounds_of(made: Made, semantics: Semantics) -> Iterator[Any]:
     """The bound methods that take the network."""
     net = network_from_onnx(made.model(), check=False)
-    for make in (CrownBound, IntervalBound):
+    makers: tuple[Callable[[], Any], ...] = (
+        lambda: CrownBound(net, torch.device("cpu"), semantics=semantics),
+        lambda: CompiledBound(net, semantics=semantics, always=True),
+        lambda: IntervalBound(net, torch.device("cpu"), semantics=semantics),
+    )
+    for make in makers:
         try:
-            yield make(net, torch.device("cpu"), semantics=semantics)
+            yield make()
         except BirdnnError:
             continue
 

@@ -84,16 +84,16 @@ class _Layer:
 
     def __init__(self, layer: Affine, depth: int, semantics: Semantics, *, limited: bool) -> None:
         self.weight, self.bias, self.size = layer.weight, layer.bias, layer.weight.abs()
-        self._terms = layer.terms
+        self.terms = layer.terms
         ours = layer.terms.roundings + sum(layer.weight.shape) + _ROUNDINGS * depth
-        self._factor = 4 * gamma(ours, FLOAT64)
-        self._executed = _ROOM * gamma(layer.terms.roundings, FLOAT32) if semantics == "float32" else 0.0
+        self.factor = 4 * gamma(ours, FLOAT64)
+        self.executed = _ROOM * gamma(layer.terms.roundings, FLOAT32) if semantics == "float32" else 0.0
         # an execution overflows before a bound does; where only bounds count, intermediate values may be any
-        self._peak = layer.terms.peak if semantics == "float32" else 1.0
-        self._largest = LARGEST if semantics == "float32" or limited else RANGE64
-        self._smallest = layer.lost * SMALLEST64
+        self.peak = layer.terms.peak if semantics == "float32" else 1.0
+        self.largest = LARGEST if semantics == "float32" or limited else RANGE64
+        self.smallest = layer.lost * SMALLEST64
         if semantics == "float32":
-            self._smallest += layer.terms.underflow * SMALLEST
+            self.smallest += layer.terms.underflow * SMALLEST
 
     def slack(self, reach: Tensor, *, executed: bool = True) -> Tensor:
         """How far each result may lie from the exact one, (boxes, out), given bounds of absolute inputs, (boxes, in).
@@ -101,16 +101,16 @@ class _Layer:
         Infinite where an execution may overflow, or a value is too large for `LOST64`. Without `executed`: but for what
         `linear_error` says.
         """
-        terms = torch.addmm(self._terms.bias, reach, self._terms.weight.T)
-        slack = (self._factor + (self._executed if executed else 0.0)) * terms
-        slack += self._smallest * (1 + reach.amax(1, keepdim=True))
-        peak = self._peak * reach.amax(1, keepdim=True).clamp(min=1)
-        return slack.where((terms < self._largest) & (peak < self._largest), torch.inf)
+        terms = torch.addmm(self.terms.bias, reach, self.terms.weight.T)
+        slack = (self.factor + (self.executed if executed else 0.0)) * terms
+        slack += self.smallest * (1 + reach.amax(1, keepdim=True))
+        peak = self.peak * reach.amax(1, keepdim=True).clamp(min=1)
+        return slack.where((terms < self.largest) & (peak < self.largest), torch.inf)
 
     @property
     def steepest(self) -> float:
         """How much larger the entries of a row may become on their way through the map."""
-        return max(1.0, float(self._terms.weight.sum(0).max()))
+        return max(1.0, float(self.terms.weight.sum(0).max()))
 
     def linear_error(self, absolute: Tensor) -> tuple[Tensor, Tensor]:
         """What an execution errs by on inputs that are not negative, as rows on them and constants.
@@ -118,7 +118,7 @@ class _Layer:
         Args:
             absolute: rows on the map's output, absolute values, shape (n, out).
         """
-        return self._executed * (absolute @ self._terms.weight), self._executed * (absolute @ self._terms.bias)
+        return self.executed * (absolute @ self.terms.weight), self.executed * (absolute @ self.terms.bias)
 
     def back(self, rows: Tensor, constant: Tensor) -> tuple[Tensor, Tensor]:
         """Rows on the map's output, (n, out), to rows on its input; what it errs by is in the lines behind it."""

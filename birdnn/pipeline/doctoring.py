@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import torch
 
+from birdnn.bounds.compiled.bound import available
 from birdnn.crosscheck.engines import ENGINES, Engine, shimmed, version_of
 from birdnn.errors import EngineError
 from birdnn.formats.onnx import layers_to_onnx
@@ -28,7 +29,9 @@ _LIMIT_S = 30.0
 def examine() -> DoctorOutcome:
     """Look at every engine, at what else is optional, and at the machine."""
     states = [_of_engine(engine) for engine in ENGINES]
-    return DoctorOutcome(states=(_own(), *states, _flint(), _cuda()), versions=versions(), machine=machine())
+    return DoctorOutcome(
+        states=(_own(), *states, _compiler(), _flint(), _cuda()), versions=versions(), machine=machine()
+    )
 
 
 def _own() -> EngineState:
@@ -78,6 +81,18 @@ def _small_question(name: str) -> tuple[bool, str]:
     if answer.answer == _RIGHT.get(name, "proved"):
         return True, f"answers a small question right, in {answer.seconds:.1f} s"
     return False, f"answers a small question with {answer.answer!r}: {answer.detail}"
+
+
+def _compiler() -> EngineState:
+    version = metadata.version("numba") if available() else None
+    return EngineState(
+        name="numba",
+        role="compiled bounds, several times as fast as those of torch on small networks",
+        version=version,
+        usable=version is not None,
+        note="",
+        install="" if version else "pip install numba",
+    )
 
 
 def _flint() -> EngineState:

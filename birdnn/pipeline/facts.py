@@ -17,7 +17,7 @@ from birdnn.rounding import FUNCTION_ERROR, Semantics
 from birdnn.spec import Property
 from birdnn.verify import require_float32
 
-PACKAGES = ("birdnn", "torch", "onnx", "onnxruntime", "numpy", "scipy", "cmaes", "evox")
+PACKAGES = ("birdnn", "torch", "onnx", "onnxruntime", "numpy", "scipy", "numba", "cmaes", "evox")
 
 
 def versions() -> Mapping[str, str]:

@@ -19,6 +19,7 @@ from typing import TypeAlias, cast
 import torch
 from torch import Tensor
 
+from birdnn.bounds.compiled.bound import LARGE, CompiledBound, available
 from birdnn.bounds.crown import CrownBound, CrownSettings
 from birdnn.bounds.interval import IntervalBound
 from birdnn.bounds.protocol import MarginBound, Question
@@ -176,9 +177,12 @@ def require_float32(net: Network) -> None:
 
 
 def make_bound(net: Network, settings: SearchSettings) -> MarginBound:
-    """The tightest bound method that the network's graph allows."""
+    """The tightest bound method that the network's graph allows, in the form that is fastest for it."""
     device = torch.device(settings.device)
+    small = sum(value.numel() for value in net.values().values()) < LARGE
     try:
+        if device.type == "cpu" and small and available():
+            return CompiledBound(net, settings.crown, settings.semantics, settings.record)
         return CrownBound(net, device, settings.crown, settings.semantics, settings.record)
     except NotAChain:
         return IntervalBound(net, device, settings.semantics)

@@ -16,10 +16,13 @@ from onnx import TensorProto, helper, numpy_helper
 from scipy.optimize import linprog
 from torch import Tensor
 
+from birdnn.bounds.compiled.bound import CompiledBound
+from birdnn.bounds.crown import CrownSettings
 from birdnn.bounds.protocol import Question
 from birdnn.boxes import Boxes
 from birdnn.formats.onnx import network_from_layers, network_from_onnx
 from birdnn.network import Network
+from birdnn.rounding import Semantics
 from birdnn.spec import Polytope, Property, Region, Row
 
 CPU = torch.device("cpu")
@@ -95,6 +98,18 @@ def property_of(*regions: Region) -> Property:
     """A property of these regions."""
     n_outputs = regions[0].unsafe[0].n_outputs
     return Property(name="made up", regions=regions, n_inputs=regions[0].n_inputs, n_outputs=n_outputs)
+
+
+def compiled(
+    net: Network,
+    device: torch.device = CPU,
+    settings: CrownSettings | None = None,
+    semantics: Semantics = "real",
+    record: bool = False,
+) -> CompiledBound:
+    """The compiled bounds, by the arguments of the others, whatever the size of the batch."""
+    assert device == CPU
+    return CompiledBound(net, settings, semantics, record, always=True)
 
 
 def question_of(polytopes: tuple[Polytope, ...]) -> Question:

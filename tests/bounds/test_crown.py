@@ -42,9 +42,15 @@ SEEDS = st.integers(0, 2**32 - 1)
 TOLERANCE = 1e-9  # rounding in float64 of networks with values of order 10
 
 
-def check_bound(net: Network, boxes: Boxes, polytopes: tuple[Polytope, ...], effort: CrownSettings) -> BoundResult:
+def check_bound(
+    net: Network,
+    boxes: Boxes,
+    polytopes: tuple[Polytope, ...],
+    effort: CrownSettings,
+    make: Callable[..., MarginBound] = CrownBound,
+) -> BoundResult:
     """Bounds, planes and inherited bounds all lie on the right side of what the network does at sampled points."""
-    bound = CrownBound(net, CPU, effort)
+    bound = make(net, CPU, effort)
     found = bound.bound(question_of(polytopes), boxes, all_open(boxes, polytopes), bound.root(len(boxes)))
     points = points_of(boxes)
     check_items(found, boxes, polytopes, points, outputs_at(net, points))

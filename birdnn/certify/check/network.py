@@ -153,7 +153,7 @@ class _Reader:
             raise FormatError(self.path, place, f"this checker does not read the field {strange[0]!r}")
 
     def _require_runnable(self) -> None:
-        """Refuse an initialiser that nothing mentions: format 3 lists them among the inputs, and no runtime loads it."""
+        """Refuse an initialiser that nothing mentions: format 3 lists it among the inputs, or nobody loads it."""
         named = {value.name for value in self.graph.input} | {name for node in self.graph.node for name in node.input}
         for name in self.constants:
             if name not in named:

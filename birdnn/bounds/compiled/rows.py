@@ -1,0 +1,198 @@
+"""Rows through affine maps and lines, backwards and forwards, for one box."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from birdnn.bounds.compiled.compiler import compiled
+from birdnn.bounds.compiled.lines import copy, execution_error, largest_value
+from birdnn.bounds.compiled.state import (
+    ALPHA,
+    AT,
+    BIAS,
+    CENTRE,
+    EXECUTED,
+    FACTOR,
+    KIND,
+    LARGE,
+    LARGEST,
+    LEAKY_RELU,
+    LINE_OFFSET,
+    LINE_OFFSET_GAP,
+    LINE_SLOPE,
+    LINE_SLOPE_GAP,
+    LOW,
+    LOW2,
+    LOW2_OFFSET,
+    LOW_OFFSET,
+    LOW_WEIGHT,
+    PASSED,
+    PEAK,
+    RADIUS,
+    REACH,
+    RELU,
+    ROW,
+    SIGMOID,
+    SMALLEST_SUM,
+    TANH,
+    TERMS,
+    TERMS_BIAS,
+    UP,
+    UP2,
+    UP2_OFFSET,
+    UP_OFFSET,
+    UP_WEIGHT,
+    WEIGHT,
+    WIDTH,
+    Floats,
+    Net,
+    Scratch,
+)
+from birdnn.rounding import FLOAT64
+
+
+@compiled
+def choose_lines(net: Net, k: int, s: Scratch) -> None:
+    """The lines that the weights of a layer choose, packed; see `birdnn.bounds.slopes`."""
+    n = s.neuron
+    for j in range(net.shape[ROW, k], net.shape[ROW, k + 1]):
+        weight = n[LOW_WEIGHT, j]
+        low = n[LOW, j] + weight * (n[LOW2, j] - n[LOW, j])
+        down = n[LOW_OFFSET, j] + weight * (n[LOW2_OFFSET, j] - n[LOW_OFFSET, j]) - abs(low) * s.slack[j]
+        weight = n[UP_WEIGHT, j]
+        up = n[UP, j] + weight * (n[UP2, j] - n[UP, j])
+        above = n[UP_OFFSET, j] + weight * (n[UP2_OFFSET, j] - n[UP_OFFSET, j]) + abs(up) * s.slack[j]
+        n[LINE_SLOPE, j], n[LINE_SLOPE_GAP, j] = low, up - low
+        n[LINE_OFFSET_GAP, j], n[LINE_OFFSET, j] = above - down, down
+
+
+@compiled
+def make_storable(net: Net, k: int, s: Scratch) -> None:
+    """Give the lines that were mixed slopes that float32 holds, moved away from the function by what that costs.
+
+    Lines through zero need not move: a rounded slope lies between the same two slopes, which float32 holds.
+    """
+    kind, leaky_up = net.shape[KIND, k], net.activation[ALPHA, k] > 1
+    if kind == RELU:
+        return  # its slopes are multiples of 2**-12
+    n = s.neuron
+    for j in range(net.shape[ROW, k], net.shape[ROW, k + 1]):
+        low, up, down = n[LINE_SLOPE, j], n[LINE_SLOPE, j] + n[LINE_SLOPE_GAP, j], n[LINE_OFFSET, j]
+        above, far = down + n[LINE_OFFSET_GAP, j], n[LARGE, j] + s.slack[j]
+        if kind != LEAKY_RELU or not leaky_up:
+            exact, low = low, float(np.float32(low))
+            down -= abs(low - exact) * (s.slack[j] if kind == LEAKY_RELU else far)
+        if kind in (SIGMOID, TANH) or (kind == LEAKY_RELU and leaky_up):  # a chord leaves no choice
+            exact, up = up, float(np.float32(up))
+            above += abs(up - exact) * (s.slack[j] if kind == LEAKY_RELU else far)
+        n[LINE_SLOPE, j], n[LINE_SLOPE_GAP, j] = low, up - low
+        n[LINE_OFFSET_GAP, j], n[LINE_OFFSET, j] = above - down, down
+
+
+@compiled
+def push_back(net: Net, k: int, count: int, s: Scratch) -> None:
+    """Rows on activation ``k``, the first ``count`` of ``s.rows``, to rows on the inputs, in place.
+
+    What the first of them is on each activation stays in ``s.neuron``.
+    """
+    rows, more = s.rows[0], s.rows[1]
+    for layer in range(k, -1, -1):
+        n, m, first = net.shape[WIDTH, layer + 1], net.shape[WIDTH, layer], net.shape[ROW, layer]
+        slope, slope_gap = s.neuron[LINE_SLOPE, first : first + n], s.neuron[LINE_SLOPE_GAP, first : first + n]
+        offset_gap, offset = s.neuron[LINE_OFFSET_GAP, first : first + n], s.neuron[LINE_OFFSET, first : first + n]
+        bias = net.bias[BIAS, first : first + n]
+        for i in range(n):
+            s.neuron[PASSED, first + i] = rows[0, i]
+        for r in range(count):
+            row = rows[r]
+            total = 0.0
+            for i in range(n):
+                negative = min(row[i], 0.0)
+                total += negative * offset_gap[i] + row[i] * offset[i]
+                row[i] = row[i] * slope[i] + negative * slope_gap[i]
+            for i in range(n):
+                total += row[i] * bias[i]
+            s.constant[r] += total
+            for j in range(m):
+                more[r, j] = 0.0
+        _multiply(net, layer, count, rows, more, s)
+        rows, more = more, rows
+    if k % 2 == 0:  # the result lies in the other buffer
+        for r in range(count):
+            copy(s.rows[1, r], s.rows[0, r], net.shape[WIDTH, 0])
+
+
+@compiled
+def _multiply(net: Net, k: int, count: int, rows: Floats, out: Floats, s: Scratch) -> None:
+    """Add rows times the layer's matrix to ``out``, four entries of the rows at a time, without those that are zero."""
+    n, m, first = net.shape[WIDTH, k + 1], net.shape[WIDTH, k], net.shape[ROW, k]
+    weight = net.matrix[WEIGHT, net.shape[AT, k] : net.shape[AT, k] + n * m].reshape((n, m))
+    active, used = s.active, 0
+    for i in range(n):
+        if s.neuron[LINE_SLOPE, first + i] != 0 or s.neuron[LINE_SLOPE_GAP, first + i] != 0:
+            active[used] = i
+            used += 1
+    fours = used - used % 4
+    for p in range(0, fours, 4):
+        i0, i1, i2, i3 = active[p], active[p + 1], active[p + 2], active[p + 3]
+        w0, w1, w2, w3 = weight[i0], weight[i1], weight[i2], weight[i3]
+        for r in range(count):
+            a0, a1, a2, a3, target = rows[r, i0], rows[r, i1], rows[r, i2], rows[r, i3], out[r]
+            for j in range(m):
+                target[j] += a0 * w0[j] + a1 * w1[j] + a2 * w2[j] + a3 * w3[j]
+    for p in range(fours, used):
+        i0, w0 = active[p], weight[active[p]]
+        for r in range(count):
+            a0, target = rows[r, i0], out[r]
+            for j in range(m):
+                target[j] += a0 * w0[j]
+
+
+@compiled
+def least(net: Net, row: Floats, constant: float, s: Scratch) -> float:
+    """Minimum of ``row @ x + constant`` over the box; minus infinity where that overflows."""
+    total = constant - 4 * FLOAT64 * abs(constant)
+    for j in range(net.shape[WIDTH, 0]):
+        total += row[j] * s.place[CENTRE, j] - abs(row[j]) * s.place[RADIUS, j]
+    total -= net.lost
+    return total if abs(total) < np.inf else -np.inf
+
+
+@compiled
+def push_forward(net: Net, k: int, h: Floats, z: Floats) -> None:
+    n, m, at = net.shape[WIDTH, k + 1], net.shape[WIDTH, k], net.shape[AT, k]
+    for i in range(n):
+        weight = net.matrix[WEIGHT, at + i * m : at + (i + 1) * m]
+        total = net.bias[BIAS, net.shape[ROW, k] + i]
+        for j in range(m):
+            total += weight[j] * h[j]
+        z[i] = total
+
+
+@compiled
+def find_slack(net: Net, k: int, s: Scratch) -> bool:
+    """How far each result of a layer may lie from the exact one; is that finite everywhere?"""
+    n, m, at, first = net.shape[WIDTH, k + 1], net.shape[WIDTH, k], net.shape[AT, k], net.shape[ROW, k]
+    most = 0.0
+    for j in range(m):
+        most = max(most, s.place[REACH, j])
+    elsewhere = net.linear and k == net.shape.shape[1] - 2  # see `_start`
+    factor = net.layer[FACTOR, k] + (0.0 if elsewhere else net.layer[EXECUTED, k])
+    sound = net.layer[PEAK, k] * max(1.0, most) < net.layer[LARGEST, k]
+    for i in range(n):
+        terms = net.matrix[TERMS, at + i * m : at + (i + 1) * m]
+        total = net.bias[TERMS_BIAS, first + i]
+        for j in range(m):
+            total += terms[j] * s.place[REACH, j]
+        s.slack[first + i] = factor * total + net.layer[SMALLEST_SUM, k] * (1 + most)
+        sound = sound and total < net.layer[LARGEST, k] and s.slack[first + i] < np.inf
+    return bool(sound)
+
+
+@compiled
+def find_reach(net: Net, k: int, low: Floats, up: Floats, s: Scratch) -> None:
+    """Bounds of the absolute values of activation ``k``: they are largest at an end."""
+    first = net.shape[ROW, k]
+    for j in range(net.shape[WIDTH, k + 1]):
+        lower, upper = low[first + j], up[first + j]
+        s.place[REACH, j] = largest_value(net, k, lower, upper) + execution_error(net, k, lower, upper)

@@ -1,0 +1,150 @@
+"""What the compiled bounds read and write: arrays of float64, contiguous, and the names of their rows.
+
+A function takes each array apart that it is given: a few arrays of many rows compile several times as fast as many.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+
+RELU, LEAKY_RELU, ELU, SIGMOID, TANH = range(5)
+KINDS = {"relu": RELU, "leaky_relu": LEAKY_RELU, "elu": ELU, "sigmoid": SIGMOID, "tanh": TANH}
+"""Kind of an activation -> its number."""
+
+BLOCK = 8
+"""Rows that go through the layers together."""
+
+ROUNDINGS = 64
+"""More than any one sum has beside the entries of its rows."""
+
+# Rows of `Net.shape`, `Net.matrix`, `Net.bias`, `Net.layer` and `Net.activation`:
+WIDTH, AT, ROW, KIND = range(4)
+WEIGHT, SIZE, TERMS = range(3)
+BIAS, TERMS_BIAS = range(2)
+FACTOR, EXECUTED, PEAK, LARGEST, SMALLEST_SUM = range(5)
+ALPHA, ERROR = range(2)
+
+# Rows of `Scratch.place`, `Scratch.neuron` and `Scratch.combined`. Of a neuron: two lower and two upper lines, of each
+# its slope and its offset; the lines that were chosen, packed as in `birdnn.bounds.slopes.Slopes`; the first weights of
+# the second lines, the largest absolute pre-activation, the weights now, and a row on the activation.
+CENTRE, RADIUS, REACH, PLANE = range(4)
+LOW, LOW_OFFSET, LOW2, LOW2_OFFSET, UP, UP_OFFSET, UP2, UP2_OFFSET = range(8)
+LINE_SLOPE, LINE_SLOPE_GAP, LINE_OFFSET_GAP, LINE_OFFSET = range(8, 12)
+START, LARGE, LOW_WEIGHT, UP_WEIGHT, PASSED = range(12, 17)
+MULTIPLIER, MARGIN = range(2)
+
+
+class Net(NamedTuple):
+    """A chain of affine maps and activations, and what its arithmetic errs by.
+
+    Layer ``k`` maps ``shape[WIDTH, k]`` values to ``shape[WIDTH, k + 1]``. Its matrix begins at ``shape[AT, k]``, its
+    rows (hidden neurons, and the outputs last) at ``shape[ROW, k]``.
+
+    Attributes:
+        shape: (4, layers + 1): see above, and the kind of each activation.
+        matrix: (3, entries), all layers one behind the other: the map, its absolute values, absolute terms
+            (`birdnn.chain.Terms`).
+        bias: (2, rows): of the map, of the absolute terms.
+        layer: (5, layers): factor, executed, peak, largest, smallest of `birdnn.bounds.crown`.
+        activation: (2, activations): alpha; what a float32 execution errs by at least, negative if not asked.
+        lost: paid for what underflows in a bound (`birdnn.rounding.LOST64`).
+        linear: is the last map's execution error a row on its inputs?
+    """
+
+    shape: Integers
+    matrix: Floats
+    bias: Floats
+    layer: Floats
+    activation: Floats
+    lost: float
+    linear: bool
+
+
+class Asked(NamedTuple):
+    """What is to be bounded on a batch of boxes.
+
+    Attributes:
+        lower, upper: corners, (boxes, inputs).
+        first: items of box ``i`` are those from ``first[i]`` to ``first[i + 1]``, (boxes + 1,).
+        polytope: of each item.
+        a, b, closed: see `birdnn.bounds.protocol.Question`.
+    """
+
+    lower: Floats
+    upper: Floats
+    first: Integers
+    polytope: Integers
+    a: Floats
+    b: Floats
+    closed: NDArray[np.bool_]
+
+
+class Found(NamedTuple):
+    """Where results go, see `birdnn.bounds.protocol.BoundResult`.
+
+    Attributes:
+        low, up: (boxes, neurons), tightened in place.
+        lower, plane, minimum: of each item; the last plane is the best one.
+        multipliers, slopes: see `birdnn.bounds.protocol.Choices`; empty where nothing is recorded.
+    """
+
+    low: Floats
+    up: Floats
+    lower: Floats
+    plane: Floats
+    minimum: Floats
+    multipliers: Floats
+    slopes: NDArray[np.float32]
+
+
+class Effort(NamedTuple):
+    """Of the ascent on slopes and multipliers (`CrownSettings`); `apart` is kept between a bound and a proof."""
+
+    steps: int
+    step_size: float
+    decay: float
+    apart: float
+
+
+class Scratch(NamedTuple):
+    """Room for one box; ``n`` hidden neurons, the widest layer ``w``.
+
+    Attributes:
+        place: (4, w): centre, half widths and absolute values of the box, later of a layer; a plane.
+        rows: (2, BLOCK, w): the rows under way, and room for the next ones.
+        constant: (BLOCK,), of these rows.
+        slack: (rows,), of each row of each layer.
+        neuron: (17, n): lines, their choice, the row on each activation.
+        needed, active: (w,), of which neurons: those to be bounded, those that are not flat.
+        combined: (2, polytope rows): multipliers and margins.
+    """
+
+    place: Floats
+    rows: Floats
+    constant: Floats
+    slack: Floats
+    neuron: Floats
+    needed: Integers
+    active: Integers
+    combined: Floats
+
+
+def scratch(net: Net, polytope_rows: int) -> Scratch:
+    """Room for one box of ``net``."""
+    neurons, rows, widest = int(net.shape[ROW, -2]), int(net.shape[ROW, -1]), int(net.shape[WIDTH].max())
+    return Scratch(
+        place=np.empty((4, widest)),
+        rows=np.empty((2, BLOCK, widest)),
+        constant=np.empty(BLOCK),
+        slack=np.empty(rows),
+        neuron=np.empty((17, neurons)),
+        needed=np.empty(widest, np.int64),
+        active=np.empty(widest, np.int64),
+        combined=np.empty((2, polytope_rows)),
+    )

@@ -1,0 +1,395 @@
+"""The bounds of one box after another: inner neurons, then each item, by better and better lines.
+
+A box on which anything overflows is given up as a whole: minus infinity for each of its items.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from birdnn.bounds.compiled.compiler import compiled, entrance
+from birdnn.bounds.compiled.lines import copy, fill, find_lines
+from birdnn.bounds.compiled.rows import (
+    choose_lines,
+    find_reach,
+    find_slack,
+    least,
+    make_storable,
+    push_back,
+    push_forward,
+)
+from birdnn.bounds.compiled.state import (
+    ALPHA,
+    AT,
+    BIAS,
+    BLOCK,
+    CENTRE,
+    ELU,
+    EXECUTED,
+    KIND,
+    LEAKY_RELU,
+    LINE_OFFSET,
+    LINE_OFFSET_GAP,
+    LINE_SLOPE,
+    LINE_SLOPE_GAP,
+    LOW,
+    LOW2,
+    LOW2_OFFSET,
+    LOW_OFFSET,
+    LOW_WEIGHT,
+    MARGIN,
+    MULTIPLIER,
+    PASSED,
+    PLANE,
+    RADIUS,
+    REACH,
+    RELU,
+    ROUNDINGS,
+    ROW,
+    SIZE,
+    START,
+    TERMS,
+    TERMS_BIAS,
+    UP,
+    UP2,
+    UP2_OFFSET,
+    UP_OFFSET,
+    UP_WEIGHT,
+    WEIGHT,
+    WIDTH,
+    Asked,
+    Effort,
+    Floats,
+    Found,
+    Net,
+    Scratch,
+)
+from birdnn.rounding import FLOAT64
+
+_SETTLED = 2.0**-20
+"""Of what a plane varies by over its box: by so much an item must be proved before its slopes are left alone."""
+
+
+@entrance
+def bound(net: Net, asked: Asked, found: Found, effort: Effort, s: Scratch, begin: int, end: int, stop: Any) -> None:
+    """Bound the boxes ``begin <= i < end``; leaves off, with results of no meaning, once ``stop[0]`` is set."""
+    for i in range(begin, end):
+        if stop[0]:
+            return
+        low, up = found.low[i], found.up[i]
+        _place(asked, i, s)
+        sound = _inner_bounds(net, low, up, s, stop)
+        for item in range(asked.first[i], asked.first[i + 1]):
+            if sound:
+                _bound_item(net, asked, found, effort, s, item)
+            else:
+                found.lower[item] = -np.inf
+                fill(found.minimum[item], -np.inf)
+                for p in range(found.plane.shape[1]):
+                    fill(found.plane[item, p], 0.0)
+                if len(found.multipliers):
+                    fill(found.multipliers[item], 0.0)
+                    found.multipliers[item, 0] = 1.0
+                    fill(found.slopes[item], np.nan)
+
+
+@entrance
+def sensitivity(net: Net, open_rows: Floats, low: Floats, up: Floats, s: Scratch, out: Floats) -> None:
+    """Absolute rows, (boxes, outputs), multiplied through the steepest upper lines: (boxes, inputs) in ``out``."""
+    layers = net.shape.shape[1] - 1
+    for i in range(len(open_rows)):
+        flow, more = s.rows[0, 0], s.rows[0, 1]
+        copy(open_rows[i], flow, net.shape[WIDTH, layers])
+        for k in range(layers - 1, -1, -1):
+            if k < layers - 1:
+                find_lines(net, k, low[i], up[i], s)
+                for j in range(net.shape[WIDTH, k + 1]):
+                    place = net.shape[ROW, k] + j
+                    flow[j] *= max(abs(s.neuron[UP, place]), abs(s.neuron[UP2, place]))
+            _spread(net, k, flow, more)
+            flow, more = more, flow
+        copy(flow, out[i], net.shape[WIDTH, 0])
+
+
+@compiled
+def _spread(net: Net, k: int, flow: Floats, out: Floats) -> None:
+    """``flow`` times the absolute weights of a layer."""
+    n, m, at = net.shape[WIDTH, k + 1], net.shape[WIDTH, k], net.shape[AT, k]
+    for x in range(m):
+        out[x] = 0.0
+    for j in range(n):
+        if flow[j] != 0:
+            weight = net.matrix[SIZE, at + j * m : at + (j + 1) * m]
+            for x in range(m):
+                out[x] += flow[j] * weight[x]
+
+
+@compiled
+def _place(asked: Asked, i: int, s: Scratch) -> None:
+    """Centre, half widths with what rounding can hide, and absolute values of a box."""
+    n = asked.lower.shape[1]
+    for d in range(n):
+        lower, upper = asked.lower[i, d], asked.upper[i, d]
+        s.place[CENTRE, d] = lower + (upper - lower) / 2
+        s.place[REACH, d] = max(abs(lower), abs(upper))
+        s.place[RADIUS, d] = (upper - lower) / 2 + (ROUNDINGS + 2 * n) * FLOAT64 * s.place[REACH, d]
+
+
+@compiled
+def _inner_bounds(net: Net, low: Floats, up: Floats, s: Scratch, stop: Any) -> bool:
+    """Tighten the bounds of all hidden neurons, layer by layer; lines and slacks are ready behind. Is all finite?"""
+    layers = net.shape.shape[1] - 1
+    for k in range(layers - 1):
+        if not find_slack(net, k, s):
+            return False
+        if k == 0:
+            _first_layer(net, low, up, s)
+        else:
+            _tighten(net, k, low, up, s, stop)
+        for j in range(net.shape[ROW, k], net.shape[ROW, k + 1]):
+            if not (abs(low[j]) < np.inf and abs(up[j]) < np.inf):
+                return False
+        find_lines(net, k, low, up, s)
+        for j in range(net.shape[ROW, k], net.shape[ROW, k + 1]):
+            s.neuron[LOW_WEIGHT, j] = s.neuron[UP_WEIGHT, j] = s.neuron[START, j]
+        choose_lines(net, k, s)
+        find_reach(net, k, low, up, s)
+    return find_slack(net, layers - 1, s)
+
+
+@compiled
+def _first_layer(net: Net, low: Floats, up: Floats, s: Scratch) -> None:
+    n, m = net.shape[WIDTH, 1], net.shape[WIDTH, 0]
+    for i in range(n):
+        weight = net.matrix[WEIGHT, i * m : (i + 1) * m]
+        middle, spread = net.bias[BIAS, i], s.slack[i] + net.lost
+        for j in range(m):
+            middle += weight[j] * s.place[CENTRE, j]
+        for j in range(m):
+            spread += abs(weight[j]) * s.place[RADIUS, j]
+        if abs(middle) < np.inf and spread < np.inf:
+            low[i] = max(low[i], middle - spread)
+            up[i] = min(up[i], middle + spread)
+
+
+@compiled
+def _tighten(net: Net, k: int, low: Floats, up: Floats, s: Scratch, stop: Any) -> None:
+    """Bound the neurons of a layer whose activation is not yet linear: two rows each, a few neurons together."""
+    n, m, at, first = net.shape[WIDTH, k + 1], net.shape[WIDTH, k], net.shape[AT, k], net.shape[ROW, k]
+    kind = net.shape[KIND, k]
+    count = 0
+    for j in range(n):
+        lower, upper = low[first + j], up[first + j]
+        until = 0.0 if kind in (RELU, LEAKY_RELU, ELU) else upper  # see `birdnn.bounds.crown.bent`
+        if lower < until and (upper > 0 or kind not in (RELU, LEAKY_RELU)):
+            s.needed[count] = j
+            count += 1
+    for begin in range(0, count, BLOCK // 2):
+        if stop[0]:
+            return
+        together = min(BLOCK // 2, count - begin)
+        for r in range(together):
+            j = s.needed[begin + r]
+            weight = net.matrix[WEIGHT, at + j * m : at + (j + 1) * m]
+            for x in range(m):
+                s.rows[0, 2 * r, x] = weight[x]
+                s.rows[0, 2 * r + 1, x] = -weight[x]
+            s.constant[2 * r] = net.bias[BIAS, first + j] - s.slack[first + j]
+            s.constant[2 * r + 1] = -net.bias[BIAS, first + j] - s.slack[first + j]
+        push_back(net, k - 1, 2 * together, s)
+        for r in range(together):
+            j = first + s.needed[begin + r]
+            low[j] = max(low[j], least(net, s.rows[0, 2 * r], s.constant[2 * r], s))
+            up[j] = min(up[j], -least(net, s.rows[0, 2 * r + 1], s.constant[2 * r + 1], s))
+
+
+@compiled
+def _bound_item(net: Net, asked: Asked, found: Found, effort: Effort, s: Scratch, item: int) -> None:
+    """Single rows by default lines, then the best combination of them by better lines."""
+    polytope = asked.polytope[item]
+    a, b = asked.a[polytope], asked.b[polytope]
+    n_rows, layers, n_inputs = len(b), net.shape.shape[1] - 1, net.shape[WIDTH, 0]
+    last = found.plane.shape[1] - 1
+    for k in range(layers - 1):
+        for j in range(net.shape[ROW, k], net.shape[ROW, k + 1]):
+            s.neuron[LOW_WEIGHT, j] = s.neuron[UP_WEIGHT, j] = s.neuron[START, j]
+        choose_lines(net, k, s)
+    best, chosen = -np.inf, 0
+    for begin in range(0, n_rows, BLOCK):
+        together = min(BLOCK, n_rows - begin)
+        for r in range(together):
+            fill(s.combined[MULTIPLIER], 0.0)
+            s.combined[MULTIPLIER, begin + r] = 1.0
+            _start(net, a, b, s, r)
+        push_back(net, layers - 2, together, s)
+        for r in range(together):
+            minimum = least(net, s.rows[0, r], s.constant[r], s)
+            copy(s.rows[0, r], found.plane[item, begin + r], n_inputs)
+            found.minimum[item, begin + r] = minimum
+            if minimum > best:
+                best, chosen = minimum, begin + r
+    if n_rows > 1:
+        copy(found.plane[item, chosen], found.plane[item, last], n_inputs)
+    fill(s.combined[MULTIPLIER], 0.0)
+    s.combined[MULTIPLIER, chosen] = 1.0
+    if len(found.multipliers):
+        copy(s.combined[MULTIPLIER], found.multipliers[item], n_rows)
+        fill(found.slopes[item], np.nan)
+    found.lower[item] = best
+    if layers > 1 and effort.steps > 0 and not _proved(best, asked.closed[polytope], effort.apart, 0.0):
+        _ascend(net, asked, found, effort, s, item)
+    found.minimum[item, last] = found.lower[item]
+
+
+@compiled
+def _proved(lower: float, closed: bool, apart: float, room: float) -> bool:
+    """See `Question.excluded`."""
+    if not abs(lower) < np.inf:
+        return False
+    lower -= apart
+    return bool(lower > room or (room == 0 and lower >= 0 and not closed))
+
+
+@compiled
+def _start(net: Net, a: Floats, b: Floats, s: Scratch, place: int) -> None:
+    """The rows of a polytope, weighed, as row ``place`` on the last activation: see `_FinalRows._start` of crown."""
+    layers = net.shape.shape[1] - 1
+    k = layers - 1
+    n, m, at, first = net.shape[WIDTH, k + 1], net.shape[WIDTH, k], net.shape[AT, k], net.shape[ROW, k]
+    row, error = s.rows[0, place], s.rows[1, 0]
+    for j in range(m):
+        row[j] = error[j] = 0.0
+    constant = 0.0
+    for r in range(len(b)):
+        if s.combined[MULTIPLIER, r] != 0:
+            bound, rounding = s.combined[MULTIPLIER, r] * b[r], ROUNDINGS * layers * FLOAT64
+            constant -= bound + abs(bound) * rounding
+    for i in range(n):
+        value, size = 0.0, 0.0
+        for r in range(len(b)):
+            value += s.combined[MULTIPLIER, r] * a[r, i]
+            size += s.combined[MULTIPLIER, r] * abs(a[r, i])
+        if size == 0:
+            continue
+        constant += value * net.bias[BIAS, first + i] - size * s.slack[first + i]
+        weight = net.matrix[WEIGHT, at + i * m : at + (i + 1) * m]
+        for j in range(m):
+            row[j] += value * weight[j]
+        if net.linear:
+            constant -= net.layer[EXECUTED, k] * size * net.bias[TERMS_BIAS, first + i]
+            terms = net.matrix[TERMS, at + i * m : at + (i + 1) * m]
+            for j in range(m):
+                error[j] += size * terms[j]
+    if net.linear:
+        for j in range(m):
+            row[j] -= net.layer[EXECUTED, k] * error[j]
+    s.constant[place] = constant
+
+
+@compiled
+def _ascend(net: Net, asked: Asked, found: Found, effort: Effort, s: Scratch, item: int) -> None:
+    """Signed-gradient ascent on slopes and multipliers: see `_FinalRows._ascend`."""
+    polytope = asked.polytope[item]
+    a, b, closed = asked.a[polytope], asked.b[polytope], asked.closed[polytope]
+    layers, n_inputs, record = net.shape.shape[1] - 1, net.shape[WIDTH, 0], len(found.multipliers) > 0
+    last, size = found.plane.shape[1] - 1, effort.step_size
+    for step in range(effort.steps + 1):
+        for k in range(layers - 1):
+            choose_lines(net, k, s)
+            if record:
+                make_storable(net, k, s)
+        _start(net, a, b, s, 0)
+        push_back(net, layers - 2, min(1, len(b)), s)
+        minimum = least(net, s.rows[0, 0], s.constant[0], s)
+        copy(s.rows[0, 0], s.place[PLANE], n_inputs)
+        if minimum > found.lower[item]:
+            found.lower[item] = minimum
+            copy(s.place[PLANE], found.plane[item, last], n_inputs)
+            if record:
+                copy(s.combined[MULTIPLIER], found.multipliers[item], len(b))
+                _slopes_used(net, s, found.slopes[item])
+        room = 0.0
+        for j in range(n_inputs):
+            room += abs(s.place[PLANE, j]) * s.place[RADIUS, j]
+        if step == effort.steps or _proved(found.lower[item], closed, effort.apart, _SETTLED * room):
+            return
+        h, z = s.rows[0, 0], s.rows[1, 0]
+        for j in range(n_inputs):
+            h[j] = s.place[CENTRE, j] - np.sign(s.place[PLANE, j]) * s.place[RADIUS, j]
+        for k in range(layers):
+            push_forward(net, k, h, z)
+            if k < layers - 1:
+                _move(net, k, z, s, size)
+                h, z = z, h
+        if len(b) > 1:
+            _weigh(a, b, z, s, size / 2)
+        size *= effort.decay
+
+
+@compiled
+def _move(net: Net, k: int, z: Floats, s: Scratch, size: float) -> None:
+    """One signed step of the line weights of a layer, and ``z`` through the lines that were taken, in place."""
+    n = s.neuron
+    for i in range(net.shape[WIDTH, k + 1]):
+        j, value = net.shape[ROW, k] + i, z[i]
+        row = n[PASSED, j]
+        z[i] = value * n[LINE_SLOPE, j] + n[LINE_OFFSET, j]
+        if row < 0:
+            z[i] += value * n[LINE_SLOPE_GAP, j] + n[LINE_OFFSET_GAP, j]
+            gap = (n[UP2, j] - n[UP, j]) * value + n[UP2_OFFSET, j] - n[UP_OFFSET, j]
+            n[UP_WEIGHT, j] = _coarse(n[UP_WEIGHT, j] - size * np.sign(gap))
+        elif row > 0:
+            gap = (n[LOW2, j] - n[LOW, j]) * value + n[LOW2_OFFSET, j] - n[LOW_OFFSET, j]
+            n[LOW_WEIGHT, j] = _coarse(n[LOW_WEIGHT, j] + size * np.sign(gap))
+
+
+@compiled
+def _coarse(weight: float) -> float:
+    """In 0..1, as a multiple of 2**-12: a number that float32 holds, for certificates."""
+    return float(np.rint(min(max(weight, 0.0), 1.0) * 4096) / 4096)
+
+
+@compiled
+def _weigh(a: Floats, b: Floats, y: Floats, s: Scratch, size: float) -> None:
+    """Move the multipliers towards the rows with the larger margins, within the simplex."""
+    n_rows = len(b)
+    mean, most, total = 0.0, 1e-12, 0.0
+    for r in range(n_rows):
+        s.combined[MARGIN, r] = -b[r]
+        for i in range(a.shape[1]):
+            s.combined[MARGIN, r] += a[r, i] * y[i]
+        mean += s.combined[MARGIN, r] / n_rows
+    for r in range(n_rows):
+        most = max(most, abs(s.combined[MARGIN, r] - mean))
+    for r in range(n_rows):
+        s.combined[MULTIPLIER, r] = max(0.0, s.combined[MULTIPLIER, r] + size * (s.combined[MARGIN, r] - mean) / most)
+        total += s.combined[MULTIPLIER, r]
+    largest, left = 0, 1.0
+    for r in range(n_rows):
+        s.combined[MULTIPLIER, r] = _coarse(s.combined[MULTIPLIER, r] / total)
+        left -= s.combined[MULTIPLIER, r]
+        if s.combined[MULTIPLIER, r] > s.combined[MULTIPLIER, largest]:
+            largest = r
+    s.combined[MULTIPLIER, largest] += left
+
+
+@compiled
+def _slopes_used(net: Net, s: Scratch, out: NDArray[np.float32]) -> None:
+    """The slope of the line that each row took; NaN where there was no choice: see `birdnn.bounds.slopes`."""
+    for k in range(net.shape.shape[1] - 2):
+        kind, alpha = net.shape[KIND, k], net.activation[ALPHA, k]
+        one_up = kind in (RELU, ELU) or (kind == LEAKY_RELU and alpha <= 1)
+        one_low = kind == LEAKY_RELU and alpha > 1
+        for j in range(net.shape[ROW, k], net.shape[ROW, k + 1]):
+            low, up = s.neuron[LINE_SLOPE, j], s.neuron[LINE_SLOPE, j] + s.neuron[LINE_SLOPE_GAP, j]
+            straight = s.neuron[LOW, j] == s.neuron[LOW2, j] and s.neuron[UP, j] == s.neuron[UP2, j] and low == up
+            taken = np.nan
+            if not straight:
+                if s.neuron[PASSED, j] > 0 and not one_low:
+                    taken = low
+                elif s.neuron[PASSED, j] < 0 and not one_up:
+                    taken = up
+            out[j] = taken
