@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from fractions import Fraction
 from importlib import metadata
+from itertools import starmap
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
 
-from birdnn.bounds.compiled.bound import available
 from birdnn.crosscheck.engines import ENGINES, Engine, shimmed, version_of
 from birdnn.errors import EngineError
 from birdnn.formats.onnx import layers_to_onnx
@@ -23,6 +23,12 @@ from birdnn.spec import Polytope, Property, Region, Row
 _RIGHT = {"onnxruntime": "no_violation"}
 """Where it is not ``"proved"``."""
 
+_OPTIONAL = {
+    "numba": "compiled bounds of small networks, several times as fast",
+    "python-flint": "fast exact rationals, for checking certificates",
+}
+"""Package -> what it is for."""
+
 _LIMIT_S = 30.0
 
 
@@ -30,7 +36,7 @@ def examine() -> DoctorOutcome:
     """Look at every engine, at what else is optional, and at the machine."""
     states = [_of_engine(engine) for engine in ENGINES]
     return DoctorOutcome(
-        states=(_own(), *states, _compiler(), _flint(), _cuda()), versions=versions(), machine=machine()
+        states=(_own(), *states, *starmap(_package, _OPTIONAL.items()), _cuda()), versions=versions(), machine=machine()
     )
 
 
@@ -83,31 +89,14 @@ def _small_question(name: str) -> tuple[bool, str]:
     return False, f"answers a small question with {answer.answer!r}: {answer.detail}"
 
 
-def _compiler() -> EngineState:
-    version = metadata.version("numba") if available() else None
-    return EngineState(
-        name="numba",
-        role="compiled bounds, several times as fast as those of torch on small networks",
-        version=version,
-        usable=version is not None,
-        note="",
-        install="" if version else "pip install numba",
-    )
-
-
-def _flint() -> EngineState:
+def _package(name: str, role: str) -> EngineState:
+    """Something that is used where it is installed."""
     try:
-        version = metadata.version("python-flint")
+        version = metadata.version(name)
     except metadata.PackageNotFoundError:
         version = None
-    return EngineState(
-        name="python-flint",
-        role="fast exact rationals, for checking certificates",
-        version=version,
-        usable=version is not None,
-        note="",
-        install="" if version else "pip install python-flint",
-    )
+    hint = "" if version else f"pip install {name}"
+    return EngineState(name=name, role=role, version=version, usable=version is not None, note="", install=hint)
 
 
 def _cuda() -> EngineState:
