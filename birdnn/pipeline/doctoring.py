@@ -2,41 +2,41 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 from importlib import metadata
-from itertools import starmap
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
 
+from birdnn.bounds.compiled.bound import prepare
 from birdnn.crosscheck.engines import ENGINES, Engine, shimmed, version_of
 from birdnn.errors import EngineError
 from birdnn.formats.onnx import layers_to_onnx
 from birdnn.pipeline.crosschecking import Case, cross_checked, require_engines
 from birdnn.pipeline.facts import machine, versions
 from birdnn.pipeline.load import load_network
-from birdnn.records import DoctorOutcome, EngineState, Unknown, Unwatched
+from birdnn.records import DoctorOutcome, EngineState, Progress, Unknown, Unwatched, Watch
 from birdnn.spec import Polytope, Property, Region, Row
 
 _RIGHT = {"onnxruntime": "no_violation"}
 """Where it is not ``"proved"``."""
 
-_OPTIONAL = {
-    "numba": "compiled bounds of small networks, several times as fast",
-    "python-flint": "fast exact rationals, for checking certificates",
-}
-"""Package -> what it is for."""
-
 _LIMIT_S = 30.0
 
 
-def examine() -> DoctorOutcome:
-    """Look at every engine, at what else is optional, and at the machine."""
-    states = [_of_engine(engine) for engine in ENGINES]
+def examine(watch: Watch | None = None) -> DoctorOutcome:
+    """Look at every engine, at what else is optional, and at the machine; have bounds compiled that are not yet."""
+    watch = watch or Unwatched()
+    states = []
+    for engine in ENGINES:
+        watch.update(Progress(phase=f"asking {engine.name}"))
+        states.append(_of_engine(engine))
+    watch.update(Progress(phase="compiling bounds, where this version did not yet on this machine: half a minute"))
     return DoctorOutcome(
-        states=(_own(), *states, *starmap(_package, _OPTIONAL.items()), _cuda()), versions=versions(), machine=machine()
+        states=(_own(), *states, _compiler(), _flint(), _cuda()), versions=versions(), machine=machine()
     )
 
 
@@ -87,6 +87,15 @@ def _small_question(name: str) -> tuple[bool, str]:
     if answer.answer == _RIGHT.get(name, "proved"):
         return True, f"answers a small question right, in {answer.seconds:.1f} s"
     return False, f"answers a small question with {answer.answer!r}: {answer.detail}"
+
+
+def _compiler() -> EngineState:
+    state = _package("numba", "compiled bounds of small networks, several times as fast")
+    return replace(state, note=prepare()) if state.usable else state
+
+
+def _flint() -> EngineState:
+    return _package("python-flint", "fast exact rationals, for checking certificates")
 
 
 def _package(name: str, role: str) -> EngineState:
