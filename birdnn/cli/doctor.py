@@ -21,13 +21,14 @@ class DoctorOptions:
 def doctor(options: DoctorOptions) -> int:
     """Say which engines can be used here, in which versions, what is missing and how to get it.
 
-    Each engine of --crosscheck is asked a small question. The status is 0 whatever is missing.
+    Each engine of --crosscheck is asked a small question. Bounds are compiled, once for each version: the first proofs
+    need not wait for that. The status is 0 whatever is missing.
     """
-    with TerminalWatch(quiet=options.quiet):
+    with TerminalWatch(quiet=options.quiet) as watch:
         from birdnn.cli.finish import finish_doctor
         from birdnn.formats.files import require_writable
         from birdnn.pipeline import examine
 
         require_writable((options.json,), ())
-        outcome = examine()
+        outcome = examine(watch)
     return finish_doctor(outcome, json=options.json, quiet=options.quiet)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 from importlib import metadata
 from pathlib import Path
@@ -10,14 +11,14 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import torch
 
-from birdnn.bounds.compiled.bound import available
+from birdnn.bounds.compiled.bound import prepare
 from birdnn.crosscheck.engines import ENGINES, Engine, shimmed, version_of
 from birdnn.errors import EngineError
 from birdnn.formats.onnx import layers_to_onnx
 from birdnn.pipeline.crosschecking import Case, cross_checked, require_engines
 from birdnn.pipeline.facts import machine, versions
 from birdnn.pipeline.load import load_network
-from birdnn.records import DoctorOutcome, EngineState, Unknown, Unwatched
+from birdnn.records import DoctorOutcome, EngineState, Progress, Unknown, Unwatched, Watch
 from birdnn.spec import Polytope, Property, Region, Row
 
 _RIGHT = {"onnxruntime": "no_violation"}
@@ -26,9 +27,14 @@ _RIGHT = {"onnxruntime": "no_violation"}
 _LIMIT_S = 30.0
 
 
-def examine() -> DoctorOutcome:
-    """Look at every engine, at what else is optional, and at the machine."""
-    states = [_of_engine(engine) for engine in ENGINES]
+def examine(watch: Watch | None = None) -> DoctorOutcome:
+    """Look at every engine, at what else is optional, and at the machine; have bounds compiled that are not yet."""
+    watch = watch or Unwatched()
+    states = []
+    for engine in ENGINES:
+        watch.update(Progress(phase=f"asking {engine.name}"))
+        states.append(_of_engine(engine))
+    watch.update(Progress(phase="compiling bounds, where this version did not yet on this machine: half a minute"))
     return DoctorOutcome(
         states=(_own(), *states, _compiler(), _flint(), _cuda()), versions=versions(), machine=machine()
     )
@@ -84,30 +90,22 @@ def _small_question(name: str) -> tuple[bool, str]:
 
 
 def _compiler() -> EngineState:
-    version = metadata.version("numba") if available() else None
-    return EngineState(
-        name="numba",
-        role="compiled bounds, several times as fast as those of torch on small networks",
-        version=version,
-        usable=version is not None,
-        note="",
-        install="" if version else "pip install numba",
-    )
+    state = _package("numba", "compiled bounds of small networks, several times as fast")
+    return replace(state, note=prepare()) if state.usable else state
 
 
 def _flint() -> EngineState:
+    return _package("python-flint", "fast exact rationals, for checking certificates")
+
+
+def _package(name: str, role: str) -> EngineState:
+    """Something that is used where it is installed."""
     try:
-        version = metadata.version("python-flint")
+        version = metadata.version(name)
     except metadata.PackageNotFoundError:
         version = None
-    return EngineState(
-        name="python-flint",
-        role="fast exact rationals, for checking certificates",
-        version=version,
-        usable=version is not None,
-        note="",
-        install="" if version else "pip install python-flint",
-    )
+    hint = "" if version else f"pip install {name}"
+    return EngineState(name=name, role=role, version=version, usable=version is not None, note="", install=hint)
 
 
 def _cuda() -> EngineState:

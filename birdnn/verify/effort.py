@@ -11,6 +11,8 @@ from birdnn.verify.attack import AttackSettings
 
 MANY = 16
 """Polytopes, over all regions, of which each gets a whole attack; of more, bounds say first which are worth one."""
+AT_ONCE = 1e9
+"""Multiplications of a bound that is worth having before any attack: a fraction of a second."""
 FALSIFIER_ROUNDS = 10
 """Attacks on each input region where nothing is proved afterwards and no time limit says how many fit."""
 

@@ -14,7 +14,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TypeAlias, cast
+from typing import Any, TypeAlias, cast
 
 import torch
 from torch import Tensor
@@ -45,7 +45,7 @@ from birdnn.records.limits import OutOfTime
 from birdnn.rounding import Semantics
 from birdnn.spec import Property, Region
 from birdnn.verify.attack import AttackSettings, attack
-from birdnn.verify.effort import MANY, attack_for, batch_for, boxes_within
+from birdnn.verify.effort import AT_ONCE, MANY, attack_for, batch_for, box_work, boxes_within
 from birdnn.verify.outlook import Outlook
 from birdnn.verify.pace import Pace
 from birdnn.verify.recording import Recorder
@@ -168,12 +168,16 @@ def require_float32(net: Network) -> None:
     Raises:
         MismatchError: it has numbers of another type.
     """
-    others = {str(value.dtype).removeprefix("torch.") for value in net.values().values()} - {"float32"}
-    if others:
+    if not _in_float32(net):
+        others = {str(value.dtype).removeprefix("torch.") for value in net.values().values()} - {"float32"}
         raise MismatchError(
             f"semantics float32 speaks about networks in float32, and this one has {', '.join(sorted(others))}: "
             "choose semantics real"
         )
+
+
+def _in_float32(net: Network) -> bool:
+    return all(value.dtype == torch.float32 for value in net.values().values())
 
 
 def make_bound(net: Network, settings: SearchSettings) -> MarginBound:
@@ -239,13 +243,9 @@ class _Search:
 
     def run(self, make: MakeBound) -> Verdict:
         settings = self.settings
-        bound: MarginBound | None = None
-        polytopes = sum(len(region.unsafe) for region in self.prop.regions)
-        suspects = self.prop.regions
-        if polytopes > MANY:
-            bound = self._made(make)
-            suspects = self._suspects(bound)
-            polytopes = sum(len(region.unsafe) for region in suspects)
+        bound = self._made(make)
+        suspects = self._suspects(bound, make)
+        polytopes = sum(len(region.unsafe) for region in suspects)
         for region in suspects:
             witness = self.attack(region, attack_for(self.source, polytopes, settings.attack, settings.device))
             if witness is not None:
@@ -253,7 +253,6 @@ class _Search:
             reason = self.limit_reached()
             if reason is not None:
                 return Unknown(reason=reason, boxes=self.boxes)
-        bound = bound or self._made(make)
         self.outlook = self._begun()
         gave_up: list[Boxes] = []
         for region in self.prop.regions:
@@ -275,17 +274,28 @@ class _Search:
     def _begun(self) -> Outlook:
         return Outlook(regions=len(self.prop.regions), now=lambda: time.monotonic())
 
-    def _made(self, make: MakeBound) -> MarginBound:
-        """The bound method, and how many boxes the work allowed is worth with it."""
-        bound = make(self.source, self.settings)
+    def _made(self, make: MakeBound, **other: Any) -> MarginBound:
+        """The bound method, by `other` settings, and how many boxes the work allowed is worth with it."""
+        bound = make(self.source, replace(self.settings, **other))
         if isinstance(bound, CrownBound):
             bound.over = self._late
         if not math.isinf(self.settings.max_work):
             self.max_boxes = min(self.max_boxes, boxes_within(self.settings.max_work, self.source, bound))
         return bound
 
-    def _suspects(self, bound: MarginBound) -> tuple[Region, ...]:
-        """The regions with those of their polytopes that the bounds of whole regions leave open."""
+    def _suspects(self, bound: MarginBound, make: MakeBound) -> tuple[Region, ...]:
+        """The regions that are worth an attack, with those of their polytopes that bounds of whole regions leave open.
+
+        An input that violates when run only has to be told, too: what is left out is out of reach of any run.
+        """
+        few = sum(len(region.unsafe) for region in self.prop.regions) <= MANY
+        if few and box_work(self.source) > AT_ONCE:
+            return self.prop.regions
+        if self.settings.semantics == "real":
+            if _in_float32(self.source):
+                bound = self._made(make, semantics="float32", record=False)
+            elif few:
+                return self.prop.regions
         found: list[Region] = []
         for begin in range(0, len(self.prop.regions), _SIFTED):
             regions = self.prop.regions[begin : begin + _SIFTED]

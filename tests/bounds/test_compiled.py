@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -303,3 +304,50 @@ def test_without_a_place_on_disk(monkeypatch: pytest.MonkeyPatch) -> None:
     assert refused
     assert not compiler.is_on_disk(found)
     assert found(1) == 2
+
+
+def test_prepared_or_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What `birdnn doctor` says; a compiler that fails leaves everything to the reference, without a word elsewhere."""
+    assert "ready" in loops.prepare() or "kept on disk" in loops.prepare()
+
+    class Broken(loops._Loops):
+        def _bound_one(self) -> None:
+            raise RuntimeError("LLVM knows no such machine\nand more")
+
+    monkeypatch.setattr(loops, "_LOOPS", Broken())
+    assert loops.prepare().endswith("torch bounds everything: RuntimeError: LLVM knows no such machine")
+    net, boxes, polytopes = random_net(0, (2, 3, 2)), random_boxes(0, 3, 2), random_polytopes(0, 2)
+    mine, theirs = (
+        bound.bound(question_of(polytopes), boxes, all_open(boxes, polytopes), bound.root(3))
+        for bound in (compiled(net), CrownBound(net, CPU))
+    )
+    assert torch.equal(mine.lower, theirs.lower)
+    monkeypatch.setenv("NUMBA_DISABLE_JIT", "1")
+    assert not loops.available()
+    assert "NUMBA_DISABLE_JIT" in loops.prepare()
+
+
+def test_nobody_waits_for_the_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The search goes on by the reference, and a limit of time holds."""
+    began, release = time.monotonic(), threading.Event()
+
+    class Slow(loops._Loops):
+        def on_disk(self) -> bool:
+            return False
+
+        def _bound_one(self) -> None:
+            release.wait(60)
+
+    monkeypatch.setattr(loops, "_LOOPS", Slow())
+    bound, boxes, polytopes = (
+        CompiledBound(random_net(0, (2, 40, 40, 2))),
+        random_boxes(0, 500, 2),
+        random_polytopes(0, 2),
+    )
+    bound.bound(question_of(polytopes), boxes, all_open(boxes, polytopes), bound.root(500))
+    assert loops._LOOPS._compiling is not None
+    assert loops._LOOPS._compiling.is_alive()
+    assert time.monotonic() < began + 30
+    release.set()
+    loops._LOOPS._compiling.join()
+    assert loops._LOOPS.ready() is step

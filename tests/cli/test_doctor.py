@@ -13,7 +13,7 @@ from birdnn.pipeline import crosschecking
 from birdnn.pipeline.crosschecking import ASK, Found
 from tests.cli.conftest import Call
 
-NAMES = ["birdnn", "onnxruntime", "auto_lirpa", "marabou", "python-flint", "CUDA"]
+NAMES = ["birdnn", "onnxruntime", "auto_lirpa", "marabou", "numba", "python-flint", "CUDA"]
 
 
 def states(call: Call, tmp_path: Path) -> dict[str, dict]:
@@ -45,13 +45,13 @@ def test_an_engine_that_is_missing(call: Call, tmp_path: Path, monkeypatch: pyte
     there = metadata.version
 
     def version(name: str) -> str:
-        if name in ("auto_LiRPA", "maraboupy", "python-flint"):
+        if name in ("auto_LiRPA", "maraboupy", "numba", "python-flint"):
             raise metadata.PackageNotFoundError(name)
         return there(name)
 
     monkeypatch.setattr(engines.metadata, "version", version)
     found = states(call, tmp_path)
-    for name in ("auto_lirpa", "marabou", "python-flint"):
+    for name in ("auto_lirpa", "marabou", "numba", "python-flint"):
         assert (found[name]["version"], found[name]["usable"]) == (None, False)
         assert "pip install" in found[name]["install"]
     assert found["onnxruntime"]["usable"]

@@ -169,7 +169,7 @@ def test_the_attack_leaves_time_for_bounds(monkeypatch: pytest.MonkeyPatch) -> N
         return attack(*args, settings=settings, **options)
 
     monkeypatch.setattr(search, "attack", noted)
-    polytopes = [half_space([1.0 if k == j else 0.0 for k in range(10)], -1e3) for j in range(3)]
+    polytopes = [half_space([1.0 if k == j else 0.0 for k in range(10)], 1e3) for j in range(3)]
     prop = make_property([0.0] * 64, [0.01] * 64, *polytopes)
     verify(net, prop, settings=SearchSettings(max_boxes=1), replays=[Engine(net)])
     (settings,) = asked

@@ -15,6 +15,7 @@ from birdnn.bounds import protocol
 from birdnn.bounds.crown import CrownBound
 from birdnn.boxes import Boxes
 from birdnn.errors import MismatchError, UnsupportedOpError
+from birdnn.formats.onnx import network_from_layers
 from birdnn.network import Network
 from birdnn.records import Proved, Unknown, Verdict, Violated
 from birdnn.spec import Polytope, Property, Region, Row
@@ -462,3 +463,28 @@ def test_a_planted_bug_of_the_search_is_seen(monkeypatch: pytest.MonkeyPatch, bu
     monkeypatch.setattr(*SEARCH_BUGS[bug])
     with pytest.raises(AssertionError, match="wrong verdict: Proved"):
         check_verdicts(range(0, 60, 2))  # those without an attack
+
+
+def test_what_bounds_exclude_at_once_is_not_attacked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Easy instances took as long as their attack."""
+    asked: list[int] = []
+    monkeypatch.setattr(search, "attack", lambda net, region, **options: asked.append(1) or region.lower[None].float())
+    net = random_net(0, (2, 4, 1))
+    far, near = (make_property([-1.0] * 2, [1.0] * 2, half_space([1.0], bound)) for bound in (-1e3, -0.2))
+    for prop, attacks in ((far, 0), (near, 1)):
+        for semantics in ("real", "float32"):
+            asked.clear()
+            verify(net, prop, settings=effort(semantics=semantics), replays=[Engine(net)])
+            assert len(asked) == attacks, (attacks, semantics)
+
+
+def test_what_no_run_reaches_is_more_than_what_the_reals_do_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Over the reals a bound of a hair excludes it; a run may reach it, and that is looked for."""
+    asked: list[int] = []
+    monkeypatch.setattr(search, "attack", lambda net, region, **options: asked.append(1) or region.lower[None].float())
+    net = network_from_layers([(np.float32([[1.0, 1.0]]), np.float32([0.0]))])
+    hair = make_property([0.0] * 2, [1.0] * 2, half_space([1.0], -1e-12))
+    verdict = verify(net, hair, settings=effort(semantics="real"), replays=[Engine(net)])
+    assert isinstance(verdict, Proved)
+    assert verdict.boxes == 1
+    assert asked

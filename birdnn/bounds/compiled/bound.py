@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import threading
+import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from importlib.util import find_spec
@@ -37,8 +39,23 @@ _OF_A_LAYER = "factor", "executed", "peak", "largest", "smallest"
 
 
 def available() -> bool:
-    """Is there a compiler?"""
-    return find_spec("numba") is not None
+    """Is there a compiler, and may it be used?"""
+    return find_spec("numba") is not None and os.environ.get("NUMBA_DISABLE_JIT", "0") in ("", "0")
+
+
+def prepare() -> str:
+    """Have the loops ready, on disk where there is a place for it, if that takes a minute: what happened, in words."""
+    if not available():
+        return "is not there, or NUMBA_DISABLE_JIT forbids it: torch bounds everything"
+    began = time.monotonic()
+    if _LOOPS.ready(wait=True) is None:
+        return f"cannot compile here, torch bounds everything: {_LOOPS.failure}"
+    seconds = time.monotonic() - began
+    if _LOOPS.found:
+        return "compiled bounds are ready"
+    kept = "kept on disk" if _LOOPS.on_disk() else "for this time only: neither the package's folder nor the cache of "
+    kept += "" if _LOOPS.on_disk() else "Numba (NUMBA_CACHE_DIR) can be written"
+    return f"bounds were compiled in {seconds:.0f} s, {kept}"
 
 
 class CompiledBound(CrownBound):
@@ -192,6 +209,8 @@ class _Loops:
 
     def __init__(self) -> None:
         self._warm = False
+        self.failure = ""
+        self.found = False  # on disk, by whoever compiled them
         self._module: Any = None
         self._compiling: threading.Thread | None = None
         self._pools: dict[int, ThreadPoolExecutor] = {}
@@ -205,17 +224,33 @@ class _Loops:
     def ready(self, *, wait: bool = False) -> Any:
         """The module of them; None while they are compiled, which this begins, unless it is to ``wait``."""
         if self._module is None:
-            from birdnn.bounds.compiled import compiler, step
+            from birdnn.bounds.compiled import step
 
             self._module = step
+            self.found = self.on_disk()
             self._compiling = threading.Thread(target=self._warm_up, name="compiling bounds", daemon=True)
             self._compiling.start()  # a daemon: nobody who ends waits for it
-            wait = wait or all(compiler.is_on_disk(entrance) for entrance in (step.bound, step.sensitivity))
+            wait = wait or self.found
         if wait and self._compiling is not None:
             self._compiling.join()
         return self._module if self._warm else None
 
+    def on_disk(self) -> bool:
+        """Has this very code been compiled before?"""
+        from birdnn.bounds.compiled.compiler import is_on_disk
+
+        return all(is_on_disk(entrance) for entrance in (self._module.bound, self._module.sensitivity))
+
     def _warm_up(self) -> None:
+        """Compile, or read what was compiled; torch bounds everything where that fails."""
+        try:
+            self._bound_one()
+        except Exception as error:  # noqa: BLE001 - whatever a compiler says about a machine that we do not know
+            self.failure = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+        else:
+            self._warm = True
+
+    def _bound_one(self) -> None:
         """Bound a box of a network of one neuron: types are all that counts."""
         one, two = np.ones(1), np.ones((1, 1))
         net = state.Net(
@@ -235,7 +270,6 @@ class _Loops:
         found = state.Found(low, up, one.copy(), plane, two.copy(), two.copy(), slopes)
         self._module.bound(net, asked, found, state.Effort(1, 0.5, 0.5, 0.0), room, 0, 1, np.zeros(1, np.int8))
         self._module.sensitivity(net, two, low, up, room, two.copy())
-        self._warm = True
 
 
 _LOOPS = _Loops()
