@@ -13,6 +13,8 @@ MANY = 16
 """Polytopes, over all regions, of which each gets a whole attack; of more, bounds say first which are worth one."""
 AT_ONCE = 1e9
 """Multiplications of a bound that is worth having before any attack: a fraction of a second."""
+HARD = 1024
+"""Boxes of a region after which it gets a whole attack; most are decided before."""
 FALSIFIER_ROUNDS = 10
 """Attacks on each input region where nothing is proved afterwards and no time limit says how many fit."""
 
@@ -47,6 +49,13 @@ def attack_for(net: Network, polytopes: int, attack: AttackSettings, device: str
     if device != "cpu":
         return attack
     return _shorter(attack, polytopes).within(_ATTACK / (max(_LEAST, multiplications(net)) * max(1, polytopes)))
+
+
+def first_attack(whole: AttackSettings) -> AttackSettings:
+    """What comes before the search: about a quarter. The rest waits until a region turns out to be hard."""
+    quarter = {name: -(-getattr(whole, name) // 4) for name in ("samples", "generations")}
+    half = {name: -(-getattr(whole, name) // 2) for name in ("starts", "steps")}
+    return replace(whole, **quarter, **half)
 
 
 def hunt_for(net: Network, polytopes: int, regions: int, attack: AttackSettings) -> AttackSettings:

@@ -45,7 +45,7 @@ from birdnn.records.limits import OutOfTime
 from birdnn.rounding import Semantics
 from birdnn.spec import Property, Region
 from birdnn.verify.attack import AttackSettings, attack
-from birdnn.verify.effort import AT_ONCE, MANY, attack_for, batch_for, box_work, boxes_within
+from birdnn.verify.effort import AT_ONCE, HARD, MANY, attack_for, batch_for, box_work, boxes_within, first_attack
 from birdnn.verify.outlook import Outlook
 from birdnn.verify.pace import Pace
 from birdnn.verify.recording import Recorder
@@ -236,6 +236,7 @@ class _Search:
         polytopes = max(len(region.unsafe) for region in prop.regions)
         self.batch = settings.batch or batch_for(net, settings.device, max(1, polytopes))
         self.max_boxes = settings.max_boxes
+        self.whole_attack = settings.attack
         self.pace = Pace()
         self.outlook = self._begun()
         self.last_news = self.started
@@ -246,8 +247,9 @@ class _Search:
         bound = self._made(make)
         suspects = self._suspects(bound, make)
         polytopes = sum(len(region.unsafe) for region in suspects)
+        self.whole_attack = attack_for(self.source, polytopes, settings.attack, settings.device)
         for region in suspects:
-            witness = self.attack(region, attack_for(self.source, polytopes, settings.attack, settings.device))
+            witness = self.attack(region, first_attack(self.whole_attack))
             if witness is not None:
                 return Violated(witness=witness, boxes=self.boxes)
             reason = self.limit_reached()
@@ -369,7 +371,8 @@ class _Search:
         return None
 
     def _search(self, bound: MarginBound, region: Region, gave_up: list[Boxes]) -> Verdict | None:
-        """None once the region is proved, but for boxes added to ``gave_up``."""
+        """None once the region is proved, but for boxes added to ``gave_up``; one that is hard gets a whole attack."""
+        hard: float = self.boxes + HARD
         question = Question.of(region.unsafe, self.prop.n_outputs, bound.device)
         smallest = self.settings.smallest_width * (region.upper - region.lower).to(bound.device)
         recorder = Recorder(region) if self.settings.record and bound.record else None
@@ -387,6 +390,8 @@ class _Search:
                 recorder.examined(batch, step)
                 self.recorded += recorder.bytes - before
             witness = self.witness(region, self._candidates(batch, step))
+            if witness is None and self.boxes >= hard:
+                witness, hard = self.attack(region, self.whole_attack), math.inf
             if witness is not None:
                 return Violated(witness=witness, boxes=self.boxes)
             tiny = (step.remains.boxes.widths() <= smallest).all(1) | ~step.remains.boxes.divisible().any(1)

@@ -19,7 +19,7 @@ from birdnn.formats.onnx import network_from_layers
 from birdnn.network import Network
 from birdnn.records import Proved, Unknown, Verdict, Violated
 from birdnn.spec import Polytope, Property, Region, Row
-from birdnn.verify import falsify, outlook, search, verify, work
+from birdnn.verify import AttackSettings, falsify, outlook, search, verify, work
 from birdnn.verify.work import Work
 from tests.bounds.builders import (
     ACTIVATIONS,
@@ -488,3 +488,24 @@ def test_what_no_run_reaches_is_more_than_what_the_reals_do_not(monkeypatch: pyt
     assert isinstance(verdict, Proved)
     assert verdict.boxes == 1
     assert asked
+
+
+def test_the_whole_attack_waits_until_a_region_is_hard(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A little at first; the rest once, after so many boxes."""
+    asked: list[tuple[int, int]] = []
+
+    def noted(net: Network, region: Region, *, settings: AttackSettings, **options: object) -> torch.Tensor:
+        asked.append((settings.samples, settings.starts))
+        return region.lower[None].float()
+
+    monkeypatch.setattr(search, "attack", noted)
+    monkeypatch.setattr(search, "HARD", 8)
+    net = random_net(3, (2, 8, 8, 1))
+    with torch.no_grad():
+        least = float(net(2 * torch.rand(20_000, 2, generator=torch.Generator().manual_seed(0)) - 1).min())
+    prop = make_property([-1.0] * 2, [1.0] * 2, half_space([1.0], least - 0.01))
+    whole = AttackSettings(samples=400, starts=10)
+    verdict = verify(net, prop, settings=effort(attack=whole, batch=4), replays=[Engine(net)])
+    assert isinstance(verdict, Proved)
+    assert verdict.boxes > 16
+    assert asked == [(100, 5), (400, 10)]
