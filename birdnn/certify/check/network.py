@@ -153,7 +153,7 @@ class _Reader:
             raise FormatError(self.path, place, f"this checker does not read the field {strange[0]!r}")
 
     def _require_runnable(self) -> None:
-        """Refuse an initialiser that nothing mentions: format 3 lists them among the inputs, and no runtime loads it."""
+        """Refuse an initialiser that nothing mentions; format 3 lists them as inputs, and no runtime loads it."""
         named = {value.name for value in self.graph.input} | {name for node in self.graph.node for name in node.input}
         for name in self.constants:
             if name not in named:
@@ -406,7 +406,7 @@ class _Reader:
     def _matmul(self, node: onnx.NodeProto) -> None:
         left = node.input[0] == self.current
         weight = self._float(node, int(left))
-        shape, terms = self.shape, weight.shape[-2 if left else -1] if weight.ndim == 2 else -1
+        shape, terms = self.shape, weight.shape[0 if left else 1] if weight.ndim == 2 else -1
         fits = shape[-1:] == (terms,) if left else shape[-2:] == (terms, 1) or shape == (terms,)
         if not fits or prod(shape) != terms:
             raise self._fail(node, f"weights of shape {weight.shape} do not fit a value of shape {shape}")
