@@ -82,7 +82,12 @@ def test_what_sorted_means() -> None:
 
 def test_multipliers_of_rows_that_were_scaled() -> None:
     """The largest of each item becomes about 1; a zero says nothing about how large the others are."""
-    items = ([1.0, 4.0], [0, 0]), ([1.0, 0.0], [0, 5000]), ([2.0, 2.0], [-1000, 900]), ([1.5 * 2.0**120, 2.0**-980], [-1100, 0])
+    items = (
+        ([1.0, 4.0], [0, 0]),
+        ([1.0, 0.0], [0, 5000]),
+        ([2.0, 2.0], [-1000, 900]),
+        ([1.5 * 2.0**120, 2.0**-980], [-1100, 0]),
+    )
     multiplier = np.array([value for item, _ in items for value in item])
     power = np.array([value for _, powers in items for value in powers])
     found = _of_scaled_rows(multiplier, power, np.arange(0, 9, 2))
