@@ -20,6 +20,7 @@ import sys
 import tempfile
 import time
 import traceback
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -58,7 +59,16 @@ _ARITHMETIC: dict[type[ast.operator], type[ast.operator]] = {ast.Add: ast.Sub, a
 _NAMES = {"maximum": "minimum", "minimum": "maximum", "max": "min", "min": "max", "all": "any", "any": "all"}
 
 
-def mutants(source: str) -> Iterator[tuple[str, str, ast.Module]]:
+def mutants(module: str) -> Iterator[tuple[str, ast.Module]]:
+    """Each mutant's name and tree; where a function has the same expression again, the name ends in a number."""
+    times: Counter[str] = Counter()
+    for function, what, tree in _mutants((FOLDER / f"{module}.py").read_text()):
+        name = f"{module}.{function}: {what}"
+        times[name] += 1
+        yield name if times[name] == 1 else f"{name} ({times[name]})", tree
+
+
+def _mutants(source: str) -> Iterator[tuple[str, str, ast.Module]]:
     """The function, what was changed in it, and the module with that change."""
     tree = ast.parse(source)
     home = {part: function.name for function in ast.walk(tree) if isinstance(function, ast.FunctionDef)
@@ -249,8 +259,7 @@ def main(chosen: list[str]) -> int:
     lines: list[str] = []
     for name in chosen or MODULES:
         killed = same = alive = 0
-        for function, what, tree in mutants((FOLDER / f"{name}.py").read_text()):
-            mutant = f"{name}.{function}: {what}"
+        for mutant, tree in mutants(name):
             if mutant in reasons:
                 same += 1
                 used.add(mutant)
@@ -270,7 +279,7 @@ def main(chosen: list[str]) -> int:
 
 
 def equivalent() -> set[str]:
-    """Mutants that change nothing: ``module.function: expression: change``, each with its reason on the line above."""
+    """Mutants that change nothing: names as `mutants` gives them, each with its reason on a line above."""
     lines = EQUIVALENT.read_text(encoding="utf-8").splitlines()
     return {line.strip() for line in lines if line.startswith("    ")}
 

@@ -160,6 +160,13 @@ def test_rounding_towards_zero() -> None:
     assert near(values).tolist() == [third, -third, 0.5, 0]
 
 
+def test_beyond_the_largest_nothing_is_known() -> None:
+    """A weight that large is infinite, whichever side it lies on; the largest itself is a number."""
+    most = float(np.finfo(np.float64).max)
+    values = [sign * value for value in (Fraction(most), Fraction(most) + 1, Fraction(10**400)) for sign in (1, -1)]
+    assert near(np.array(values, dtype=object)).tolist() == [most, -most, np.inf, -np.inf, np.inf, -np.inf]
+
+
 def test_rounding_up_is_never_zero() -> None:
     values = np.array([Fraction(0), Fraction(1, 3), Fraction(1), Fraction(1, 10**400)], dtype=object)
     found = up(values)
