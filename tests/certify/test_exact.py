@@ -109,6 +109,14 @@ def test_a_leaky_ball_holds_every_value_and_little_more(z: arb) -> None:
     assert float(got.rad()) <= float(high - low) / 2 + 1e-6
 
 
+def test_a_ball_that_ends_at_zero_is_below_it() -> None:
+    """So that its values are no more than those of the branch below."""
+    z = -arb(arb(0, 1).rad(), 1)
+    assert _end(z, 1) == 0
+    assert _leaky(z, 0.25).rad() < 0.26
+    assert function(Activation("elu", 0.125), z).rad() < 0.5
+
+
 def test_minima_are_rounded_down() -> None:
     for constant in (fmpq(1, 3), fmpq(-1, 3)):
         planes = _Planes([[fmpz(1), fmpz(-1)]], 0, [constant])
