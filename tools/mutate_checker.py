@@ -130,7 +130,7 @@ def suite(module: str, material: dict[str, Any]) -> None:
     folder = Path(tempfile.mkdtemp())
     _all_of(by_hand[0], folder)
     _tampering(folder, material)
-    _statement()
+    _all_of("statement", folder)
     soundness = importlib.import_module("tests.certify.test_soundness")
     for act in soundness.KINDS:
         soundness.test_lines_hold_and_touch(act)
@@ -156,18 +156,7 @@ def _tampering(folder: Path, material: dict[str, Any]) -> None:
     for name in tampering.UNREADABLE:
         with pytest.MonkeyPatch.context() as patch:
             tampering.test_unreadable_files_are_bad_input(case(), name, patch)
-
-
-def _statement() -> None:
-    statement = importlib.import_module("tests.certify.test_statement")
-    statement.test_rows_imply_rows()
-    for name in statement.REFUSED:
-        statement.test_what_it_does_not_know_is_refused(name)
-    statement.test_an_unbounded_input_is_refused()
-    statement.test_words_come_in_commands_only()
-    statement.test_how_deep_a_formula_may_lie()
-    statement.test_constants_among_formulas()
-    statement.test_both_readers_mean_the_same()
+    tampering.test_semantics_swapped(case(), folder)
 
 
 def _all_of(name: str, folder: Path) -> None:
