@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -322,21 +323,13 @@ def test_operators_by_their_version(name: str, tmp_path: Path) -> None:
     assert reason in caught.value.problem
 
 
-FLATTENED = {
-    "from the start": ([0], ("2", "w")),
-    "from the end": ([2], ("w", "2")),
-    "of a column": ([2, -1], ("w", "2")),
-}
-
-
-@pytest.mark.parametrize("name", FLATTENED)
-def test_where_a_value_is_flattened(name: str, tmp_path: Path) -> None:
-    """Seen by the matrix that fits: on the right of 1 by 3, on the left of 3 by 1."""
-    (first, *more), factors = FLATTENED[name]
-    flat = [node("Flatten", "X", "1", axis=first), *(node("Flatten", "1", "2", axis=axis) for axis in more)]
-    made = [*flat, *([] if more else [node("Identity", "1", "2")]), node("MatMul", *factors, "Y")]
-    path = build(tmp_path / "n.onnx", made, {"w": W if factors[0] == "w" else W.T})
-    assert read_network(files.read(path)).n_outputs == 2
+@pytest.mark.parametrize(("axes", "made"), [([0], (1, 3)), ([2], (3, 1)), ([2, -1], (3, 1))])
+def test_where_a_value_is_flattened(axes: list[int], made: tuple[int, int], tmp_path: Path) -> None:
+    names = ["X", *map(str, axes[1:]), "Y"]
+    nodes = [node("Flatten", *ends, axis=axis) for axis, ends in zip(axes, pairwise(names), strict=True)]
+    model = onnx.load(build(tmp_path / "n.onnx", nodes, {}))
+    _output(model, 1, made)
+    assert chain(model).n_outputs == 3
 
 
 @pytest.mark.parametrize(
