@@ -20,6 +20,7 @@ import sys
 import tempfile
 import time
 import traceback
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -58,7 +59,16 @@ _ARITHMETIC: dict[type[ast.operator], type[ast.operator]] = {ast.Add: ast.Sub, a
 _NAMES = {"maximum": "minimum", "minimum": "maximum", "max": "min", "min": "max", "all": "any", "any": "all"}
 
 
-def mutants(source: str) -> Iterator[tuple[str, str, ast.Module]]:
+def mutants(module: str) -> Iterator[tuple[str, ast.Module]]:
+    """Each mutant's name and tree; where a function has the same expression again, the name ends in a number."""
+    times: Counter[str] = Counter()
+    for function, what, tree in _mutants((FOLDER / f"{module}.py").read_text()):
+        name = f"{module}.{function}: {what}"
+        times[name] += 1
+        yield name if times[name] == 1 else f"{name} ({times[name]})", tree
+
+
+def _mutants(source: str) -> Iterator[tuple[str, str, ast.Module]]:
     """The function, what was changed in it, and the module with that change."""
     tree = ast.parse(source)
     home = {part: function.name for function in ast.walk(tree) if isinstance(function, ast.FunctionDef)
@@ -120,7 +130,7 @@ def suite(module: str, material: dict[str, Any]) -> None:
     folder = Path(tempfile.mkdtemp())
     _all_of(by_hand[0], folder)
     _tampering(folder, material)
-    _statement()
+    _all_of("statement", folder)
     soundness = importlib.import_module("tests.certify.test_soundness")
     for act in soundness.KINDS:
         soundness.test_lines_hold_and_touch(act)
@@ -146,18 +156,7 @@ def _tampering(folder: Path, material: dict[str, Any]) -> None:
     for name in tampering.UNREADABLE:
         with pytest.MonkeyPatch.context() as patch:
             tampering.test_unreadable_files_are_bad_input(case(), name, patch)
-
-
-def _statement() -> None:
-    statement = importlib.import_module("tests.certify.test_statement")
-    statement.test_rows_imply_rows()
-    for name in statement.REFUSED:
-        statement.test_what_it_does_not_know_is_refused(name)
-    statement.test_an_unbounded_input_is_refused()
-    statement.test_words_come_in_commands_only()
-    statement.test_how_deep_a_formula_may_lie()
-    statement.test_constants_among_formulas()
-    statement.test_both_readers_mean_the_same()
+    tampering.test_semantics_swapped(case(), folder)
 
 
 def _all_of(name: str, folder: Path) -> None:
@@ -249,8 +248,7 @@ def main(chosen: list[str]) -> int:
     lines: list[str] = []
     for name in chosen or MODULES:
         killed = same = alive = 0
-        for function, what, tree in mutants((FOLDER / f"{name}.py").read_text()):
-            mutant = f"{name}.{function}: {what}"
+        for mutant, tree in mutants(name):
             if mutant in reasons:
                 same += 1
                 used.add(mutant)
@@ -270,7 +268,7 @@ def main(chosen: list[str]) -> int:
 
 
 def equivalent() -> set[str]:
-    """Mutants that change nothing: ``module.function: expression: change``, each with its reason on the line above."""
+    """Mutants that change nothing: names as `mutants` gives them, each with its reason on a line above."""
     lines = EQUIVALENT.read_text(encoding="utf-8").splitlines()
     return {line.strip() for line in lines if line.startswith("    ")}
 

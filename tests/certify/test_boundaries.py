@@ -27,7 +27,7 @@ from birdnn.certify.check.files import File
 from birdnn.certify.check.judge import Settings, _Task
 from birdnn.certify.check.network import read_network
 from birdnn.certify.check.rounding import near, rounded, up
-from birdnn.certify.check.statement import Statement, read_statement
+from birdnn.certify.check.statement import Row, Statement, read_statement
 from birdnn.certify.check.tree import _stays_below
 from birdnn.errors import FormatError
 from tests.certify.cases import network, property_text
@@ -160,6 +160,13 @@ def test_rounding_towards_zero() -> None:
     assert near(values).tolist() == [third, -third, 0.5, 0]
 
 
+def test_beyond_the_largest_nothing_is_known() -> None:
+    """A weight that large is infinite, whichever side it lies on; the largest itself is a number."""
+    most = float(np.finfo(np.float64).max)
+    values = [sign * value for value in (Fraction(most), Fraction(most) + 1, Fraction(10**400)) for sign in (1, -1)]
+    assert near(np.array(values, dtype=object)).tolist() == [most, -most, np.inf, -np.inf, np.inf, -np.inf]
+
+
 def test_rounding_up_is_never_zero() -> None:
     values = np.array([Fraction(0), Fraction(1, 3), Fraction(1), Fraction(1, 10**400)], dtype=object)
     found = up(values)
@@ -191,6 +198,26 @@ def test_numbers_of_properties() -> None:
     for arithmetic in ("(/ 3)", "(/)", "(+)"):
         with pytest.raises(FormatError, match="as arithmetic"):
             bound(arithmetic)
+
+
+@pytest.mark.parametrize(
+    "size", [1, 2, 3, Fraction(1, 2), Fraction(1, 3), Fraction(7, 5), Fraction(1, 10**400), 10**400]
+)
+def test_rows_are_scaled_by_a_power_of_two(size: Fraction) -> None:
+    """To a largest coefficient of at least 1 and below 2, and by the power that is told."""
+    row = Row((Fraction(0), Fraction(size) / 7, -Fraction(size)), Fraction(5, 3), True)
+    scaled, power = row.scaled()
+    assert 1 <= abs(scaled.coefficients[2]) < 2
+    back = Fraction(2) ** power
+    assert Row(tuple(value * back for value in scaled.coefficients), scaled.bound * back, True) == row
+    nothing = Row((Fraction(0),), Fraction(3), False)
+    assert nothing.scaled() == (nothing, 0)
+
+
+def test_inputs_and_outputs_are_counted_apart() -> None:
+    text = "(declare-const X_0 Real)(declare-const Y_0 Real)(declare-const Y_1 Real)(assert (<= 0 X_0 1))"
+    found = read_statement(File("p", text.encode(), ""))
+    assert (found.n_inputs, found.n_outputs) == (1, 2)
 
 
 def test_formulas_of_as_many_branches_as_are_multiplied_out() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -149,6 +150,7 @@ REFUSED: dict[str, tuple[Change, str]] = {
     "values too many": (_set(lambda m: m.graph.initializer[1], raw_data=bytes(12)), "cannot be read"),
     "other dimensions": (lambda m: _tensor(m, dims=[3]), "cannot be read"),
     "negative dimension": (lambda m: m.graph.initializer[1].dims.__setitem__(0, -1), "inside the file only"),
+    "negative dimension of two": (lambda m: m.graph.initializer[0].dims.__setitem__(0, -1), "inside the file only"),
     "values elsewhere": (lambda m: _tensor(m, data_location=TensorProto.EXTERNAL), "inside the file only"),
     "place elsewhere": (_entry, "'external_data'"),
     "segment": (_segment, "'segment'"),
@@ -199,6 +201,8 @@ def test_a_network_that_may_run_otherwise_is_refused(name: str) -> None:
 ACCEPTED: dict[str, Change] = {
     "the operator set by its other name": _set(lambda m: m.opset_import[0], domain="ai.onnx"),
     "a domain that no node uses": lambda m: m.opset_import.append(helper.make_opsetid("own", 1)),
+    "the oldest operator set": _set(lambda m: m.opset_import[0], version=7),
+    "the newest operator set": _set(lambda m: m.opset_import[0], version=onnx.defs.onnx_opset_version()),
     "the oldest format": _set(lambda m: m, ir_version=3),
     "an initialiser that nothing mentions": lambda m: _unmentioned(m, 4),
     "the newest format": _set(lambda m: m, ir_version=13),
@@ -245,6 +249,7 @@ SHAPES: dict[str, tuple[list[Any], dict[str, Any], int, str]] = {
     "flatten from behind, old": ([node("Flatten", "X", "Y", axis=-1)], {}, 10, "axis -1"),
     "flatten far behind": ([node("Flatten", "X", "Y", axis=-3)], {}, 11, "axis -3"),
     "flatten at the end": ([node("Flatten", "X", "Y", axis=2)], {}, 9, ""),
+    "flatten from the start, from behind": ([node("Flatten", "X", "Y", axis=-2)], {}, 11, ""),
     "flatten behind the end": ([node("Flatten", "X", "Y", axis=3)], {}, 13, "axis 3"),
     "squeeze from behind": ([node("Squeeze", "X", "Y", axes=[-2])], {}, 11, ""),
     "squeeze from behind, old": ([node("Squeeze", "X", "Y", axes=[-2])], {}, 10, "do not fit"),
@@ -256,6 +261,9 @@ SHAPES: dict[str, tuple[list[Any], dict[str, Any], int, str]] = {
     "squeeze of three": ([node("Squeeze", "X", "a", "Y")], {"a": np.array([1])}, 13, "do not fit"),
     "unsqueeze twice the same": ([node("Unsqueeze", "X", "a", "Y")], {"a": np.array([0, -4])}, 13, "repeat"),
     "unsqueeze unsorted": ([node("Unsqueeze", "X", "a", "Y")], {"a": np.array([2, 0])}, 13, "not sorted"),
+    "unsqueeze of three": ([node("Unsqueeze", "X", "a", "Y")], {"a": np.array([0, 2, 1])}, 13, "not sorted"),
+    "unsqueeze, one axis beyond": ([node("Unsqueeze", "X", "a", "Y")], {"a": np.array([0, 9])}, 13, "do not fit"),
+    "squeeze of one and of three": ([node("Squeeze", "X", "a", "Y")], {"a": np.array([0, 1])}, 13, "do not fit"),
     "unsqueeze sorted": ([node("Unsqueeze", "X", "a", "Y")], {"a": np.array([0, -1])}, 13, ""),
     "unsqueeze unsorted, old": ([node("Unsqueeze", "X", "Y", axes=[1, 0])], {}, 9, "not sorted"),
     "squeeze of what is left out": ([node("Squeeze", "X", "", "Y")], {}, 13, "must be a constant"),
@@ -266,7 +274,10 @@ SHAPES: dict[str, tuple[list[Any], dict[str, Any], int, str]] = {
     "too many axes": ([node("Unsqueeze", "X", "a", "Y")], {"a": np.arange(15)}, 13, "at most 16 axes"),
     "far too many axes": ([node("Unsqueeze", "X", "a", "Y")], {"a": np.arange(17)}, 13, "17 integers"),
     "reshape by the rest": ([node("Reshape", "X", "r", "Y")], {"r": np.array([0, 1, -1])}, 13, ""),
+    "reshape without a rest": ([node("Reshape", "X", "r", "Y")], {"r": np.array([3, 1])}, 13, ""),
+    "reshape to many axes": ([node("Reshape", "X", "r", "Y")], {"r": np.array([1] * 15 + [-1])}, 13, ""),
     "reshape of two rests": ([node("Reshape", "X", "r", "Y")], {"r": np.array([-1, -1])}, 13, "target shape"),
+    "reshape of three rests": ([node("Reshape", "X", "r", "Y")], {"r": np.array([-1, -1, -1])}, 13, "target shape"),
     "reshape below": ([node("Reshape", "X", "r", "Y")], {"r": np.array([-2, 3])}, 13, "target shape"),
     "reshape of an axis that lacks": ([node("Reshape", "X", "r", "Y")], {"r": np.array([1, 3, 0])}, 13, "target shape"),
     "reshape with zero": ([node("Reshape", "X", "r", "Y", allowzero=1)], {"r": np.array([1, 3])}, 14, "target shape"),
@@ -277,14 +288,24 @@ SHAPES: dict[str, tuple[list[Any], dict[str, Any], int, str]] = {
     "gemm whose third is left out": ([node("Gemm", "X", "w", "", "Y")], {"w": W.T}, 13, ""),
     "matmul whose second is left out": ([node("MatMul", "X", "", "Y")], {}, 13, "must be a constant"),
     "limit of one entry": ([node("Clip", "X", "z", "Y")], {"z": F32([0])}, 13, ""),
+    "limit of one entry, first": ([node("Clip", "X", "z", "Y")], {"z": F32([0])}, 11, ""),
     "limit of a matrix": ([node("Clip", "X", "z", "Y")], {"z": F32([[0]])}, 13, "single numbers"),
     "limit of integers": ([node("Clip", "X", "z", "Y")], {"z": np.int64(0)}, 13, "must hold float32"),
     "limit above": ([node("Clip", "X", "z", "t", "Y")], {"z": F32(0), "t": F32(9)}, 13, "from 0 to infinity"),
-    "limit above alone": ([node("Clip", "X", "", "t", "Y")], {"t": F32(9)}, 13, "from 0 to infinity"),
+    "limit above alone": ([node("Clip", "X", "", "t", "Y")], {"t": F32(9)}, 13, "not (-3.4"),
+    "limit above alone, old": ([node("Clip", "X", "Y", max=9.0)], {}, 10, "not (-3.4"),
     "limits of old": ([node("Clip", "X", "Y", min=0.0, max=float(np.finfo(np.float32).max))], {}, 10, ""),
     "limits of old, low": ([node("Clip", "X", "Y", min=0.0, max=3.4e38)], {}, 10, "from 0 to infinity"),
     "limits as of old": ([node("Clip", "X", "Y", min=0.0)], {}, 11, "unknown"),
+    "elu of scale zero": ([node("Elu", "X", "Y", alpha=0.0)], {}, 13, ""),
+    "elu of scale one": ([node("Elu", "X", "Y", alpha=1.0)], {}, 13, ""),
+    "elu of scale below zero": ([node("Elu", "X", "Y", alpha=-0.5)], {}, 13, "alpha -0.5"),
+    "leaky, steep": ([node("LeakyRelu", "X", "Y", alpha=2.0)], {}, 13, ""),
+    "division by the smallest": ([node("Div", "X", "d", "Y")], {"d": F32(2.0**-126)}, 13, ""),
+    "division by a subnormal": ([node("Div", "X", "d", "Y")], {"d": F32(2.0**-127)}, 13, "less than 2**-126"),
     "constant by a number": ([helper.make_node("Constant", [], ["c"], value_float=1.0)], {}, 13, "no tensor"),
+    "product from the left of a row": ([node("MatMul", "w", "X", "Y")], {"w": W}, 13, "not fit"),
+    "product of a scalar and a list": ([node("MatMul", "X", "w", "Y")], {"w": F32([2])}, 13, "not fit"),
     "product, a scalar": ([node("Squeeze", "X", "q"), node("MatMul", "q", "w", "Y")], {"w": W[:1, :1]}, 13, "not fit"),
 }  # fmt: skip
 
@@ -300,6 +321,52 @@ def test_operators_by_their_version(name: str, tmp_path: Path) -> None:
     with pytest.raises(FormatError) as caught:
         read_network(files.read(path))
     assert reason in caught.value.problem
+
+
+@pytest.mark.parametrize(("axes", "made"), [([0], (1, 3)), ([2], (3, 1)), ([2, -1], (3, 1))])
+def test_where_a_value_is_flattened(axes: list[int], made: tuple[int, int], tmp_path: Path) -> None:
+    names = ["X", *map(str, axes[1:]), "Y"]
+    nodes = [node("Flatten", *ends, axis=axis) for axis, ends in zip(axes, pairwise(names), strict=True)]
+    model = onnx.load(build(tmp_path / "n.onnx", nodes, {}))
+    _output(model, 1, made)
+    assert chain(model).n_outputs == 3
+
+
+@pytest.mark.parametrize(
+    ("shape", "left", "made"),
+    [((3,), False, (2,)), ((1, 1, 3), False, (1, 1, 2)), ((3,), True, (2,)), ((1, 3, 1), True, (1, 2, 1))],
+)
+def test_products_by_the_rank_of_the_value(
+    shape: tuple[int, ...], left: bool, made: tuple[int, ...], tmp_path: Path
+) -> None:
+    """A list makes a list, on whichever side it stands."""
+    product = node("MatMul", *(("w", "X") if left else ("X", "w")), "Y")
+    model = onnx.load(build(tmp_path / "n.onnx", [product], {"w": W if left else W.T}, shape))
+    _output(model, 1, made)
+    assert chain(model).n_outputs == 2
+
+
+def test_an_input_of_as_many_axes_as_there_may_be(tmp_path: Path) -> None:
+    path = build(tmp_path / "n.onnx", [node("Relu", "X", "Y")], {}, (1,) * 15 + (3,))
+    assert read_network(files.read(path)).n_inputs == 3
+
+
+def test_a_clip_is_limited_where_it_has_an_upper_limit(tmp_path: Path) -> None:
+    """A value beyond the largest number, which Clip would cut off, must not be taken for what Relu makes of it."""
+    clips: dict[str, tuple[Any, dict[str, Any], int, bool]] = {
+        "no limit": (node("Clip", "X", "Y", min=0.0, max=np.inf), {}, 10, False),
+        "by default, old": (node("Clip", "X", "Y", min=0.0), {}, 10, True),
+        "by default": (node("Clip", "X", "z", "Y"), {"z": F32(0)}, 13, True),
+    }
+    for made, constants, opset, limited in clips.values():
+        layers = read_network(files.read(build(tmp_path / "n.onnx", [made], constants, (1, 3), opset))).layers
+        assert [layer.limited for layer in layers] == [limited, False]
+
+
+@pytest.mark.parametrize(("op", "alpha"), [("LeakyRelu", float(F32(0.01))), ("Elu", 1.0)])
+def test_alpha_where_none_is_given(op: str, alpha: float, tmp_path: Path) -> None:
+    layers = read_network(files.read(build(tmp_path / "n.onnx", [node(op, "X", "Y")], {}))).layers
+    assert [layer.activation and layer.activation.alpha for layer in layers] == [alpha, None]
 
 
 def test_how_much_a_network_may_ask(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -322,7 +389,7 @@ def test_clips_of_double_precision_are_refused(tmp_path: Path) -> None:
     for value in (*model.graph.input, *model.graph.output):
         value.type.tensor_type.elem_type = TensorProto.DOUBLE
     onnx.save(model, path)
-    with pytest.raises(FormatError, match="Clip of float32"):
+    with pytest.raises(FormatError, match=r"node 'Y' \(Clip\): this checker reads Clip of float32"):
         read_network(files.read(path))
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,9 @@ from birdnn.certify.check.exact import (
     _MORE_BITS,
     ExactEngine,
     ExactPass,
+    _derivative,
     _end,
+    _expm1,
     _leaky,
     _Planes,
     certainly_holds,
@@ -65,6 +69,36 @@ def _gap(act: Activation, z: fmpq, s: fmpq) -> arb:
     return function(act, arb(z)) - arb(s) * arb(z)
 
 
+FAR = exact._FAR
+FAR_OFF: dict[str, tuple[Callable[[arb], arb], Callable[[arb], arb], tuple[int, ...]]] = {
+    "sigmoid": (partial(function, Activation("sigmoid", 0.0)), lambda z: 1 / (1 + (-z).exp()), (-1, 1)),
+    "tanh": (partial(function, Activation("tanh", 0.0)), lambda z: z.tanh(), (-1, 1)),
+    "derivative of sigmoid": (
+        partial(_derivative, Activation("sigmoid", 0.0)),
+        lambda z: 1 / (2 + z.exp() + (-z).exp()),
+        (-1, 1),
+    ),
+    "derivative of tanh": (partial(_derivative, Activation("tanh", 0.0)), lambda z: 1 / z.cosh() ** 2, (-1, 1)),
+    "expm1": (_expm1, lambda z: z.expm1(), (-1,)),
+}
+
+
+@pytest.mark.parametrize("name", FAR_OFF)
+def test_far_from_zero_little_is_computed_and_nothing_lost(name: str) -> None:
+    """At the last point that is computed, and behind it, compared with the function in thousands of bits."""
+    found, true, sides = FAR_OFF[name]
+    with ctx.workprec(4000):
+        narrow = arb(2) ** -1399
+        for side in sides:
+            at, behind = arb(side * FAR), side * (FAR + arb(2) ** -20)
+            assert found(at).overlaps(true(at))
+            assert found(at).rad() < narrow * narrow
+            assert found(behind).contains(true(behind))
+            assert found(behind).rad() < narrow
+            inward = found(behind).mid() - true(behind), true(behind) - true(4 * behind)
+            assert inward[0] * inward[1] > 0  # all of the ball but the limit itself is on the function's side of it
+
+
 @pytest.mark.parametrize("z", [arb(-2), arb(3), arb(0), arb(0, 1), arb(-1, 1), arb(1, 1)])
 def test_a_leaky_ball_holds_every_value_and_little_more(z: arb) -> None:
     low, high = (Fraction(int(v.p), int(v.q)) for v in (_end(z, -1), _end(z, 1)))
@@ -73,6 +107,14 @@ def test_a_leaky_ball_holds_every_value_and_little_more(z: arb) -> None:
     assert got.contains(arb(fmpq(ends[0].numerator, ends[0].denominator)))
     assert got.contains(arb(fmpq(ends[1].numerator, ends[1].denominator)))
     assert float(got.rad()) <= float(high - low) / 2 + 1e-6
+
+
+def test_a_ball_that_ends_at_zero_is_below_it() -> None:
+    """So that its values are no more than those of the branch below."""
+    z = -arb(arb(0, 1).rad(), 1)
+    assert _end(z, 1) == 0
+    assert _leaky(z, 0.25).rad() < 0.26
+    assert function(Activation("elu", 0.125), z).rad() < 0.5
 
 
 def test_minima_are_rounded_down() -> None:

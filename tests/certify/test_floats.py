@@ -80,6 +80,10 @@ def test_what_is_huge_is_not_known(tmp_path: Path) -> None:
         pass_.enter(0, np.array([[height]]))
         assert np.isfinite(pass_.slack[0]).all() == finite
         assert not np.isnan(pass_.slack[0]).any()
+    exactly = start(engine(tmp_path, [([[1.0]], [0.0]), ([[1.0]], [0.0])], 0.0))
+    exactly.enter(0, np.array([[_HUGE * (1 - 2.0**-40)]]))  # and a sum's own rounding
+    assert exactly.height == _HUGE
+    assert exactly.slack[0] == 0
 
 
 def test_what_is_stored_leaves_room_for_underflow(tmp_path: Path) -> None:
@@ -94,6 +98,16 @@ def test_what_is_stored_leaves_room_for_underflow(tmp_path: Path) -> None:
     assert lines.low_offset[0, 0] < 0 < lines.up_offset[0, 0]
     corner, steep = np.zeros((1, 1)), (np.array([[2.0**900]]), np.array([0.25]))
     assert pass_.minimum(steep, zero, (corner, corner))[0] < 0.25 - 2.0**900 * 2.0**-1022
+
+
+def test_corners_leave_room_for_underflow_in_the_first_layer(tmp_path: Path) -> None:
+    """As above: corners of zero may have been rounded, and a weight of any size may meet them."""
+    made, corner, zero = engine(tmp_path, LAYERS, 0.0), np.zeros((1, 2)), np.zeros(1, dtype=np.intp)
+    made.layers[0] = replace(made.layers[0], weight=np.array([[2.0**900, -(2.0**900)]] * 2), bias=np.zeros(2))
+    pass_ = start(made)
+    pass_.enter(0, corner)
+    low, high = pass_.neurons(0, zero, zero, (corner, corner))
+    assert (low[0], high[0]) == (-2, 2)
 
 
 def test_bounds_of_the_first_layer(tmp_path: Path) -> None:

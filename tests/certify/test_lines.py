@@ -49,6 +49,8 @@ def test_slopes_and_errors() -> None:
     assert execution_error(RELU, l).tolist() == [0, 0]
     assert execution_error(LEAKY, l).tolist() == [2.0**-23 + 2.0**-120, 2.0**-120]
     assert execution_error(Activation("leaky_relu", -0.25), l)[0] == 2.0**-23 + 2.0**-120
+    for alpha, share in ((2.0**-126, 2.0**-23), (2.0**-127, 1.0)):  # the smaller one may be flushed to zero
+        assert execution_error(Activation("leaky_relu", alpha), l)[0] == alpha * 4 * share + 2.0**-120
     assert execution_error(TANH, l).tolist() == [ASSUMED_ERROR["tanh"]] * 2
 
 
@@ -207,6 +209,13 @@ def test_offsets_carry_what_functions_err_by(act: Activation, ends: tuple[float,
             low, high = (float(side[0]) for side in offsets(act, of(l), of(u), s))
             straight = act is ELU and l >= 0
             assert (low, high) == ((0, 0) if straight else pytest.approx((min(lows), max(highs)), abs=1e-12))
+
+
+def test_a_derivative_that_underflows_counts_with_the_distance() -> None:
+    """So far below zero a sigmoid and its derivative are zero in float64, and nothing else is left."""
+    l, u = of(-(2.0**300)), of(-(2.0**20))
+    assert touching(SIGMOID, l, u, of(0.0)) == l
+    assert _tangent_bound(SIGMOID, l, u, of(0.0), -1.0)[0] == -(2.0**-700)
 
 
 @pytest.mark.parametrize("act", [TANH, ELU], ids=lambda act: act.kind)

@@ -24,6 +24,7 @@ from birdnn.certify.check.lines import ASSUMED_ERROR, bent, default_slopes, offs
 from birdnn.certify.check.network import read_network
 from birdnn.certify.check.statement import Row
 from birdnn.certify.check.tree import Items, Walk, _Batch, padded
+from birdnn.formats.onnx import layers_to_onnx
 from tests.certify.cases import ACTIVATIONS, network, property_text
 from tests.certify.producer import _empty_region, about, certificate, head, write
 
@@ -235,8 +236,6 @@ def test_rounding_of_wide_layers_by_hand(tmp_path: Path) -> None:
 
 def test_execution_errors_cover_long_sums(tmp_path: Path) -> None:
     """A sum that loses its small terms in single precision: only the error of that execution tells."""
-    from birdnn.formats.onnx import layers_to_onnx
-
     n = 64
     weight = np.full((1, n), 2.0**-24)
     weight[0, 0] = 1.0
@@ -262,8 +261,6 @@ def test_execution_errors_cover_long_sums(tmp_path: Path) -> None:
 
 def test_overflow_in_single_precision_proves_nothing(tmp_path: Path) -> None:
     """Finite in float64, infinite in what the statement is about."""
-    from birdnn.formats.onnx import layers_to_onnx
-
     net = tmp_path / "big.onnx"
     net.write_bytes(layers_to_onnx([(np.eye(1) * 1e38, np.zeros(1)), (np.eye(1) * 1e-38, np.zeros(1))]))
     prop = tmp_path / "p.vnnlib"
@@ -349,6 +346,35 @@ def test_what_is_said_of_several_answers() -> None:
     assert line(proved, proved, exact, loose) == "float64, all 6 leaves; 2 violated"
     assert line(exact) == "1 violated, exact"
     assert line(loose, exact) == "2 violated"
+
+
+def test_a_run_that_violates_beside_a_proof(tmp_path: Path) -> None:
+    """Over the reals only, and then it is left to a program that runs networks: 1 + x is 1 in single precision."""
+    net, prop = tmp_path / "net.onnx", tmp_path / "p.vnnlib"
+    net.write_bytes(layers_to_onnx([(np.eye(1), np.ones(1))]))
+    prop.write_text(property_text(1, 1, "(<= Y_0 0.25)"))
+    for semantics in ("real", "float32"):
+        data = certificate(net, [prop], semantics)
+        assert data is not None
+        assert check(net, [prop], write(tmp_path / "c.json.gz", data)).unrun() == ()
+        data["proofs"][0]["executed"] = ["0.25"]
+        path = write(tmp_path / "c.json.gz", data)
+        if semantics == "real":
+            (answer,) = check(net, [prop], path).unrun()
+            assert (answer.verdict, answer.input, answer.exactly) == ("proved", (0.25,), False)
+        else:
+            with pytest.raises(Rejected, match="a proof about execution"):
+                check(net, [prop], path)
+
+
+@pytest.mark.parametrize("exactly", [True, False])
+@pytest.mark.parametrize("stated", [True, False])
+def test_which_counterexamples_need_a_run(exactly: bool, stated: bool) -> None:
+    """Over the reals none that is stated, and found, to violate exactly; of an execution every one."""
+    answer = Answer("p", "violated", input=(0.0,), exactly=exactly, stated=stated)
+    for semantics, needed in (("real", not (exactly and stated)), ("float32", True)):
+        accepted = Accepted(settings=Settings(), semantics=semantics, assumptions={}, answers=(answer,))  # type: ignore[arg-type]
+        assert accepted.unrun() == ((answer,) if needed else ())
 
 
 def test_the_checker_imports_nothing_of_birdnn_but_errors() -> None:

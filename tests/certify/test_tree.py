@@ -121,6 +121,13 @@ def test_when_a_polytope_is_closed(tmp_path: Path, least: float, strict: bool, c
             walk(tmp_path, Given(above(least)), what)
 
 
+@pytest.mark.parametrize("closed", [0, 1])
+def test_a_leaf_closes_every_polytope(tmp_path: Path, closed: int) -> None:
+    engine = Given(lambda node, polytope, low, high: 1.0 if polytope == closed else -1.0)
+    with pytest.raises(Rejected, match="left open"):
+        walk(tmp_path, engine, region([LEAF], [], [(0, 0), (0, 1)], strict=[False, False]))
+
+
 def at_the_edge(value: float) -> Least:
     """Nothing is known of boxes that are not cut; of what a face cuts off, this; below a cut all is closed."""
 

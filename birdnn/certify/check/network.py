@@ -406,7 +406,7 @@ class _Reader:
     def _matmul(self, node: onnx.NodeProto) -> None:
         left = node.input[0] == self.current
         weight = self._float(node, int(left))
-        shape, terms = self.shape, weight.shape[-2 if left else -1] if weight.ndim == 2 else -1
+        shape, terms = self.shape, weight.shape[0 if left else 1] if weight.ndim == 2 else -1
         fits = shape[-1:] == (terms,) if left else shape[-2:] == (terms, 1) or shape == (terms,)
         if not fits or prod(shape) != terms:
             raise self._fail(node, f"weights of shape {weight.shape} do not fit a value of shape {shape}")
