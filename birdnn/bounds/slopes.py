@@ -14,9 +14,10 @@ from birdnn.bounds.rules import Line, Relaxation
 class Slopes:
     """One choice of lines for a layer, packed for a single gather, shape (boxes, 4, neurons).
 
-    The channels are: lower slope, upper minus lower slope, upper minus lower offset, lower offset. The offsets hold
-    what the affine map before the activation errs by. A row A on the activation's output becomes
-    ``A * low + min(A, 0) * gap`` on its input.
+    The channels are: slopes of the lower and the upper line, offsets of the upper and the lower line. The offsets hold
+    what the affine map before the activation errs by. An entry A of a row on the activation's output becomes
+    ``A * low`` on its input, or ``A * up`` where it is negative. One line is taken, never the other and the distance
+    between them: where they are of different sizes these do not add up to it, and nothing pays for that.
     """
 
     pack: Tensor
@@ -45,30 +46,33 @@ class Slopes:
             down += low_offset
         if up_offset is not None:
             above += up_offset
-        return Slopes(torch.stack([low, up - low, above - down, down], 1))
+        return Slopes(torch.stack([low, up, above, down], 1))
 
     def of_rows(self, box: Tensor) -> Slopes:
         return Slopes(self.pack[box])
 
     def back(self, rows: Tensor, constant: Tensor) -> tuple[Tensor, Tensor]:
         """Lower-bounding rows on the pre-activation, from rows on the activation, shape (rows, neurons)."""
-        negative = rows.clamp(max=0)
-        constant = constant + torch.linalg.vecdot(negative, self.pack[:, 2])
-        constant += torch.linalg.vecdot(rows, self.pack[:, 3])
-        return torch.addcmul(rows * self.pack[:, 0], negative, self.pack[:, 1]), constant
+        slope, offset = self._taken(rows)
+        return rows * slope, constant + torch.linalg.vecdot(rows, offset)
 
     def forward(self, rows: Tensor, z: Tensor) -> Tensor:
         """The line that `back` took for each entry of ``rows``, at pre-activation ``z``."""
-        negative = (rows < 0).to(z.dtype)
-        h = z * torch.addcmul(self.pack[:, 0], negative, self.pack[:, 1]) + negative * self.pack[:, 2]
-        return h + self.pack[:, 3]
+        slope, offset = self._taken(rows)
+        return torch.addcmul(offset, z, slope)
+
+    def _taken(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Slope and offset of the line that bounds each entry from below."""
+        negative = rows < 0
+        slope = torch.where(negative, self.pack[:, 1], self.pack[:, 0])
+        return slope, torch.where(negative, self.pack[:, 2], self.pack[:, 3])
 
 
 def slopes_used(relaxations: list[Relaxation], slopes: list[Slopes], passed: list[Tensor]) -> Tensor:
     """The slope of the line that each row took, (items, neurons) float32; NaN where there was no choice."""
     found = []
     for r, mine, rows in zip(relaxations, slopes, passed, strict=True):
-        low, up = mine.pack[:, 0], mine.pack[:, 0] + mine.pack[:, 1]
+        low, up = mine.pack[:, 0], mine.pack[:, 1]
         nothing = torch.full_like(rows, torch.nan)
         below = nothing if r.low[0] is r.low[1] else low
         above = nothing if r.one_upper else up

@@ -184,6 +184,11 @@ def _inactive(right: Callable[..., None]) -> Callable[..., None]:
     return lambda low, up, alpha, lines: right(min(low, -0.1), min(up, 0.0), alpha, lines)
 
 
+def _heavier(a: Any, b: Any, y: Any, s: Any, size: float, right: Callable[..., None]) -> None:
+    right(a, b, y, s, size)
+    s.combined[0] *= 3
+
+
 BUGS: dict[str, tuple[str, str, Callable[[Any], Any]]] = {
     "a minimum at the wrong end": ("step", "least", lambda right: lambda n, row, c, s: right(n, -row, c, s)),
     "the middle for the minimum": ("step", "least", lambda right: _middle),
@@ -192,7 +197,8 @@ BUGS: dict[str, tuple[str, str, Callable[[Any], Any]]] = {
     "tangents that cross": ("lines", "_clears", lambda right: lambda *a: True),
     "inactive where it is not": ("lines", "_leaky", _inactive),
     "no bias": ("step", "push_back", lambda right: lambda n, *a: right(n._replace(bias=0 * n.bias), *a)),
-    "multipliers off the simplex": ("step", "_coarse", lambda right: lambda w: right(w) + 0.5),
+    "multipliers off the simplex": ("step", "_weigh", lambda right: lambda *a: _heavier(*a, right=right)),
+    "slopes out of their range": ("rows", "_between", lambda right: lambda one, other, w: right(one, other, w) + 0.7),
     "rows of another polytope": ("step", "_start", lambda right: lambda n, a, *b: right(n, a[::-1] + 1, *b)),
 }
 

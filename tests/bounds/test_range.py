@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
@@ -14,16 +15,21 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import Tensor
 
 from birdnn import chain
 from birdnn.bounds import crown, interval
+from birdnn.bounds.crown import CrownBound
 from birdnn.bounds.protocol import MarginBound
+from birdnn.bounds.slopes import Slopes
 from birdnn.boxes import Boxes
 from birdnn.certify.check import Rejected, check, floats, lines
 from birdnn.certify.check.layers import Activation
 from birdnn.errors import FormatError, SpecError
+from birdnn.formats.onnx import network_from_layers
+from birdnn.network import Network
 from birdnn.spec import Row
-from tests.bounds.builders import all_open, question_of
+from tests.bounds.builders import CPU, all_open, compiled, half_space, question_of
 from tests.certify import producer
 from tools.adversarial import FAMILIES, Made, Question, asked, attained, bounds_of, out_of_reach, questions
 
@@ -236,3 +242,52 @@ def test_an_alpha_that_may_be_flushed_to_zero(alpha: float) -> None:
     assert float(high) >= max(0, -1e30 * alpha)
     act = Activation("leaky_relu", alpha)
     assert lines.execution_error(act, z.numpy())[0, 0] >= abs(alpha) * 1e30
+
+
+def steep(alpha: float, seed: int) -> tuple[Network, Fraction]:
+    """A sum of leaky ReLUs whose lines are of sizes 1 and ``alpha``, and the least value of it on -1..1, exactly."""
+    rng = np.random.default_rng(seed)
+    n = int(rng.integers(3, 9))
+    inner = (rng.normal(size=(n, 1)) * 1e-15 / alpha).astype(np.float32)
+    outer = rng.normal(size=(1, n)).astype(np.float32)
+    layers = [(inner, np.zeros(n, np.float32)), (outer, np.zeros(1, np.float32))]
+    net = network_from_layers(layers, "LeakyRelu", alpha=alpha)
+    steepness = Fraction(float(np.float32(alpha)))
+
+    def at(x: int) -> Fraction:
+        z = [Fraction(float(w)) * x for w in inner[:, 0]]
+        y = [v if v > 0 else steepness * v for v in z]
+        return sum((Fraction(float(w)) * v for w, v in zip(outer[0], y, strict=True)), Fraction(0))
+
+    return net, min(at(-1), at(0), at(1))
+
+
+def above(make: Callable[..., MarginBound]) -> int:
+    """How many bounds lie above what is attained."""
+    one, polytopes, count = torch.ones(1, 1).double(), (half_space([1.0], 0.0),), 0
+    for alpha in (1e6, 1e10, 1e14, 1e20):
+        for seed in range(60, 130):
+            net, least = steep(alpha, seed)
+            bound, boxes = make(net, CPU), Boxes(-one, one)
+            found = bound.bound(question_of(polytopes), boxes, all_open(boxes, polytopes), bound.root(1))
+            count += Fraction(float(found.lower)) > least
+    return count
+
+
+@pytest.mark.parametrize("make", [CrownBound, compiled])
+def test_lines_of_very_different_sizes(make: Callable[..., MarginBound]) -> None:
+    """Found by `tools.adversarial`, seed 2837: a line and the distance to the other were not the other."""
+    assert above(make) == 0
+
+
+def test_a_line_and_a_distance_are_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Planted: the upper line as the lower one and what is between them."""
+
+    def back(self: Slopes, rows: Tensor, constant: Tensor) -> tuple[Tensor, Tensor]:
+        low, up, high, down = self.pack.unbind(1)
+        negative = rows.clamp(max=0)
+        constant = constant + torch.linalg.vecdot(negative, high - down) + torch.linalg.vecdot(rows, down)
+        return torch.addcmul(rows * low, negative, up - low), constant
+
+    monkeypatch.setattr(Slopes, "back", back)
+    assert above(CrownBound) > 0

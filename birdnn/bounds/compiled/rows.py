@@ -7,8 +7,12 @@ import numpy as np
 from birdnn.bounds.compiled.compiler import compiled
 from birdnn.bounds.compiled.lines import copy, execution_error, largest_value
 from birdnn.bounds.compiled.state import (
+    ABOVE,
+    ABOVE_OFFSET,
     ALPHA,
     AT,
+    BELOW,
+    BELOW_OFFSET,
     BIAS,
     CENTRE,
     EXECUTED,
@@ -17,10 +21,6 @@ from birdnn.bounds.compiled.state import (
     LARGE,
     LARGEST,
     LEAKY_RELU,
-    LINE_OFFSET,
-    LINE_OFFSET_GAP,
-    LINE_SLOPE,
-    LINE_SLOPE_GAP,
     LOW,
     LOW2,
     LOW2_OFFSET,
@@ -52,18 +52,23 @@ from birdnn.rounding import FLOAT64
 
 
 @compiled
+def _between(one: float, other: float, weight: float) -> float:
+    """A convex combination, which rounding does not put outside: of two slopes from 1 to 1e20 it is one, too."""
+    mixed = one + weight * (other - one) if weight < 0.5 else other - (1 - weight) * (other - one)
+    return min(max(mixed, min(one, other)), max(one, other))
+
+
+@compiled
 def choose_lines(net: Net, k: int, s: Scratch) -> None:
     """The lines that the weights of a layer choose, packed; see `birdnn.bounds.slopes`."""
     n = s.neuron
     for j in range(net.shape[ROW, k], net.shape[ROW, k + 1]):
-        weight = n[LOW_WEIGHT, j]
-        low = n[LOW, j] + weight * (n[LOW2, j] - n[LOW, j])
-        down = n[LOW_OFFSET, j] + weight * (n[LOW2_OFFSET, j] - n[LOW_OFFSET, j]) - abs(low) * s.slack[j]
-        weight = n[UP_WEIGHT, j]
-        up = n[UP, j] + weight * (n[UP2, j] - n[UP, j])
-        above = n[UP_OFFSET, j] + weight * (n[UP2_OFFSET, j] - n[UP_OFFSET, j]) + abs(up) * s.slack[j]
-        n[LINE_SLOPE, j], n[LINE_SLOPE_GAP, j] = low, up - low
-        n[LINE_OFFSET_GAP, j], n[LINE_OFFSET, j] = above - down, down
+        slope = _between(n[LOW, j], n[LOW2, j], n[LOW_WEIGHT, j])
+        offset = _between(n[LOW_OFFSET, j], n[LOW2_OFFSET, j], n[LOW_WEIGHT, j])
+        n[BELOW, j], n[BELOW_OFFSET, j] = slope, offset - abs(slope) * s.slack[j]
+        slope = _between(n[UP, j], n[UP2, j], n[UP_WEIGHT, j])
+        offset = _between(n[UP_OFFSET, j], n[UP2_OFFSET, j], n[UP_WEIGHT, j])
+        n[ABOVE, j], n[ABOVE_OFFSET, j] = slope, offset + abs(slope) * s.slack[j]
 
 
 @compiled
@@ -77,16 +82,15 @@ def make_storable(net: Net, k: int, s: Scratch) -> None:
         return  # its slopes are multiples of 2**-12
     n = s.neuron
     for j in range(net.shape[ROW, k], net.shape[ROW, k + 1]):
-        low, up, down = n[LINE_SLOPE, j], n[LINE_SLOPE, j] + n[LINE_SLOPE_GAP, j], n[LINE_OFFSET, j]
-        above, far = down + n[LINE_OFFSET_GAP, j], n[LARGE, j] + s.slack[j]
+        far = s.slack[j] if kind == LEAKY_RELU else n[LARGE, j] + s.slack[j]
         if kind != LEAKY_RELU or not leaky_up:
-            exact, low = low, float(np.float32(low))
-            down -= abs(low - exact) * (s.slack[j] if kind == LEAKY_RELU else far)
+            rounded = float(np.float32(n[BELOW, j]))
+            n[BELOW_OFFSET, j] -= abs(rounded - n[BELOW, j]) * far
+            n[BELOW, j] = rounded
         if kind in (SIGMOID, TANH) or (kind == LEAKY_RELU and leaky_up):  # a chord leaves no choice
-            exact, up = up, float(np.float32(up))
-            above += abs(up - exact) * (s.slack[j] if kind == LEAKY_RELU else far)
-        n[LINE_SLOPE, j], n[LINE_SLOPE_GAP, j] = low, up - low
-        n[LINE_OFFSET_GAP, j], n[LINE_OFFSET, j] = above - down, down
+            rounded = float(np.float32(n[ABOVE, j]))
+            n[ABOVE_OFFSET, j] += abs(rounded - n[ABOVE, j]) * far
+            n[ABOVE, j] = rounded
 
 
 @compiled
@@ -98,18 +102,17 @@ def push_back(net: Net, k: int, count: int, s: Scratch) -> None:
     rows, more = s.rows[0], s.rows[1]
     for layer in range(k, -1, -1):
         n, m, first = net.shape[WIDTH, layer + 1], net.shape[WIDTH, layer], net.shape[ROW, layer]
-        slope, slope_gap = s.neuron[LINE_SLOPE, first : first + n], s.neuron[LINE_SLOPE_GAP, first : first + n]
-        offset_gap, offset = s.neuron[LINE_OFFSET_GAP, first : first + n], s.neuron[LINE_OFFSET, first : first + n]
+        lines = s.neuron[:, first : first + n]
         bias = net.bias[BIAS, first : first + n]
         for i in range(n):
-            s.neuron[PASSED, first + i] = rows[0, i]
+            lines[PASSED, i] = rows[0, i]
         for r in range(count):
             row = rows[r]
             total = 0.0
-            for i in range(n):
-                negative = min(row[i], 0.0)
-                total += negative * offset_gap[i] + row[i] * offset[i]
-                row[i] = row[i] * slope[i] + negative * slope_gap[i]
+            for i in range(n):  # one line or the other: what lies between two of different size is no line
+                negative = row[i] < 0
+                total += row[i] * (lines[ABOVE_OFFSET, i] if negative else lines[BELOW_OFFSET, i])
+                row[i] *= lines[ABOVE, i] if negative else lines[BELOW, i]
             for i in range(n):
                 total += row[i] * bias[i]
             s.constant[r] += total
@@ -129,7 +132,7 @@ def _multiply(net: Net, k: int, count: int, rows: Floats, out: Floats, s: Scratc
     weight = net.matrix[WEIGHT, net.shape[AT, k] : net.shape[AT, k] + n * m].reshape((n, m))
     active, used = s.active, 0
     for i in range(n):
-        if s.neuron[LINE_SLOPE, first + i] != 0 or s.neuron[LINE_SLOPE_GAP, first + i] != 0:
+        if s.neuron[BELOW, first + i] != 0 or s.neuron[ABOVE, first + i] != 0:
             active[used] = i
             used += 1
     fours = used - used % 4

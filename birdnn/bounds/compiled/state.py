@@ -35,7 +35,7 @@ ALPHA, ERROR = range(2)
 # the second lines, the largest absolute pre-activation, the weights now, and a row on the activation.
 CENTRE, RADIUS, REACH, PLANE = range(4)
 LOW, LOW_OFFSET, LOW2, LOW2_OFFSET, UP, UP_OFFSET, UP2, UP2_OFFSET = range(8)
-LINE_SLOPE, LINE_SLOPE_GAP, LINE_OFFSET_GAP, LINE_OFFSET = range(8, 12)
+BELOW, ABOVE, ABOVE_OFFSET, BELOW_OFFSET = range(8, 12)
 START, LARGE, LOW_WEIGHT, UP_WEIGHT, PASSED = range(12, 17)
 MULTIPLIER, MARGIN = range(2)
 

@@ -22,8 +22,12 @@ from birdnn.bounds.compiled.rows import (
     push_forward,
 )
 from birdnn.bounds.compiled.state import (
+    ABOVE,
+    ABOVE_OFFSET,
     ALPHA,
     AT,
+    BELOW,
+    BELOW_OFFSET,
     BIAS,
     BLOCK,
     CENTRE,
@@ -31,10 +35,6 @@ from birdnn.bounds.compiled.state import (
     EXECUTED,
     KIND,
     LEAKY_RELU,
-    LINE_OFFSET,
-    LINE_OFFSET_GAP,
-    LINE_SLOPE,
-    LINE_SLOPE_GAP,
     LOW,
     LOW2,
     LOW2_OFFSET,
@@ -336,12 +336,13 @@ def _move(net: Net, k: int, z: Floats, s: Scratch, size: float) -> None:
     for i in range(net.shape[WIDTH, k + 1]):
         j, value = net.shape[ROW, k] + i, z[i]
         row = n[PASSED, j]
-        z[i] = value * n[LINE_SLOPE, j] + n[LINE_OFFSET, j]
         if row < 0:
-            z[i] += value * n[LINE_SLOPE_GAP, j] + n[LINE_OFFSET_GAP, j]
+            z[i] = value * n[ABOVE, j] + n[ABOVE_OFFSET, j]
             gap = (n[UP2, j] - n[UP, j]) * value + n[UP2_OFFSET, j] - n[UP_OFFSET, j]
             n[UP_WEIGHT, j] = _coarse(n[UP_WEIGHT, j] - size * np.sign(gap))
-        elif row > 0:
+            continue
+        z[i] = value * n[BELOW, j] + n[BELOW_OFFSET, j]
+        if row > 0:
             gap = (n[LOW2, j] - n[LOW, j]) * value + n[LOW2_OFFSET, j] - n[LOW_OFFSET, j]
             n[LOW_WEIGHT, j] = _coarse(n[LOW_WEIGHT, j] + size * np.sign(gap))
 
@@ -384,7 +385,7 @@ def _slopes_used(net: Net, s: Scratch, out: NDArray[np.float32]) -> None:
         one_up = kind in (RELU, ELU) or (kind == LEAKY_RELU and alpha <= 1)
         one_low = kind == LEAKY_RELU and alpha > 1
         for j in range(net.shape[ROW, k], net.shape[ROW, k + 1]):
-            low, up = s.neuron[LINE_SLOPE, j], s.neuron[LINE_SLOPE, j] + s.neuron[LINE_SLOPE_GAP, j]
+            low, up = s.neuron[BELOW, j], s.neuron[ABOVE, j]
             straight = s.neuron[LOW, j] == s.neuron[LOW2, j] and s.neuron[UP, j] == s.neuron[UP2, j] and low == up
             taken = np.nan
             if not straight:
