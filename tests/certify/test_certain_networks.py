@@ -284,6 +284,8 @@ SHAPES: dict[str, tuple[list[Any], dict[str, Any], int, str]] = {
     "reshape with zero, early": ([node("Reshape", "X", "r", "Y", allowzero=0)], {"r": np.array([3])}, 13, "unknown"),
     "reshape to what does not divide": ([node("Reshape", "X", "r", "Y")], {"r": np.array([2, -1])}, 13, "target shape"),
     "gemm of two, old": ([node("Gemm", "X", "w", "Y")], {"w": W.T}, 10, "takes 3 to 3"),
+    "gemm of two and nothing, old": ([node("Gemm", "X", "w", "", "Y")], {"w": W.T}, 10, "leaves an input out"),
+    "gemm of two and nothing": ([node("Gemm", "X", "w", "", "Y")], {"w": W.T}, 11, ""),
     "gemm of two": ([node("Gemm", "X", "w", "Y")], {"w": W.T}, 11, ""),
     "gemm whose third is left out": ([node("Gemm", "X", "w", "", "Y")], {"w": W.T}, 13, ""),
     "matmul whose second is left out": ([node("MatMul", "X", "", "Y")], {}, 13, "must be a constant"),
