@@ -226,6 +226,8 @@ class _Reader:
         schema = onnx.defs.get_schema(node.op_type, self.opset)
         if not schema.min_input <= len(node.input) <= schema.max_input:
             raise self._fail(node, f"takes {schema.min_input} to {schema.max_input} inputs, not {len(node.input)}")
+        if not all(node.input[: schema.min_input]):
+            raise self._fail(node, "leaves an input out that must be there")
         found: dict[str, Any] = {}
         for attribute in node.attribute:
             name = attribute.name
