@@ -91,7 +91,11 @@ def _small_question(name: str) -> tuple[bool, str]:
 
 def _compiler() -> EngineState:
     state = _package("numba", "compiled bounds of small networks, several times as fast")
-    return replace(state, note=prepare()) if state.usable else state
+    if not state.usable:
+        return state
+    usable, note = prepare()
+    hint = "" if usable else "a machine that Numba compiles for, and NUMBA_DISABLE_JIT unset"
+    return replace(state, usable=usable, note=note, install=hint)
 
 
 def _flint() -> EngineState:

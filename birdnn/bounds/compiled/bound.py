@@ -43,19 +43,22 @@ def available() -> bool:
     return find_spec("numba") is not None and os.environ.get("NUMBA_DISABLE_JIT", "0") in ("", "0")
 
 
-def prepare() -> str:
-    """Have the loops ready, on disk where there is a place for it, if that takes a minute: what happened, in words."""
+def prepare() -> tuple[bool, str]:
+    """Have the loops ready, on disk where there is a place for it, if that takes a minute: are they, and what happened.
+
+    Where they are not, torch bounds everything.
+    """
     if not available():
-        return "is not there, or NUMBA_DISABLE_JIT forbids it: torch bounds everything"
+        return False, "is not there, or NUMBA_DISABLE_JIT forbids it"
     began = time.monotonic()
     if _LOOPS.ready(wait=True) is None:
-        return f"cannot compile here, torch bounds everything: {_LOOPS.failure}"
-    seconds = time.monotonic() - began
+        return False, f"cannot compile here: {_LOOPS.failure}"
     if _LOOPS.found:
-        return "compiled bounds are ready"
-    kept = "kept on disk" if _LOOPS.on_disk() else "for this time only: neither the package's folder nor the cache of "
-    kept += "" if _LOOPS.on_disk() else "Numba (NUMBA_CACHE_DIR) can be written"
-    return f"bounds were compiled in {seconds:.0f} s, {kept}"
+        return True, "compiled bounds are ready"
+    where = "kept on disk"
+    if not _LOOPS.on_disk():
+        where = "for this time only: neither the package's folder nor Numba's cache (NUMBA_CACHE_DIR) can be written"
+    return True, f"bounds were compiled in {time.monotonic() - began:.0f} s, {where}"
 
 
 class CompiledBound(CrownBound):
