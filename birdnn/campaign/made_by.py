@@ -44,12 +44,12 @@ def birdnn_version() -> str:
     return versions()["birdnn"]
 
 
-def provenance(command: str, seeds: str = "Seed 0", threads: int | None = None) -> str:
+def provenance(command: str, seeds: str = "Seed 0", threads: int | None = None, *, resumable: bool = True) -> str:
     """Machine, versions, seeds and command, as Markdown; `threads` of each process where not the environment's."""
     listed = ", ".join(f"{name} {version}" for name, version in versions().items())
     here = machine()
     variable = os.environ.get("OMP_NUM_THREADS", "default") if threads is None else threads
     return (
         f"Machine: {here.cpu}, {here.cores} cores; OMP_NUM_THREADS={variable}; {listed}. {seeds}.\n\n"
-        f"Command: `{command}` (resumable: rows that are in the CSV are kept).\n"
+        f"Command: `{command}`{' (resumable: rows that are in the CSV are kept)' * resumable}.\n"
     )

@@ -168,16 +168,17 @@ def require_float32(net: Network) -> None:
     Raises:
         MismatchError: it has numbers of another type.
     """
-    if not _in_float32(net):
-        others = {str(value.dtype).removeprefix("torch.") for value in net.values().values()} - {"float32"}
+    others = _other_types(net)
+    if others:
         raise MismatchError(
             f"semantics float32 speaks about networks in float32, and this one has {', '.join(sorted(others))}: "
             "choose semantics real"
         )
 
 
-def _in_float32(net: Network) -> bool:
-    return all(value.dtype == torch.float32 for value in net.values().values())
+def _other_types(net: Network) -> set[str]:
+    """Of its numbers, float32 left out."""
+    return {str(value.dtype).removeprefix("torch.") for value in net.values().values()} - {"float32"}
 
 
 def make_bound(net: Network, settings: SearchSettings) -> MarginBound:
@@ -294,7 +295,7 @@ class _Search:
         if few and box_work(self.source) > AT_ONCE:
             return self.prop.regions
         if self.settings.semantics == "real":
-            if _in_float32(self.source):
+            if not _other_types(self.source):
                 bound = self._made(make, semantics="float32", record=False)
             elif few:
                 return self.prop.regions
