@@ -35,6 +35,12 @@ LOST64 = 2.0**-500
 """Where every value of a network and every entry of a row that is propagated stays below `RANGE64`, all that underflows
 in a bound costs less than `LOST64`: each of fewer than 2**36 operations at most `SMALLEST64`, times such a number."""
 
+SUM_ROUNDINGS = 64
+"""More than any one sum of a bound has beside the entries of its rows."""
+
+LINE_ROUNDINGS = 256
+"""Of a line around an activation, beside two for each entry of a row; far more than there are."""
+
 LARGEST = 2.0**127
 """Where float32 could overflow, nothing is claimed."""
 

@@ -43,6 +43,7 @@ from birdnn.rounding import (
     RANGE64,
     SMALLEST,
     SMALLEST64,
+    SUM_ROUNDINGS,
     Semantics,
     gamma,
 )
@@ -50,7 +51,6 @@ from birdnn.rounding import (
 _ROOM = 1 + 2.0**-36  # the checker of a certificate rounds differently
 _PASS = 1e9  # multiplications between two looks at the clock, a fraction of a second
 _FEW_ROWS = 64
-_ROUNDINGS = 64  # more than any one sum of ours has beside the entries of its rows
 _APART = 2.0**-20
 """How much less of a plane clips boxes, and closes them where a certificate is wanted, if activations bend everywhere.
 There the checker finds lines of its own, its bounds of neurons differ from ours, and either side's plane may be the
@@ -85,7 +85,7 @@ class _Layer:
     def __init__(self, layer: Affine, depth: int, semantics: Semantics, *, limited: bool) -> None:
         self.weight, self.bias, self.size = layer.weight, layer.bias, layer.weight.abs()
         self.terms = layer.terms
-        ours = layer.terms.roundings + sum(layer.weight.shape) + _ROUNDINGS * depth
+        ours = layer.terms.roundings + sum(layer.weight.shape) + SUM_ROUNDINGS * depth
         self.factor = 4 * gamma(ours, FLOAT64)
         self.executed = _ROOM * gamma(layer.terms.roundings, FLOAT32) if semantics == "float32" else 0.0
         # an execution overflows before a bound does; where only bounds count, intermediate values may be any
@@ -335,7 +335,7 @@ class _FinalRows:
         """Rows on the last activation's output and constants, from ``a @ y - b`` and the sizes of their terms."""
         last = self.net._layer[-1]
         constant = torch.addmv(-b, a, last.bias) - torch.linalg.vecdot(a_size, self.slacks[-1][box])
-        constant = constant - _ROUNDINGS * len(self.slacks) * FLOAT64 * b_size
+        constant = constant - SUM_ROUNDINGS * len(self.slacks) * FLOAT64 * b_size
         rows = a @ last.weight
         if not self.net.linear:
             return rows, constant
@@ -405,7 +405,7 @@ def bent(activation: Activation, low: Tensor, up: Tensor) -> Tensor:
 def _outward(boxes: Boxes) -> Tensor:
     """Half of the widths, and what the rounding of centres, widths and products with them can hide: (boxes, inputs)."""
     size = torch.maximum(boxes.lower.abs(), boxes.upper.abs())
-    return boxes.widths() / 2 + (_ROUNDINGS + 2 * size.shape[1]) * FLOAT64 * size
+    return boxes.widths() / 2 + (SUM_ROUNDINGS + 2 * size.shape[1]) * FLOAT64 * size
 
 
 def _minimum(rows: Tensor, constant: Tensor, centre: Tensor, radius: Tensor) -> Tensor:

@@ -27,9 +27,7 @@ from birdnn.bounds.slopes import Slopes
 from birdnn.boxes import Boxes
 from birdnn.chain import Activation, Affine, Chain, NotAChain, Terms, as_activation
 from birdnn.network import Network
-from birdnn.rounding import FLOAT64
-
-_ROUNDINGS = 256  # as in `birdnn.bounds.rules`
+from birdnn.rounding import FLOAT64, LINE_ROUNDINGS
 
 
 def correspondence(before: Chain, after: Chain) -> str:
@@ -94,7 +92,7 @@ class DifferenceBound(CrownBound):
         least, most = _slopes(activation, *_hull(low, up))
         lines = _lines(least, most, low[:, 2 * n :], up[:, 2 * n :])
         size = torch.maximum(low[:, 2 * n :].abs(), up[:, 2 * n :].abs())
-        computed = (_ROUNDINGS + 2 * low.shape[1]) * FLOAT64 * (1 + most.abs() + least.abs()) * (1 + size)
+        computed = (LINE_ROUNDINGS + 2 * low.shape[1]) * FLOAT64 * (1 + most.abs() + least.abs()) * (1 + size)
         exact = least == most
         return _side_by_side(usual, lines.widened(computed.masked_fill(exact, 0.0), None, size))
 
@@ -104,7 +102,7 @@ class DifferenceBound(CrownBound):
         n = low.shape[1] // 3
         both = super()._reach(k, low[:, : 2 * n], up[:, : 2 * n])
         least, most = _slopes(self._activation[k], *_hull(low, up))
-        steepest = torch.maximum(least.abs(), most.abs()) * (1 + _ROUNDINGS * FLOAT64)
+        steepest = torch.maximum(least.abs(), most.abs()) * (1 + LINE_ROUNDINGS * FLOAT64)
         return torch.cat([both, steepest * torch.maximum(low[:, 2 * n :].abs(), up[:, 2 * n :].abs())], 1)
 
     def _tighten_layer(

@@ -20,10 +20,9 @@ import torch
 from torch import Tensor
 
 from birdnn.chain import Activation
-from birdnn.rounding import FLOAT32, FLOAT64, FUNCTION_ERROR, SMALLEST, Semantics
+from birdnn.rounding import FLOAT32, FLOAT64, FUNCTION_ERROR, LINE_ROUNDINGS, SMALLEST, Semantics
 
 _BISECTIONS = 40
-_ROUNDINGS = 256  # of a line, beside two for each entry of a row; far more than there are
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -106,7 +105,7 @@ def relax(activation: Activation, lower: Tensor, upper: Tensor, semantics: Seman
     """
     relaxation = RULES[activation.kind](lower, upper, activation.alpha)
     size = torch.maximum(lower.abs(), upper.abs())
-    computed = (_ROUNDINGS + 2 * lower.shape[1]) * FLOAT64 * (1 + abs(activation.alpha)) * (1 + size)
+    computed = (LINE_ROUNDINGS + 2 * lower.shape[1]) * FLOAT64 * (1 + abs(activation.alpha)) * (1 + size)
     if activation.kind in ("relu", "leaky_relu"):  # elsewhere the lines are the function itself
         computed = computed.where((lower < 0) & (upper > 0), torch.zeros_like(computed))
     executed = execution_error(activation, lower, upper) if semantics == "float32" else None

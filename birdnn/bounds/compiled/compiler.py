@@ -53,6 +53,6 @@ def _digest() -> str:
     found = hashlib.sha256()
     for name in ("compiler", "lines", "rows", "state", "step"):
         found.update((Path(__file__).parent / f"{name}.py").read_bytes())
-    numbers = {name: value for name, value in vars(rounding).items() if isinstance(value, float)}
+    numbers = {name: value for name, value in vars(rounding).items() if isinstance(value, int | float)}
     found.update(repr(sorted(numbers.items())).encode())
     return found.hexdigest()[:16]

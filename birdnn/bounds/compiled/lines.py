@@ -21,6 +21,7 @@ from birdnn.bounds.compiled.state import (
     ROW,
     SIGMOID,
     START,
+    TANH,
     UP,
     UP2,
     UP2_OFFSET,
@@ -30,9 +31,8 @@ from birdnn.bounds.compiled.state import (
     Net,
     Scratch,
 )
-from birdnn.rounding import FLOAT32, FLOAT64, SMALLEST
+from birdnn.rounding import FLOAT32, FLOAT64, LINE_ROUNDINGS, SMALLEST
 
-_LINE_ROUNDINGS = 256
 _BISECTIONS = 40
 
 
@@ -183,21 +183,27 @@ def _upper_tangent(kind: int, lower: float, upper: float, weight: float) -> tupl
 
 
 @compiled
+def is_free(kind: int, alpha: float, side: int) -> bool:
+    """Are there two lines on the side, `LOW` or `UP`? A chord leaves no choice."""
+    if kind == LEAKY_RELU and alpha > 1:
+        return side == UP
+    return side == LOW or kind in (SIGMOID, TANH)
+
+
+@compiled
 def find_lines(net: Net, k: int, low: Floats, up: Floats, s: Scratch) -> None:
     """Lines around activation ``k``: see `birdnn.bounds.rules.relax`."""
     kind, alpha, first, n = net.shape[KIND, k], net.activation[ALPHA, k], net.shape[ROW, k], net.shape[WIDTH, k + 1]
     for j in range(first, first + n):
         lower, upper = low[j], up[j]
         size = max(abs(lower), abs(upper))
-        computed = (_LINE_ROUNDINGS + 2 * n) * FLOAT64 * (1 + abs(alpha)) * (1 + size)
+        computed = (LINE_ROUNDINGS + 2 * n) * FLOAT64 * (1 + abs(alpha)) * (1 + size)
         executed = execution_error(net, k, lower, upper)
         lines = s.neuron[:8, j]
-        straight = False  # two lines through zero: no arithmetic of ours is in them
         if kind in (RELU, LEAKY_RELU):
             slope = 0.0 if kind == RELU else alpha
             _leaky(lower, upper, slope, lines)
             s.neuron[START, j] = 1.0 if upper > -lower else 0.0
-            straight = True
             if not lower < 0 < upper:
                 computed = 0.0
         else:
@@ -206,8 +212,9 @@ def find_lines(net: Net, k: int, low: Floats, up: Floats, s: Scratch) -> None:
                 _elu(lower, upper, alpha, lines)
             else:
                 _s_shaped(kind, lower, upper, lines)
-        low_computed = 0.0 if straight and not (kind == LEAKY_RELU and alpha > 1) else computed
-        up_computed = 0.0 if straight and kind == LEAKY_RELU and alpha > 1 else computed
+        straight = kind in (RELU, LEAKY_RELU)  # two lines through zero: no arithmetic of ours is in them
+        low_computed = 0.0 if straight and is_free(kind, alpha, LOW) else computed
+        up_computed = 0.0 if straight and is_free(kind, alpha, UP) else computed
         lines[LOW_OFFSET] -= low_computed + executed
         lines[LOW2_OFFSET] -= low_computed + executed
         lines[UP_OFFSET] += up_computed + executed

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from birdnn.bounds.compiled.compiler import compiled
-from birdnn.bounds.compiled.lines import copy, execution_error, largest_value
+from birdnn.bounds.compiled.lines import copy, execution_error, is_free, largest_value
 from birdnn.bounds.compiled.state import (
     ABOVE,
     ABOVE_OFFSET,
@@ -32,9 +32,8 @@ from birdnn.bounds.compiled.state import (
     REACH,
     RELU,
     ROW,
-    SIGMOID,
     SMALLEST_SUM,
-    TANH,
+    START,
     TERMS,
     TERMS_BIAS,
     UP,
@@ -72,22 +71,30 @@ def choose_lines(net: Net, k: int, s: Scratch) -> None:
 
 
 @compiled
+def default_lines(net: Net, k: int, s: Scratch) -> None:
+    """Those that are taken before any step."""
+    for j in range(net.shape[ROW, k], net.shape[ROW, k + 1]):
+        s.neuron[LOW_WEIGHT, j] = s.neuron[UP_WEIGHT, j] = s.neuron[START, j]
+    choose_lines(net, k, s)
+
+
+@compiled
 def make_storable(net: Net, k: int, s: Scratch) -> None:
     """Give the lines that were mixed slopes that float32 holds, moved away from the function by what that costs.
 
     Lines through zero need not move: a rounded slope lies between the same two slopes, which float32 holds.
     """
-    kind, leaky_up = net.shape[KIND, k], net.activation[ALPHA, k] > 1
+    kind, alpha = net.shape[KIND, k], net.activation[ALPHA, k]
     if kind == RELU:
         return  # its slopes are multiples of 2**-12
     n = s.neuron
     for j in range(net.shape[ROW, k], net.shape[ROW, k + 1]):
         far = s.slack[j] if kind == LEAKY_RELU else n[LARGE, j] + s.slack[j]
-        if kind != LEAKY_RELU or not leaky_up:
+        if is_free(kind, alpha, LOW):
             rounded = float(np.float32(n[BELOW, j]))
             n[BELOW_OFFSET, j] -= abs(rounded - n[BELOW, j]) * far
             n[BELOW, j] = rounded
-        if kind in (SIGMOID, TANH) or (kind == LEAKY_RELU and leaky_up):  # a chord leaves no choice
+        if is_free(kind, alpha, UP):
             rounded = float(np.float32(n[ABOVE, j]))
             n[ABOVE_OFFSET, j] += abs(rounded - n[ABOVE, j]) * far
             n[ABOVE, j] = rounded

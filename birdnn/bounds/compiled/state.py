@@ -20,9 +20,6 @@ KINDS = {"relu": RELU, "leaky_relu": LEAKY_RELU, "elu": ELU, "sigmoid": SIGMOID,
 BLOCK = 8
 """Rows that go through the layers together."""
 
-ROUNDINGS = 64
-"""More than any one sum has beside the entries of its rows."""
-
 # Rows of `Net.shape`, `Net.matrix`, `Net.bias`, `Net.layer` and `Net.activation`:
 WIDTH, AT, ROW, KIND = range(4)
 WEIGHT, SIZE, TERMS = range(3)

@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from birdnn.bounds.compiled.compiler import compiled, entrance
-from birdnn.bounds.compiled.lines import copy, fill, find_lines
+from birdnn.bounds.compiled.lines import copy, fill, find_lines, is_free
 from birdnn.bounds.compiled.rows import (
     choose_lines,
+    default_lines,
     find_reach,
     find_slack,
     least,
@@ -47,10 +48,8 @@ from birdnn.bounds.compiled.state import (
     RADIUS,
     REACH,
     RELU,
-    ROUNDINGS,
     ROW,
     SIZE,
-    START,
     TERMS,
     TERMS_BIAS,
     UP,
@@ -67,7 +66,7 @@ from birdnn.bounds.compiled.state import (
     Net,
     Scratch,
 )
-from birdnn.rounding import FLOAT64
+from birdnn.rounding import FLOAT64, SUM_ROUNDINGS
 
 _SETTLED = 2.0**-20
 """Of what a plane varies by over its box: by so much an item must be proved before its slopes are left alone."""
@@ -135,7 +134,7 @@ def _place(asked: Asked, i: int, s: Scratch) -> None:
         lower, upper = asked.lower[i, d], asked.upper[i, d]
         s.place[CENTRE, d] = lower + (upper - lower) / 2
         s.place[REACH, d] = max(abs(lower), abs(upper))
-        s.place[RADIUS, d] = (upper - lower) / 2 + (ROUNDINGS + 2 * n) * FLOAT64 * s.place[REACH, d]
+        s.place[RADIUS, d] = (upper - lower) / 2 + (SUM_ROUNDINGS + 2 * n) * FLOAT64 * s.place[REACH, d]
 
 
 @compiled
@@ -153,9 +152,7 @@ def _inner_bounds(net: Net, low: Floats, up: Floats, s: Scratch, stop: Any) -> b
             if not (abs(low[j]) < np.inf and abs(up[j]) < np.inf):
                 return False
         find_lines(net, k, low, up, s)
-        for j in range(net.shape[ROW, k], net.shape[ROW, k + 1]):
-            s.neuron[LOW_WEIGHT, j] = s.neuron[UP_WEIGHT, j] = s.neuron[START, j]
-        choose_lines(net, k, s)
+        default_lines(net, k, s)
         find_reach(net, k, low, up, s)
     return find_slack(net, layers - 1, s)
 
@@ -214,9 +211,7 @@ def _bound_item(net: Net, asked: Asked, found: Found, effort: Effort, s: Scratch
     n_rows, layers, n_inputs = len(b), net.shape.shape[1] - 1, net.shape[WIDTH, 0]
     last = found.plane.shape[1] - 1
     for k in range(layers - 1):
-        for j in range(net.shape[ROW, k], net.shape[ROW, k + 1]):
-            s.neuron[LOW_WEIGHT, j] = s.neuron[UP_WEIGHT, j] = s.neuron[START, j]
-        choose_lines(net, k, s)
+        default_lines(net, k, s)
     best, chosen = -np.inf, 0
     for begin in range(0, n_rows, BLOCK):
         together = min(BLOCK, n_rows - begin)
@@ -265,7 +260,7 @@ def _start(net: Net, a: Floats, b: Floats, s: Scratch, place: int) -> None:
     constant = 0.0
     for r in range(len(b)):
         if s.combined[MULTIPLIER, r] != 0:
-            bound, rounding = s.combined[MULTIPLIER, r] * b[r], ROUNDINGS * layers * FLOAT64
+            bound, rounding = s.combined[MULTIPLIER, r] * b[r], SUM_ROUNDINGS * layers * FLOAT64
             constant -= bound + abs(bound) * rounding
     for i in range(n):
         value, size = 0.0, 0.0
@@ -382,15 +377,14 @@ def _slopes_used(net: Net, s: Scratch, out: NDArray[np.float32]) -> None:
     """The slope of the line that each row took; NaN where there was no choice: see `birdnn.bounds.slopes`."""
     for k in range(net.shape.shape[1] - 2):
         kind, alpha = net.shape[KIND, k], net.activation[ALPHA, k]
-        one_up = kind in (RELU, ELU) or (kind == LEAKY_RELU and alpha <= 1)
-        one_low = kind == LEAKY_RELU and alpha > 1
+        free_below, free_above = is_free(kind, alpha, LOW), is_free(kind, alpha, UP)
         for j in range(net.shape[ROW, k], net.shape[ROW, k + 1]):
             low, up = s.neuron[BELOW, j], s.neuron[ABOVE, j]
             straight = s.neuron[LOW, j] == s.neuron[LOW2, j] and s.neuron[UP, j] == s.neuron[UP2, j] and low == up
             taken = np.nan
             if not straight:
-                if s.neuron[PASSED, j] > 0 and not one_low:
+                if s.neuron[PASSED, j] > 0 and free_below:
                     taken = low
-                elif s.neuron[PASSED, j] < 0 and not one_up:
+                elif s.neuron[PASSED, j] < 0 and free_above:
                     taken = up
             out[j] = taken
