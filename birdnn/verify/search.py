@@ -45,7 +45,7 @@ from birdnn.records.limits import OutOfTime
 from birdnn.rounding import Semantics
 from birdnn.spec import Property, Region
 from birdnn.verify.attack import AttackSettings, attack
-from birdnn.verify.effort import AT_ONCE, HARD, MANY, attack_for, batch_for, box_work, boxes_within, first_attack
+from birdnn.verify.effort import AT_ONCE, MANY, Due, attack_for, batch_for, box_work, boxes_within, ladder
 from birdnn.verify.outlook import Outlook
 from birdnn.verify.pace import Pace
 from birdnn.verify.recording import Recorder
@@ -237,7 +237,7 @@ class _Search:
         polytopes = max(len(region.unsafe) for region in prop.regions)
         self.batch = settings.batch or batch_for(net, settings.device, max(1, polytopes))
         self.max_boxes = settings.max_boxes
-        self.whole_attack = settings.attack
+        self.ladder: tuple[Due, ...] = ()
         self.pace = Pace()
         self.outlook = self._begun()
         self.last_news = self.started
@@ -248,9 +248,10 @@ class _Search:
         bound = self._made(make)
         suspects = self._suspects(bound, make)
         polytopes = sum(len(region.unsafe) for region in suspects)
-        self.whole_attack = attack_for(self.source, polytopes, settings.attack, settings.device)
+        whole = attack_for(self.source, polytopes, settings.attack, settings.device)
+        self.ladder = ladder(self.source, bound, whole)
         for region in suspects:
-            witness = self.attack(region, first_attack(self.whole_attack))
+            witness = self.attack(region, self.ladder[0].attack)
             if witness is not None:
                 return Violated(witness=witness, boxes=self.boxes)
             reason = self.limit_reached()
@@ -321,6 +322,16 @@ class _Search:
                     found.append(replace(region, unsafe=unsafe))
         return tuple(found)
 
+    def _attack_again(self, region: Region, work: list[Work], boxes: float, attacks: list[Due]) -> Witness | None:
+        """The hardest attack that is due after so many boxes, on the polytopes that are open in ``work``."""
+        opened = torch.stack([part.opened.any(0) for part in work]).any(0).tolist()
+        unsafe = tuple(p for p, still in zip(region.unsafe, opened, strict=True) if still)
+        due = [attack for attack in attacks if attack.boxes * len(unsafe) <= boxes]
+        if not due or not unsafe:
+            return None
+        del attacks[: len(due)]
+        return self.attack(replace(region, unsafe=unsafe), due[-1].attack)
+
     def attack(self, region: Region, settings: AttackSettings) -> Witness | None:
         """One round of falsification."""
         points = attack(self.net, region, settings=settings, generator=self.generator, stopped=self._late)
@@ -372,8 +383,8 @@ class _Search:
         return None
 
     def _search(self, bound: MarginBound, region: Region, gave_up: list[Boxes]) -> Verdict | None:
-        """None once the region is proved, but for boxes added to ``gave_up``; one that is hard gets a whole attack."""
-        hard: float = self.boxes + HARD
+        """None once the region is proved, but for boxes added to ``gave_up``; it is attacked harder as time goes by."""
+        before, attacks = self.boxes, list(self.ladder[1:])
         question = Question.of(region.unsafe, self.prop.n_outputs, bound.device)
         smallest = self.settings.smallest_width * (region.upper - region.lower).to(bound.device)
         recorder = Recorder(region) if self.settings.record and bound.record else None
@@ -381,7 +392,7 @@ class _Search:
         while stack:
             reason = self.limit_reached(stack)
             if reason is not None:
-                return self._undecided(reason, stack)
+                return self._given_up(reason, region, stack, attacks)
             batch = self._take(stack, self.pace.fitting(self.batch, self._left_s()))
             step = self._examine(bound, question, batch, stack)
             if step is None:
@@ -391,8 +402,8 @@ class _Search:
                 recorder.examined(batch, step)
                 self.recorded += recorder.bytes - before
             witness = self.witness(region, self._candidates(batch, step))
-            if witness is None and self.boxes >= hard:
-                witness, hard = self.attack(region, self.whole_attack), math.inf
+            if witness is None:
+                witness = self._attack_again(region, [*stack, step.remains], self.boxes - before, attacks)
             if witness is not None:
                 return Violated(witness=witness, boxes=self.boxes)
             tiny = (step.remains.boxes.widths() <= smallest).all(1) | ~step.remains.boxes.divisible().any(1)
@@ -408,7 +419,7 @@ class _Search:
             self._tell(bound, question, stack)
             reason = self._hopeless(bound, question, stack)
             if reason is not None:
-                return self._undecided(reason, stack)
+                return self._given_up(reason, region, stack, attacks)
         if recorder is not None:
             self.proofs.append(recorder.finish())
         return None
@@ -484,6 +495,13 @@ class _Search:
         first = torch.searchsorted(step.result.box, step.parent)
         corner = torch.where(plane[first] > 0, batch.boxes.lower[step.parent], batch.boxes.upper[step.parent])
         return torch.cat([corner, step.remains.boxes.centres()])
+
+    def _given_up(self, reason: UnknownReason, region: Region, stack: list[Work], attacks: list[Due]) -> Verdict:
+        """A limit is reached. Where it is not time, and nobody else decides, what is open is attacked once more."""
+        witness = None
+        if reason in ("boxes", "memory") and not self.settings.give_up:
+            witness = self._attack_again(region, stack, math.inf, attacks)
+        return self._undecided(reason, stack) if witness is None else Violated(witness=witness, boxes=self.boxes)
 
     def _undecided(self, reason: UnknownReason, stack: list[Work]) -> Unknown:
         boxes = [w.boxes for w in reversed(stack)]

@@ -158,7 +158,7 @@ def plain(monkeypatch: pytest.MonkeyPatch) -> dict[str, ModuleType]:
         made[name] = module
         if name == "compiler":
             module.compiled = module.entrance = lambda function: function
-    monkeypatch.setattr(loops._LOOPS, "ready", lambda *, wait=False: made["step"])
+    monkeypatch.setattr(loops._LOOPS, "ready", lambda **how: made["step"])
     return made
 
 
@@ -266,15 +266,23 @@ def test_one_signature_is_all_that_is_compiled() -> None:
     assert len(step.bound.signatures) == len(step.sensitivity.signatures) == 1
 
 
-def test_little_work_is_left_to_the_reference(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A compiler that is loaded for a handful of boxes costs more than it saves; what is too large is too large."""
-    asked = []
-    monkeypatch.setattr(loops._LOOPS, "ready", lambda *, wait=False: asked.append(wait))
-    polytopes = random_polytopes(0, 2)
-    for boxes, times in ((random_boxes(0, 3, 2), 0), (random_boxes(0, 60_000, 2), 1)):
-        bound = CompiledBound(random_net(0, (2, 16, 16, 2)))
-        bound.bound(question_of(polytopes), boxes, all_open(boxes, polytopes), bound.root(len(boxes)))
-        assert len(asked) == times
+def test_nothing_is_compiled_for_a_handful_of_boxes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is on disk is used at once; where nothing is, the compiler starts as soon as work has been done."""
+    begun = []
+
+    class Nothing(loops._Loops):
+        def on_disk(self) -> bool:
+            return False
+
+        def _warm_up(self) -> None:
+            begun.append(True)
+
+    monkeypatch.setattr(loops, "_LOOPS", Nothing())
+    polytopes, bound = random_polytopes(0, 2), CompiledBound(random_net(0, (2, 16, 16, 2)))
+    for count, so_far in ((3, 0), (60_000, 1), (3, 1)):
+        boxes = random_boxes(0, count, 2)
+        bound.bound(question_of(polytopes), boxes, all_open(boxes, polytopes), bound.root(count))
+        assert len(begun) == so_far
 
 
 def test_which_form_a_search_takes(monkeypatch: pytest.MonkeyPatch) -> None:
