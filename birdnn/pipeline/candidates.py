@@ -103,7 +103,7 @@ class Candidates:
         """Candidates of one method until one is proved, or passed over; up to a share of the time limit."""
         evidence = Evidence(points=dict(self._points), undecided=dict(self._undecided))
         for number in range(stage.rounds):
-            left_s = self.clock.left_s() - (1 - share) * self.clock.timeout_s if share < 1 else math.inf
+            left_s = self.clock.left_of(share) if share < 1 else math.inf
             if self.clock.over() or (left_s <= 0 and self.best is not None):
                 return
             attempt, tried = self._candidate(stage, repairer, evidence, number, left_s)

@@ -100,6 +100,16 @@ class SearchSettings:
     attack: AttackSettings = field(default_factory=AttackSettings)
     crown: CrownSettings = field(default_factory=CrownSettings)
 
+    def __post_init__(self) -> None:
+        """Refuse a limit that is no number: nothing is ever beyond it.
+
+        Raises:
+            ValueError: there is one.
+        """
+        for name in ("timeout_s", "max_boxes", "max_work"):
+            if math.isnan(getattr(self, name)):
+                raise ValueError(f"{name} is no number")
+
 
 MakeBound: TypeAlias = Callable[[Network, SearchSettings], MarginBound]
 """Makes the bound method of a search, on the settings' device."""

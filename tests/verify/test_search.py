@@ -316,6 +316,13 @@ def test_limits_hold(changes: dict, reason: str) -> None:
         assert verdict.open_boxes >= len(verdict.undecided) > 0
 
 
+@pytest.mark.parametrize("name", ["timeout_s", "max_boxes", "max_work"])
+def test_a_limit_that_is_no_number_is_refused(name: str) -> None:
+    """Nothing is beyond it: what is left of it was taken for no time, so that each step was of one box."""
+    with pytest.raises(ValueError, match=f"{name} is no number"):
+        effort(**{name: float("nan")})
+
+
 @pytest.mark.parametrize("patience", [0, 1, 5, 30])
 def test_interruption_is_clean(patience: int) -> None:
     """Whenever the user asks to stop: unknown, interrupted."""
