@@ -13,13 +13,16 @@ from pathlib import Path
 import pytest
 
 from birdnn.formats.files import compressed
-from birdnn.pipeline import RepairSettings, certifying, deciding, judging, repair_files, verify_files
+from birdnn.pipeline import certifying, deciding, judging
 from birdnn.pipeline.clock import Clock, Deadline, limit_of, unlimited
+from birdnn.pipeline.deciding import verify_files
 from birdnn.pipeline.judging import Effort, decide_all, hunter
 from birdnn.pipeline.localising import localised
 from birdnn.pipeline.measuring import Comparison
 from birdnn.pipeline.plan import read_plan
+from birdnn.pipeline.repairing import repair_files
 from birdnn.pipeline.second_leg import second_leg
+from birdnn.pipeline.settings import RepairSettings
 from birdnn.records import Proved, RepairRequest, Unwatched, Verdict, VerifySettings
 from birdnn.records.limits import OutOfTime
 from birdnn.repair import Goal, LastLayer, LinearSettings, RepairTask, Retrain, RetrainSettings

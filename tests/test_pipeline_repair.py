@@ -18,12 +18,14 @@ from birdnn.errors import MismatchError
 from birdnn.formats import read_network, read_property
 from birdnn.formats.onnx import layers_to_onnx
 from birdnn.network import weights_sha256
-from birdnn.pipeline import RepairSettings, judging, repair_files, verify_files
+from birdnn.pipeline import judging
+from birdnn.pipeline.deciding import verify_files
 from birdnn.pipeline.judging import Answer, Attempt, hunter
 from birdnn.pipeline.load import load_network
 from birdnn.pipeline.measuring import Comparison
 from birdnn.pipeline.plan import read_plan
-from birdnn.pipeline.repairing import _Repair
+from birdnn.pipeline.repairing import _Repair, repair_files
+from birdnn.pipeline.settings import RepairSettings
 from birdnn.records import Domain, Progress, Proved, RepairRequest, Unknown, Unwatched, Verdict, VerifySettings
 from birdnn.repair import Retrain, RetrainSettings
 from birdnn.report.json import repair_report

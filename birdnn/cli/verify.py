@@ -27,6 +27,7 @@ from birdnn.cli.options import (
     UnitsOption,
     command_line,
     engines,
+    require_there,
 )
 from birdnn.cli.progress import TerminalWatch
 
@@ -81,10 +82,11 @@ def verify(options: VerifyOptions) -> int:
     status 6.
     """
     asked = engines(options.crosscheck)
+    require_there(options)
     with TerminalWatch(quiet=options.quiet) as watch:
         from birdnn.cli.finish import finish_verify
         from birdnn.formats.files import require_writable
-        from birdnn.pipeline import verify_files
+        from birdnn.pipeline.deciding import verify_files
         from birdnn.records import VerifySettings
 
         require_writable((options.json, options.counterexample, options.certificate), (options.net, *options.prop))

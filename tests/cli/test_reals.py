@@ -13,7 +13,7 @@ import pytest
 from birdnn.campaign.kinds import VERIFY
 from birdnn.certify.check.__main__ import main as checker
 from birdnn.formats.onnx import layers_to_onnx
-from birdnn.pipeline import verify_files
+from birdnn.pipeline.deciding import verify_files
 from birdnn.records import Proved, VerifySettings
 from birdnn.records.stages import Witness
 from tests.cli.conftest import Call, box_property
