@@ -79,6 +79,14 @@ Timeout = Annotated[
     float | None,
     typer.Option("--timeout", metavar="S", callback=positive, help="Seconds for everything together. Default: none."),
 ]
+Resume = Annotated[
+    Path | None,
+    typer.Option(
+        "--resume",
+        metavar="DIR",
+        help="Keep what long proofs have reached there, each minute and at a limit, and go on from what is there.",
+    ),
+]
 Memory = Annotated[
     float | None,
     typer.Option(

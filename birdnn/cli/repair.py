@@ -30,6 +30,7 @@ from birdnn.cli.options import (
     Json,
     Net,
     Quiet,
+    Resume,
     Seed,
     Semantics,
     Suite,
@@ -213,6 +214,7 @@ class RepairOptions:
         Path | None, typer.Option("--out", metavar="DIR", help="Folder for the result. Default: ./NAME.birdnn")
     ] = None
     timeout: Timeout = None
+    resume: Resume = None
     units: UnitsOption = Units.NORMALISED
     report: Annotated[
         bool,
@@ -327,6 +329,7 @@ def _said(options: RepairOptions) -> dict[str, Any]:
         "no_ties": options.no_ties,
         "out": options.out,
         "timeout_s": options.timeout,
+        "resume": options.resume,
         "units": options.units.value,
         "seed": options.seed,
         "report": options.report,

@@ -20,6 +20,7 @@ from birdnn.cli.options import (
     Net,
     Props,
     Quiet,
+    Resume,
     Seed,
     Semantics,
     Timeout,
@@ -67,6 +68,7 @@ class VerifyOptions:
     crosscheck: Crosscheck = None
     crosscheck_timeout: CrosscheckTimeout = 60.0
     certificate: Certificate = None
+    resume: Resume = None
     counterexample: Counterexample = None
     json: Json = None
     quiet: Quiet = False
@@ -100,6 +102,7 @@ def verify(options: VerifyOptions) -> int:
             crosscheck=asked,
             crosscheck_timeout_s=options.crosscheck_timeout,
             certificate=options.certificate,
+            resume=options.resume,
             command=command_line(),
         )
         outcome = verify_files(options.net, options.prop, settings=settings, watch=watch, began=BEGAN.get())

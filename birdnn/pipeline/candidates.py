@@ -25,6 +25,7 @@ from birdnn.records import AIM, Kept, Progress, RepairRequest, Tied, Tried, Trie
 from birdnn.records.limits import OutOfTime
 from birdnn.repair import Evidence, Repairer
 from birdnn.rounding import Semantics
+from birdnn.verify.frontier import Keeper
 
 _LEAST_S = 1.0
 """For the proof of a candidate whose share of the time is spent: a cheap one is worth it."""
@@ -57,6 +58,7 @@ class Candidates:
     compare: Callable[[Loaded, Deadline], Comparison]
     semantics: Semantics
     record: bool
+    keeper: Keeper | None
     tried: list[Tried] = field(default_factory=list)
     stopped: str = ""
     best: Attempt | None = None
@@ -146,6 +148,7 @@ class Candidates:
                 give_up=True,
                 record=self.record,
                 attack=self.settings.attack,
+                keeper=self.keeper,
             )
             attempt = decide_all(loaded, self.asked, self.clock, effort, as_many=self.request.as_many)
         tried = Tried(

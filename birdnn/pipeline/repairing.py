@@ -24,6 +24,7 @@ from birdnn.pipeline.describing import described, kept, remarks
 from birdnn.pipeline.facts import machine, versions
 from birdnn.pipeline.folder import ResultFolder
 from birdnn.pipeline.judging import Answer, Attempt, Effort, counterexamples, decide, hunter
+from birdnn.pipeline.keeping import keeper_in
 from birdnn.pipeline.load import Loaded
 from birdnn.pipeline.localising import localised
 from birdnn.pipeline.measuring import Comparison, Measured
@@ -96,6 +97,7 @@ class _Repair:
         self.request, self.watch = request, watch
         self.folder = ResultFolder(request)
         self.folder.require_usable()
+        self.keeper = keeper_in(request.resume, (request.net, *request.props))
         self.settings = settings
         require_engines(request.crosscheck)
         self.engines: dict[str, tuple[EngineAnswer, ...]] = {}
@@ -141,6 +143,7 @@ class _Repair:
             compare=self._comparison,
             semantics=self.plan.semantics,
             record=not obstacle(self.plan.loaded, self.request.units),
+            keeper=self.keeper,
         )
         best = self.candidates.search(stages(self.request, self.plan, task, broken, self.settings))
         if best is None:
@@ -221,6 +224,7 @@ class _Repair:
             seed=self.request.seed,
             semantics=self.plan.semantics,
             attack=s.attack,
+            keeper=self.keeper,
         )
 
     def _more_witnesses(self, subject: Subject, first: Witness) -> tuple[Witness, ...]:
@@ -447,7 +451,8 @@ class _Repair:
         answers = self.before if best is None else best.answers
         asked = [s.prop.name for s in self.plan.subjects if s.role is not None and s.prop.name in answers]
         rounded = [line for name in asked if (line := remark(name, answers[name].verdict))]
-        said = (*self.plan.notes, *method, *self.remarks, *remarks(self.plan, self.before, best))
+        kept = [self.keeper.failure] if self.keeper is not None and self.keeper.failure else []
+        said = (*self.plan.notes, *method, *self.remarks, *kept, *remarks(self.plan, self.before, best))
         return (*said, *rounded, *self.late)
 
     def _outcome(self, result: RepairResult, best: Attempt | None, measured: Measured | None) -> RepairOutcome:

@@ -28,7 +28,8 @@ from birdnn.network import Network
 from birdnn.records import Proved
 from birdnn.records.limits import OutOfTime
 from birdnn.rounding import Semantics
-from birdnn.verify.search import SearchSettings, make_bound, verify
+from birdnn.verify import SearchSettings, verify
+from birdnn.verify.search import make_bound
 from tests.bounds.builders import (
     ACTIVATIONS,
     CPU,
