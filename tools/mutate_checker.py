@@ -40,6 +40,7 @@ MODULES = (
     "layers",
     "lines",
     "network",
+    "parts",
     "rounding",
     "statement",
     "tree",
