@@ -66,7 +66,7 @@ class CrownSettings:
         step_size: first step; slopes and multipliers live in 0..1.
         decay: factor from one step to the next.
         hope: an item is left to its halves that would stay open if all steps to come gained so many times what the
-            last two did.
+            last three did.
         rows_per_pass: rows of inner neurons that are propagated together, fewer of a large network; chosen to stay in
             the processor's cache.
     """
@@ -74,7 +74,7 @@ class CrownSettings:
     steps: int = 6
     step_size: float = 0.4
     decay: float = 0.7
-    hope: float = 4.0
+    hope: float = 2.0
     rows_per_pass: int = 4096
 
 
@@ -370,8 +370,8 @@ class _FinalRows:
                 self.choices.multipliers[which[better]] = weights[better]
                 self.choices.slopes[which[better]] = slopes_used(relaxations, slopes, passed)[better]
             before.append(best)
-            if step > 1:
-                hopeful &= ~(best + settings.hope * (best - before[step - 1]) < 0)
+            if step > 2:
+                hopeful &= ~(best + settings.hope * (best - before[step - 2]) < 0)
             if step == settings.steps or not hopeful.any():
                 break
             h = centre - plane.sign() * radius

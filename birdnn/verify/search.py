@@ -326,6 +326,8 @@ class _Search:
 
     def _attack_again(self, part: _Part, work: list[Work], boxes: float) -> Witness | None:
         """The hardest attack that is due after so many boxes, on the polytopes that are open in ``work``."""
+        if not part.attacks or part.attacks[0].boxes > boxes:
+            return None
         opened = torch.stack([each.opened.any(0) for each in work]).any(0).tolist()
         unsafe = tuple(p for p, still in zip(part.region.unsafe, opened, strict=True) if still)
         due = [attack for attack in part.attacks if attack.boxes * len(unsafe) <= boxes]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import math
 import sys
 import threading
 import time
@@ -22,7 +23,7 @@ from birdnn.bounds.compiled import bound as loops
 from birdnn.bounds.compiled import compiler, step
 from birdnn.bounds.compiled.bound import CompiledBound
 from birdnn.bounds.crown import CrownBound, CrownSettings
-from birdnn.bounds.protocol import BoundResult
+from birdnn.bounds.protocol import BoundResult, MarginBound
 from birdnn.boxes import Boxes
 from birdnn.network import Network
 from birdnn.records import Proved
@@ -370,3 +371,20 @@ def test_nobody_waits_for_the_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
     release.set()
     loops._LOOPS._compiling.join()
     assert loops._LOOPS.ready() is step
+
+
+@pytest.mark.parametrize("make", [compiled, CrownBound], ids=["loops", "torch"])
+def test_an_item_without_hope_is_left_to_its_halves(make: Callable[..., MarginBound]) -> None:
+    """After three steps it must be worth going on; what is proved, or on its way, is not given up."""
+    left = 0
+    for seed in range(12):
+        net, boxes = random_net(seed, (3, 12, 12, 2)), random_boxes(seed, 20, 3)
+        polytopes = random_polytopes(seed, 2)
+        question, opened = question_of(polytopes), all_open(boxes, polytopes)
+        bounds = [make(net, CPU, CrownSettings(**how)) for how in ({"steps": 3}, {"hope": 0.0}, {"hope": math.inf})]
+        few, never, always = (bound.bound(question, boxes, opened, bound.root(20)) for bound in bounds)
+        open_items = few.lower < 0
+        assert torch.equal(never.lower[open_items], few.lower[open_items])
+        assert torch.equal(always.lower > 0, (always.lower > 0) | (never.lower > 0))
+        left += int((always.lower[open_items] > few.lower[open_items]).sum())
+    assert left > 20  # there was something to gain

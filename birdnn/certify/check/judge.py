@@ -33,6 +33,7 @@ from birdnn.certify.check.tree import Engine, Walk
 from birdnn.errors import MismatchError
 
 _EXACT_BATCH = 4
+_WHOLE = Part()
 UNRUN = "; what is said of an execution is not checked here: birdnn check runs it"
 """What this checker leaves to a program that runs networks."""
 
@@ -205,7 +206,7 @@ class _Task:
     where: str
     settings: Settings
     seen: Seen
-    part: Part
+    part: Part = _WHOLE
 
     def proved(self, statement: Statement, path: str) -> Answer:
         """Check that no input of the property is unsafe."""
