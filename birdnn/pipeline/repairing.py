@@ -150,6 +150,8 @@ class _Repair:
             kept = any(words[s.prop.name] == "violated" for s in self.asked)
             return self._outcome("violated" if kept else "sampled", None, None)
         survived = survivors(best, self.asked, self.clock, self._effort_before(), self.clock.timeout_s)
+        if not change(self.plan.loaded.net.initialisers(), best.loaded.net.initialisers()):
+            return self._untouched(best)
         self.remarks = said(survived, best, self.asked)
         self._watched(best)
         measured = self._measure(best, self.candidates.repair_set)
@@ -363,6 +365,15 @@ class _Repair:
         self.witnesses.update({name: (witness,) for name, witness in contradicted.items()})
         unsettled: RepairResult = "sampled" if self.disputed else "nothing_to_repair"
         return self._outcome("violated" if contradicted else unsettled, None, None)
+
+    def _untouched(self, best: Attempt) -> RepairOutcome:
+        """Nothing was found that had to be changed: what was learnt of the candidate is true of the original."""
+        self.folder.forget_attempt()
+        self.before.update({n: a for n, a in best.answers.items() if a.guarantee in ("proved", "violated")})
+        words = {self.before[s.prop.name].guarantee for s in self.asked}
+        if words == {"proved"}:
+            return self._nothing_to_repair()
+        return self._outcome("violated" if "violated" in words else "sampled", None, None)
 
     def _doubt(self, answers: dict[str, Answer], certificate: CertificateFile) -> None:
         """Believe the checker that rejects the certificate, not the proofs that are in it."""
