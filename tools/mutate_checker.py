@@ -40,7 +40,6 @@ MODULES = (
     "layers",
     "lines",
     "network",
-    "parts",
     "rounding",
     "statement",
     "tree",

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from fractions import Fraction
 
 import numpy as np
 from numpy.typing import NDArray
 
-_LARGEST = int(np.finfo(np.float64).max)
+_LARGEST = Fraction(float(np.finfo(np.float64).max))
 
 
 def near(values: NDArray[np.object_]) -> NDArray[np.float64]:
@@ -18,10 +17,9 @@ def near(values: NDArray[np.object_]) -> NDArray[np.float64]:
 
 
 def _near(value: Fraction) -> float:
-    positive = value.numerator > 0
-    if abs(value.numerator) > _LARGEST * value.denominator:
-        return float(np.inf if positive else -np.inf)
-    return rounded(value, -np.inf if positive else np.inf)
+    if abs(value) > _LARGEST:
+        return float(np.inf if value > 0 else -np.inf)
+    return rounded(value, -np.inf if value > 0 else np.inf)
 
 
 def up(values: NDArray[np.object_]) -> NDArray[np.float64]:
@@ -35,8 +33,6 @@ def rounded(value: Fraction, towards: float) -> float:
         near = float(value)
     except OverflowError:
         near = float(np.inf if value > 0 else -np.inf)
-        return math.nextafter(near, towards) if near != towards else near
-    numerator, denominator = near.as_integer_ratio()  # integers: a comparison of fractions takes ten times as long
-    excess = numerator * value.denominator - value.numerator * denominator
-    wrong = excess > 0 if towards < 0 else excess < 0
-    return math.nextafter(near, towards) if wrong else near
+        return float(np.nextafter(near, towards)) if near != towards else near
+    wrong = near > value if towards < 0 else near < value
+    return float(np.nextafter(near, towards)) if wrong else near
