@@ -52,7 +52,6 @@ class VerifyOptions(TypedDict, total=False):
         resume: a folder where what long proofs have reached is kept, each minute and at a limit, and gone on with.
     """
 
-    resume: _Place | None
     timeout_s: _Positive | None
     memory_gib: _Positive | None
     units: Units
@@ -61,6 +60,7 @@ class VerifyOptions(TypedDict, total=False):
     bound: BoundName
     crosscheck: _Texts
     crosscheck_timeout_s: _Positive
+    resume: _Place | None
 
 
 class EstimateOptions(TypedDict, total=False):

@@ -146,11 +146,11 @@ class _Repair:
             keeper=self.keeper,
         )
         best = self.candidates.search(stages(self.request, self.plan, task, broken, self.settings))
+        violated = any(words[s.prop.name] == "violated" for s in self.asked)
         if best is None:
-            kept = any(words[s.prop.name] == "violated" for s in self.asked)
-            return self._outcome("violated" if kept else "sampled", None, None)
+            return self._outcome("violated" if violated else "sampled", None, None)
         survived = survivors(best, self.asked, self.clock, self._effort_before(), self.clock.timeout_s)
-        if not change(self.plan.loaded.net.initialisers(), best.loaded.net.initialisers()):
+        if not violated and not change(self.plan.loaded.net.initialisers(), best.loaded.net.initialisers()):
             return self._untouched(best)
         self.remarks = said(survived, best, self.asked)
         self._watched(best)
@@ -367,7 +367,7 @@ class _Repair:
         return self._outcome("violated" if contradicted else unsettled, None, None)
 
     def _untouched(self, best: Attempt) -> RepairOutcome:
-        """Nothing was found that had to be changed: what was learnt of the candidate is true of the original."""
+        """No violation was known, and nothing was changed: what was learnt of the candidate is true of the original."""
         self.folder.forget_attempt()
         self.before.update({n: a for n, a in best.answers.items() if a.guarantee in ("proved", "violated")})
         words = {self.before[s.prop.name].guarantee for s in self.asked}
