@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from birdnn.errors import SpecError as SpecError
     from birdnn.errors import UnsupportedOpError as UnsupportedOpError
     from birdnn.network import Network as Network
-    from birdnn.pipeline import CheckOutcome as CheckOutcome
+    from birdnn.pipeline.checking import CheckOutcome as CheckOutcome
     from birdnn.records import EstimateOutcome as EstimateOutcome
     from birdnn.records import LocalizeOutcome as LocalizeOutcome
     from birdnn.records import PacBound as PacBound
@@ -52,7 +52,7 @@ if TYPE_CHECKING:
 
 _HOME = {
     "BirdnnError": "errors",
-    "CheckOutcome": "pipeline",
+    "CheckOutcome": "pipeline.checking",
     "DisagreementError": "errors",
     "EngineError": "errors",
     "EstimateOutcome": "records",

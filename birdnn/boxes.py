@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
+from birdnn.later import later
+
+if TYPE_CHECKING:
+    import torch
+else:
+    torch = later("torch")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -16,33 +21,33 @@ class Boxes:
         lower, upper: corners, shape (boxes, inputs), network units, float64 in the search.
     """
 
-    lower: Tensor
-    upper: Tensor
+    lower: torch.Tensor
+    upper: torch.Tensor
 
     def __len__(self) -> int:
         return self.lower.shape[0]
 
-    def __getitem__(self, which: slice | Tensor) -> Boxes:
+    def __getitem__(self, which: slice | torch.Tensor) -> Boxes:
         return Boxes(self.lower[which], self.upper[which])
 
-    def centres(self) -> Tensor:
+    def centres(self) -> torch.Tensor:
         """Midpoints, shape (boxes, inputs)."""
         return self.lower + (self.upper - self.lower) / 2
 
-    def widths(self) -> Tensor:
+    def widths(self) -> torch.Tensor:
         """Edge lengths, shape (boxes, inputs)."""
         return self.upper - self.lower
 
-    def empty(self) -> Tensor:
+    def empty(self) -> torch.Tensor:
         """Which boxes hold no point, shape (boxes,)."""
         return (self.lower > self.upper).any(1)
 
-    def where(self, mask: Tensor, other: Boxes) -> Boxes:
+    def where(self, mask: torch.Tensor, other: Boxes) -> Boxes:
         """These boxes where ``mask`` (boxes,) says so, elsewhere those of ``other``."""
         chosen = mask[:, None]
         return Boxes(self.lower.where(chosen, other.lower), self.upper.where(chosen, other.upper))
 
-    def bisect(self, dimension: Tensor) -> Boxes:
+    def bisect(self, dimension: torch.Tensor) -> Boxes:
         """Cut box i in the middle of edge ``dimension[i]``; all first halves come before all second halves.
 
         The two halves share the cut, so that together they cover the box whatever the rounding of the midpoint.
@@ -54,17 +59,17 @@ class Boxes:
             torch.cat([self.upper.scatter(1, column, middle), self.upper]),
         )
 
-    def divisible(self) -> Tensor:
+    def divisible(self) -> torch.Tensor:
         """Which edges have a midpoint strictly between their ends, shape (boxes, inputs)."""
         middle = self.centres()
         return (middle > self.lower) & (middle < self.upper)
 
-    def uniform(self, count: int, generator: torch.Generator) -> Tensor:
+    def uniform(self, count: int, generator: torch.Generator) -> torch.Tensor:
         """``count`` uniform points of each box, shape (boxes, count, inputs); the generator lives on the CPU."""
         draw = torch.rand(len(self), count, self.lower.shape[1], generator=generator, dtype=self.lower.dtype)
         return self.lower[:, None] + draw.to(self.lower.device) * self.widths()[:, None]
 
-    def clip(self, plane: Tensor, minimum: Tensor) -> Boxes:
+    def clip(self, plane: torch.Tensor, minimum: torch.Tensor) -> Boxes:
         """Cut from box i what ``plane[i, p] @ x + c <= 0`` rules out, for every plane p.
 
         Domain clipping (Zhou et al. 2025, Clip-and-Verify): moving from the plane's minimum over the box along input d
@@ -80,7 +85,7 @@ class Boxes:
         lower, upper = self.cuts(plane, minimum)
         return Boxes(torch.maximum(self.lower, lower.amax(1)), torch.minimum(self.upper, upper.amin(1)))
 
-    def cuts(self, plane: Tensor, minimum: Tensor) -> tuple[Tensor, Tensor]:
+    def cuts(self, plane: torch.Tensor, minimum: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """What `clip` has each plane say: new lower and upper corners, shape (boxes, planes, inputs) each."""
         slack = 1e-15 * torch.maximum(self.lower.abs(), self.upper.abs())
         known = minimum.where(minimum.isfinite(), -torch.inf)[..., None]  # an overflow says nothing, whatever its sign

@@ -13,7 +13,8 @@ from torch import Tensor
 from birdnn.errors import BirdnnError
 from birdnn.graph import Graph, Node
 from birdnn.operators import LINEAR_PARTS, apply
-from birdnn.rounding import LARGEST_FLOAT32, magnitude, peak, roundings
+from birdnn.rounding import LARGEST_FLOAT32
+from birdnn.terms import magnitude, peak, roundings
 
 ActivationKind = Literal["relu", "leaky_relu", "elu", "sigmoid", "tanh"]
 

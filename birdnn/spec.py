@@ -12,13 +12,17 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from birdnn.errors import MismatchError, SpecError
+from birdnn.later import later
+
+if TYPE_CHECKING:
+    import torch
+else:
+    torch = later("torch")
 
 
 def round_down(value: Fraction) -> float:
@@ -84,9 +88,9 @@ class Polytope:
 
     rows: tuple[Row, ...]
     n_outputs: int
-    a: Tensor = field(init=False)
-    b: Tensor = field(init=False)
-    strict: Tensor = field(init=False)
+    a: torch.Tensor = field(init=False)
+    b: torch.Tensor = field(init=False)
+    strict: torch.Tensor = field(init=False)
 
     def __post_init__(self) -> None:
         if any(len(row.coefficients) != self.n_outputs for row in self.rows):
@@ -100,7 +104,7 @@ class Polytope:
         object.__setattr__(self, "b", torch.tensor(b, dtype=torch.float64))
         object.__setattr__(self, "strict", torch.tensor([row.strict for row in self.rows], dtype=torch.bool))
 
-    def margin(self, y: Tensor) -> Tensor:
+    def margin(self, y: torch.Tensor) -> torch.Tensor:
         """For outputs (n, n_outputs) the largest ``a @ y - b`` over the rows, (n,); minus infinity without rows."""
         if not self.rows:
             return torch.full_like(y[:, 0], -math.inf)
@@ -131,9 +135,9 @@ class Region:
     unsafe: tuple[Polytope, ...]
     strict_lower: tuple[bool, ...] = ()
     strict_upper: tuple[bool, ...] = ()
-    lower: Tensor = field(init=False)
-    upper: Tensor = field(init=False)
-    _float32: list[tuple[Tensor, Tensor]] = field(init=False, repr=False, default_factory=list)
+    lower: torch.Tensor = field(init=False)
+    upper: torch.Tensor = field(init=False)
+    _float32: list[tuple[torch.Tensor, torch.Tensor]] = field(init=False, repr=False, default_factory=list)
 
     def __post_init__(self) -> None:
         size = len(self.exact_lower)
@@ -163,7 +167,7 @@ class Region:
         """Is the box a single point?"""
         return self.exact_lower == self.exact_upper
 
-    def margin(self, y: Tensor) -> Tensor:
+    def margin(self, y: torch.Tensor) -> torch.Tensor:
         """How far outputs (n, n_outputs) are from being unsafe: (n,), in the type of `y`.
 
         The least over the polytopes of the largest ``a @ y - b`` over their rows: at most 0 is unsafe, up to rounding
@@ -173,7 +177,7 @@ class Region:
             return torch.full_like(y[:, 0], math.inf)
         return torch.stack([polytope.margin(y) for polytope in self.unsafe]).amin(dim=0)
 
-    def float32_box(self) -> tuple[Tensor, Tensor]:
+    def float32_box(self) -> tuple[torch.Tensor, torch.Tensor]:
         """The outermost float32 points inside the exact box, strictness honoured: (n_inputs,) each.
 
         Where an input's range holds no float32, its first is greater than its second.
@@ -238,17 +242,17 @@ class Scaling:
         if any(value <= 0 for value in (*self.input_ranges, self.output_range)):
             raise SpecError("a scaling needs positive ranges")
 
-    def normalised_inputs(self, raw: Tensor) -> Tensor:
+    def normalised_inputs(self, raw: torch.Tensor) -> torch.Tensor:
         """Raw inputs (n, n_inputs) in network units, rounded in the type of `raw`."""
         means, ranges = (raw.new_tensor([float(v) for v in values]) for values in (self.input_means, self.input_ranges))
         return (raw - means) / ranges
 
-    def raw_inputs(self, x: Tensor) -> Tensor:
+    def raw_inputs(self, x: torch.Tensor) -> torch.Tensor:
         """Inputs (n, n_inputs) in network units in raw ones, rounded in the type of `x`."""
         means, ranges = (x.new_tensor([float(v) for v in values]) for values in (self.input_means, self.input_ranges))
         return x * ranges + means
 
-    def raw_outputs(self, y: Tensor) -> Tensor:
+    def raw_outputs(self, y: torch.Tensor) -> torch.Tensor:
         """Outputs in network units in raw ones, rounded in the type of `y`."""
         return y * float(self.output_range) + float(self.output_mean)
 

@@ -44,6 +44,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(pytest.mark.skip(reason="no CUDA device"))
 
 
+@pytest.fixture(scope="session", autouse=True)
+def compiled_bounds() -> None:
+    """The loops are compiled before the first test: a compiler at work beside them takes their time and, as warnings'
+    filters belong to the process, turns theirs off and on."""
+    from birdnn.bounds.compiled.bound import prepare
+
+    prepare()
+
+
 @pytest.fixture(scope="session")
 def acasxu(request: pytest.FixtureRequest) -> Path:
     """Folder with `onnx/`, `nnet/`, `vnnlib/`; a test that asks for it carries the marker `acasxu`."""

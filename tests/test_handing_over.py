@@ -14,9 +14,10 @@ from birdnn.errors import OutputError
 from birdnn.formats import together as together_module
 from birdnn.formats.files import write_bytes
 from birdnn.formats.together import Together, all_or_none
-from birdnn.pipeline import judging, measuring, repair_files
+from birdnn.pipeline import judging, measuring
 from birdnn.pipeline.measuring import Comparison
 from birdnn.pipeline.plan import read_plan
+from birdnn.pipeline.repairing import repair_files
 from birdnn.records import Progress, Rate, RepairOutcome, Unknown, Verdict
 from birdnn.repair import LastLayer, Retrain
 from birdnn.verify import verify

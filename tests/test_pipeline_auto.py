@@ -11,8 +11,8 @@ import torch
 
 from birdnn.errors import MismatchError
 from birdnn.network import Network
-from birdnn.pipeline import repair_files
 from birdnn.pipeline.methods import Stage
+from birdnn.pipeline.repairing import repair_files
 from birdnn.records import RepairOutcome, Tied, Watch
 from birdnn.repair import Evidence
 from birdnn.report.json import repair_report

@@ -18,11 +18,11 @@ from birdnn.errors import FormatError, MismatchError, OutputError
 from birdnn.formats import read_network, read_property
 from birdnn.formats.inputs import read_inputs
 from birdnn.network import Network
-from birdnn.pipeline import repair_files
 from birdnn.pipeline.behaviour import Yardstick
 from birdnn.pipeline.folder import ResultFolder
 from birdnn.pipeline.methods import Stage
 from birdnn.pipeline.plan import Plan, read_plan
+from birdnn.pipeline.repairing import repair_files
 from birdnn.pipeline.ruling import derived_rule
 from birdnn.records import RepairOutcome, RepairRequest, Tied, Unwatched, Watch
 from birdnn.repair import Evidence, Goal, RepairTask, Retrain, RetrainSettings

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from birdnn.formats.onnx import layers_to_onnx
-from birdnn.pipeline import estimate_files
+from birdnn.pipeline.estimating import estimate_files
 from birdnn.records import EstimateRequest, Progress
 from tests.cli.conftest import box_property
 

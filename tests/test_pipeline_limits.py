@@ -13,17 +13,20 @@ from pathlib import Path
 import pytest
 
 from birdnn.formats.files import compressed
-from birdnn.pipeline import RepairSettings, certifying, deciding, repair_files, verify_files
+from birdnn.pipeline import certifying, deciding, judging
 from birdnn.pipeline.clock import Clock, Deadline, limit_of, unlimited
+from birdnn.pipeline.deciding import verify_files
 from birdnn.pipeline.judging import Effort, decide_all, hunter
 from birdnn.pipeline.localising import localised
 from birdnn.pipeline.measuring import Comparison
 from birdnn.pipeline.plan import read_plan
+from birdnn.pipeline.repairing import repair_files
 from birdnn.pipeline.second_leg import second_leg
-from birdnn.records import Proved, RepairRequest, Unwatched, VerifySettings
+from birdnn.pipeline.settings import RepairSettings
+from birdnn.records import Proved, RepairRequest, Unwatched, Verdict, VerifySettings
 from birdnn.records.limits import OutOfTime
 from birdnn.repair import Goal, LastLayer, LinearSettings, RepairTask, Retrain, RetrainSettings
-from birdnn.verify import search
+from birdnn.verify import SearchSettings, search
 from tests.test_pipeline_repair import FAST, build
 from tools import hard_inputs
 
@@ -51,6 +54,8 @@ def test_stages_share_what_is_left() -> None:
     now = [0.0]
     clock = Clock(timeout_s=100.0, reserve_s=15.0, watch=Unwatched(), now=lambda: now[0])
     assert (clock.left_s(), clock.end.left_s()) == (85.0, 100.0)
+    now[0] = 20.0
+    assert (clock.left_of(0.5), clock.left_of(0.25)) == (15.0, -10.0)
     now[0] = 85.0
     assert clock.over()
     assert not clock.end.over()
@@ -67,8 +72,24 @@ def test_stages_share_what_is_left() -> None:
 
 def test_without_a_limit_nothing_ends_and_nothing_is_measured() -> None:
     clock = Clock(timeout_s=float("inf"), watch=Unwatched())
-    assert clock.left_s() == clock.stage(0.1).part(0.1).left_s() == float("inf")
+    assert clock.left_s() == clock.stage(0.1).part(0.1).left_s() == clock.left_of(0.3) == float("inf")
     assert unlimited().affordable(1000, lambda: pytest.fail("measured")) == 1000
+
+
+def test_a_repair_without_a_limit_has_all_the_time_for_its_proofs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a stage's share leaves of no limit is no limit: it was no number, and every proof went box by box."""
+    limits, right = [], judging.verify
+
+    def seen(*asked: object, settings: SearchSettings, **others: object) -> Verdict:
+        limits.append(settings)
+        return right(*asked, settings=settings, **others)
+
+    monkeypatch.setattr(judging, "verify", seen)
+    repair_files(build(tmp_path, "Relu").request(), settings=FAST)
+    assert limits
+    assert {limit.timeout_s for limit in limits} == {float("inf")}
 
 
 def test_a_share_is_as_much_work_as_fits() -> None:

@@ -12,7 +12,9 @@ import torch
 from birdnn.errors import FormatError, MismatchError
 from birdnn.formats import read_network
 from birdnn.formats.onnx import layers_to_onnx
-from birdnn.pipeline import plot_line, plot_map, repair_files, verify_files
+from birdnn.pipeline.deciding import verify_files
+from birdnn.pipeline.plotting import plot_line, plot_map
+from birdnn.pipeline.repairing import repair_files
 from birdnn.records import NO_CELL, AdvisoryMap, MarginLine, PlotRequest, RepairRequest, VerifySettings
 from tests.cli.conftest import box_property
 

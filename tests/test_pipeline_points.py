@@ -17,10 +17,10 @@ from birdnn.crosscheck.onnxruntime import OnnxReplay
 from birdnn.errors import FormatError, MismatchError
 from birdnn.formats import read_network
 from birdnn.formats.suite import Suite
-from birdnn.pipeline import repair_files
 from birdnn.pipeline.load import load_network
 from birdnn.pipeline.plan import read_plan
 from birdnn.pipeline.points import load_points
+from birdnn.pipeline.repairing import repair_files
 from birdnn.records import Proved, RepairRequest, Violated
 from birdnn.repair.aims import Aim
 from birdnn.repair.protocol import Goal

@@ -18,12 +18,14 @@ from birdnn.errors import MismatchError
 from birdnn.formats import read_network, read_property
 from birdnn.formats.onnx import layers_to_onnx
 from birdnn.network import weights_sha256
-from birdnn.pipeline import RepairSettings, judging, repair_files, verify_files
+from birdnn.pipeline import judging, repairing
+from birdnn.pipeline.deciding import verify_files
 from birdnn.pipeline.judging import Answer, Attempt, hunter
 from birdnn.pipeline.load import load_network
 from birdnn.pipeline.measuring import Comparison
 from birdnn.pipeline.plan import read_plan
-from birdnn.pipeline.repairing import _Repair
+from birdnn.pipeline.repairing import _Repair, repair_files
+from birdnn.pipeline.settings import RepairSettings
 from birdnn.records import Domain, Progress, Proved, RepairRequest, Unknown, Unwatched, Verdict, VerifySettings
 from birdnn.repair import Retrain, RetrainSettings
 from birdnn.report.json import repair_report
@@ -133,6 +135,25 @@ def test_nothing_to_repair_writes_no_network(tmp_path: Path) -> None:
     assert outcome.result == "nothing_to_repair"
     assert outcome.out is None
     assert not list(tmp_path.rglob("*.repaired.onnx"))
+
+
+@pytest.mark.parametrize(("word", "result"), [("proved", "nothing_to_repair"), ("unknown", "sampled")])
+def test_a_candidate_that_changes_nothing_is_no_repair(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, word: str, result: str
+) -> None:
+    """Nothing is known to violate: no file is called repaired, whether the proof succeeds later or not."""
+    case = build(tmp_path, "Relu", quantile=1.0)
+    unknown = Answer(verdict=Unknown(reason="timeout", boxes=0), verify_s=0.0)
+    monkeypatch.setattr(repairing, "decide", lambda *asked, **more: unknown)
+    if word == "unknown":
+        decided = judging.decide
+        monkeypatch.setattr(
+            judging, "decide", lambda *asked, **more: unknown if not more.get("cheap") else decided(*asked, **more)
+        )
+    outcome = repair_files(case.request(method="finetune"), settings=FAST)
+    assert (outcome.result, outcome.out, outcome.change) == (result, None, ())
+    assert outcome.properties[0].before == word
+    assert not [path for path in tmp_path.rglob("*.onnx") if path != case.net]
 
 
 def test_without_a_domain_fidelity_is_not_measured(tmp_path: Path) -> None:

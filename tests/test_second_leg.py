@@ -13,10 +13,11 @@ import birdnn
 from birdnn.crosscheck.onnxruntime import OnnxReplay
 from birdnn.errors import MismatchError
 from birdnn.formats.onnx import layers_to_onnx
-from birdnn.pipeline import judging, repair_files, repairing
+from birdnn.pipeline import judging, repairing
 from birdnn.pipeline.clock import Deadline
 from birdnn.pipeline.load import Loaded, load_network, load_property
 from birdnn.pipeline.measuring import Comparison
+from birdnn.pipeline.repairing import repair_files
 from birdnn.pipeline.reporting import report_files
 from birdnn.pipeline.second_leg import DELTA, SecondLeg, second_leg
 from birdnn.records import Progress, Proved, RepairRequest, Unknown, Unwatched
@@ -179,7 +180,7 @@ def test_the_command_line_and_python_draw_the_same_number(
         requests.append(request)
         raise MismatchError("caught")
 
-    monkeypatch.setattr("birdnn.pipeline.repair_files", caught)
+    monkeypatch.setattr("birdnn.pipeline.repairing.repair_files", caught)
     monkeypatch.setattr("birdnn.api.asking.repair_files", caught)
     asked = ["repair", "--net", DEMO / "demo.onnx", "--prop", DEMO / "properties" / "prop_2.vnnlib"]
     for more in ([], ["--report"], ["--samples", 7]):

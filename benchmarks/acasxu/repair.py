@@ -27,6 +27,7 @@ from birdnn.campaign import (
     read_instances,
 )
 from birdnn.cli.progress import TerminalWatch
+from birdnn.pipeline.facts import machine
 from birdnn.records import CampaignRow
 from birdnn.report.bench import campaign_word, figures_markdown, rows_markdown
 
@@ -47,12 +48,13 @@ def main() -> int:
         instances=instances(source, options.timeout),
         table=RESULTS / "repair.csv",
         jobs=options.jobs,
+        threads=machine().cores // options.jobs or 1,
         method=options.method,
         keep=options.keep,
     )
     with TerminalWatch(quiet=False) as watch:
         outcome = campaign_files(campaign, source=source, watch=watch)
-    text = summary(campaign.instances, open_table(REPAIR, campaign.table).rows, options.jobs)
+    text = summary(campaign.instances, open_table(REPAIR, campaign.table).rows, options.jobs, campaign.threads)
     (RESULTS / "repair.md").write_text(text, encoding="utf-8")
     print(text)
     return 130 if outcome.interrupted else STATUS[campaign_word(outcome)]
@@ -67,7 +69,7 @@ def instances(source: Path, timeout_s: float) -> list[Instance]:
     return [*found, replace(whole, props=(), vnnlib="suite", suite="acasxu")]
 
 
-def summary(instances: Sequence[Instance], rows: Sequence[dict[str, str]], jobs: int) -> str:
+def summary(instances: Sequence[Instance], rows: Sequence[dict[str, str]], jobs: int, threads: int) -> str:
     """Every method's figures on the 36, and its rows, as Markdown."""
     by_method = {
         method: campaign_rows(REPAIR, instances, latest_rows(REPAIR, instances, rows, method=method))
@@ -83,7 +85,7 @@ def summary(instances: Sequence[Instance], rows: Sequence[dict[str, str]], jobs:
     if any(row.answer and not row.fields["semantics"] for found in asked.values() for row in found):
         lines += ["", "Rows without `semantics`: proofs in float64 over the reals, before rounding was accounted for."]
     command = f"python -m benchmarks.acasxu.repair [--method M] --timeout S --jobs {jobs}"
-    lines += ["", provenance(command, threads=1)]
+    lines += ["", provenance(command, threads=threads)]
     for method in asked:
         done = [row for row in by_method[method] if row.answer]
         lines += ["", f"## {method}", "", *rows_markdown(done)]

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from benchmarks.acasxu.common import RESULTS, data_folder
 from birdnn.campaign import provenance
-from birdnn.pipeline import repair_files
+from birdnn.pipeline.repairing import repair_files
 from birdnn.records import RepairRequest
 from birdnn.report.headline import tied_words
 from birdnn.report.schema import RepairReport

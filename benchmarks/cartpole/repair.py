@@ -15,7 +15,7 @@ import torch
 
 from benchmarks.cartpole.train import SCALE, must_push_right, train
 from birdnn.formats import read_network
-from birdnn.pipeline import repair_files
+from birdnn.pipeline.repairing import repair_files
 from birdnn.pipeline.settings import RepairSettings
 from birdnn.records import RepairRequest
 from birdnn.report.json import repair_report

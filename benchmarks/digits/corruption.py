@@ -25,7 +25,7 @@ from benchmarks.digits.residual import SIDE, SIZES, train
 from benchmarks.digits.robustness import RESULTS
 from benchmarks.digits.train import Images, split
 from birdnn.formats import read_network
-from birdnn.pipeline import repair_blocks
+from birdnn.pipeline.repairing_blocks import repair_blocks
 from birdnn.records import BlockRequest, MethodResult, RepairRequest
 from birdnn.sample import evaluate
 

@@ -16,7 +16,7 @@ import torch
 
 from benchmarks.digits.train import Images, split, train
 from birdnn.formats import read_network
-from birdnn.pipeline import repair_files
+from birdnn.pipeline.repairing import repair_files
 from birdnn.records import RepairRequest
 from birdnn.report.json import repair_report
 from birdnn.sample import evaluate

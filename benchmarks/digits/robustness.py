@@ -20,8 +20,9 @@ from benchmarks.common import Table, provenance, stamp
 from benchmarks.digits.properties import robustness
 from benchmarks.digits.train import Images, split, train
 from birdnn.network import Network
-from birdnn.pipeline import RepairSettings, repair_files
 from birdnn.pipeline.load import Loaded, load_network, load_property
+from birdnn.pipeline.repairing import repair_files
+from birdnn.pipeline.settings import RepairSettings
 from birdnn.records import Proved, RepairOutcome, RepairRequest, Violated
 from birdnn.repair import RetrainSettings
 from birdnn.sample import evaluate

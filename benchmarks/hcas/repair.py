@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 from benchmarks.common import Table, provenance, stamp
 from benchmarks.hcas import verify
 from benchmarks.hcas.common import RESULTS, Controller, arguments, controllers
-from birdnn.pipeline import repair_files
+from birdnn.pipeline.repairing import repair_files
 from birdnn.records import RepairOutcome, RepairRequest
 from birdnn.report.kept import worst_drawdown
 

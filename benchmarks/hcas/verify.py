@@ -13,7 +13,7 @@ from pathlib import Path
 from benchmarks.common import Table, provenance, stamp
 from benchmarks.hcas.common import RESULTS, arguments, controllers
 from birdnn.formats.suite import Suite
-from birdnn.pipeline import verify_files
+from birdnn.pipeline.deciding import verify_files
 from birdnn.records import VerifySettings
 from birdnn.report.json import competition_verdict
 

@@ -26,15 +26,11 @@ from birdnn.api.options import (
 from birdnn.api.stored import Stored
 from birdnn.certify.check import Settings
 from birdnn.errors import DisagreementError, InputError, MismatchError
-from birdnn.pipeline import (
-    CheckOutcome,
-    check_files,
-    estimate_files,
-    falsify_files,
-    localize_files,
-    repair_files,
-    verify_files,
-)
+from birdnn.pipeline.checking import CheckOutcome, check_files
+from birdnn.pipeline.deciding import falsify_files, verify_files
+from birdnn.pipeline.estimating import estimate_files
+from birdnn.pipeline.localising import localize_files
+from birdnn.pipeline.repairing import repair_files
 from birdnn.records import (
     EstimateOutcome,
     EstimateRequest,

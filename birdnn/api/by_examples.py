@@ -14,8 +14,8 @@ from birdnn.api.asking import borrowed, named
 from birdnn.api.loading import File, NetworkLike
 from birdnn.api.options import LocalizeBlocksOptions, RepairBlocksOptions, checked
 from birdnn.api.stored import Stored
-from birdnn.pipeline import localize_block_files
-from birdnn.pipeline import repair_blocks as repair_block_files
+from birdnn.pipeline.localising_blocks import localize_block_files
+from birdnn.pipeline.repairing_blocks import repair_blocks as repair_block_files
 from birdnn.records import (
     BlockLocalizeOutcome,
     BlockLocalizeRequest,

@@ -19,6 +19,7 @@ _Share = Annotated[float, Field(ge=0, le=1)]
 _Inside = Annotated[float, Field(gt=0, lt=1)]
 _Count = Annotated[int, Field(ge=1)]
 _Seed = Annotated[int, Field(ge=0, lt=2**63)]
+_Place = str | Path
 _Texts = tuple[str, ...] | list[str]
 
 
@@ -48,6 +49,7 @@ class VerifyOptions(TypedDict, total=False):
         bound: whose bounds prove: ``"own"`` or ``"auto_lirpa"``.
         crosscheck: engines that are asked the same question: ``"onnxruntime"``, ``"auto_lirpa"``, ``"marabou"``.
         crosscheck_timeout_s: for each of them and property.
+        resume: a folder where what long proofs have reached is kept, each minute and at a limit, and gone on with.
     """
 
     timeout_s: _Positive | None
@@ -58,6 +60,7 @@ class VerifyOptions(TypedDict, total=False):
     bound: BoundName
     crosscheck: _Texts
     crosscheck_timeout_s: _Positive
+    resume: _Place | None
 
 
 class EstimateOptions(TypedDict, total=False):
@@ -181,9 +184,10 @@ class RepairOptions(TypedDict, total=False):
         report: localise as well, and write ``repair.json`` even where no network is written: what ``birdnn report``
             makes the page of.
         as_many: prove as many properties as possible; one that cannot be repaired does not cost the others.
-        units, seed, crosscheck, crosscheck_timeout_s: as for `birdnn.verify`.
+        resume, units, seed, crosscheck, crosscheck_timeout_s: as for `birdnn.verify`.
     """
 
+    resume: _Place | None
     timeout_s: _Positive | None
     domain: str | Path | tuple[Any, Any] | None
     decision: Decision | None
@@ -246,4 +250,6 @@ def checked(kind: Kind, options: Mapping[str, Any]) -> dict[str, Any]:
         raise InputError(f"{kind}(): {where} is {options[where]!r}; {told}") from None
     if "crosscheck" in found:
         found["crosscheck"] = tuple(found["crosscheck"])
+    if found.get("resume") is not None:
+        found["resume"] = Path(found["resume"])
     return found

@@ -16,8 +16,7 @@ from torch import nn
 from birdnn.api.loading import NetworkLike, PropertyLike, load_network, network_bytes
 from birdnn.errors import BirdnnError, MismatchError, OutputError, SpecError
 from birdnn.formats import read_network, read_property
-from birdnn.formats.files import read_stored, stem_and_kind, write_bytes
-from birdnn.formats.onnx import MAX_BYTES
+from birdnn.formats.files import NETWORK_BYTES, read_stored, stem_and_kind, write_bytes
 from birdnn.formats.vnnlib_text import property_text
 from birdnn.network import Network
 from birdnn.spec import Property
@@ -102,7 +101,7 @@ class Stored:
             raise MismatchError(f"two different things in memory are called {name!r}; name one of them otherwise")
         if path not in self._written:
             if path.exists():
-                if path.is_file() and read_stored(path, MAX_BYTES) == data:
+                if path.is_file() and read_stored(path, NETWORK_BYTES) == data:
                     return path
                 raise OutputError(str(path), "is there already and says something else; name another folder")
             self._made += [folder for folder in (self.folder, *self.folder.parents) if not folder.exists()]

@@ -65,6 +65,8 @@ class CrownSettings:
         steps: signed-gradient steps on slopes and multipliers of the final rows.
         step_size: first step; slopes and multipliers live in 0..1.
         decay: factor from one step to the next.
+        hope: an item is left to its halves that would stay open if all steps to come gained so many times what the
+            last three did.
         rows_per_pass: rows of inner neurons that are propagated together, fewer of a large network; chosen to stay in
             the processor's cache.
     """
@@ -72,6 +74,7 @@ class CrownSettings:
     steps: int = 6
     step_size: float = 0.4
     decay: float = 0.7
+    hope: float = 2.0
     rows_per_pass: int = 4096
 
 
@@ -350,7 +353,7 @@ class _FinalRows:
         low = [r.start for r in relaxations]
         up: list[Tensor | None] = [None if r.one_upper else r.start for r in relaxations]
         a, b, centre, radius = self.a[which], self.b[which], self.centre[which], self.radius[which]
-        size = settings.step_size
+        size, before, hopeful = settings.step_size, [best], torch.ones_like(best, dtype=torch.bool)
         for step in range(settings.steps + 1):
             require_time(self.net.over)
             slopes = [
@@ -360,13 +363,16 @@ class _FinalRows:
             rows, constant = self._start(*_combined(weights, a, b), *_combined(weights, a.abs(), b.abs()), box)
             plane, constant, passed = self._back(rows, constant, slopes)
             minimum = _minimum(plane, constant, centre, radius)
-            better = minimum > best
+            better = (minimum > best) & hopeful
             best = torch.where(better, minimum, best)
             best_plane = torch.where(better[:, None], plane, best_plane)
             if self.choices is not None:
                 self.choices.multipliers[which[better]] = weights[better]
                 self.choices.slopes[which[better]] = slopes_used(relaxations, slopes, passed)[better]
-            if step == settings.steps:
+            before.append(best)
+            if step > 2:
+                hopeful &= ~(best + settings.hope * (best - before[step - 2]) < 0)
+            if step == settings.steps or not hopeful.any():
                 break
             h = centre - plane.sign() * radius
             for k, r in enumerate(relaxations):

@@ -35,10 +35,8 @@ from birdnn.rounding import (
     SMALLEST64,
     Semantics,
     gamma,
-    magnitude,
-    peak,
-    roundings,
 )
+from birdnn.terms import magnitude, peak, roundings
 
 _ROUNDINGS = 64  # more than any rule has beside those of its operator
 _FUNCTIONS: Mapping[str, ActivationKind] = {

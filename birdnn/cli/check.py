@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 import typer
 
 from birdnn.cli.failures import command, complain
-from birdnn.cli.options import Json, Net, Props, Quiet, Seed
+from birdnn.cli.options import TO_READ, Json, Net, Props, Quiet, Seed, require_there
 from birdnn.cli.progress import TerminalWatch
 from birdnn.cli.statuses import INTERRUPTED
 
@@ -34,7 +34,7 @@ def _count(value: int | None) -> int | None:
 class CheckOptions:
     """What the command line says."""
 
-    certificate: Annotated[Path, typer.Argument(metavar="CERTIFICATE", help="A .certificate.json.gz file.")]
+    certificate: Annotated[Path, typer.Argument(metavar="CERTIFICATE", help="A .certificate.json.gz file."), TO_READ]
     net: Net
     prop: Props
     arithmetic: Annotated[
@@ -59,11 +59,12 @@ def check(options: CheckOptions) -> int:
     counterexample is checked in exact arithmetic and run through onnxruntime.
     """
     started = time.monotonic()
+    require_there(options)
     with TerminalWatch(quiet=options.quiet) as watch:
         from birdnn.certify.check import Settings
         from birdnn.cli.checking import finish
         from birdnn.formats.files import require_writable
-        from birdnn.pipeline import Stopped, check_files
+        from birdnn.pipeline.checking import Stopped, check_files
 
         require_writable((options.json,), (options.net, options.certificate, *options.prop))
         arithmetic: Literal["float64", "exact"] = "exact" if options.arithmetic is Arithmetic.EXACT else "float64"

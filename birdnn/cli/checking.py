@@ -12,7 +12,7 @@ from birdnn.certify.check import Accepted
 from birdnn.cli.options import command_line
 from birdnn.cli.terminal import first_line, show
 from birdnn.formats.files import write_bytes
-from birdnn.pipeline import CheckOutcome
+from birdnn.pipeline.checking import CheckOutcome
 from birdnn.report.json import write_report
 from birdnn.report.schema import CheckedModel, CheckReport
 from birdnn.report.tables import add_fact, facts_grid

@@ -11,6 +11,7 @@ import typer
 from birdnn.cli.began import BEGAN
 from birdnn.cli.failures import command
 from birdnn.cli.options import (
+    TO_READ,
     AsName,
     Decision,
     Json,
@@ -21,6 +22,7 @@ from birdnn.cli.options import (
     UnitsOption,
     command_line,
     require_scope,
+    require_there,
 )
 from birdnn.cli.progress import TerminalWatch
 
@@ -41,7 +43,7 @@ def _seconds(value: float) -> float:
 class CompareOptions:
     """What the command line says."""
 
-    before: Annotated[Path, typer.Argument(metavar="A", help="A network: .onnx or .nnet, also with .gz.")]
+    before: Annotated[Path, typer.Argument(metavar="A", help="A network: .onnx or .nnet, also with .gz."), TO_READ]
     after: Annotated[Path, typer.Argument(metavar="B", help="Another with as many inputs and outputs.")]
     prop: Annotated[
         list[Path] | None,
@@ -52,6 +54,7 @@ class CompareOptions:
     keep: Annotated[
         list[Path] | None,
         typer.Option("--keep", metavar="FILE", help="The same, as repair has it. Repeatable."),
+        TO_READ,
     ] = None
     suite: Annotated[
         str | None,
@@ -101,6 +104,7 @@ def compare(options: CompareOptions) -> int:
     lost or gained. A is the network before, B the one after. Status 0 whatever is found.
     """
     require_scope(options.suite, options.as_name)
+    require_there(options)
     with TerminalWatch(quiet=options.quiet) as watch:
         from birdnn.cli.comparing import finish_compare
         from birdnn.compare import compare_files

@@ -27,7 +27,7 @@ def doctor(options: DoctorOptions) -> int:
     with TerminalWatch(quiet=options.quiet) as watch:
         from birdnn.cli.finish import finish_doctor
         from birdnn.formats.files import require_writable
-        from birdnn.pipeline import examine
+        from birdnn.pipeline.doctoring import examine
 
         require_writable((options.json,), ())
         outcome = examine(watch)

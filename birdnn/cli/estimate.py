@@ -10,7 +10,20 @@ from typing import Annotated
 import typer
 
 from birdnn.cli.failures import command
-from birdnn.cli.options import AsName, Json, Net, Quiet, Seed, Suite, Units, UnitsOption, command_line, require_scope
+from birdnn.cli.options import (
+    TO_READ,
+    AsName,
+    Json,
+    Net,
+    Quiet,
+    Seed,
+    Suite,
+    Units,
+    UnitsOption,
+    command_line,
+    require_scope,
+    require_there,
+)
 from birdnn.cli.progress import TerminalWatch
 
 
@@ -29,6 +42,7 @@ class EstimateOptions:
     prop: Annotated[
         list[Path] | None,
         typer.Option("--prop", metavar="FILE", help="A property: .vnnlib, also with .gz. May be repeated."),
+        TO_READ,
     ] = None
     suite: Suite = None
     as_name: AsName = None
@@ -86,10 +100,11 @@ def estimate(options: EstimateOptions) -> int:
     if not options.prop and options.suite is None:
         raise typer.BadParameter("say what to estimate: --prop FILE, or --suite TOML", param_hint="--prop")
     require_scope(options.suite, options.as_name)
+    require_there(options)
     with TerminalWatch(quiet=options.quiet) as watch:
         from birdnn.cli.finish import finish_estimate
         from birdnn.formats.files import require_writable
-        from birdnn.pipeline import estimate_files
+        from birdnn.pipeline.estimating import estimate_files
         from birdnn.records import EstimateRequest
 
         request = EstimateRequest(

@@ -17,6 +17,7 @@ from birdnn.cli.options import (
     Units,
     UnitsOption,
     command_line,
+    require_there,
 )
 from birdnn.cli.progress import TerminalWatch
 
@@ -42,10 +43,11 @@ def falsify(options: FalsifyOptions) -> int:
     Without --timeout ten rounds of attack on each property, with it as many as fit. The first line of output is sat
     (a counterexample was found and replayed), unknown or timeout.
     """
+    require_there(options)
     with TerminalWatch(quiet=options.quiet) as watch:
         from birdnn.cli.finish import finish_verify
         from birdnn.formats.files import require_writable
-        from birdnn.pipeline import falsify_files
+        from birdnn.pipeline.deciding import falsify_files
         from birdnn.records import VerifySettings
 
         require_writable((options.json, options.counterexample), (options.net, *options.prop))

@@ -53,7 +53,7 @@ def fetch(options: FetchOptions) -> int:
     with TerminalWatch(quiet=options.quiet) as watch:
         from birdnn.cli.finish import finish_fetch
         from birdnn.formats.files import require_writable
-        from birdnn.pipeline import fetch_files
+        from birdnn.pipeline.fetching import fetch_files
         from birdnn.records import FetchRequest
 
         require_writable((options.json,), ())

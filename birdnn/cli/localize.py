@@ -12,6 +12,7 @@ import typer
 from birdnn.cli.blocks import ChosenBlocks, Data, DeviceOption, FormulaOption, Radius
 from birdnn.cli.failures import command
 from birdnn.cli.options import (
+    TO_READ,
     AsName,
     Json,
     Net,
@@ -23,6 +24,7 @@ from birdnn.cli.options import (
     command_line,
     require_picture,
     require_scope,
+    require_there,
 )
 from birdnn.cli.progress import TerminalWatch
 
@@ -42,6 +44,7 @@ class LocalizeOptions:
     prop: Annotated[
         list[Path] | None,
         typer.Option("--prop", metavar="FILE", help="A violated property: .vnnlib, also with .gz. May be repeated."),
+        TO_READ,
     ] = None
     suite: Suite = None
     as_name: AsName = None
@@ -101,10 +104,11 @@ def localised(options: LocalizeOptions) -> int:
     require_scope(options.suite, options.as_name)
     if options.picture is not None:
         require_picture(options.picture)
+    require_there(options)
     with TerminalWatch(quiet=options.quiet) as watch:
         from birdnn.cli.finish import finish_localize
         from birdnn.formats.files import require_writable
-        from birdnn.pipeline import localize_files
+        from birdnn.pipeline.localising import localize_files
         from birdnn.records import LocalizeRequest
 
         require_writable((options.json, options.picture), (options.net, *(options.prop or ())))
@@ -149,11 +153,12 @@ def _localize_blocks(options: LocalizeOptions) -> int:
         raise typer.BadParameter("--blocks judges by examples, --data; properties are for neurons", param_hint="--prop")
     if options.picture is not None:
         require_picture(options.picture)
+    require_there(options)
     with TerminalWatch(quiet=options.quiet) as watch:
         from birdnn.cli.finish_blocks import finish_localize_blocks
         from birdnn.formats.files import require_writable
         from birdnn.formats.partition import read_chosen
-        from birdnn.pipeline import localize_block_files
+        from birdnn.pipeline.localising_blocks import localize_block_files
         from birdnn.records import BlockLocalizeRequest
 
         require_writable((options.json, options.picture), (options.net, options.data))

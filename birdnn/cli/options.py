@@ -6,11 +6,11 @@ import math
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, get_type_hints
 
 import typer
 
-from birdnn.errors import OutputError
+from birdnn.errors import FormatError, OutputError
 
 PICTURES = (".svg", ".png")
 
@@ -30,6 +30,20 @@ class Decision(StrEnum):
     NONE = "none"
 
 
+def require_there(options: object) -> None:
+    """See that there are the files that ``options`` name: who misspells one is told before anything heavy is loaded.
+
+    Raises:
+        FormatError: there is no such file.
+    """
+    for name, hint in get_type_hints(type(options), include_extras=True).items():
+        if TO_READ in getattr(hint, "__metadata__", ()):
+            value = getattr(options, name)
+            for path in value if isinstance(value, list) else [value]:
+                if path is not None and not path.exists():
+                    raise FormatError(str(path), "", "no such file")
+
+
 def positive(value: float | None) -> float | None:
     """The value, if it is a positive finite number."""
     if value is not None and not (value > 0 and math.isfinite(value)):
@@ -43,9 +57,16 @@ def _seed(value: int) -> int:
     return value
 
 
-Net = Annotated[Path, typer.Option("--net", metavar="FILE", help="The network: .onnx or .nnet, also with .gz.")]
+TO_READ = "to read"
+"""Beside the type of an option whose files must be there: see `require_there`."""
+
+Net = Annotated[
+    Path, typer.Option("--net", metavar="FILE", help="The network: .onnx or .nnet, also with .gz."), TO_READ
+]
 Props = Annotated[
-    list[Path], typer.Option("--prop", metavar="FILE", help="A property: .vnnlib, also with .gz. May be repeated.")
+    list[Path],
+    typer.Option("--prop", metavar="FILE", help="A property: .vnnlib, also with .gz. May be repeated."),
+    TO_READ,
 ]
 Suite = Annotated[
     str | None,
@@ -57,6 +78,14 @@ AsName = Annotated[
 Timeout = Annotated[
     float | None,
     typer.Option("--timeout", metavar="S", callback=positive, help="Seconds for everything together. Default: none."),
+]
+Resume = Annotated[
+    Path | None,
+    typer.Option(
+        "--resume",
+        metavar="DIR",
+        help="Keep what long proofs have reached there, each minute and at a limit, and go on from what is there.",
+    ),
 ]
 Memory = Annotated[
     float | None,

@@ -13,6 +13,7 @@ import typer
 from birdnn.cli.failures import command
 from birdnn.cli.localize import Form, LocalizeOptions, localised
 from birdnn.cli.options import (
+    TO_READ,
     AsName,
     Json,
     Net,
@@ -25,6 +26,7 @@ from birdnn.cli.options import (
     positive,
     require_picture,
     require_scope,
+    require_there,
 )
 from birdnn.cli.progress import TerminalWatch
 
@@ -62,9 +64,13 @@ class Decision(StrEnum):
 
 Out = Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="The picture: .svg or .png.")]
 After = Annotated[
-    Path | None, typer.Option("--after", metavar="FILE", help="The repaired network, drawn beside or over the first.")
+    Path | None,
+    typer.Option("--after", metavar="FILE", help="The repaired network, drawn beside or over the first."),
+    TO_READ,
 ]
-Prop = Annotated[Path | None, typer.Option("--prop", metavar="FILE", help="A property: .vnnlib, also with .gz.")]
+Prop = Annotated[
+    Path | None, typer.Option("--prop", metavar="FILE", help="A property: .vnnlib, also with .gz."), TO_READ
+]
 At = Annotated[
     list[str] | None,
     typer.Option(
@@ -108,7 +114,9 @@ class MapOptions:
         int, typer.Option("--cells", metavar="N", min=2, max=MOST_CELLS, help="Cells along the longer side.")
     ] = 300
     certificate: Annotated[
-        Path | None, typer.Option("--certificate", metavar="FILE", help="Draw the boxes of this proof of --prop.")
+        Path | None,
+        typer.Option("--certificate", metavar="FILE", help="Draw the boxes of this proof of --prop."),
+        TO_READ,
     ] = None
     prove: Annotated[
         float | None,
@@ -140,9 +148,10 @@ def plot_map(options: MapOptions) -> int:
         raise typer.BadParameter("give one of --certificate and --prove", param_hint="--prove")
     ranges = _range(options.x_range, "--x-range"), _range(options.y_range, "--y-range")
 
+    require_there(options)
     with TerminalWatch(quiet=options.quiet) as watch:
         from birdnn.cli.plotting import finish_plot
-        from birdnn.pipeline import plot_map as drawn
+        from birdnn.pipeline.plotting import plot_map as drawn
         from birdnn.records import PlotRequest
 
         inputs = (options.net, options.after, options.prop, options.certificate)
@@ -178,7 +187,7 @@ class LineOptions:
 
     net: Net
     out: Out
-    prop: Annotated[Path, typer.Option("--prop", metavar="FILE", help="A property: .vnnlib, also with .gz.")]
+    prop: Annotated[Path, typer.Option("--prop", metavar="FILE", help="A property: .vnnlib, also with .gz."), TO_READ]
     after: After = None
     start: Annotated[
         str | None, typer.Option("--from", metavar="X,X,...", help="Where the line begins: a value for each input.")
@@ -218,9 +227,10 @@ def plot_line(options: LineOptions) -> int:
     start, end = _numbers(options.start, "--from"), _numbers(options.end, "--to")
     x_range = _range(options.x_range, "--x-range")
 
+    require_there(options)
     with TerminalWatch(quiet=options.quiet) as watch:
         from birdnn.cli.plotting import finish_plot
-        from birdnn.pipeline import plot_line as drawn
+        from birdnn.pipeline.plotting import plot_line as drawn
         from birdnn.records import PlotRequest
 
         _require_writable(options.out, options.json, (options.net, options.after, options.prop))
@@ -252,6 +262,7 @@ class ResponsibilityOptions:
     prop: Annotated[
         list[Path] | None,
         typer.Option("--prop", metavar="FILE", help="A violated property: .vnnlib, also with .gz. May be repeated."),
+        TO_READ,
     ] = None
     suite: Suite = None
     as_name: AsName = None

@@ -22,6 +22,7 @@ from birdnn.cli.blocks import (
 )
 from birdnn.cli.failures import command
 from birdnn.cli.options import (
+    TO_READ,
     AsName,
     Crosscheck,
     CrosscheckTimeout,
@@ -29,6 +30,7 @@ from birdnn.cli.options import (
     Json,
     Net,
     Quiet,
+    Resume,
     Seed,
     Semantics,
     Suite,
@@ -39,6 +41,7 @@ from birdnn.cli.options import (
     engines,
     positive,
     require_scope,
+    require_there,
 )
 from birdnn.cli.progress import TerminalWatch
 from birdnn.cli.repair_blocks import ByExamples, repair_by_blocks
@@ -85,10 +88,12 @@ class RepairOptions:
     prop: Annotated[
         list[Path] | None,
         typer.Option("--prop", metavar="FILE", help="A property to repair: .vnnlib, also with .gz. May be repeated."),
+        TO_READ,
     ] = None
     keep: Annotated[
         list[Path] | None,
         typer.Option("--keep", metavar="FILE", help="A property that must stay true. May be repeated."),
+        TO_READ,
     ] = None
     points: Annotated[
         list[Path] | None,
@@ -209,6 +214,7 @@ class RepairOptions:
         Path | None, typer.Option("--out", metavar="DIR", help="Folder for the result. Default: ./NAME.birdnn")
     ] = None
     timeout: Timeout = None
+    resume: Resume = None
     units: UnitsOption = Units.NORMALISED
     report: Annotated[
         bool,
@@ -323,6 +329,7 @@ def _said(options: RepairOptions) -> dict[str, Any]:
         "no_ties": options.no_ties,
         "out": options.out,
         "timeout_s": options.timeout,
+        "resume": options.resume,
         "units": options.units.value,
         "seed": options.seed,
         "report": options.report,
@@ -369,10 +376,11 @@ def repair(options: RepairOptions) -> int:
     require_scope(options.suite, options.as_name)
     _require_agreement(options)
     said = _said(options) | {"data": options.data, "test": options.test}
+    require_there(options)
     with TerminalWatch(quiet=options.quiet) as watch:
         from birdnn.cli.finish import finish_repair, said_of
         from birdnn.formats.files import require_writable
-        from birdnn.pipeline import repair_files
+        from birdnn.pipeline.repairing import repair_files
         from birdnn.records import RepairRequest
 
         request = RepairRequest(**said)

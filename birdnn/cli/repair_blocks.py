@@ -55,7 +55,7 @@ def repair_by_blocks(options: ByExamples, said: dict[str, Any], *, json: Path | 
         from birdnn.cli.finish_blocks import finish_repair_blocks
         from birdnn.formats.files import require_writable
         from birdnn.formats.partition import read_chosen
-        from birdnn.pipeline import repair_blocks
+        from birdnn.pipeline.repairing_blocks import repair_blocks
         from birdnn.records import BlockRequest, RepairRequest
 
         files = [path for path in (said["net"], options.data, options.val, options.test) if path is not None]

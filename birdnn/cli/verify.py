@@ -20,6 +20,7 @@ from birdnn.cli.options import (
     Net,
     Props,
     Quiet,
+    Resume,
     Seed,
     Semantics,
     Timeout,
@@ -27,6 +28,7 @@ from birdnn.cli.options import (
     UnitsOption,
     command_line,
     engines,
+    require_there,
 )
 from birdnn.cli.progress import TerminalWatch
 
@@ -66,6 +68,7 @@ class VerifyOptions:
     crosscheck: Crosscheck = None
     crosscheck_timeout: CrosscheckTimeout = 60.0
     certificate: Certificate = None
+    resume: Resume = None
     counterexample: Counterexample = None
     json: Json = None
     quiet: Quiet = False
@@ -81,10 +84,11 @@ def verify(options: VerifyOptions) -> int:
     status 6.
     """
     asked = engines(options.crosscheck)
+    require_there(options)
     with TerminalWatch(quiet=options.quiet) as watch:
         from birdnn.cli.finish import finish_verify
         from birdnn.formats.files import require_writable
-        from birdnn.pipeline import verify_files
+        from birdnn.pipeline.deciding import verify_files
         from birdnn.records import VerifySettings
 
         require_writable((options.json, options.counterexample, options.certificate), (options.net, *options.prop))
@@ -98,6 +102,7 @@ def verify(options: VerifyOptions) -> int:
             crosscheck=asked,
             crosscheck_timeout_s=options.crosscheck_timeout,
             certificate=options.certificate,
+            resume=options.resume,
             command=command_line(),
         )
         outcome = verify_files(options.net, options.prop, settings=settings, watch=watch, began=BEGAN.get())

@@ -11,11 +11,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import torch
-from scipy.stats import norm
 from torch import Tensor
 
 from birdnn.compare.pair import Pair, Place
 from birdnn.compare.settings import CompareSettings
+from birdnn.later import later
 from birdnn.metrics import decisions, drawdown, fidelity, healed
 from birdnn.pipeline.behaviour import violating
 from birdnn.pipeline.clock import Clock
@@ -24,6 +24,8 @@ from birdnn.sample import from_region, uniform
 from birdnn.sample.draw import BATCH, shares
 from birdnn.sample.pac import clopper_pearson
 from birdnn.sample.tally import union_margin
+
+stats = later("scipy.stats")
 
 _KEPT = 32
 _ENOUGH = 100
@@ -173,7 +175,7 @@ def _of_mean(values: Tensor, confidence: float) -> Interval | None:
     if len(values) < _ENOUGH:
         return None
     mean = float(values.mean())
-    reach = float(norm.isf((1 - confidence) / 2)) * float(values.std()) / len(values) ** 0.5
+    reach = float(stats.norm.isf((1 - confidence) / 2)) * float(values.std()) / len(values) ** 0.5
     return Interval(lower=max(0.0, mean - reach), upper=mean + reach, confidence=confidence)
 
 

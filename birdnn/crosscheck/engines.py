@@ -13,8 +13,10 @@ from dataclasses import dataclass
 from importlib import metadata
 from types import ModuleType
 
-from birdnn.crosscheck import auto_lirpa_03
 from birdnn.errors import EngineError
+from birdnn.later import later
+
+auto_lirpa_03 = later("birdnn.crosscheck.auto_lirpa_03")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from birdnn.errors import FormatError
-from birdnn.formats.files import read_bytes, stem_and_kind
-from birdnn.formats.nnet import read_nnet, write_nnet
-from birdnn.formats.onnx import read_onnx, write_onnx
+from birdnn.formats.files import NETWORK_BYTES, read_bytes, stem_and_kind
 from birdnn.formats.vnnlib import read_property
-from birdnn.network import Network
+from birdnn.later import later
 from birdnn.reading import reads
 
-__all__ = ["network_kind", "read_network", "read_property", "write_network"]
+if TYPE_CHECKING:
+    from birdnn import network
+    from birdnn.formats import nnet, onnx
+else:
+    network, nnet, onnx = later("birdnn.network"), later("birdnn.formats.nnet"), later("birdnn.formats.onnx")
 
-_NETWORK_LIMIT = 1 << 30
+__all__ = ["network_kind", "read_network", "read_property", "write_network"]
 
 
 @reads
@@ -27,7 +30,7 @@ def network_kind(path: str | Path) -> str:
     kind = stem_and_kind(path)[1]
     if kind in {"onnx", "nnet"}:
         return kind
-    head = read_bytes(path, _NETWORK_LIMIT)[:2]
+    head = read_bytes(path, NETWORK_BYTES)[:2]
     if head == b"//":
         return "nnet"
     if kind in {"", "pb"}:
@@ -35,21 +38,21 @@ def network_kind(path: str | Path) -> str:
     raise FormatError(str(path), "", f"a network is expected (.onnx or .nnet, also with .gz), not .{kind}")
 
 
-def read_network(path: str | Path) -> Network:
+def read_network(path: str | Path) -> network.Network:
     """Read an ONNX or NNet network, compressed or not.
 
     Raises:
         FormatError: the file cannot be read as a network.
     """
-    return read_nnet(path).network if network_kind(path) == "nnet" else read_onnx(path)
+    return nnet.read_nnet(path).network if network_kind(path) == "nnet" else onnx.read_onnx(path)
 
 
-def write_network(net: Network, original: str | Path, out: str | Path) -> None:
+def write_network(net: network.Network, original: str | Path, out: str | Path) -> None:
     """Write `net`, whose values were changed, as the file `original` with other values, in the same format.
 
     Raises:
         OutputError: `out` is `original`, or cannot be written.
         MismatchError: `net` does not have the initialisers of `original`.
     """
-    writer = write_nnet if network_kind(original) == "nnet" else write_onnx
+    writer = nnet.write_nnet if network_kind(original) == "nnet" else onnx.write_onnx
     writer(net, original, out)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import onnx
 
-from birdnn.formats.files import read_bytes
-from birdnn.formats.onnx import MAX_BYTES, parsed
+from birdnn.formats.files import NETWORK_BYTES, read_bytes
+from birdnn.formats.onnx import parsed
 from birdnn.formats.tensors import embed_external
 from birdnn.reading import reads
 from birdnn.records import GraphChange
@@ -43,8 +43,8 @@ def graph_change(before: str | Path, after: str | Path) -> GraphChange:
 
 @reads
 def _model(path: str | Path) -> onnx.ModelProto:
-    model = parsed(read_bytes(path, MAX_BYTES), str(path))
-    embed_external(model, path, MAX_BYTES)
+    model = parsed(read_bytes(path, NETWORK_BYTES), str(path))
+    embed_external(model, path, NETWORK_BYTES)
     return model
 
 

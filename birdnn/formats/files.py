@@ -17,6 +17,9 @@ from pathlib import Path
 from birdnn.errors import FormatError, OutputError
 from birdnn.records.limits import Over, never, require_time
 
+NETWORK_BYTES = 1 << 30
+"""Of the largest network that is read, compressed or not."""
+
 _GZIP_MAGIC = b"\x1f\x8b"
 _PIECE = 1 << 22
 UNFINISHED = ".part"

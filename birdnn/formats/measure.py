@@ -34,15 +34,17 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, PositiveFloat, model_validator
-from scipy import stats
 
 from birdnn.errors import FormatError
 from birdnn.formats.files import read_bytes, stem_and_kind
 from birdnn.formats.npz import Npz
 from birdnn.formats.toml import validated
+from birdnn.later import later
 from birdnn.reading import reads
 from birdnn.sample.measures import Choice, Continuous, Marginal, Measure, Product, Samples
 from birdnn.spec import Scaling
+
+stats = later("scipy.stats")
 
 SIZE_LIMIT_BYTES = 1 << 30
 _SHOWN = 40

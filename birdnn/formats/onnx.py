@@ -18,7 +18,7 @@ from onnx import AttributeProto, TensorProto, helper, numpy_helper
 from birdnn.errors import FormatError, MismatchError, SpecError, UnsupportedOpError
 from birdnn.formats.agreement import require_agreement
 from birdnn.formats.export import model_bytes
-from birdnn.formats.files import decompressed, read_bytes, read_stored, sha256, write_bytes
+from birdnn.formats.files import NETWORK_BYTES, decompressed, read_bytes, read_stored, sha256, write_bytes
 from birdnn.formats.graph import Lowering
 from birdnn.formats.lowering import MAX_VALUES
 from birdnn.formats.tensors import Array, embed_external, put_tensor, read_attribute, read_tensor
@@ -26,9 +26,6 @@ from birdnn.graph import Graph, Node
 from birdnn.network import Network
 from birdnn.operators import SUPPORTED
 from birdnn.reading import reads
-
-MAX_BYTES = 1 << 30
-"""Largest file that is read, compressed or not."""
 
 OPSETS = range(7, onnx.defs.onnx_opset_version() + 1)
 """Versions of the operator set that are read."""
@@ -59,8 +56,8 @@ def read_onnx(path: str | Path) -> Network:
             onnxruntime differ on it.
         UnsupportedOpError: it holds an operator we have no rule for.
     """
-    stored = read_stored(path, MAX_BYTES)
-    return network_from_onnx(decompressed(stored, path, MAX_BYTES), path=path, digest=sha256(stored))
+    stored = read_stored(path, NETWORK_BYTES)
+    return network_from_onnx(decompressed(stored, path, NETWORK_BYTES), path=path, digest=sha256(stored))
 
 
 def write_onnx(net: Network, original: str | Path, out: str | Path) -> None:
@@ -84,9 +81,9 @@ def bytes_with_values(net: Network, original: str | Path) -> bytes:
     Raises:
         FormatError, MismatchError: see `write_onnx`.
     """
-    data = read_bytes(original, MAX_BYTES)
+    data = read_bytes(original, NETWORK_BYTES)
     model = parsed(data, str(original))
-    changed = embed_external(model, original, MAX_BYTES)
+    changed = embed_external(model, original, NETWORK_BYTES)
     tensors = {tensor.name: tensor for tensor in model.graph.initializer}
     for name, value in net.initialisers().items():
         if name not in tensors:
@@ -109,7 +106,7 @@ def network_from_onnx(data: bytes, *, path: str | Path = "", digest: str = "", c
         FormatError, UnsupportedOpError: see `read_onnx`.
     """
     model = parsed(data, str(path))
-    if embed_external(model, path, MAX_BYTES):
+    if embed_external(model, path, NETWORK_BYTES):
         data = serialised(model, str(path))
     lowering, output = _lower(model, str(path))
     nodes = lowering.batched()

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from birdnn.errors import MismatchError
 from birdnn.formats.export import onnx_attributes
-from birdnn.formats.files import read_bytes
-from birdnn.formats.onnx import MAX_BYTES, parsed, serialised
+from birdnn.formats.files import NETWORK_BYTES, read_bytes
+from birdnn.formats.onnx import parsed, serialised
 from birdnn.formats.tensors import embed_external, put_tensor, read_tensor
 from birdnn.graph import Node
 
@@ -38,8 +38,8 @@ def bytes_with_nodes(original: str | Path, values: Mapping[str, Tensor], replace
         FormatError: `original` cannot be read.
         MismatchError: it has no such initialiser or node, or already a value of a new one's name; not finite values.
     """
-    model = parsed(read_bytes(original, MAX_BYTES), str(original))
-    embed_external(model, original, MAX_BYTES)
+    model = parsed(read_bytes(original, NETWORK_BYTES), str(original))
+    embed_external(model, original, NETWORK_BYTES)
     tensors = {tensor.name: tensor for tensor in model.graph.initializer}
     for name, value in values.items():
         if name not in tensors:

@@ -25,6 +25,7 @@ from birdnn.records import AIM, Kept, Progress, RepairRequest, Tied, Tried, Trie
 from birdnn.records.limits import OutOfTime
 from birdnn.repair import Evidence, Repairer
 from birdnn.rounding import Semantics
+from birdnn.verify.frontier import Keeper
 
 _LEAST_S = 1.0
 """For the proof of a candidate whose share of the time is spent: a cheap one is worth it."""
@@ -57,6 +58,7 @@ class Candidates:
     compare: Callable[[Loaded, Deadline], Comparison]
     semantics: Semantics
     record: bool
+    keeper: Keeper | None
     tried: list[Tried] = field(default_factory=list)
     stopped: str = ""
     best: Attempt | None = None
@@ -103,7 +105,7 @@ class Candidates:
         """Candidates of one method until one is proved, or passed over; up to a share of the time limit."""
         evidence = Evidence(points=dict(self._points), undecided=dict(self._undecided))
         for number in range(stage.rounds):
-            left_s = self.clock.left_s() - (1 - share) * self.clock.timeout_s if share < 1 else math.inf
+            left_s = self.clock.left_of(share) if share < 1 else math.inf
             if self.clock.over() or (left_s <= 0 and self.best is not None):
                 return
             attempt, tried = self._candidate(stage, repairer, evidence, number, left_s)
@@ -146,6 +148,7 @@ class Candidates:
                 give_up=True,
                 record=self.record,
                 attack=self.settings.attack,
+                keeper=self.keeper,
             )
             attempt = decide_all(loaded, self.asked, self.clock, effort, as_many=self.request.as_many)
         tried = Tried(

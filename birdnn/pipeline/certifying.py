@@ -13,6 +13,7 @@ from birdnn.certify.check import UNRUN, Rejected, Uncertain, check
 from birdnn.certify.write import Certified, certificate_bytes
 from birdnn.errors import FormatError, InputError, MismatchError
 from birdnn.formats.files import compressed, write_bytes
+from birdnn.pipeline.checking import Stopped, follow
 from birdnn.pipeline.facts import assumptions
 from birdnn.pipeline.load import Loaded
 from birdnn.records import CertificateFile, CheckAnswer, Progress, Proved, Units, Unknown, Verdict, Violated, Watch
@@ -27,21 +28,6 @@ class Decided:
     prop: Property
     path: str
     verdict: Verdict
-
-
-class Stopped(Exception):
-    """The user or the clock wants an end of a check."""
-
-
-def follow(watch: Watch, over: Callable[[], bool] = lambda: False) -> Callable[[str, int, int], None]:
-    """What the checker tells its news to: passes them on, and raises `Stopped` where someone wants an end."""
-
-    def seen(phase: str, done: int, total: int) -> None:
-        if watch.stopped() or over():
-            raise Stopped
-        watch.update(Progress(phase=f"checking {phase}", done=done / total, detail=f"{done:,} of {total:,} nodes"))
-
-    return seen
 
 
 def obstacle(loaded: Loaded, units: Units) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,11 +10,24 @@ import numpy as np
 
 from birdnn.certify.check import Accepted, Answer, Rejected, Settings, check
 from birdnn.crosscheck.onnxruntime import OnnxReplay
-from birdnn.formats import read_property
-from birdnn.formats.files import read_bytes
-from birdnn.formats.onnx import MAX_BYTES
-from birdnn.pipeline.certifying import follow
-from birdnn.records import Unwatched, Watch
+from birdnn.formats.files import NETWORK_BYTES, read_bytes
+from birdnn.formats.vnnlib import read_property
+from birdnn.records import Progress, Unwatched, Watch
+
+
+class Stopped(Exception):
+    """The user or the clock wants an end of a check."""
+
+
+def follow(watch: Watch, over: Callable[[], bool] = lambda: False) -> Callable[[str, int, int], None]:
+    """What the checker tells its news to: passes them on, and raises `Stopped` where someone wants an end."""
+
+    def seen(phase: str, done: int, total: int) -> None:
+        if watch.stopped() or over():
+            raise Stopped
+        watch.update(Progress(phase=f"checking {phase}", done=done / total, detail=f"{done:,} of {total:,} nodes"))
+
+    return seen
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +80,7 @@ def _replay(net: Path, answer: Answer) -> bool:
         Rejected: it does not.
     """
     x = np.array(answer.input, dtype=np.float32)
-    y = OnnxReplay(read_bytes(net, MAX_BYTES))(x)
+    y = OnnxReplay(read_bytes(net, NETWORK_BYTES))(x)
     if not read_property(answer.path).violated(x.tolist(), y.tolist()):
         where = f"proof of {Path(answer.path).name}"
         raise Rejected(f"{where}: the input does not violate the property when onnxruntime runs it")

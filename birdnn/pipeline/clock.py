@@ -117,6 +117,10 @@ class Clock:
         """The end of a stage that begins now, and may take this share of all that is left."""
         return self.end.part(share)
 
+    def left_of(self, share: float) -> float:
+        """Seconds until the search has spent this share of the whole limit; negative afterwards."""
+        return self.started + share * self.timeout_s - self.reserve_s - self.now()  # no difference of two infinities
+
     def book(self, stage: str, begun: float) -> float:
         """Add the seconds since ``begun`` to a stage."""
         seconds = self.now() - begun

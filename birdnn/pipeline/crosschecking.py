@@ -37,6 +37,7 @@ from birdnn.rounding import Semantics
 from birdnn.sample.draw import from_property
 from birdnn.spec import Property
 from birdnn.verify import AttackSettings, SearchSettings, verify
+from birdnn.verify.frontier import Keeper
 from birdnn.verify.witness import Judge
 
 OURS = "birdnn"
@@ -137,14 +138,21 @@ def _where(witness: Witness) -> str:
     return "when run, not over the reals" if witness.exactly is False else ""
 
 
-def decided_by(bound: BoundName, loaded: Loaded, prop: Property, settings: SearchSettings, watch: Watch) -> Verdict:
-    """Verify by our search, on whosever bounds.
+def decided_by(
+    bound: BoundName,
+    loaded: Loaded,
+    prop: Property,
+    settings: SearchSettings,
+    watch: Watch,
+    keeper: Keeper | None = None,
+) -> Verdict:
+    """Verify by our search, on whosever bounds; a ``keeper`` keeps what it reaches.
 
     Raises:
         EngineError: the engine whose bounds they are does not take the network.
     """
     if bound == "own":
-        return verify(loaded.net, prop, settings=settings, replays=loaded.replays, watch=watch)
+        return verify(loaded.net, prop, settings=settings, replays=loaded.replays, watch=watch, keeper=keeper)
     # made here, so that a network that it does not take is refused before any work
     made = auto_lirpa.AutoLirpaBound(loaded.net, torch.device(settings.device))
 
@@ -152,7 +160,9 @@ def decided_by(bound: BoundName, loaded: Loaded, prop: Property, settings: Searc
         del net, wanted
         return made
 
-    verdict = verify(loaded.net, prop, settings=settings, replays=loaded.replays, watch=watch, bound=make)
+    verdict = verify(
+        loaded.net, prop, settings=settings, replays=loaded.replays, watch=watch, bound=make, keeper=keeper
+    )
     return verdict if isinstance(verdict, Violated) else replace(verdict, arithmetic=auto_lirpa.ARITHMETIC)
 
 

@@ -20,6 +20,7 @@ from birdnn.pipeline.crosschecking import (
     require_engines,
 )
 from birdnn.pipeline.facts import assumption_notes, machine, require_semantics, semantics_of, versions
+from birdnn.pipeline.keeping import keeper_in
 from birdnn.pipeline.load import Loaded, load_network, load_property, statement
 from birdnn.pipeline.recognising import network_notes, told_apart
 from birdnn.records import (
@@ -65,16 +66,21 @@ def verify_files(
     Raises:
         InputError: a file is unusable, a property does not fit the network, or an engine is not there. Engines that
             contradict each other raise nothing here: the outcome names them in `disagreement`.
+        OutputError: the folder to resume from cannot be made or written to.
     """
     require_engines(settings.crosscheck)
 
     def verified(loaded: Loaded, prop: Property, limits: SearchSettings, watching: Watch) -> Verdict:
-        return decided_by(settings.bound, loaded, prop, limits, watching)
+        return decided_by(settings.bound, loaded, prop, limits, watching, keeper)
 
+    keeper = keeper_in(settings.resume, (net_path, *prop_paths))
     run = _Run(net_path, prop_paths, settings, watch or Unwatched(), began)
     for question in run.questions:
         require_semantics(question.prop, settings.semantics)
-    return run.outcome(verified)
+    outcome = run.outcome(verified)
+    if keeper is not None and keeper.failure:
+        return replace(outcome, notes=(*outcome.notes, keeper.failure))
+    return outcome
 
 
 def falsify_files(

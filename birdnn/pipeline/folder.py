@@ -165,6 +165,10 @@ class ResultFolder:
             raise unwritable(self.attempt, error) from None
         return self.attempt
 
+    def forget_attempt(self) -> None:
+        """The best attempt is the original: there is nothing to hand over."""
+        self.attempt.unlink(missing_ok=True)
+
     def place(self, together: Together, *, repaired: bool) -> Path:
         """Let the best attempt become the result's network, with an ONNX copy of an NNet file; where it will lie.
 

@@ -21,6 +21,7 @@ from birdnn.sample import distinct
 from birdnn.spec import Property, Region
 from birdnn.verify import AttackSettings, SearchSettings, attack, falsify, verify
 from birdnn.verify.effort import hunt_for
+from birdnn.verify.frontier import Keeper
 from birdnn.verify.witness import Judge
 
 _SHOWN_COUNTEREXAMPLES = 3
@@ -86,7 +87,7 @@ class Effort:
     so that a seed repeats a run however busy the machine is; and seconds, of the user's own limit.
 
     With `give_up` it ends as soon as this is known not to be enough; another candidate may be easier to prove. `attack`
-    comes before it; with `record` its proof can become a certificate.
+    comes before it; with `record` its proof can become a certificate; a `keeper` keeps what it reaches.
     """
 
     boxes: float
@@ -97,6 +98,7 @@ class Effort:
     give_up: bool = False
     record: bool = False
     attack: AttackSettings = field(default_factory=AttackSettings)
+    keeper: Keeper | None = None
 
 
 def decide(loaded: Loaded, subject: Subject, clock: Clock, effort: Effort, *, cheap: bool = False) -> Answer:
@@ -112,9 +114,19 @@ def decide(loaded: Loaded, subject: Subject, clock: Clock, effort: Effort, *, ch
         give_up=effort.give_up,
         attack=effort.attack,
     )
-    method = falsify if cheap else verify
-    verdict: Verdict = method(loaded.net, subject.prop, settings=limits, replays=loaded.replays, watch=clock.watch)
-    return Answer(verdict=verdict, verify_s=clock.book("verify", begun))
+    found: Verdict
+    if cheap:
+        found = falsify(loaded.net, subject.prop, settings=limits, replays=loaded.replays, watch=clock.watch)
+    else:
+        found = verify(
+            loaded.net,
+            subject.prop,
+            settings=limits,
+            replays=loaded.replays,
+            watch=clock.watch,
+            keeper=effort.keeper,
+        )
+    return Answer(verdict=found, verify_s=clock.book("verify", begun))
 
 
 def decide_all(

@@ -12,9 +12,8 @@ import onnx
 from birdnn.crosscheck.onnxruntime import OnnxReplay
 from birdnn.errors import MismatchError
 from birdnn.formats import network_kind, read_network, read_property
-from birdnn.formats.files import read_bytes
+from birdnn.formats.files import NETWORK_BYTES, read_bytes
 from birdnn.formats.nnet import NNet, read_nnet
-from birdnn.formats.onnx import MAX_BYTES
 from birdnn.formats.suite import Entry, Suite, recognise
 from birdnn.formats.tensors import embed_external
 from birdnn.network import Network
@@ -80,9 +79,9 @@ def model_bytes(loaded: Loaded) -> bytes:
 
 def _onnx_bytes(path: Path) -> bytes:
     """The file's bytes, unpacked, external data embedded: a runtime that reads bytes has no folder to look into."""
-    data = read_bytes(path, MAX_BYTES)
+    data = read_bytes(path, NETWORK_BYTES)
     model = onnx.ModelProto.FromString(data)
-    return model.SerializeToString() if embed_external(model, path, MAX_BYTES) else data
+    return model.SerializeToString() if embed_external(model, path, NETWORK_BYTES) else data
 
 
 @reads

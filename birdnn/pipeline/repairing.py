@@ -24,6 +24,7 @@ from birdnn.pipeline.describing import described, kept, remarks
 from birdnn.pipeline.facts import machine, versions
 from birdnn.pipeline.folder import ResultFolder
 from birdnn.pipeline.judging import Answer, Attempt, Effort, counterexamples, decide, hunter
+from birdnn.pipeline.keeping import keeper_in
 from birdnn.pipeline.load import Loaded
 from birdnn.pipeline.localising import localised
 from birdnn.pipeline.measuring import Comparison, Measured
@@ -96,6 +97,7 @@ class _Repair:
         self.request, self.watch = request, watch
         self.folder = ResultFolder(request)
         self.folder.require_usable()
+        self.keeper = keeper_in(request.resume, (request.net, *request.props))
         self.settings = settings
         require_engines(request.crosscheck)
         self.engines: dict[str, tuple[EngineAnswer, ...]] = {}
@@ -141,12 +143,15 @@ class _Repair:
             compare=self._comparison,
             semantics=self.plan.semantics,
             record=not obstacle(self.plan.loaded, self.request.units),
+            keeper=self.keeper,
         )
         best = self.candidates.search(stages(self.request, self.plan, task, broken, self.settings))
+        violated = any(words[s.prop.name] == "violated" for s in self.asked)
         if best is None:
-            kept = any(words[s.prop.name] == "violated" for s in self.asked)
-            return self._outcome("violated" if kept else "sampled", None, None)
+            return self._outcome("violated" if violated else "sampled", None, None)
         survived = survivors(best, self.asked, self.clock, self._effort_before(), self.clock.timeout_s)
+        if not violated and not change(self.plan.loaded.net.initialisers(), best.loaded.net.initialisers()):
+            return self._untouched(best)
         self.remarks = said(survived, best, self.asked)
         self._watched(best)
         measured = self._measure(best, self.candidates.repair_set)
@@ -221,6 +226,7 @@ class _Repair:
             seed=self.request.seed,
             semantics=self.plan.semantics,
             attack=s.attack,
+            keeper=self.keeper,
         )
 
     def _more_witnesses(self, subject: Subject, first: Witness) -> tuple[Witness, ...]:
@@ -360,6 +366,15 @@ class _Repair:
         unsettled: RepairResult = "sampled" if self.disputed else "nothing_to_repair"
         return self._outcome("violated" if contradicted else unsettled, None, None)
 
+    def _untouched(self, best: Attempt) -> RepairOutcome:
+        """No violation was known, and nothing was changed: what was learnt of the candidate is true of the original."""
+        self.folder.forget_attempt()
+        self.before.update({n: a for n, a in best.answers.items() if a.guarantee in ("proved", "violated")})
+        words = {self.before[s.prop.name].guarantee for s in self.asked}
+        if words == {"proved"}:
+            return self._nothing_to_repair()
+        return self._outcome("violated" if "violated" in words else "sampled", None, None)
+
     def _doubt(self, answers: dict[str, Answer], certificate: CertificateFile) -> None:
         """Believe the checker that rejects the certificate, not the proofs that are in it."""
         for name in certificate.properties:
@@ -447,7 +462,8 @@ class _Repair:
         answers = self.before if best is None else best.answers
         asked = [s.prop.name for s in self.plan.subjects if s.role is not None and s.prop.name in answers]
         rounded = [line for name in asked if (line := remark(name, answers[name].verdict))]
-        said = (*self.plan.notes, *method, *self.remarks, *remarks(self.plan, self.before, best))
+        kept = [self.keeper.failure] if self.keeper is not None and self.keeper.failure else []
+        said = (*self.plan.notes, *method, *self.remarks, *kept, *remarks(self.plan, self.before, best))
         return (*said, *rounded, *self.late)
 
     def _outcome(self, result: RepairResult, best: Attempt | None, measured: Measured | None) -> RepairOutcome:

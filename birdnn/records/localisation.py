@@ -6,12 +6,17 @@ import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from torch import Tensor
-
-from birdnn.neurons import Neuron
+from birdnn.later import later
 from birdnn.records.facts import Machine, SuiteMatch, Units
+
+if TYPE_CHECKING:
+    import torch
+
+    from birdnn import neurons
+else:
+    torch, neurons = later("torch"), later("birdnn.neurons")
 
 Form = Literal["mean", "sum"]
 FoundBy = Literal["sampling", "sampling and attack"]
@@ -28,7 +33,7 @@ class Responsibility:
         positive, negative: means of its output over positive and over negative samples.
     """
 
-    neuron: Neuron
+    neuron: neurons.Neuron
     layer: int
     value: float
     positive: float
@@ -48,10 +53,10 @@ class Behaviour:
 
     value: str
     node: str
-    responsibility: Tensor
-    positive: Tensor
-    negative: Tensor
-    alive: Tensor
+    responsibility: torch.Tensor
+    positive: torch.Tensor
+    negative: torch.Tensor
+    alive: torch.Tensor
 
     def __len__(self) -> int:
         return len(self.responsibility)
@@ -80,7 +85,9 @@ class Localisation:
     def ranking(self) -> tuple[Responsibility, ...]:
         """All neurons, the most responsible first; among equals those closer to the input first."""
         found = [
-            Responsibility(neuron=Neuron(layer.value, index), layer=place, value=value, positive=mean, negative=other)
+            Responsibility(
+                neuron=neurons.Neuron(layer.value, index), layer=place, value=value, positive=mean, negative=other
+            )
             for place, layer in enumerate(self.layers)
             for index, (value, mean, other) in enumerate(
                 zip(layer.responsibility.tolist(), layer.positive.tolist(), layer.negative.tolist(), strict=True)

@@ -8,15 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
-from torch import Tensor
 
 from birdnn.boxes import Boxes
+from birdnn.later import later
 from birdnn.records.proofs import RegionProof
 from birdnn.rounding import Semantics
+
+if TYPE_CHECKING:
+    import torch
+else:
+    torch = later("torch")
 
 Decision = Literal["argmin", "argmax", "none"]
 """Which output decides; none: nobody says it."""
@@ -186,14 +191,14 @@ class SampleSet:
         margin: signed margin of the property, shape (points,); not positive means unsafe.
     """
 
-    x: Tensor
-    y: Tensor
-    margin: Tensor
+    x: torch.Tensor
+    y: torch.Tensor
+    margin: torch.Tensor
 
     def __len__(self) -> int:
         return self.x.shape[0]
 
-    def where(self, mask: Tensor) -> SampleSet:
+    def where(self, mask: torch.Tensor) -> SampleSet:
         """The points at which ``mask`` is true."""
         return SampleSet(x=self.x[mask], y=self.y[mask], margin=self.margin[mask])
 

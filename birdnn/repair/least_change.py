@@ -18,8 +18,11 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 import torch
-from scipy.optimize import lsq_linear, nnls
 from torch import Tensor
+
+from birdnn.later import later
+
+optimize = later("scipy.optimize")
 
 _SLACK = 1e-3
 _INDEPENDENT = 1e-9
@@ -106,9 +109,9 @@ def _factor(metric: Tensor, ridge: float) -> Tensor:
 def _weights(everything: Matrix, target: Matrix) -> Matrix:
     """Non-negative weights w for which ``|everything @ w - target|`` is least, or nearly so."""
     try:
-        weights: Matrix = nnls(everything, target, maxiter=30 * everything.shape[1])[0]
+        weights: Matrix = optimize.nnls(everything, target, maxiter=30 * everything.shape[1])[0]
     except RuntimeError:  # the active set did not settle; an interior method has none
-        weights = lsq_linear(everything, target, bounds=(0.0, np.inf)).x
+        weights = optimize.lsq_linear(everything, target, bounds=(0.0, np.inf)).x
     return weights
 
 

@@ -29,11 +29,10 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 import torch
-from scipy.optimize import linprog
-from scipy.sparse import block_diag, csr_matrix, hstack, identity
 from torch import Tensor
 
 from birdnn.errors import MismatchError
+from birdnn.later import later
 from birdnn.network import Network
 from birdnn.neurons import hidden_layers
 from birdnn.records import Progress, Tied, Watch
@@ -44,6 +43,8 @@ from birdnn.repair.jacobian import HELD, OutputLayer, Trained
 from birdnn.repair.protocol import Evidence, RepairTask
 from birdnn.sample import evaluate, uniform
 from birdnn.spec import Polytope
+
+optimize, sparse = later("scipy.optimize"), later("scipy.sparse")
 
 _PRICE = 100.0
 _HELD = 1e-4
@@ -108,11 +109,13 @@ def least_absolute(
         return None
     # a change that no point sees costs a little as well, or nothing would bound it
     held = _HELD * weights.mean(1).sum() * np.maximum(np.abs(features).mean(0), 1e-6)
-    absolute = block_diag([features.T] * outputs)
-    equations = hstack([csr_matrix(rows.reshape(len(rows), -1).T), absolute, identity(outputs * k)], format="csc")
+    absolute = sparse.block_diag([features.T] * outputs)
+    equations = sparse.hstack(
+        [sparse.csr_matrix(rows.reshape(len(rows), -1).T), absolute, sparse.identity(outputs * k)], format="csc"
+    )
     limits = np.concatenate([weights.T.ravel(), np.tile(held, outputs)])
     prices = np.stack([np.zeros(len(rows)), np.full(len(rows), _PRICE * weights.sum())], 1)
-    found = linprog(
+    found = optimize.linprog(
         np.concatenate([-wanted, np.zeros(len(limits))]),
         A_eq=equations,
         b_eq=np.zeros(outputs * k),

@@ -16,10 +16,11 @@ from decimal import ROUND_CEILING, Decimal, localcontext
 from fractions import Fraction
 
 import numpy as np
-from scipy.special import betainc, betaln
-from scipy.stats import beta
 
 from birdnn.errors import InputError
+from birdnn.later import later
+
+special, stats = later("scipy.special"), later("scipy.stats")
 
 _DIGITS = 60
 _EXACT_UP_TO = 1100
@@ -82,12 +83,12 @@ def upper_limit(violations: int, n: int, delta: float) -> float:
     """Clopper-Pearson's upper limit of the probability, one-sided, confidence ``1 - delta``."""
     if violations == 0:
         return zero_violation_epsilon(n, delta)
-    return 1.0 if violations == n else float(beta.isf(delta, violations + 1, n - violations))
+    return 1.0 if violations == n else float(stats.beta.isf(delta, violations + 1, n - violations))
 
 
 def lower_limit(violations: int, n: int, delta: float) -> float:
     """The same from below."""
-    return 0.0 if violations == 0 else float(beta.ppf(delta, violations, n - violations + 1))
+    return 0.0 if violations == 0 else float(stats.beta.ppf(delta, violations, n - violations + 1))
 
 
 def clopper_pearson(violations: int, n: int, delta: float) -> tuple[float, float]:
@@ -107,7 +108,11 @@ def log_evidence(violations: int, n: int, epsilon: float) -> float:
     k, rest = violations, n - violations
     survived = -rest * math.log1p(-epsilon)
     with np.errstate(divide="ignore"):  # far above the bound the integral underflows: no evidence at all
-        spread = betaln(k + 1, rest + 1) + np.log(betainc(k + 1, rest + 1, epsilon)) - (k + 1) * math.log(epsilon)
+        spread = (
+            special.betaln(k + 1, rest + 1)
+            + np.log(special.betainc(k + 1, rest + 1, epsilon))
+            - (k + 1) * math.log(epsilon)
+        )
     none = survived if k == 0 else -math.inf
     return float(np.logaddexp(none, spread + survived)) - math.log(2)
 

@@ -14,10 +14,12 @@ from decimal import ROUND_CEILING, Decimal, localcontext
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import linprog
 
 from birdnn.errors import BirdnnError
+from birdnn.later import later
 from birdnn.sample.pac import require_share
+
+optimize = later("scipy.optimize")
 
 Array = npt.NDArray[np.float64]
 
@@ -101,7 +103,9 @@ def _solve(z: Array, target: Array) -> Array:
     free: list[tuple[float | None, float | None]] = [(None, None)] * (len(cost) - 1)
     # an input that does not vary carries no coefficient
     free[:-1] = [(None, None) if varies else (0.0, 0.0) for varies in (np.ptp(z, axis=0) > 0)]
-    found = linprog(cost, A_ub=rows, b_ub=np.concatenate([target, -target]), bounds=[*free, (0, None)], method="highs")
+    found = optimize.linprog(
+        cost, A_ub=rows, b_ub=np.concatenate([target, -target]), bounds=[*free, (0, None)], method="highs"
+    )
     if found.x is None:
         raise BirdnnError(f"HiGHS did not solve the scenario program: {found.message}")
     return np.asarray(found.x, dtype=np.float64)

@@ -8,6 +8,8 @@ Gradients win where inputs are many. What comes out are suspicious points; only 
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import torch
@@ -44,6 +46,15 @@ class AttackSettings:
     steps: int = 20
     first_step: float = 0.1
     last_step: float = 1e-3
+
+    @property
+    def evaluations(self) -> int:
+        """About how many evaluations of the network it takes; a gradient costs about two more."""
+        return self.samples + self.generations * self.population + 3 * self.starts * self.steps
+
+    def scaled(self, shares: Mapping[str, float]) -> AttackSettings:
+        """The same with shares of some numbers, rounded up."""
+        return replace(self, **{name: math.ceil(share * getattr(self, name)) for name, share in shares.items()})
 
     def within(self, evaluations: float) -> AttackSettings:
         """The same with at most about so many evaluations of the network in either search, but a few in any case."""

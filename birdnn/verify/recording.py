@@ -5,6 +5,7 @@ Nodes get numbers as they are made; once the proof is finished they are renumber
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -37,6 +38,28 @@ class Recorder:
     _items: list[tuple[Array, ...]] = field(default_factory=list)
     _faces: list[tuple[Array, ...]] = field(default_factory=list)
     _cuts: list[tuple[Array, ...]] = field(default_factory=list)
+
+    def arrays(self) -> dict[str, Array]:
+        """What is kept, to go on with another time: columns, numbered."""
+        kept = {"item": self._items, "face": self._faces, "cut": self._cuts}
+        return {
+            f"{kind}{i}": np.concatenate([part[i].ravel() for part in parts])
+            for kind, parts in kept.items()
+            for i in range(len(parts[0]) if parts else 0)
+        }
+
+    @classmethod
+    def of(cls, region: Region, nodes: int, arrays: Mapping[str, Array]) -> Recorder:
+        """What `arrays` gave."""
+        recorder = cls(region, nodes)
+        for kind, kept, columns in (
+            ("item", recorder._items, 6),
+            ("face", recorder._faces, 3),
+            ("cut", recorder._cuts, 5),
+        ):
+            if f"{kind}0" in arrays:
+                recorder._keep(kept, tuple(arrays[f"{kind}{i}"] for i in range(columns)))
+        return recorder
 
     def examined(self, work: Work, step: Step) -> None:
         """Keep the planes that closed a polytope, or that moved a face of what remains."""

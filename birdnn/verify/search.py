@@ -13,14 +13,14 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias, cast
 
 import torch
 from torch import Tensor
 
 from birdnn.bounds.compiled.bound import LARGE, CompiledBound, available
-from birdnn.bounds.crown import CrownBound, CrownSettings
+from birdnn.bounds.crown import CrownBound
 from birdnn.bounds.interval import IntervalBound
 from birdnn.bounds.protocol import MarginBound, Question
 from birdnn.boxes import Boxes
@@ -42,13 +42,14 @@ from birdnn.records import (
     Witness,
 )
 from birdnn.records.limits import OutOfTime
-from birdnn.rounding import Semantics
 from birdnn.spec import Property, Region
 from birdnn.verify.attack import AttackSettings, attack
-from birdnn.verify.effort import AT_ONCE, HARD, MANY, attack_for, batch_for, box_work, boxes_within, first_attack
+from birdnn.verify.effort import AT_ONCE, MANY, Due, attack_for, batch_for, box_work, boxes_within, ladder
+from birdnn.verify.frontier import Frontier, Keeper, name_of
 from birdnn.verify.outlook import Outlook
 from birdnn.verify.pace import Pace
 from birdnn.verify.recording import Recorder
+from birdnn.verify.settings import SearchSettings
 from birdnn.verify.treesize import boxes_below
 from birdnn.verify.witness import Judge
 from birdnn.verify.work import Step, Work, examine, halve
@@ -64,43 +65,6 @@ _RUNS, _PROOF = 4096, 65_536
  to prove that it does not, where a run is known to do so. Such margins are a hair, and a search may never end."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SearchSettings:
-    """Limits and effort of a verification.
-
-    Attributes:
-        timeout_s: wall time in seconds, falsification included.
-        memory_bytes: what the open boxes and a recorded proof may take; a batch at work needs some hundred MB besides.
-        max_boxes: how many boxes may be examined.
-        max_work: about how many multiplications their bounds may take: fewer boxes of a large network, and as many
-            on a busy machine as on an idle one.
-        batch: boxes examined together; None picks by device.
-        smallest_width: a box whose every edge is below this share of its region's edge is given up as undecidable, as
-            is one of which no edge has a midpoint in float64.
-        semantics: what a proof is to speak about.
-        record: keep what a certificate needs, some hundred bytes for each box.
-        give_up: end early where an estimate of what is left says that the limits will not do.
-        seed: of every random draw.
-        device: torch device of the search.
-        attack, crown: effort of falsification and of the bounds; of the attack before a search on a CPU, less where
-            the network is so large that it would take minutes.
-    """
-
-    timeout_s: float = float("inf")
-    memory_bytes: int = 4 * 2**30
-    max_boxes: float = float("inf")
-    max_work: float = float("inf")
-    batch: int | None = None
-    smallest_width: float = 1e-12
-    semantics: Semantics = "real"
-    record: bool = False
-    give_up: bool = False
-    seed: int = 0
-    device: str = "cpu"
-    attack: AttackSettings = field(default_factory=AttackSettings)
-    crown: CrownSettings = field(default_factory=CrownSettings)
-
-
 MakeBound: TypeAlias = Callable[[Network, SearchSettings], MarginBound]
 """Makes the bound method of a search, on the settings' device."""
 
@@ -113,8 +77,12 @@ def verify(
     replays: Sequence[Replay],
     watch: Watch | None = None,
     bound: MakeBound | None = None,
+    keeper: Keeper | None = None,
 ) -> Verdict:
     """Decide ``prop`` for ``net``, by bounds of `make_bound` unless ``bound`` makes others.
+
+    With a ``keeper`` a long search goes on where it was: what it reached is kept now and then, and wherever a limit
+    ends it; the same question, asked again, begins there.
 
     Returns:
         `Proved` once a complete cover of every region has positive bounds; `Violated` with a replayed witness;
@@ -122,14 +90,17 @@ def verify(
 
     Raises:
         MismatchError: the property speaks about another number of inputs or outputs.
+        InputError: what was kept cannot be read.
     """
-    search = _Search(net, prop, settings, replays, watch or Unwatched())
+    search = _Search(net, prop, settings, replays, watch or Unwatched(), keeper)
     try:
         verdict = search.run(bound or make_bound)
     except (MemoryError, RuntimeError) as error:
         if not out_of_memory(error):
             raise
         verdict = Unknown(reason="memory", boxes=search.boxes, arithmetic=search.arithmetic)
+    if search.keeper is not None and not isinstance(verdict, Unknown):
+        search.keeper.done(search.name)
     return search.concluded(verdict)
 
 
@@ -212,11 +183,36 @@ def _root(bound: MarginBound, region: Region) -> Work:
     return Work(boxes, opened, bound.root(1), torch.zeros(1, dtype=torch.int64, device=bound.device))
 
 
+@dataclass(slots=True, eq=False)
+class _Part:
+    """The search of one region.
+
+    Attributes:
+        place: of the region; `boxes_before`: examined before it.
+        attacks: those that are still to come.
+        stack: open boxes, the next ones last.
+        recorder: of its proof.
+    """
+
+    place: int
+    region: Region
+    boxes_before: int
+    attacks: list[Due]
+    stack: list[Work]
+    recorder: Recorder | None
+
+
 class _Search:
     """The state of one verification."""
 
     def __init__(
-        self, net: Network, prop: Property, settings: SearchSettings, replays: Sequence[Replay], watch: Watch
+        self,
+        net: Network,
+        prop: Property,
+        settings: SearchSettings,
+        replays: Sequence[Replay],
+        watch: Watch,
+        keeper: Keeper | None = None,
     ) -> None:
         prop.require_sizes(net.n_inputs, net.n_outputs)
         if settings.semantics == "float32":
@@ -237,7 +233,9 @@ class _Search:
         polytopes = max(len(region.unsafe) for region in prop.regions)
         self.batch = settings.batch or batch_for(net, settings.device, max(1, polytopes))
         self.max_boxes = settings.max_boxes
-        self.whole_attack = settings.attack
+        self.keeper, self.name = keeper, ""
+        self.gave_up: list[Boxes] = []
+        self.ladder: tuple[Due, ...] = ()
         self.pace = Pace()
         self.outlook = self._begun()
         self.last_news = self.started
@@ -248,23 +246,28 @@ class _Search:
         bound = self._made(make)
         suspects = self._suspects(bound, make)
         polytopes = sum(len(region.unsafe) for region in suspects)
-        self.whole_attack = attack_for(self.source, polytopes, settings.attack, settings.device)
-        for region in suspects:
-            witness = self.attack(region, first_attack(self.whole_attack))
+        whole = attack_for(self.source, polytopes, settings.attack, settings.device)
+        self.ladder = ladder(self.source, bound, whole)
+        kept = self._resumed(bound)
+        for region in suspects if kept is None else ():
+            witness = self.attack(region, self.ladder[0].attack)
             if witness is not None:
                 return Violated(witness=witness, boxes=self.boxes)
             reason = self.limit_reached()
             if reason is not None:
                 return Unknown(reason=reason, boxes=self.boxes)
         self.outlook = self._begun()
-        gave_up: list[Boxes] = []
-        for region in self.prop.regions:
-            verdict = self._search(bound, region, gave_up)
+        for place, region in enumerate(self.prop.regions):
+            if kept is None or place > kept.place:
+                part: _Part | None = self._part(bound, place, region)
+            else:
+                part = kept if place == kept.place else None  # those before it are done
+            verdict = None if part is None else self._search(bound, part)
             if verdict is not None:
                 return verdict
             self.outlook.region_done(self.boxes)
-        if gave_up:
-            stuck = Boxes.concatenate(gave_up)
+        if self.gave_up:
+            stuck = Boxes.concatenate(self.gave_up)
             return Unknown(
                 reason="precision",
                 boxes=self.boxes,
@@ -321,6 +324,18 @@ class _Search:
                     found.append(replace(region, unsafe=unsafe))
         return tuple(found)
 
+    def _attack_again(self, part: _Part, work: list[Work], boxes: float) -> Witness | None:
+        """The hardest attack that is due after so many boxes, on the polytopes that are open in ``work``."""
+        if not part.attacks or part.attacks[0].boxes > boxes:
+            return None
+        opened = torch.stack([each.opened.any(0) for each in work]).any(0).tolist()
+        unsafe = tuple(p for p, still in zip(part.region.unsafe, opened, strict=True) if still)
+        due = [attack for attack in part.attacks if attack.boxes * len(unsafe) <= boxes]
+        if not due or not unsafe:
+            return None
+        del part.attacks[: len(due)]
+        return self.attack(replace(part.region, unsafe=unsafe), due[-1].attack)
+
     def attack(self, region: Region, settings: AttackSettings) -> Witness | None:
         """One round of falsification."""
         points = attack(self.net, region, settings=settings, generator=self.generator, stopped=self._late)
@@ -371,33 +386,38 @@ class _Search:
             return "memory"
         return None
 
-    def _search(self, bound: MarginBound, region: Region, gave_up: list[Boxes]) -> Verdict | None:
-        """None once the region is proved, but for boxes added to ``gave_up``; one that is hard gets a whole attack."""
-        hard: float = self.boxes + HARD
+    def _part(self, bound: MarginBound, place: int, region: Region) -> _Part:
+        """The search of a region, at its beginning."""
+        recorder = Recorder(region) if self.settings.record and bound.record else None
+        return _Part(place, region, self.boxes, list(self.ladder[1:]), [_root(bound, region)], recorder)
+
+    def _search(self, bound: MarginBound, part: _Part) -> Verdict | None:
+        """None once the region is proved, but for boxes that are given up; it is attacked harder as time goes by."""
+        region, stack, recorder = part.region, part.stack, part.recorder
         question = Question.of(region.unsafe, self.prop.n_outputs, bound.device)
         smallest = self.settings.smallest_width * (region.upper - region.lower).to(bound.device)
-        recorder = Recorder(region) if self.settings.record and bound.record else None
-        stack = [_root(bound, region)]
         while stack:
             reason = self.limit_reached(stack)
             if reason is not None:
-                return self._undecided(reason, stack)
+                return self._given_up(reason, part)
+            if self.keeper is not None and self.keeper.due():
+                self._keep(part)
             batch = self._take(stack, self.pace.fitting(self.batch, self._left_s()))
             step = self._examine(bound, question, batch, stack)
             if step is None:
                 continue
             if recorder is not None:
-                before = recorder.bytes
+                recorded = recorder.bytes
                 recorder.examined(batch, step)
-                self.recorded += recorder.bytes - before
+                self.recorded += recorder.bytes - recorded
             witness = self.witness(region, self._candidates(batch, step))
-            if witness is None and self.boxes >= hard:
-                witness, hard = self.attack(region, self.whole_attack), math.inf
+            if witness is None:
+                witness = self._attack_again(part, [*stack, step.remains], self.boxes - part.boxes_before)
             if witness is not None:
                 return Violated(witness=witness, boxes=self.boxes)
             tiny = (step.remains.boxes.widths() <= smallest).all(1) | ~step.remains.boxes.divisible().any(1)
             if bool(tiny.any()):
-                gave_up.append(step.remains.boxes[tiny])
+                self.gave_up.append(step.remains.boxes[tiny])
             remains = step.remains[~tiny]
             if len(remains):
                 # hardest last: the stack's end is taken first, and hard boxes are where counterexamples are
@@ -408,7 +428,7 @@ class _Search:
             self._tell(bound, question, stack)
             reason = self._hopeless(bound, question, stack)
             if reason is not None:
-                return self._undecided(reason, stack)
+                return self._given_up(reason, part)
         if recorder is not None:
             self.proofs.append(recorder.finish())
         return None
@@ -484,6 +504,60 @@ class _Search:
         first = torch.searchsorted(step.result.box, step.parent)
         corner = torch.where(plane[first] > 0, batch.boxes.lower[step.parent], batch.boxes.upper[step.parent])
         return torch.cat([corner, step.remains.boxes.centres()])
+
+    def _given_up(self, reason: UnknownReason, part: _Part) -> Verdict:
+        """A limit is reached. Where it is not time, and nobody else decides, what is open is attacked once more."""
+        witness = None
+        if reason in ("boxes", "memory") and not self.settings.give_up:
+            witness = self._attack_again(part, part.stack, math.inf)
+        if witness is not None:
+            return Violated(witness=witness, boxes=self.boxes)
+        if self.keeper is not None:
+            self._keep(part)
+        return self._undecided(reason, part.stack)
+
+    def _resumed(self, bound: MarginBound) -> _Part | None:
+        """The region that a keeper has the search in, and its whole state; None where there is nothing to go on with.
+
+        A network that was not read from a file has no name, so that nothing is kept of it.
+        """
+        if self.keeper is None or not self.source.sha256:
+            self.keeper = None
+            return None
+        self.name = name_of(self.source, self.prop, self.settings, type(bound).__name__)
+        found = self.keeper.read(self.name, self.prop.regions)
+        if found is None:
+            return None
+        self.boxes, self.batch, self.proofs, self.gave_up = found.boxes, found.batch, [*found.proofs], [*found.gave_up]
+        self.enough_boxes, self.next_prognosis = found.enough_boxes, found.next_prognosis
+        self.executed, self.over_reals = found.executed, found.over_reals
+        self.recorded = 0 if found.recorder is None else found.recorder.bytes
+        self.generator.set_state(found.drawn)
+        attacks = list(self.ladder[1 + found.attacks :])
+        region = self.prop.regions[found.place]
+        return _Part(found.place, region, found.boxes_before, attacks, [*found.stack], found.recorder)
+
+    def _keep(self, part: _Part) -> None:
+        """Have the state kept, between two batches."""
+        if self.keeper is None or not part.stack:
+            return
+        frontier = Frontier(
+            place=part.place,
+            boxes=self.boxes,
+            boxes_before=part.boxes_before,
+            batch=self.batch,
+            attacks=len(self.ladder) - 1 - len(part.attacks),
+            enough_boxes=self.enough_boxes,
+            next_prognosis=self.next_prognosis,
+            stack=part.stack,
+            gave_up=self.gave_up,
+            proofs=self.proofs,
+            recorder=part.recorder,
+            drawn=self.generator.get_state(),
+            executed=self.executed,
+            over_reals=self.over_reals,
+        )
+        self.keeper.write(self.name, frontier)
 
     def _undecided(self, reason: UnknownReason, stack: list[Work]) -> Unknown:
         boxes = [w.boxes for w in reversed(stack)]

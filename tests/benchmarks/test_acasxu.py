@@ -33,6 +33,6 @@ def test_the_stored_repairs_are_complete(acasxu: Path, tmp_path: Path) -> None:
     found = latest_rows(REPAIR, instances, table.rows, method="auto")
     assert len(found) == 37
     assert all(row is not None and row["method"] == "auto" for row in found)
-    text = repair.summary(instances, table.rows, 1)
+    text = repair.summary(instances, table.rows, 1, 1)
     assert "| auto | 36 of 36 |" in text
     assert "## finetune:lp" in text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import math
 import sys
 import threading
 import time
@@ -22,13 +23,14 @@ from birdnn.bounds.compiled import bound as loops
 from birdnn.bounds.compiled import compiler, step
 from birdnn.bounds.compiled.bound import CompiledBound
 from birdnn.bounds.crown import CrownBound, CrownSettings
-from birdnn.bounds.protocol import BoundResult
+from birdnn.bounds.protocol import BoundResult, MarginBound
 from birdnn.boxes import Boxes
 from birdnn.network import Network
 from birdnn.records import Proved
 from birdnn.records.limits import OutOfTime
 from birdnn.rounding import Semantics
-from birdnn.verify.search import SearchSettings, make_bound, verify
+from birdnn.verify import SearchSettings, verify
+from birdnn.verify.search import make_bound
 from tests.bounds.builders import (
     ACTIVATIONS,
     CPU,
@@ -158,7 +160,7 @@ def plain(monkeypatch: pytest.MonkeyPatch) -> dict[str, ModuleType]:
         made[name] = module
         if name == "compiler":
             module.compiled = module.entrance = lambda function: function
-    monkeypatch.setattr(loops._LOOPS, "ready", lambda *, wait=False: made["step"])
+    monkeypatch.setattr(loops._LOOPS, "ready", lambda **how: made["step"])
     return made
 
 
@@ -266,15 +268,23 @@ def test_one_signature_is_all_that_is_compiled() -> None:
     assert len(step.bound.signatures) == len(step.sensitivity.signatures) == 1
 
 
-def test_little_work_is_left_to_the_reference(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A compiler that is loaded for a handful of boxes costs more than it saves; what is too large is too large."""
-    asked = []
-    monkeypatch.setattr(loops._LOOPS, "ready", lambda *, wait=False: asked.append(wait))
-    polytopes = random_polytopes(0, 2)
-    for boxes, times in ((random_boxes(0, 3, 2), 0), (random_boxes(0, 60_000, 2), 1)):
-        bound = CompiledBound(random_net(0, (2, 16, 16, 2)))
-        bound.bound(question_of(polytopes), boxes, all_open(boxes, polytopes), bound.root(len(boxes)))
-        assert len(asked) == times
+def test_nothing_is_compiled_for_a_handful_of_boxes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is on disk is used at once; where nothing is, the compiler starts as soon as work has been done."""
+    begun = []
+
+    class Nothing(loops._Loops):
+        def on_disk(self) -> bool:
+            return False
+
+        def _warm_up(self) -> None:
+            begun.append(True)
+
+    monkeypatch.setattr(loops, "_LOOPS", Nothing())
+    polytopes, bound = random_polytopes(0, 2), CompiledBound(random_net(0, (2, 16, 16, 2)))
+    for count, so_far in ((3, 0), (60_000, 1), (3, 1)):
+        boxes = random_boxes(0, count, 2)
+        bound.bound(question_of(polytopes), boxes, all_open(boxes, polytopes), bound.root(count))
+        assert len(begun) == so_far
 
 
 def test_which_form_a_search_takes(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -361,3 +371,20 @@ def test_nobody_waits_for_the_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
     release.set()
     loops._LOOPS._compiling.join()
     assert loops._LOOPS.ready() is step
+
+
+@pytest.mark.parametrize("make", [compiled, CrownBound], ids=["loops", "torch"])
+def test_an_item_without_hope_is_left_to_its_halves(make: Callable[..., MarginBound]) -> None:
+    """After three steps it must be worth going on; what is proved, or on its way, is not given up."""
+    left = 0
+    for seed in range(12):
+        net, boxes = random_net(seed, (3, 12, 12, 2)), random_boxes(seed, 20, 3)
+        polytopes = random_polytopes(seed, 2)
+        question, opened = question_of(polytopes), all_open(boxes, polytopes)
+        bounds = [make(net, CPU, CrownSettings(**how)) for how in ({"steps": 3}, {"hope": 0.0}, {"hope": math.inf})]
+        few, never, always = (bound.bound(question, boxes, opened, bound.root(20)) for bound in bounds)
+        open_items = few.lower < 0
+        assert torch.equal(never.lower[open_items], few.lower[open_items])
+        assert torch.equal(always.lower > 0, (always.lower > 0) | (never.lower > 0))
+        left += int((always.lower[open_items] > few.lower[open_items]).sum())
+    assert left > 20  # there was something to gain

@@ -14,7 +14,7 @@ import torch
 from birdnn.certify.read import StoredProof, boxes_on_plane, read_proof
 from birdnn.errors import FormatError
 from birdnn.formats import read_network, read_property
-from birdnn.pipeline import verify_files
+from birdnn.pipeline.deciding import verify_files
 from birdnn.records import VerifySettings
 from birdnn.sample import evaluate
 from tests.certify.cases import network, property_text, sha256

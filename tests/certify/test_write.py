@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from birdnn.certify.check import Rejected, Settings, check
 from birdnn.certify.write import Certified, certificate_bytes
 from birdnn.formats.onnx import layers_to_onnx
-from birdnn.pipeline import verify_files
 from birdnn.pipeline.certifying import Decided, certify
+from birdnn.pipeline.deciding import verify_files
 from birdnn.pipeline.facts import assumptions
 from birdnn.pipeline.load import Loaded, load_network, load_property
 from birdnn.records import Proved, Unwatched, VerifySettings, Violated

@@ -79,7 +79,7 @@ def _failing(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
     def fail(*_: object, **__: object) -> None:
         raise error
 
-    monkeypatch.setattr("birdnn.pipeline.verify_files", fail)
+    monkeypatch.setattr("birdnn.pipeline.deciding.verify_files", fail)
 
 
 def test_a_defect_is_status_5_with_the_traceback_in_a_file(

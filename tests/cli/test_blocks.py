@@ -16,7 +16,7 @@ import torch
 from birdnn.blocks import partition
 from birdnn.errors import MismatchError
 from birdnn.formats.onnx import layers_to_onnx
-from birdnn.pipeline import repair_blocks
+from birdnn.pipeline.repairing_blocks import repair_blocks
 from birdnn.records import BlockRequest, Progress, RepairRequest
 from birdnn.repair.blocks import BlockSettings
 from birdnn.report.json import schemas

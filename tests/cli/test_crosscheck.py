@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 
 from birdnn.crosscheck.engines import NAMES
-from birdnn.pipeline import crosschecking, repair_files, repairing, verify_files
+from birdnn.pipeline import crosschecking, repairing
 from birdnn.pipeline.crosschecking import ASK, Found, contradicting, disagreement
+from birdnn.pipeline.deciding import verify_files
+from birdnn.pipeline.repairing import repair_files
 from birdnn.records import EngineAnswer, EngineWord, RepairRequest, VerifySettings, Witness
 from tests.cli.conftest import Call, box_property
 from tests.crosscheck.engines import needs

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from birdnn import pipeline
 from birdnn.fetch import Dataset, Source, Web, Wheel, datasets
+from birdnn.pipeline import fetching
 from birdnn.pipeline.fetching import fetch_files
 from birdnn.records import FetchRequest
 from birdnn.report.json import schemas
@@ -37,7 +37,7 @@ def small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, source: Source) -> No
     def fetched(request: FetchRequest, **options: object) -> object:
         return fetch_files(request, datasets={DATA: entry}, **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(pipeline, "fetch_files", fetched)
+    monkeypatch.setattr(fetching, "fetch_files", fetched)
 
 
 @pytest.fixture

@@ -29,7 +29,7 @@ def requests(monkeypatch: pytest.MonkeyPatch) -> list[RepairRequest]:
         seen.append(request)
         return repair_outcome(request=request)
 
-    monkeypatch.setattr("birdnn.pipeline.repair_files", stand_in)
+    monkeypatch.setattr("birdnn.pipeline.repairing.repair_files", stand_in)
     return seen
 
 
@@ -118,7 +118,7 @@ def test_a_proof_alone_is_no_success(
     def stand_in(request: RepairRequest, *, watch: Watch, began: float | None = None) -> RepairOutcome:
         return repair_outcome(request=request, **changes)
 
-    monkeypatch.setattr("birdnn.pipeline.repair_files", stand_in)
+    monkeypatch.setattr("birdnn.pipeline.repairing.repair_files", stand_in)
     result = call("repair", "--net", net, "--prop", broken)
     assert (result.status, result.out.startswith(word)) == (status, True), result.out
     quiet = call("repair", "--net", net, "--prop", broken, "--quiet")
@@ -206,7 +206,9 @@ def test_finetune_repairs_and_says_how(call: Call, net: Path, broken: Path, tmp_
 def test_exit_status(
     call: Call, net: Path, broken: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any], status: int
 ) -> None:
-    monkeypatch.setattr("birdnn.pipeline.repair_files", lambda request, **_: replace(repair_outcome(), **changes))
+    monkeypatch.setattr(
+        "birdnn.pipeline.repairing.repair_files", lambda request, **_: replace(repair_outcome(), **changes)
+    )
     result = call("repair", "--net", net, "--prop", broken, "--quiet")
     assert result.status == status
     assert result.out.split()[0] == repair_outcome(**changes).result
@@ -217,7 +219,7 @@ def test_a_disagreement_ends_in_6_with_everything_written(
 ) -> None:
     said = "prop_8 was proved, and yet the input [0.5] violates it"
     outcome = repair_outcome(result="violated", disagreement=said, properties=(prop(after="violated"),))
-    monkeypatch.setattr("birdnn.pipeline.repair_files", lambda request, **_: outcome)
+    monkeypatch.setattr("birdnn.pipeline.repairing.repair_files", lambda request, **_: outcome)
     target = tmp_path / "j.json"
     result = call("repair", "--net", net, "--prop", broken, "--json", target)
     assert result.status == 6

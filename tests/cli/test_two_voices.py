@@ -11,7 +11,9 @@ import birdnn
 from birdnn.campaign.kinds import REPAIR, VERIFY
 from birdnn.certify.check import Rejected
 from birdnn.errors import DisagreementError, FormatError, MismatchError
-from birdnn.pipeline import certifying, repair_files, verify_files
+from birdnn.pipeline import certifying
+from birdnn.pipeline.deciding import verify_files
+from birdnn.pipeline.repairing import repair_files
 from birdnn.records import CONTRADICTION, VerifySettings
 from birdnn.report.json import repair_report, verify_report
 from birdnn.report.schema import CertificateModel

@@ -147,3 +147,24 @@ def test_raw_and_normalised_properties_agree(call: Call, acasxu: Path, tmp_path:
     nnet = acasxu / "nnet" / "ACASXU_experimental_v2a_1_1.nnet"
     result = call("verify", "--net", nnet, "--prop", tmp_path / "raw.vnnlib", "--units", "raw", "--timeout", 60)
     assert (result.status, result.out) == (0, "unsat\n"), result.err
+
+
+def test_a_proof_goes_on_where_a_limit_ended_it(call: Call, endless: tuple[Path, Path], tmp_path: Path) -> None:
+    """The folder holds a file for the question; of another network, or damaged, it is status 4 and left alone."""
+    net, prop = endless
+    kept = tmp_path / "kept"
+    for seen in (1, 1):
+        done = call("verify", "--net", net, "--prop", prop, "--timeout", "4", "--resume", kept)
+        assert (done.status, done.out) == (3, "timeout\n"), done.err
+        assert len(list(kept.iterdir())) == seen
+    (file,) = kept.iterdir()
+    data = file.read_bytes()
+    file.write_bytes(data[:1000])
+    done = call("verify", "--net", net, "--prop", prop, "--timeout", "4", "--resume", kept)
+    assert (done.status, done.out) == (4, "")
+    assert file.name in done.err
+    assert file.read_bytes() == data[:1000]
+    (tmp_path / "taken").write_text("a file")
+    done = call("verify", "--net", net, "--prop", prop, "--resume", tmp_path / "taken")
+    assert (done.status, done.out) == (4, "")
+    assert "taken: exists and is no folder" in done.err

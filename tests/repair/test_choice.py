@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from birdnn.blocks import Block
-from birdnn.pipeline import repair_blocks
+from birdnn.pipeline.repairing_blocks import repair_blocks
 from birdnn.records import BlockRequest, RepairRequest
 from birdnn.repair.blocks import BlockRepairer
 from birdnn.repair.training import Score

@@ -17,7 +17,8 @@ from benchmarks.digits.residual import Classifier
 from birdnn.blocks import partition
 from birdnn.formats import read_network
 from birdnn.formats.module import _quiet
-from birdnn.pipeline import localize_block_files, repair_blocks
+from birdnn.pipeline.localising_blocks import localize_block_files
+from birdnn.pipeline.repairing_blocks import repair_blocks
 from birdnn.records import BlockLocalizeRequest, BlockRequest, RepairRequest
 from tests.classifiers import CHANNELS, hard, quarters, stored, trained
 

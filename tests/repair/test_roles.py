@@ -10,8 +10,9 @@ import torch
 
 from birdnn.blocks import partition
 from birdnn.formats.labelled import Labelled
-from birdnn.pipeline import repair_blocks, repairing_blocks
+from birdnn.pipeline import repairing_blocks
 from birdnn.pipeline.labelled import Classifier
+from birdnn.pipeline.repairing_blocks import repair_blocks
 from birdnn.records import BlockLocalisation, BlockRequest, RepairRequest
 from birdnn.repair.blocks import BlockCandidate, BlockRepairer, BlockSettings, Data
 from birdnn.repair.training import TrainingSettings

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from birdnn.bounds import protocol
+from birdnn.bounds.compiled.bound import CompiledBound
 from birdnn.bounds.crown import CrownBound
 from birdnn.boxes import Boxes
 from birdnn.errors import MismatchError, UnsupportedOpError
@@ -20,6 +21,7 @@ from birdnn.network import Network
 from birdnn.records import Proved, Unknown, Verdict, Violated
 from birdnn.spec import Polytope, Property, Region, Row
 from birdnn.verify import AttackSettings, falsify, outlook, search, verify, work
+from birdnn.verify import effort as work_of
 from birdnn.verify.work import Work
 from tests.bounds.builders import (
     ACTIVATIONS,
@@ -254,7 +256,7 @@ def test_falsify_never_proves() -> None:
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_bounds_that_are_no_numbers_prove_nothing(monkeypatch: pytest.MonkeyPatch, value: float) -> None:
     """A method that fails numerically, planes included: unknown, with the whole region still covered."""
-    right = CrownBound.bound
+    right = CompiledBound.bound
 
     def broken(self, question, boxes, opened, inherited):
         found = right(self, question, boxes, opened, inherited)
@@ -265,7 +267,7 @@ def test_bounds_that_are_no_numbers_prove_nothing(monkeypatch: pytest.MonkeyPatc
     net, replay = with_replay([([[1.0, 0.25]], [1.0]), ([[1.0]], [-1.0])])
     prop = make_property([0.0, 0.0], [1.0, 1.0], half_space([1.0], -5.0))
     assert isinstance(verify(net, prop, settings=effort(), replays=[replay]), Proved)
-    monkeypatch.setattr(CrownBound, "bound", broken)
+    monkeypatch.setattr(CompiledBound, "bound", broken)
     verdict = verify(net, prop, settings=effort(smallest_width=0.2), replays=[replay])
     assert isinstance(verdict, Unknown)
     assert verdict.undecided is not None
@@ -303,9 +305,9 @@ def endless() -> tuple[Network, Property, Engine]:
 ])  # fmt: skip
 def test_limits_hold(changes: dict, reason: str) -> None:
     """Each gives unknown with its own reason, soon, and names what is open."""
-    net, prop, engine = endless()
+    net, prop, engine = endless()  # of runs: over the reals it ends, as everything violates there
     started = time.monotonic()
-    verdict = verify(net, prop, settings=effort(**changes), replays=[engine])
+    verdict = verify(net, prop, settings=effort(semantics="float32", **changes), replays=[engine])
     assert time.monotonic() - started < changes.get("timeout_s", 10) + 3
     assert isinstance(verdict, Unknown)
     assert verdict.reason == reason
@@ -314,10 +316,17 @@ def test_limits_hold(changes: dict, reason: str) -> None:
         assert verdict.open_boxes >= len(verdict.undecided) > 0
 
 
+@pytest.mark.parametrize("name", ["timeout_s", "max_boxes", "max_work"])
+def test_a_limit_that_is_no_number_is_refused(name: str) -> None:
+    """Nothing is beyond it: what is left of it was taken for no time, so that each step was of one box."""
+    with pytest.raises(ValueError, match=f"{name} is no number"):
+        effort(**{name: float("nan")})
+
+
 @pytest.mark.parametrize("patience", [0, 1, 5, 30])
 def test_interruption_is_clean(patience: int) -> None:
     """Whenever the user asks to stop: unknown, interrupted."""
-    net, prop, engine = endless()  # of runs: over the reals it ends, as everything violates there
+    net, prop, engine = endless()
     settings = effort(semantics="float32")
     verdict = verify(net, prop, settings=settings, replays=[engine], watch=Impatient(patience))
     assert isinstance(verdict, Unknown)
@@ -490,22 +499,28 @@ def test_what_no_run_reaches_is_more_than_what_the_reals_do_not(monkeypatch: pyt
     assert asked
 
 
-def test_the_whole_attack_waits_until_a_region_is_hard(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A little at first; the rest once, after so many boxes."""
-    asked: list[tuple[int, int]] = []
+def test_a_region_is_attacked_harder_as_the_search_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A little at first; more once bounds have cost as much, on what is still open only."""
+    asked: list[tuple[int, int, int]] = []
 
     def noted(net: Network, region: Region, *, settings: AttackSettings, **options: object) -> torch.Tensor:
-        asked.append((settings.samples, settings.starts))
+        asked.append((settings.samples, settings.starts, len(region.unsafe)))
         return region.lower[None].float()
 
     monkeypatch.setattr(search, "attack", noted)
-    monkeypatch.setattr(search, "HARD", 8)
     net = random_net(3, (2, 8, 8, 1))
     with torch.no_grad():
         least = float(net(2 * torch.rand(20_000, 2, generator=torch.Generator().manual_seed(0)) - 1).min())
-    prop = make_property([-1.0] * 2, [1.0] * 2, half_space([1.0], least - 0.01))
-    whole = AttackSettings(samples=400, starts=10)
-    verdict = verify(net, prop, settings=effort(attack=whole, batch=4), replays=[Engine(net)])
+    far, near = (half_space([1.0], least - apart) for apart in (3.0, 0.004))
+    prop = make_property([-1.0] * 2, [1.0] * 2, far, near)
+    whole = AttackSettings(samples=16, starts=12, generations=0, steps=0)
+    monkeypatch.setattr(work_of, "_LEAST", 1e-9)  # so that an attack costs what the network says, not its calls
+    verdict = verify(net, prop, settings=effort(attack=whole, batch=2), replays=[Engine(net)])
     assert isinstance(verdict, Proved)
     assert verdict.boxes > 16
-    assert asked == [(100, 5), (400, 10)]
+    assert asked == [(1, 2, 1), (4, 6, 1), (16, 12, 1)]
+    few = len(asked)
+    verdict = verify(net, prop, settings=effort(attack=whole, batch=2, max_boxes=4), replays=[Engine(net)])
+    assert isinstance(verdict, Unknown)
+    assert asked[few:][0] == (1, 2, 1)
+    assert asked[-1] == (16, 12, 1)  # before the search is given up

@@ -27,7 +27,7 @@ LARGE = 1_000_000
 """Weights of a network from which on matrix products of a library are faster than these loops."""
 
 _LITTLE = 5e7
-"""Multiplications of a batch that are not worth the second that Numba takes to load."""
+"""Multiplications so far that are not worth compiling anything: a few dozen milliseconds."""
 
 _LOOK_S = 0.05
 """Seconds between two looks at the clock."""
@@ -62,7 +62,7 @@ def prepare() -> tuple[bool, str]:
 
 
 class CompiledBound(CrownBound):
-    """See `CrownBound`, whose code bounds small batches, and all of them until the loops are compiled.
+    """See `CrownBound`, whose code bounds everything until the loops are compiled.
 
     That is once for each version and machine, beside the search, and takes half a minute. From then on results are a
     function of the batch: neither threads nor time change them.
@@ -70,7 +70,7 @@ class CompiledBound(CrownBound):
     Args:
         net, settings, semantics, record: see `CrownBound`; it lives on the CPU.
         threads: how many boxes are bounded at the same time; default: as many as torch would use.
-        always: all batches go through the loops, however small, and the first one waits until they are compiled.
+        always: all batches go through the loops, and the first one waits until they are compiled.
     """
 
     def __init__(
@@ -88,11 +88,12 @@ class CompiledBound(CrownBound):
         self._rooms: dict[int, list[state.Scratch]] = {}
         weights = sum(layer.weight.numel() for layer in self._layer)
         self._work = float(weights * (self._neurons + 1))  # of a box, about
-        self._always = always
+        self._always, self._asked = always, 0.0
 
     def bound(self, question: Question, boxes: Boxes, opened: Tensor, inherited: Tensor) -> BoundResult:
         """See `MarginBound.bound`."""
-        loops = self._loops(len(boxes))
+        self._asked += len(boxes) * self._work
+        loops = self._loops()
         if loops is None:
             return super().bound(question, boxes, opened, inherited)
         box, polytope = opened.nonzero(as_tuple=True)
@@ -107,7 +108,8 @@ class CompiledBound(CrownBound):
         )
         found = self._room_for(asked, inherited)
         apart = self._apart if self.record else 0.0
-        effort = state.Effort(self.settings.steps, self.settings.step_size, self.settings.decay, apart)
+        settings = self.settings
+        effort = state.Effort(settings.steps, settings.step_size, settings.decay, settings.hope, apart)
 
         def part(begin: int, end: int, room: state.Scratch, stop: Any) -> None:
             loops.bound(self._net, asked, found, effort, room, begin, end, stop)
@@ -123,7 +125,7 @@ class CompiledBound(CrownBound):
 
     def sensitivity(self, question: Question, opened: Tensor, inherited: Tensor) -> Tensor:
         """See `CrownBound.sensitivity`."""
-        loops = self._loops(len(opened))
+        loops = self._loops()
         if loops is None:
             return super().sensitivity(question, opened, inherited)
         rows = _array(opened.to(torch.float64) @ question.a.abs().sum(1))
@@ -132,11 +134,9 @@ class CompiledBound(CrownBound):
         loops.sensitivity(self._net, rows, *self._sides(inherited), room, out)
         return torch.from_numpy(out)
 
-    def _loops(self, boxes: int) -> Any:
-        """The compiled loops, where they are worth it and ready."""
-        if self._always:
-            return _LOOPS.ready(wait=True)
-        return None if boxes * self._work < _LITTLE else _LOOPS.ready()
+    def _loops(self) -> Any:
+        """The compiled loops, where they are ready; nothing is compiled for a few boxes."""
+        return _LOOPS.ready(wait=self._always, compile_them=self._asked > _LITTLE)
 
     def _sides(self, inherited: Tensor) -> tuple[state.Floats, state.Floats]:
         """Lower and upper bounds of the hidden neurons, (boxes, neurons) each, copied."""
@@ -224,16 +224,19 @@ class _Loops:
             self._pools[threads] = ThreadPoolExecutor(threads, "bounds")
         return self._pools[threads]
 
-    def ready(self, *, wait: bool = False) -> Any:
-        """The module of them; None while they are compiled, which this begins, unless it is to ``wait``."""
+    def ready(self, *, wait: bool = False, compile_them: bool = True) -> Any:
+        """The module of them; None while they are compiled, which this begins where asked to, or is to ``wait``."""
+        if self._warm:
+            return self._module
         if self._module is None:
             from birdnn.bounds.compiled import step
 
             self._module = step
             self.found = self.on_disk()
+        wait = wait or self.found
+        if self._compiling is None and (wait or compile_them):
             self._compiling = threading.Thread(target=self._warm_up, name="compiling bounds", daemon=True)
             self._compiling.start()  # a daemon: nobody who ends waits for it
-            wait = wait or self.found
         if wait and self._compiling is not None:
             self._compiling.join()
         return self._module if self._warm else None
@@ -271,7 +274,7 @@ class _Loops:
         low, up = np.full((1, 1), -np.inf), np.full((1, 1), np.inf)
         plane, slopes = np.empty((1, 1, 1)), np.empty((1, 1), np.float32)
         found = state.Found(low, up, one.copy(), plane, two.copy(), two.copy(), slopes)
-        self._module.bound(net, asked, found, state.Effort(1, 0.5, 0.5, 0.0), room, 0, 1, np.zeros(1, np.int8))
+        self._module.bound(net, asked, found, state.Effort(1, 0.5, 0.5, 4.0, 0.0), room, 0, 1, np.zeros(1, np.int8))
         self._module.sensitivity(net, two, low, up, room, two.copy())
 
 

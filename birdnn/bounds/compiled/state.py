@@ -101,11 +101,12 @@ class Found(NamedTuple):
 
 
 class Effort(NamedTuple):
-    """Of the ascent on slopes and multipliers (`CrownSettings`); `apart` is kept between a bound and a proof."""
+    """Of the ascent on slopes and multipliers (`CrownSettings`); ``apart`` is kept between a bound and a proof."""
 
     steps: int
     step_size: float
     decay: float
+    hope: float
     apart: float
 
 

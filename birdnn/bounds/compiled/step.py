@@ -291,6 +291,7 @@ def _ascend(net: Net, asked: Asked, found: Found, effort: Effort, s: Scratch, it
     a, b, closed = asked.a[polytope], asked.b[polytope], asked.closed[polytope]
     layers, n_inputs, record = net.shape.shape[1] - 1, net.shape[WIDTH, 0], len(found.multipliers) > 0
     last, size = found.plane.shape[1] - 1, effort.step_size
+    older = before = now = found.lower[item]  # two and one step ago, and now
     for step in range(effort.steps + 1):
         for k in range(layers - 1):
             choose_lines(net, k, s)
@@ -306,6 +307,9 @@ def _ascend(net: Net, asked: Asked, found: Found, effort: Effort, s: Scratch, it
             if record:
                 copy(s.combined[MULTIPLIER], found.multipliers[item], len(b))
                 _slopes_used(net, s, found.slopes[item])
+        if step > 2 and found.lower[item] + effort.hope * (found.lower[item] - older) < 0:
+            return
+        older, before, now = before, now, found.lower[item]
         room = 0.0
         for j in range(n_inputs):
             room += abs(s.place[PLANE, j]) * s.place[RADIUS, j]

@@ -6,7 +6,17 @@ import argparse
 import sys
 
 from birdnn.certify.check import UNRUN, Rejected, Settings, check
+from birdnn.certify.check.files import read
+from birdnn.certify.check.parts import Part
+from birdnn.certify.check.parts import accepted as part_accepted
 from birdnn.errors import BirdnnError
+
+
+def _part(said: str) -> Part:
+    number, of = (int(number) for number in said.split("/"))
+    if not 0 <= number < of:
+        raise ValueError(f"there is no part {said}")
+    return Part(number, of)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -17,17 +27,21 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--arithmetic", choices=("float64", "exact"), default="float64")
     parser.add_argument("--sample", type=int, metavar="N")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--part", type=_part, metavar="N/M", help="only one of so many parts of the trees, from 0 on")
     parser.add_argument("certificate", metavar="CERTIFICATE")
     given = parser.parse_args(arguments)
     settings = Settings(arithmetic=given.arithmetic, sample=given.sample, seed=given.seed)
     try:
-        accepted = check(given.net, given.prop, given.certificate, settings)
+        accepted = check(given.net, given.prop, given.certificate, settings, part=given.part)
     except Rejected as error:
         print(f"rejected: {error.reason}")
         return 1
     except BirdnnError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_status
+    if given.part is not None:
+        print(part_accepted(read(given.certificate).sha256))
+        return 0
     unrun = accepted.unrun()
     if broken := [answer for answer in unrun if answer.verdict == "violated"]:
         exact = "does" if all(answer.exactly for answer in broken) else "does not"

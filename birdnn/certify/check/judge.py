@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from birdnn.certify.check import files
 from birdnn.certify.check.certificate import (
@@ -21,16 +22,18 @@ from birdnn.certify.check.certificate import (
     read_regions,
     states_exactly,
 )
-from birdnn.certify.check.files import Rejected
+from birdnn.certify.check.files import File, Rejected
 from birdnn.certify.check.floats import FloatEngine
 from birdnn.certify.check.layers import Chain, kinds
 from birdnn.certify.check.lines import ASSUMED_ERROR, Flags
 from birdnn.certify.check.network import read_network
+from birdnn.certify.check.parts import Others, Part, nodes_of, processes
 from birdnn.certify.check.statement import Pair, Row, Statement, read_statement
 from birdnn.certify.check.tree import Engine, Walk
 from birdnn.errors import MismatchError
 
 _EXACT_BATCH = 4
+_WHOLE = Part()
 UNRUN = "; what is said of an execution is not checked here: birdnn check runs it"
 """What this checker leaves to a program that runs networks."""
 
@@ -50,6 +53,11 @@ class Settings:
     arithmetic: Literal["float64", "exact"] = "float64"
     sample: int | None = None
     seed: int = 0
+
+    def options(self) -> list[str]:
+        """The same for the command line of `birdnn.certify.check`."""
+        sample = [] if self.sample is None else [f"--sample={self.sample}"]
+        return [f"--arithmetic={self.arithmetic}", f"--seed={self.seed}", *sample]
 
 
 @dataclass(frozen=True)
@@ -116,15 +124,46 @@ def check(
     certificate: str | Path,
     settings: Settings | None = None,
     seen: Seen = lambda phase, done, total: None,
+    part: Part | None = None,
 ) -> Accepted:
-    """Check a certificate against a network and properties.
+    """Check a certificate against a network and properties, or one part of its trees.
+
+    Without a ``part`` the trees of a large certificate are shared with processes of their own, one for each core.
 
     Raises:
         FormatError, MismatchError: a file cannot be read, or they do not fit each other.
         Rejected: the certificate does not prove what it says.
     """
     settings = settings or Settings()
-    net_file, certificate_file = files.read(net), files.read(certificate)
+    certificate_file = files.read(certificate)
+    with threadpool_limits(limits=1, user_api="blas"):
+        return _shared(net, props, certificate_file, settings, seen, part)
+
+
+def _shared(
+    net: str | Path,
+    props: Sequence[str | Path],
+    certificate_file: File,
+    settings: Settings,
+    seen: Seen,
+    part: Part | None,
+) -> Accepted:
+    """One part, or all parts by as many processes as are worth it."""
+    if part is not None:
+        return _checked(net, props, certificate_file, settings, seen, part)
+    count = processes(certificate_file, settings.arithmetic)
+    with Others(net, props, certificate_file, settings.options(), count) as others:
+        accepted = _checked(net, props, certificate_file, settings, seen, Part(0, count))
+        for undone in others.left():
+            _checked(net, props, certificate_file, settings, seen, undone)
+    return accepted
+
+
+def _checked(
+    net: str | Path, props: Sequence[str | Path], certificate_file: File, settings: Settings, seen: Seen, part: Part
+) -> Accepted:
+    """A part of `check`."""
+    net_file = files.read(net)
     found = read_certificate(certificate_file)
     if found.network_sha256 != net_file.sha256:
         raise Rejected(f"the certificate is for a network with sha256 {found.network_sha256}, not {net_file.sha256}")
@@ -141,7 +180,7 @@ def check(
                 f"{net} has {chain.n_inputs} and {chain.n_outputs}"
             )
         where = f"proof of {Path(path).name}"
-        task = _Task(chain, found, proof, where, settings, seen)
+        task = _Task(chain, found, proof, where, settings, seen, part)
         answer = task.violated(statement, str(path)) if "input" in proof else task.proved(statement, str(path))
         answers.append(task.executed(statement, answer) if "executed" in proof else answer)
     return Accepted(settings=settings, semantics=found.semantics, assumptions=found.assumptions, answers=tuple(answers))
@@ -167,6 +206,7 @@ class _Task:
     where: str
     settings: Settings
     seen: Seen
+    part: Part = _WHOLE
 
     def proved(self, statement: Statement, path: str) -> Answer:
         """Check that no input of the property is unsafe."""
@@ -186,7 +226,8 @@ class _Task:
         return Answer(path, "proved", leaves, sampled)
 
     def _walk(self, engine: Engine, regions: list[Region], wanted: Sequence[Flags | None], batch: int) -> None:
-        nodes = [len(r.axis) if w is None else int(w.sum()) for r, w in zip(regions, wanted, strict=True)]
+        own = [self._own(region, chosen) for region, chosen in zip(regions, wanted, strict=True)]
+        nodes = [len(r.axis) if w is None else int(w.sum()) for r, w in zip(regions, own, strict=True)]
         total, done = sum(nodes), 0
 
         def tell(count: int) -> None:
@@ -194,12 +235,19 @@ class _Task:
             done += count
             self.seen(f"{self.where}, {engine.name}", done, total)
 
-        for i, (region, chosen) in enumerate(zip(regions, wanted, strict=True)):
+        for i, (region, chosen) in enumerate(zip(regions, own, strict=True)):
             if chosen is not None and not chosen.any():
                 continue
             single = self.certificate.semantics == "float32"
             where = f"{self.where}, {engine.name}, region {i}"
             Walk(self.chain, engine, region, where, single, chosen, batch, tell).run()
+
+    def _own(self, region: Region, wanted: Flags | None) -> Flags | None:
+        """Those of the nodes wanted that belong to this part; None for all of a tree."""
+        if self.part.of == 1:
+            return wanted
+        mine = nodes_of(region.axis, self.part)
+        return mine if wanted is None else mine & wanted
 
     def _sample(self, regions: list[Region], sample: int | None) -> tuple[list[Flags | None], int]:
         """The nodes above so many leaves, drawn over all regions, and how many leaves these are; None means all."""

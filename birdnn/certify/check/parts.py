@@ -1,0 +1,122 @@
+"""A large tree in parts, each checked by a process of its own.
+
+A part is made of whole subtrees and of all nodes above them, so that it is checked as the whole is. Every process reads
+the files itself and says whose certificate it accepted; what nobody has judged the first process judges itself.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from birdnn.certify.check.certificate import LEAF
+from birdnn.certify.check.files import File, Rejected
+from birdnn.certify.check.lines import Flags
+
+_SUBTREES = 64
+_WORTHWHILE = {"float64": 1_000_000, "exact": 50_000}
+"""Bytes of a certificate whose check in one process takes so long that others are worth their start."""
+
+
+class Part(NamedTuple):
+    """The ``number``-th (from 0) of so many parts."""
+
+    number: int = 0
+    of: int = 1
+
+
+def nodes_of(axis: NDArray[Any], part: Part) -> Flags:
+    """Which nodes of a tree belong to a part: subtrees of one level, dealt out by size, and everything above them.
+
+    Args:
+        axis: of each node, level by level; `LEAF` where there is no cut (docs/certificate.md).
+        part: which.
+    """
+    tree, trees = np.full(len(axis), -1), 0
+    begin, end = 0, 1
+    while begin < end:
+        cuts = begin + np.nonzero(axis[begin:end] != LEAF)[0]
+        if not trees and end - begin >= _SUBTREES * part.of:
+            trees = end - begin
+            tree[begin:end] = np.arange(trees)
+        tree[end : end + 2 * len(cuts)] = np.repeat(tree[cuts], 2)
+        begin, end = end, end + 2 * len(cuts)
+    owner = np.empty(trees + 1, dtype=np.intp)
+    owner[np.argsort(-np.bincount(tree[tree >= 0], minlength=trees), kind="stable")] = np.arange(trees) % part.of
+    owner[-1] = part.number  # what is above the trees, or a tree too narrow to be shared, is everybody's
+    mine: Flags = owner[tree] == part.number
+    return mine
+
+
+def processes(certificate: File, arithmetic: str) -> int:
+    """How many are worth it: one for each core that may be used, of a large certificate."""
+    if len(certificate.data) < _WORTHWHILE[arithmetic]:
+        return 1
+    said = os.environ.get("OMP_NUM_THREADS", "")
+    return int(said) if said.isdecimal() and int(said) > 0 else len(os.sched_getaffinity(0))
+
+
+class Others:
+    """The processes that check all parts but the first, to be used in a ``with`` statement: none of them outlives it.
+
+    Args:
+        net, props, certificate: the files; the last one as this process read it.
+        options: of the checker's command line.
+        count: parts in all.
+    """
+
+    def __init__(
+        self, net: str | Path, props: Sequence[str | Path], certificate: File, options: Sequence[str], count: int
+    ) -> None:
+        self.certificate = certificate
+        self._running: list[subprocess.Popen[str]] = []
+        wanted = [f"--net={net}", *(f"--prop={prop}" for prop in props), *options]
+        self._commands = [
+            [sys.executable, "-m", "birdnn.certify.check", *wanted, f"--part={number}/{count}", "--", certificate.path]
+            for number in range(1, count)
+        ]
+
+    def __enter__(self) -> Others:
+        package = str(Path(__file__).parents[3])  # of this very checker, wherever it was imported from
+        places = os.pathsep.join([package, *filter(None, [os.environ.get("PYTHONPATH")])])
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": places}
+        pipe, nothing = subprocess.PIPE, subprocess.DEVNULL
+        for command in self._commands:
+            self._running.append(
+                subprocess.Popen(command, stdin=nothing, stdout=pipe, stderr=nothing, text=True, env=environment)
+            )
+        return self
+
+    def __exit__(self, *how: object) -> None:
+        for process in self._running:
+            process.kill()
+            process.wait()
+            if process.stdout is not None:
+                process.stdout.close()
+
+    def left(self) -> list[Part]:
+        """Wait for them: the parts that nobody has judged, because a process could not do its work.
+
+        Raises:
+            Rejected: one of them rejected its part.
+        """
+        found = []
+        for number, process in enumerate(self._running, 1):
+            said = process.communicate()[0].strip()
+            if process.returncode == 1 and said.startswith("rejected: "):
+                raise Rejected(said.removeprefix("rejected: "))
+            if process.returncode != 0 or said != accepted(self.certificate.sha256):
+                found.append(Part(number, len(self._running) + 1))
+        return found
+
+
+def accepted(sha256: str) -> str:
+    """What a process says that has accepted its part of this certificate."""
+    return f"accepted: a part of {sha256}"

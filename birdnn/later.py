@@ -1,0 +1,19 @@
+"""Libraries that load when something of them is first used: torch and SciPy take seconds that few commands need."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from types import ModuleType
+from typing import Any
+
+
+class _Later(ModuleType):
+    """Stands for a module until somebody asks it for a name."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(import_module(self.__name__), name)
+
+
+def later(name: str) -> Any:
+    """The module ``name``, which must be installed; a module of ours says ``TYPE_CHECKING`` besides to have types."""
+    return _Later(name)

@@ -1,0 +1,196 @@
+"""What a search needs to go on where it was: the open boxes, what is proved, and what was drawn.
+
+A search is a function of its network, property and settings, whatever time it takes. So one that goes on from a
+frontier ends as the one that wrote it would have: with the same boxes, the same verdict and the same certificate.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from importlib import metadata
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from birdnn.boxes import Boxes
+from birdnn.network import Network
+from birdnn.records import RegionProof, Witness
+from birdnn.spec import Property, Region
+from birdnn.verify.recording import Recorder
+from birdnn.verify.settings import SearchSettings
+from birdnn.verify.work import Work
+
+VERSION = 1
+"""Of what is written; another one is not read."""
+
+Arrays = Mapping[str, npt.NDArray[Any]]
+
+
+@runtime_checkable
+class Keeper(Protocol):
+    """Where frontiers are kept, by a name for each question."""
+
+    def read(self, name: str, regions: Sequence[Region]) -> Frontier | None:
+        """The frontier of that name, if there is one, of a search in these regions.
+
+        Raises:
+            InputError: there is one that cannot be read.
+        """
+
+    def due(self) -> bool:
+        """Is it time to write one?"""
+
+    def write(self, name: str, frontier: Frontier) -> None:
+        """Keep one in place of the last one of that name."""
+
+    def done(self, name: str) -> None:
+        """Forget it: the question is answered."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Frontier:
+    """The state of a search between two batches.
+
+    Attributes:
+        place: of the region at hand; all before it are done.
+        boxes: examined so far, `boxes_before` of them in regions before this one.
+        batch: boxes that are examined together.
+        attacks: how many of the region's later attacks were made.
+        enough_boxes, next_prognosis: when the search stops to look for more, and estimates what is left.
+        stack: the open boxes, the next ones last.
+        gave_up: boxes that are too small to cut.
+        proofs: of the regions that are done; `recorder`: the proof of this one, where one is recorded.
+        drawn: the state of the random numbers.
+        executed, over_reals: inputs that violate in one sense only, see `birdnn.verify.search`.
+    """
+
+    place: int
+    boxes: int
+    boxes_before: int
+    batch: int
+    attacks: int
+    enough_boxes: float
+    next_prognosis: int
+    stack: Sequence[Work]
+    gave_up: Sequence[Boxes]
+    proofs: Sequence[RegionProof]
+    recorder: Recorder | None
+    drawn: Tensor
+    executed: Witness | None
+    over_reals: tuple[float, ...]
+
+
+_DECIDING = "batch", "smallest_width", "semantics", "record", "give_up", "seed", "device", "attack", "crown"
+_NUMBERS = "place", "boxes", "boxes_before", "batch", "attacks", "enough_boxes", "next_prognosis"
+
+
+def name_of(net: Network, prop: Property, settings: SearchSettings, bound: str) -> str:
+    """A name that no other search has: of network, property, and whatever of the settings decides its tree.
+
+    Limits do not: a search that a limit has ended goes on with a larger one.
+    """
+    regions = [
+        (r.exact_lower, r.exact_upper, [[(w.coefficients, w.bound, w.strict) for w in p.rows] for p in r.unsafe])
+        for r in prop.regions
+    ]
+    deciding = [repr(getattr(settings, name)) for name in _DECIDING]
+    packages = [metadata.version(name) for name in ("torch", "numpy")]
+    told = repr((VERSION, net.sha256, regions, deciding, bound, packages))
+    return hashlib.sha256(told.encode()).hexdigest()[:32]
+
+
+def packed(name: str, frontier: Frontier) -> bytes:
+    """A frontier as an ``.npz`` archive, its name in it."""
+    arrays: dict[str, npt.NDArray[Any]] = {"drawn": frontier.drawn.numpy()}
+    for part, work in _numbered("work", frontier.stack):
+        arrays |= {
+            f"{part}lower": _array(work.boxes.lower),
+            f"{part}upper": _array(work.boxes.upper),
+            f"{part}opened": _array(work.opened),
+            f"{part}inherited": _array(work.inherited),
+            f"{part}node": _array(work.node),
+        }
+    for part, boxes in _numbered("small", frontier.gave_up):
+        arrays |= {f"{part}lower": _array(boxes.lower), f"{part}upper": _array(boxes.upper)}
+    for part, proof in _numbered("proof", frontier.proofs):
+        arrays |= {part + field.name: getattr(proof, field.name) for field in fields(RegionProof)}
+    recorder = frontier.recorder
+    if recorder is not None:
+        arrays |= recorder.arrays()
+    told = {
+        "version": VERSION,
+        "name": name,
+        "numbers": {number: getattr(frontier, number) for number in _NUMBERS},
+        "parts": [len(frontier.stack), len(frontier.gave_up), len(frontier.proofs)],
+        "nodes": None if recorder is None else recorder.nodes,
+        "executed": None if frontier.executed is None else asdict(frontier.executed),
+        "over_reals": frontier.over_reals,
+    }
+    arrays["told"] = np.frombuffer(json.dumps(told).encode(), np.uint8)
+    file = io.BytesIO()
+    np.savez(file, allow_pickle=False, **arrays)
+    return file.getvalue()
+
+
+def unpacked(name: str, data: bytes, regions: Sequence[Region]) -> Frontier:
+    """The frontier of that name.
+
+    Raises:
+        ValueError: the archive is another question's, or of another version.
+        Exception: whatever NumPy, zipfile and json find wrong with bytes.
+    """
+    with np.load(io.BytesIO(data), allow_pickle=False) as archive:
+        arrays = {key: archive[key] for key in archive.files}
+    told = json.loads(arrays["told"].tobytes())
+    if told["version"] != VERSION or told["name"] != name:
+        raise ValueError("it was written for another network, property or setting, or by another version")
+    works, smalls, proofs = told["parts"]
+    numbers = told["numbers"]
+    recorder = None
+    if told["nodes"] is not None:
+        recorder = Recorder.of(regions[numbers["place"]], told["nodes"], arrays)
+    found = told["executed"]
+    return Frontier(
+        **numbers,
+        stack=[_work(arrays, f"work{i}_") for i in range(works)],
+        gave_up=[_boxes(arrays, f"small{i}_") for i in range(smalls)],
+        proofs=[RegionProof(**_fields(arrays, f"proof{i}_")) for i in range(proofs)],
+        recorder=recorder,
+        drawn=torch.from_numpy(arrays["drawn"]),
+        executed=None if found is None else _witness(found),
+        over_reals=tuple(told["over_reals"]),
+    )
+
+
+def _numbered(what: str, parts: Sequence[Any]) -> list[tuple[str, Any]]:
+    return [(f"{what}{i}_", part) for i, part in enumerate(parts)]
+
+
+def _array(tensor: Tensor) -> npt.NDArray[Any]:
+    array: npt.NDArray[Any] = tensor.cpu().numpy()
+    return array
+
+
+def _fields(arrays: Arrays, part: str) -> dict[str, npt.NDArray[Any]]:
+    return {field.name: arrays[part + field.name] for field in fields(RegionProof)}
+
+
+def _boxes(arrays: Arrays, part: str) -> Boxes:
+    return Boxes(torch.from_numpy(arrays[f"{part}lower"]), torch.from_numpy(arrays[f"{part}upper"]))
+
+
+def _work(arrays: Arrays, part: str) -> Work:
+    rest = (torch.from_numpy(arrays[part + name]) for name in ("opened", "inherited", "node"))
+    return Work(_boxes(arrays, part), *rest)
+
+
+def _witness(found: Mapping[str, Any]) -> Witness:
+    tuples = {name: tuple(found[name]) for name in ("x", "y", "replayed_by")}
+    return Witness(**tuples, exactly=found["exactly"])

@@ -1,0 +1,66 @@
+"""What a command imports, by Python's own account: nobody waits for a library that is not used."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.certify.producer import certificate, write
+from tests.cli.conftest import ROOT
+
+LIGHT = ("torch", "scipy", "sklearn", "numba", "matplotlib")
+"""What takes a second or so, most of them more than that."""
+NEVER = ("scipy.stats", "scipy.optimize", "sklearn", "matplotlib", "evox", "cmaes")
+"""What only repairs, estimates or pictures use."""
+
+
+def imported(*arguments: object) -> tuple[int, set[str]]:
+    """The exit status of a command, and all modules that were imported on the way."""
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "birdnn", *map(str, arguments)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    return done.returncode, set(re.findall(r"^import time: +\d+ \| +\d+ \| +(\S+)$", done.stderr, re.MULTILINE))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status"),
+    [
+        (["--version"], 0),
+        (["--help"], 0),
+        (["repair", "--help"], 0),
+        (["fetch", "--help"], 0),
+        (["verify", "--net", "no.onnx", "--prop", "no.vnnlib"], 4),
+        (["repair", "--net", "no.onnx", "--prop", "no.vnnlib"], 4),
+        (["compare", "no.onnx", "none.onnx"], 4),
+        (["check", "--net", "no.onnx", "--prop", "no.vnnlib", "no.certificate.json.gz"], 4),
+    ],
+)
+def test_little_is_imported_where_little_is_done(arguments: list[str], status: int) -> None:
+    found = imported(*arguments)
+    assert found[0] == status
+    assert not {*LIGHT, "numpy", "onnx"} & found[1]
+
+
+def test_a_certificate_is_checked_without_the_prover(net: Path, holds: Path, tmp_path: Path) -> None:
+    """Neither its libraries nor its modules: whoever checks does not even load what proved."""
+    path = write(tmp_path / "it.certificate.json.gz", certificate(net, [holds], "float32"))
+    status, modules = imported("check", "--net", net, "--prop", holds, path)
+    assert status == 0
+    assert not set(LIGHT) & modules
+    assert not [name for name in modules if re.match(r"birdnn\.(bounds|verify|network|repair)\b", name)]
+
+
+def test_a_proof_needs_no_library_of_repairs(net: Path, holds: Path) -> None:
+    status, modules = imported("verify", "--net", net, "--prop", holds)
+    assert status == 0
+    assert "torch" in modules  # the account is one of imports
+    assert not set(NEVER) & modules
