@@ -166,3 +166,6 @@ def test_a_small_one_is_not_shared(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [processes(small, "float64"), processes(large, "float64"), processes(large, "exact")] == [1, 4, 4]
     monkeypatch.delenv("OMP_NUM_THREADS")
     assert processes(large, "float64") >= 1
+    monkeypatch.delattr("os.sched_getaffinity", raising=False)  # macOS and Windows have none
+    monkeypatch.setattr("os.cpu_count", lambda: 6)
+    assert processes(large, "float64") == 6

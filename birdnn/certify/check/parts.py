@@ -60,7 +60,9 @@ def processes(certificate: File, arithmetic: str) -> int:
     if len(certificate.data) < _WORTHWHILE[arithmetic]:
         return 1
     said = os.environ.get("OMP_NUM_THREADS", "")
-    return int(said) if said.isdecimal() and int(said) > 0 else len(os.sched_getaffinity(0))
+    if said.isdecimal() and int(said) > 0:
+        return int(said)
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class Others:
