@@ -44,12 +44,13 @@ class CompareOptions:
     """What the command line says."""
 
     before: Annotated[Path, typer.Argument(metavar="A", help="A network: .onnx or .nnet, also with .gz."), TO_READ]
-    after: Annotated[Path, typer.Argument(metavar="B", help="Another with as many inputs and outputs.")]
+    after: Annotated[Path, typer.Argument(metavar="B", help="Another with as many inputs and outputs."), TO_READ]
     prop: Annotated[
         list[Path] | None,
         typer.Option(
             "--prop", metavar="FILE", help="Decide this property on both: .vnnlib, also with .gz. Repeatable."
         ),
+        TO_READ,
     ] = None
     keep: Annotated[
         list[Path] | None,

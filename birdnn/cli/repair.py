@@ -291,7 +291,7 @@ def _require_agreement(options: RepairOptions) -> None:
     """Refuse options of a method that was not asked for: they would change nothing."""
     if options.prefer is not None and options.method is not Method.AUTO:
         raise typer.BadParameter("is an option of --method auto", param_hint="--prefer")
-    of_proofs = {"--min-agreement": options.min_agreement, "--max-mae": options.max_mae}
+    of_proofs = {"--min-agreement": options.min_agreement, "--max-mae": options.max_mae, "--resume": options.resume}
     for name, value in of_proofs.items():
         if value is not None and options.method is Method.BLOCKS:
             raise typer.BadParameter("is no option of --method blocks", param_hint=name)

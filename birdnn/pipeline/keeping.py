@@ -55,8 +55,8 @@ class FolderKeeper:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             write_bytes(self._path(name), packed(name, frontier))
-        except (OutputError, OSError) as error:
-            self.failure = f"what the search reached could not be kept: {error}"
+        except (OutputError, OSError, MemoryError) as error:
+            self.failure = f"what the search reached could not be kept: {str(error) or 'memory ran out'}"
         ended = self._now()
         self._next = ended + max(EVERY_S, _SHARE * (ended - begun))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import gzip
+import hashlib
 import json
 import subprocess
 import sys
@@ -82,6 +83,7 @@ def spoilt(certificate: Path, place: int) -> None:
 def test_shared_it_is_accepted_and_says_the_same(made: tuple[Path, Path, Path], settings: Settings) -> None:
     net, prop, out = made
     whole = check(net, [prop], out, settings, part=Part())
+    assert whole.sha256 == hashlib.sha256(out.read_bytes()).hexdigest()
     assert whole.answers[0].leaves > 80
     assert check(net, [prop], out, settings) == whole
 

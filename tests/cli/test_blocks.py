@@ -320,6 +320,7 @@ def test_a_time_limit(call: Call, folder: Path, tmp_path: Path) -> None:
         (("localize", "--blocks", "--data", "x.npz", "--radius", "inf"), "finite number"),
         (("localize", "--blocks", "--data", "x.npz", "--radius", "-1"), "finite number"),
         (("repair", "--method", "blocks", "--val", "x.npz"), "--data"),
+        (("repair", "--method", "blocks", "--data", "x.npz", "--val", "y.npz", "--resume", "kept"), "--resume"),
     ],
 )
 def test_wrong_use(call: Call, folder: Path, arguments: tuple[str, ...], words: str) -> None:

@@ -31,6 +31,14 @@ def imported(*arguments: object) -> tuple[int, set[str]]:
     return done.returncode, set(re.findall(r"^import time: +\d+ \| +\d+ \| +(\S+)$", done.stderr, re.MULTILINE))
 
 
+def test_every_network_and_property_to_compare_is_looked_for_first(net: Path) -> None:
+    """Not only the first of them."""
+    for more in (("none.onnx",), (net, "--prop", "none.vnnlib")):
+        status, modules = imported("compare", net, *more)
+        assert status == 4
+        assert "torch" not in modules
+
+
 @pytest.mark.parametrize(
     ("arguments", "status"),
     [

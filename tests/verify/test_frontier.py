@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import fields, replace
 from pathlib import Path
@@ -178,6 +179,22 @@ def test_in_a_folder(tmp_path: Path) -> None:
     lost = FolderKeeper(tmp_path / "taken" / "below")
     asked(net, prop, lost, max_boxes=100)
     assert "could not be kept" in lost.failure
+
+
+def test_what_does_not_fit_into_memory_is_not_kept_and_ends_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A frontier takes as much memory again as the search has."""
+
+    def full(name: str, frontier: Frontier) -> bytes:
+        raise MemoryError
+
+    net, prop = case()
+    now = itertools.count(0.0, EVERY_S)
+    keeper = FolderKeeper(tmp_path / "kept", now=lambda: next(now))
+    monkeypatch.setattr("birdnn.pipeline.keeping.packed", full)
+    same(asked(net, prop, keeper), asked(net, prop, None))
+    assert keeper.failure.endswith("memory ran out")
 
 
 def test_what_has_no_file_is_not_kept() -> None:

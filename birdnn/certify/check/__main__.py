@@ -6,7 +6,6 @@ import argparse
 import sys
 
 from birdnn.certify.check import UNRUN, Rejected, Settings, check
-from birdnn.certify.check.files import read
 from birdnn.certify.check.parts import Part
 from birdnn.certify.check.parts import accepted as part_accepted
 from birdnn.errors import BirdnnError
@@ -40,7 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_status
     if given.part is not None:
-        print(part_accepted(read(given.certificate).sha256))
+        print(part_accepted(accepted.sha256))
         return 0
     unrun = accepted.unrun()
     if broken := [answer for answer in unrun if answer.verdict == "violated"]:

@@ -86,12 +86,17 @@ class Answer:
 
 @dataclass(frozen=True, kw_only=True)
 class Accepted:
-    """A certificate that was accepted, as far as this checker can tell without running the network."""
+    """A certificate that was accepted, as far as this checker can tell without running the network.
+
+    Attributes:
+        sha256: of the certificate's bytes, as they were read.
+    """
 
     settings: Settings
     semantics: Literal["real", "float32"]
     assumptions: dict[str, float]
     answers: tuple[Answer, ...] = field(default=())
+    sha256: str = ""
 
     def line(self) -> str:
         """``float64, all L leaves; exact, N of L``."""
@@ -183,7 +188,13 @@ def _checked(
         task = _Task(chain, found, proof, where, settings, seen, part)
         answer = task.violated(statement, str(path)) if "input" in proof else task.proved(statement, str(path))
         answers.append(task.executed(statement, answer) if "executed" in proof else answer)
-    return Accepted(settings=settings, semantics=found.semantics, assumptions=found.assumptions, answers=tuple(answers))
+    return Accepted(
+        settings=settings,
+        semantics=found.semantics,
+        assumptions=found.assumptions,
+        answers=tuple(answers),
+        sha256=certificate_file.sha256,
+    )
 
 
 def _check_assumptions(certificate: Certificate, chain: Chain) -> None:
