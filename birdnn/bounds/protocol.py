@@ -72,6 +72,28 @@ class Choices:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class NeuronSplits:
+    """How some items were proved: by trees whose nodes split the box by the sign of a pre-activation.
+
+    Entries of all trees stand one behind the other, as do their leaves, in preorder, the negative side first.
+
+    Attributes:
+        item: of each tree, shape (trees,), increasing.
+        size: entries of each tree, shape (trees,).
+        neuron: which one is split, counted over all hidden layers, shape (entries,); -1 for a leaf.
+        multipliers, slopes: of each leaf, see `Choices`.
+        beta: multipliers of the sides on the way to each leaf, from the root on, shape (leaves, k), float32.
+    """
+
+    item: Tensor
+    size: Tensor
+    neuron: Tensor
+    multipliers: Tensor
+    slopes: Tensor
+    beta: Tensor
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class BoundResult:
     """Bounds of all items of a batch of boxes.
 
@@ -84,6 +106,8 @@ class BoundResult:
         plane_minimum: minimum of each such function over the item's box, shape (items, planes).
         inherited: what the halves of each box may start from, shape (boxes, k); means something to the method only.
         choices: where the method keeps them.
+        splits: where an item is proved by splitting neurons, which only an item does that alone is left of its box;
+            its planes prove nothing.
     """
 
     box: Tensor
@@ -93,6 +117,7 @@ class BoundResult:
     plane_minimum: Tensor
     inherited: Tensor
     choices: Choices | None = None
+    splits: NeuronSplits | None = None
 
 
 @runtime_checkable

@@ -27,7 +27,7 @@ from birdnn.verify.recording import Recorder
 from birdnn.verify.settings import SearchSettings
 from birdnn.verify.work import Work
 
-VERSION = 1
+VERSION = 2
 """Of what is written; another one is not read."""
 
 Arrays = Mapping[str, npt.NDArray[Any]]

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from birdnn.bounds.compiled import state
+from birdnn.bounds.compiled.trees import TOGETHER, as_splits, candidates, splittable
 from birdnn.bounds.crown import CrownBound, CrownSettings
 from birdnn.bounds.protocol import BoundResult, Choices, Question
 from birdnn.boxes import Boxes
@@ -115,13 +116,35 @@ class CompiledBound(CrownBound):
             loops.bound(self._net, asked, found, effort, room, begin, end, stop)
 
         self._all(len(boxes), question.b.shape[1], part)
+        closed = self._split(loops, asked, found, box.numpy())
         lower, minimum = torch.from_numpy(found.lower), torch.from_numpy(found.minimum) - self._apart
         known = torch.from_numpy(np.concatenate([found.low, found.up], 1))
-        choices = None
+        choices = splits = None
         if self.record:
             lower = lower - self._apart
             choices = Choices(torch.from_numpy(found.multipliers), torch.from_numpy(found.slopes))
-        return BoundResult(box, polytope, lower, torch.from_numpy(found.plane), minimum, known, choices)
+            splits = as_splits(closed, self._neurons)
+        return BoundResult(box, polytope, lower, torch.from_numpy(found.plane), minimum, known, choices, splits)
+
+    def _split(self, loops: Any, asked: state.Asked, found: state.Found, box: state.Integers) -> list[state.Closed]:
+        """Prove items that alone are left of their box by splitting neurons, where few of them are undecided."""
+        split = self.settings.splits
+        if split is None or not splittable(self._activation):
+            return []
+        items, n_rows = candidates(asked, found, box, split.few), asked.b.shape[1]
+        rooms = {id(room): state.tree_room(self._net, n_rows, split.few) for room in self._rooms_for(n_rows)}
+        parts = []
+        for begin in range(0, len(items), TOGETHER):
+            some = items[begin : begin + TOGETHER]
+            closed = state.closed_room(box[some], some, n_rows, split.few, split.nodes)
+
+            def part(begin: int, end: int, room: state.Scratch, stop: Any, closed: state.Closed = closed) -> None:
+                how = np.array([begin, end, split.steps, split.tried])
+                loops.close(self._net, asked, found, room, rooms[id(room)], closed, how, stop)
+
+            self._all(len(some), n_rows, part)
+            parts.append(closed)
+        return parts
 
     def sensitivity(self, question: Question, opened: Tensor, inherited: Tensor) -> Tensor:
         """See `CrownBound.sensitivity`."""
@@ -229,9 +252,9 @@ class _Loops:
         if self._warm:
             return self._module
         if self._module is None:
-            from birdnn.bounds.compiled import step
+            from birdnn.bounds.compiled import loops
 
-            self._module = step
+            self._module = loops
             self.found = self.on_disk()
         wait = wait or self.found
         if self._compiling is None and (wait or compile_them):
@@ -245,7 +268,7 @@ class _Loops:
         """Has this very code been compiled before?"""
         from birdnn.bounds.compiled.compiler import is_on_disk
 
-        return all(is_on_disk(entrance) for entrance in (self._module.bound, self._module.sensitivity))
+        return all(is_on_disk(entrance) for entrance in (self._module.bound, self._module.close, self._module.sensitivity))
 
     def _warm_up(self) -> None:
         """Compile, or read what was compiled; torch bounds everything where that fails."""
@@ -276,6 +299,9 @@ class _Loops:
         found = state.Found(low, up, one.copy(), plane, two.copy(), two.copy(), slopes)
         self._module.bound(net, asked, found, state.Effort(1, 0.5, 0.5, 4.0, 0.0), room, 0, 1, np.zeros(1, np.int8))
         self._module.sensitivity(net, two, low, up, room, two.copy())
+        tree, nothing = state.tree_room(net, 1, 1), np.zeros(0, np.int64)
+        closed = state.closed_room(nothing, nothing, 1, 1, 1)
+        self._module.close(net, asked, found, room, tree, closed, np.zeros(4, np.int64), np.zeros(1, np.int8))
 
 
 _LOOPS = _Loops()

@@ -79,7 +79,7 @@ def bound(net: Net, asked: Asked, found: Found, effort: Effort, s: Scratch, begi
         if stop[0]:
             return
         low, up = found.low[i], found.up[i]
-        _place(asked, i, s)
+        place(asked, i, s)
         sound = _inner_bounds(net, low, up, s, stop)
         for item in range(asked.first[i], asked.first[i + 1]):
             if sound:
@@ -127,7 +127,7 @@ def _spread(net: Net, k: int, flow: Floats, out: Floats) -> None:
 
 
 @compiled
-def _place(asked: Asked, i: int, s: Scratch) -> None:
+def place(asked: Asked, i: int, s: Scratch) -> None:
     """Centre, half widths with what rounding can hide, and absolute values of a box."""
     n = asked.lower.shape[1]
     for d in range(n):
@@ -218,7 +218,7 @@ def _bound_item(net: Net, asked: Asked, found: Found, effort: Effort, s: Scratch
         for r in range(together):
             fill(s.combined[MULTIPLIER], 0.0)
             s.combined[MULTIPLIER, begin + r] = 1.0
-            _start(net, a, b, s, r)
+            start(net, a, b, s, r)
         push_back(net, layers - 2, together, s)
         for r in range(together):
             minimum = least(net, s.rows[0, r], s.constant[r], s)
@@ -234,13 +234,13 @@ def _bound_item(net: Net, asked: Asked, found: Found, effort: Effort, s: Scratch
         copy(s.combined[MULTIPLIER], found.multipliers[item], n_rows)
         fill(found.slopes[item], np.nan)
     found.lower[item] = best
-    if layers > 1 and effort.steps > 0 and not _proved(best, asked.closed[polytope], effort.apart, 0.0):
+    if layers > 1 and effort.steps > 0 and not proved(best, asked.closed[polytope], effort.apart, 0.0):
         _ascend(net, asked, found, effort, s, item)
     found.minimum[item, last] = found.lower[item]
 
 
 @compiled
-def _proved(lower: float, closed: bool, apart: float, room: float) -> bool:
+def proved(lower: float, closed: bool, apart: float, room: float) -> bool:
     """See `Question.excluded`."""
     if not abs(lower) < np.inf:
         return False
@@ -249,7 +249,7 @@ def _proved(lower: float, closed: bool, apart: float, room: float) -> bool:
 
 
 @compiled
-def _start(net: Net, a: Floats, b: Floats, s: Scratch, place: int) -> None:
+def start(net: Net, a: Floats, b: Floats, s: Scratch, place: int) -> None:
     """The rows of a polytope, weighed, as row ``place`` on the last activation: see `_FinalRows._start` of crown."""
     layers = net.shape.shape[1] - 1
     k = layers - 1
@@ -297,7 +297,7 @@ def _ascend(net: Net, asked: Asked, found: Found, effort: Effort, s: Scratch, it
             choose_lines(net, k, s)
             if record:
                 make_storable(net, k, s)
-        _start(net, a, b, s, 0)
+        start(net, a, b, s, 0)
         push_back(net, layers - 2, min(1, len(b)), s)
         minimum = least(net, s.rows[0, 0], s.constant[0], s)
         copy(s.rows[0, 0], s.place[PLANE], n_inputs)
@@ -313,7 +313,7 @@ def _ascend(net: Net, asked: Asked, found: Found, effort: Effort, s: Scratch, it
         room = 0.0
         for j in range(n_inputs):
             room += abs(s.place[PLANE, j]) * s.place[RADIUS, j]
-        if step == effort.steps or _proved(found.lower[item], closed, effort.apart, _SETTLED * room):
+        if step == effort.steps or proved(found.lower[item], closed, effort.apart, _SETTLED * room):
             return
         h, z = s.rows[0, 0], s.rows[1, 0]
         for j in range(n_inputs):
@@ -338,16 +338,16 @@ def _move(net: Net, k: int, z: Floats, s: Scratch, size: float) -> None:
         if row < 0:
             z[i] = value * n[ABOVE, j] + n[ABOVE_OFFSET, j]
             gap = (n[UP2, j] - n[UP, j]) * value + n[UP2_OFFSET, j] - n[UP_OFFSET, j]
-            n[UP_WEIGHT, j] = _coarse(n[UP_WEIGHT, j] - size * np.sign(gap))
+            n[UP_WEIGHT, j] = coarse(n[UP_WEIGHT, j] - size * np.sign(gap))
             continue
         z[i] = value * n[BELOW, j] + n[BELOW_OFFSET, j]
         if row > 0:
             gap = (n[LOW2, j] - n[LOW, j]) * value + n[LOW2_OFFSET, j] - n[LOW_OFFSET, j]
-            n[LOW_WEIGHT, j] = _coarse(n[LOW_WEIGHT, j] + size * np.sign(gap))
+            n[LOW_WEIGHT, j] = coarse(n[LOW_WEIGHT, j] + size * np.sign(gap))
 
 
 @compiled
-def _coarse(weight: float) -> float:
+def coarse(weight: float) -> float:
     """In 0..1, as a multiple of 2**-12: a number that float32 holds, for certificates."""
     return float(np.rint(min(max(weight, 0.0), 1.0) * 4096) / 4096)
 
@@ -369,7 +369,7 @@ def _weigh(a: Floats, b: Floats, y: Floats, s: Scratch, size: float) -> None:
         total += s.combined[MULTIPLIER, r]
     largest, left = 0, 1.0
     for r in range(n_rows):
-        s.combined[MULTIPLIER, r] = _coarse(s.combined[MULTIPLIER, r] / total)
+        s.combined[MULTIPLIER, r] = coarse(s.combined[MULTIPLIER, r] / total)
         left -= s.combined[MULTIPLIER, r]
         if s.combined[MULTIPLIER, r] > s.combined[MULTIPLIER, largest]:
             largest = r

@@ -1,0 +1,61 @@
+"""Which items are split by neurons, and what the compiled loops found, as `birdnn.bounds.protocol` wants it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from birdnn.bounds.compiled.state import Asked, Closed, Found, Integers
+from birdnn.bounds.protocol import NeuronSplits
+from birdnn.chain import Activation
+
+TOGETHER = 256
+"""Items whose trees are searched together: each has room for a tree of the largest size."""
+
+
+def splittable(activations: Sequence[Activation]) -> bool:
+    """Are all activations two lines that meet at zero, the steeper one of slope 1 on the right?"""
+    return bool(activations) and all(
+        activation.kind == "relu" or (activation.kind == "leaky_relu" and 0 <= activation.alpha < 1)
+        for activation in activations
+    )
+
+
+def candidates(asked: Asked, found: Found, box: Integers, few: int) -> Integers:
+    """The items that alone are left of their box, on which at most so many neurons are undecided; ``box`` of each."""
+    undecided = ((found.low < 0) & (found.up > 0)).sum(1)
+    proved = (found.lower > 0) | ((found.lower >= 0) & ~asked.closed[asked.polytope])
+    left = ~proved & np.isfinite(found.lower)
+    alone = np.bincount(box[~proved], minlength=len(undecided)) == 1
+    items: Integers = np.nonzero(left & (alone & (undecided <= few))[box])[0]
+    return items
+
+
+def as_splits(parts: Sequence[Closed], neurons: int) -> NeuronSplits | None:
+    """The trees of all parts; None where there are none."""
+    trees = [_of_part(part, neurons) for part in parts]
+    columns = [np.concatenate(column) for column in zip(*trees, strict=True)]
+    return NeuronSplits(*map(torch.from_numpy, columns)) if len(columns) and len(columns[0]) else None
+
+
+def _of_part(part: Closed, neurons: int) -> tuple[np.ndarray, ...]:
+    closed = np.nonzero(part.size)[0]
+    size = part.size[closed]
+    each, number = np.arange(part.neuron.shape[1]), (size + 1) // 2
+    entries, leaves = each < size[:, None], each < number[:, None]
+    few = np.arange(part.which.shape[1])
+    which = np.repeat(part.which[closed], number, 0)
+    item, undecided = np.nonzero(few < np.repeat(part.undecided[closed], number)[:, None])
+    slopes = np.full((len(which), neurons), np.nan, np.float32)
+    slopes[item, which[item, undecided]] = part.slope[closed][leaves][item, undecided]
+    return (
+        part.item[closed],
+        size,
+        part.neuron[closed][entries],
+        part.multipliers[closed][leaves],
+        slopes,
+        part.beta[closed][leaves],
+    )
+
