@@ -66,6 +66,7 @@ def region(
     faces: Sequence[tuple[int, int, float]] = (),
     strict: Sequence[bool] = (False,),
     slopes: Sequence[int] = (),
+    beta: Sequence[float] = (),
 ) -> Region:
     """The square from 0 to 1 cut as said, items (node, polytope) of one row each, and faces (node, face, at)."""
     tree = np.array(axis)
@@ -89,6 +90,10 @@ def region(
         slope_start=np.cumsum([0, *counts]),
         neuron=np.array(list(slopes) * len(items), dtype=np.intp),
         slope=np.full(len(slopes) * len(items), 0.5),
+        parent=np.array([0, *np.repeat(np.nonzero(tree != LEAF)[0], 2)]),
+        sides=_sides(tree, 2),
+        beta=np.array(beta, dtype=float),
+        beta_start=np.cumsum([0, *(_sides(tree, 2)[item[0]] for item in items)]),
     )
 
 

@@ -21,6 +21,7 @@ from birdnn.bounds.protocol import BoundResult, Choices, Question
 from birdnn.boxes import Boxes
 from birdnn.chain import Chain
 from birdnn.network import Network
+from birdnn.records import LEAF
 from birdnn.records.limits import require_time
 from birdnn.rounding import FUNCTION_ERROR, LOST64, Semantics
 
@@ -129,7 +130,8 @@ class CompiledBound(CrownBound):
     def _split(self, loops: Any, asked: state.Asked, found: state.Found, box: state.Integers) -> list[state.Closed]:
         """Prove items that alone are left of their box by splitting neurons, where few of them are undecided."""
         split = self.settings.splits
-        if split is None or not splittable(self._activation):
+        inputs = asked.lower.shape[1]
+        if split is None or not splittable(self._activation) or inputs + self._neurons >= LEAF:  # of the certificate
             return []
         items, n_rows = candidates(asked, found, box, split.few), asked.b.shape[1]
         rooms = {id(room): state.tree_room(self._net, n_rows, split.few) for room in self._rooms_for(n_rows)}

@@ -60,6 +60,9 @@ from birdnn.bounds.compiled.step import coarse, place, proved, start
 _SETTLED = 2.0**-20
 """Of what a leaf's plane varies by over its box: by so much it must be proved, since a checker rounds differently."""
 
+_FINEST = 64.0
+"""Parts of one, into which slopes are rounded at last."""
+
 _CLEAR = 2.0**-20
 """Of a neuron's range: so far from its middle zero must be, that a checker takes the same default line."""
 
@@ -151,28 +154,40 @@ def _search(net: Net, leaf: Leaf, s: Scratch, t: Tree, out: Closed, i: int, step
 def _leaf_bound(net: Net, leaf: Leaf, depth: int, s: Scratch, t: Tree, out: Closed, i: int, number: int) -> float:
     """A bound of leaf ``number`` with what the model found, put into ``out``; not positive where rounding may tell.
 
-    What it is made with is rounded first, so that the bound is one of the numbers that are kept.
+    What it is made with is rounded first, so that the bound is one of the numbers that are kept; slopes as coarsely as
+    proves the leaf, for they are most of a certificate.
     """
-    layers, n, multiplier = net.shape.shape[1] - 1, s.neuron, s.combined[MULTIPLIER]
     _round_multipliers(len(leaf.b), s)
-    copy(multiplier, out.multipliers[i, number], len(leaf.b))
-    for u in range(leaf.undecided):
-        n[LOW_WEIGHT, t.which[u]] = np.rint(t.node[LINE_WEIGHT, u] * 64) / 64
-    for k in range(layers - 1):
-        choose_lines(net, k, s)
-        make_storable(net, k, s)
+    copy(s.combined[MULTIPLIER], out.multipliers[i, number], len(leaf.b))
     for d in range(depth):
         u = t.path[0, d]
         t.node[BETA, u] = out.beta[i, number, d] = _short(t.node[BETA, u])
-        _take_side(net, leaf, u, s, t)
-    start(net, leaf.a, leaf.b, s, 0)
-    _push_back(net, leaf.undecided, s, t)
+    sure, parts = -np.inf, 1.0
+    while not sure > 0 and parts <= _FINEST:
+        sure = _rounded_bound(net, leaf, depth, parts, s, t)
+        parts *= 4
+    n = s.neuron
     for u in range(leaf.undecided):
         j = t.which[u]
         middle = abs(leaf.low[j] + leaf.up[j]) <= _CLEAR * (leaf.up[j] - leaf.low[j])
         default = n[LOW_WEIGHT, j] == n[START, j] and not middle
         chosen = t.node[SIDE, u] == 0 and n[PASSED, j] > 0 and not default
         out.slope[i, number, u] = n[BELOW, j] if chosen else np.nan
+    return sure
+
+
+@compiled
+def _rounded_bound(net: Net, leaf: Leaf, depth: int, parts: float, s: Scratch, t: Tree) -> float:
+    """`_leaf_bound` where the weights of second lines are so many parts of one."""
+    for u in range(leaf.undecided):
+        s.neuron[LOW_WEIGHT, t.which[u]] = np.rint(t.node[LINE_WEIGHT, u] * parts) / parts
+    for k in range(net.shape.shape[1] - 2):
+        choose_lines(net, k, s)
+        make_storable(net, k, s)
+    for d in range(depth):
+        _take_side(net, leaf, t.path[0, d], s, t)
+    start(net, leaf.a, leaf.b, s, 0)
+    _push_back(net, leaf.undecided, s, t)
     spread = 0.0
     for d in range(net.shape[WIDTH, 0]):
         spread += abs(s.rows[0, 0, d]) * s.place[RADIUS, d]

@@ -224,7 +224,7 @@ class ExactPass:
                         total += value * up_offset
                 passed.append(new)
                 more.append(fmpq(total, fmpz(1) << (bits + _OFFSET_BITS)))
-            if items is not None:
+            if items is not None and items.sides:
                 self._towards(m, items, planes.scale, passed, more, bits)
             rows = _times(passed, layer.weight)
             bits += _SLOPE_BITS + layer.bits

@@ -175,8 +175,10 @@ class FloatPass:
             rows, constant = self._back(m, rows, constant, self._chosen(m, items), self._towards(m, items))
         return rows[0], constant[0]
 
-    def _towards(self, m: int, items: Items) -> tuple[Floats, Floats]:
+    def _towards(self, m: int, items: Items) -> tuple[Floats, Floats] | None:
         """What the sides of layer ``m`` add to rows on ``weight @ h`` (items, neurons) and to constants (items,)."""
+        if not items.sides or not len(items.sides[m].item):
+            return None
         sides, box = items.sides[m], items.box[items.sides[m].item]
         bias = self.engine.layers[m].bias[sides.neuron]
         # an item's sums of these have so many terms more, each off by v times its size

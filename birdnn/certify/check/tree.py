@@ -58,7 +58,7 @@ class Items:
     polytope: Index
     multipliers: Floats
     slopes: tuple[tuple[Index, Index, Floats], ...]
-    sides: tuple[Sides, ...]
+    sides: tuple[Sides, ...] = ()
 
 
 @runtime_checkable
