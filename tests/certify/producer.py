@@ -145,7 +145,7 @@ class Producer:
         best = np.full(len(box), -np.inf)
         keep: list[Any] = [None] * len(box)
         planes: list[Any] = [None] * len(box)
-        for items in self._candidates(box, polytope, batch):
+        for items, betas in self._candidates(box, polytope, batch):
             found = pass_.planes(items)
             least = pass_.minimum(found, np.arange(len(box)), (batch.lower[box], batch.upper[box]))
             for n in np.nonzero(least > best)[0]:
@@ -157,7 +157,7 @@ class Producer:
                 ]
                 rows = len(self.rows.exact[polytope[n]])
                 node = int(batch.node[box[n]])
-                keep[n] = (node, int(polytope[n]), items.multipliers[n, :rows].tolist(), slopes, self.betas[n])
+                keep[n] = (node, int(polytope[n]), items.multipliers[n, :rows].tolist(), slopes, betas[n])
                 planes[n] = (found[0][n], found[1][n])
         closed = best > MARGIN
         self.items += [keep[n] for n in np.nonzero(closed)[0]]
@@ -192,7 +192,7 @@ class Producer:
         self.moved.append((int(batch.node[i]), face, float(at)))
         return True
 
-    def _candidates(self, box: np.ndarray, polytope: np.ndarray, batch: _Batch) -> list[Items]:
+    def _candidates(self, box: np.ndarray, polytope: np.ndarray, batch: _Batch) -> list[tuple[Items, list[list[float]]]]:
         most = self.rows.a.shape[1]
         sizes = np.array([len(rows) for rows in self.rows.exact])[polytope]
         made = []
@@ -202,25 +202,26 @@ class Producer:
             weights[weights.sum(1) == 0, 0] = 1
             exact = weights.astype(np.float32).astype(float)
             for share in (0.0, self.share):
-                made.append(Items(box, polytope, exact, self._slopes(box, batch, share), self._sides(box, batch)))
+                sides, betas = self._sides(box, batch)
+                made.append((Items(box, polytope, exact, self._slopes(box, batch, share), sides), betas))
         return made
 
-    def _sides(self, box: np.ndarray, batch: _Batch) -> tuple[Sides, ...]:
-        """Random multipliers of all sides, also kept in ``betas``."""
-        self.betas, found = [], []
+    def _sides(self, box: np.ndarray, batch: _Batch) -> tuple[tuple[Sides, ...], list[list[float]]]:
+        """All sides with random multipliers, and these, from the root on."""
+        betas, found = [], []
         for n, i in enumerate(box):
             above = self.above[int(batch.node[i])]
             drawn = [float(np.float32(self.draw.choice([0.0, 0.05, 0.3, 1.0]))) for _ in above]
             found += [(n, *side, beta, len(above)) for side, beta in zip(above, drawn, strict=True)]
-            self.betas.append(drawn)
-        item, neuron, side, at, beta, count = (np.array(column) for column in zip(*found, strict=True)) if found else (
-            np.zeros(0, np.intp) for _ in range(6)
-        )
+            betas.append(drawn)
+        if not found:
+            return (), betas
+        item, neuron, side, at, beta, count = (np.array(column) for column in zip(*found, strict=True))
         sides = []
         for span in self.spans:
             mine = (neuron >= span.start) & (neuron < span.stop)
             sides.append(Sides(item[mine], neuron[mine] - span.start, side[mine], at[mine], beta[mine], count[mine]))
-        return tuple(sides)
+        return tuple(sides), betas
 
     def _slopes(self, box: np.ndarray, batch: _Batch, share: float) -> tuple[Any, ...]:
         slopes = []
@@ -267,11 +268,11 @@ class Producer:
 
 
 def _empty_region(polytopes: Sequence[tuple[Row, ...]]) -> Region:
-    none = np.zeros(0, dtype=np.intp)
+    none, root = np.zeros(0, dtype=np.intp), np.zeros(1, dtype=np.intp)
     return Region(
-        lower=(), upper=(), polytopes=tuple(polytopes), sizes=none, axis=none, rank=none, cut=none * 0.5,
+        lower=(), upper=(), polytopes=tuple(polytopes), sizes=none, axis=root + LEAF, rank=none, cut=none * 0.5,
         face_node=none, face=none, face_at=none * 0.5, item_node=none, item_polytope=none, multiplier=none * 0.5,
-        multiplier_start=none, slope_start=none, neuron=none, slope=none * 0.5, parent=none, sides=none,
+        multiplier_start=none, slope_start=none, neuron=none, slope=none * 0.5, parent=root, sides=root,
         beta=none * 0.5, beta_start=none,
     )  # fmt: skip
 

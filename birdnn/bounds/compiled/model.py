@@ -212,10 +212,11 @@ def _weigh(columns: int, size: float, s: Scratch, t: Tree) -> None:
 
 
 @compiled
-def choose_neuron(inputs: int, used: int, tried: int, s: Scratch, t: Tree) -> int:
-    """The neuron to split, by number among the undecided ones; -1 where no line errs at the minimiser.
+def choose_neuron(inputs: int, used: int, tried: int, s: Scratch, t: Tree) -> tuple[int, float]:
+    """The neuron to split, by number among the undecided ones, and how many such gains are left to a proof.
 
-    Of those whose lines err most there, ``tried`` of them, the one whose two sides gain most together.
+    Of those whose lines err most at the minimiser, ``tried`` of them, the one whose two sides gain most together. It is
+    -1 where no line errs.
     """
     node, line = t.node, t.line
     error, before = t.score[0], t.score[1]
@@ -224,7 +225,7 @@ def choose_neuron(inputs: int, used: int, tried: int, s: Scratch, t: Tree) -> in
         z = line[Z, u]
         exact = z if z > 0 else line[STEEP, u] * z
         error[u] = 0.0 if node[SIDE, u] != 0 else abs(line[ARRIVED, u] * (exact - line[SLOPE, u] * z - _height(u, t)))
-    chosen, best = -1, -np.inf
+    chosen, best = -1, 0.0
     copy(node[BETA], before, used)
     for _ in range(tried):
         worst = 0
@@ -243,4 +244,4 @@ def choose_neuron(inputs: int, used: int, tried: int, s: Scratch, t: Tree) -> in
         node[SIDE, worst] = 0.0
         if gain > best:
             chosen, best = worst, gain
-    return chosen
+    return chosen, max(0.0, -lower) / np.sqrt(best)

@@ -60,6 +60,10 @@ from birdnn.bounds.compiled.step import coarse, place, proved, start
 _SETTLED = 2.0**-20
 """Of what a leaf's plane varies by over its box: by so much it must be proved, since a checker rounds differently."""
 
+_HOPE = 2.0
+"""A tree is left where a node would need so many times more levels below it, each gaining what the first one does, than
+a full tree of the entries that are left has."""
+
 _FINEST = 64.0
 """Parts of one, into which slopes are rounded at last."""
 
@@ -136,8 +140,9 @@ def _search(net: Net, leaf: Leaf, s: Scratch, t: Tree, out: Closed, i: int, step
             copy(t.weights[depth - 1], s.combined[MULTIPLIER], rows)
             node[SIDE, t.path[0, depth - 1]] = 1.0
             continue
-        u = choose_neuron(inputs, leaf.undecided, tried, s, t)
-        if u < 0:
+        u, levels = choose_neuron(inputs, leaf.undecided, tried, s, t)
+        waiting = out.neuron.shape[1] - nodes - depth
+        if u < 0 or levels > _HOPE * math.log2(waiting):
             break
         out.neuron[i, nodes] = t.which[u]
         node[BETA, u] = 0.0

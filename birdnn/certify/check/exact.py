@@ -229,7 +229,7 @@ class ExactPass:
             rows = _times(passed, layer.weight)
             bits += _SLOPE_BITS + layer.bits
             constant = [a + b for a, b in zip(constant, more, strict=True)]
-        return _Planes(rows, bits, constant)
+        return _Planes(rows, bits, constant, planes.scale)
 
     def _towards(
         self, m: int, items: Items, scale: fmpz, rows: list[list[fmpz]], constant: list[fmpq], bits: int

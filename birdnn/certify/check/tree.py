@@ -183,7 +183,7 @@ class Walk:
         """Bounds of all hidden neurons, in place, and the pass that knows them."""
         pass_, corners = self.engine.start(self.rows, len(batch.node)), (batch.lower, batch.upper)
         h = np.maximum(np.abs(batch.lower), np.abs(batch.upper))
-        anew = ~self._split(self.region.parent[batch.node])  # of the same box nothing else would be found
+        anew = (batch.node == 0) | ~self._split(self.region.parent[batch.node])  # the box of a parent has its bounds
         for k, layer in enumerate(self.chain.layers):
             far = (self.single or layer.limited) and batch.node[0] == 0
             if far and not _stays_below(layer.peak, float(h[0].max()), LARGEST):
@@ -224,7 +224,7 @@ class Walk:
         return Items(box, polytope, multipliers, tuple(slopes), self._sides(batch.node[box], index)), index
 
     def _sides(self, node: Index, index: Index) -> tuple[Sides, ...]:
-        """Of the items of these numbers, at these nodes."""
+        """Of the items of these numbers, at these nodes; nothing where no neuron is split above any of them."""
         region, found = self.region, []
         item = np.nonzero(region.sides[node])[0]
         child = node[item]
@@ -237,13 +237,14 @@ class Walk:
             found.append((i, region.axis[at] - self.chain.n_inputs, side, region.cut[region.rank[at]], beta))
             more = region.sides[parent] > 0
             item, child = item[more], parent[more]
-        columns = [np.concatenate(parts) for parts in zip(*found, strict=True)] or [np.empty(0, np.intp)] * 5
-        count = region.sides[node]
+        if not found:
+            return ()
+        i, neuron, side, place, beta = (np.concatenate(parts) for parts in zip(*found, strict=True))
         sides = []
         for span in self.spans:
-            mine = (columns[1] >= span.start) & (columns[1] < span.stop)
-            i, neuron, side, at, beta = (column[mine] for column in columns)
-            sides.append(Sides(i, neuron - span.start, side, at, beta, count[i]))
+            at = (neuron >= span.start) & (neuron < span.stop)
+            own = i[at], neuron[at] - span.start, side[at], place[at], beta[at]
+            sides.append(Sides(*own, region.sides[node][i[at]]))
         return tuple(sides)
 
     def _split(self, node: Index) -> Flags:
