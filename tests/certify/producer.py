@@ -192,7 +192,9 @@ class Producer:
         self.moved.append((int(batch.node[i]), face, float(at)))
         return True
 
-    def _candidates(self, box: np.ndarray, polytope: np.ndarray, batch: _Batch) -> list[tuple[Items, list[list[float]]]]:
+    def _candidates(
+        self, box: np.ndarray, polytope: np.ndarray, batch: _Batch
+    ) -> list[tuple[Items, list[list[float]]]]:
         most = self.rows.a.shape[1]
         sizes = np.array([len(rows) for rows in self.rows.exact])[polytope]
         made = []

@@ -269,9 +269,7 @@ def test_neurons_are_split_above_and_below_cuts(tmp_path: Path) -> None:
     items = [(node, 0) for node in (2, 4, 6, 7, 8)]
     engine = Given(lambda n, p, low, high: 1.0)
     assert walk(tmp_path, engine, region(axis, cuts, items, beta=[1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0]), 1) == 9
-    found = [
-        [[*zip(of.neuron, of.side, of.at, of.beta, strict=True)] for of in items.sides] for items in engine.items
-    ]
+    found = [[[*zip(of.neuron, of.side, of.at, of.beta, strict=True)] for of in items.sides] for items in engine.items]
     assert [layers for layers in found if layers] == [
         [[], [(0, 1, 0.25, 1)]],
         [[(0, 1, -3, 3)], [(0, -1, 0.25, 2)]],

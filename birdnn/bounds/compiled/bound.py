@@ -270,7 +270,9 @@ class _Loops:
         """Has this very code been compiled before?"""
         from birdnn.bounds.compiled.compiler import is_on_disk
 
-        return all(is_on_disk(entrance) for entrance in (self._module.bound, self._module.close, self._module.sensitivity))
+        return all(
+            is_on_disk(entrance) for entrance in (self._module.bound, self._module.close, self._module.sensitivity)
+        )
 
     def _warm_up(self) -> None:
         """Compile, or read what was compiled; torch bounds everything where that fails."""

@@ -8,6 +8,8 @@ those of a pre-activation end before its own activation.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from birdnn.bounds.compiled.compiler import compiled
@@ -34,11 +36,11 @@ from birdnn.bounds.compiled.state import (
     STEEP,
     WEIGHT,
     WIDTH,
-    Z,
     Floats,
     Net,
     Scratch,
     Tree,
+    Z,
 )
 
 AIM = 2.0**-10
@@ -46,6 +48,7 @@ AIM = 2.0**-10
 
 _SIZE, _DECAY, _TRIAL = 0.25, 0.85, 3
 """Of the signed steps: the first one, and a factor. Steps by which a candidate is judged."""
+
 
 @compiled
 def find_model(net: Net, a: Floats, b: Floats, low: Floats, up: Floats, s: Scratch, t: Tree) -> int:
@@ -75,10 +78,10 @@ def find_model(net: Net, a: Floats, b: Floats, low: Floats, up: Floats, s: Scrat
                 copy(then[j], t.rows[used], then.shape[1])
                 fill(then[j], 0.0)
                 then[j, 1 + inputs + used] = 1.0
-                l, u = low[first + j], up[first + j]
+                lower, upper = low[first + j], up[first + j]
                 t.which[used] = first + j
-                t.line[STEEP, used], t.line[CHORD, used] = alpha, (u - alpha * l) / (u - l)
-                t.line[OFFSET, used] = (alpha - 1) * l * u / (u - l)
+                t.line[STEEP, used], t.line[CHORD, used] = alpha, (upper - alpha * lower) / (upper - lower)
+                t.line[OFFSET, used] = (alpha - 1) * lower * upper / (upper - lower)
                 used += 1
         copy(s.needed, s.active, some)
         active = some
@@ -141,13 +144,13 @@ def _model_bound(inputs: int, used: int, s: Scratch, t: Tree) -> float:
             z += t.rows[u, c] * point[c]
         line[Z, u] = z
         point[1 + inputs + u] = line[SLOPE, u] * z + _height(u, t)
-    return least
+    return float(least)
 
 
 @compiled
 def _height(u: int, t: Tree) -> float:
     """The offset of the line that was taken: only a chord has one."""
-    return t.line[OFFSET, u] if t.node[SIDE, u] == 0 and t.line[ARRIVED, u] < 0 else 0.0
+    return float(t.line[OFFSET, u]) if t.node[SIDE, u] == 0 and t.line[ARRIVED, u] < 0 else 0.0
 
 
 @compiled
@@ -244,4 +247,4 @@ def choose_neuron(inputs: int, used: int, tried: int, s: Scratch, t: Tree) -> tu
         node[SIDE, worst] = 0.0
         if gain > best:
             chosen, best = worst, gain
-    return chosen, max(0.0, -lower) / np.sqrt(best)
+    return chosen, float(max(0.0, -lower) / math.sqrt(best)) if chosen >= 0 else 0.0

@@ -2,8 +2,8 @@
 
 Where few neurons are undecided on a box all others are linear there, and the network is a small one, the *model*
 (`birdnn.bounds.compiled.model`): a tree of signs is searched on it, depth first, for a few hundred multiplications a
-step. This is beta-CROWN (Wang et al. 2021, arXiv:2103.06624): where ``side * z >= 0`` is known of a neuron, it is linear,
-and ``c @ f - beta * side * z`` is at most ``c @ f`` for every multiplier ``beta >= 0``.
+step. This is beta-CROWN (Wang et al. 2021, arXiv:2103.06624): where ``side * z >= 0`` is known of a neuron, it is
+linear, and ``c @ f - beta * side * z`` is at most ``c @ f`` for every multiplier ``beta >= 0``.
 
 The model's rounding is nobody's concern. What it finds is a choice of signs, slopes and multipliers; with these each
 leaf is bounded by one sound pass through all layers (`_leaf_bound`), and nothing else counts.

@@ -39,7 +39,8 @@ MULTIPLIER, MARGIN = range(2)
 # Rows of `Tree.line`: slope of an undecided activation on the left, its chord; then the line that was taken, the
 # pre-activation at the minimiser, and the row on the activation.
 STEEP, CHORD, OFFSET, SLOPE, Z, ARRIVED = range(6)
-# Rows of `Tree.node`: -1 or 1 where a neuron was split, its multiplier, the weight of its second lower line; the best ones.
+# Rows of `Tree.node`: -1 or 1 where a neuron was split, its multiplier, the weight of its second lower line; of these
+# the best ones.
 SIDE, BETA, LINE_WEIGHT, BEST_BETA, BEST_WEIGHT = range(5)
 
 LEAF = -1

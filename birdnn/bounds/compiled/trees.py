@@ -15,6 +15,10 @@ TOGETHER = 256
 """Items whose trees are searched together: each has room for a tree of the largest size."""
 
 
+_VERY_FEW = 15
+"""Undecided neurons: see `candidates`."""
+
+
 def splittable(activations: Sequence[Activation]) -> bool:
     """Are all activations two lines that meet at zero, the steeper one of slope 1 on the right?"""
     return bool(activations) and all(
@@ -24,13 +28,20 @@ def splittable(activations: Sequence[Activation]) -> bool:
 
 
 def candidates(asked: Asked, found: Found, box: Integers, few: int) -> Integers:
-    """The items that alone are left of their box, on which at most so many neurons are undecided; ``box`` of each."""
+    """The items that are to be split: alone on their box, ``box`` of each, where at most so many neurons are undecided.
+
+    What an item lacks to a proof is due to the width of its box and to the lines around undecided neurons. Where these
+    are very few, and more is missing than its plane varies by over the box, it is the width.
+    """
     undecided = ((found.low < 0) & (found.up > 0)).sum(1)
     proved = (found.lower > 0) | ((found.lower >= 0) & ~asked.closed[asked.polytope])
     left = ~proved & np.isfinite(found.lower)
     alone = np.bincount(box[~proved], minlength=len(undecided)) == 1
-    items: Integers = np.nonzero(left & (alone & (undecided <= few))[box])[0]
-    return items
+    items = np.nonzero(left & (alone & (undecided <= few))[box])[0]
+    radius = (asked.upper - asked.lower)[box[items]] / 2
+    spread = (np.abs(found.plane[items, -1]) * radius).sum(1)
+    promising: Integers = items[(undecided[box[items]] >= _VERY_FEW) | (-found.lower[items] <= spread)]
+    return promising
 
 
 def as_splits(parts: Sequence[Closed], neurons: int) -> NeuronSplits | None:
@@ -58,4 +69,3 @@ def _of_part(part: Closed, neurons: int) -> tuple[np.ndarray, ...]:
         slopes,
         part.beta[closed][leaves],
     )
-

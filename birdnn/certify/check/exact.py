@@ -32,6 +32,7 @@ _EVALUATION_PRECISION = 1024
 _FAR = 1000
 """Farther from zero smooth activations are known well enough without being computed."""
 
+_ONE = fmpz(1)
 _SLOPE_SCALE = fmpz(1) << _SLOPE_BITS
 _OFFSET_SCALE = fmpz(1) << _OFFSET_BITS
 
@@ -64,7 +65,7 @@ class _Planes:
     rows: list[list[fmpz]]
     bits: int
     constant: list[fmpq]
-    scale: fmpz = fmpz(1)
+    scale: fmpz = _ONE
     """By which rows and constants are larger than what they stand for."""
 
 

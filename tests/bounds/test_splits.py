@@ -1,0 +1,288 @@
+"""Boxes closed by splitting neurons: no number above what a network attains, and trees that are whole."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from birdnn.bounds.compiled import splits, state, trees
+from birdnn.bounds.compiled.bound import CompiledBound
+from birdnn.bounds.compiled.trees import candidates, splittable
+from birdnn.bounds.crown import CrownSettings, SplitSettings
+from birdnn.bounds.protocol import BoundResult
+from birdnn.boxes import Boxes
+from birdnn.certify.check import Settings, check
+from birdnn.certify.write import Certified, certificate_bytes
+from birdnn.chain import Activation
+from birdnn.crosscheck.onnxruntime import OnnxReplay
+from birdnn.formats.onnx import layers_to_onnx, network_from_layers, read_onnx
+from birdnn.formats.vnnlib import read_property
+from birdnn.network import Network
+from birdnn.records import LEAF, Proved
+from birdnn.spec import Polytope
+from birdnn.verify import SearchSettings, verify
+from tests.bounds.builders import (
+    CPU,
+    all_open,
+    compiled,
+    exact_margin,
+    half_space,
+    outputs_at,
+    points_of,
+    question_of,
+    random_boxes,
+    random_layers,
+    random_net,
+    random_polytopes,
+)
+from tests.bounds.test_compiled import plain  # noqa: F401 - a fixture
+from tests.bounds.test_crown import SEEDS, check_bound
+from tests.certify.cases import property_text
+
+SPLITS = SplitSettings()
+HARD = CrownSettings(steps=0, splits=SPLITS)
+"""No step before neurons are split: there is more for them to do."""
+
+LINES = (("Relu", None), ("LeakyRelu", 0.1), ("LeakyRelu", 0.9))
+
+
+@pytest.fixture(autouse=True)
+def however_few(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All items are tried: networks of tests have few neurons."""
+    if "items" not in request.function.__name__:
+        monkeypatch.setattr(trees, "_VERY_FEW", 0)
+
+
+def trees_of(net: Network, boxes: Any, polytopes: Any, effort: CrownSettings = HARD) -> BoundResult:
+    bound = compiled(net, CPU, effort, "float32", True)
+    return bound.bound(question_of(polytopes), boxes, all_open(boxes, polytopes), bound.root(len(boxes)))
+
+
+@pytest.mark.parametrize("semantics", ["real", "float32"])
+@pytest.mark.parametrize(("op", "alpha"), LINES)
+@settings(max_examples=25)
+@given(
+    seed=SEEDS,
+    hidden=st.lists(st.integers(1, 8), min_size=1, max_size=3),
+    width=st.sampled_from([1e-9, 1e-3, 0.3, 2.0, 20.0, 1e6]),
+    scale=st.sampled_from([1e-5, 0.3, 1.5, 6.0]),
+)
+def test_no_point_beats_its_bound(op, alpha, seed, hidden, width, scale, semantics) -> None:
+    net = random_net(seed, (2, *hidden, 2), op, alpha, scale)
+
+    def make(*how: Any) -> CompiledBound:
+        return compiled(*how, semantics)
+
+    for rows in (1, 2, 3):
+        check_bound(net, random_boxes(seed, 8, 2, width), random_polytopes(seed, 2, (rows,)), HARD, make)
+
+
+@settings(max_examples=40)
+@given(seed=SEEDS, power=st.sampled_from([-40, -12, 0, 12, 40]), share=st.sampled_from([-0.05, 1e-9, 1e-3, 0.2]))
+def test_against_exact_minima(seed: int, power: int, share: float) -> None:
+    """Close to the truth, which linear programs over all patterns of signs tell: whatever the size of the numbers."""
+    layers = random_layers(seed, (2, 5, 4, 2))
+    layers[0] = (layers[0][0] * np.float32(2.0**power), layers[0][1] * np.float32(2.0**power))
+    layers[-1] = (layers[-1][0] * np.float32(2.0**-power), layers[-1][1])
+    net, boxes = network_from_layers(layers, "Relu", alpha=None), random_boxes(seed, 2, 2, 1.5)
+    for i in range(len(boxes)):
+        lower, upper = boxes.lower[i].tolist(), boxes.upper[i].tolist()
+        truth = exact_margin(layers, lower, upper, half_space([1.0, -1.0], 0.0))
+        polytope = half_space([1.0, -1.0], truth - share * max(1.0, abs(truth)))
+        found = trees_of(net, boxes[i : i + 1], (polytope,))
+        assert found.lower[0] <= share * max(1.0, abs(truth)) + 1e-9
+
+
+def nearly_reached(seed: int, share: float = 0.02) -> tuple[Network, Boxes, Polytope]:
+    """A network, a box, and a half-space that the network's sampled outputs miss by so much."""
+    net, box = random_net(seed, (2, 7, 7, 2), "Relu", None, 2.0), random_boxes(3 * seed + 1, 2, 2, 1.5)[1:]
+    y = outputs_at(net, points_of(box))[0]
+    return net, box, half_space([1.0, -1.0], float((y[:, 0] - y[:, 1]).min()) - share)
+
+
+def test_trees_are_whole() -> None:
+    """Every node has both sides, no neuron is split twice on a way down, and each leaf has its multipliers."""
+    depths = []
+    for seed in range(60):
+        net, box, polytope = nearly_reached(seed)
+        made = trees_of(net, box, (polytope,)).splits
+        if made is None:
+            continue
+        entries = iter(made.neuron.tolist())
+        for size in made.size.tolist():
+            found = _walked(entries, ())
+            assert len(found) == (size + 1) // 2
+            depths += [len(way) for way in found]
+        assert next(entries, None) is None
+        assert len(made.multipliers) == len(made.slopes) == len(made.beta) == int((made.size + 1).sum()) // 2
+        assert (made.multipliers.sum(1) == 1).all()
+    assert max(depths) >= 2
+
+
+def _walked(entries: Any, way: tuple[int, ...]) -> list[tuple[int, ...]]:
+    neuron = next(entries)
+    if neuron < 0:
+        return [way]
+    assert neuron not in way
+    return _walked(entries, (*way, neuron)) + _walked(entries, (*way, neuron))
+
+
+# --- planted bugs --------------------------------------------------------------------------------------------------
+
+
+def _other_side(right: Callable[..., None]) -> Callable[..., None]:
+    def wrong(net: Any, leaf: Any, u: int, s: Any, t: Any) -> None:
+        t.node[state.SIDE, u] *= -1
+        right(net, leaf, u, s, t)
+        t.node[state.SIDE, u] *= -1
+
+    return wrong
+
+
+def _not_there(right: Callable[..., Any]) -> Callable[..., Any]:
+    """A neuron counts as positive that was not split."""
+
+    def wrong(inputs: int, used: int, *rest: Any) -> Any:
+        found, t = right(inputs, used, *rest), rest[-1]
+        for u in range(used):
+            if u != found[0] and t.node[state.SIDE, u] == 0:
+                t.node[state.SIDE, u] = 1.0
+                break
+        return found
+
+    return wrong
+
+
+BUGS: dict[str, tuple[str, Callable[[Any], Any]]] = {
+    "the line of the other side": ("_take_side", _other_side),
+    "a split that is not in the tree": ("choose_neuron", _not_there),
+    "a minimum at the wrong end": ("least", lambda right: lambda n, row, c, s: right(n, -row, c, s)),
+    "an unsound model is believed": ("_leaf_bound", lambda right: lambda *a: right(*a) + 0.5),
+}
+
+
+def standard_check(seeds: range) -> None:
+    with np.errstate(all="ignore"):
+        for seed in seeds:
+            net, box, polytope = nearly_reached(seed)
+            check_bound(net, box, (polytope,), HARD, compiled)
+
+
+@pytest.mark.parametrize("bug", BUGS)
+def test_a_planted_bug_is_seen(plain: dict[str, ModuleType], monkeypatch: pytest.MonkeyPatch, bug: str) -> None:  # noqa: F811
+    """A check that cannot fail checks nothing."""
+    standard_check(range(6))
+    name, wrong = BUGS[bug]
+    monkeypatch.setattr(plain["splits"], name, wrong(getattr(plain["splits"], name)))
+    with pytest.raises(AssertionError, match="above a reachable margin"):
+        standard_check(range(120))
+
+
+@pytest.mark.parametrize("side", [-1.0, 1.0])
+def test_what_a_multiplier_takes_by_hand(plain: dict[str, ModuleType], side: float) -> None:  # noqa: F811
+    """``beta * side * z`` of its own neuron, and what an execution may lie away from the ``z`` that a row meets."""
+    bound = CompiledBound(random_net(0, (2, 3, 2)))
+    room, tree = state.scratch(bound._net, 1), state.tree_room(bound._net, 1, 2)
+    found = []
+    for beta, slack in ((0.0, 0.0), (2.0, 0.0), (2.0, 0.25)):
+        room.neuron[:], room.constant[:], room.rows[:] = 0.0, 1.0, 0.5
+        room.slack[:] = slack
+        tree.which[0], tree.node[state.SIDE, 0], tree.node[state.BETA, 0] = 1, side, beta
+        plain["splits"]._push_back(bound._net, 1, room, tree)
+        found.append((room.constant[0], room.rows[0, 0, :2].copy()))
+    bias, weight = (x.numpy()[1] for x in (bound._layer[0].bias, bound._layer[0].weight))
+    assert found[0][0] == 1.0
+    assert found[1][0] == pytest.approx(1.0 - side * 2 * bias, rel=1e-12)
+    assert found[2][0] == pytest.approx(found[1][0] - 2 * 0.25, rel=1e-12)
+    assert found[1][1] == pytest.approx(-side * 2 * weight, rel=1e-12)
+
+
+@given(beta=st.floats(allow_nan=True) | st.floats(0, 1e3))
+def test_a_multiplier_that_is_kept_is_a_short_number_and_not_negative(beta: float) -> None:
+    kept = splits._short(beta)
+    assert kept >= 0
+    assert float(np.float32(kept)) == kept
+    if 2.0**-100 < beta < 2.0**100:
+        assert abs(kept - beta) <= 2.0**-8 * beta
+
+
+# --- which boxes ---------------------------------------------------------------------------------------------------
+
+
+def test_which_networks_and_items() -> None:
+    assert splittable([Activation("relu", 0.0), Activation("leaky_relu", 0.5)])
+    for kind, alpha in (("leaky_relu", 1.5), ("leaky_relu", -0.5), ("tanh", 0.0), ("elu", 1.0)):
+        assert not splittable([Activation("relu", 0.0), Activation(kind, alpha)])
+    assert not splittable([])
+    low, up = np.full((3, 20), -1.0), np.ones((3, 20))
+    up[2, 4:] = -0.5
+    asked = state.Asked(
+        lower=np.zeros((3, 1)), upper=np.full((3, 1), 2.0), first=np.array([0, 2, 3, 4]),
+        polytope=np.array([0, 1, 0, 0]), a=np.ones((2, 1, 1)), b=np.zeros((2, 1)), closed=np.ones(2, bool),
+    )  # fmt: skip
+    box, plane = np.array([0, 0, 1, 2]), np.ones((4, 1, 1))
+    found = state.Found(low, up, np.array([-1.0, 2.0, -3.0, -3.0]), plane, plane[:, 0], plane[:, 0], plane[:, 0])
+    assert candidates(asked, found, box, 40).tolist() == [0, 2], "one of four neurons is far from its proof"
+    found.lower[3] = -0.5
+    assert candidates(asked, found, box, 40).tolist() == [0, 2, 3]
+    assert candidates(asked, found, box, 19).tolist() == [3]
+    found.lower[1] = -1.0
+    assert candidates(asked, found, box, 40).tolist() == [2, 3], "two are left of the first box"
+    found.lower[2] = -np.inf
+    assert candidates(asked, found, box, 40).tolist() == [3]
+
+
+def test_threads_change_nothing() -> None:
+    """Nor does the size of a batch: the same trees."""
+    net, box, polytope = nearly_reached(7)
+    middle, half = box.centres(), box.widths() / 2
+    shift = 0.1 * torch.randn(300, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    boxes, found, polytopes = Boxes(middle + shift - half, middle + shift + half), [], (polytope,)
+    for threads in (1, 2, 8):
+        bound = CompiledBound(net, HARD, "real", True, threads, always=True)
+        result = bound.bound(question_of(polytopes), boxes, all_open(boxes, polytopes), bound.root(len(boxes)))
+        assert result.splits is not None
+        found.append((result.lower, result.splits.item, result.splits.neuron, result.splits.slopes))
+    for other in found[1:]:
+        for mine, theirs in zip(found[0], other, strict=True):
+            assert torch.equal(mine.nan_to_num(nan=9), theirs.nan_to_num(nan=9))
+    assert len(found[0][1]) > 5
+
+
+@pytest.mark.parametrize("semantics", ["real", "float32"])
+@pytest.mark.parametrize("op", ["Relu", "LeakyRelu"])
+def test_the_checker_accepts_what_was_recorded(op: str, semantics: Any, tmp_path: Path) -> None:
+    """Trees of neurons below boxes, in both arithmetics; without them the file is of the first version."""
+    layers = random_layers(4, (3, 10, 10, 2), 2.0)
+    path, prop = tmp_path / "net.onnx", tmp_path / "p.vnnlib"
+    path.write_bytes(layers_to_onnx(layers, op, alpha=0.1 if op == "LeakyRelu" else None))
+    net = read_onnx(path)
+    x = torch.rand(40_000, 3, generator=torch.Generator().manual_seed(0)) - 0.5
+    with torch.no_grad():
+        top = float(net(x)[:, 0].max())
+    prop.write_text(property_text(3, 2, f"(and (>= Y_0 {top + 0.05!r}) (<= Y_1 1000.0))"))
+    made = read_property(prop)
+    for how, version in ((SPLITS, 2), (None, 1)):
+        effort = SearchSettings(semantics=semantics, record=True, crown=CrownSettings(steps=1, splits=how))
+
+        def make(net: Network, limits: SearchSettings) -> CompiledBound:
+            return CompiledBound(net, limits.crown, limits.semantics, limits.record, always=True)
+
+        verdict = verify(net, made, settings=effort, replays=[OnnxReplay(path.read_bytes())], bound=make)
+        assert isinstance(verdict, Proved)
+        axis = verdict.proofs[0].axis
+        assert bool(((axis >= 3) & (axis != LEAF)).any()) == (version == 2)
+        entry = Certified(prop=made, verdict=verdict)
+        data = certificate_bytes(path, net.sha256, [entry], semantics=semantics, assumptions={}, tool="tests")
+        assert f'"version": {version},'.encode() in data
+        (tmp_path / "c.json").write_bytes(data)
+        for arithmetic in ("float64", "exact"):
+            check(path, [prop], tmp_path / "c.json", Settings(arithmetic=arithmetic))  # type: ignore[arg-type]
