@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -13,21 +14,22 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from birdnn.bounds.compiled import bound as loops
 from birdnn.bounds.compiled import splits, state, trees
 from birdnn.bounds.compiled.bound import CompiledBound
 from birdnn.bounds.compiled.trees import candidates, splittable
 from birdnn.bounds.crown import CrownSettings, SplitSettings
 from birdnn.bounds.protocol import BoundResult
 from birdnn.boxes import Boxes
-from birdnn.certify.check import Settings, check
+from birdnn.certify.check import Rejected, Settings, check
 from birdnn.certify.write import Certified, certificate_bytes
 from birdnn.chain import Activation
 from birdnn.crosscheck.onnxruntime import OnnxReplay
 from birdnn.formats.onnx import layers_to_onnx, network_from_layers, read_onnx
 from birdnn.formats.vnnlib import read_property
 from birdnn.network import Network
-from birdnn.records import LEAF, Proved
-from birdnn.spec import Polytope
+from birdnn.records import Proved
+from birdnn.spec import Polytope, Property
 from birdnn.verify import SearchSettings, verify
 from tests.bounds.builders import (
     CPU,
@@ -257,32 +259,76 @@ def test_threads_change_nothing() -> None:
     assert len(found[0][1]) > 5
 
 
-@pytest.mark.parametrize("semantics", ["real", "float32"])
-@pytest.mark.parametrize("op", ["Relu", "LeakyRelu"])
-def test_the_checker_accepts_what_was_recorded(op: str, semantics: Any, tmp_path: Path) -> None:
-    """Trees of neurons below boxes, in both arithmetics; without them the file is of the first version."""
-    layers = random_layers(4, (3, 10, 10, 2), 2.0)
-    path, prop = tmp_path / "net.onnx", tmp_path / "p.vnnlib"
-    path.write_bytes(layers_to_onnx(layers, op, alpha=0.1 if op == "LeakyRelu" else None))
+def nearly_violated(folder: Path, op: str) -> tuple[Network, Property, Path, Path]:
+    """A network and a property that its samples miss by little, with their files."""
+    path, prop = folder / "net.onnx", folder / "p.vnnlib"
+    path.write_bytes(
+        layers_to_onnx(random_layers(4, (3, 10, 10, 2), 2.0), op, alpha=0.1 if op == "LeakyRelu" else None)
+    )
     net = read_onnx(path)
     x = torch.rand(40_000, 3, generator=torch.Generator().manual_seed(0)) - 0.5
     with torch.no_grad():
         top = float(net(x)[:, 0].max())
     prop.write_text(property_text(3, 2, f"(and (>= Y_0 {top + 0.05!r}) (<= Y_1 1000.0))"))
-    made = read_property(prop)
+    return net, read_property(prop), path, prop
+
+
+def recorded(net: Network, prop: Property, path: Path, semantics: Any, splits: SplitSettings | None) -> bytes:
+    """The certificate of a proof."""
+    effort = SearchSettings(semantics=semantics, record=True, crown=CrownSettings(steps=1, splits=splits))
+
+    def make(net: Network, limits: SearchSettings) -> CompiledBound:
+        return CompiledBound(net, limits.crown, limits.semantics, limits.record, always=True)
+
+    verdict = verify(net, prop, settings=effort, replays=[OnnxReplay(path.read_bytes())], bound=make)
+    assert isinstance(verdict, Proved)
+    entry = Certified(prop=prop, verdict=verdict)
+    return certificate_bytes(path, net.sha256, [entry], semantics=semantics, assumptions={}, tool="tests")
+
+
+@pytest.mark.parametrize("semantics", ["real", "float32"])
+@pytest.mark.parametrize("op", ["Relu", "LeakyRelu"])
+def test_the_checker_accepts_what_was_recorded(op: str, semantics: Any, tmp_path: Path) -> None:
+    """Trees of neurons below boxes, in both arithmetics; without them the file is of the first version."""
+    net, made, path, prop = nearly_violated(tmp_path, op)
     for how, version in ((SPLITS, 2), (None, 1)):
-        effort = SearchSettings(semantics=semantics, record=True, crown=CrownSettings(steps=1, splits=how))
-
-        def make(net: Network, limits: SearchSettings) -> CompiledBound:
-            return CompiledBound(net, limits.crown, limits.semantics, limits.record, always=True)
-
-        verdict = verify(net, made, settings=effort, replays=[OnnxReplay(path.read_bytes())], bound=make)
-        assert isinstance(verdict, Proved)
-        axis = verdict.proofs[0].axis
-        assert bool(((axis >= 3) & (axis != LEAF)).any()) == (version == 2)
-        entry = Certified(prop=made, verdict=verdict)
-        data = certificate_bytes(path, net.sha256, [entry], semantics=semantics, assumptions={}, tool="tests")
+        data = recorded(net, made, path, semantics, how)
         assert f'"version": {version},'.encode() in data
         (tmp_path / "c.json").write_bytes(data)
         for arithmetic in ("float64", "exact"):
             check(path, [prop], tmp_path / "c.json", Settings(arithmetic=arithmetic))  # type: ignore[arg-type]
+
+
+def _swapped(splits: Any) -> Any:
+    return replace(splits, neuron=torch.where(splits.neuron >= 0, (splits.neuron + 1) % 20, splits.neuron))
+
+
+WRONG_RECORDS: dict[str, Callable[[Any], Any]] = {
+    "another neuron": _swapped,
+    "leaves in another order": lambda s: replace(s, slopes=s.slopes.flip(0), beta=s.beta.flip(0)),
+    "no slopes": lambda s: replace(s, slopes=torch.full_like(s.slopes, torch.nan)),
+    "a side is missing": lambda s: replace(s, neuron=torch.full_like(s.neuron[: len(s.item)], -1), size=s.size * 0 + 1,
+                                           slopes=s.slopes[: len(s.item)], beta=s.beta[: len(s.item)],
+                                           multipliers=s.multipliers[: len(s.item)]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("wrong", WRONG_RECORDS)
+def test_a_wrong_record_is_rejected(wrong: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Planted in what the search is told of its trees."""
+    net, made, path, prop = nearly_violated(tmp_path, "Relu")
+    right = loops.as_splits
+    for name, spoil in ((None, lambda s: s), (wrong, WRONG_RECORDS[wrong])):
+
+        def told(*how: Any, spoil: Any = spoil) -> Any:
+            found = right(*how)
+            return None if found is None else spoil(found)
+
+        monkeypatch.setattr(loops, "as_splits", told)
+        data = recorded(net, made, path, "real", SPLITS)
+        (tmp_path / "c.json").write_bytes(data)
+        if name is None:
+            check(path, [prop], tmp_path / "c.json")
+        else:
+            with pytest.raises(Rejected):
+                check(path, [prop], tmp_path / "c.json")

@@ -129,7 +129,7 @@ class Producer:
             l, u = batch.l[i], batch.u[i]
             loose = [bent(layer.activation, l[span], u[span]) for layer, span in zip(layers, self.spans, strict=True)]
             some = np.nonzero(np.concatenate(loose) & (l < u))[0]
-            if len(some) and self.draw.random() < self.neurons:
+            if self.neurons and len(some) and self.draw.random() < self.neurons:
                 neuron = int(self.draw.choice(some))
                 chosen.append(self.chain.n_inputs + neuron)
                 inside = l[neuron] < 0 < u[neuron]
