@@ -77,5 +77,5 @@ class RegionProof:
 
     @property
     def leaves(self) -> int:
-        """How many boxes cover the region."""
+        """How many leaves cover the region: boxes, or sides of neurons of one."""
         return int((self.axis == LEAF).sum())
