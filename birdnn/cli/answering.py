@@ -19,8 +19,8 @@ from birdnn.formats import read_network
 from birdnn.formats.files import write_bytes
 from birdnn.formats.vnnlib import read_declared
 from birdnn.formats.vnnlib2 import Query
+from birdnn.pipeline.claims import semantics_of
 from birdnn.pipeline.deciding import verify_files
-from birdnn.pipeline.facts import semantics_of
 from birdnn.records import Unknown, Verdict, VerifyOutcome, VerifySettings, Violated, Witness
 from birdnn.report.json import competition_verdict, counterexample_text
 from birdnn.report.witnesses import remark

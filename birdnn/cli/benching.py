@@ -16,7 +16,7 @@ from birdnn.formats.together import all_or_none
 from birdnn.pipeline.facts import machine
 from birdnn.records import CONTRADICTION, CampaignOutcome
 from birdnn.report.bench import bench_csv, bench_markdown, bench_report, bench_summary, quiet_line
-from birdnn.report.json import write_report
+from birdnn.report.model import write_report
 
 BAD_INPUT = 4
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from birdnn.errors import MismatchError
 from birdnn.pipeline.certifying import Decided, certify, obstacle, unproved, unwritten
+from birdnn.pipeline.claims import assumption_notes, require_semantics, semantics_of
 from birdnn.pipeline.clock import Clock, limit_of
 from birdnn.pipeline.crosschecking import (
     Case,
@@ -19,7 +20,7 @@ from birdnn.pipeline.crosschecking import (
     disagreement,
     require_engines,
 )
-from birdnn.pipeline.facts import assumption_notes, machine, require_semantics, semantics_of, versions
+from birdnn.pipeline.facts import machine, versions
 from birdnn.pipeline.keeping import keeper_in
 from birdnn.pipeline.load import Loaded, load_network, load_property, statement
 from birdnn.pipeline.recognising import network_notes, told_apart

@@ -55,7 +55,8 @@ from birdnn.records import (
 )
 from birdnn.records.limits import OutOfTime
 from birdnn.repair import Goal, RepairTask
-from birdnn.report.json import repair_report, write_report
+from birdnn.report.json import repair_report
+from birdnn.report.model import write_report
 from birdnn.report.witnesses import remark
 from birdnn.verify.witness import Judge
 

@@ -54,7 +54,8 @@ from birdnn.records import (
 from birdnn.repair.blocks import BlockCandidate, BlockRepairer, BlockSettings, Data
 from birdnn.repair.operations import ORIGINAL, Slot, slots_of
 from birdnn.repair.training import Score
-from birdnn.report.json import repair_report, write_report
+from birdnn.report.json import repair_report
+from birdnn.report.model import write_report
 from birdnn.report.risks_blocks import NOTHING_PROVED
 from birdnn.sample import evaluate
 
