@@ -31,7 +31,7 @@ from birdnn.bounds.protocol import BoundResult, Choices, Question
 from birdnn.bounds.rules import Relaxation, execution_error, relax, value
 from birdnn.bounds.slopes import Slopes, slopes_used
 from birdnn.boxes import Boxes
-from birdnn.chain import Activation, Affine, Chain, NotAChain
+from birdnn.chain import Activation, Affine, Chain, NotAChain, moved
 from birdnn.network import Network
 from birdnn.records.limits import Over, never, require_time
 from birdnn.rounding import (
@@ -155,7 +155,7 @@ class CrownBound:
         semantics: Semantics = "real",
         record: bool = False,
     ) -> None:
-        chain = net.with_values({}).to(device).chain() if isinstance(net, Network) else net
+        chain = moved(net.with_values({}).cpu().chain() if isinstance(net, Network) else net, device)
         self.device, self.semantics, self.record = device, semantics, record
         self.over: Over = never
         self.settings = settings or CrownSettings()

@@ -47,7 +47,7 @@ def answer(options: argparse.Namespace, began: float) -> int:
     if options.as_executed:
         semantics = semantics_of(read_network(net), None if semantics == "real" else semantics)
     left_s = None if options.timeout is None else max(0.01, options.timeout - (time.monotonic() - began))
-    settings = VerifySettings(timeout_s=left_s, semantics=semantics)
+    settings = VerifySettings(timeout_s=left_s, semantics=semantics, device=options.device)
     outcome = verify_files(net, [options.query], settings=settings)
     verdict = spoken(outcome, semantics)
     word = competition_verdict(verdict)

@@ -38,8 +38,12 @@ def device_for(asked: AskedDevice, net: Network | None) -> Device:
         return "cpu"
     reason = unusable()
     if reason and asked == "cuda":
-        raise InputError(f"--device cuda: {reason}; give --device cpu or auto, or see birdnn doctor --try")
-    return "cpu" if reason else "cuda"
+        raise InputError(f"--device cuda: {reason}; give --device cpu or auto (birdnn doctor says what is missing)")
+    if reason:
+        return "cpu"
+    # float32 is to mean float32, in convolutions too: what sampling says is about such an execution
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+    return "cuda"
 
 
 def unusable() -> str:
