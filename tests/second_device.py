@@ -55,7 +55,9 @@ class SecondDevice(TorchFunctionMode):
     ) -> Any:
         kwargs = dict(kwargs or {})
         name = getattr(func, "__name__", str(func))
-        if name in ("_parse_to", "device", "_has_compatible_shallow_copy_type"):  # they only read what a caller says
+        if name == "_parse_to":
+            return _parsed(func(*args, **kwargs), args)
+        if name in ("device", "_has_compatible_shallow_copy_type"):  # they only read what a caller says
             return func(*args, **kwargs)
         if func == Tensor.device.__get__:
             return _where(args[0])
@@ -112,6 +114,12 @@ class SecondDevice(TorchFunctionMode):
             plain = source.clone()  # a copy over there is another tensor
         self.visited += goal == THERE
         return _name(plain, goal)
+
+
+def _parsed(found: tuple[Any, ...], args: Sequence[Any]) -> tuple[Any, ...]:
+    """What ``module.to(tensor)`` asks for."""
+    like = next((_where(arg) for arg in args if isinstance(arg, Tensor)), None)
+    return found if like is None else (like, *found[1:])
 
 
 def _carrying(function: Callable[..., Tensor], place: int) -> Callable[..., Tensor]:

@@ -10,8 +10,11 @@ import numpy as np
 import pytest
 import torch
 
+from birdnn import operators
 from birdnn.bounds.crown import CrownBound
 from birdnn.bounds.interval import IntervalBound
+from birdnn.bounds.protocol import BoundResult, Question
+from birdnn.boxes import Boxes
 from birdnn.chain import Affine
 from birdnn.errors import InputError
 from birdnn.formats.onnx import layers_to_onnx, network_from_layers, network_from_onnx
@@ -35,8 +38,10 @@ from birdnn.records import (
     VerifySettings,
     Violated,
 )
+from birdnn.repair.training import Exam, Lesson, TrainingSettings, train
+from birdnn.report.witnesses import remark
 from birdnn.spec import Property
-from birdnn.verify import SearchSettings, estimate_boxes, verify
+from birdnn.verify import SearchSettings, attack, estimate_boxes, verify
 from tests.bounds.builders import ACTIVATIONS, half_space, make_property, random_layers
 from tests.classifiers import classifier, hard, quarters, stored, trained
 from tests.second_device import MixedDevices, SecondDevice
@@ -182,21 +187,23 @@ def test_a_classifier_is_bounded_on_its_device() -> None:
 def test_no_bound_is_convolved_by_a_library_that_may_transform(monkeypatch: pytest.MonkeyPatch) -> None:
     """cuDNN's Fourier transforms err by more than a bound accounts for, also in float64."""
     seen = []
-    there = torch.nn.functional.conv2d
+    there = operators._CONV[2]
 
     def watched(*arguments: torch.Tensor, **more: object) -> torch.Tensor:
         seen.append((arguments[0].dtype, torch.backends.cudnn.enabled))
         return there(*arguments, **more)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(torch.nn.functional, "conv2d", watched)
+    monkeypatch.setitem(operators._CONV, 2, watched)
     net = classifier()
     before = torch.backends.cudnn.enabled
     bound = IntervalBound(net, torch.device("cpu"))
-    zero = [0.0] * net.n_inputs
-    prop = make_property(zero, zero, half_space([1.0, -1.0] + [0.0] * 8, -100.0))
-    verify(net, prop, settings=effort(), replays=[Engine(net)], bound=lambda net, settings: bound)
-    assert [used for dtype, used in seen if dtype == torch.float64]
-    assert not any(used for dtype, used in seen if dtype == torch.float64)
+    prop = make_property([0.0] * 64, [0.1] * 64, half_space([1.0, -1.0] + [0.0] * 8, -100.0))
+    (region,) = prop.regions
+    question = Question.of(region.unsafe, 10, bound.device)
+    opened = torch.ones(1, 1, dtype=torch.bool)
+    bound.bound(question, Boxes(region.lower[None], region.upper[None]), opened, bound.root(1))
+    assert seen
+    assert not any(used for _, used in seen)
     assert torch.backends.cudnn.enabled == before
 
 
@@ -332,3 +339,85 @@ def test_blocks(second_device: SecondDevice, tmp_path: Path) -> None:
     outcome = repair_blocks(request)
     assert outcome.machine.device == "Imagined H100"
     assert second_device.visited > 1000
+
+
+# --- memory
+
+
+class Small:
+    """A device on which so many points at a time are all that there is room for."""
+
+    def __init__(self, net: torch.nn.Module, room: int) -> None:
+        self.room, self.refused = room, 0
+        net.register_forward_pre_hook(self._look)
+
+    def _look(self, net: torch.nn.Module, arguments: tuple[torch.Tensor, ...]) -> None:
+        if len(arguments[0]) > self.room:
+            self.refused += 1
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+
+def test_an_attack_takes_what_memory_there_is() -> None:
+    net, prop = chain()
+    region = prop.regions[0]
+    generators = [torch.Generator().manual_seed(0) for _ in range(2)]
+    with_room = attack(net, region, settings=SHORT_ATTACK, generator=generators[0])
+    small = Small(net, 3)
+    points = attack(net, region, settings=SHORT_ATTACK, generator=generators[1])
+    assert small.refused
+    assert torch.equal(points, with_room)
+
+
+def test_training_takes_what_memory_there_is() -> None:
+    """One step becomes several; what is left of a step that failed is forgotten."""
+    x, y = torch.randn(64, 3, generator=torch.Generator().manual_seed(0)), torch.arange(64) % 2
+    lesson = Lesson(x=x, y=y, teacher=torch.zeros(64, 2), right=torch.zeros(64, dtype=torch.bool))
+    exam = Exam(x=x, y=y)
+    model = torch.nn.Linear(3, 2)
+    small = Small(model, 5)
+    before = exam.score(model)
+    settings = TrainingSettings(epochs=2, batch=32, rate=1e-2)
+    after = train(model, lesson, exam, settings, torch.Generator().manual_seed(1))
+    assert small.refused
+    assert after >= before
+
+
+def test_a_search_takes_what_memory_there_is() -> None:
+    """Smaller batches, the same proof; the estimate of what is left may fail as well."""
+    net, prop = chain()
+    whole = answers(net, prop)
+    found = verify(
+        net,
+        prop,
+        settings=effort(record=True, batch=64, attack=SHORT_ATTACK, give_up=True),
+        replays=[Engine(net)],
+        bound=lambda net, settings: Narrow(net, settings, room=4),
+    )
+    assert alike(whole, found)
+
+
+def test_a_search_without_room_for_one_box_says_so() -> None:
+    net, prop = chain()
+    found = verify(
+        net,
+        prop,
+        settings=effort(attack=SHORT_ATTACK),
+        replays=[Engine(net)],
+        bound=lambda net, settings: Narrow(net, settings, room=0),
+    )
+    assert isinstance(found, Unknown)
+    assert found.reason == "memory"
+    assert "smaller batches did not help" in remark("p", found)
+
+
+class Narrow(CrownBound):
+    """Bounds of so many boxes at a time, on whatever device."""
+
+    def __init__(self, net: Network, settings: SearchSettings, room: int) -> None:
+        super().__init__(net, torch.device("cpu"), settings.crown, settings.semantics, settings.record)
+        self.room = room
+
+    def bound(self, question: Question, boxes: Boxes, *others: torch.Tensor) -> BoundResult:
+        if len(boxes) > self.room:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+        return super().bound(question, boxes, *others)

@@ -44,6 +44,7 @@ from birdnn.sample.pac import (
     upper_limit,
     zero_violation_samples,
 )
+from birdnn.sample.pieces import drawable
 from birdnn.sample.scenario import closest_affine, scenario_epsilon, scenario_samples, variables
 from birdnn.sample.splitting import SplittingSettings, violation_probability
 from birdnn.sample.tally import Tally, run
@@ -197,7 +198,7 @@ class _Run:
         return _Aim(n=n if left is None else min(n, left), epsilon=epsilon, delta=self.delta, anytime=request.anytime)
 
     def _count(self, tally: Tally, aim: _Aim) -> None:
-        batch = BATCH[self.device]
+        batch = drawable(BATCH[self.device], self.net.n_inputs)
         if aim.anytime and aim.epsilon is not None:
             batch = max(1, min(batch, zero_violation_samples(aim.epsilon, aim.delta) // _LOOKS))
         while tally.n < aim.n and not self.watch.stopped():

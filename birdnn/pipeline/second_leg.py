@@ -16,7 +16,7 @@ from birdnn.records import Device, PacBound, Progress, Watch, Witness
 from birdnn.sample.draw import BATCH
 from birdnn.sample.measures import UNIFORM
 from birdnn.sample.pac import shared, upper_limit
-from birdnn.sample.pieces import piece_of
+from birdnn.sample.pieces import drawable, piece_of
 from birdnn.sample.tally import Tally
 from birdnn.spec import Property
 
@@ -61,7 +61,7 @@ def second_leg(
     net = loaded.net.with_values({}).float().to(device)
     bounds: dict[str, PacBound] = {}
     contradicted: dict[str, Witness] = {}
-    batch = min(BATCH[device], piece_of(net))
+    batch = drawable(min(BATCH[device], piece_of(net)), net.n_inputs)
     for index, prop in enumerate(proved):
         of = f" ({index + 1} of {len(proved)})" if len(proved) > 1 else ""
         tally = Tally(net, prop, UNIFORM.draws(prop, seeded(seed, _STREAM, index, device=device)))
