@@ -140,11 +140,12 @@ def test_a_search_stays_on_its_device(op: str, alpha: float | None, semantics: s
     assert mode.visited > 1000
 
 
-def test_what_is_undecided_comes_home() -> None:
+@pytest.mark.parametrize("limit", [{"max_boxes": 40}, {"smallest_width": 1.0}], ids=["boxes", "precision"])
+def test_what_is_undecided_comes_home(limit: dict) -> None:
     """Whoever reads a verdict asks no device."""
     net, prop = chain()
     with SecondDevice():
-        found = answers(net, prop, device="cuda", max_boxes=40)
+        found = answers(net, prop, device="cuda", **limit)
         assert isinstance(found, Unknown)
         assert found.undecided is not None
         assert found.undecided.lower.device.type == found.undecided.upper.device.type == "cpu"
@@ -193,8 +194,8 @@ def test_no_bound_is_convolved_by_a_library_that_may_transform(monkeypatch: pyte
         seen.append((arguments[0].dtype, torch.backends.cudnn.enabled))
         return there(*arguments, **more)  # type: ignore[arg-type]
 
+    net = classifier()  # whose file is run once where it is read
     monkeypatch.setitem(operators._CONV, 2, watched)
-    net = classifier()
     before = torch.backends.cudnn.enabled
     bound = IntervalBound(net, torch.device("cpu"))
     prop = make_property([0.0] * 64, [0.1] * 64, half_space([1.0, -1.0] + [0.0] * 8, -100.0))
