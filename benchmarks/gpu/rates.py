@@ -16,6 +16,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -44,7 +45,7 @@ from birdnn.verify.search import make_bound
 SIZES = {"5-50x6-5": (5, *[50] * 6, 5), "5-800x3-5": (5, *[800] * 3, 5)}
 """As ACAS Xu's, and one that the compiled loops leave to matrix products."""
 BATCHES = {"5-50x6-5": (256, 4096, 16_384, 65_536), "5-800x3-5": (32, 256, 2048)}
-"""Boxes at a time; the cores, whose time is known not to depend on it, bound a few of them."""
+"""Boxes at a time; the cores gain nothing by more than a few, and bound no more."""
 FEW = {"5-50x6-5": 1024, "5-800x3-5": 8}
 CHANNELS, EXAMPLES = (16, 16, 32), 4096
 
@@ -130,9 +131,10 @@ def layers(sizes: tuple[int, ...]) -> list[tuple[np.ndarray, np.ndarray]]:
 
 def positive(net: Network) -> Property:
     """Output 0 stays above 0 on the unit cube: neither proved nor given up on a small box."""
-    rows = (Row((1, *[0] * (net.n_outputs - 1)), 0),)
+    zero, one = Fraction(0), Fraction(1)
+    rows = (Row((one, *[zero] * (net.n_outputs - 1)), zero),)
     unsafe = (Polytope(rows=rows, n_outputs=net.n_outputs),)
-    region = Region(exact_lower=(0,) * net.n_inputs, exact_upper=(1,) * net.n_inputs, unsafe=unsafe)
+    region = Region(exact_lower=(zero,) * net.n_inputs, exact_upper=(one,) * net.n_inputs, unsafe=unsafe)
     return Property(name="positive", regions=(region,), n_inputs=net.n_inputs, n_outputs=net.n_outputs)
 
 
