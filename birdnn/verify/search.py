@@ -313,10 +313,8 @@ class _Search:
             corners = (torch.stack([getattr(r, side) for r in regions]).to(bound.device) for side in ("lower", "upper"))
             try:
                 result = bound.bound(question, Boxes(*corners), opened, bound.root(len(regions)))
-            except OutOfTime:
-                return (*found, *self.prop.regions[begin:])
-            except (MemoryError, RuntimeError) as error:  # who is not sifted out is attacked
-                if not out_of_memory(error):
+            except (OutOfTime, MemoryError, RuntimeError) as error:  # who is not sifted out is attacked
+                if not (isinstance(error, OutOfTime) or out_of_memory(error)):
                     raise
                 return (*found, *self.prop.regions[begin:])
             left = ~question.excluded(result.lower, result.polytope)
@@ -462,10 +460,8 @@ class _Search:
         descents, work = min(_DESCENTS, self.batch), Work.concatenate(stack)
         try:
             left = boxes_below(bound, question, work, descents=descents, generator=generator, over=over)
-        except OutOfTime:
-            left = None
-        except (MemoryError, RuntimeError) as error:  # an estimate is not worth a search that can go on
-            if not out_of_memory(error):
+        except (OutOfTime, MemoryError, RuntimeError) as error:  # an estimate is not worth a search that can go on
+            if not (isinstance(error, OutOfTime) or out_of_memory(error)):
                 raise
             left = None
         self.outlook.estimated(self.boxes, left, begun)
