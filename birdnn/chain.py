@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias, cast
 
 import torch
@@ -117,6 +117,20 @@ def fold(graph: Graph, values: Mapping[str, Tensor]) -> Chain:
         values: of initialisers and constants.
     """
     return _Folding(graph, values).run()
+
+
+def moved(chain: Chain, device: torch.device) -> Chain:
+    """The chain with its tensors on a device.
+
+    Networks are folded on the CPU: a library for graphics devices may convolve by Fourier transforms, also in float64,
+    and what these err by does not grow with the terms of each result alone, as `Terms` has it.
+    """
+
+    def over(layer: Affine) -> Affine:
+        terms = replace(layer.terms, weight=layer.terms.weight.to(device), bias=layer.terms.bias.to(device))
+        return Affine(layer.weight.to(device), layer.bias.to(device), terms)
+
+    return tuple(over(layer) if isinstance(layer, Affine) else layer for layer in chain)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -38,9 +38,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     missing = not (config.getoption("--acasxu") / "onnx").is_dir()
     for item in items:
-        if missing and "acasxu" in item.keywords:
+        if missing and item.get_closest_marker("acasxu"):
             item.add_marker(pytest.mark.skip(reason="no ACAS Xu data (--acasxu DIR or BIRDNN_ACASXU)"))
-        if "gpu" in item.keywords and not torch.cuda.is_available():
+        if item.get_closest_marker("gpu") and not torch.cuda.is_available():
             item.add_marker(pytest.mark.skip(reason="no CUDA device"))
 
 

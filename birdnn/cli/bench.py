@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from birdnn.cli.failures import command
-from birdnn.cli.options import PICTURES, Json, Quiet, Seed, Semantics, command_line, positive
+from birdnn.cli.options import PICTURES, Device, DeviceOption, Json, Quiet, Seed, Semantics, command_line, positive
 from birdnn.cli.progress import TerminalWatch
 from birdnn.cli.repair import repair
 from birdnn.cli.verify import verify
@@ -18,7 +18,7 @@ from birdnn.errors import OutputError
 METHODS = "auto", "retrain", "finetune:lp", "finetune:bias", "finetune:pso", "finetune:cmaes"
 SUMMARIES = (".md", ".csv")
 _OURS = "--net", "--prop", "--keep", "--suite", "--json", "--out", "--timeout", "--quiet", "-q", "--method"
-_OURS_TOO = "--optimiser", "--seed", "--semantics", "--certificate", "--counterexample"
+_OURS_TOO = "--optimiser", "--seed", "--semantics", "--device", "--certificate", "--counterexample"
 
 
 def _method(value: str) -> str:
@@ -113,6 +113,7 @@ class BenchOptions:
     retry: Annotated[
         bool, typer.Option("--retry", metavar="", help="Run instances without a result (error, crash) again.")
     ] = False
+    device: DeviceOption = Device.AUTO
     seed: Seed = 0
     json: Json = None
     quiet: Quiet = False

@@ -8,7 +8,7 @@ from pathlib import Path
 from birdnn.campaign import REPAIR, VERIFY, Campaign, provenance, read_instances, read_known
 from birdnn.cli.bench import BenchOptions
 from birdnn.cli.failures import complain
-from birdnn.cli.options import Semantics
+from birdnn.cli.options import Device, Semantics
 from birdnn.cli.statuses import INTERRUPTED, OWN_FAULT
 from birdnn.cli.terminal import first_line, show_result
 from birdnn.errors import DisagreementError
@@ -16,7 +16,7 @@ from birdnn.formats.together import all_or_none
 from birdnn.pipeline.facts import machine
 from birdnn.records import CONTRADICTION, CampaignOutcome
 from birdnn.report.bench import bench_csv, bench_markdown, bench_report, bench_summary, quiet_line
-from birdnn.report.json import write_report
+from birdnn.report.model import write_report
 
 BAD_INPUT = 4
 
@@ -32,6 +32,7 @@ def campaign_of(options: BenchOptions, table: Path) -> tuple[Campaign, tuple[str
     semantics = [] if options.semantics is None else ["--semantics", options.semantics.value]
     if options.semantics is Semantics.REAL and not options.as_repairs:
         semantics = []  # the default of verify
+    device = [] if options.device is Device.AUTO else ["--device", options.device.value]
     here = machine()
     share = None if here.memory_gib is None else round(0.9 * here.memory_gib / options.jobs, 2)
     campaign = Campaign(
@@ -42,7 +43,7 @@ def campaign_of(options: BenchOptions, table: Path) -> tuple[Campaign, tuple[str
         threads=options.threads or max(1, here.cores // options.jobs),
         warm=options.warm,
         method=options.method,
-        options=(*semantics, *(options.passed or ())),
+        options=(*semantics, *device, *(options.passed or ())),
         seed=options.seed,
         grace_s=options.grace,
         memory_gib=options.memory_limit or share,

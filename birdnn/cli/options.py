@@ -105,6 +105,18 @@ class Semantics(StrEnum):
     FLOAT32 = "float32"
 
 
+class Device(StrEnum):
+    """Where to compute."""
+
+    AUTO = "auto"
+    CPU = "cpu"
+    CUDA = "cuda"
+
+
+DEVICE_HELP = "Where to compute. auto: on a graphics device where one is there and the network is large, else the CPU."
+
+DeviceOption = Annotated[Device, typer.Option("--device", help=DEVICE_HELP)]
+
 UnitsOption = Annotated[Units, typer.Option("--units", help="What the property files speak; see birdnn --help.")]
 Seed = Annotated[
     int, typer.Option("--seed", metavar="N", callback=_seed, help="Of every random draw; runs repeat with it.")

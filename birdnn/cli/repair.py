@@ -13,7 +13,6 @@ from birdnn.cli.began import BEGAN
 from birdnn.cli.blocks import (
     ChosenBlocks,
     Compare,
-    DeviceOption,
     Epochs,
     FormulaOption,
     Radius,
@@ -27,6 +26,8 @@ from birdnn.cli.options import (
     Crosscheck,
     CrosscheckTimeout,
     Decision,
+    Device,
+    DeviceOption,
     Json,
     Net,
     Quiet,
@@ -266,7 +267,7 @@ class RepairOptions:
     radius: Radius = None
     compare: Compare = False
     epochs: Epochs = None
-    device: DeviceOption = None
+    device: DeviceOption = Device.AUTO
     crosscheck: Crosscheck = None
     crosscheck_timeout: CrosscheckTimeout = 60.0
     seed: Seed = 0
@@ -332,6 +333,7 @@ def _said(options: RepairOptions) -> dict[str, Any]:
         "resume": options.resume,
         "units": options.units.value,
         "seed": options.seed,
+        "device": options.device.value,
         "report": options.report,
         "samples": options.samples,
         "semantics": None if options.semantics is None else options.semantics.value,

@@ -15,6 +15,8 @@ from birdnn.cli.options import (
     Counterexample,
     Crosscheck,
     CrosscheckTimeout,
+    Device,
+    DeviceOption,
     Json,
     Memory,
     Net,
@@ -57,6 +59,7 @@ class VerifyOptions:
         ),
     ] = Semantics.REAL
     seed: Seed = 0
+    device: DeviceOption = Device.AUTO
     bound: Annotated[
         Bound,
         typer.Option(
@@ -98,6 +101,7 @@ def verify(options: VerifyOptions) -> int:
             units=options.units.value,
             semantics=options.semantics.value,
             seed=options.seed,
+            device=options.device.value,
             bound=options.bound.value,
             crosscheck=asked,
             crosscheck_timeout_s=options.crosscheck_timeout,

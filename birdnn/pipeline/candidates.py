@@ -21,7 +21,7 @@ from birdnn.pipeline.measuring import Comparison
 from birdnn.pipeline.methods import Stage
 from birdnn.pipeline.plan import Subject
 from birdnn.pipeline.settings import RepairSettings
-from birdnn.records import AIM, Kept, Progress, RepairRequest, Tied, Tried, TriedResult
+from birdnn.records import AIM, Device, Kept, Progress, RepairRequest, Tied, Tried, TriedResult
 from birdnn.records.limits import OutOfTime
 from birdnn.repair import Evidence, Repairer
 from birdnn.rounding import Semantics
@@ -58,6 +58,7 @@ class Candidates:
     compare: Callable[[Loaded, Deadline], Comparison]
     semantics: Semantics
     record: bool
+    device: Device
     keeper: Keeper | None
     tried: list[Tried] = field(default_factory=list)
     stopped: str = ""
@@ -149,6 +150,7 @@ class Candidates:
                 record=self.record,
                 attack=self.settings.attack,
                 keeper=self.keeper,
+                device=self.device,
             )
             attempt = decide_all(loaded, self.asked, self.clock, effort, as_many=self.request.as_many)
         tried = Tried(

@@ -271,7 +271,7 @@ class _Search:
             return Unknown(
                 reason="precision",
                 boxes=self.boxes,
-                undecided=stuck[:_KEPT_UNDECIDED],
+                undecided=stuck[:_KEPT_UNDECIDED].to("cpu"),
                 open_boxes=len(stuck),
                 arithmetic=self.arithmetic,
             )
@@ -313,7 +313,9 @@ class _Search:
             corners = (torch.stack([getattr(r, side) for r in regions]).to(bound.device) for side in ("lower", "upper"))
             try:
                 result = bound.bound(question, Boxes(*corners), opened, bound.root(len(regions)))
-            except OutOfTime:
+            except (OutOfTime, MemoryError, RuntimeError) as error:  # who is not sifted out is attacked
+                if not (isinstance(error, OutOfTime) or out_of_memory(error)):
+                    raise
                 return (*found, *self.prop.regions[begin:])
             left = ~question.excluded(result.lower, result.polytope)
             places = set(result.polytope[left].tolist())
@@ -458,7 +460,9 @@ class _Search:
         descents, work = min(_DESCENTS, self.batch), Work.concatenate(stack)
         try:
             left = boxes_below(bound, question, work, descents=descents, generator=generator, over=over)
-        except OutOfTime:
+        except (OutOfTime, MemoryError, RuntimeError) as error:  # an estimate is not worth a search that can go on
+            if not (isinstance(error, OutOfTime) or out_of_memory(error)):
+                raise
             left = None
         self.outlook.estimated(self.boxes, left, begun)
         return left
@@ -528,14 +532,16 @@ class _Search:
         found = self.keeper.read(self.name, self.prop.regions)
         if found is None:
             return None
-        self.boxes, self.batch, self.proofs, self.gave_up = found.boxes, found.batch, [*found.proofs], [*found.gave_up]
+        self.boxes, self.batch, self.proofs = found.boxes, found.batch, [*found.proofs]
+        self.gave_up = [boxes.to(bound.device) for boxes in found.gave_up]
         self.enough_boxes, self.next_prognosis = found.enough_boxes, found.next_prognosis
         self.executed, self.over_reals = found.executed, found.over_reals
         self.recorded = 0 if found.recorder is None else found.recorder.bytes
         self.generator.set_state(found.drawn)
         attacks = list(self.ladder[1 + found.attacks :])
         region = self.prop.regions[found.place]
-        return _Part(found.place, region, found.boxes_before, attacks, [*found.stack], found.recorder)
+        stack = [work.to(bound.device) for work in found.stack]
+        return _Part(found.place, region, found.boxes_before, attacks, stack, found.recorder)
 
     def _keep(self, part: _Part) -> None:
         """Have the state kept, between two batches."""
@@ -565,7 +571,7 @@ class _Search:
         return Unknown(
             reason=reason,
             boxes=self.boxes,
-            undecided=Boxes.concatenate(boxes)[:_KEPT_UNDECIDED],
+            undecided=Boxes.concatenate(boxes)[:_KEPT_UNDECIDED].to("cpu"),
             open_boxes=total,
             arithmetic=self.arithmetic,
         )

@@ -33,6 +33,10 @@ class Work:
     def __getitem__(self, which: slice | Tensor) -> Work:
         return Work(self.boxes[which], self.opened[which], self.inherited[which], self.node[which])
 
+    def to(self, device: torch.device) -> Work:
+        """The same on a device."""
+        return Work(self.boxes.to(device), self.opened.to(device), self.inherited.to(device), self.node.to(device))
+
     @property
     def bytes(self) -> int:
         """Memory of all tensors."""
