@@ -106,7 +106,7 @@ def _cuts(lower: Floats, upper: Floats, planes: Floats, minimum: Floats, s: Scra
             size += abs(planes[p, d]) * (upper[d] - lower[d])
         for d in range(len(lower)):
             slope, slack = planes[p, d], 1e-15 * max(abs(lower[d]), abs(upper[d]))
-            reach = (_ROOM * size - minimum[p]) / abs(slope)
+            reach = (_ROOM * size - minimum[p]) / abs(slope) if slope != 0 else np.inf
             if not reach < np.inf:
                 continue
             if slope > 0 and lower[d] + reach + slack < s.cut[UPPER, d]:
