@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import TypeVar
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -18,8 +19,17 @@ _PIECE = 1e9  # multiplications, a fraction of a second
 _ENTRIES = 1 << 23  # of inputs that are drawn at once: 64 MiB, a fraction of a second
 
 
+_COUNTED: WeakKeyDictionary[Network, int] = WeakKeyDictionary()  # counting takes a good part of an evaluation
+
+
 def multiplications(net: Network) -> int:
     """About how many there are in one evaluation."""
+    if net not in _COUNTED:
+        _COUNTED[net] = _count(net)
+    return _COUNTED[net]
+
+
+def _count(net: Network) -> int:
     total = 1
     for node in net.nodes:
         if node.output not in net.graph.dependent:

@@ -52,7 +52,7 @@ from birdnn.verify.recording import Recorder
 from birdnn.verify.settings import SearchSettings
 from birdnn.verify.treesize import boxes_below
 from birdnn.verify.witness import Judge
-from birdnn.verify.work import Step, Work, examine, halve
+from birdnn.verify.work import Step, Work, candidates, examine, halve
 
 _KEPT_UNDECIDED = 2048
 _DESCENTS = 256
@@ -412,7 +412,8 @@ class _Search:
                 recorded = recorder.bytes
                 recorder.examined(batch, step)
                 self.recorded += recorder.bytes - recorded
-            witness = self.witness(region, self._candidates(batch, step))
+            points = candidates(batch, step)
+            witness = self.witness(region, points) if len(points) else None
             if witness is None:
                 witness = self._attack_again(part, [*stack, step.remains], self.boxes - part.boxes_before)
             if witness is not None:
@@ -420,12 +421,12 @@ class _Search:
             tiny = (step.remains.boxes.widths() <= smallest).all(1) | ~step.remains.boxes.divisible().any(1)
             if bool(tiny.any()):
                 self.gave_up.append(step.remains.boxes[tiny])
-            remains = step.remains[~tiny]
-            if len(remains):
-                # hardest last: the stack's end is taken first, and hard boxes are where counterexamples are
-                order = step.score[~tiny].argsort(descending=True)
-                remains = remains[order]
-                halves = halve(bound, question, remains)
+            # hardest last: the stack's end is taken first, and hard boxes are where counterexamples are
+            order = step.left.score.argsort(descending=True)
+            order = order[~tiny[order]]
+            if len(order):
+                remains = step.remains[order]
+                halves = halve(remains, step.left.edge[order])
                 stack.append(halves if recorder is None else replace(halves, node=recorder.cut(remains, halves)))
             self._tell(bound, question, stack)
             reason = self._hopeless(bound, question, stack)
@@ -499,15 +500,6 @@ class _Search:
         self.pace.took(len(batch), time.monotonic() - begun)
         self.boxes += len(batch)
         return step
-
-    def _candidates(self, batch: Work, step: Step) -> Tensor:
-        """Where the bounds of the open boxes are attained, and their centres."""
-        if not len(step.remains):
-            return batch.boxes.lower[:0]
-        plane = step.result.plane[:, -1]
-        first = torch.searchsorted(step.result.box, step.parent)
-        corner = torch.where(plane[first] > 0, batch.boxes.lower[step.parent], batch.boxes.upper[step.parent])
-        return torch.cat([corner, step.remains.boxes.centres()])
 
     def _given_up(self, reason: UnknownReason, part: _Part) -> Verdict:
         """A limit is reached. Where it is not time, and nobody else decides, what is open is attacked once more."""
