@@ -26,6 +26,7 @@ from birdnn.records.limits import OutOfTime
 from birdnn.repair import Evidence, Repairer
 from birdnn.rounding import Semantics
 from birdnn.verify.frontier import Keeper
+from birdnn.verify.spread import Helpers
 
 _LEAST_S = 1.0
 """For the proof of a candidate whose share of the time is spent: a cheap one is worth it."""
@@ -59,6 +60,7 @@ class Candidates:
     semantics: Semantics
     record: bool
     keeper: Keeper | None
+    helpers: Helpers | None
     tried: list[Tried] = field(default_factory=list)
     stopped: str = ""
     best: Attempt | None = None
@@ -149,6 +151,7 @@ class Candidates:
                 record=self.record,
                 attack=self.settings.attack,
                 keeper=self.keeper,
+                helpers=self.helpers,
             )
             attempt = decide_all(loaded, self.asked, self.clock, effort, as_many=self.request.as_many)
         tried = Tried(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import numpy.typing as npt
 import torch
 
 from birdnn.boxes import Boxes
-from birdnn.machines import Cluster, Lost, here
+from birdnn.machines import Cluster, Lost, cluster_at, here
 from birdnn.verify.frontier import arrays_of, work_of
 from birdnn.verify.recording import Recorder
 from birdnn.verify.search import make_bound
@@ -97,3 +98,17 @@ def explored(name: str, errand: Sequence[Any], work: Arrays, times: int) -> dict
 def _owned(arrays: Arrays) -> dict[str, npt.NDArray[Any]]:
     """Copies: Ray's arrays cannot be written to, and keep the memory that machines share from being used again."""
     return {name: np.array(array) for name, array in arrays.items()}
+
+
+@contextmanager
+def helpers_at(address: str | None) -> Iterator[RayHelpers | None]:
+    """Helpers on the cluster at an address, connected meanwhile; nobody where there is none.
+
+    Raises:
+        EngineError: see `birdnn.machines.cluster_at`.
+    """
+    if address is None:
+        yield None
+        return
+    with cluster_at(address) as cluster:
+        yield RayHelpers(cluster)
