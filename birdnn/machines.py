@@ -26,6 +26,7 @@ _CONNECT_S = 3.0
 _ANSWER_S = 15.0
 _START_S = 60.0  # of a process on each node, which loads Python and nothing much
 _COUNT_S = 2.0
+_LOOK_S = 0.2
 _EXPECTED = "expected is the address of a running cluster, HOST:PORT as 'ray start --head' prints it, or auto"
 _PROBE = "import sys, ray; ray.init(address=sys.argv[1], log_to_driver=False, logging_level='CRITICAL')"
 
@@ -142,6 +143,15 @@ class Cluster:
         """Have ``function(*values)`` run on some node, with so many processors to itself."""
         call = self._called.options(num_cpus=cpus)
         self._running[call.remote(fingerprint(), function, values)] = key
+
+    def result(self, function: Callable[..., Any], *values: object, cpus: int, stopped: Callable[[], bool]) -> Any:
+        """What one call gives, `Lost` where its process or node died, None once ``stopped``; any thread may ask."""
+        reference = self._called.options(num_cpus=cpus).remote(fingerprint(), function, values)
+        while not self._ray.wait([reference], timeout=_LOOK_S)[0]:
+            if stopped():
+                self._ray.cancel(reference)
+                return None
+        return self._result(reference)
 
     def ended(self, timeout_s: float) -> Sequence[tuple[Any, Any]]:
         """Key and result of calls that ended, at least one unless none ends within so long; `Lost` where a process or
