@@ -35,13 +35,11 @@ from birdnn.verify.work import Work, examine
 
 PARTS = 64
 """Tasks that a search is dealt out as at first; fewer open boxes are not worth it."""
-AGAIN = 4
-"""Tasks that the rest of one is dealt out as."""
 
-_WORK = 8e9  # multiplications of a first budget: a fraction of a second in compiled loops, by torch some seconds
-_MOST, _LEAST = 2048, 16  # boxes of a first budget
+_AGAIN = 4  # tasks that the rest of one is dealt out as
+_WORK = 3.2e10  # multiplications of a first budget: a second or so in compiled loops, by torch some seconds
+_MOST, _LEAST = 8192, 16  # boxes of a first budget
 _DOUBLED = 4  # times
-_ALONE = 2  # first budgets, before any helper is asked
 _AHEAD = 2  # tasks for each helper, so that none waits for the next one
 _LOOK_S = 0.2
 _LOSSES = 4  # of the same task
@@ -230,7 +228,7 @@ class Crew:
             if recorder is not None and found.recorder is not None:
                 numbers = recorder.add(found.recorder, numbers)
             left = [replace(work, node=numbers[work.node]) for work in found.left] if recorder else [*found.left]
-            self._waiting += [Task(work, task.round + 1) for work in dealt(left, AGAIN)]
+            self._waiting += [Task(work, task.round + 1) for work in dealt_again(left, self._errand.batch)]
             self._submit()
             yield found
 
@@ -261,6 +259,11 @@ def dealt(stack: Sequence[Work], parts: int) -> list[Work]:
     return [work[begin::parts] for begin in range(min(parts, len(work)))]
 
 
+def dealt_again(left: Sequence[Work], batch: int) -> list[Work]:
+    """What a task has left open, dealt out: a whole batch at least for each, as bounds of few boxes take as long."""
+    return dealt(left, max(1, min(_AGAIN, sum(map(len, left)) // batch)))
+
+
 def first_budget(net: Network, bound: MarginBound) -> int:
     """Boxes of a task that was not dealt out before: work for a second or so, whatever the network."""
     return int(max(_LEAST, min(_MOST, boxes_within(_WORK, net, bound))))
@@ -268,7 +271,7 @@ def first_budget(net: Network, bound: MarginBound) -> int:
 
 def alone(net: Network, bound: MarginBound) -> int:
     """Boxes of a region before any helper is asked."""
-    return _ALONE * first_budget(net, bound)
+    return first_budget(net, bound) // 2
 
 
 def smallest_edges(settings: SearchSettings, region: Region) -> Tensor:

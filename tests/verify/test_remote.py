@@ -137,7 +137,7 @@ def test_another_birdnn_is_told_in_one_sentence(nodes: Any, monkeypatch: pytest.
 
 def test_nobody_at_an_address() -> None:
     begun = time.monotonic()
-    for address in ("127.0.0.1:1", "auto", "nonsense", "127.0.0.1:99999", "no-such-host.invalid:6379"):
+    for address in ("127.0.0.1:1", "nonsense", "127.0.0.1:99999", "no-such-host.invalid:6379"):
         with (
             pytest.raises(EngineError, match=r"expected is the address of a running cluster") as told,
             cluster_at(address),
