@@ -228,7 +228,8 @@ def write(options: argparse.Namespace, alone: Run, runs: Sequence[Run]) -> None:
         cells = run.wall_s, run.helpers_s, run.here_s, together
         told = " | ".join(f"{cell:.1f}" for cell in cells)
         lines.append(f"| {workers} | {told} | {100 * (together / alone.here_s - 1):+.1f} % | {run.tasks:,} |")
-    lines += ["", "Seconds are of processor time where they are not of wall time. All certificates are the same.", ""]
+    lines += ["", "Seconds are of processor time where they are not of wall time. All certificates are the same."]
+    lines += ["Helpers' are those of searching; what they take to read tasks and write results is not counted.", ""]
     lines.append(provenance(f"python -m benchmarks.ray.proof --net {options.net}", threads=1, resumable=False))
     (RESULTS / "proof.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
     print("\n".join(lines), flush=True)

@@ -14,14 +14,16 @@ import heapq
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from types import SimpleNamespace
+from functools import cache
 from typing import Any
 
 import torch
 
-from benchmarks.common import provenance
+from benchmarks.common import ROOT, provenance
 from benchmarks.ray.proof import RESULTS, TASKS
 from birdnn.boxes import Boxes
+from birdnn.pipeline.load import load_network, load_property
+from birdnn.verify import SearchSettings
 from birdnn.verify.spread import Crew, Errand, Piece, Task
 from birdnn.verify.work import Work
 
@@ -88,6 +90,15 @@ def numbered(tasks: Sequence[int]) -> Work:
     return Work(Boxes(sides, sides), sides > 0, sides, torch.tensor(tasks))
 
 
+@cache
+def some_errand() -> Errand:
+    """Of any network: nothing is bound, and a box is a task."""
+    data = ROOT / "birdnn/data"
+    loaded = load_network(data / "demo.onnx")
+    region = load_property(data / "properties/prop_2.vnnlib", loaded, "normalised").regions[0]
+    return Errand(net=loaded.net, region=region, settings=SearchSettings(), batch=1, budget=1, record=False)
+
+
 def simulated(told: Mapping[str, Any], workers: int) -> tuple[float, float, int]:
     """Seconds in all, those of the helpers' phase that workers were busy (a share), and tasks."""
     numbers = {name: number for number, name in enumerate(told["tasks"])}
@@ -96,9 +107,8 @@ def simulated(told: Mapping[str, Any], workers: int) -> tuple[float, float, int]
     tasks = [{**task, "given": given.get(number, 0.0)} for number, task in enumerate(tasks)]
     helpers = Simulated(workers, tasks, told["merging_s"] / sum(task["boxes"] for task in tasks))
     first = [Task(numbered([numbers[name]]), 0) for name in told["first"]]
-    errand: Any = SimpleNamespace(batch=1)  # a box is a task
     boxes = done = 0
-    with Crew(helpers, errand, first) as crew:
+    with Crew(helpers, some_errand(), first) as crew:
         while crew.tasks:
             for piece in crew.ended(None):
                 boxes, done = boxes + piece.boxes, done + 1
