@@ -53,6 +53,7 @@ class VerifyOptions(TypedDict, total=False):
         crosscheck: engines that are asked the same question: ``"onnxruntime"``, ``"auto_lirpa"``, ``"marabou"``.
         crosscheck_timeout_s: for each of them and property.
         resume: a folder where what long proofs have reached is kept, each minute and at a limit, and gone on with.
+        ray: address of a Ray cluster, ``"HOST:PORT"`` or ``"auto"``, whose nodes share large proofs.
     """
 
     timeout_s: _Positive | None
@@ -65,6 +66,7 @@ class VerifyOptions(TypedDict, total=False):
     crosscheck: _Texts
     crosscheck_timeout_s: _Positive
     resume: _Place | None
+    ray: str | None
 
 
 class EstimateOptions(TypedDict, total=False):
@@ -188,10 +190,11 @@ class RepairOptions(TypedDict, total=False):
         report: localise as well, and write ``repair.json`` even where no network is written: what ``birdnn report``
             makes the page of.
         as_many: prove as many properties as possible; one that cannot be repaired does not cost the others.
-        resume, units, seed, device, crosscheck, crosscheck_timeout_s: as for `birdnn.verify`.
+        resume, ray, units, seed, device, crosscheck, crosscheck_timeout_s: as for `birdnn.verify`.
     """
 
     resume: _Place | None
+    ray: str | None
     timeout_s: _Positive | None
     domain: str | Path | tuple[Any, Any] | None
     decision: Decision | None

@@ -33,14 +33,18 @@ def campaign_of(options: BenchOptions, table: Path) -> tuple[Campaign, tuple[str
     if options.semantics is Semantics.REAL and not options.as_repairs:
         semantics = []  # the default of verify
     device = [] if options.device is Device.AUTO else ["--device", options.device.value]
-    here = machine()
-    share = None if here.memory_gib is None else round(0.9 * here.memory_gib / options.jobs, 2)
+    here, jobs, threads, share = machine(), options.jobs, options.threads, None
+    if options.ray is None:  # else each node shares its own
+        jobs = jobs or 1
+        share = None if here.memory_gib is None else round(0.9 * here.memory_gib / jobs, 2)
+        threads = threads or max(1, here.cores // jobs)
     campaign = Campaign(
         kind=REPAIR if options.as_repairs else VERIFY,
         instances=tuple(instances),
         table=table,
-        jobs=options.jobs,
-        threads=options.threads or max(1, here.cores // options.jobs),
+        jobs=jobs or 0,
+        threads=threads or 1,
+        ray=options.ray,
         warm=options.warm,
         method=options.method,
         options=(*semantics, *device, *(options.passed or ())),

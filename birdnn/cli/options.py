@@ -87,6 +87,14 @@ Resume = Annotated[
         help="Keep what long proofs have reached there, each minute and at a limit, and go on from what is there.",
     ),
 ]
+Ray = Annotated[
+    str | None,
+    typer.Option(
+        "--ray",
+        metavar="ADDRESS",
+        help="Have large proofs shared by the nodes of a Ray cluster: HOST:PORT, or auto for the one of this machine.",
+    ),
+]
 Memory = Annotated[
     float | None,
     typer.Option(

@@ -22,6 +22,7 @@ from birdnn.cli.options import (
     Net,
     Props,
     Quiet,
+    Ray,
     Resume,
     Seed,
     Semantics,
@@ -72,6 +73,7 @@ class VerifyOptions:
     crosscheck_timeout: CrosscheckTimeout = 60.0
     certificate: Certificate = None
     resume: Resume = None
+    ray: Ray = None
     counterexample: Counterexample = None
     json: Json = None
     quiet: Quiet = False
@@ -87,6 +89,8 @@ def verify(options: VerifyOptions) -> int:
     status 6.
     """
     asked = engines(options.crosscheck)
+    if options.ray is not None and options.bound is not Bound.OWN:
+        raise typer.BadParameter("shares proofs by our own bounds only", param_hint="--ray")
     require_there(options)
     with TerminalWatch(quiet=options.quiet) as watch:
         from birdnn.cli.finish import finish_verify
@@ -107,6 +111,7 @@ def verify(options: VerifyOptions) -> int:
             crosscheck_timeout_s=options.crosscheck_timeout,
             certificate=options.certificate,
             resume=options.resume,
+            ray=options.ray,
             command=command_line(),
         )
         outcome = verify_files(options.net, options.prop, settings=settings, watch=watch, began=BEGAN.get())

@@ -26,6 +26,7 @@ from birdnn.records.limits import OutOfTime
 from birdnn.repair import Evidence, Repairer
 from birdnn.rounding import Semantics
 from birdnn.verify.frontier import Keeper
+from birdnn.verify.spread import Helpers
 
 _LEAST_S = 1.0
 """For the proof of a candidate whose share of the time is spent: a cheap one is worth it."""
@@ -60,6 +61,7 @@ class Candidates:
     record: bool
     device: Device
     keeper: Keeper | None
+    helpers: Helpers | None
     tried: list[Tried] = field(default_factory=list)
     stopped: str = ""
     best: Attempt | None = None
@@ -151,6 +153,7 @@ class Candidates:
                 attack=self.settings.attack,
                 keeper=self.keeper,
                 device=self.device,
+                helpers=self.helpers,
             )
             attempt = decide_all(loaded, self.asked, self.clock, effort, as_many=self.request.as_many)
         tried = Tried(

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from birdnn.errors import MismatchError
+from birdnn.errors import EngineError, MismatchError
 from birdnn.pipeline.certifying import Decided, certify, obstacle, unproved, unwritten
 from birdnn.pipeline.claims import assumption_notes, require_semantics, semantics_of
 from birdnn.pipeline.clock import Clock, limit_of
@@ -44,6 +44,7 @@ from birdnn.report.witnesses import remark
 from birdnn.spec import Property
 from birdnn.verify import SearchSettings, falsify
 from birdnn.verify.effort import FALSIFIER_ROUNDS
+from birdnn.verify.remote import helpers_at
 
 _CERTIFYING = 0.15
 """Of the time limit, up to so long a one, is kept for writing a certificate and having it checked."""
@@ -67,20 +68,23 @@ def verify_files(
     counts from now, or since ``began`` on the monotonic clock.
 
     Raises:
-        InputError: a file is unusable, a property does not fit the network, or an engine is not there. Engines that
-            contradict each other raise nothing here: the outcome names them in `disagreement`.
+        InputError: a file is unusable, a property does not fit the network, an engine or a cluster is not there.
+            Engines that contradict each other raise nothing here: the outcome names them in `disagreement`.
         OutputError: the folder to resume from cannot be made or written to.
     """
     require_engines(settings.crosscheck)
 
     def verified(loaded: Loaded, prop: Property, limits: SearchSettings, watching: Watch) -> Verdict:
-        return decided_by(settings.bound, loaded, prop, limits, watching, keeper)
+        return decided_by(settings.bound, loaded, prop, limits, watching, keeper, helpers)
 
+    if settings.ray is not None and settings.bound != "own":
+        raise EngineError("ray", f"proofs by bounds of {settings.bound} stay on this machine: choose bounds of our own")
     keeper = keeper_in(settings.resume, (net_path, *prop_paths))
     run = _Run(net_path, prop_paths, settings, watch or Unwatched(), began)
     for question in run.questions:
         require_semantics(question.prop, settings.semantics)
-    outcome = run.outcome(verified)
+    with helpers_at(settings.ray) as helpers:
+        outcome = run.outcome(verified)
     if keeper is not None and keeper.failure:
         return replace(outcome, notes=(*outcome.notes, keeper.failure))
     return outcome

@@ -22,6 +22,7 @@ from birdnn.spec import Property, Region
 from birdnn.verify import AttackSettings, SearchSettings, attack, falsify, verify
 from birdnn.verify.effort import hunt_for
 from birdnn.verify.frontier import Keeper
+from birdnn.verify.spread import Helpers
 from birdnn.verify.witness import Judge
 
 _SHOWN_COUNTEREXAMPLES = 3
@@ -87,8 +88,8 @@ class Effort:
     so that a seed repeats a run however busy the machine is; and seconds, of the user's own limit.
 
     With `give_up` it ends as soon as this is known not to be enough; another candidate may be easier to prove. `attack`
-    comes before it; with `record` its proof can become a certificate; a `keeper` keeps what it reaches. All of that
-    happens on the `device`.
+    comes before it; with `record` its proof can become a certificate; a `keeper` keeps what it reaches, and `helpers`
+    take it on once it is large. All of that happens on the `device`, but for what helpers do.
     """
 
     boxes: float
@@ -101,6 +102,7 @@ class Effort:
     attack: AttackSettings = field(default_factory=AttackSettings)
     keeper: Keeper | None = None
     device: Device = "cpu"
+    helpers: Helpers | None = None
 
 
 def decide(loaded: Loaded, subject: Subject, clock: Clock, effort: Effort, *, cheap: bool = False) -> Answer:
@@ -128,6 +130,7 @@ def decide(loaded: Loaded, subject: Subject, clock: Clock, effort: Effort, *, ch
             replays=loaded.replays,
             watch=clock.watch,
             keeper=effort.keeper,
+            helpers=effort.helpers,
         )
     return Answer(verdict=found, verify_s=clock.book("verify", begun))
 

@@ -59,6 +59,8 @@ from birdnn.repair import Goal, RepairTask
 from birdnn.report.json import repair_report
 from birdnn.report.model import write_report
 from birdnn.report.witnesses import remark
+from birdnn.verify.remote import helpers_at
+from birdnn.verify.spread import Helpers
 from birdnn.verify.witness import Judge
 
 _HUNTED = 16
@@ -78,7 +80,7 @@ def repair_files(
     ``began`` on the monotonic clock, the best attempt is on disk.
 
     Raises:
-        InputError: a file is unusable, properties do not fit, or an engine is not there.
+        InputError: a file is unusable, properties do not fit, an engine or a cluster is not there.
         OutputError: the folder cannot be written.
         DisagreementError: torch and onnxruntime differ on a file. A sample that violates what was proved, and engines
             that contradict each other, raise nothing here: the outcome names them in `disagreement`.
@@ -100,6 +102,7 @@ class _Repair:
         self.folder = ResultFolder(request)
         self.folder.require_usable()
         self.keeper = keeper_in(request.resume, (request.net, *request.props))
+        self.helpers: Helpers | None = None
         self.settings = settings
         require_engines(request.crosscheck)
         self.engines: dict[str, tuple[EngineAnswer, ...]] = {}
@@ -127,7 +130,7 @@ class _Repair:
         return sorted(asked, key=lambda s: self.before[s.prop.name].guarantee == "proved")
 
     def run(self) -> RepairOutcome:
-        with self.folder.taken() as self.together:
+        with self.folder.taken() as self.together, helpers_at(self.request.ray) as self.helpers:
             return self._run()
 
     def _run(self) -> RepairOutcome:
@@ -148,6 +151,7 @@ class _Repair:
             device=self.device,
             record=not obstacle(self.plan.loaded, self.request.units),
             keeper=self.keeper,
+            helpers=self.helpers,
         )
         best = self.candidates.search(stages(self.request, self.plan, task, broken, self.settings))
         violated = any(words[s.prop.name] == "violated" for s in self.asked)
@@ -232,6 +236,7 @@ class _Repair:
             attack=s.attack,
             keeper=self.keeper,
             device=self.device,
+            helpers=self.helpers,
         )
 
     def _more_witnesses(self, subject: Subject, first: Witness) -> tuple[Witness, ...]:

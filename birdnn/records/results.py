@@ -54,12 +54,14 @@ class VerifySettings:
         crosscheck: engines that are asked the same question, `crosscheck_timeout_s` for each and property.
         certificate: file for what was decided; None: none.
         resume: folder where long proofs are kept, and gone on with.
+        ray: address of a cluster whose nodes take on large proofs; None: none.
         command: the command line, for the record.
     """
 
     semantics: Semantics = "real"
     certificate: Path | None = None
     resume: Path | None = None
+    ray: str | None = None
     timeout_s: float | None = None
     memory_gib: float | None = None
     units: Units = "normalised"
@@ -187,6 +189,7 @@ class RepairRequest:
         out: folder for the result; None: ``./NAME.birdnn``.
         timeout_s: limit for everything; None: no limit.
         resume: folder where long proofs are kept, and gone on with.
+        ray: address of a cluster whose nodes take on large proofs; None: none.
         samples: fresh points that are drawn after the proofs, of each proved property, also of those that apply and
             were not asked for; None: a million of each that was asked for.
         semantics: what a proof speaks about; None: float32 execution, where the network is in float32.
@@ -223,6 +226,7 @@ class RepairRequest:
     out: Path | None = None
     timeout_s: float | None = None
     resume: Path | None = None
+    ray: str | None = None
     units: Units = "normalised"
     seed: int = 0
     samples: int | None = None

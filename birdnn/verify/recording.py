@@ -21,6 +21,10 @@ from birdnn.verify.work import Step, Work
 
 Array = npt.NDArray[np.generic]
 
+_COLUMNS = {"item": 6, "face": 3, "cut": 5}
+_NODES = {"item": (0,), "face": (0,), "cut": (0, 3, 4)}
+"""Of what is kept: how many columns, and which of them hold numbers of nodes."""
+
 
 @dataclass(slots=True, eq=False)
 class Recorder:
@@ -41,10 +45,9 @@ class Recorder:
 
     def arrays(self) -> dict[str, Array]:
         """What is kept, to go on with another time: columns, numbered."""
-        kept = {"item": self._items, "face": self._faces, "cut": self._cuts}
         return {
             f"{kind}{i}": np.concatenate([part[i].ravel() for part in parts])
-            for kind, parts in kept.items()
+            for kind, parts in self._kept().items()
             for i in range(len(parts[0]) if parts else 0)
         }
 
@@ -52,14 +55,28 @@ class Recorder:
     def of(cls, region: Region, nodes: int, arrays: Mapping[str, Array]) -> Recorder:
         """What `arrays` gave."""
         recorder = cls(region, nodes)
-        for kind, kept, columns in (
-            ("item", recorder._items, 6),
-            ("face", recorder._faces, 3),
-            ("cut", recorder._cuts, 5),
-        ):
+        for kind, kept in recorder._kept().items():
             if f"{kind}0" in arrays:
-                recorder._keep(kept, tuple(arrays[f"{kind}{i}"] for i in range(columns)))
+                recorder._keep(kept, tuple(arrays[f"{kind}{i}"] for i in range(_COLUMNS[kind])))
         return recorder
+
+    def _kept(self) -> dict[str, list[tuple[Array, ...]]]:
+        return {"item": self._items, "face": self._faces, "cut": self._cuts}
+
+    def add(self, other: Recorder, own: Tensor) -> Tensor:
+        """Take over what was kept of subtrees: their roots were counted from 0, and are our nodes ``own``, (roots,).
+
+        Returns:
+            Our numbers of all its nodes, shape (other.nodes,).
+        """
+        new = other.nodes - len(own)
+        numbers = np.concatenate([own.cpu().numpy(), self.nodes + np.arange(new)])
+        self.nodes += new
+        for kind, kept in self._kept().items():
+            for columns in other._kept()[kind]:
+                places = _NODES[kind]
+                self._keep(kept, tuple(numbers[c] if i in places else c for i, c in enumerate(columns)))
+        return torch.from_numpy(numbers)
 
     def examined(self, work: Work, step: Step) -> None:
         """Keep the planes that closed a polytope, or that moved a face of what remains, and those faces."""

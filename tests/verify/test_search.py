@@ -21,7 +21,7 @@ from birdnn.formats.onnx import network_from_layers
 from birdnn.network import Network
 from birdnn.records import Proved, Unknown, Verdict, Violated
 from birdnn.spec import Polytope, Property, Region, Row
-from birdnn.verify import AttackSettings, falsify, outlook, search, verify, work
+from birdnn.verify import AttackSettings, branching, falsify, outlook, search, verify, work
 from birdnn.verify import effort as work_of
 from birdnn.verify.work import Work
 from tests.bounds.builders import (
@@ -462,10 +462,10 @@ SEARCH_BUGS = {
         Boxes, "cuts", lambda self, plane, minimum, right=Boxes.cuts: right(self, plane, 0.5 * minimum)
     ),
     "second halves lost": (
-        search, "halve", lambda batch, edge, right=work.halve: right(batch, edge)[: len(batch)]
+        branching, "halve", lambda batch, edge, right=work.halve: right(batch, edge)[: len(batch)]
     ),
     "boxes beyond a batch lost": (
-        search._Search, "_take", lambda self, stack, wanted: [stack.pop()[:1], stack.clear()][0]
+        search, "take", lambda stack, wanted: [stack.pop()[:1], stack.clear()][0]
     ),
 }  # fmt: skip
 
