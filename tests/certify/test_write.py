@@ -17,8 +17,8 @@ from birdnn.certify.check import Rejected, Settings, check
 from birdnn.certify.write import Certified, certificate_bytes
 from birdnn.formats.onnx import layers_to_onnx
 from birdnn.pipeline.certifying import Decided, certify
+from birdnn.pipeline.claims import assumptions
 from birdnn.pipeline.deciding import verify_files
-from birdnn.pipeline.facts import assumptions
 from birdnn.pipeline.load import Loaded, load_network, load_property
 from birdnn.records import Proved, Unwatched, VerifySettings, Violated
 from birdnn.rounding import Semantics

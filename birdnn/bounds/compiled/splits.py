@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from birdnn.bounds.compiled.branch import proved
 from birdnn.bounds.compiled.compiler import compiled, entrance
 from birdnn.bounds.compiled.lines import copy, execution_error, find_lines
 from birdnn.bounds.compiled.model import choose_neuron, climb, find_model
@@ -55,7 +56,7 @@ from birdnn.bounds.compiled.state import (
     Scratch,
     Tree,
 )
-from birdnn.bounds.compiled.step import coarse, place, proved, start
+from birdnn.bounds.compiled.step import coarse, place, start
 
 _SETTLED = 2.0**-20
 """Of what a leaf's plane varies by over its box: by so much it must be proved, since a checker rounds differently."""
@@ -87,12 +88,12 @@ def close(net: Net, asked: Asked, found: Found, s: Scratch, t: Tree, out: Closed
 
     Bounds of items that are closed go to ``found.lower``. Leaves off once ``stop[0]`` is set.
     """
-    layers = net.shape.shape[1] - 1
+    layers, neurons = net.shape.shape[1] - 1, found.known.shape[1] // 2
     for i in range(part[0], part[1]):
         if stop[0]:
             return
         item, box = out.item[i], out.box[i]
-        low, up = found.low[box], found.up[box]
+        low, up = found.known[box, :neurons], found.known[box, neurons:]
         place(asked, box, s)
         sound = True
         for k in range(layers - 1):
@@ -108,6 +109,8 @@ def close(net: Net, asked: Asked, found: Found, s: Scratch, t: Tree, out: Closed
         lower = _search(net, leaf, s, t, out, i, part[2], part[3])
         if proved(lower, asked.closed[polytope], 0.0, 0.0):
             found.lower[item] = lower
+        else:
+            out.size[i] = 0
 
 
 @compiled

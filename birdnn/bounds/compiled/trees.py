@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from birdnn.bounds.compiled.state import Asked, Closed, Found, Integers
+from birdnn.bounds.compiled.state import Asked, Closed, Found, Integers, Left
 from birdnn.bounds.protocol import NeuronSplits
 from birdnn.chain import Activation
 
@@ -27,21 +27,30 @@ def splittable(activations: Sequence[Activation]) -> bool:
     )
 
 
-def candidates(asked: Asked, found: Found, box: Integers, few: int) -> Integers:
+def candidates(asked: Asked, found: Found, left: Left, box: Integers, few: int) -> Integers:
     """The items that are to be split: alone on their box, ``box`` of each, where at most so many neurons are undecided.
 
     What an item lacks to a proof is due to the width of its box and to the lines around undecided neurons. Where these
     are very few, and more is missing than its plane varies by over the box, it is the width.
     """
-    undecided = ((found.low < 0) & (found.up > 0)).sum(1)
-    proved = (found.lower > 0) | ((found.lower >= 0) & ~asked.closed[asked.polytope])
-    left = ~proved & np.isfinite(found.lower)
-    alone = np.bincount(box[~proved], minlength=len(undecided)) == 1
-    items = np.nonzero(left & (alone & (undecided <= few))[box])[0]
+    low, up = np.split(found.known, 2, axis=1)
+    undecided = ((low < 0) & (up > 0)).sum(1)
+    alone = left.opened.sum(1) == 1
+    items = np.nonzero(~left.closed & np.isfinite(found.lower) & (alone & (undecided <= few))[box])[0]
     radius = (asked.upper - asked.lower)[box[items]] / 2
     spread = (np.abs(found.plane[items, -1]) * radius).sum(1)
     promising: Integers = items[(undecided[box[items]] >= _VERY_FEW) | (-found.lower[items] <= spread)]
     return promising
+
+
+def leave_out(left: Left, trees: Closed) -> None:
+    """Nothing is left of the boxes of items that have a tree, and no plane closed these."""
+    split = trees.size > 0
+    item = trees.item[split]
+    left.closed[item] = True
+    left.opened[trees.box[split]] = False
+    if len(left.used):
+        left.used[item] = False
 
 
 def as_splits(parts: Sequence[Closed], neurons: int) -> NeuronSplits | None:
