@@ -22,8 +22,8 @@ $(STAMP): pyproject.toml constraints.txt
 
 venv: $(STAMP) ## build .venv with the tested versions (again when pyproject.toml or constraints.txt change)
 
-engines: $(STAMP) ## add what cross-checks ask: Marabou, auto_LiRPA; their tests are skipped without them
-	$(BIN)/python -m pip install --quiet $(PIP_FLAGS) -c constraints.txt -e '.[crosscheck]'
+engines: $(STAMP) ## add what may be missing: Marabou, auto_LiRPA, Ray; their tests are skipped without them
+	$(BIN)/python -m pip install --quiet $(PIP_FLAGS) -c constraints.txt -e '.[crosscheck,ray]'
 	$(BIN)/python -m pip install --quiet $(PIP_FLAGS) -c constraints.txt --no-deps auto_LiRPA
 
 demo: $(STAMP) ## repair the embedded network against phi-8 and phi-2, prove the repair, say where the report is

@@ -30,6 +30,10 @@ class Boxes:
     def __getitem__(self, which: slice | torch.Tensor) -> Boxes:
         return Boxes(self.lower[which], self.upper[which])
 
+    def to(self, device: torch.device | str) -> Boxes:
+        """These boxes on a device."""
+        return Boxes(self.lower.to(device), self.upper.to(device))
+
     def centres(self) -> torch.Tensor:
         """Midpoints, shape (boxes, inputs)."""
         return self.lower + (self.upper - self.lower) / 2

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias, cast
 
 import torch
@@ -20,6 +21,10 @@ ActivationKind = Literal["relu", "leaky_relu", "elu", "sigmoid", "tanh"]
 
 MAX_DENSE_ENTRIES = 1 << 24
 """Largest dense matrix of a chain: 4096 x 4096 entries of float64, 128 MiB."""
+
+_ROWS = 256
+"""Rows of a matrix that go through an operator together: torch unfolds a convolution of all of them, a copy for each
+entry of the kernel."""
 
 _ACTIVATIONS: Mapping[str, ActivationKind] = {
     "Relu": "relu",
@@ -114,6 +119,20 @@ def fold(graph: Graph, values: Mapping[str, Tensor]) -> Chain:
     return _Folding(graph, values).run()
 
 
+def moved(chain: Chain, device: torch.device) -> Chain:
+    """The chain with its tensors on a device.
+
+    Networks are folded on the CPU: a library for graphics devices may convolve by Fourier transforms, also in float64,
+    and what these err by does not grow with the terms of each result alone, as `Terms` has it.
+    """
+
+    def over(layer: Affine) -> Affine:
+        terms = replace(layer.terms, weight=layer.terms.weight.to(device), bias=layer.terms.bias.to(device))
+        return Affine(layer.weight.to(device), layer.bias.to(device), terms)
+
+    return tuple(over(layer) if isinstance(layer, Affine) else layer for layer in chain)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class _Affine:
     """A value as an affine function of the last activation's output, or a constant, where `basis` is None.
@@ -149,6 +168,7 @@ class _Folding:
         self.device = next(iter(values.values())).device if values else None
         self.layers: list[Affine | Activation] = []
         self.live: dict[str, _Affine] = {}
+        self.reads = Counter(name for node in graph.nodes for name in node.inputs)  # still to come
         self.restart(graph.input_name)
 
     def restart(self, name: str) -> None:
@@ -174,10 +194,18 @@ class _Folding:
                 self.restart(node.output)
             else:
                 self.live[node.output] = self.fold(node)
+            self.forget(node)
         if graph.output_name not in self.live:
             raise NotAChain(f"output {graph.output_name!r} is read before a later activation")
         self.close(self.live[graph.output_name])
         return tuple(self.layers)
+
+    def forget(self, node: Node) -> None:
+        """Drop the values that nobody reads after `node`: each may take 256 MiB."""
+        self.reads.subtract(node.inputs)
+        for name in node.inputs:
+            if not self.reads[name] and name != self.graph.output_name:
+                self.live.pop(name, None)
 
     def close(self, value: _Affine) -> None:
         basis, absolute_basis = cast(Tensor, value.basis), cast(Tensor, value.absolute_basis)
@@ -261,6 +289,27 @@ class _Folding:
         depends: list[bool],
     ) -> Tensor:
         """The node's operator, or another function of the same arguments, over the leading axis of live values."""
+        live = [len(value) for value, on in zip(inputs, depends, strict=False) if on]
+        rows = live[0] if live else 1
+        if rows <= _ROWS:
+            return self.apply(function, node, inputs, depends)
+        out = inputs[0].new_empty(0)
+        for begin in range(0, rows, _ROWS):
+            part = [v[begin : begin + _ROWS] if on else v for v, on in zip(inputs, depends, strict=False)]
+            result = self.apply(function, node, part, depends)
+            if not begin:
+                out = result.new_empty(rows, *result.shape[1:])
+            out[begin : begin + _ROWS] = result
+        return out
+
+    def apply(
+        self,
+        function: Callable[[str, list[Tensor], Mapping[str, object]], Tensor],
+        node: Node,
+        inputs: list[Tensor],
+        depends: list[bool],
+    ) -> Tensor:
+        """The function on all rows at once."""
         if self.graph.batched or not any(depends):
             return function(node.op, inputs, node.attributes)
         axes = tuple(0 if on else None for on in depends[: len(inputs)])

@@ -14,15 +14,14 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import TYPE_CHECKING, Literal
 
-import numpy as np
-
 from birdnn.errors import MismatchError, SpecError
 from birdnn.later import later
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
 else:
-    torch = later("torch")
+    np, torch = later("numpy"), later("torch")
 
 
 def round_down(value: Fraction) -> float:

@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 # Every call inside the package is checked against its annotations while tests run. An int may stand for a float
 # (PEP 484); annotated assignments are mypy's business. What Numba compiles is left as it is.
-COMPILED = tuple(f"birdnn.bounds.compiled.{name}" for name in ("state", "lines", "rows", "step"))
+COMPILED = tuple(f"birdnn.bounds.compiled.{name}" for name in ("state", "lines", "rows", "branch", "step"))
 beartype_package(
     "birdnn", conf=BeartypeConf(is_pep484_tower=True, claw_is_pep526=False, claw_skip_package_names=COMPILED)
 )
@@ -38,9 +38,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     missing = not (config.getoption("--acasxu") / "onnx").is_dir()
     for item in items:
-        if missing and "acasxu" in item.keywords:
+        if missing and item.get_closest_marker("acasxu"):
             item.add_marker(pytest.mark.skip(reason="no ACAS Xu data (--acasxu DIR or BIRDNN_ACASXU)"))
-        if "gpu" in item.keywords and not torch.cuda.is_available():
+        if item.get_closest_marker("gpu") and not torch.cuda.is_available():
             item.add_marker(pytest.mark.skip(reason="no CUDA device"))
 
 

@@ -56,6 +56,36 @@ def test_a_chain_computes_what_the_network_does(net: Network, seed: int) -> None
     assert torch.allclose(evaluate(chain, x), net(x), rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.parametrize("rows", [1, 3, 1000])
+@given(net=networks(max_hidden=3), seed=st.integers(0, 2**32 - 1))
+def test_some_rows_at_a_time(rows: int, net: Network, seed: int) -> None:
+    """Large matrices go through an operator in parts; no part is lost or taken for another."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("birdnn.chain._ROWS", rows)
+        chain = net.chain()
+    x = torch.randn(8, net.n_inputs, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    assert torch.allclose(evaluate(chain, x), net(x), rtol=1e-12, atol=1e-12)
+    for layer, whole in zip(chain, net.chain(), strict=True):
+        if isinstance(layer, Affine) and isinstance(whole, Affine):
+            assert torch.allclose(layer.terms.weight, whole.terms.weight, rtol=1e-12)
+            assert (layer.terms.roundings, layer.terms.underflow) == (whole.terms.roundings, whole.terms.underflow)
+
+
+def test_a_large_kernel_is_not_unfolded_for_all_rows_at_once() -> None:
+    """An image of 32 x 32 and a kernel of 11 x 11: 121 times the matrix if it were."""
+    data = model(
+        [node("Conv", ["x", "w"], "h", pads=[5, 5, 5, 5]), node("Flatten", ["h"], "y")],
+        {"w": floats(1, 1, 11, 11)},
+        (1, 1, 32, 32),
+    )
+    net = network_from_onnx(data)
+    matrix = 8 * (32 * 32) ** 2
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as seen:
+        net.chain()
+    largest = max(event.self_cpu_memory_usage for event in seen.events())
+    assert matrix <= largest < 40 * matrix
+
+
 AFFINE = sorted(set(CASES) - {"clip-6", "clip-6-open", "clip-11", "clip-11-max-only", "matmul-own", "div-into"})
 
 

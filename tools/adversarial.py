@@ -42,7 +42,7 @@ from birdnn.chain import NotAChain
 from birdnn.errors import BirdnnError
 from birdnn.formats.onnx import network_from_onnx
 from birdnn.network import Network
-from birdnn.pipeline.facts import assumptions
+from birdnn.pipeline.claims import assumptions
 from birdnn.records import Proved
 from birdnn.rounding import Semantics
 from birdnn.spec import Polytope, Property, Region, Row

@@ -67,7 +67,7 @@ from birdnn.report.pictures_repair import change, progress
 from birdnn.spec import Property
 from tools.mutations import Change, change_bytes, change_json, change_npz, change_onnx, change_text, packed
 
-SLOW_S, HANG_S, LARGE_MIB = 3.0, 600.0, 512
+SLOW_S, HANG_S, LARGE_MIB = 3.0, 600.0, 768  # a chain may hold five matrices of 128 MiB while it is folded
 _ROUND = 50
 ADDRESS_SPACE_GIB = 16
 DATA = Path(__file__).resolve().parent.parent / "birdnn" / "data"

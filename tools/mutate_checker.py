@@ -40,6 +40,7 @@ MODULES = (
     "layers",
     "lines",
     "network",
+    "parts",
     "rounding",
     "statement",
     "tree",
@@ -125,19 +126,20 @@ def _purge() -> None:
 
 def suite(module: str, material: dict[str, Any]) -> None:
     """The tests, those of the mutated module's numbers first; an exception is a kill."""
-    own = module if module in _BY_HAND else _OWN.get(module, "boundaries")
-    by_hand = sorted(_BY_HAND, key=lambda name: name != own)
+    own = _OWN.get(module, module if module in _BY_HAND else "boundaries")
+    shared = ("parts",) if module in _SHARED else ()  # it starts processes
+    by_hand = sorted((*_BY_HAND, *shared), key=lambda name: name != own)
     folder = Path(tempfile.mkdtemp())
-    _all_of(by_hand[0], folder)
+    _all_of(by_hand[0], folder, material)
     _tampering(folder, material)
-    _all_of("statement", folder)
+    _all_of("statement", folder, material)
     soundness = importlib.import_module("tests.certify.test_soundness")
     for act in soundness.KINDS:
         soundness.test_lines_hold_and_touch(act)
         if act.kind in ("sigmoid", "tanh", "elu"):
             soundness.test_float_offsets_are_not_inside_exact_ones(act)
     for name in (*by_hand[1:], "soundness"):
-        _all_of(name, folder)
+        _all_of(name, folder, material)
 
 
 def _tampering(folder: Path, material: dict[str, Any]) -> None:
@@ -159,16 +161,21 @@ def _tampering(folder: Path, material: dict[str, Any]) -> None:
     tampering.test_semantics_swapped(case(), folder)
 
 
-def _all_of(name: str, folder: Path) -> None:
+def _all_of(name: str, folder: Path, material: dict[str, Any]) -> None:
     """Every test of a file, but for those that are run elsewhere."""
     module = importlib.import_module(f"tests.certify.test_{name}")
     for test in sorted(n for n in vars(module) if n.startswith("test_") and n not in _SEPARATE):
         for values in _parameters(getattr(module, test)):
-            _call(getattr(module, test), values, folder)
+            _call(getattr(module, test), values, folder, material)
 
 
 _BY_HAND = "boundaries", "tree", "lines", "floats", "exact", "layers", "certain", "certain_networks"
-_OWN = {**dict.fromkeys(("certificate", "files", "statement"), "certain"), "network": "certain_networks"}
+_SHARED = "parts", "judge"
+_OWN = {
+    "parts": "parts",
+    **dict.fromkeys(("certificate", "files", "statement"), "certain"),
+    "network": "certain_networks",
+}
 _SEPARATE = (
     "test_lines_hold_and_touch",
     "test_float_offsets_are_not_inside_exact_ones",
@@ -192,7 +199,7 @@ def _parameters(test: Any) -> list[dict[str, Any]]:
     return found
 
 
-def _call(test: Any, values: dict[str, Any], folder: Path) -> None:
+def _call(test: Any, values: dict[str, Any], folder: Path, material: dict[str, Any]) -> None:
     import inspect
 
     wanted = inspect.signature(test).parameters
@@ -202,7 +209,17 @@ def _call(test: Any, values: dict[str, Any], folder: Path) -> None:
             "tmp_path_factory": _Folders(),
             "monkeypatch": patch,
         }
+        if "made" in wanted and "made" not in values:
+            extra["made"] = _made(Path(tempfile.mkdtemp(dir=folder)), patch, material["parts"])
         test(**values, **{name: value for name, value in extra.items() if name in wanted})
+
+
+def _made(folder: Path, patch: pytest.MonkeyPatch, files: list[tuple[str, bytes]]) -> tuple[Path, ...]:
+    """The fixture of tests/certify/test_parts.py, of files that were made once."""
+    importlib.import_module("tests.certify.test_parts").make_worthwhile(patch)
+    for name, data in files:
+        (folder / name).write_bytes(data)
+    return tuple(folder / name for name, _ in files)
 
 
 def survives(name: str, tree: ast.Module, material: dict[str, Any], seconds: float) -> bool:
@@ -237,7 +254,9 @@ def main(chosen: list[str]) -> int:
     for name in ("layers", "soundness", "statement"):  # loads what is large, once
         importlib.import_module(f"tests.certify.test_{name}")
     made = importlib.import_module("tests.certify.test_tampering").make(Path(tempfile.mkdtemp()))
-    material = {"net": made.net.read_bytes(), "prop": made.prop.read_bytes(), "data": made.data}
+    shared = importlib.import_module("tests.certify.test_parts").make(Path(tempfile.mkdtemp()))
+    parts = [(path.name, path.read_bytes()) for path in shared]
+    material = {"net": made.net.read_bytes(), "prop": made.prop.read_bytes(), "data": made.data, "parts": parts}
     begun = time.monotonic()
     if not survives("judge", ast.parse((FOLDER / "judge.py").read_text()), material, math.inf):
         raise SystemExit("the checker itself does not pass its tests")

@@ -10,7 +10,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
 from birdnn.errors import InputError
-from birdnn.records import BoundName, Decision, Device, Form, Formula, OptimiserName, Pairing, Prefer, Units
+from birdnn.records import AskedDevice, BoundName, Decision, Form, Formula, OptimiserName, Pairing, Prefer, Units
 from birdnn.rounding import Semantics
 
 _Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -30,11 +30,13 @@ class FalsifyOptions(TypedDict, total=False):
         timeout_s: seconds for all properties together; without it ten rounds of attack on each.
         units: what the properties speak; ``"raw"`` needs a network that brings its scaling (NNet, or known to a suite).
         seed: of every random draw.
+        device: ``"cpu"``, ``"cuda"``, or ``"auto"``: the GPU where one is there and the network large.
     """
 
     timeout_s: _Positive | None
     units: Units
     seed: _Seed
+    device: AskedDevice
 
 
 class VerifyOptions(TypedDict, total=False):
@@ -46,10 +48,12 @@ class VerifyOptions(TypedDict, total=False):
         units: what the properties speak; ``"raw"`` needs a network that brings its scaling (NNet, or known to a suite).
         semantics: what a proof speaks about: ``"real"``, the network over the reals, or ``"float32"``, as executed.
         seed: of every random draw.
+        device: ``"cpu"``, ``"cuda"``, or ``"auto"``: the GPU where one is there and the network large.
         bound: whose bounds prove: ``"own"`` or ``"auto_lirpa"``.
         crosscheck: engines that are asked the same question: ``"onnxruntime"``, ``"auto_lirpa"``, ``"marabou"``.
         crosscheck_timeout_s: for each of them and property.
         resume: a folder where what long proofs have reached is kept, each minute and at a limit, and gone on with.
+        ray: address of a Ray cluster, ``"HOST:PORT"`` or ``"auto"``, whose nodes share large proofs.
     """
 
     timeout_s: _Positive | None
@@ -57,10 +61,12 @@ class VerifyOptions(TypedDict, total=False):
     units: Units
     semantics: Semantics
     seed: _Seed
+    device: AskedDevice
     bound: BoundName
     crosscheck: _Texts
     crosscheck_timeout_s: _Positive
     resume: _Place | None
+    ray: str | None
 
 
 class EstimateOptions(TypedDict, total=False):
@@ -77,7 +83,7 @@ class EstimateOptions(TypedDict, total=False):
         suite, as_name: properties of a suite (``"acasxu"`` or a file), and which network of it this is.
         units, measure_units: what the properties and the measure speak: ``"normalised"`` or ``"raw"``.
         seed: of every random draw.
-        device: ``"cpu"`` or ``"cuda"``.
+        device: ``"cpu"``, ``"cuda"``, or ``"auto"``: the GPU where one is there and the network large.
     """
 
     epsilon: _Inside | None
@@ -92,7 +98,7 @@ class EstimateOptions(TypedDict, total=False):
     units: Units
     measure_units: Units
     seed: _Seed
-    device: Device
+    device: AskedDevice
 
 
 class LocalizeOptions(TypedDict, total=False):
@@ -117,7 +123,7 @@ class _BlocksOptions(TypedDict, total=False):
     formula: Formula
     radius: _Radius | None
     examples: _Count
-    device: Device
+    device: AskedDevice
     seed: _Seed
 
 
@@ -130,7 +136,7 @@ class LocalizeBlocksOptions(_BlocksOptions, total=False):
         radius: of adversarial neighbours, network units; 0: none; None: 1 % of the range of the examples' values.
         examples: how many failing and how many passing ones are looked at, at most.
         top: how many neurons to name for each block.
-        device: ``"cpu"`` or ``"cuda"``.
+        device: ``"cpu"``, ``"cuda"``, or ``"auto"``: the GPU where one is there and the network large.
         seed: of every random draw.
     """
 
@@ -184,10 +190,11 @@ class RepairOptions(TypedDict, total=False):
         report: localise as well, and write ``repair.json`` even where no network is written: what ``birdnn report``
             makes the page of.
         as_many: prove as many properties as possible; one that cannot be repaired does not cost the others.
-        resume, units, seed, crosscheck, crosscheck_timeout_s: as for `birdnn.verify`.
+        resume, ray, units, seed, device, crosscheck, crosscheck_timeout_s: as for `birdnn.verify`.
     """
 
     resume: _Place | None
+    ray: str | None
     timeout_s: _Positive | None
     domain: str | Path | tuple[Any, Any] | None
     decision: Decision | None
@@ -213,6 +220,7 @@ class RepairOptions(TypedDict, total=False):
     as_many: bool
     units: Units
     seed: _Seed
+    device: AskedDevice
     crosscheck: _Texts
     crosscheck_timeout_s: _Positive
 

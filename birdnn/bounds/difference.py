@@ -77,7 +77,7 @@ class DifferenceBound(CrownBound):
     def __init__(
         self, before: Network, after: Network, device: torch.device, settings: CrownSettings | None = None
     ) -> None:
-        one, other = (net.with_values({}).to(device).chain() for net in (before, after))
+        one, other = (net.with_values({}).cpu().chain() for net in (before, after))
         if reason := correspondence(one, other):
             raise NotAChain(f"the layers do not correspond: {reason}")
         self._shared = _shared_layers(before, after)

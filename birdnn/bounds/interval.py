@@ -92,7 +92,8 @@ class IntervalBound:
 
     def bound(self, question: Question, boxes: Boxes, opened: Tensor, inherited: Tensor) -> BoundResult:
         """See `MarginBound.bound`; the best single row of each polytope."""
-        with torch.no_grad():
+        # cuDNN may convolve by Fourier transforms, also in float64: `roundings` says nothing about these
+        with torch.no_grad(), torch.backends.cudnn.flags(enabled=False):
             low, high = propagate(self._net, boxes.lower, boxes.upper, self.semantics)
             box, polytope = opened.nonzero(as_tuple=True)
             a = question.a[polytope]

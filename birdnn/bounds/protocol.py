@@ -72,6 +72,32 @@ class Choices:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Left:
+    """What the bounds of a batch leave of its boxes; m of them stay open.
+
+    Attributes:
+        closed: which items are proved, shape (items,).
+        parent: indices into the batch of the boxes that stay open, shape (m,).
+        boxes: these after clipping; `opened`: their polytopes that are not yet excluded, shape (m, polytopes).
+        score: lower bound of the worst open item of each, shape (m,).
+        edge: which edge of each to halve, shape (m,).
+        suspicious: on which of them a candidate (`birdnn.verify.work.candidates`) may be a counterexample, shape (m,);
+            all where nobody has looked.
+        used: the plane that closed each item, or those that moved a face of its box as far as it moved, shape
+            (items, planes); where choices are kept.
+    """
+
+    closed: Tensor
+    parent: Tensor
+    boxes: Boxes
+    opened: Tensor
+    score: Tensor
+    edge: Tensor
+    suspicious: Tensor
+    used: Tensor | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class BoundResult:
     """Bounds of all items of a batch of boxes.
 
@@ -84,6 +110,7 @@ class BoundResult:
         plane_minimum: minimum of each such function over the item's box, shape (items, planes).
         inherited: what the halves of each box may start from, shape (boxes, k); means something to the method only.
         choices: where the method keeps them.
+        left: where the method says itself what is left of the boxes; else `birdnn.verify.work` does.
     """
 
     box: Tensor
@@ -93,6 +120,7 @@ class BoundResult:
     plane_minimum: Tensor
     inherited: Tensor
     choices: Choices | None = None
+    left: Left | None = None
 
 
 @runtime_checkable

@@ -5,11 +5,14 @@ from __future__ import annotations
 import shlex
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 from birdnn.campaign.figures import broken, campaign_rows, figures, kept_figures, read_results, side_by_side
 from birdnn.campaign.kinds import REPAIR
 from birdnn.campaign.run import Campaign, run_campaign
+from birdnn.machines import cluster_at
 from birdnn.pipeline.facts import machine, versions
 from birdnn.records import CampaignOutcome, Unwatched, Watch
 
@@ -34,11 +37,14 @@ def campaign_files(
         watch: who follows it.
 
     Raises:
-        InputError, OutputError: a file is unusable.
+        InputError, OutputError: a file is unusable, or no cluster answers where one was to.
     """
     began, watch = time.monotonic(), watch or Unwatched()
     others = {path: read_results(path) for path in against}
-    rows, ran = run_campaign(campaign, watch)
+    with nullcontext() if campaign.ray is None else cluster_at(campaign.ray) as cluster:
+        if not campaign.jobs:
+            campaign = replace(campaign, jobs=max(1, cluster.cpus() // campaign.threads if cluster else 1))
+        rows, ran = run_campaign(campaign, watch, cluster)
     found = campaign_rows(campaign.kind, campaign.instances, rows)
     names = _names(others)
     return CampaignOutcome(

@@ -15,11 +15,13 @@ from pathlib import Path
 from joblib import Parallel, delayed
 
 from birdnn.campaign.children import PROGRAM, Child, Ending, Limits
+from birdnn.campaign.elsewhere import ended_elsewhere
 from birdnn.campaign.instances import Instance
 from birdnn.campaign.kinds import BROKEN, REPAIR, Kind, found_in
 from birdnn.campaign.made_by import birdnn_version, software, stamp
 from birdnn.campaign.table import Row, Table, reserved
 from birdnn.errors import OutputError
+from birdnn.machines import Cluster
 from birdnn.pipeline.facts import machine
 from birdnn.records import Progress, Watch
 
@@ -35,7 +37,7 @@ class Campaign:
         kind: `VERIFY` or `REPAIR`.
         instances: each once.
         table: the CSV file that holds the rows.
-        jobs: processes at a time.
+        jobs: processes at a time; 0: as many as the cluster has processors for.
         threads: of each process.
         warm: verify many instances in one process; the seconds are then those of the search.
         method: of repairs, with its optimiser: ``auto``, ``finetune:lp``.
@@ -45,6 +47,7 @@ class Campaign:
         memory_gib: resident memory of a process and its children at which they are killed; None for any.
         retry: run instances again whose row says that the process broke.
         keep: folder in which the repaired networks stay.
+        ray: address of a cluster whose nodes run the instances; None: this machine does.
         program: what runs a command.
     """
 
@@ -61,6 +64,7 @@ class Campaign:
     memory_gib: float | None = None
     retry: bool = False
     keep: Path | None = None
+    ray: str | None = None
     program: tuple[str, ...] = PROGRAM
 
     @property
@@ -131,15 +135,17 @@ def _same(one: str, other: str) -> bool:
         return False
 
 
-def run_campaign(campaign: Campaign, watch: Watch) -> tuple[list[Row | None], int]:
+def run_campaign(campaign: Campaign, watch: Watch, cluster: Cluster | None = None) -> tuple[list[Row | None], int]:
     """Run what is missing; the rows that count afterwards, in the order of the instances, and how many are new.
+
+    With a ``cluster`` its nodes run them.
 
     Raises:
         FormatError, OutputError: the table is none of this kind of campaign, is in use, or cannot be written.
     """
     with reserved(campaign.table) if campaign.table.exists() else ExitStack():
         table = open_table(campaign.kind, campaign.table)
-    with reserved(campaign.table), _Runner(campaign, table, watch) as runner:
+    with reserved(campaign.table), _Runner(campaign, table, watch, cluster) as runner:
         before = rows_of(campaign, table.rows)
         todo = [
             instance
@@ -165,16 +171,17 @@ def kept_in(campaign: Campaign) -> dict[int, str]:
 class _Runner:
     """The processes of a campaign that is under way."""
 
-    def __init__(self, campaign: Campaign, table: Table, watch: Watch) -> None:
-        self._campaign, self._table, self._watch = campaign, table, watch
+    def __init__(self, campaign: Campaign, table: Table, watch: Watch, cluster: Cluster | None) -> None:
+        self._campaign, self._table, self._watch, self._cluster = campaign, table, watch, cluster
         self._idle: queue.SimpleQueue[Child] = queue.SimpleQueue()
         self._stop, self._asking = threading.Event(), threading.Lock()
         self._environment = {"OMP_NUM_THREADS": str(campaign.threads)}
         self._folders = kept_in(campaign)
         here = machine()
         threads = "1 thread" if campaign.threads == 1 else f"{campaign.threads} threads"
+        self._shared = f"{campaign.jobs} at a time, {threads} each"
         self._made = {
-            "machine": f"{here.cpu}, {here.cores} cores, {campaign.jobs} at a time, {threads} each",
+            "machine": f"{here.cpu}, {here.cores} cores, {self._shared}",
             "software": software(),
             "seed": str(campaign.seed),
         }
@@ -222,11 +229,12 @@ class _Runner:
             if campaign.keep is not None:
                 folder = campaign.keep / self._folders[instance.line]
                 (folder / kind.report).unlink(missing_ok=True)  # of an earlier run, should this one write none
-            ending = self._ended(instance, [*kind.words(instance, folder), *self._variant_words(), *campaign.said])
+            words = [*kind.words(instance, folder), *self._variant_words(), *campaign.said]
+            ending, made = self._ended(instance, words, folder)
             if ending.reason == "stopped":
                 return None
             found = found_in(kind, ending, folder)
-        row = {**dict.fromkeys(kind.columns, ""), **self._made, **campaign.key(instance), **found, **mark}
+        row = {**dict.fromkeys(kind.columns, ""), **self._made, **made, **campaign.key(instance), **found, **mark}
         row[kind.seconds] = row["solve_s"] if campaign.warm and found.get("solve_s") else f"{ending.wall_s:.3f}"
         if "expected" in row:
             row["expected"] = instance.expected
@@ -243,13 +251,18 @@ class _Runner:
         method, _, optimiser = self._campaign.method.partition(":")
         return ["--method", method, *(["--optimiser", optimiser] if optimiser else [])]
 
-    def _ended(self, instance: Instance, words: list[str]) -> Ending:
+    def _ended(self, instance: Instance, words: list[str], folder: Path) -> tuple[Ending, Row]:
+        """How a command ended, and what its row has to say of where."""
         grace = self._campaign.kind.grace_s if self._campaign.grace_s is None else self._campaign.grace_s
         limits = Limits(wall_s=instance.timeout_s + grace, memory_gib=self._campaign.memory_gib)
+        if self._cluster is not None:
+            threads, program = self._campaign.threads, self._campaign.program
+            ending, where = ended_elsewhere(self._cluster, words, folder, limits, threads, program, self.stopped)
+            return ending, {"machine": f"{where}, {self._shared}"}
         if self._campaign.warm:
-            return self._ended_warm(words, limits)
+            return self._ended_warm(words, limits), {}
         with Child(self._campaign.program, words, self._environment) as child:
-            return child.wait(limits, self.stopped)
+            return child.wait(limits, self.stopped), {}
 
     def _ended_warm(self, words: list[str], limits: Limits) -> Ending:
         """By a process that did others before, or by a new one where none is idle."""

@@ -19,8 +19,8 @@ from birdnn.formats import read_network
 from birdnn.formats.files import write_bytes
 from birdnn.formats.vnnlib import read_declared
 from birdnn.formats.vnnlib2 import Query
+from birdnn.pipeline.claims import semantics_of
 from birdnn.pipeline.deciding import verify_files
-from birdnn.pipeline.facts import semantics_of
 from birdnn.records import Unknown, Verdict, VerifyOutcome, VerifySettings, Violated, Witness
 from birdnn.report.json import competition_verdict, counterexample_text
 from birdnn.report.witnesses import remark
@@ -47,7 +47,7 @@ def answer(options: argparse.Namespace, began: float) -> int:
     if options.as_executed:
         semantics = semantics_of(read_network(net), None if semantics == "real" else semantics)
     left_s = None if options.timeout is None else max(0.01, options.timeout - (time.monotonic() - began))
-    settings = VerifySettings(timeout_s=left_s, semantics=semantics)
+    settings = VerifySettings(timeout_s=left_s, semantics=semantics, device=options.device)
     outcome = verify_files(net, [options.query], settings=settings)
     verdict = spoken(outcome, semantics)
     word = competition_verdict(verdict)

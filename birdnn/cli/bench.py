@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from birdnn.cli.failures import command
-from birdnn.cli.options import PICTURES, Json, Quiet, Seed, Semantics, command_line, positive
+from birdnn.cli.options import PICTURES, Device, DeviceOption, Json, Quiet, Seed, Semantics, command_line, positive
 from birdnn.cli.progress import TerminalWatch
 from birdnn.cli.repair import repair
 from birdnn.cli.verify import verify
@@ -18,7 +18,7 @@ from birdnn.errors import OutputError
 METHODS = "auto", "retrain", "finetune:lp", "finetune:bias", "finetune:pso", "finetune:cmaes"
 SUMMARIES = (".md", ".csv")
 _OURS = "--net", "--prop", "--keep", "--suite", "--json", "--out", "--timeout", "--quiet", "-q", "--method"
-_OURS_TOO = "--optimiser", "--seed", "--semantics", "--certificate", "--counterexample"
+_OURS_TOO = "--optimiser", "--seed", "--semantics", "--device", "--certificate", "--counterexample", "--ray"
 
 
 def _method(value: str) -> str:
@@ -51,10 +51,28 @@ class BenchOptions:
             "--timeout", metavar="S", callback=positive, help="Seconds for each instance, whatever the file says."
         ),
     ] = None
-    jobs: Annotated[int, typer.Option("--jobs", "-j", metavar="N", min=1, help="Processes at a time.")] = 1
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            "--jobs", "-j", metavar="N", min=1, help="Processes at a time. Default: 1; with --ray all processors."
+        ),
+    ] = None
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            "--ray",
+            metavar="ADDRESS",
+            help="Run them on the nodes of a Ray cluster: HOST:PORT, or auto for the one of this machine.",
+        ),
+    ] = None
     threads: Annotated[
         int | None,
-        typer.Option("--threads", metavar="N", min=1, help="Threads of each. Default: the cores divided by --jobs."),
+        typer.Option(
+            "--threads",
+            metavar="N",
+            min=1,
+            help="Threads of each. Default: the cores, by --jobs; with --ray 1.",
+        ),
     ] = None
     memory_limit: Annotated[
         float | None,
@@ -113,6 +131,7 @@ class BenchOptions:
     retry: Annotated[
         bool, typer.Option("--retry", metavar="", help="Run instances without a result (error, crash) again.")
     ] = False
+    device: DeviceOption = Device.AUTO
     seed: Seed = 0
     json: Json = None
     quiet: Quiet = False
@@ -153,6 +172,8 @@ def _require_sense(options: BenchOptions) -> None:
     """Refuse options that would change nothing, and places of an unknown kind."""
     if options.as_repairs and options.warm:
         raise typer.BadParameter("repairs run in a process each", param_hint="--warm")
+    if options.ray is not None and options.warm:
+        raise typer.BadParameter("is for processes of this machine", param_hint="--warm")
     for name, said in (("--keep", options.keep is not None), ("--method", options.method != METHODS[0])):
         if said and not options.as_repairs:
             raise typer.BadParameter("is an option of --repair", param_hint=name)

@@ -8,7 +8,7 @@ from pathlib import Path
 from birdnn.campaign import REPAIR, VERIFY, Campaign, provenance, read_instances, read_known
 from birdnn.cli.bench import BenchOptions
 from birdnn.cli.failures import complain
-from birdnn.cli.options import Semantics
+from birdnn.cli.options import Device, Semantics
 from birdnn.cli.statuses import INTERRUPTED, OWN_FAULT
 from birdnn.cli.terminal import first_line, show_result
 from birdnn.errors import DisagreementError
@@ -16,7 +16,7 @@ from birdnn.formats.together import all_or_none
 from birdnn.pipeline.facts import machine
 from birdnn.records import CONTRADICTION, CampaignOutcome
 from birdnn.report.bench import bench_csv, bench_markdown, bench_report, bench_summary, quiet_line
-from birdnn.report.json import write_report
+from birdnn.report.model import write_report
 
 BAD_INPUT = 4
 
@@ -32,17 +32,22 @@ def campaign_of(options: BenchOptions, table: Path) -> tuple[Campaign, tuple[str
     semantics = [] if options.semantics is None else ["--semantics", options.semantics.value]
     if options.semantics is Semantics.REAL and not options.as_repairs:
         semantics = []  # the default of verify
-    here = machine()
-    share = None if here.memory_gib is None else round(0.9 * here.memory_gib / options.jobs, 2)
+    device = [] if options.device is Device.AUTO else ["--device", options.device.value]
+    here, jobs, threads, share = machine(), options.jobs, options.threads, None
+    if options.ray is None:  # else each node shares its own
+        jobs = jobs or 1
+        share = None if here.memory_gib is None else round(0.9 * here.memory_gib / jobs, 2)
+        threads = threads or max(1, here.cores // jobs)
     campaign = Campaign(
         kind=REPAIR if options.as_repairs else VERIFY,
         instances=tuple(instances),
         table=table,
-        jobs=options.jobs,
-        threads=options.threads or max(1, here.cores // options.jobs),
+        jobs=jobs or 0,
+        threads=threads or 1,
+        ray=options.ray,
         warm=options.warm,
         method=options.method,
-        options=(*semantics, *(options.passed or ())),
+        options=(*semantics, *device, *(options.passed or ())),
         seed=options.seed,
         grace_s=options.grace,
         memory_gib=options.memory_limit or share,

@@ -18,13 +18,6 @@ class Formula(StrEnum):
     DSTAR = "dstar"
 
 
-class Device(StrEnum):
-    """Where to compute."""
-
-    CPU = "cpu"
-    CUDA = "cuda"
-
-
 def _distance(value: float | None) -> float | None:
     if value is not None and not 0 <= value < math.inf:
         raise typer.BadParameter("a finite number of at least 0 is expected")
@@ -57,8 +50,6 @@ Radius = Annotated[
         help="How far adversarial neighbours lie, network units; 0: none. Default: 1 % of the examples' range.",
     ),
 ]
-DeviceOption = Annotated[Device | None, typer.Option("--device", help="Where to compute. Default: cpu.")]
-
 Val = Annotated[
     Path | None,
     typer.Option("--val", metavar="NPZ", help="Validation examples: they say when to stop and what is best."),

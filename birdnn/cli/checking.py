@@ -13,7 +13,7 @@ from birdnn.cli.options import command_line
 from birdnn.cli.terminal import first_line, show
 from birdnn.formats.files import write_bytes
 from birdnn.pipeline.checking import CheckOutcome
-from birdnn.report.json import write_report
+from birdnn.report.model import write_report
 from birdnn.report.schema import CheckedModel, CheckReport
 from birdnn.report.tables import add_fact, facts_grid
 from birdnn.report.witnesses import HOLDS

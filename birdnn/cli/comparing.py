@@ -13,7 +13,7 @@ from birdnn.records import CompareOutcome
 from birdnn.report.comparison import compare_report
 from birdnn.report.comparison_page import compare_page
 from birdnn.report.comparison_text import compare_summary
-from birdnn.report.json import write_report
+from birdnn.report.model import write_report
 
 
 def finish_compare(outcome: CompareOutcome, *, json: Path | None, html: Path | None, quiet: bool) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -13,6 +12,8 @@ from birdnn.cli.failures import command
 from birdnn.cli.options import (
     TO_READ,
     AsName,
+    Device,
+    DeviceOption,
     Json,
     Net,
     Quiet,
@@ -25,13 +26,6 @@ from birdnn.cli.options import (
     require_there,
 )
 from birdnn.cli.progress import TerminalWatch
-
-
-class Device(StrEnum):
-    """Where tensors live."""
-
-    CPU = "cpu"
-    CUDA = "cuda"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +79,7 @@ class EstimateOptions:
         Units, typer.Option("--measure-units", help="What the measure's file speaks; see birdnn --help.")
     ] = Units.NORMALISED
     seed: Seed = 0
-    device: Annotated[Device, typer.Option("--device", help="Where to compute.")] = Device.CPU
+    device: DeviceOption = Device.AUTO
     json: Json = None
     quiet: Quiet = False
 

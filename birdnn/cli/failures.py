@@ -30,6 +30,12 @@ def complain(message: str) -> None:
     typer.echo(f"birdnn: {printable(message)}", err=True)
 
 
+def interrupted(more: str = "") -> int:
+    """Say that the user stopped the command, and what becomes of its work; the exit status."""
+    complain(f"interrupted{more}")
+    return INTERRUPTED
+
+
 def command(options: type[Options]) -> Callable[[Callable[[Options], int]], Callable[..., None]]:
     """Make a command of a function that takes a frozen dataclass of its options and returns its exit status.
 
@@ -72,8 +78,7 @@ def _status(body: Callable[[], int]) -> int:
             traceback.print_exc()
         return error.exit_status
     except KeyboardInterrupt:
-        complain("interrupted")
-        return INTERRUPTED
+        return interrupted()
     except (typer.Exit, typer.BadParameter):
         raise
     except Exception as error:  # noqa: BLE001 - the last place that can still say something useful

@@ -8,6 +8,8 @@ from birdnn.cli.began import BEGAN
 from birdnn.cli.failures import command
 from birdnn.cli.options import (
     Counterexample,
+    Device,
+    DeviceOption,
     Json,
     Net,
     Props,
@@ -31,6 +33,7 @@ class FalsifyOptions:
     timeout: Timeout = None
     units: UnitsOption = Units.NORMALISED
     seed: Seed = 0
+    device: DeviceOption = Device.AUTO
     counterexample: Counterexample = None
     json: Json = None
     quiet: Quiet = False
@@ -52,7 +55,11 @@ def falsify(options: FalsifyOptions) -> int:
 
         require_writable((options.json, options.counterexample), (options.net, *options.prop))
         settings = VerifySettings(
-            timeout_s=options.timeout, units=options.units.value, seed=options.seed, command=command_line()
+            timeout_s=options.timeout,
+            units=options.units.value,
+            seed=options.seed,
+            device=options.device.value,
+            command=command_line(),
         )
         outcome = falsify_files(options.net, options.prop, settings=settings, watch=watch, began=BEGAN.get())
     return finish_verify(outcome, json=options.json, counterexample=options.counterexample, quiet=options.quiet)

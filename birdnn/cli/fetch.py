@@ -51,7 +51,7 @@ def fetch(options: FetchOptions) -> int:
     of such a name is never replaced: status 4, as without a network. --from DIR takes them from a folder, plain or .gz.
     """
     with TerminalWatch(quiet=options.quiet) as watch:
-        from birdnn.cli.finish import finish_fetch
+        from birdnn.cli.finish_setup import finish_fetch
         from birdnn.formats.files import require_writable
         from birdnn.pipeline.fetching import fetch_files
         from birdnn.records import FetchRequest

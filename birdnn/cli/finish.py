@@ -7,33 +7,23 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
-from birdnn.cli.failures import complain
-from birdnn.cli.statuses import INTERRUPTED, UNDECIDED
+from birdnn.cli.failures import complain, interrupted
+from birdnn.cli.statuses import UNDECIDED
 from birdnn.cli.terminal import first_line, show, show_result
 from birdnn.errors import DisagreementError, OutputError
 from birdnn.formats.files import write_bytes
 from birdnn.formats.together import all_or_none
 from birdnn.records import (
-    DoctorOutcome,
     EstimateOutcome,
-    FetchOutcome,
     LocalizeOutcome,
     RepairOutcome,
     VerifyOutcome,
     Violated,
 )
-from birdnn.report.crosschecks import doctor_report, doctor_summary
 from birdnn.report.estimate import estimate_report, estimate_summary, quiet_line
-from birdnn.report.fetched import fetch_report, fetch_summary
-from birdnn.report.json import (
-    competition_verdict,
-    counterexample_text,
-    repair_report,
-    verify_report,
-    worst,
-    write_report,
-)
+from birdnn.report.json import competition_verdict, counterexample_text, repair_report, verify_report, worst
 from birdnn.report.localisation import localize_report, localize_summary
+from birdnn.report.model import write_report
 from birdnn.report.text import repair_summary, verify_summary
 from birdnn.report.witnesses import remark
 
@@ -61,7 +51,7 @@ def finish_verify(outcome: VerifyOutcome, *, json: Path | None, counterexample: 
         show(lambda width: verify_summary(outcome, width))
     if outcome.disagreement:
         raise DisagreementError(outcome.disagreement)
-    return _interrupted() if outcome.interrupted else VERIFY_STATUS[competition_verdict(deciding)]
+    return interrupted() if outcome.interrupted else VERIFY_STATUS[competition_verdict(deciding)]
 
 
 def finish_estimate(outcome: EstimateOutcome, *, json: Path | None, quiet: bool) -> int:
@@ -72,7 +62,7 @@ def finish_estimate(outcome: EstimateOutcome, *, json: Path | None, quiet: bool)
         first_line(quiet_line(outcome))
     else:
         show_result(lambda width: estimate_summary(outcome, width))
-    return _interrupted() if outcome.interrupted else 0
+    return interrupted() if outcome.interrupted else 0
 
 
 def finish_repair(outcome: RepairOutcome, *, json: Path | None, quiet: bool) -> int:
@@ -99,7 +89,7 @@ def finish_repair(outcome: RepairOutcome, *, json: Path | None, quiet: bool) -> 
         raise DisagreementError(outcome.disagreement)
     if outcome.interrupted:
         kept = f"the best attempt so far is {outcome.out}" if outcome.out else "no network was written"
-        return _interrupted(f"; {kept}")
+        return interrupted(f"; {kept}")
     return status
 
 
@@ -113,28 +103,6 @@ def said_of(outcome: RepairOutcome) -> Iterator[None]:
             raise
         there = f"; the result itself is complete: {Path(outcome.report).parent}"
         raise OutputError(error.path, f"{error.problem}{there}") from None
-
-
-def finish_doctor(outcome: DoctorOutcome, *, json: Path | None, quiet: bool) -> int:
-    """Print and write what is there; 0."""
-    if json is not None:
-        write_report(doctor_report(outcome), json, write_bytes)
-    if quiet:
-        first_line(", ".join(state.name for state in outcome.states if state.usable))
-    else:
-        show_result(lambda width: doctor_summary(outcome, width))
-    return 0
-
-
-def finish_fetch(outcome: FetchOutcome, *, json: Path | None, quiet: bool) -> int:
-    """Print and write what is there now; the exit status."""
-    if json is not None:
-        write_report(fetch_report(outcome), json, write_bytes)
-    if quiet:
-        first_line(outcome.to)
-    else:
-        show_result(lambda width: fetch_summary(outcome))
-    return _interrupted("; what is missing comes with the same command") if outcome.interrupted else 0
 
 
 def finish_localize(outcome: LocalizeOutcome, *, json: Path | None, picture: Path | None, quiet: bool) -> int:
@@ -152,9 +120,4 @@ def finish_localize(outcome: LocalizeOutcome, *, json: Path | None, picture: Pat
         first_line(report.outcome)
     else:
         show_result(lambda width: localize_summary(outcome, width))
-    return _interrupted() if outcome.interrupted else 0
-
-
-def _interrupted(more: str = "") -> int:
-    complain(f"interrupted{more}")
-    return INTERRUPTED
+    return interrupted() if outcome.interrupted else 0

@@ -12,7 +12,8 @@ from birdnn.cli.terminal import first_line, show_result
 from birdnn.formats.files import write_bytes
 from birdnn.records import BlockLocalizeOutcome, RepairOutcome
 from birdnn.report.blocks import block_localize_report, block_localize_summary, block_repair_summary
-from birdnn.report.json import repair_report, write_report
+from birdnn.report.json import repair_report
+from birdnn.report.model import write_report
 
 
 def finish_localize_blocks(

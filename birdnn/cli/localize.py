@@ -9,11 +9,13 @@ from typing import Annotated
 
 import typer
 
-from birdnn.cli.blocks import ChosenBlocks, Data, DeviceOption, FormulaOption, Radius
+from birdnn.cli.blocks import ChosenBlocks, Data, FormulaOption, Radius
 from birdnn.cli.failures import command
 from birdnn.cli.options import (
+    DEVICE_HELP,
     TO_READ,
     AsName,
+    Device,
     Json,
     Net,
     Quiet,
@@ -71,7 +73,7 @@ class LocalizeOptions:
             "--examples", metavar="N", min=1, help="With --blocks: look at so many failing ones at most. Default: 150."
         ),
     ] = None
-    device: DeviceOption = None
+    device: Annotated[Device | None, typer.Option("--device", help=f"With --blocks: {DEVICE_HELP}")] = None
     units: UnitsOption = Units.NORMALISED
     seed: Seed = 0
     json: Json = None
@@ -170,7 +172,7 @@ def _localize_blocks(options: LocalizeOptions) -> int:
             radius=options.radius,
             examples=150 if options.examples is None else options.examples,
             top=3 if options.top is None else options.top,
-            device="cpu" if options.device is None else options.device.value,
+            device=(options.device or Device.AUTO).value,
             seed=options.seed,
             command=command_line(),
         )

@@ -87,6 +87,14 @@ Resume = Annotated[
         help="Keep what long proofs have reached there, each minute and at a limit, and go on from what is there.",
     ),
 ]
+Ray = Annotated[
+    str | None,
+    typer.Option(
+        "--ray",
+        metavar="ADDRESS",
+        help="Have large proofs shared by the nodes of a Ray cluster: HOST:PORT, or auto for the one of this machine.",
+    ),
+]
 Memory = Annotated[
     float | None,
     typer.Option(
@@ -104,6 +112,18 @@ class Semantics(StrEnum):
     REAL = "real"
     FLOAT32 = "float32"
 
+
+class Device(StrEnum):
+    """Where to compute."""
+
+    AUTO = "auto"
+    CPU = "cpu"
+    CUDA = "cuda"
+
+
+DEVICE_HELP = "Where to compute. auto: on a graphics device where one is there and the network is large, else the CPU."
+
+DeviceOption = Annotated[Device, typer.Option("--device", help=DEVICE_HELP)]
 
 UnitsOption = Annotated[Units, typer.Option("--units", help="What the property files speak; see birdnn --help.")]
 Seed = Annotated[

@@ -18,8 +18,8 @@ from birdnn.pipeline.reporting import read_outcome, record_at
 from birdnn.reading import reading
 from birdnn.records import PlotOutcome
 from birdnn.report.drawing import Drawing, Kind
-from birdnn.report.json import write_report
 from birdnn.report.maps import plot_report
+from birdnn.report.model import write_report
 from birdnn.report.pictures_lines import margin_line
 from birdnn.report.pictures_maps import advisory_map
 from birdnn.report.pictures_repair import change, progress

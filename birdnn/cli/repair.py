@@ -13,7 +13,6 @@ from birdnn.cli.began import BEGAN
 from birdnn.cli.blocks import (
     ChosenBlocks,
     Compare,
-    DeviceOption,
     Epochs,
     FormulaOption,
     Radius,
@@ -27,9 +26,12 @@ from birdnn.cli.options import (
     Crosscheck,
     CrosscheckTimeout,
     Decision,
+    Device,
+    DeviceOption,
     Json,
     Net,
     Quiet,
+    Ray,
     Resume,
     Seed,
     Semantics,
@@ -215,6 +217,7 @@ class RepairOptions:
     ] = None
     timeout: Timeout = None
     resume: Resume = None
+    ray: Ray = None
     units: UnitsOption = Units.NORMALISED
     report: Annotated[
         bool,
@@ -266,7 +269,7 @@ class RepairOptions:
     radius: Radius = None
     compare: Compare = False
     epochs: Epochs = None
-    device: DeviceOption = None
+    device: DeviceOption = Device.AUTO
     crosscheck: Crosscheck = None
     crosscheck_timeout: CrosscheckTimeout = 60.0
     seed: Seed = 0
@@ -291,7 +294,12 @@ def _require_agreement(options: RepairOptions) -> None:
     """Refuse options of a method that was not asked for: they would change nothing."""
     if options.prefer is not None and options.method is not Method.AUTO:
         raise typer.BadParameter("is an option of --method auto", param_hint="--prefer")
-    of_proofs = {"--min-agreement": options.min_agreement, "--max-mae": options.max_mae, "--resume": options.resume}
+    of_proofs = {
+        "--min-agreement": options.min_agreement,
+        "--max-mae": options.max_mae,
+        "--resume": options.resume,
+        "--ray": options.ray,
+    }
     for name, value in of_proofs.items():
         if value is not None and options.method is Method.BLOCKS:
             raise typer.BadParameter("is no option of --method blocks", param_hint=name)
@@ -330,8 +338,10 @@ def _said(options: RepairOptions) -> dict[str, Any]:
         "out": options.out,
         "timeout_s": options.timeout,
         "resume": options.resume,
+        "ray": options.ray,
         "units": options.units.value,
         "seed": options.seed,
+        "device": options.device.value,
         "report": options.report,
         "samples": options.samples,
         "semantics": None if options.semantics is None else options.semantics.value,

@@ -8,7 +8,7 @@ from typing import Any
 
 import typer
 
-from birdnn.cli.blocks import Device, Formula
+from birdnn.cli.blocks import Formula
 from birdnn.cli.progress import TerminalWatch
 
 
@@ -25,7 +25,6 @@ class ByExamples:
     radius: float | None
     compare: bool
     epochs: int | None
-    device: Device | None
 
     def require_nothing(self) -> None:
         """Refuse options that would change nothing.
@@ -70,7 +69,6 @@ def repair_by_blocks(options: ByExamples, said: dict[str, Any], *, json: Path | 
             block=options.repair_block,
             compare=options.compare,
             epochs=30 if options.epochs is None else options.epochs,
-            device="cpu" if options.device is None else options.device.value,
         )
         request = RepairRequest(**{**said, "blocks": blocks, "decision": "argmax"})
         outcome = repair_blocks(request, watch=watch)

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from birdnn.cli.failures import command
-from birdnn.cli.options import Quiet
+from birdnn.cli.options import TO_READ, Quiet, require_there
 
 FORMATS = ("html", "md", "json", "sarif", "intoto")
 
@@ -19,7 +19,9 @@ class ReportOptions:
     """What the command line says."""
 
     result: Annotated[
-        Path, typer.Argument(metavar="RESULT", help="What birdnn repair wrote: its folder, or the repair.json in it.")
+        Path,
+        typer.Argument(metavar="RESULT", help="What birdnn repair wrote: its folder, or the repair.json in it."),
+        TO_READ,
     ]
     formats: Annotated[
         str,
@@ -54,6 +56,7 @@ def report(options: ReportOptions) -> int:
     needs no network and runs nothing again. Inputs are never overwritten.
     """
     formats = _formats(options.formats)
+    require_there(options)
     from birdnn.cli.reporting import finish_report, made
 
     return finish_report(*made(options.result, formats, options.out), quiet=options.quiet)

@@ -13,7 +13,7 @@ from birdnn.formats.together import all_or_none
 from birdnn.pipeline.reporting import inputs_of, report_files
 from birdnn.reading import reading
 from birdnn.report.intoto import statement
-from birdnn.report.json import dumps
+from birdnn.report.model import dumps
 from birdnn.report.pages import html_page, markdown_page
 from birdnn.report.sarif import sarif
 from birdnn.report.schema_safety import SafetyReport

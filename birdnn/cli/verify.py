@@ -15,11 +15,14 @@ from birdnn.cli.options import (
     Counterexample,
     Crosscheck,
     CrosscheckTimeout,
+    Device,
+    DeviceOption,
     Json,
     Memory,
     Net,
     Props,
     Quiet,
+    Ray,
     Resume,
     Seed,
     Semantics,
@@ -57,6 +60,7 @@ class VerifyOptions:
         ),
     ] = Semantics.REAL
     seed: Seed = 0
+    device: DeviceOption = Device.AUTO
     bound: Annotated[
         Bound,
         typer.Option(
@@ -69,6 +73,7 @@ class VerifyOptions:
     crosscheck_timeout: CrosscheckTimeout = 60.0
     certificate: Certificate = None
     resume: Resume = None
+    ray: Ray = None
     counterexample: Counterexample = None
     json: Json = None
     quiet: Quiet = False
@@ -84,6 +89,8 @@ def verify(options: VerifyOptions) -> int:
     status 6.
     """
     asked = engines(options.crosscheck)
+    if options.ray is not None and options.bound is not Bound.OWN:
+        raise typer.BadParameter("shares proofs by our own bounds only", param_hint="--ray")
     require_there(options)
     with TerminalWatch(quiet=options.quiet) as watch:
         from birdnn.cli.finish import finish_verify
@@ -98,11 +105,13 @@ def verify(options: VerifyOptions) -> int:
             units=options.units.value,
             semantics=options.semantics.value,
             seed=options.seed,
+            device=options.device.value,
             bound=options.bound.value,
             crosscheck=asked,
             crosscheck_timeout_s=options.crosscheck_timeout,
             certificate=options.certificate,
             resume=options.resume,
+            ray=options.ray,
             command=command_line(),
         )
         outcome = verify_files(options.net, options.prop, settings=settings, watch=watch, began=BEGAN.get())

@@ -132,6 +132,12 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="prove for execution in float32, where the network is in float32, also where the query is over real",
     )
+    verify.add_argument(
+        "--device",
+        choices=("auto", "cpu", "cuda"),
+        default="auto",
+        help="where to compute; auto: on a graphics device where one is there and the network is large, else the CPU",
+    )
     supports = commands.add_parser("supports", help="what can be asked?")
     asked = supports.add_mutually_exclusive_group(required=True)
     for capability, told in _CAPABILITIES.items():

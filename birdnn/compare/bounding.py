@@ -21,7 +21,7 @@ from birdnn.records import ARITHMETIC, Progress, ProvedApart
 from birdnn.records.limits import OutOfTime
 from birdnn.verify import SearchSettings
 from birdnn.verify.search import make_bound
-from birdnn.verify.work import Work, halve
+from birdnn.verify.work import Work, edges, halve
 
 _STEPS = 2  # while boxes are wide, cutting pays more than optimising
 _MAX_BOXES = 200_000
@@ -78,10 +78,11 @@ class _Tightening:
         """Replace boxes by their halves."""
         kept = torch.ones(len(self.work), dtype=torch.bool, device=which.device)
         kept[which] = False
-        halves, upper = self.examined(halve(self.bound, self.question, self.work[which]))
-        parents = self.upper[which].repeat(2, 1)
+        parents = self.work[which]
+        halves, upper = self.examined(halve(parents, edges(self.bound, self.question, parents)))
+        known = self.upper[which].repeat(2, 1)
         self.work = Work.concatenate([self.work[kept], halves])
-        self.upper = torch.cat([self.upper[kept], torch.minimum(upper, parents)])
+        self.upper = torch.cat([self.upper[kept], torch.minimum(upper, known)])
 
 
 def proved_apart(

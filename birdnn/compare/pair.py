@@ -12,7 +12,7 @@ from torch import Tensor
 from birdnn.errors import MismatchError
 from birdnn.formats.suite import Suite
 from birdnn.network import Network
-from birdnn.pipeline.facts import semantics_of
+from birdnn.pipeline.claims import semantics_of
 from birdnn.pipeline.load import Loaded, load_network
 from birdnn.pipeline.plan import Plan, Subject, read_plan
 from birdnn.records import CompareRequest, RepairRequest

@@ -15,11 +15,6 @@ import numpy as np
 import torch
 
 
-def applies(version: str) -> bool:
-    """Is this the version that needs help?"""
-    return version.split(".")[:2] == ["0", "3"]
-
-
 def prepare() -> None:
     """Before the import: put back three names that have moved or gone."""
     _numpy_sets()

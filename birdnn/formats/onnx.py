@@ -151,9 +151,11 @@ def parsed(data: bytes, path: str) -> onnx.ModelProto:
 
 
 def _names(graph: onnx.GraphProto) -> Iterator[str | bytes]:
-    """All names in a graph; protobuf hands out those that are not UTF-8 as bytes."""
+    """All names in a graph, of axes too; protobuf hands out those that are not UTF-8 as bytes."""
     for value in (*graph.input, *graph.output, *graph.initializer):
         yield value.name
+    for value in (*graph.input, *graph.output):
+        yield from (axis.dim_param for axis in value.type.tensor_type.shape.dim)
     for tensor in graph.initializer:
         yield from (text for entry in tensor.external_data for text in (entry.key, entry.value))
     for node in graph.node:

@@ -16,13 +16,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import reduce
-from typing import Any, Literal
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, Literal
 
 from birdnn.decimals import parse_number
 from birdnn.errors import FormatError
 from birdnn.formats.dnf import And, Formula, Or, Term, compare
+from birdnn.later import later
+
+if TYPE_CHECKING:
+    import numpy as np
+else:
+    np = later("numpy")
 
 MAX_ENTRIES = 1 << 22
 """Most entries of a declared tensor."""

@@ -21,11 +21,12 @@ from birdnn.pipeline.measuring import Comparison
 from birdnn.pipeline.methods import Stage
 from birdnn.pipeline.plan import Subject
 from birdnn.pipeline.settings import RepairSettings
-from birdnn.records import AIM, Kept, Progress, RepairRequest, Tied, Tried, TriedResult
+from birdnn.records import AIM, Device, Kept, Progress, RepairRequest, Tied, Tried, TriedResult
 from birdnn.records.limits import OutOfTime
 from birdnn.repair import Evidence, Repairer
 from birdnn.rounding import Semantics
 from birdnn.verify.frontier import Keeper
+from birdnn.verify.spread import Helpers
 
 _LEAST_S = 1.0
 """For the proof of a candidate whose share of the time is spent: a cheap one is worth it."""
@@ -58,7 +59,9 @@ class Candidates:
     compare: Callable[[Loaded, Deadline], Comparison]
     semantics: Semantics
     record: bool
+    device: Device
     keeper: Keeper | None
+    helpers: Helpers | None
     tried: list[Tried] = field(default_factory=list)
     stopped: str = ""
     best: Attempt | None = None
@@ -149,6 +152,8 @@ class Candidates:
                 record=self.record,
                 attack=self.settings.attack,
                 keeper=self.keeper,
+                device=self.device,
+                helpers=self.helpers,
             )
             attempt = decide_all(loaded, self.asked, self.clock, effort, as_many=self.request.as_many)
         tried = Tried(

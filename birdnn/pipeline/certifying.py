@@ -14,7 +14,7 @@ from birdnn.certify.write import Certified, certificate_bytes
 from birdnn.errors import FormatError, InputError, MismatchError
 from birdnn.formats.files import compressed, write_bytes
 from birdnn.pipeline.checking import Stopped, follow
-from birdnn.pipeline.facts import assumptions
+from birdnn.pipeline.claims import assumptions
 from birdnn.pipeline.load import Loaded
 from birdnn.records import CertificateFile, CheckAnswer, Progress, Proved, Units, Unknown, Verdict, Violated, Watch
 from birdnn.rounding import Semantics

@@ -38,6 +38,7 @@ from birdnn.sample.draw import from_property
 from birdnn.spec import Property
 from birdnn.verify import AttackSettings, SearchSettings, verify
 from birdnn.verify.frontier import Keeper
+from birdnn.verify.spread import Helpers
 from birdnn.verify.witness import Judge
 
 OURS = "birdnn"
@@ -145,14 +146,17 @@ def decided_by(
     settings: SearchSettings,
     watch: Watch,
     keeper: Keeper | None = None,
+    helpers: Helpers | None = None,
 ) -> Verdict:
-    """Verify by our search, on whosever bounds; a ``keeper`` keeps what it reaches.
+    """Verify by our search, on whosever bounds; a ``keeper`` keeps what it reaches, and ``helpers`` know ours only.
 
     Raises:
         EngineError: the engine whose bounds they are does not take the network.
     """
     if bound == "own":
-        return verify(loaded.net, prop, settings=settings, replays=loaded.replays, watch=watch, keeper=keeper)
+        return verify(
+            loaded.net, prop, settings=settings, replays=loaded.replays, watch=watch, keeper=keeper, helpers=helpers
+        )
     # made here, so that a network that it does not take is refused before any work
     made = auto_lirpa.AutoLirpaBound(loaded.net, torch.device(settings.device))
 

@@ -8,8 +8,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from birdnn.errors import MismatchError
+from birdnn.errors import EngineError, MismatchError
 from birdnn.pipeline.certifying import Decided, certify, obstacle, unproved, unwritten
+from birdnn.pipeline.claims import assumption_notes, require_semantics, semantics_of
 from birdnn.pipeline.clock import Clock, limit_of
 from birdnn.pipeline.crosschecking import (
     Case,
@@ -19,12 +20,14 @@ from birdnn.pipeline.crosschecking import (
     disagreement,
     require_engines,
 )
-from birdnn.pipeline.facts import assumption_notes, machine, require_semantics, semantics_of, versions
+from birdnn.pipeline.device import device_for
+from birdnn.pipeline.facts import machine, versions
 from birdnn.pipeline.keeping import keeper_in
 from birdnn.pipeline.load import Loaded, load_network, load_property, statement
 from birdnn.pipeline.recognising import network_notes, told_apart
 from birdnn.records import (
     CertificateFile,
+    Device,
     EngineAnswer,
     Progress,
     PropertyVerdict,
@@ -41,6 +44,7 @@ from birdnn.report.witnesses import remark
 from birdnn.spec import Property
 from birdnn.verify import SearchSettings, falsify
 from birdnn.verify.effort import FALSIFIER_ROUNDS
+from birdnn.verify.remote import helpers_at
 
 _CERTIFYING = 0.15
 """Of the time limit, up to so long a one, is kept for writing a certificate and having it checked."""
@@ -64,20 +68,23 @@ def verify_files(
     counts from now, or since ``began`` on the monotonic clock.
 
     Raises:
-        InputError: a file is unusable, a property does not fit the network, or an engine is not there. Engines that
-            contradict each other raise nothing here: the outcome names them in `disagreement`.
+        InputError: a file is unusable, a property does not fit the network, an engine or a cluster is not there.
+            Engines that contradict each other raise nothing here: the outcome names them in `disagreement`.
         OutputError: the folder to resume from cannot be made or written to.
     """
     require_engines(settings.crosscheck)
 
     def verified(loaded: Loaded, prop: Property, limits: SearchSettings, watching: Watch) -> Verdict:
-        return decided_by(settings.bound, loaded, prop, limits, watching, keeper)
+        return decided_by(settings.bound, loaded, prop, limits, watching, keeper, helpers)
 
+    if settings.ray is not None and settings.bound != "own":
+        raise EngineError("ray", f"proofs by bounds of {settings.bound} stay on this machine: choose bounds of our own")
     keeper = keeper_in(settings.resume, (net_path, *prop_paths))
     run = _Run(net_path, prop_paths, settings, watch or Unwatched(), began)
     for question in run.questions:
         require_semantics(question.prop, settings.semantics)
-    outcome = run.outcome(verified)
+    with helpers_at(settings.ray) as helpers:
+        outcome = run.outcome(verified)
     if keeper is not None and keeper.failure:
         return replace(outcome, notes=(*outcome.notes, keeper.failure))
     return outcome
@@ -95,11 +102,12 @@ def falsify_files(
     return _Run(net_path, prop_paths, settings, watch or Unwatched(), began).outcome(_falsified)
 
 
-def search_settings(settings: VerifySettings, timeout_s: float) -> SearchSettings:
+def search_settings(settings: VerifySettings, timeout_s: float, device: Device) -> SearchSettings:
     """The engine's settings, with `timeout_s` for what is left of the time."""
     limits = SearchSettings(
         timeout_s=timeout_s,
         seed=settings.seed,
+        device=device,
         semantics=settings.semantics,
         record=settings.certificate is not None,
     )
@@ -138,6 +146,7 @@ class _Run:
         self.settings, self.watch = settings, watch
         watch.update(Progress(phase=f"reading {net_path.name}"))
         self.loaded = load_network(net_path)
+        self.device = device_for(settings.device, self.loaded.net)
         semantics_of(self.loaded.net, settings.semantics)
         if settings.bound != "own" and settings.semantics != "real":
             raise MismatchError(f"bounds of {settings.bound} speak about real numbers: choose semantics real")
@@ -176,7 +185,7 @@ class _Run:
             solve_s=sum(v.solve_s for v in found.values()),
             settings=self.settings,
             versions=versions(),
-            machine=machine(),
+            machine=machine(self.device),
             interrupted=self.watch.stopped(),
             notes=(
                 *self.renamed,
@@ -208,7 +217,8 @@ class _Run:
         verdict: Verdict | None = self.refusal()
         if verdict is None:
             self.watch.update(Progress(phase=f"looking for a counterexample to {prop.name}"))
-            verdict = decide(self.loaded, prop, search_settings(self.settings, self.clock.left_s()), self.watch)
+            limits = search_settings(self.settings, self.clock.left_s(), self.device)
+            verdict = decide(self.loaded, prop, limits, self.watch)
         spent = time.monotonic() - begun
         engines = self.others(prop, verdict, spent)
         if isinstance(verdict, Proved) and verdict.executed is None and (met := contradicting(engines)) is not None:

@@ -1,43 +1,46 @@
-"""Which engines can be used here: each is asked a small question of which the answer is known."""
+"""Which engines are there, and what would be used. Loads none of them: `birdnn.pipeline.trying` asks them."""
 
 from __future__ import annotations
 
+import ctypes
+import re
 from dataclasses import replace
-from fractions import Fraction
 from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
-import numpy as np
-import torch
-
-from birdnn.bounds.compiled.bound import prepare
-from birdnn.crosscheck.engines import ENGINES, Engine, shimmed, version_of
-from birdnn.errors import EngineError
-from birdnn.formats.onnx import layers_to_onnx
-from birdnn.pipeline.crosschecking import Case, cross_checked, require_engines
+from birdnn.crosscheck.engines import ENGINES, NAMES, Engine, engine_named, shimmed
+from birdnn.later import later
 from birdnn.pipeline.facts import machine, versions
-from birdnn.pipeline.load import load_network
-from birdnn.records import DoctorOutcome, EngineState, Progress, Unknown, Unwatched, Watch
-from birdnn.spec import Polytope, Property, Region, Row
+from birdnn.records import DoctorOutcome, EngineState, Progress, Unwatched, Watch
 
-_RIGHT = {"onnxruntime": "no_violation"}
-"""Where it is not ``"proved"``."""
+if TYPE_CHECKING:
+    from birdnn.pipeline import trying
+else:
+    trying = later("birdnn.pipeline.trying")
 
-_LIMIT_S = 30.0
+UNTRIED = "not tried; --try asks it"
+_DRIVER = "libcuda.so.1"
+GET_CUDA = "a machine with a CUDA device and, from https://pytorch.org/get-started, a build of torch for it"
 
 
-def examine(watch: Watch | None = None) -> DoctorOutcome:
-    """Look at every engine, at what else is optional, and at the machine; have bounds compiled that are not yet."""
+def examine(watch: Watch | None = None, *, tried: bool = False) -> DoctorOutcome:
+    """Look at every engine, at what else is optional, and at the machine.
+
+    Args:
+        watch: told what is going on.
+        tried: each engine is asked a small question of which the answer is known, the graphics device as well, and
+            bounds are compiled that are not yet. Otherwise nothing is said to work, only to be there.
+    """
     watch = watch or Unwatched()
-    states = []
-    for engine in ENGINES:
-        watch.update(Progress(phase=f"asking {engine.name}"))
-        states.append(_of_engine(engine))
-    watch.update(Progress(phase="compiling bounds, where this version did not yet on this machine: half a minute"))
-    return DoctorOutcome(
-        states=(_own(), *states, _compiler(), _flint(), _cuda()), versions=versions(), machine=machine()
-    )
+    states = [_own(), *(_of_engine(engine) for engine in ENGINES), _compiler(), _flint(), _cuda()]
+    if tried:
+        for place, state in enumerate(states):
+            if state.usable is None:
+                watch.update(Progress(phase=f"asking {state.name}"))
+                states[place] = trying.tried(state)
+    return DoctorOutcome(states=tuple(_remarked(state) for state in states), versions=versions(), machine=machine())
 
 
 def _own() -> EngineState:
@@ -46,82 +49,84 @@ def _own() -> EngineState:
 
 
 def _of_engine(engine: Engine) -> EngineState:
-    version = version_of(engine)
-    try:
-        require_engines([engine.name])
-        usable, note = _small_question(engine.name)
-    except EngineError as error:
-        usable, note = False, error.problem.partition("; to get it")[0]
-    if version is not None and shimmed(engine, version):
-        note += "; runs with the additions for torch 2 and NumPy 2 (birdnn/crosscheck/auto_lirpa_03.py)"
-    return EngineState(
-        name=engine.name,
-        role=engine.role,
-        version=version,
-        usable=usable,
-        note=note,
-        install="" if usable else engine.install,
-    )
+    return _found(engine.name, engine.role, engine.package, engine.module, engine.install)
 
 
-def _small_question(name: str) -> tuple[bool, str]:
-    """``relu(x)`` stays below 2 on 0..1: right or wrong, and in what time."""
-    row = Row((Fraction(-1),), Fraction(-2))
-    region = Region(
-        exact_lower=(Fraction(0),), exact_upper=(Fraction(1),), unsafe=(Polytope(rows=(row,), n_outputs=1),)
-    )
-    prop = Property(name="small", regions=(region,), n_inputs=1, n_outputs=1)
-    with TemporaryDirectory(prefix="birdnn-") as folder:
-        path = Path(folder) / "small.onnx"
-        one = np.ones((1, 1)), np.zeros(1)
-        path.write_bytes(layers_to_onnx([one, one]))
-        case = Case(
-            loaded=load_network(path),
-            prop=prop,
-            verdict=Unknown(reason="not_found", boxes=0),
-            timeout_s=_LIMIT_S,
-            seed=0,
-            watch=Unwatched(),
-        )
-        answer = cross_checked(case, [name], 0.0)[1]
-    if answer.answer == _RIGHT.get(name, "proved"):
-        return True, f"answers a small question right, in {answer.seconds:.1f} s"
-    return False, f"answers a small question with {answer.answer!r}: {answer.detail}"
+def _remarked(state: EngineState) -> EngineState:
+    """The state with what is special about such a version."""
+    if state.version is None or state.name not in NAMES or not shimmed(engine_named(state.name), state.version):
+        return state
+    additions = "runs with the additions for torch 2 and NumPy 2 (birdnn/crosscheck/auto_lirpa_03.py)"
+    return replace(state, note=f"{state.note}; {additions}")
 
 
 def _compiler() -> EngineState:
-    state = _package("numba", "compiled bounds of small networks, several times as fast")
-    if not state.usable:
-        return state
-    usable, note = prepare()
-    hint = "" if usable else "a machine that Numba compiles for, and NUMBA_DISABLE_JIT unset"
-    return replace(state, usable=usable, note=note, install=hint)
+    return _found("numba", "compiled bounds of small networks, several times as fast", "numba", "numba")
 
 
 def _flint() -> EngineState:
-    return _package("python-flint", "fast exact rationals, for checking certificates")
+    return _found("python-flint", "fast exact rationals, for checking certificates", "python-flint", "flint")
 
 
-def _package(name: str, role: str) -> EngineState:
-    """Something that is used where it is installed."""
+def _found(name: str, role: str, package: str, module: str, install: str = "") -> EngineState:
+    """A package that is installed and whose module Python finds, or how to get it."""
+    version = _version(package)
+    if version is not None and find_spec(module) is not None:
+        return EngineState(name=name, role=role, version=version, usable=None, note=UNTRIED, install="")
+    note = "" if version is None else f"version {version} is installed, and Python finds no module {module}"
+    hint = install or f"pip install {name}"
+    return EngineState(name=name, role=role, version=version, usable=False, note=note, install=hint)
+
+
+def _version(package: str) -> str | None:
     try:
-        version = metadata.version(name)
+        return metadata.version(package)
     except metadata.PackageNotFoundError:
-        version = None
-    hint = "" if version else f"pip install {name}"
-    return EngineState(name=name, role=role, version=version, usable=version is not None, note="", install=hint)
+        return None
 
 
 def _cuda() -> EngineState:
-    there = torch.cuda.is_available()
-    built = torch.version.cuda
-    note = torch.cuda.get_device_name() if there else "no device" if built else "this build of torch has no CUDA"
-    hint = "a machine with a CUDA device and, from https://pytorch.org/get-started, a build of torch for it"
+    built, devices = _built_for(), _devices()
+    there = bool(built and devices)
+    if there:
+        note = f"{', '.join(devices)}; {UNTRIED}"
+    elif built:
+        note = "no device that its driver knows"
+    else:
+        note = "this build of torch has no CUDA" if built is None else "there is no torch"
     return EngineState(
         name="CUDA",
-        role="sampling and search on a graphics device",
-        version=built,
-        usable=there,
+        role="sampling, training and search on a graphics device, where --device says so or auto finds that it pays",
+        version=built or None,
+        usable=None if there else False,
         note=note,
-        install="" if there else hint,
+        install="" if there else GET_CUDA,
     )
+
+
+def _built_for() -> str | None:
+    """The CUDA version that torch is built for, which it has in a file of its own; empty where there is no torch."""
+    found = find_spec("torch")
+    if found is None or found.origin is None:
+        return ""
+    text = (Path(found.origin).parent / "version.py").read_text(encoding="utf-8")
+    named = re.search(r"^cuda\b.*= *['\"]([\w.]+)['\"]", text, re.MULTILINE)
+    return named[1] if named else None
+
+
+def _devices() -> tuple[str, ...]:
+    """Names of the devices that CUDA's driver knows; it honours CUDA_VISIBLE_DEVICES."""
+    try:
+        driver = ctypes.CDLL(_DRIVER)
+    except OSError:
+        return ()
+    count, name = ctypes.c_int(), ctypes.create_string_buffer(256)
+    if driver.cuInit(0) != 0 or driver.cuDeviceGetCount(ctypes.byref(count)) != 0:
+        return ()
+    found = []
+    for place in range(count.value):
+        device = ctypes.c_int()
+        driver.cuDeviceGet(ctypes.byref(device), place)
+        driver.cuDeviceGetName(name, len(name), device)
+        found.append(name.value.decode("utf-8", "replace"))
+    return tuple(found)

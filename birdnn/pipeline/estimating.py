@@ -13,6 +13,7 @@ import torch
 from birdnn.errors import InputError
 from birdnn.formats.measure import read_measure
 from birdnn.network import Network
+from birdnn.pipeline.device import device_for
 from birdnn.pipeline.facts import machine, versions
 from birdnn.pipeline.load import Loaded, scaling_of
 from birdnn.pipeline.plan import Subject, asked_notes, read_plan
@@ -43,6 +44,7 @@ from birdnn.sample.pac import (
     upper_limit,
     zero_violation_samples,
 )
+from birdnn.sample.pieces import drawable
 from birdnn.sample.scenario import closest_affine, scenario_epsilon, scenario_samples, variables
 from birdnn.sample.splitting import SplittingSettings, violation_probability
 from birdnn.sample.tally import Tally, run
@@ -112,7 +114,8 @@ class _Run:
         self.subjects = tuple(subject for subject in plan.subjects if subject.role is not None)
         self.notes = asked_notes(plan, self.subjects)
         self.measure = self._measure()
-        self.net: Network = self.loaded.net.with_values({}).float().to(request.device)
+        self.device = device_for(request.device, self.loaded.net)
+        self.net: Network = self.loaded.net.with_values({}).float().to(self.device)
         statements = len(self.subjects) * request.attempts * (2 if request.scenario else 1)
         self.delta = shared(request.delta, statements)
         for index, subject in enumerate(self.subjects):
@@ -134,7 +137,7 @@ class _Run:
             properties=tuple(found),
             wall_s=time.monotonic() - self.started,
             versions=versions(),
-            machine=machine(self.request.device),
+            machine=machine(self.device),
             interrupted=self.watch.stopped(),
             notes=(*self.notes, *self._remarks(found)),
         )
@@ -152,7 +155,7 @@ class _Run:
         return measure
 
     def _generator(self, *stream: int) -> torch.Generator:
-        return seeded(self.request.seed, *stream, device=self.request.device)
+        return seeded(self.request.seed, *stream, device=self.device)
 
     # --- one property
 
@@ -195,7 +198,7 @@ class _Run:
         return _Aim(n=n if left is None else min(n, left), epsilon=epsilon, delta=self.delta, anytime=request.anytime)
 
     def _count(self, tally: Tally, aim: _Aim) -> None:
-        batch = BATCH[self.request.device]
+        batch = drawable(BATCH[self.device], self.net.n_inputs)
         if aim.anytime and aim.epsilon is not None:
             batch = max(1, min(batch, zero_violation_samples(aim.epsilon, aim.delta) // _LOOKS))
         while tally.n < aim.n and not self.watch.stopped():
@@ -311,8 +314,6 @@ def _check(request: EstimateRequest) -> None:
         raise InputError(f"--samples is {request.samples}: give a whole number of at least 1, or leave it out")
     if request.attempts < 1:
         raise InputError(f"--attempts is {request.attempts}: give how many runs share delta, at least 1")
-    if request.device == "cuda" and not torch.cuda.is_available():
-        raise InputError("--device cuda: no CUDA device is usable here; give --device cpu")
 
 
 def _settled(tally: Tally, aim: _Aim) -> bool:

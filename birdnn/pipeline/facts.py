@@ -1,21 +1,15 @@
-"""What a result was made with: versions of what takes part, and the machine."""
+"""What a result says about how it came to be: versions, and the machine."""
 
 from __future__ import annotations
 
 import os
 import platform
+import sys
 from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 
-import torch
-
-from birdnn.errors import MismatchError
-from birdnn.network import Network
 from birdnn.records import Machine
-from birdnn.rounding import FUNCTION_ERROR, Semantics
-from birdnn.spec import Property
-from birdnn.verify import require_float32
 
 PACKAGES = ("birdnn", "torch", "onnx", "onnxruntime", "numpy", "scipy", "numba", "cmaes", "evox")
 
@@ -31,57 +25,31 @@ def versions() -> Mapping[str, str]:
     return found
 
 
-def semantics_of(net: Network, asked: Semantics | None) -> Semantics:
-    """What a proof is to speak about: what was asked, else float32 execution, where the network is in float32.
-
-    Raises:
-        MismatchError: asked for float32, of a network in another type.
-    """
-    if asked == "float32":
-        require_float32(net)
-    if asked is not None:
-        return asked
-    return "float32" if all(value.dtype == torch.float32 for value in net.values().values()) else "real"
-
-
-def require_semantics(prop: Property, semantics: Semantics) -> None:
-    """See that a proof of these semantics answers the property.
-
-    Raises:
-        MismatchError: it is a query over float32, and the proof would speak about the reals.
-    """
-    if prop.element == "float32" and semantics != "float32":
-        told = "is a query over float32, which a proof over the reals does not answer: choose semantics float32"
-        raise MismatchError(f"property {prop.name!r} {told}")
-
-
-def assumptions(net: Network, semantics: Semantics) -> dict[str, float]:
-    """Activation -> absolute error that is assumed of the runtime's function, for those that the network has."""
-    if semantics == "real":
-        return {}
-    found = {node.op.lower() for node in net.nodes if node.output in net.graph.dependent}
-    return {kind: error for kind, error in FUNCTION_ERROR.items() if kind in found}
-
-
-def assumption_notes(net: Network, semantics: Semantics) -> tuple[str, ...]:
-    """The same, one sentence each."""
-    return tuple(
-        f"Assumed of the runtime: its {kind} errs by at most {error:g}, beside one rounding."
-        for kind, error in assumptions(net, semantics).items()
-    )
-
-
 def machine(device: str = "cpu") -> Machine:
     """The machine that this process runs on; `device` is where tensors live."""
-    affinity = getattr(os, "sched_getaffinity", None)
+    cores = _cores()
     return Machine(
         system=f"{platform.system()} {platform.release()} {platform.machine()}",
         cpu=_cpu_name(),
-        cores=len(affinity(0)) if affinity else os.cpu_count() or 1,
-        threads=torch.get_num_threads(),
+        cores=cores,
+        threads=_threads(cores),
         memory_gib=_memory_gib(),
-        device=device if device == "cpu" else torch.cuda.get_device_name(device),
+        device=device if device == "cpu" else sys.modules["torch"].cuda.get_device_name(device),
     )
+
+
+def _cores() -> int:
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
+def _threads(cores: int) -> int:
+    """As many as torch has, if it is loaded; else as many as it will have: nothing is loaded to be counted."""
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        return int(torch.get_num_threads())
+    said = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
+    return int(said) if said.isdecimal() and int(said) > 0 else cores
 
 
 def _cpu_name() -> str:

@@ -14,7 +14,7 @@ from birdnn.pipeline.clock import Clock
 from birdnn.pipeline.load import Loaded
 from birdnn.pipeline.plan import Subject
 from birdnn.pipeline.settings import RepairSettings
-from birdnn.records import Guarantee, Proved, Unknown, Verdict, Violated, Witness
+from birdnn.records import Device, Guarantee, Proved, Unknown, Verdict, Violated, Witness
 from birdnn.repair import Evidence
 from birdnn.rounding import Semantics
 from birdnn.sample import distinct
@@ -22,6 +22,7 @@ from birdnn.spec import Property, Region
 from birdnn.verify import AttackSettings, SearchSettings, attack, falsify, verify
 from birdnn.verify.effort import hunt_for
 from birdnn.verify.frontier import Keeper
+from birdnn.verify.spread import Helpers
 from birdnn.verify.witness import Judge
 
 _SHOWN_COUNTEREXAMPLES = 3
@@ -87,7 +88,8 @@ class Effort:
     so that a seed repeats a run however busy the machine is; and seconds, of the user's own limit.
 
     With `give_up` it ends as soon as this is known not to be enough; another candidate may be easier to prove. `attack`
-    comes before it; with `record` its proof can become a certificate; a `keeper` keeps what it reaches.
+    comes before it; with `record` its proof can become a certificate; a `keeper` keeps what it reaches, and `helpers`
+    take it on once it is large. All of that happens on the `device`, but for what helpers do.
     """
 
     boxes: float
@@ -99,6 +101,8 @@ class Effort:
     record: bool = False
     attack: AttackSettings = field(default_factory=AttackSettings)
     keeper: Keeper | None = None
+    device: Device = "cpu"
+    helpers: Helpers | None = None
 
 
 def decide(loaded: Loaded, subject: Subject, clock: Clock, effort: Effort, *, cheap: bool = False) -> Answer:
@@ -113,6 +117,7 @@ def decide(loaded: Loaded, subject: Subject, clock: Clock, effort: Effort, *, ch
         record=effort.record,
         give_up=effort.give_up,
         attack=effort.attack,
+        device=effort.device,
     )
     found: Verdict
     if cheap:
@@ -125,6 +130,7 @@ def decide(loaded: Loaded, subject: Subject, clock: Clock, effort: Effort, *, ch
             replays=loaded.replays,
             watch=clock.watch,
             keeper=effort.keeper,
+            helpers=effort.helpers,
         )
     return Answer(verdict=found, verify_s=clock.book("verify", begun))
 
@@ -164,9 +170,9 @@ def counterexamples(loaded: Loaded, prop: Property, first: Witness, points: Tens
     return tuple(found)
 
 
-def hunter(settings: RepairSettings, stopped: Callable[[], bool], regions: int = 1) -> Hunter:
+def hunter(settings: RepairSettings, stopped: Callable[[], bool], regions: int = 1, device: Device = "cpu") -> Hunter:
     """`Resample` by attack, which ends once ``stopped`` says so, and tries less hard where ``regions`` are many."""
-    return Hunter(settings.hunt, settings.light_hunt, stopped, regions)
+    return Hunter(settings.hunt, settings.light_hunt, stopped, regions, device)
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +183,10 @@ class Hunter:
     light: AttackSettings
     stopped: Callable[[], bool]
     regions: int
+    device: Device
 
     def __call__(self, net: Network, region: Region, generator: torch.Generator, thorough: bool) -> Tensor:
         effort = hunt_for(net, len(region.unsafe), self.regions, self.hard if thorough else self.light)
+        if self.device != "cpu":
+            net = net.with_values({}).to(self.device)
         return attack(net, region, settings=effort, generator=generator, thorough=True, stopped=self.stopped).cpu()

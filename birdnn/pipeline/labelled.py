@@ -7,16 +7,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import torch
 from torch import Tensor
 
 from birdnn.blocks import Block, require_blocks
-from birdnn.errors import InputError, MismatchError
+from birdnn.errors import MismatchError
 from birdnn.formats.labelled import Labelled, read_labelled
 from birdnn.localize import SpectrumSettings, localize_blocks
 from birdnn.network import Network
+from birdnn.pipeline.device import device_for
 from birdnn.pipeline.load import Loaded, load_network
-from birdnn.records import BlockLocalisation, BlockLocalizeRequest, BlockRequest, Examples, Progress, Watch
+from birdnn.records import (
+    AskedDevice,
+    BlockLocalisation,
+    BlockLocalizeRequest,
+    BlockRequest,
+    Device,
+    Examples,
+    Progress,
+    Watch,
+)
 from birdnn.repair.operations import slots_of
 from birdnn.sample import evaluate
 
@@ -31,27 +40,28 @@ class Classifier:
     Attributes:
         loaded: as read.
         net: float32, on the device.
+        device: where to compute.
         blocks: its partition.
     """
 
     loaded: Loaded
     net: Network
+    device: Device
     blocks: tuple[Block, ...]
 
 
-def load_classifier(path: Path, chosen: Mapping[str, Sequence[str]], device: str) -> Classifier:
+def load_classifier(path: Path, chosen: Mapping[str, Sequence[str]], asked: AskedDevice) -> Classifier:
     """Read a network and divide it into blocks.
 
     Raises:
         InputError: the file is unusable, it has no blocks, or the device is not there.
     """
-    if device == "cuda" and not torch.cuda.is_available():
-        raise InputError("--device cuda: no CUDA device is usable here; give --device cpu")
     loaded = load_network(path)
+    device = device_for(asked, loaded.net)
     if loaded.net.n_outputs < 2:
         raise MismatchError(f"{path}: one output is no classifier; a score for each class is expected")
     blocks = require_blocks(loaded.net, chosen)
-    return Classifier(loaded=loaded, net=loaded.net.with_values({}).float().to(device), blocks=blocks)
+    return Classifier(loaded=loaded, net=loaded.net.with_values({}).float().to(device), device=device, blocks=blocks)
 
 
 def load_examples(

@@ -32,6 +32,6 @@ def localize_block_files(request: BlockLocalizeRequest, *, watch: Watch | None =
         found=found,
         wall_s=time.monotonic() - started,
         versions=versions(),
-        machine=machine(request.device),
+        machine=machine(classifier.device),
         interrupted=watch.stopped(),
     )

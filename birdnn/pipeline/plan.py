@@ -14,7 +14,7 @@ from birdnn.errors import MismatchError
 from birdnn.formats.inputs import Inputs, read_inputs
 from birdnn.formats.suite import Suite, hull, read_domain
 from birdnn.meaning import meaning_of
-from birdnn.pipeline.facts import assumption_notes, require_semantics, semantics_of
+from birdnn.pipeline.claims import assumption_notes, require_semantics, semantics_of
 from birdnn.pipeline.load import Loaded, load_network, load_property, scaling_of, statement
 from birdnn.pipeline.points import load_points, points_statement
 from birdnn.pipeline.recognising import Known, network_notes, recognised, told_apart

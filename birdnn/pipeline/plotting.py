@@ -10,7 +10,8 @@ import torch
 
 from birdnn.certify.read import read_proof
 from birdnn.errors import FormatError, MismatchError
-from birdnn.pipeline.facts import semantics_of, versions
+from birdnn.pipeline.claims import semantics_of
+from birdnn.pipeline.facts import versions
 from birdnn.pipeline.load import Loaded, load_network, load_property, statement
 from birdnn.pipeline.mapping import Covers, advisory_map, covers_of, line_through, margin_line
 from birdnn.pipeline.plan import known_network

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,9 +21,10 @@ from birdnn.pipeline.certifying import Decided, certify, obstacle, unproved, unw
 from birdnn.pipeline.clock import Clock, Deadline, limit_of
 from birdnn.pipeline.crosschecking import Case, contradicting, cross_checked, disagreement, require_engines
 from birdnn.pipeline.describing import described, kept, remarks
+from birdnn.pipeline.device import device_for
 from birdnn.pipeline.facts import machine, versions
 from birdnn.pipeline.folder import ResultFolder
-from birdnn.pipeline.judging import Answer, Attempt, Effort, counterexamples, decide, hunter
+from birdnn.pipeline.judging import Answer, Attempt, Effort, Hunter, counterexamples, decide, hunter
 from birdnn.pipeline.keeping import keeper_in
 from birdnn.pipeline.load import Loaded
 from birdnn.pipeline.localising import localised
@@ -55,8 +56,11 @@ from birdnn.records import (
 )
 from birdnn.records.limits import OutOfTime
 from birdnn.repair import Goal, RepairTask
-from birdnn.report.json import repair_report, write_report
+from birdnn.report.json import repair_report
+from birdnn.report.model import write_report
 from birdnn.report.witnesses import remark
+from birdnn.verify.remote import helpers_at
+from birdnn.verify.spread import Helpers
 from birdnn.verify.witness import Judge
 
 _HUNTED = 16
@@ -76,7 +80,7 @@ def repair_files(
     ``began`` on the monotonic clock, the best attempt is on disk.
 
     Raises:
-        InputError: a file is unusable, properties do not fit, or an engine is not there.
+        InputError: a file is unusable, properties do not fit, an engine or a cluster is not there.
         OutputError: the folder cannot be written.
         DisagreementError: torch and onnxruntime differ on a file. A sample that violates what was proved, and engines
             that contradict each other, raise nothing here: the outcome names them in `disagreement`.
@@ -98,11 +102,13 @@ class _Repair:
         self.folder = ResultFolder(request)
         self.folder.require_usable()
         self.keeper = keeper_in(request.resume, (request.net, *request.props))
+        self.helpers: Helpers | None = None
         self.settings = settings
         require_engines(request.crosscheck)
         self.engines: dict[str, tuple[EngineAnswer, ...]] = {}
         watch.update(Progress(phase=f"reading {request.net.name}"))
         self.plan: Plan = read_plan(request)
+        self.device = device_for(request.device, self.plan.loaded.net)
         self.before: dict[str, Answer] = {}
         self.witnesses: dict[str, tuple[Witness, ...]] = {}
         if not self.plan.loaded.net.repairable:
@@ -124,7 +130,7 @@ class _Repair:
         return sorted(asked, key=lambda s: self.before[s.prop.name].guarantee == "proved")
 
     def run(self) -> RepairOutcome:
-        with self.folder.taken() as self.together:
+        with self.folder.taken() as self.together, helpers_at(self.request.ray) as self.helpers:
             return self._run()
 
     def _run(self) -> RepairOutcome:
@@ -142,8 +148,10 @@ class _Repair:
             folder=self.folder,
             compare=self._comparison,
             semantics=self.plan.semantics,
+            device=self.device,
             record=not obstacle(self.plan.loaded, self.request.units),
             keeper=self.keeper,
+            helpers=self.helpers,
         )
         best = self.candidates.search(stages(self.request, self.plan, task, broken, self.settings))
         violated = any(words[s.prop.name] == "violated" for s in self.asked)
@@ -227,11 +235,13 @@ class _Repair:
             semantics=self.plan.semantics,
             attack=s.attack,
             keeper=self.keeper,
+            device=self.device,
+            helpers=self.helpers,
         )
 
     def _more_witnesses(self, subject: Subject, first: Witness) -> tuple[Witness, ...]:
         deadline = self.clock.search.part(self.settings.shares.examples)
-        generator, hunt = torch.Generator().manual_seed(self.request.seed), hunter(self.settings, deadline.over)
+        generator, hunt = torch.Generator().manual_seed(self.request.seed), self._hunter(deadline.over)
         net = self.plan.loaded.net.with_values({}).float()
         regions = subject.prop.regions
         if len(regions) > _HUNTED:  # a few examples are shown
@@ -254,12 +264,16 @@ class _Repair:
             goals=tuple(goals),
             domain=self.plan.corners,
             decision=self.plan.decision,
-            resample=hunter(self.settings, self.clock.over, sum(len(goal.prop.regions) for goal in goals)),
+            resample=self._hunter(self.clock.over, sum(len(goal.prop.regions) for goal in goals)),
             rule_told=self.plan.rule_by in ("option", "suite"),
             max_change=self.request.max_change,
             seed=self.request.seed,
+            device=self.device,
             over=self.clock.over,
         )
+
+    def _hunter(self, stopped: Callable[[], bool], regions: int = 1) -> Hunter:
+        return hunter(self.settings, stopped, regions, self.device)
 
     def _watched(self, best: Attempt) -> None:
         """Look on the result at what applies to the network and was not asked about.
@@ -290,11 +304,11 @@ class _Repair:
 
     def _comparison(self, after: Loaded, deadline: Deadline) -> Comparison:
         return Comparison(
-            before=self.plan.loaded.net.with_values({}).float(),
-            after=after.net.with_values({}).float(),
+            before=self.plan.loaded.net.with_values({}).float().to(self.device),
+            after=after.net.with_values({}).float().to(self.device),
             plan=self.plan,
             settings=self.settings,
-            resample=hunter(self.settings, deadline.over, max(len(s.prop.regions) for s in self.plan.subjects)),
+            resample=self._hunter(deadline.over, max(len(s.prop.regions) for s in self.plan.subjects)),
             replays=after.replays,
             deadline=deadline,
             source=after.net,
@@ -327,6 +341,7 @@ class _Repair:
             seed=self.request.seed,
             watch=self.watch,
             deadline=self.clock.stage(self.settings.shares.sampling),
+            device=self.device,
         )
         self.sampled = found.bounds
         return found.contradicted
@@ -493,7 +508,7 @@ class _Repair:
             suite=self.plan.suite,
             **self._searched(),
             versions=versions(),
-            machine=machine(),
+            machine=machine(self.device),
             interrupted=self.watch.stopped(),
             timed_out=self.clock.left_s() <= 0 and result != "proved",
             notes=self._notes(best),

@@ -54,7 +54,8 @@ from birdnn.records import (
 from birdnn.repair.blocks import BlockCandidate, BlockRepairer, BlockSettings, Data
 from birdnn.repair.operations import ORIGINAL, Slot, slots_of
 from birdnn.repair.training import Score
-from birdnn.report.json import repair_report, write_report
+from birdnn.report.json import repair_report
+from birdnn.report.model import write_report
 from birdnn.report.risks_blocks import NOTHING_PROVED
 from birdnn.sample import evaluate
 
@@ -109,7 +110,7 @@ class _BlockRepair:
         self.folder = ResultFolder(request)
         self.folder.require_usable()
         self._say(f"reading {request.net.name}")
-        self.classifier: Classifier = load_classifier(request.net, asked.chosen, asked.device)
+        self.classifier: Classifier = load_classifier(request.net, asked.chosen, request.device)
         self.net = self.classifier.net
         self.files = [self._file(asked.data, "repair"), self._file(asked.val, "validation")]
         if asked.test is not None:
@@ -268,7 +269,7 @@ class _BlockRepair:
         return _File(examples, record, evaluate(self.net, examples.x))
 
     def _data(self) -> Data:
-        device = self.asked.device
+        device = self.classifier.device
         learnt, checked = (file.examples for file in self.files[:2])
         return Data(
             x=learnt.x.to(device), y=learnt.y.to(device), val_x=checked.x.to(device), val_y=checked.y.to(device)
@@ -376,7 +377,7 @@ class _BlockRepair:
             "sample_s": 0.0,
             "rounds": 0,
             "versions": versions(),
-            "machine": machine(self.asked.device),
+            "machine": machine(self.classifier.device),
             "initialisers": {name: v.numel() for name, v in net.initialisers().items() if name in net.repairable},
             "notes": (NOTHING_PROVED,),
         }

@@ -10,7 +10,7 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from pydantic import ValidationError
@@ -19,13 +19,9 @@ from birdnn.certify.check import Rejected
 from birdnn.certify.check.certificate import LEAF, read_certificate
 from birdnn.certify.check.files import read
 from birdnn.decimals import exact_number
-from birdnn.errors import BirdnnError, FormatError, InputError
-from birdnn.formats import read_network
-from birdnn.formats.differences import graph_change
+from birdnn.errors import FormatError, InputError
 from birdnn.formats.files import read_bytes
-from birdnn.formats.suite import BUNDLED, Suite
-from birdnn.metrics import change
-from birdnn.pipeline.describing import of_suite
+from birdnn.later import later
 from birdnn.reading import reads
 from birdnn.report.blocks_models import graph_change_model
 from birdnn.report.evidence import exact, largest_models, quantity_model
@@ -42,6 +38,11 @@ from birdnn.report.schema_safety import (
     ProofFactsModel,
     SafetyReport,
 )
+
+if TYPE_CHECKING:
+    from birdnn.pipeline import rereading
+else:
+    rereading = later("birdnn.pipeline.rereading")
 
 MAX_BYTES = 1 << 28
 NAME = "repair.json"
@@ -236,9 +237,9 @@ def _completed(
     """The outcome with what it lacks and files with the recorded hashes say, and what that is."""
     more: dict[str, Any] = {}
     added = []
-    if not outcome.inputs and outcome.suite is not None and outcome.suite.name in BUNDLED:
-        inputs, outputs = of_suite(Suite.load(outcome.suite.name))
-        more |= {"inputs": [quantity_model(q) for q in inputs], "outputs": [quantity_model(q) for q in outputs]}
+    if not outcome.inputs and outcome.suite is not None and (known := rereading.quantities_of(outcome.suite.name)):
+        inputs, outputs = ([quantity_model(q) for q in side] for side in known)
+        more |= {"inputs": inputs, "outputs": outputs}
         added.append(f"Names and units of inputs and outputs: from the installed suite {outcome.suite.name}.")
     stated = _regions(proofs) if proofs else {}
     lacking = [p for p in outcome.properties if not p.regions and p.sha256 in stated]
@@ -295,11 +296,7 @@ def _moved(files: Sequence[FileModel]) -> dict[str, Any]:
     before, after = _place(files, "network before"), _place(files, "network after")
     if before is None or after is None:
         return {}
-    try:
-        found = change(read_network(before).initialisers(), read_network(after).initialisers())
-    except (BirdnnError, KeyError):
-        return {}
-    return {entry.name: largest_models(entry) for entry in found}
+    return {entry.name: largest_models(entry) for entry in rereading.changed(before, after)}
 
 
 def _graph(files: Sequence[FileModel]) -> GraphChangeModel | None:
@@ -307,10 +304,8 @@ def _graph(files: Sequence[FileModel]) -> GraphChangeModel | None:
     before, after = _place(files, "network before"), _place(files, "network after")
     if before is None or after is None:
         return None
-    try:
-        return graph_change_model(graph_change(before, after))
-    except BirdnnError:
-        return None
+    differs = rereading.graph_changed(before, after)
+    return None if differs is None else graph_change_model(differs)
 
 
 def _version() -> str:

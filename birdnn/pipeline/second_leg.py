@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from birdnn.pipeline.clock import Deadline
 from birdnn.pipeline.estimating import replayed, seeded
 from birdnn.pipeline.load import Loaded
-from birdnn.records import PacBound, Progress, Watch, Witness
+from birdnn.records import Device, PacBound, Progress, Watch, Witness
 from birdnn.sample.draw import BATCH
 from birdnn.sample.measures import UNIFORM
 from birdnn.sample.pac import shared, upper_limit
-from birdnn.sample.pieces import piece_of
+from birdnn.sample.pieces import drawable, piece_of
 from birdnn.sample.tally import Tally
 from birdnn.spec import Property
 
@@ -48,16 +48,23 @@ class SecondLeg:
 
 
 def second_leg(
-    loaded: Loaded, proved: Sequence[Property], *, samples: int, seed: int, watch: Watch, deadline: Deadline
+    loaded: Loaded,
+    proved: Sequence[Property],
+    *,
+    samples: int,
+    seed: int,
+    watch: Watch,
+    deadline: Deadline,
+    device: Device = "cpu",
 ) -> SecondLeg:
     """Draw ``samples`` uniform points of each proved property's input set, or as many as the deadline allows."""
-    net = loaded.net.with_values({}).float()
+    net = loaded.net.with_values({}).float().to(device)
     bounds: dict[str, PacBound] = {}
     contradicted: dict[str, Witness] = {}
-    batch = min(BATCH["cpu"], piece_of(net))
+    batch = drawable(min(BATCH[device], piece_of(net)), net.n_inputs)
     for index, prop in enumerate(proved):
         of = f" ({index + 1} of {len(proved)})" if len(proved) > 1 else ""
-        tally = Tally(net, prop, UNIFORM.draws(prop, seeded(seed, _STREAM, index, device="cpu")))
+        tally = Tally(net, prop, UNIFORM.draws(prop, seeded(seed, _STREAM, index, device=device)))
         part = deadline.part(1 / (len(proved) - index))
         while tally.n < samples and not part.over():
             if tally.n % _NEWS_EVERY < batch:

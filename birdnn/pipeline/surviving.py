@@ -90,6 +90,7 @@ def _attacked(loaded: Loaded, subject: Subject, effort: Effort, clock: Clock, ro
         timeout_s=effort.seconds,
         semantics=effort.semantics,
         attack=attack_for(loaded.net, polytopes, effort.attack, "cpu"),
+        device=effort.device,
     )
     first = falsify(loaded.net, prop, settings=limits, replays=loaded.replays, watch=watch)
     left_s = effort.seconds - (time.monotonic() - begun)

@@ -39,8 +39,8 @@ from birdnn.records.comparison import (
     Transition,
 )
 from birdnn.records.crosschecks import BoundName, EngineAnswer, EngineState, EngineWord
-from birdnn.records.estimates import Device, EstimateOutcome, EstimateRequest, PropertyEstimate
-from birdnn.records.facts import Machine, ScaledQuantity, SuiteMatch, Units
+from birdnn.records.estimates import EstimateOutcome, EstimateRequest, PropertyEstimate
+from birdnn.records.facts import AskedDevice, Device, Machine, ScaledQuantity, SuiteMatch, Units
 from birdnn.records.fetching import FetchedFile, FetchOutcome, FetchRequest, FileState
 from birdnn.records.localisation import (
     Behaviour,
@@ -130,6 +130,7 @@ __all__ = [
     "Accuracy",
     "AdvisoryMap",
     "Apart",
+    "AskedDevice",
     "Axis",
     "Became",
     "Behaviour",

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from birdnn.records.facts import Machine
+from birdnn.records.facts import AskedDevice, Machine
 from birdnn.records.stages import Fidelity
 
 Formula = Literal["ochiai", "tarantula", "dstar"]
@@ -131,7 +131,7 @@ class BlockLocalizeRequest:
     radius: float | None = None
     examples: int = 150
     top: int = 3
-    device: str = "cpu"
+    device: AskedDevice = "auto"
     seed: int = 0
     command: tuple[str, ...] = ()
 
@@ -159,7 +159,7 @@ class BlockRequest:
         data: examples to learn from: those that the network gets wrong are repaired, the others preserved.
         val: validation examples, which decide when to stop and which candidate is best.
         test: held-out examples, looked at once in the end.
-        chosen, formula, radius, examples, device: as for ``localize --blocks``.
+        chosen, formula, radius, examples: as for ``localize --blocks``.
         block: the block to repair; None: of the most suspicious ones the one that a short training helps most.
         compare: repair by the other methods as well, and tell how they fare.
         epochs: passes over the examples at most, for each method.
@@ -172,7 +172,6 @@ class BlockRequest:
     formula: Formula = "ochiai"
     radius: float | None = None
     examples: int = 150
-    device: str = "cpu"
     block: str | None = None
     compare: bool = False
     epochs: int = 30

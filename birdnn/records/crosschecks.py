@@ -57,14 +57,14 @@ class EngineState:
         name: as ``--crosscheck`` spells it, or a package's or device's name.
         role: what it is for.
         version: None where it is not there.
-        usable: it is there and, where it can be asked, answered a small question right.
+        usable: it answered a small question right; None where it is there, and was not asked.
         note: how it went, and what is special here.
-        install: the command that gets it; empty where it is usable.
+        install: the command that gets it; empty where it is usable, as far as is known.
     """
 
     name: str
     role: str
     version: str | None
-    usable: bool
+    usable: bool | None
     note: str
     install: str

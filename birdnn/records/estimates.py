@@ -5,13 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
-from birdnn.records.facts import Machine, Units
+from birdnn.records.facts import AskedDevice, Machine, Units
 from birdnn.records.stages import Witness
 from birdnn.records.statements import Interval, PacBound, RareEvent, Surrogate
-
-Device = Literal["cpu", "cuda"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +43,7 @@ class EstimateRequest:
     units: Units = "normalised"
     measure_units: Units = "normalised"
     seed: int = 0
-    device: Device = "cpu"
+    device: AskedDevice = "auto"
     command: tuple[str, ...] = ()
 
 

@@ -8,6 +8,11 @@ from typing import Literal
 
 Units = Literal["normalised", "raw"]
 
+Device = Literal["cpu", "cuda"]
+
+AskedDevice = Literal["auto", "cpu", "cuda"]
+"""Where to compute, as the user says it: ``"auto"`` is the CPU unless a graphics device is there and pays."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Machine:

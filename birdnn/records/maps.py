@@ -6,12 +6,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-import numpy as np
-import numpy.typing as npt
-
+from birdnn.later import later
 from birdnn.records.stages import Decision
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+else:
+    np, npt = later("numpy"), later("numpy.typing")
 
 Geometry = Literal["plain", "encounter"]
 Source = Literal["counterexample", "middle", "given"]

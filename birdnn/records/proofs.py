@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-import numpy as np
-import numpy.typing as npt
+from birdnn.later import later
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+else:
+    np, npt = later("numpy"), later("numpy.typing")
+
 
 CheckAnswer = Literal["accepted", "rejected", "not checked"]
 """What the independent checker says of a certificate. Rejected: prover and checker disagree."""

@@ -11,7 +11,7 @@ from typing import Literal
 from birdnn.records.behaviour import KeptAt, KeptWord, RuleBy, Tied
 from birdnn.records.blocks import BlockRepair, BlockRequest
 from birdnn.records.crosschecks import BoundName, EngineAnswer, EngineState
-from birdnn.records.facts import Machine, ScaledQuantity, SuiteMatch, Units
+from birdnn.records.facts import AskedDevice, Machine, ScaledQuantity, SuiteMatch, Units
 from birdnn.records.localisation import PropertyLocalisation
 from birdnn.records.maps import AdvisoryMap, MarginLine
 from birdnn.records.proofs import CertificateFile
@@ -49,20 +49,24 @@ class VerifySettings:
         units: what the property speaks; ``"raw"`` needs a network that brings its scaling (NNet, or known to a suite).
         semantics: what a proof speaks about.
         seed: of every random draw.
+        device: where to attack and to prove.
         bound: whose bounds the proof rests on.
         crosscheck: engines that are asked the same question, `crosscheck_timeout_s` for each and property.
         certificate: file for what was decided; None: none.
         resume: folder where long proofs are kept, and gone on with.
+        ray: address of a cluster whose nodes take on large proofs; None: none.
         command: the command line, for the record.
     """
 
     semantics: Semantics = "real"
     certificate: Path | None = None
     resume: Path | None = None
+    ray: str | None = None
     timeout_s: float | None = None
     memory_gib: float | None = None
     units: Units = "normalised"
     seed: int = 0
+    device: AskedDevice = "auto"
     bound: BoundName = "own"
     crosscheck: tuple[str, ...] = ()
     crosscheck_timeout_s: float = 60.0
@@ -185,9 +189,11 @@ class RepairRequest:
         out: folder for the result; None: ``./NAME.birdnn``.
         timeout_s: limit for everything; None: no limit.
         resume: folder where long proofs are kept, and gone on with.
+        ray: address of a cluster whose nodes take on large proofs; None: none.
         samples: fresh points that are drawn after the proofs, of each proved property, also of those that apply and
             were not asked for; None: a million of each that was asked for.
         semantics: what a proof speaks about; None: float32 execution, where the network is in float32.
+        device: where to attack, prove, sample and train.
         as_many: repair as many properties as possible: one that cannot be repaired does not cost the others.
         crosscheck: engines that are asked about the result, `crosscheck_timeout_s` for each and property.
         report: localise as well, and write the report even where no network is written.
@@ -220,10 +226,12 @@ class RepairRequest:
     out: Path | None = None
     timeout_s: float | None = None
     resume: Path | None = None
+    ray: str | None = None
     units: Units = "normalised"
     seed: int = 0
     samples: int | None = None
     semantics: Semantics | None = None
+    device: AskedDevice = "auto"
     as_many: bool = False
     crosscheck: tuple[str, ...] = ()
     crosscheck_timeout_s: float = 60.0

@@ -10,18 +10,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, runtime_checkable
 
-import numpy as np
-import numpy.typing as npt
-
 from birdnn.boxes import Boxes
 from birdnn.later import later
 from birdnn.records.proofs import RegionProof
 from birdnn.rounding import Semantics
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
     import torch
 else:
-    torch = later("torch")
+    np, npt, torch = later("numpy"), later("numpy.typing"), later("torch")
 
 Decision = Literal["argmin", "argmax", "none"]
 """Which output decides; none: nobody says it."""

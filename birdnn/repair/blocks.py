@@ -16,6 +16,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from types import MappingProxyType
 
 import torch
@@ -26,6 +27,7 @@ from birdnn.graph import Node
 from birdnn.network import Network
 from birdnn.repair.operations import ORIGINAL, Operation, Original, Slot, kinds_for, slots_of
 from birdnn.repair.training import Exam, Lesson, Score, TrainingSettings, outputs, train
+from birdnn.sample.pieces import in_memory
 from birdnn.tail import Tail
 
 Replacement = tuple[tuple[Node, ...], Mapping[str, Tensor]]
@@ -233,15 +235,19 @@ class BlockRepairer:
     ) -> None:
         """One pass: a step of the weights, then one of the architecture on its own examples."""
         s = self.settings.training
+
+        def turn(part: Lesson, optimiser: torch.optim.Optimizer, places: Tensor) -> None:
+            some = part.part(places)
+            tail.zero_grad()
+            weights = some.weights(s.failing_share)
+            torch.autograd.backward(some.loss(tail(some.x), weights, s.keep))
+            optimiser.step()
+
         steps = -(-len(parts[0]) // s.batch)
         batches = [torch.randperm(len(part), generator=generator).tensor_split(min(steps, len(part))) for part in parts]
         for step in range(steps):
             for part, places, optimiser in zip(parts, batches, optimisers, strict=True):
-                some = part.part(places[step % len(places)])
-                tail.zero_grad()
-                weights = some.weights(s.failing_share)
-                torch.autograd.backward(some.loss(tail(some.x), weights, s.keep))
-                optimiser.step()
+                in_memory(partial(turn, part, optimiser), places[step % len(places)])
 
     def _discrete(
         self, block: Block, slots: Sequence[Slot], architecture: Mapping[str, str], mixtures: Mapping[str, Mixture]

@@ -80,7 +80,7 @@ class Finetune:
     """`Repairer` that scales neurons; keeps its factors and its hard inputs between candidates.
 
     Args:
-        task: what is to be repaired; the search runs on the device of its network.
+        task: what is to be repaired; the search runs on its device.
         settings: how.
         ranking: neurons, the most responsible first; those that cannot be scaled are passed over.
 
@@ -96,7 +96,7 @@ class Finetune:
             raise MismatchError(f"{settings.top} neurons are to be modified, {len(self.neurons)} were ranked")
         self.task, self.settings = task, settings
         self.generator = torch.Generator().manual_seed(task.seed)
-        self.teacher = task.net.with_values({}).float().requires_grad_(False)
+        self.teacher = task.net.with_values({}).float().to(task.device).requires_grad_(False)
         self.outputs = ScaledOutputs(self.teacher, self.neurons)
         shares = settings.margin_share, settings.kept_margin_share
         samples = settings.region_points, settings.region_points

@@ -47,10 +47,12 @@ from birdnn.spec import Polytope
 optimize, sparse = later("scipy.optimize"), later("scipy.sparse")
 
 _PRICE = 100.0
-_HELD = 1e-4
+_HOLD, _FIRMER, _FIRMEST = 1e-4, 2.0, 1.0
 _MOST_ALTERNATIVES = 3
 
 Matrix: TypeAlias = npt.NDArray[np.float64]
+Way: TypeAlias = tuple[tuple[int, ...], float]
+"""Which outputs change, and the power of `LinearSettings.decision_powers`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +86,7 @@ class LinearSettings:
 
 
 def least_absolute(
-    features: Matrix, weights: Matrix, rows: Matrix, wanted: Matrix, *, seconds: float = np.inf
+    features: Matrix, weights: Matrix, rows: Matrix, wanted: Matrix, *, hold: float = _HOLD, seconds: float = np.inf
 ) -> Matrix | None:
     """The changes ``d`` of one or several outputs, (outputs, k), that cost least.
 
@@ -96,6 +98,8 @@ def least_absolute(
         weights: (points, outputs), positive.
         rows: (constraints, outputs, k).
         wanted: (constraints,).
+        hold: price of a change as such, as a share of what it costs at the mean of all points: the higher, the smaller
+            the change, and the less it keeps.
         seconds: for the solver.
 
     Returns:
@@ -108,7 +112,7 @@ def least_absolute(
     if not len(features) or not len(rows):
         return None
     # a change that no point sees costs a little as well, or nothing would bound it
-    held = _HELD * weights.mean(1).sum() * np.maximum(np.abs(features).mean(0), 1e-6)
+    held = hold * weights.mean(1).sum() * np.maximum(np.abs(features).mean(0), 1e-6)
     absolute = sparse.block_diag([features.T] * outputs)
     equations = sparse.hstack(
         [sparse.csr_matrix(rows.reshape(len(rows), -1).T), absolute, sparse.identity(outputs * k)], format="csc"
@@ -148,7 +152,8 @@ class LastLayer:
         powers = settings.decision_powers[: 1 if task.decision == "none" else None]
         self.alternatives = [(outputs, power) for outputs in self._helpful() for power in powers]
         self._behaviour = self._seen()
-        self.held: dict[tuple[tuple[int, ...], float], bool] = {}
+        self.holds: dict[Way, float] = dict.fromkeys(self.alternatives, _HOLD)
+        self.held: dict[Way, bool] = {}
 
     def propose(self, evidence: Evidence, *, timeout_s: float, watch: Watch) -> Network:
         """Learn from `evidence`, then solve until no hunt finds an unsafe input; hands out a copy."""
@@ -160,7 +165,7 @@ class LastLayer:
 
         learn(self.aims, evidence, student, self.generator, harder=self.settings.harder, over=over)
         hunt(self.aims, student, self.task.resample, self.generator, over)
-        found = [(self._solved(*way, until, watch), way) for way in self.alternatives]
+        found = [(self._solved(way, until, watch), way) for way in self.alternatives]
         self.change, way = min(found, key=lambda pair: self._rank(self.trained.at(pair[0])))
         self.alternatives = [way]
         return self.task.net.with_values(self.trained.values(self.change))
@@ -203,26 +208,41 @@ class LastLayer:
 
     # --- the program
 
-    def _solved(self, outputs: tuple[int, ...], power: float, until: float, watch: Watch) -> Tensor:
-        """Programs and hunts in turn, until nothing lacks: the best change, (parameters,)."""
+    def _solved(self, way: Way, until: float, watch: Watch) -> Tensor:
+        """Programs and hunts in turn, until nothing lacks, or no change within the limit does: (parameters,)."""
         change, student = self.change, self.trained.at(self.change)
         for step in range(self.settings.steps):
             lack = lacking(self.aims, student)
-            if lack <= 0 or watch.stopped() or time.monotonic() > until:
+            if lack <= 0 or self.held.get(way, False) or watch.stopped() or time.monotonic() > until:
                 break
             news = f"program {step + 1}, worst input lacks {lack:.2g} of its margin"
             watch.update(Progress(phase="solving", done=step / self.settings.steps, detail=news))
-            found = self._program(outputs, power, student, until - time.monotonic())
+            found = self._within(way, student, until)
             if found is None:
                 break
-            reach = self.trained.reach(torch.zeros_like(found), found, self.task.max_change)
-            self.held[outputs, power], change = reach < 1, reach * found
-            student = self.trained.at(change)
+            change, student = found, self.trained.at(found)
             hunt(self.aims, student, self.task.resample, self.generator, self.task.over)
         return change
 
-    def _program(self, outputs: tuple[int, ...], power: float, student: Network, seconds: float) -> Tensor | None:
+    def _within(self, way: Way, student: Network, until: float) -> Tensor | None:
+        """One program, with changes as cheap as the limit on them allows: the change, cut off where none is within.
+
+        What is asked only grows from program to program, and so does the price of a change.
+        """
+        while True:
+            found = self._program(way, student, until - time.monotonic())
+            if found is None:
+                return None
+            reach = self.trained.reach(torch.zeros_like(found), found, self.task.max_change)
+            if reach == 1 or self.holds[way] >= _FIRMEST or time.monotonic() > until:
+                break
+            self.holds[way] *= _FIRMER
+        self.held[way] = reach < 1
+        return reach * found
+
+    def _program(self, way: Way, student: Network, seconds: float) -> Tensor | None:
         """One program: the change from the original, (parameters,)."""
+        outputs, power = way
         parts = [part for aim in self.aims for part in self._constraints(aim, outputs, student)]
         if not parts:
             return None
@@ -231,7 +251,9 @@ class LastLayer:
         features, shares = self._behaviour
         weights = (shares[:, None] * self._importance(features, power))[:, list(outputs)]
         free = slice(-1, None) if self.settings.biases_only else slice(None)  # the last feature is 1
-        found = least_absolute(features[:, free].numpy(), weights.numpy(), rows[..., free], wanted, seconds=seconds)
+        found = least_absolute(
+            features[:, free].numpy(), weights.numpy(), rows[..., free], wanted, hold=self.holds[way], seconds=seconds
+        )
         if found is None:
             return None
         change, moved = torch.zeros_like(self.change), torch.from_numpy(found)

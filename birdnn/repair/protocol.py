@@ -12,7 +12,7 @@ from torch import Tensor
 
 from birdnn.boxes import Boxes
 from birdnn.network import Network
-from birdnn.records import Decision, Tied, Watch
+from birdnn.records import Decision, Device, Tied, Watch
 from birdnn.records.limits import Over, never
 from birdnn.spec import Property, Region
 
@@ -48,6 +48,7 @@ class RepairTask:
         resample: finds inputs close to unsafe.
         max_change: how far a layer may move, as a share of its size, see `Trained.reach`.
         seed: of every random draw.
+        device: where to train what pays there; what is handed out lies where `net` does.
         over: must everything end now? A method that is still being made raises `OutOfTime` then.
     """
 
@@ -59,6 +60,7 @@ class RepairTask:
     rule_told: bool = True
     max_change: float = math.inf
     seed: int = 0
+    device: Device = "cpu"
     over: Over = never
 
     @property

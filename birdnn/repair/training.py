@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, kl_div
 
+from birdnn.sample.pieces import in_memory
+
 _BATCH = 512
 
 
@@ -111,7 +113,7 @@ def outputs(model: nn.Module, x: Tensor) -> Tensor:
     """What a model answers in evaluation mode, without gradients."""
     model.eval()
     with torch.no_grad():
-        return torch.cat([model(part) for part in torch.split(x, _BATCH)])
+        return torch.cat([y for part in torch.split(x, _BATCH) for y in in_memory(model, part)])
 
 
 def train(
@@ -142,13 +144,17 @@ def train(
     optimiser = torch.optim.Adam(parameters, lr=settings.rate)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, settings.epochs * batches)
     weights = lesson.weights(settings.failing_share)
+
+    def step(places: Tensor) -> None:
+        part, counts = lesson.part(places), weights[places]
+        optimiser.zero_grad()
+        torch.autograd.backward(part.loss(model(part.x), counts, settings.keep))
+        optimiser.step()
+
     for number in range(1, settings.epochs + 1):
         model.train()
         for places in _batches(len(lesson), settings.batch, generator):
-            part, counts = lesson.part(places), weights[places]
-            optimiser.zero_grad()
-            torch.autograd.backward(part.loss(model(part.x), counts, settings.keep))
-            optimiser.step()
+            in_memory(step, places)  # several smaller steps, where memory does not do for one
             schedule.step()
         score = exam.score(model)
         since += 1

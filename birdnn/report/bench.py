@@ -13,7 +13,7 @@ from rich.text import Text
 
 from birdnn.printable import csv_text, printable
 from birdnn.records import CONTRADICTION, CampaignOutcome, CampaignRow, Figures, SideBySide
-from birdnn.report.json import machine_model
+from birdnn.report.machine import machine_model
 from birdnn.report.schema import readable
 from birdnn.report.schema_bench import BenchReport, BenchRowModel, FiguresModel, SideBySideModel
 from birdnn.report.tables import add_fact, add_notes, facts_grid, plain_table

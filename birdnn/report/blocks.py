@@ -11,7 +11,7 @@ from rich.text import Text
 
 from birdnn.records import Accuracy, BlockLocalisation, BlockLocalizeOutcome, BlockRepair, RepairOutcome
 from birdnn.report.blocks_models import block_localisation_model, examples_model
-from birdnn.report.json import machine_model
+from birdnn.report.machine import machine_model
 from birdnn.report.model import readable
 from birdnn.report.risks_blocks import ROLES
 from birdnn.report.schema_samples import BlockLocalizeReport

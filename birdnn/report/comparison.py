@@ -18,8 +18,9 @@ from birdnn.records import (
     Structure,
 )
 from birdnn.report.evidence import quantity_model
-from birdnn.report.json import machine_model, suite_model, witness_model
+from birdnn.report.json import suite_model, witness_model
 from birdnn.report.kept import fidelity_model, rate_model
+from birdnn.report.machine import machine_model
 from birdnn.report.schema import DomainModel, PropertyDrawdownModel
 from birdnn.report.schema_comparison import (
     ApartModel,

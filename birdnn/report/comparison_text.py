@@ -14,8 +14,8 @@ from birdnn.report.schema_comparison import (
     ProvedApartModel,
     StructureModel,
 )
-from birdnn.report.tables import add_fact, add_notes, facts_grid, plain_table
-from birdnn.report.text import NARROW, STYLES, seconds
+from birdnn.report.tables import add_fact, add_notes, facts_grid, plain_table, seconds
+from birdnn.report.text import NARROW, STYLES
 from birdnn.report.words import Side, percent, plain
 
 _SHOWN = 8

@@ -11,7 +11,8 @@ from rich.text import Text
 
 from birdnn.records import EstimateOutcome, Interval, PacBound, PropertyEstimate, RareEvent, Surrogate
 from birdnn.report.evidence import pac_bound_model
-from birdnn.report.json import machine_model, witness_model
+from birdnn.report.json import witness_model
+from birdnn.report.machine import machine_model
 from birdnn.report.schema import readable
 from birdnn.report.schema_samples import (
     EstimateReport,
@@ -20,8 +21,8 @@ from birdnn.report.schema_samples import (
     RareEventModel,
     SurrogateModel,
 )
-from birdnn.report.tables import add_fact, facts_grid, plain_table
-from birdnn.report.text import NARROW, seconds
+from birdnn.report.tables import add_fact, facts_grid, plain_table, seconds
+from birdnn.report.text import NARROW
 from birdnn.report.witnesses import ran
 from birdnn.report.words import percent
 

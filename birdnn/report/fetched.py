@@ -9,8 +9,7 @@ from rich.text import Text
 
 from birdnn.records import FetchOutcome
 from birdnn.report.schema_fetch import FetchedFileModel, FetchReport
-from birdnn.report.tables import add_fact, facts_grid
-from birdnn.report.text import seconds
+from birdnn.report.tables import add_fact, facts_grid, seconds
 
 
 def fetch_report(outcome: FetchOutcome) -> FetchReport:

@@ -1,23 +1,16 @@
-"""Records as the published models, and the models as text.
-
-Writing is left to a callable, so that files appear all at once by the one writer that the package has.
-"""
+"""Records as the published models."""
 
 from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any, assert_never
-
-from pydantic import BaseModel
 
 from birdnn.records import (
     CertificateFile,
     EngineAnswer,
     InitialiserChange,
-    Machine,
     PropertyOutcome,
     PropertyVerdict,
     Proved,
@@ -49,6 +42,7 @@ from birdnn.report.kept import (
     tied_model,
     tried_model,
 )
+from birdnn.report.machine import machine_model
 from birdnn.report.maps import line_model, map_model
 from birdnn.report.schema import (
     CertificateModel,
@@ -56,9 +50,7 @@ from birdnn.report.schema import (
     CheckReport,
     CompetitionVerdict,
     CounterexampleModel,
-    DoctorReport,
     EngineModel,
-    MachineModel,
     Outcome,
     PropertyModel,
     RepairReport,
@@ -68,6 +60,7 @@ from birdnn.report.schema import (
 )
 from birdnn.report.schema_bench import BenchReport
 from birdnn.report.schema_comparison import CompareReport
+from birdnn.report.schema_doctor import DoctorReport
 from birdnn.report.schema_fetch import FetchReport
 from birdnn.report.schema_plot import PlotReport, ProgressReport
 from birdnn.report.schema_safety import SafetyReport
@@ -79,8 +72,6 @@ from birdnn.report.schema_samples import (
 
 _NAMED = 10
 """Neurons that a localisation names."""
-
-Writer = Callable[[Path, bytes], object]
 
 _PUBLISHED = (
     ("verify", VerifyReport),
@@ -258,16 +249,6 @@ def repair_report(outcome: RepairOutcome) -> RepairReport:
     return report.model_copy(update={"headline": said(report).headline})
 
 
-def dumps(report: BaseModel) -> str:
-    """A report as indented JSON text with a final line feed; no NaN or infinity."""
-    return json.dumps(report.model_dump(mode="json"), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-
-
-def write_report(report: BaseModel, path: Path, write: Writer) -> None:
-    """Write a report through `write`, which puts the whole file in place at once."""
-    write(path, dumps(report).encode("utf-8"))
-
-
 def schemas() -> dict[str, str]:
     """File name -> JSON schema text of what the commands write."""
     return {
@@ -291,18 +272,6 @@ def witness_model(witness: Witness) -> CounterexampleModel:
 
 def _witness_of(verdict: Verdict) -> CounterexampleModel | None:
     return witness_model(verdict.witness) if isinstance(verdict, Violated) else None
-
-
-def machine_model(machine: Machine) -> MachineModel:
-    """The machine as published."""
-    return MachineModel(
-        system=machine.system,
-        cpu=machine.cpu,
-        cores=machine.cores,
-        threads=machine.threads,
-        memory_gib=machine.memory_gib,
-        device=machine.device,
-    )
 
 
 def _verdict(answer: PropertyVerdict) -> VerdictModel:

@@ -9,11 +9,12 @@ from rich.text import Text
 
 from birdnn.records import LocalizeOutcome, PropertyLocalisation
 from birdnn.report.evidence import localisation_model
-from birdnn.report.json import machine_model, suite_model
+from birdnn.report.json import suite_model
+from birdnn.report.machine import machine_model
 from birdnn.report.schema import readable
 from birdnn.report.schema_samples import LocalizeReport
-from birdnn.report.tables import add_fact, add_notes, facts_grid, plain_table
-from birdnn.report.text import NARROW, seconds
+from birdnn.report.tables import add_fact, add_notes, facts_grid, plain_table, seconds
+from birdnn.report.text import NARROW
 from birdnn.report.words import percent
 
 FORMS = {

@@ -1,7 +1,13 @@
-"""What every published model has in common."""
+"""What every published model has in common, and models as text.
+
+Writing is left to a callable, so that files appear all at once by the one writer that the package has.
+"""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict
@@ -9,6 +15,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict
 from birdnn.printable import printable
 
 SCHEMA_VERSION: Literal[1] = 1
+
+Writer = Callable[[Path, bytes], object]
 
 
 def readable(text: str) -> str:
@@ -25,6 +33,16 @@ Readable = Annotated[str, BeforeValidator(_utf8)]
 
 
 class Model(BaseModel):
-    """Frozen, and strict about names."""
+    """Frozen, strict about names, and built when first used: a command needs few of them."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, defer_build=True)
+
+
+def dumps(report: BaseModel) -> str:
+    """A report as indented JSON text with a final line feed; no NaN or infinity."""
+    return json.dumps(report.model_dump(mode="json"), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def write_report(report: BaseModel, path: Path, write: Writer) -> None:
+    """Write a report through `write`, which puts the whole file in place at once."""
+    write(path, dumps(report).encode("utf-8"))

@@ -11,21 +11,26 @@ import re
 import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from birdnn.report import pictures_page
+from birdnn.later import later
 from birdnn.report.headline import told_of
 from birdnn.report.model import readable
 from birdnn.report.risks_blocks import ROLES
 from birdnn.report.schema_safety import SafetyReport
 from birdnn.report.sections import numbers, titles
 from birdnn.report.standards import DISCLAIMER
-from birdnn.report.text import seconds
+from birdnn.report.tables import seconds
 from birdnn.report.witnesses import HOLDS
 from birdnn.report.words import percent, plain
+
+if TYPE_CHECKING:
+    from birdnn.report import pictures_page
+else:
+    pictures_page = later("birdnn.report.pictures_page")  # Matplotlib takes long to load
 
 SHOWN = 32
 """Inputs of a box or a counterexample that a page lists; the JSON has all."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import matplotlib
 import numpy as np
@@ -22,12 +22,17 @@ from matplotlib.patches import Patch
 from matplotlib.path import Path as Outline
 from matplotlib.patheffects import withStroke
 from matplotlib.transforms import Affine2D
-from scipy import ndimage
 
+from birdnn.later import later
 from birdnn.report.drawing import INK, Drawing, group_thousands, style
 from birdnn.report.model import readable
 from birdnn.report.schema_pictures import OUTSIDE, MapModel, MapPanelModel, MarkModel, QuantityModel
 from birdnn.report.words import percent
+
+if TYPE_CHECKING:
+    from scipy import ndimage
+else:
+    ndimage = later("scipy.ndimage")
 
 # Each is darker than the one before it: told apart in grey, and by people who see no red or no green.
 _FEW = ("#e9ecef", "#a8d0ee", "#e69a3c", "#3c78b4", "#8c3b1f")

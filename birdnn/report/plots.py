@@ -10,8 +10,7 @@ from rich.text import Text
 from birdnn.report.drawing import Drawing
 from birdnn.report.model import readable
 from birdnn.report.schema_plot import PlotReport
-from birdnn.report.tables import add_fact, add_notes, facts_grid
-from birdnn.report.text import seconds
+from birdnn.report.tables import add_fact, add_notes, facts_grid, seconds
 
 
 def plot_summary(report: PlotReport, drawing: Drawing) -> RenderableType:

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from birdnn.records import EngineWord
+from birdnn.report.machine import MachineModel as MachineModel
 from birdnn.report.model import SCHEMA_VERSION as SCHEMA_VERSION
 from birdnn.report.model import Model as Model
 from birdnn.report.model import Readable as Readable
@@ -44,17 +45,6 @@ class CounterexampleModel(Model):
         description="Does the function over the reals violate at x as well? Null where nobody could tell, and in "
         "reports of birdnn 0.1.0.",
     )
-
-
-class MachineModel(Model):
-    """What the command ran on."""
-
-    system: str
-    cpu: str
-    cores: int = Field(description="Cores that this process may use.")
-    threads: int
-    memory_gib: float | None
-    device: str
 
 
 class EngineModel(Model):
@@ -433,24 +423,3 @@ class CheckReport(Model):
     seed: int
     properties: list[CheckedModel]
     wall_s: float
-
-
-class EngineStateModel(Model):
-    """One engine, package or device."""
-
-    name: str
-    role: str
-    version: str | None
-    usable: bool
-    note: Readable
-    install: str | None
-
-
-class DoctorReport(Model):
-    """What `birdnn doctor --json` writes."""
-
-    schema_version: Literal[1] = SCHEMA_VERSION
-    tool: Literal["birdnn"] = "birdnn"
-    engines: list[EngineStateModel]
-    versions: dict[str, str]
-    machine: MachineModel

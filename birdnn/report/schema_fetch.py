@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from birdnn.report.schema import SCHEMA_VERSION, Model, Readable
+from birdnn.report.model import SCHEMA_VERSION, Model, Readable
 
 
 class FetchedFileModel(Model):

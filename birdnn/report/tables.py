@@ -8,7 +8,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from birdnn.report.schema import readable
+from birdnn.report.model import readable
 
 
 def plain_table() -> Table:
@@ -35,3 +35,13 @@ def add_notes(grid: Table, notes: Iterable[str]) -> None:
     """A row for each note."""
     for note in notes:
         add_fact(grid, "note", note)
+
+
+def seconds(value: float) -> str:
+    """A duration as people read it: ``0.04 s``, ``12.3 s``, ``4 min 05 s``."""
+    if value < 10:
+        return f"{value:.2f} s"
+    if value < 120:
+        return f"{value:.1f} s"
+    minutes, rest = divmod(round(value), 60)
+    return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"

@@ -34,7 +34,7 @@ from birdnn.report.headline import behaviour_words, right_words, said, tied_word
 from birdnn.report.json import competition_verdict, outcome_of, repair_report
 from birdnn.report.kept import worst_drawdown
 from birdnn.report.schema import readable
-from birdnn.report.tables import add_fact, add_notes, facts_grid, plain_table
+from birdnn.report.tables import add_fact, add_notes, facts_grid, plain_table, seconds
 from birdnn.report.witnesses import HOLDS, REASONS, ran
 from birdnn.report.words import percent
 
@@ -48,16 +48,6 @@ _BASIS: dict[Guarantee, str] = {
     "violated": "counterexample",
     "unknown": "none",
 }
-
-
-def seconds(value: float) -> str:
-    """A duration as people read it: ``0.04 s``, ``12.3 s``, ``4 min 05 s``."""
-    if value < 10:
-        return f"{value:.2f} s"
-    if value < 120:
-        return f"{value:.1f} s"
-    minutes, rest = divmod(round(value), 60)
-    return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
 def verify_summary(outcome: VerifyOutcome, width: int = 80) -> RenderableType:

@@ -47,6 +47,10 @@ def remark(name: str, verdict: Verdict) -> str:
             rest = "; another input violates there" if reason == "not_executed" else rest
             who = " and ".join(witness.replayed_by)
             return f"{name} is violated when {who} runs it; over the reals this input does not violate{rest}."
+        case Unknown(reason="memory", undecided=None):
+            return (
+                f"{name}: memory ran out, and smaller batches did not help: it takes a machine or a --device with more."
+            )
         case Unknown(over_reals=x) if x:
             return f"Over the reals the input {shown(x)} violates {name}; no run of the network was found that does."
     return ""

@@ -12,9 +12,10 @@ import torch
 from torch import Tensor
 
 from birdnn.boxes import Boxes
-from birdnn.errors import SpecError, out_of_memory
+from birdnn.errors import SpecError
 from birdnn.network import UNTOUCHED, Interventions, Network
 from birdnn.records.limits import Over, never, require_time
+from birdnn.sample.pieces import in_memory
 from birdnn.spec import Property, Region
 
 BATCH = {"cpu": 1 << 11, "cuda": 1 << 20}
@@ -84,13 +85,8 @@ def evaluate(net: Network, x: Tensor, *, interventions: Interventions = UNTOUCHE
 
 def fitting(net: Network, x: Tensor, interventions: Interventions = UNTOUCHED) -> Tensor:
     """Outputs for one batch; one that exceeds the device's memory is halved."""
-    try:
-        return net(x, interventions)  # type: ignore[no-any-return]
-    except (MemoryError, RuntimeError) as error:
-        if len(x) < 2 or not out_of_memory(error):
-            raise
-    first, second = x[: len(x) // 2], x[len(x) // 2 :]
-    return torch.cat([fitting(net, first, interventions), fitting(net, second, interventions)])
+    parts = in_memory(lambda part: net(part, interventions), x)
+    return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
 def distinct(x: Tensor) -> Tensor:

@@ -2,18 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeVar
+from weakref import WeakKeyDictionary
+
 import torch
 from torch import Tensor, nn
 
+from birdnn.errors import out_of_memory
 from birdnn.network import Network
 from birdnn.records.limits import Over
+
+T = TypeVar("T")
 
 _PIECE = 1e9  # multiplications, a fraction of a second
 _ENTRIES = 1 << 23  # of inputs that are drawn at once: 64 MiB, a fraction of a second
 
 
+_COUNTED: WeakKeyDictionary[Network, int] = WeakKeyDictionary()  # counting takes a good part of an evaluation
+
+
 def multiplications(net: Network) -> int:
     """About how many there are in one evaluation."""
+    if net not in _COUNTED:
+        _COUNTED[net] = _count(net)
+    return _COUNTED[net]
+
+
+def _count(net: Network) -> int:
     total = 1
     for node in net.nodes:
         if node.output not in net.graph.dependent:
@@ -36,6 +52,18 @@ def drawable(count: int, n_inputs: int) -> int:
     return max(1, min(count, _ENTRIES // n_inputs))
 
 
+def in_memory(function: Callable[[Tensor], T], x: Tensor) -> list[T]:
+    """``function`` of ``x``, or of its halves, quarters, ..., in their order, where memory does not do for more."""
+    try:
+        return [function(x)]
+    except (MemoryError, RuntimeError) as error:
+        if len(x) < 2 or not out_of_memory(error):
+            raise
+    # behind the handler: it holds what the attempt held
+    first, second = x[: len(x) // 2], x[len(x) // 2 :]
+    return [*in_memory(function, first), *in_memory(function, second)]
+
+
 def evaluated(net: nn.Module, x: Tensor, over: Over, *, most: int = 1 << 16) -> Tensor:
     """Outputs (m, outputs) without gradients, where ``x`` (n, inputs) lies: of all points, or of the first ones.
 
@@ -46,5 +74,5 @@ def evaluated(net: nn.Module, x: Tensor, over: Over, *, most: int = 1 << 16) -> 
         for part in torch.split(x, min(most, piece_of(net))):
             if parts and over():
                 break
-            parts.append(net(part))
+            parts += in_memory(net, part)
     return torch.cat(parts)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from birdnn.verify.attack import AttackSettings, attack
-from birdnn.verify.search import MakeBound, estimate_boxes, falsify, require_float32, verify
+from birdnn.verify.float32 import require_float32
+from birdnn.verify.search import MakeBound, estimate_boxes, falsify, verify
 from birdnn.verify.settings import SearchSettings
 
 __all__ = [

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from birdnn.boxes import Boxes
 from birdnn.records.limits import Over, never
-from birdnn.sample.pieces import drawable, evaluated, piece_of
+from birdnn.sample.pieces import drawable, evaluated, in_memory, piece_of
 from birdnn.spec import Polytope, Region
 
 _FEW = 32
@@ -187,13 +187,16 @@ class _Hunt:
         for part in torch.split(x, max(1, piece_of(self.net) // 3)):  # a gradient costs two evaluations more
             if found and self.stopped():
                 break
-            here = part.detach().requires_grad_(True)
-            with torch.enable_grad():
-                margin = self.polytope.margin(self.net(here))
-                (gradient,) = torch.autograd.grad(margin.sum(), here)
-            found.append((margin.detach(), gradient))
+            found += in_memory(self._slope_of, part)
         margins, gradients = (torch.cat(column) for column in zip(*found, strict=True))
         return margins, gradients
+
+    def _slope_of(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        here = x.detach().requires_grad_(True)
+        with torch.enable_grad():
+            margin = self.polytope.margin(self.net(here))
+            (gradient,) = torch.autograd.grad(margin.sum(), here)
+        return margin.detach(), gradient
 
     def _mutation(self, parents: Tensor) -> Tensor:
         """Normal draws on about half of the inputs of each point."""

@@ -87,11 +87,11 @@ class Balls:
         """The same with shorter integers: without zeros at their ends, and rounded where they are very long."""
         if not self.mid.size:
             return self
-        longest = max(value.bit_length() for value in self.mid.flat)
-        if self.rad is None:
-            zeros = min(((v & -v).bit_length() - 1 for v in self.mid.flat if v), default=0)
-            if zeros:
-                return Balls(self.mid >> zeros, None, self.exponent + zeros).shortened()
+        bits = int(np.bitwise_or.reduce(np.abs(self.mid), axis=None))  # that any of them has
+        zeros = (bits & -bits).bit_length() - 1
+        if self.rad is None and zeros > 0:
+            return Balls(self.mid >> zeros, None, self.exponent + zeros).shortened()
+        longest = bits.bit_length()
         if longest <= _LONGEST:
             return self
         drop = longest - _LONGEST // 2

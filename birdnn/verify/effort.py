@@ -18,6 +18,7 @@ FALSIFIER_ROUNDS = 10
 """Attacks on each input region where nothing is proved afterwards and no time limit says how many fit."""
 
 _STEP = 5e9  # multiplications of one step on a CPU: a second or so
+_DEVICE_STEP = 2e12  # of one on a graphics device, which has to be filled: seconds on one that is slow in float64
 _ATTACK = 2e10  # of an attack before a search
 _HUNTS = 16 * _ATTACK  # of one hunt in all regions
 _LEAST = 1e4  # an evaluation costs as much as so many, however small the network is
@@ -32,7 +33,7 @@ _PATIENCE = 12.0  # compiled bounds leave most of `box_work` out: so many times 
 def batch_for(net: Network, device: str, polytopes: int = 1) -> int:
     """How many boxes to examine together: many, but a step must not outlast a time limit by much."""
     if device != "cpu":
-        return max(1, min(4096, 16 * _ITEMS // polytopes))
+        return max(1, min(1 << 14, int(_DEVICE_STEP / box_work(net)), 16 * _ITEMS // polytopes))
     return max(1, min(256, int(_STEP / box_work(net)), _ITEMS // polytopes))
 
 

@@ -27,7 +27,7 @@ from birdnn.verify.recording import Recorder
 from birdnn.verify.settings import SearchSettings
 from birdnn.verify.work import Work
 
-VERSION = 1
+VERSION = 2
 """Of what is written; another one is not read."""
 
 Arrays = Mapping[str, npt.NDArray[Any]]
@@ -65,6 +65,8 @@ class Frontier:
         attacks: how many of the region's later attacks were made.
         enough_boxes, next_prognosis: when the search stops to look for more, and estimates what is left.
         stack: the open boxes, the next ones last.
+        rounds: how often the boxes of each entry of the stack were dealt out to others (`birdnn.verify.spread`); empty
+            where none ever were.
         gave_up: boxes that are too small to cut.
         proofs: of the regions that are done; `recorder`: the proof of this one, where one is recorded.
         drawn: the state of the random numbers.
@@ -79,6 +81,7 @@ class Frontier:
     enough_boxes: float
     next_prognosis: int
     stack: Sequence[Work]
+    rounds: Sequence[int]
     gave_up: Sequence[Boxes]
     proofs: Sequence[RegionProof]
     recorder: Recorder | None
@@ -110,13 +113,7 @@ def packed(name: str, frontier: Frontier) -> bytes:
     """A frontier as an ``.npz`` archive, its name in it."""
     arrays: dict[str, npt.NDArray[Any]] = {"drawn": frontier.drawn.numpy()}
     for part, work in _numbered("work", frontier.stack):
-        arrays |= {
-            f"{part}lower": _array(work.boxes.lower),
-            f"{part}upper": _array(work.boxes.upper),
-            f"{part}opened": _array(work.opened),
-            f"{part}inherited": _array(work.inherited),
-            f"{part}node": _array(work.node),
-        }
+        arrays |= {part + name: array for name, array in arrays_of(work).items()}
     for part, boxes in _numbered("small", frontier.gave_up):
         arrays |= {f"{part}lower": _array(boxes.lower), f"{part}upper": _array(boxes.upper)}
     for part, proof in _numbered("proof", frontier.proofs):
@@ -128,6 +125,7 @@ def packed(name: str, frontier: Frontier) -> bytes:
         "version": VERSION,
         "name": name,
         "numbers": {number: getattr(frontier, number) for number in _NUMBERS},
+        "rounds": [*frontier.rounds],
         "parts": [len(frontier.stack), len(frontier.gave_up), len(frontier.proofs)],
         "nodes": None if recorder is None else recorder.nodes,
         "executed": None if frontier.executed is None else asdict(frontier.executed),
@@ -159,7 +157,8 @@ def unpacked(name: str, data: bytes, regions: Sequence[Region]) -> Frontier:
     found = told["executed"]
     return Frontier(
         **numbers,
-        stack=[_work(arrays, f"work{i}_") for i in range(works)],
+        stack=[work_of(arrays, f"work{i}_") for i in range(works)],
+        rounds=[int(times) for times in told["rounds"]],
         gave_up=[_boxes(arrays, f"small{i}_") for i in range(smalls)],
         proofs=[RegionProof(**_fields(arrays, f"proof{i}_")) for i in range(proofs)],
         recorder=recorder,
@@ -167,6 +166,23 @@ def unpacked(name: str, data: bytes, regions: Sequence[Region]) -> Frontier:
         executed=None if found is None else _witness(found),
         over_reals=tuple(told["over_reals"]),
     )
+
+
+def arrays_of(work: Work) -> dict[str, npt.NDArray[Any]]:
+    """Open boxes as arrays."""
+    return {
+        "lower": _array(work.boxes.lower),
+        "upper": _array(work.boxes.upper),
+        "opened": _array(work.opened),
+        "inherited": _array(work.inherited),
+        "node": _array(work.node),
+    }
+
+
+def work_of(arrays: Arrays, part: str = "") -> Work:
+    """What `arrays_of` gave, its names with ``part`` before them."""
+    rest = (torch.from_numpy(arrays[part + name]) for name in ("opened", "inherited", "node"))
+    return Work(_boxes(arrays, part), *rest)
 
 
 def _numbered(what: str, parts: Sequence[Any]) -> list[tuple[str, Any]]:
@@ -184,11 +200,6 @@ def _fields(arrays: Arrays, part: str) -> dict[str, npt.NDArray[Any]]:
 
 def _boxes(arrays: Arrays, part: str) -> Boxes:
     return Boxes(torch.from_numpy(arrays[f"{part}lower"]), torch.from_numpy(arrays[f"{part}upper"]))
-
-
-def _work(arrays: Arrays, part: str) -> Work:
-    rest = (torch.from_numpy(arrays[part + name]) for name in ("opened", "inherited", "node"))
-    return Work(_boxes(arrays, part), *rest)
 
 
 def _witness(found: Mapping[str, Any]) -> Witness:

@@ -14,12 +14,16 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from birdnn.bounds.protocol import BoundResult
+from birdnn.bounds.protocol import Choices
 from birdnn.records import LEAF, RegionProof
 from birdnn.spec import Region
 from birdnn.verify.work import Step, Work
 
 Array = npt.NDArray[np.generic]
+
+_COLUMNS = {"item": 6, "face": 3, "cut": 5}
+_NODES = {"item": (0,), "face": (0,), "cut": (0, 3, 4)}
+"""Of what is kept: how many columns, and which of them hold numbers of nodes."""
 
 
 @dataclass(slots=True, eq=False)
@@ -41,10 +45,9 @@ class Recorder:
 
     def arrays(self) -> dict[str, Array]:
         """What is kept, to go on with another time: columns, numbered."""
-        kept = {"item": self._items, "face": self._faces, "cut": self._cuts}
         return {
             f"{kind}{i}": np.concatenate([part[i].ravel() for part in parts])
-            for kind, parts in kept.items()
+            for kind, parts in self._kept().items()
             for i in range(len(parts[0]) if parts else 0)
         }
 
@@ -52,44 +55,44 @@ class Recorder:
     def of(cls, region: Region, nodes: int, arrays: Mapping[str, Array]) -> Recorder:
         """What `arrays` gave."""
         recorder = cls(region, nodes)
-        for kind, kept, columns in (
-            ("item", recorder._items, 6),
-            ("face", recorder._faces, 3),
-            ("cut", recorder._cuts, 5),
-        ):
+        for kind, kept in recorder._kept().items():
             if f"{kind}0" in arrays:
-                recorder._keep(kept, tuple(arrays[f"{kind}{i}"] for i in range(columns)))
+                recorder._keep(kept, tuple(arrays[f"{kind}{i}"] for i in range(_COLUMNS[kind])))
         return recorder
 
+    def _kept(self) -> dict[str, list[tuple[Array, ...]]]:
+        return {"item": self._items, "face": self._faces, "cut": self._cuts}
+
+    def add(self, other: Recorder, own: Tensor) -> Tensor:
+        """Take over what was kept of subtrees: their roots were counted from 0, and are our nodes ``own``, (roots,).
+
+        Returns:
+            Our numbers of all its nodes, shape (other.nodes,).
+        """
+        new = other.nodes - len(own)
+        numbers = np.concatenate([own.cpu().numpy(), self.nodes + np.arange(new)])
+        self.nodes += new
+        for kind, kept in self._kept().items():
+            for columns in other._kept()[kind]:
+                places = _NODES[kind]
+                self._keep(kept, tuple(numbers[c] if i in places else c for i, c in enumerate(columns)))
+        return torch.from_numpy(numbers)
+
     def examined(self, work: Work, step: Step) -> None:
-        """Keep the planes that closed a polytope, or that moved a face of what remains."""
-        result = step.result
-        used = _closing(result, step.closed) | self._moving(work, step)
-        item, plane = used.nonzero(as_tuple=True)
-        multipliers, slopes = _choices(result, item, plane)
+        """Keep the planes that closed a polytope, or that moved a face of what remains, and those faces."""
+        result, left, before = step.result, step.left, work.boxes[step.left.parent]
+        if result.choices is None or left.used is None:
+            raise ValueError("a bound method that keeps no choices leaves no certificate")
+        item, plane = left.used.nonzero(as_tuple=True)
+        multipliers, slopes = _choices(result.choices, item, plane)
         which, neuron = (~slopes.isnan()).nonzero(as_tuple=True)
         count = torch.bincount(which, minlength=len(item))
         used_of = work.node[result.box[item]], result.polytope[item]
         self._keep(self._items, _numpy(*used_of, multipliers, count, neuron, slopes[which, neuron]))
-
-    def _moving(self, work: Work, step: Step) -> Tensor:
-        """Which planes of open items moved a face as far as it moved, (items, planes); keeps the faces."""
-        result, remains = step.result, step.remains.boxes
-        before = work.boxes[step.parent]
-        moved = torch.stack([remains.lower > before.lower, remains.upper < before.upper], 2)  # (m, inputs, sides)
-        at = torch.stack([remains.lower, remains.upper], 2)
+        at = torch.stack([left.boxes.lower, left.boxes.upper], 2)  # (m, inputs, sides)
+        moved = torch.stack([left.boxes.lower > before.lower, left.boxes.upper < before.upper], 2)
         row, axis, side = moved.nonzero(as_tuple=True)
-        self._keep(self._faces, _numpy(work.node[step.parent[row]], 2 * axis + side, at[row, axis, side]))
-        place = torch.full((len(work),), -1, device=step.parent.device)
-        place[step.parent] = torch.arange(len(step.parent), device=place.device)
-        used = torch.zeros_like(result.plane_minimum, dtype=torch.bool)
-        items = ((place[result.box] >= 0) & ~step.closed).nonzero()[:, 0]
-        lower, upper = work.boxes[result.box[items]].cuts(result.plane[items], result.plane_minimum[items])
-        best = torch.stack([lower.argmax(1), upper.argmin(1)], 2)  # (items, inputs, sides)
-        needed = moved[place[result.box[items]]]
-        i, axis, side = needed.nonzero(as_tuple=True)
-        used[items[i], best[i, axis, side]] = True
-        return used
+        self._keep(self._faces, _numpy(step.remains.node[row], 2 * axis + side, at[row, axis, side]))
 
     def cut(self, parents: Work, halves: Work) -> Tensor:
         """Numbers for the halves of the boxes of `parents`, in the order of `Boxes.bisect`: shape (2 * m,)."""
@@ -151,17 +154,9 @@ class Recorder:
         }
 
 
-def _closing(result: BoundResult, closed: Tensor) -> Tensor:
-    """The plane with the largest minimum of each closed item, (items, planes)."""
-    best = torch.nn.functional.one_hot(result.plane_minimum.argmax(1), result.plane_minimum.shape[1])
-    return best.bool() & closed[:, None]
-
-
-def _choices(result: BoundResult, item: Tensor, plane: Tensor) -> tuple[Tensor, Tensor]:
+def _choices(choices: Choices, item: Tensor, plane: Tensor) -> tuple[Tensor, Tensor]:
     """Multipliers and slopes of some planes: (n, rows) and (n, neurons)."""
-    if result.choices is None:
-        raise ValueError("a bound method that keeps no choices leaves no certificate")
-    multipliers, slopes = result.choices.multipliers[item], result.choices.slopes[item]
+    multipliers, slopes = choices.multipliers[item], choices.slopes[item]
     rows = multipliers.shape[1]
     single = plane < rows if rows > 1 else torch.zeros_like(plane, dtype=torch.bool)
     alone = torch.nn.functional.one_hot(plane.clamp(max=rows - 1), rows).to(multipliers)

@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, TypeAlias, cast
 
 import torch
@@ -25,7 +25,7 @@ from birdnn.bounds.interval import IntervalBound
 from birdnn.bounds.protocol import MarginBound, Question
 from birdnn.boxes import Boxes
 from birdnn.chain import NotAChain
-from birdnn.errors import MismatchError, out_of_memory
+from birdnn.errors import EngineError, out_of_memory
 from birdnn.network import Network
 from birdnn.records import (
     ARITHMETIC,
@@ -44,22 +44,26 @@ from birdnn.records import (
 from birdnn.records.limits import OutOfTime
 from birdnn.spec import Property, Region
 from birdnn.verify.attack import AttackSettings, attack
+from birdnn.verify.branching import cut, take
 from birdnn.verify.effort import AT_ONCE, MANY, Due, attack_for, batch_for, box_work, boxes_within, ladder
+from birdnn.verify.float32 import other_types, require_float32
 from birdnn.verify.frontier import Frontier, Keeper, name_of
 from birdnn.verify.outlook import Outlook
 from birdnn.verify.pace import Pace
+from birdnn.verify.part import Part
 from birdnn.verify.recording import Recorder
 from birdnn.verify.settings import SearchSettings
+from birdnn.verify.sifting import left_open
+from birdnn.verify.spread import PARTS, Crew, Errand, Helpers, Task, alone, dealt, first_budget, smallest_edges
 from birdnn.verify.treesize import boxes_below
 from birdnn.verify.witness import Judge
-from birdnn.verify.work import Step, Work, examine, halve
+from birdnn.verify.work import Step, Work, candidates, examine
 
 _KEPT_UNDECIDED = 2048
 _DESCENTS = 256
 _NEWS_EVERY_S = 0.2
 _FIRST_PROGNOSIS = 16_384  # boxes; later ones after four times as many each
 _HOPELESS = 1.5
-_SIFTED = 256  # regions whose bounds are asked for together
 _RUNS, _PROOF = 4096, 65_536
 """Boxes, beside as many as so far: to find a run that violates, where the function over the reals is known to do so;
  to prove that it does not, where a run is known to do so. Such margins are a hair, and a search may never end."""
@@ -78,11 +82,13 @@ def verify(
     watch: Watch | None = None,
     bound: MakeBound | None = None,
     keeper: Keeper | None = None,
+    helpers: Helpers | None = None,
 ) -> Verdict:
     """Decide ``prop`` for ``net``, by bounds of `make_bound` unless ``bound`` makes others.
 
     With a ``keeper`` a long search goes on where it was: what it reached is kept now and then, and wherever a limit
-    ends it; the same question, asked again, begins there.
+    ends it; the same question, asked again, begins there. With ``helpers`` the rest of a search that has become large
+    is theirs (`birdnn.verify.spread`), and the proof is the one that would have been made without them.
 
     Returns:
         `Proved` once a complete cover of every region has positive bounds; `Violated` with a replayed witness;
@@ -91,8 +97,9 @@ def verify(
     Raises:
         MismatchError: the property speaks about another number of inputs or outputs.
         InputError: what was kept cannot be read.
+        EngineError: helpers lose the same task again and again.
     """
-    search = _Search(net, prop, settings, replays, watch or Unwatched(), keeper)
+    search = _Search(net, prop, settings, replays, watch or Unwatched(), keeper, helpers)
     try:
         verdict = search.run(bound or make_bound)
     except (MemoryError, RuntimeError) as error:
@@ -133,25 +140,6 @@ def falsify(
     return Unknown(reason="not_found", boxes=0, tried=tried)
 
 
-def require_float32(net: Network) -> None:
-    """Refuse a network of which nobody can say what an execution in float32 is.
-
-    Raises:
-        MismatchError: it has numbers of another type.
-    """
-    others = _other_types(net)
-    if others:
-        raise MismatchError(
-            f"semantics float32 speaks about networks in float32, and this one has {', '.join(sorted(others))}: "
-            "choose semantics real"
-        )
-
-
-def _other_types(net: Network) -> set[str]:
-    """Of its numbers, float32 left out."""
-    return {str(value.dtype).removeprefix("torch.") for value in net.values().values()} - {"float32"}
-
-
 def make_bound(net: Network, settings: SearchSettings) -> MarginBound:
     """The tightest bound method that the network's graph allows, in the form that is fastest for it."""
     device = torch.device(settings.device)
@@ -183,25 +171,6 @@ def _root(bound: MarginBound, region: Region) -> Work:
     return Work(boxes, opened, bound.root(1), torch.zeros(1, dtype=torch.int64, device=bound.device))
 
 
-@dataclass(slots=True, eq=False)
-class _Part:
-    """The search of one region.
-
-    Attributes:
-        place: of the region; `boxes_before`: examined before it.
-        attacks: those that are still to come.
-        stack: open boxes, the next ones last.
-        recorder: of its proof.
-    """
-
-    place: int
-    region: Region
-    boxes_before: int
-    attacks: list[Due]
-    stack: list[Work]
-    recorder: Recorder | None
-
-
 class _Search:
     """The state of one verification."""
 
@@ -213,6 +182,7 @@ class _Search:
         replays: Sequence[Replay],
         watch: Watch,
         keeper: Keeper | None = None,
+        helpers: Helpers | None = None,
     ) -> None:
         prop.require_sizes(net.n_inputs, net.n_outputs)
         if settings.semantics == "float32":
@@ -233,7 +203,7 @@ class _Search:
         polytopes = max(len(region.unsafe) for region in prop.regions)
         self.batch = settings.batch or batch_for(net, settings.device, max(1, polytopes))
         self.max_boxes = settings.max_boxes
-        self.keeper, self.name = keeper, ""
+        self.keeper, self.name, self.helpers = keeper, "", helpers
         self.gave_up: list[Boxes] = []
         self.ladder: tuple[Due, ...] = ()
         self.pace = Pace()
@@ -259,7 +229,7 @@ class _Search:
         self.outlook = self._begun()
         for place, region in enumerate(self.prop.regions):
             if kept is None or place > kept.place:
-                part: _Part | None = self._part(bound, place, region)
+                part: Part | None = self._part(bound, place, region)
             else:
                 part = kept if place == kept.place else None  # those before it are done
             verdict = None if part is None else self._search(bound, part)
@@ -271,7 +241,7 @@ class _Search:
             return Unknown(
                 reason="precision",
                 boxes=self.boxes,
-                undecided=stuck[:_KEPT_UNDECIDED],
+                undecided=stuck[:_KEPT_UNDECIDED].to("cpu"),
                 open_boxes=len(stuck),
                 arithmetic=self.arithmetic,
             )
@@ -298,33 +268,13 @@ class _Search:
         if few and box_work(self.source) > AT_ONCE:
             return self.prop.regions
         if self.settings.semantics == "real":
-            if not _other_types(self.source):
+            if not other_types(self.source):
                 bound = self._made(make, semantics="float32", record=False)
             elif few:
                 return self.prop.regions
-        found: list[Region] = []
-        for begin in range(0, len(self.prop.regions), _SIFTED):
-            regions = self.prop.regions[begin : begin + _SIFTED]
-            own = torch.tensor([i for i, region in enumerate(regions) for _ in region.unsafe], device=bound.device)
-            opened = own[None] == torch.arange(len(regions), device=bound.device)[:, None]
-            question = Question.of(
-                tuple(p for region in regions for p in region.unsafe), self.prop.n_outputs, bound.device
-            )
-            corners = (torch.stack([getattr(r, side) for r in regions]).to(bound.device) for side in ("lower", "upper"))
-            try:
-                result = bound.bound(question, Boxes(*corners), opened, bound.root(len(regions)))
-            except OutOfTime:
-                return (*found, *self.prop.regions[begin:])
-            left = ~question.excluded(result.lower, result.polytope)
-            places = set(result.polytope[left].tolist())
-            flat = iter(range(len(own)))
-            for region in regions:
-                unsafe = tuple(p for p, place in zip(region.unsafe, flat, strict=False) if place in places)
-                if unsafe:
-                    found.append(replace(region, unsafe=unsafe))
-        return tuple(found)
+        return left_open(bound, self.prop)
 
-    def _attack_again(self, part: _Part, work: list[Work], boxes: float) -> Witness | None:
+    def _attack_again(self, part: Part, work: list[Work], boxes: float) -> Witness | None:
         """The hardest attack that is due after so many boxes, on the polytopes that are open in ``work``."""
         if not part.attacks or part.attacks[0].boxes > boxes:
             return None
@@ -386,23 +336,37 @@ class _Search:
             return "memory"
         return None
 
-    def _part(self, bound: MarginBound, place: int, region: Region) -> _Part:
+    def _part(self, bound: MarginBound, place: int, region: Region) -> Part:
         """The search of a region, at its beginning."""
         recorder = Recorder(region) if self.settings.record and bound.record else None
-        return _Part(place, region, self.boxes, list(self.ladder[1:]), [_root(bound, region)], recorder)
+        return Part(
+            place=place,
+            region=region,
+            boxes_before=self.boxes,
+            attacks=list(self.ladder[1:]),
+            stack=[_root(bound, region)],
+            rounds=[],
+            recorder=recorder,
+        )
 
-    def _search(self, bound: MarginBound, part: _Part) -> Verdict | None:
+    def _search(self, bound: MarginBound, part: Part) -> Verdict | None:
         """None once the region is proved, but for boxes that are given up; it is attacked harder as time goes by."""
         region, stack, recorder = part.region, part.stack, part.recorder
         question = Question.of(region.unsafe, self.prop.n_outputs, bound.device)
-        smallest = self.settings.smallest_width * (region.upper - region.lower).to(bound.device)
+        smallest = smallest_edges(self.settings, region).to(bound.device)
         while stack:
             reason = self.limit_reached(stack)
             if reason is not None:
                 return self._given_up(reason, part)
             if self.keeper is not None and self.keeper.due():
                 self._keep(part)
-            batch = self._take(stack, self.pace.fitting(self.batch, self._left_s()))
+            if self.helpers is not None and self._large(bound, part):
+                verdict = self._together(self.helpers, bound, part)
+                if verdict is not None:
+                    return verdict
+                continue
+            part.rounds.clear()
+            batch = take(stack, self.pace.fitting(self.batch, self._left_s()))
             step = self._examine(bound, question, batch, stack)
             if step is None:
                 continue
@@ -410,21 +374,15 @@ class _Search:
                 recorded = recorder.bytes
                 recorder.examined(batch, step)
                 self.recorded += recorder.bytes - recorded
-            witness = self.witness(region, self._candidates(batch, step))
+            points = candidates(batch, step)
+            witness = self.witness(region, points) if len(points) else None
             if witness is None:
                 witness = self._attack_again(part, [*stack, step.remains], self.boxes - part.boxes_before)
             if witness is not None:
                 return Violated(witness=witness, boxes=self.boxes)
-            tiny = (step.remains.boxes.widths() <= smallest).all(1) | ~step.remains.boxes.divisible().any(1)
-            if bool(tiny.any()):
-                self.gave_up.append(step.remains.boxes[tiny])
-            remains = step.remains[~tiny]
-            if len(remains):
-                # hardest last: the stack's end is taken first, and hard boxes are where counterexamples are
-                order = step.score[~tiny].argsort(descending=True)
-                remains = remains[order]
-                halves = halve(bound, question, remains)
-                stack.append(halves if recorder is None else replace(halves, node=recorder.cut(remains, halves)))
+            halves, small = cut(step, smallest, recorder)
+            self.gave_up += small
+            stack += halves
             self._tell(bound, question, stack)
             reason = self._hopeless(bound, question, stack)
             if reason is not None:
@@ -432,6 +390,64 @@ class _Search:
         if recorder is not None:
             self.proofs.append(recorder.finish())
         return None
+
+    def _large(self, bound: MarginBound, part: Part) -> bool:
+        """Is it time to ask others? They are not asked while an estimate may still say that it is hopeless."""
+        if part.rounds:
+            return True
+        estimated = not self.settings.give_up or self.next_prognosis > _FIRST_PROGNOSIS
+        enough = self.boxes - part.boxes_before >= alone(self.source, bound)
+        return estimated and enough and sum(len(work) for work in part.stack) >= PARTS
+
+    def _together(self, helpers: Helpers, bound: MarginBound, part: Part) -> Verdict | None:
+        """The rest of a region by helpers; None once it is proved, but for boxes that are given up.
+
+        What comes home when depends on who was fast, so that no estimate in between gives up: limits end it.
+        """
+        recorder, question = part.recorder, Question.of(part.region.unsafe, self.prop.n_outputs, bound.device)
+        if not part.rounds:
+            part.open([Task(work, 0) for work in dealt(part.stack, PARTS)])
+        errand = Errand(
+            net=self.source,
+            region=part.region,
+            settings=replace(self.settings, device="cpu"),
+            batch=self.batch,
+            budget=first_budget(self.source, bound),
+            record=recorder is not None,
+        )
+        with Crew(helpers, errand, part.tasks()) as crew:
+            while part.stack:
+                reason = self.limit_reached(part.stack)
+                if reason is not None:
+                    return self._given_up(reason, part)
+                if self.keeper is not None and self.keeper.due():
+                    self._keep(part)
+                witness = self._brought_home(crew, part)
+                if witness is not None:
+                    return Violated(witness=witness, boxes=self.boxes)
+                self._tell(bound, question, part.stack)
+        return None
+
+    def _brought_home(self, crew: Crew, part: Part) -> Witness | None:
+        """Take over what helpers found meanwhile; the witness among their points, if there is one."""
+        recorded = 0 if part.recorder is None else part.recorder.bytes
+        witness = None
+        try:
+            for piece in crew.ended(part.recorder):
+                self.boxes += piece.boxes
+                self.gave_up += piece.small
+                if witness is None and len(piece.points):
+                    witness = self.witness(part.region, piece.points)
+        except EngineError:
+            part.open(crew.tasks)
+            self._keep(part)
+            raise
+        part.open(crew.tasks)
+        if part.recorder is not None:
+            self.recorded += part.recorder.bytes - recorded
+        if witness is None and part.stack:
+            witness = self._attack_again(part, part.stack, self.boxes - part.boxes_before)
+        return witness
 
     def _hopeless(self, bound: MarginBound, question: Question, stack: list[Work]) -> UnknownReason | None:
         """Which limit will not do, by an estimate; boxes say when it is made, so that a seed repeats a run."""
@@ -458,22 +474,12 @@ class _Search:
         descents, work = min(_DESCENTS, self.batch), Work.concatenate(stack)
         try:
             left = boxes_below(bound, question, work, descents=descents, generator=generator, over=over)
-        except OutOfTime:
+        except (OutOfTime, MemoryError, RuntimeError) as error:  # an estimate is not worth a search that can go on
+            if not (isinstance(error, OutOfTime) or out_of_memory(error)):
+                raise
             left = None
         self.outlook.estimated(self.boxes, left, begun)
         return left
-
-    def _take(self, stack: list[Work], wanted: int) -> Work:
-        """Up to so many boxes from the end of the stack."""
-        parts = []
-        while stack and wanted > 0:
-            top = stack.pop()
-            if len(top) > wanted:
-                stack.append(top[: len(top) - wanted])
-                top = top[len(top) - wanted :]
-            parts.append(top)
-            wanted -= len(top)
-        return parts[0] if len(parts) == 1 else Work.concatenate(parts)
 
     def _examine(self, bound: MarginBound, question: Question, batch: Work, stack: list[Work]) -> Step | None:
         """One step; where the device runs out of memory the batch goes back and later ones are smaller.
@@ -496,16 +502,7 @@ class _Search:
         self.boxes += len(batch)
         return step
 
-    def _candidates(self, batch: Work, step: Step) -> Tensor:
-        """Where the bounds of the open boxes are attained, and their centres."""
-        if not len(step.remains):
-            return batch.boxes.lower[:0]
-        plane = step.result.plane[:, -1]
-        first = torch.searchsorted(step.result.box, step.parent)
-        corner = torch.where(plane[first] > 0, batch.boxes.lower[step.parent], batch.boxes.upper[step.parent])
-        return torch.cat([corner, step.remains.boxes.centres()])
-
-    def _given_up(self, reason: UnknownReason, part: _Part) -> Verdict:
+    def _given_up(self, reason: UnknownReason, part: Part) -> Verdict:
         """A limit is reached. Where it is not time, and nobody else decides, what is open is attacked once more."""
         witness = None
         if reason in ("boxes", "memory") and not self.settings.give_up:
@@ -516,7 +513,7 @@ class _Search:
             self._keep(part)
         return self._undecided(reason, part.stack)
 
-    def _resumed(self, bound: MarginBound) -> _Part | None:
+    def _resumed(self, bound: MarginBound) -> Part | None:
         """The region that a keeper has the search in, and its whole state; None where there is nothing to go on with.
 
         A network that was not read from a file has no name, so that nothing is kept of it.
@@ -528,16 +525,23 @@ class _Search:
         found = self.keeper.read(self.name, self.prop.regions)
         if found is None:
             return None
-        self.boxes, self.batch, self.proofs, self.gave_up = found.boxes, found.batch, [*found.proofs], [*found.gave_up]
+        self.boxes, self.batch, self.proofs = found.boxes, found.batch, [*found.proofs]
+        self.gave_up = [boxes.to(bound.device) for boxes in found.gave_up]
         self.enough_boxes, self.next_prognosis = found.enough_boxes, found.next_prognosis
         self.executed, self.over_reals = found.executed, found.over_reals
         self.recorded = 0 if found.recorder is None else found.recorder.bytes
         self.generator.set_state(found.drawn)
-        attacks = list(self.ladder[1 + found.attacks :])
-        region = self.prop.regions[found.place]
-        return _Part(found.place, region, found.boxes_before, attacks, [*found.stack], found.recorder)
+        return Part(
+            place=found.place,
+            region=self.prop.regions[found.place],
+            boxes_before=found.boxes_before,
+            attacks=list(self.ladder[1 + found.attacks :]),
+            stack=[work.to(bound.device) for work in found.stack],
+            rounds=[*found.rounds],
+            recorder=found.recorder,
+        )
 
-    def _keep(self, part: _Part) -> None:
+    def _keep(self, part: Part) -> None:
         """Have the state kept, between two batches."""
         if self.keeper is None or not part.stack:
             return
@@ -550,6 +554,7 @@ class _Search:
             enough_boxes=self.enough_boxes,
             next_prognosis=self.next_prognosis,
             stack=part.stack,
+            rounds=part.rounds,
             gave_up=self.gave_up,
             proofs=self.proofs,
             recorder=part.recorder,
@@ -565,7 +570,7 @@ class _Search:
         return Unknown(
             reason=reason,
             boxes=self.boxes,
-            undecided=Boxes.concatenate(boxes)[:_KEPT_UNDECIDED],
+            undecided=Boxes.concatenate(boxes)[:_KEPT_UNDECIDED].to("cpu"),
             open_boxes=total,
             arithmetic=self.arithmetic,
         )

@@ -34,11 +34,12 @@ def boxes_below(
         if over():
             return None
         total += weight * len(current)
-        remains = examine(bound, question, current).remains
-        if not len(remains):
+        step = examine(bound, question, current)
+        count = len(step.remains)
+        if not count:
             break
-        halves = halve(bound, question, remains)
-        side = torch.randint(2, (len(remains),), generator=generator).to(bound.device)
-        current = halves[torch.arange(len(remains), device=bound.device) + side * len(remains)]
+        halves = halve(step.remains, step.left.edge)
+        side = torch.randint(2, (count,), generator=generator).to(bound.device)
+        current = halves[torch.arange(count, device=bound.device) + side * count]
         weight *= 2
     return total

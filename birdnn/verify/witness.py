@@ -16,27 +16,28 @@ from birdnn.verify.exactly import OverReals
 _REPLAYS_PER_CALL, _EVALUATED_PER_CALL = 8, 512
 
 
-class Judge:
-    """Decides whether points are counterexamples.
+class Suspects:
+    """Which points deserve a replay; anybody who has the network can tell, without running its file.
 
     Args:
-        net: float32 copy that suggests which points deserve a replay.
-        prop: the property, judged in exact rational arithmetic on the replayed outputs.
-        replays: engines that run the network as its file says; a counterexample violates on every one of them.
-        source: the network with the numbers of its file, to tell what holds over the reals; None: nobody asks.
-
-    Raises:
-        ValueError: there is no engine.
+        net: float32 copy, whose device is used.
+        source: the network with the numbers of its file, to look as well for what violates over the reals only; None:
+            nobody asks.
     """
 
-    def __init__(
-        self, net: Network, prop: Property, replays: Sequence[Replay], *, source: Network | None = None
-    ) -> None:
-        if not replays:
-            raise ValueError("at least one replay engine is needed: without one nothing can be called violated")
-        self._net, self._prop, self._replays = net, prop, tuple(replays)
-        self._over_reals = None if source is None else OverReals(source)
+    def __init__(self, net: Network, *, source: Network | None = None) -> None:
+        self._net = net
         self._double = None if source is None else source.with_values({}).double()
+
+    def unsafe(self, region: Region, x: Tensor) -> Tensor:
+        """A few of the worst points of ``x``, snapped: of those that float32 in torch says are unsafe, or float64 of
+        those that come closest, shape (m, inputs), float32."""
+        points, margin = self._ranked(region, x)
+        found = points[margin <= 0][:_REPLAYS_PER_CALL]
+        if self._double is None:
+            return found
+        close, margin = self._double_margin(region, points)
+        return torch.cat([found.cpu(), close[margin <= 0][:_REPLAYS_PER_CALL]])
 
     def snap(self, region: Region, x: Tensor) -> Tensor:
         """The float32 points of the region's exact box that are nearest to ``x``, shape (points, inputs).
@@ -61,6 +62,39 @@ class Judge:
         order = margin.argsort()
         return points[order], margin[order]
 
+    def _double_margin(self, region: Region, points: Tensor) -> tuple[Tensor, Tensor]:
+        """The first few of ``points``, ranked anew, and their margins in float64, worst first."""
+        if self._double is None:
+            raise ValueError("without a source there are no numbers for float64")
+        points = points[:_EVALUATED_PER_CALL].cpu()
+        with torch.no_grad():
+            margin = region.margin(self._double(points.double()))
+        order = margin.argsort()
+        return points[order], margin[order]
+
+
+class Judge(Suspects):
+    """Decides whether points are counterexamples.
+
+    Args:
+        net: float32 copy that suggests which points deserve a replay.
+        prop: the property, judged in exact rational arithmetic on the replayed outputs.
+        replays: engines that run the network as its file says; a counterexample violates on every one of them.
+        source: the network with the numbers of its file, to tell what holds over the reals; None: nobody asks.
+
+    Raises:
+        ValueError: there is no engine.
+    """
+
+    def __init__(
+        self, net: Network, prop: Property, replays: Sequence[Replay], *, source: Network | None = None
+    ) -> None:
+        if not replays:
+            raise ValueError("at least one replay engine is needed: without one nothing can be called violated")
+        super().__init__(net, source=source)
+        self._prop, self._replays = prop, tuple(replays)
+        self._over_reals = None if source is None else OverReals(source)
+
     def first(self, region: Region, x: Tensor) -> Witness | None:
         """The first of the worst points of ``x`` that violates when replayed."""
         return self.first_of(self.suspicious(region, x)[:_REPLAYS_PER_CALL])
@@ -76,13 +110,10 @@ class Judge:
         """
         points, margin = self._ranked(region, x)
         witness = self.first_of(points[margin <= 0][:_REPLAYS_PER_CALL])
-        if self._over_reals is None or self._double is None or (witness is not None and witness.exactly is not False):
+        if self._over_reals is None or (witness is not None and witness.exactly is not False):
             return witness, ()
-        points = points[:_EVALUATED_PER_CALL].cpu()
-        with torch.no_grad():
-            margin = region.margin(self._double(points.double()))
-        order = margin.argsort()
-        close = points[order[margin[order] <= 0]][:_REPLAYS_PER_CALL]
+        close, margin = self._double_margin(region, points)
+        close = close[margin <= 0][:_REPLAYS_PER_CALL]
         better = self.strongest_of(close)
         if better is not None and better.exactly is not False:
             return better, ()

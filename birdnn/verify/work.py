@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from birdnn.bounds.protocol import BoundResult, MarginBound, Question
+from birdnn.bounds.protocol import BoundResult, Left, MarginBound, Question
 from birdnn.boxes import Boxes
 
 
@@ -33,6 +33,10 @@ class Work:
     def __getitem__(self, which: slice | Tensor) -> Work:
         return Work(self.boxes[which], self.opened[which], self.inherited[which], self.node[which])
 
+    def to(self, device: torch.device) -> Work:
+        """The same on a device."""
+        return Work(self.boxes.to(device), self.opened.to(device), self.inherited.to(device), self.node.to(device))
+
     @property
     def bytes(self) -> int:
         """Memory of all tensors."""
@@ -56,22 +60,25 @@ class Step:
 
     Attributes:
         result: the bounds of its items.
-        closed: which items are proved, shape (items,).
-        parent: indices into the batch of the boxes that stay open, shape (m,).
-        remains: these boxes after clipping, with their tightened bounds, m of them.
-        score: lower bound of the worst open item of each, shape (m,).
+        left: what they leave of its boxes.
+        remains: the boxes that stay open, clipped, with their tightened bounds.
     """
 
     result: BoundResult
-    closed: Tensor
-    parent: Tensor
+    left: Left
     remains: Work
-    score: Tensor
 
 
 def examine(bound: MarginBound, question: Question, work: Work) -> Step:
-    """Bound a batch, drop what is proved, clip what remains."""
+    """Bound a batch, drop what is proved, clip what remains, choose where it is to be cut."""
     result = bound.bound(question, work.boxes, work.opened, work.inherited)
+    left = result.left or left_of(bound, question, work, result)
+    parent = left.parent
+    return Step(result, left, Work(left.boxes, left.opened, result.inherited[parent], work.node[parent]))
+
+
+def left_of(bound: MarginBound, question: Question, work: Work, result: BoundResult) -> Left:
+    """What bounds leave of a batch; the reference of methods that say so themselves."""
     closed = question.excluded(result.lower, result.polytope)
     undecided = ~closed
     box, polytope, lower = result.box[undecided], result.polytope[undecided], result.lower[undecided]
@@ -88,14 +95,46 @@ def examine(bound: MarginBound, question: Question, work: Work) -> Step:
     opened[box, polytope] = True
     parent = opened.any(1).nonzero()[:, 0]
     remains = Work(Boxes(hull_lower, hull_upper), opened, result.inherited, work.node)[parent]
-    return Step(result, closed, parent, remains, score[parent])
+    edge = edges(bound, question, remains)
+    used = None if result.choices is None else _used(work, result, closed, parent, remains.boxes)
+    everywhere = torch.ones_like(parent, dtype=torch.bool)
+    return Left(closed, parent, remains.boxes, remains.opened, score[parent], edge, everywhere, used)
 
 
-def halve(bound: MarginBound, question: Question, work: Work) -> Work:
-    """Bisect each box where the bounds of its open rows react most; first halves first, then second halves."""
+def _used(work: Work, result: BoundResult, closed: Tensor, parent: Tensor, remains: Boxes) -> Tensor:
+    """The plane with the largest minimum of each closed item, those that moved a face of others: (items, planes)."""
+    best = torch.nn.functional.one_hot(result.plane_minimum.argmax(1), result.plane_minimum.shape[1])
+    used = best.bool() & closed[:, None]
+    before = work.boxes[parent]
+    moved = torch.stack([remains.lower > before.lower, remains.upper < before.upper], 2)  # (m, inputs, sides)
+    place = torch.full((len(work),), -1, device=parent.device)
+    place[parent] = torch.arange(len(parent), device=place.device)
+    items = (~closed).nonzero()[:, 0]
+    lower, upper = work.boxes[result.box[items]].cuts(result.plane[items], result.plane_minimum[items])
+    best = torch.stack([lower.argmax(1), upper.argmin(1)], 2)  # (items, inputs, sides)
+    i, axis, side = moved[place[result.box[items]]].nonzero(as_tuple=True)
+    used[items[i], best[i, axis, side]] = True
+    return used
+
+
+def edges(bound: MarginBound, question: Question, work: Work) -> Tensor:
+    """The edge of each box on which the bounds of its open rows depend most, shape (n,)."""
     sensitivity = bound.sensitivity(question, work.opened, work.inherited).nan_to_num(nan=1.0).clamp(min=1e-300)
     score = sensitivity * work.boxes.widths()
     # an edge without a midpoint would give the same box again, for ever
-    dimension = score.masked_fill(~work.boxes.divisible(), -1.0).argmax(1)
-    halves = work.boxes.bisect(dimension)
+    return score.masked_fill(~work.boxes.divisible(), -1.0).argmax(1)
+
+
+def halve(work: Work, edge: Tensor) -> Work:
+    """Bisect each box at its ``edge``; first halves first, then second halves."""
+    halves = work.boxes.bisect(edge)
     return Work(halves, work.opened.repeat(2, 1), work.inherited.repeat(2, 1), work.node.repeat(2))
+
+
+def candidates(batch: Work, step: Step) -> Tensor:
+    """Points of suspicious boxes: where the bounds are attained, and the centres of what is left of them."""
+    which = step.left.suspicious
+    parent, left = step.left.parent[which], step.left.boxes[which]
+    plane = step.result.plane[torch.searchsorted(step.result.box, parent), -1]
+    corner = torch.where(plane > 0, batch.boxes.lower[parent], batch.boxes.upper[parent])
+    return torch.cat([corner, left.centres()])

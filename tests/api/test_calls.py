@@ -59,7 +59,7 @@ def test_the_options_are_those_of_the_command(name: Any) -> None:
 
 def test_the_options_of_repair_blocks_are_those_of_its_method_and_some_of_repair() -> None:
     fields = {field.name for field in dataclasses.fields(BlockRequest)}
-    shared = {"timeout_s", "report", "seed"}
+    shared = {"timeout_s", "report", "device", "seed"}
     assert shared < set(OPTIONS["repair"].__annotations__)
     assert set(OPTIONS["repair_blocks"].__annotations__) == fields - OF_BLOCKS - {"data", "test"} | shared
 

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import math
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
+from dataclasses import fields
 from types import ModuleType
 from typing import Any
 
@@ -26,7 +24,7 @@ from birdnn.bounds.crown import CrownBound, CrownSettings
 from birdnn.bounds.protocol import BoundResult, MarginBound
 from birdnn.boxes import Boxes
 from birdnn.network import Network
-from birdnn.records import Proved
+from birdnn.records import Proved, RegionProof
 from birdnn.records.limits import OutOfTime
 from birdnn.rounding import Semantics
 from birdnn.verify import SearchSettings, verify
@@ -144,26 +142,6 @@ def test_overflow_proves_nothing() -> None:
 # --- planted bugs, in the loops as plain Python -------------------------------------------------------------------
 
 
-@pytest.fixture
-def plain(monkeypatch: pytest.MonkeyPatch) -> dict[str, ModuleType]:
-    """The loops without a compiler: its functions can be replaced."""
-    source = Path(compiler.__file__).parent
-    made: dict[str, ModuleType] = {}
-    for name in ("compiler", "lines", "rows", "step"):
-        full = f"birdnn.bounds.compiled.{name}"
-        spec = importlib.util.spec_from_file_location(full, source / f"{name}.py")
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        monkeypatch.setitem(sys.modules, full, module)
-        spec.loader.exec_module(module)
-        made[name] = module
-        if name == "compiler":
-            module.compiled = module.entrance = lambda function: function
-    monkeypatch.setattr(loops._LOOPS, "ready", lambda **how: made["step"])
-    return made
-
-
 def standard_check(seeds: range = range(3)) -> None:
     with np.errstate(all="ignore"):
         for op, alpha in ACTIVATIONS:
@@ -237,9 +215,18 @@ def test_threads_change_nothing() -> None:
     assert proofs[0].boxes > 50
     for other in proofs[1:]:
         assert other.boxes == proofs[0].boxes
-        for name in ("axis", "cut", "face_at", "multiplier", "neuron", "slope"):
-            mine, theirs = (getattr(v.proofs[0], name) for v in (proofs[0], other))
-            assert np.array_equal(mine, theirs), name
+        for field in fields(RegionProof):
+            mine, theirs = (getattr(v.proofs[0], field.name) for v in (proofs[0], other))
+            assert np.array_equal(mine, theirs), field.name
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3, 8])
+def test_the_parts_of_a_batch_are_the_batch(threads: int) -> None:
+    """A box in no part keeps what was in memory before; the last parts are short, so that nobody waits for long."""
+    for boxes in (0, 1, 2, 7, 256, 4096):
+        parts = loops._parts(boxes, threads)
+        assert [i for begin, end in parts for i in range(begin, end)] == list(range(boxes))
+        assert threads == 1 or not parts or parts[-1][1] - parts[-1][0] == 1
 
 
 class _nobody:

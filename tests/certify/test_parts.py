@@ -52,19 +52,30 @@ def test_parts_are_the_whole(of: int) -> None:
             assert sizes.max() < 1.5 * sizes.min()
 
 
-@pytest.fixture
-def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path, Path]:
-    """A network, a property and a certificate of some hundred nodes, which is worth three processes."""
-    net, prop, out = tmp_path / "net.onnx", tmp_path / "p.vnnlib", tmp_path / "p.certificate.json.gz"
+def make(folder: Path) -> tuple[Path, Path, Path]:
+    """A network, a property and a certificate of some hundred nodes."""
+    net, prop, out = folder / "net.onnx", folder / "p.vnnlib", folder / "p.certificate.json.gz"
     net.write_bytes(layers_to_onnx(random_layers(6, (3, 24, 24, 2))))
     prop.write_text(box_property(3, "(<= (+ Y_0 (* 0.3 Y_1)) -0.63)", "-1.0", "1.0", n_outputs=2))
     outcome = verify_files(net, [prop], settings=VerifySettings(semantics="float32", certificate=out))
     assert outcome.certificate is not None
     assert isinstance(outcome.verdicts[0].verdict, Proved)
+    return net, prop, out
+
+
+def make_worthwhile(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let it be worth three processes."""
     monkeypatch.setattr(shared, "_WORTHWHILE", {"float64": 1, "exact": 1})
     monkeypatch.setattr(shared, "_SUBTREES", 4)  # in this process; the others then check more than they have to
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
-    return net, prop, out
+
+
+@pytest.fixture
+def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path, Path]:
+    """Such files, worth three processes."""
+    made = make(tmp_path)
+    make_worthwhile(monkeypatch)
+    return made
 
 
 def spoilt(certificate: Path, place: int) -> None:

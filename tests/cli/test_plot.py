@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from birdnn.report.json import dumps, repair_report, schemas
+from birdnn.report.json import repair_report, schemas
+from birdnn.report.model import dumps
 from tests.cli.conftest import Call
 from tests.report.outcomes import repair_outcome
 from tests.report.test_pictures_repair import TRIED

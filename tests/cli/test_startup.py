@@ -9,8 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from birdnn.report.json import repair_report
+from birdnn.report.model import dumps
 from tests.certify.producer import certificate, write
 from tests.cli.conftest import ROOT
+from tests.report.outcomes import repair_outcome
 
 LIGHT = ("torch", "scipy", "sklearn", "numba", "matplotlib")
 """What takes a second or so, most of them more than that."""
@@ -46,6 +49,8 @@ def test_every_network_and_property_to_compare_is_looked_for_first(net: Path) ->
         (["--help"], 0),
         (["repair", "--help"], 0),
         (["fetch", "--help"], 0),
+        (["doctor"], 0),
+        (["report", "no.birdnn"], 4),
         (["verify", "--net", "no.onnx", "--prop", "no.vnnlib"], 4),
         (["repair", "--net", "no.onnx", "--prop", "no.vnnlib"], 4),
         (["compare", "no.onnx", "none.onnx"], 4),
@@ -56,6 +61,26 @@ def test_little_is_imported_where_little_is_done(arguments: list[str], status: i
     found = imported(*arguments)
     assert found[0] == status
     assert not {*LIGHT, "numpy", "onnx"} & found[1]
+
+
+def test_data_is_fetched_and_a_result_reported_without_computing(net: Path, holds: Path, tmp_path: Path) -> None:
+    """Neither needs a network: who fetches copies files, and a report is made from what is stored."""
+    status, modules = imported("fetch", "demo", "--to", tmp_path / "demo")
+    assert status == 0
+    assert not {*LIGHT, "numpy", "onnx"} & modules
+
+    folder = tmp_path / "result"
+    record = repair_outcome(suite=None)  # a record of today lacks nothing that a suite would say
+    folder.mkdir()
+    (folder / "repair.json").write_text(dumps(repair_report(record)), encoding="utf-8")
+    status, modules = imported("report", folder, "--format", "json,md,sarif,intoto")
+    assert status == 0
+    assert not {*LIGHT, "onnx", "onnxruntime"} & modules
+    assert "jinja2" in modules  # the account is one of imports
+
+    status, modules = imported("report", folder, "--format", "html")
+    assert status == 0
+    assert not {"torch", "sklearn", "numba", "onnx"} & modules
 
 
 def test_a_certificate_is_checked_without_the_prover(net: Path, holds: Path, tmp_path: Path) -> None:

@@ -61,6 +61,16 @@ def refuse(data: bytes, match: str, error: type[FormatError] = FormatError) -> N
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("text", [b"the_Flatten", b"batches"])
+def test_names_that_are_no_text(text: bytes) -> None:
+    """Of a node or of a symbolic axis: onnxruntime, asked about it, fails with an error about text."""
+    proto = onnx.ModelProto.FromString(model([node("Flatten", ["x"])], {}, (1, 1, 2, 2)))
+    proto.graph.input[0].type.tensor_type.shape.dim[0].dim_param = "batches"
+    data = proto.SerializeToString()
+    assert text in data
+    refuse(data.replace(text, b"\xff\xfe" + text[2:]), "a name in it is not UTF-8")
+
+
 def test_unsupported_operators_are_named() -> None:
     """The message names node, operator and what would have been accepted."""
     refuse(

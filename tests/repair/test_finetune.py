@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -99,6 +100,26 @@ def test_the_control_shifts_one_output_and_heals_as_well(activation: str) -> Non
     assert float(moved[:, 1].abs().max()) == 0
     least = LastLayer(task, LinearSettings()).propose(Evidence(), timeout_s=120, watch=Unwatched())
     assert mean_change(case.net, least, case.region) < mean_change(case.net, after, case.region)
+
+
+def test_a_change_within_the_limit_is_found_where_the_best_one_is_beyond_it() -> None:
+    """Cut off at the limit, the best change heals nothing; a dearer one lies within it and heals."""
+    case = bad_neuron("LeakyRelu")
+    task = task_of(case.net, property_of(case.region), decision="none")
+
+    def healed(limit: float) -> tuple[float, float]:
+        """How far the last layer moved, as a share of its size, and the share that still violates."""
+        method = LastLayer(replace(task, max_change=limit), LinearSettings())
+        after = method.propose(Evidence(), timeout_s=120, watch=Unwatched())
+        assert not method.remarks()
+        moved, size = method.change.norm(), method.trained.original.norm()
+        return float(moved / size), violating(after, case.region)
+
+    far, left = healed(100.0)
+    assert left == 0
+    near, left = healed(0.9 * far)
+    assert near <= 0.9 * far
+    assert left == 0
 
 
 @pytest.mark.parametrize("optimiser", ["pso", "cmaes", "lp"])

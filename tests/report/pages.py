@@ -8,7 +8,8 @@ from html.parser import HTMLParser
 from typing import Any
 
 from birdnn.records import Witness
-from birdnn.report.json import dumps, repair_report
+from birdnn.report.json import repair_report
+from birdnn.report.model import dumps
 from birdnn.report.pages import FORMS, html_page
 from birdnn.report.safety import safety_report
 from birdnn.report.schema import CertificateModel, RepairReport, TriedModel

@@ -18,7 +18,8 @@ from birdnn.records import (
     Surrogate,
 )
 from birdnn.report.estimate import estimate_report, estimate_summary, quiet_line
-from birdnn.report.json import dumps, repair_report
+from birdnn.report.json import repair_report
+from birdnn.report.model import dumps
 from birdnn.report.text import repair_summary
 from tests.report.outcomes import WITNESS, prop, repair_outcome
 from tests.report.test_text import drawn

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from birdnn.records import ARITHMETIC, Drawdown, Unknown, Verdict
-from birdnn.report.json import counterexample_text, dumps, repair_report, schemas, verify_report, worst, write_report
+from birdnn.report.json import counterexample_text, repair_report, schemas, verify_report, worst
+from birdnn.report.model import dumps, write_report
 from tests.report.outcomes import AROUND, LATE, LOST, PROVED, VIOLATED, WITNESS, prop, repair_outcome, verify_outcome
 
 SCHEMAS = Path(__file__).resolve().parent.parent.parent / "docs" / "schema"

@@ -10,8 +10,7 @@ import pytest
 
 from birdnn.report import headline
 from birdnn.report.intoto import statement
-from birdnn.report.json import dumps
-from birdnn.report.model import readable
+from birdnn.report.model import dumps, readable
 from birdnn.report.pages import html_page, markdown_page
 from birdnn.report.sarif import sarif
 from birdnn.report.schema import DrawdownModel, PropertyDrawdownModel, TiedModel

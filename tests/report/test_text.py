@@ -9,7 +9,8 @@ import pytest
 from rich.console import Console, RenderableType
 
 from birdnn.records import CertificateFile, Drawdown, Unknown
-from birdnn.report.text import percent, repair_summary, seconds, verify_summary
+from birdnn.report.tables import seconds
+from birdnn.report.text import percent, repair_summary, verify_summary
 from tests.report.outcomes import AROUND, LATE, PROVED, VIOLATED, prop, repair_outcome, verify_outcome
 
 OUTCOMES = {

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from importlib.util import find_spec
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from torch import Tensor
 
 from birdnn.bounds.compiled import state
 from birdnn.bounds.crown import CrownBound, CrownSettings
-from birdnn.bounds.protocol import BoundResult, Choices, Question
+from birdnn.bounds.protocol import BoundResult, Choices, Left, Question
 from birdnn.boxes import Boxes
 from birdnn.chain import Chain
 from birdnn.network import Network
@@ -31,9 +32,6 @@ _LITTLE = 5e7
 
 _LOOK_S = 0.05
 """Seconds between two looks at the clock."""
-
-_SHARES = 4
-"""Parts of a batch for each thread: boxes are not alike, and who is done takes the next part."""
 
 _OF_A_LAYER = "factor", "executed", "peak", "largest", "smallest"
 
@@ -105,23 +103,31 @@ class CompiledBound(CrownBound):
             a=_array(question.a),
             b=_array(question.b),
             closed=np.ascontiguousarray(question.closed.numpy()),
+            inherited=_array(inherited),
         )
-        found = self._room_for(asked, inherited)
-        apart = self._apart if self.record else 0.0
+        found, left = self._room_for(asked)
         settings = self.settings
-        effort = state.Effort(settings.steps, settings.step_size, settings.decay, settings.hope, apart)
+        effort = state.Effort(settings.steps, settings.step_size, settings.decay, settings.hope, self._apart)
 
         def part(begin: int, end: int, room: state.Scratch, stop: Any) -> None:
-            loops.bound(self._net, asked, found, effort, room, begin, end, stop)
+            loops.bound(self._net, asked, found, left, effort, room, (begin, end), stop)
 
         self._all(len(boxes), question.b.shape[1], part)
-        lower, minimum = torch.from_numpy(found.lower), torch.from_numpy(found.minimum) - self._apart
-        known = torch.from_numpy(np.concatenate([found.low, found.up], 1))
         choices = None
         if self.record:
-            lower = lower - self._apart
             choices = Choices(torch.from_numpy(found.multipliers), torch.from_numpy(found.slopes))
-        return BoundResult(box, polytope, lower, torch.from_numpy(found.plane), minimum, known, choices)
+        lower, plane, minimum, known = map(torch.from_numpy, (found.lower, found.plane, found.minimum, found.known))
+        return BoundResult(box, polytope, lower, plane, minimum, known, choices, self._left(left))
+
+    def _left(self, left: state.Left) -> Left:
+        """What is left of the boxes that stay open."""
+        parent = np.flatnonzero(left.opened.any(1))
+        of_boxes = left.lower, left.upper, left.opened, left.score, left.edge, left.suspicious
+        lower, upper, *rest = (torch.from_numpy(each[parent]) for each in of_boxes)
+        used = torch.from_numpy(left.used) if self.record else None
+        opened, score, edge, suspicious = rest
+        where, closed = torch.from_numpy(parent), torch.from_numpy(left.closed)
+        return Left(closed, where, Boxes(lower, upper), opened, score, edge, suspicious, used)
 
     def sensitivity(self, question: Question, opened: Tensor, inherited: Tensor) -> Tensor:
         """See `CrownBound.sensitivity`."""
@@ -131,42 +137,45 @@ class CompiledBound(CrownBound):
         rows = _array(opened.to(torch.float64) @ question.a.abs().sum(1))
         out = np.empty((len(opened), int(self._net.shape[state.WIDTH, 0])))
         room = self._rooms_for(question.b.shape[1])[0]
-        loops.sensitivity(self._net, rows, *self._sides(inherited), room, out)
+        loops.sensitivity(self._net, rows, _array(inherited), room, out)
         return torch.from_numpy(out)
 
     def _loops(self) -> Any:
         """The compiled loops, where they are ready; nothing is compiled for a few boxes."""
         return _LOOPS.ready(wait=self._always, compile_them=self._asked > _LITTLE)
 
-    def _sides(self, inherited: Tensor) -> tuple[state.Floats, state.Floats]:
-        """Lower and upper bounds of the hidden neurons, (boxes, neurons) each, copied."""
-        known = inherited.numpy()
-        return known[:, : self._neurons].copy(), known[:, self._neurons :].copy()
-
-    def _room_for(self, asked: state.Asked, inherited: Tensor) -> state.Found:
-        items, n_rows = len(asked.polytope), asked.b.shape[1]
+    def _room_for(self, asked: state.Asked) -> tuple[state.Found, state.Left]:
+        items, n_rows, (boxes, n_inputs) = len(asked.polytope), asked.b.shape[1], asked.lower.shape
         planes = n_rows + 1 if n_rows > 1 else 1
         kept = items if self.record else 0
-        low, up = self._sides(inherited)
-        return state.Found(
-            low=low,
-            up=up,
+        found = state.Found(
+            known=np.empty(asked.inherited.shape),
             lower=np.empty(items),
-            plane=np.empty((items, planes, asked.lower.shape[1])),
+            plane=np.empty((items, planes, n_inputs)),
             minimum=np.empty((items, planes)),
             multipliers=np.empty((kept, n_rows)),
             slopes=np.empty((kept, self._neurons), np.float32),
         )
+        left = state.Left(
+            lower=np.empty((boxes, n_inputs)),
+            upper=np.empty((boxes, n_inputs)),
+            opened=np.empty((boxes, len(asked.a)), np.bool_),
+            closed=np.empty(items, np.bool_),
+            used=np.empty((kept, planes), np.bool_),
+            score=np.empty(boxes),
+            edge=np.empty(boxes, np.int64),
+            suspicious=np.empty(boxes, np.bool_),
+        )
+        return found, left
 
     def _all(self, boxes: int, n_rows: int, part: Callable[[int, int, state.Scratch, Any], None]) -> None:
         """Call ``part`` for all boxes, a few at a time; raise `OutOfTime` as soon as it is over."""
         stop = np.zeros(1, np.int8)
-        size = max(1, -(-boxes // (self.threads * _SHARES)))
-        begins = iter(range(0, boxes, size))  # the threads share it
+        parts = iter(_parts(boxes, self.threads))  # the threads share it
 
         def work(room: state.Scratch) -> None:
-            for begin in begins:
-                part(begin, min(begin + size, boxes), room, stop)
+            for begin, end in parts:
+                part(begin, end, room, stop)
 
         futures = [_LOOPS.pool(self.threads).submit(work, room) for room in self._rooms_for(n_rows)]
         left: set[Future[None]] = set(futures)
@@ -269,13 +278,16 @@ class _Loops:
             linear=False,
         )
         room = state.scratch(net, 1)
-        first, polytope = np.array([0, 1]), np.array([0])
-        asked = state.Asked(-two, two, first, polytope, np.ones((1, 1, 1)), np.zeros((1, 1)), np.ones(1, bool))
-        low, up = np.full((1, 1), -np.inf), np.full((1, 1), np.inf)
-        plane, slopes = np.empty((1, 1, 1)), np.empty((1, 1), np.float32)
-        found = state.Found(low, up, one.copy(), plane, two.copy(), two.copy(), slopes)
-        self._module.bound(net, asked, found, state.Effort(1, 0.5, 0.5, 4.0, 0.0), room, 0, 1, np.zeros(1, np.int8))
-        self._module.sensitivity(net, two, low, up, room, two.copy())
+        first, polytope, known = np.array([0, 1]), np.array([0]), np.array([[-np.inf, np.inf]])
+        asked = state.Asked(-two, two, first, polytope, np.ones((1, 1, 1)), np.zeros((1, 1)), np.ones(1, bool), known)
+        slopes, yes = np.empty((1, 1), np.float32), np.ones((1, 1), bool)
+        found = state.Found(known.copy(), one.copy(), np.empty((1, 1, 1)), two.copy(), two.copy(), slopes)
+        left = state.Left(
+            two.copy(), two.copy(), yes.copy(), yes[0].copy(), yes.copy(), one.copy(), first[:1].copy(), yes[0].copy()
+        )
+        effort, stop = state.Effort(1, 0.5, 0.5, 4.0, 0.0), np.zeros(1, np.int8)
+        self._module.bound(net, asked, found, left, effort, room, (0, 1), stop)
+        self._module.sensitivity(net, two, known, room, two.copy())
 
 
 _LOOPS = _Loops()
@@ -284,6 +296,17 @@ _LOOPS = _Loops()
 def _least_error(kind: str, alpha: float) -> float:
     """What a float32 execution of an activation errs by at least, see `birdnn.bounds.rules.execution_error`."""
     return max(1.0, abs(alpha) if kind == "elu" else 0.0) * FUNCTION_ERROR.get(kind, 0.0)
+
+
+def _parts(boxes: int, threads: int) -> list[tuple[int, int]]:
+    """Parts of a batch, ever smaller ones: boxes are not alike, and who is done takes the next part.
+
+    Source: guided self-scheduling, Polychronopoulos and Kuck 1987, doi:10.1109/TC.1987.5009495.
+    """
+    ends = [0]
+    while ends[-1] < boxes:
+        ends.append(ends[-1] + -(-(boxes - ends[-1]) // (2 * threads)) if threads > 1 else boxes)
+    return list(pairwise(ends))
 
 
 def _array(tensor: Tensor) -> state.Floats:

@@ -36,6 +36,9 @@ BELOW, ABOVE, ABOVE_OFFSET, BELOW_OFFSET = range(8, 12)
 START, LARGE, LOW_WEIGHT, UP_WEIGHT, PASSED = range(12, 17)
 MULTIPLIER, MARGIN = range(2)
 
+# Rows of `Scratch.cut` and `Scratch.by`:
+LOWER, UPPER = range(2)
+
 
 class Net(NamedTuple):
     """A chain of affine maps and activations, and what its arithmetic errs by.
@@ -71,6 +74,7 @@ class Asked(NamedTuple):
         first: items of box ``i`` are those from ``first[i]`` to ``first[i + 1]``, (boxes + 1,).
         polytope: of each item.
         a, b, closed: see `birdnn.bounds.protocol.Question`.
+        inherited: lower and then upper bounds of the hidden neurons, (boxes, 2 * neurons).
     """
 
     lower: Floats
@@ -80,19 +84,19 @@ class Asked(NamedTuple):
     a: Floats
     b: Floats
     closed: NDArray[np.bool_]
+    inherited: Floats
 
 
 class Found(NamedTuple):
     """Where results go, see `birdnn.bounds.protocol.BoundResult`.
 
     Attributes:
-        low, up: (boxes, neurons), tightened in place.
+        known: what was inherited, tightened, (boxes, 2 * neurons).
         lower, plane, minimum: of each item; the last plane is the best one.
         multipliers, slopes: see `birdnn.bounds.protocol.Choices`; empty where nothing is recorded.
     """
 
-    low: Floats
-    up: Floats
+    known: Floats
     lower: Floats
     plane: Floats
     minimum: Floats
@@ -100,8 +104,29 @@ class Found(NamedTuple):
     slopes: NDArray[np.float32]
 
 
+class Left(NamedTuple):
+    """Where goes what is left of each box, see `birdnn.bounds.protocol.Left`; nothing but ``closed`` where none is.
+
+    Attributes:
+        lower, upper: corners, (boxes, inputs).
+        opened: (boxes, polytopes).
+        closed: (items,).
+        used: (items, planes); empty where nothing is recorded.
+        score, edge, suspicious: (boxes,).
+    """
+
+    lower: Floats
+    upper: Floats
+    opened: NDArray[np.bool_]
+    closed: NDArray[np.bool_]
+    used: NDArray[np.bool_]
+    score: Floats
+    edge: Integers
+    suspicious: NDArray[np.bool_]
+
+
 class Effort(NamedTuple):
-    """Of the ascent on slopes and multipliers (`CrownSettings`); ``apart`` is kept between a bound and a proof."""
+    """Of the ascent on slopes and multipliers (`CrownSettings`); ``apart`` is `birdnn.bounds.crown.CrownBound`'s."""
 
     steps: int
     step_size: float
@@ -121,6 +146,7 @@ class Scratch(NamedTuple):
         neuron: (17, n): lines, their choice, the row on each activation.
         needed, active: (w,), of which neurons: those to be bounded, those that are not flat.
         combined: (2, polytope rows): multipliers and margins.
+        cut, by: (2, inputs): new lower and upper corners, and the planes that they are of.
     """
 
     place: Floats
@@ -131,6 +157,8 @@ class Scratch(NamedTuple):
     needed: Integers
     active: Integers
     combined: Floats
+    cut: Floats
+    by: Integers
 
 
 def scratch(net: Net, polytope_rows: int) -> Scratch:
@@ -145,4 +173,6 @@ def scratch(net: Net, polytope_rows: int) -> Scratch:
         needed=np.empty(widest, np.int64),
         active=np.empty(widest, np.int64),
         combined=np.empty((2, polytope_rows)),
+        cut=np.empty((2, int(net.shape[WIDTH, 0]))),
+        by=np.zeros((2, int(net.shape[WIDTH, 0])), np.int64),
     )

@@ -1,4 +1,4 @@
-"""The bounds of one box after another: inner neurons, then each item, by better and better lines.
+"""The bounds of one box after another: inner neurons, then each item, by better and better lines; what they leave.
 
 A box on which anything overflows is given up as a whole: minus infinity for each of its items.
 """
@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from birdnn.bounds.compiled.branch import find_left, proved, spread, steepest
 from birdnn.bounds.compiled.compiler import compiled, entrance
 from birdnn.bounds.compiled.lines import copy, fill, find_lines, is_free
 from birdnn.bounds.compiled.rows import (
@@ -49,7 +50,6 @@ from birdnn.bounds.compiled.state import (
     REACH,
     RELU,
     ROW,
-    SIZE,
     TERMS,
     TERMS_BIAS,
     UP,
@@ -63,6 +63,7 @@ from birdnn.bounds.compiled.state import (
     Effort,
     Floats,
     Found,
+    Left,
     Net,
     Scratch,
 )
@@ -73,57 +74,63 @@ _SETTLED = 2.0**-20
 
 
 @entrance
-def bound(net: Net, asked: Asked, found: Found, effort: Effort, s: Scratch, begin: int, end: int, stop: Any) -> None:
-    """Bound the boxes ``begin <= i < end``; leaves off, with results of no meaning, once ``stop[0]`` is set."""
-    for i in range(begin, end):
+def bound(net: Net, asked: Asked, found: Found, left: Left, effort: Effort, s: Scratch, part: Any, stop: Any) -> None:
+    """Bound the boxes ``part[0] <= i < part[1]``, and say what is left of them.
+
+    Leaves off, with results of no meaning, once ``stop[0]`` is set.
+    """
+    neurons = found.known.shape[1] // 2
+    for i in range(part[0], part[1]):
         if stop[0]:
             return
-        low, up = found.low[i], found.up[i]
+        copy(asked.inherited[i], found.known[i], 2 * neurons)
         _place(asked, i, s)
-        sound = _inner_bounds(net, low, up, s, stop)
+        sound = _inner_bounds(net, found.known[i, :neurons], found.known[i, neurons:], s, stop)
         for item in range(asked.first[i], asked.first[i + 1]):
             if sound:
                 _bound_item(net, asked, found, effort, s, item)
             else:
-                found.lower[item] = -np.inf
-                fill(found.minimum[item], -np.inf)
-                for p in range(found.plane.shape[1]):
-                    fill(found.plane[item, p], 0.0)
-                if len(found.multipliers):
-                    fill(found.multipliers[item], 0.0)
-                    found.multipliers[item, 0] = 1.0
-                    fill(found.slopes[item], np.nan)
+                _give_up(found, item)
+            _keep_apart(found, effort, item)
+        find_left(net, asked, found, left, i, sound, s)
+
+
+@compiled
+def _give_up(found: Found, item: int) -> None:
+    """Nothing is known."""
+    found.lower[item] = -np.inf
+    fill(found.minimum[item], -np.inf)
+    for p in range(found.plane.shape[1]):
+        fill(found.plane[item, p], 0.0)
+    if len(found.multipliers):
+        fill(found.multipliers[item], 0.0)
+        found.multipliers[item, 0] = 1.0
+        fill(found.slopes[item], np.nan)
+
+
+@compiled
+def _keep_apart(found: Found, effort: Effort, item: int) -> None:
+    """What the checker would not close is no proof that can be handed over, and its planes may lie lower."""
+    for p in range(found.minimum.shape[1]):
+        found.minimum[item, p] -= effort.apart
+    if len(found.multipliers):
+        found.lower[item] -= effort.apart
 
 
 @entrance
-def sensitivity(net: Net, open_rows: Floats, low: Floats, up: Floats, s: Scratch, out: Floats) -> None:
+def sensitivity(net: Net, open_rows: Floats, inherited: Floats, s: Scratch, out: Floats) -> None:
     """Absolute rows, (boxes, outputs), multiplied through the steepest upper lines: (boxes, inputs) in ``out``."""
-    layers = net.shape.shape[1] - 1
+    layers, neurons = net.shape.shape[1] - 1, inherited.shape[1] // 2
     for i in range(len(open_rows)):
         flow, more = s.rows[0, 0], s.rows[0, 1]
         copy(open_rows[i], flow, net.shape[WIDTH, layers])
         for k in range(layers - 1, -1, -1):
             if k < layers - 1:
-                find_lines(net, k, low[i], up[i], s)
-                for j in range(net.shape[WIDTH, k + 1]):
-                    place = net.shape[ROW, k] + j
-                    flow[j] *= max(abs(s.neuron[UP, place]), abs(s.neuron[UP2, place]))
-            _spread(net, k, flow, more)
+                find_lines(net, k, inherited[i, :neurons], inherited[i, neurons:], s)
+                steepest(net, k, flow, s)
+            spread(net, k, flow, more)
             flow, more = more, flow
         copy(flow, out[i], net.shape[WIDTH, 0])
-
-
-@compiled
-def _spread(net: Net, k: int, flow: Floats, out: Floats) -> None:
-    """``flow`` times the absolute weights of a layer."""
-    n, m, at = net.shape[WIDTH, k + 1], net.shape[WIDTH, k], net.shape[AT, k]
-    for x in range(m):
-        out[x] = 0.0
-    for j in range(n):
-        if flow[j] != 0:
-            weight = net.matrix[SIZE, at + j * m : at + (j + 1) * m]
-            for x in range(m):
-                out[x] += flow[j] * weight[x]
 
 
 @compiled
@@ -234,18 +241,10 @@ def _bound_item(net: Net, asked: Asked, found: Found, effort: Effort, s: Scratch
         copy(s.combined[MULTIPLIER], found.multipliers[item], n_rows)
         fill(found.slopes[item], np.nan)
     found.lower[item] = best
-    if layers > 1 and effort.steps > 0 and not _proved(best, asked.closed[polytope], effort.apart, 0.0):
+    apart = effort.apart if len(found.multipliers) else 0.0
+    if layers > 1 and effort.steps > 0 and not proved(best, asked.closed[polytope], apart, 0.0):
         _ascend(net, asked, found, effort, s, item)
     found.minimum[item, last] = found.lower[item]
-
-
-@compiled
-def _proved(lower: float, closed: bool, apart: float, room: float) -> bool:
-    """See `Question.excluded`."""
-    if not abs(lower) < np.inf:
-        return False
-    lower -= apart
-    return bool(lower > room or (room == 0 and lower >= 0 and not closed))
 
 
 @compiled
@@ -290,7 +289,7 @@ def _ascend(net: Net, asked: Asked, found: Found, effort: Effort, s: Scratch, it
     polytope = asked.polytope[item]
     a, b, closed = asked.a[polytope], asked.b[polytope], asked.closed[polytope]
     layers, n_inputs, record = net.shape.shape[1] - 1, net.shape[WIDTH, 0], len(found.multipliers) > 0
-    last, size = found.plane.shape[1] - 1, effort.step_size
+    last, size, apart = found.plane.shape[1] - 1, effort.step_size, effort.apart if record else 0.0
     older = before = now = found.lower[item]  # two and one step ago, and now
     for step in range(effort.steps + 1):
         for k in range(layers - 1):
@@ -313,7 +312,7 @@ def _ascend(net: Net, asked: Asked, found: Found, effort: Effort, s: Scratch, it
         room = 0.0
         for j in range(n_inputs):
             room += abs(s.place[PLANE, j]) * s.place[RADIUS, j]
-        if step == effort.steps or _proved(found.lower[item], closed, effort.apart, _SETTLED * room):
+        if step == effort.steps or proved(found.lower[item], closed, apart, _SETTLED * room):
             return
         h, z = s.rows[0, 0], s.rows[1, 0]
         for j in range(n_inputs):

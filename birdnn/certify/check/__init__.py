@@ -7,10 +7,24 @@ The modules read in this order: `files`, `statement` (VNN-LIB), `network` (ONNX)
 
 from __future__ import annotations
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from birdnn.certify.check.files import Rejected as Rejected
 from birdnn.certify.check.files import Uncertain as Uncertain
-from birdnn.certify.check.judge import UNRUN as UNRUN
-from birdnn.certify.check.judge import Accepted as Accepted
-from birdnn.certify.check.judge import Answer as Answer
-from birdnn.certify.check.judge import Settings as Settings
-from birdnn.certify.check.judge import check as check
+
+if TYPE_CHECKING:
+    from birdnn.certify.check.judge import UNRUN as UNRUN
+    from birdnn.certify.check.judge import Accepted as Accepted
+    from birdnn.certify.check.judge import Answer as Answer
+    from birdnn.certify.check.judge import Settings as Settings
+    from birdnn.certify.check.judge import check as check
+
+_OF_JUDGE = "UNRUN", "Accepted", "Answer", "Settings", "check"
+"""Load on first use: who only reads what a certificate states needs no network."""
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _OF_JUDGE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module("birdnn.certify.check.judge"), name)

@@ -1,0 +1,35 @@
+"""What ``doctor`` and ``fetch`` print and write at their end. Import it inside a command, see `birdnn.cli.finish`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from birdnn.cli.failures import interrupted
+from birdnn.cli.terminal import first_line, show_result
+from birdnn.formats.files import write_bytes
+from birdnn.records import DoctorOutcome, FetchOutcome
+from birdnn.report.doctored import doctor_report, doctor_summary
+from birdnn.report.fetched import fetch_report, fetch_summary
+from birdnn.report.model import write_report
+
+
+def finish_doctor(outcome: DoctorOutcome, *, json: Path | None, quiet: bool) -> int:
+    """Print and write what is there; 0."""
+    if json is not None:
+        write_report(doctor_report(outcome), json, write_bytes)
+    if quiet:
+        first_line(", ".join(state.name for state in outcome.states if state.usable is not False))
+    else:
+        show_result(lambda width: doctor_summary(outcome, width))
+    return 0
+
+
+def finish_fetch(outcome: FetchOutcome, *, json: Path | None, quiet: bool) -> int:
+    """Print and write what is there now; the exit status."""
+    if json is not None:
+        write_report(fetch_report(outcome), json, write_bytes)
+    if quiet:
+        first_line(outcome.to)
+    else:
+        show_result(lambda width: fetch_summary(outcome))
+    return interrupted("; what is missing comes with the same command") if outcome.interrupted else 0

@@ -1,0 +1,51 @@
+"""What a proof is to speak about, and what it assumes."""
+
+from __future__ import annotations
+
+import torch
+
+from birdnn.errors import MismatchError
+from birdnn.network import Network
+from birdnn.rounding import FUNCTION_ERROR, Semantics
+from birdnn.spec import Property
+from birdnn.verify import require_float32
+
+
+def semantics_of(net: Network, asked: Semantics | None) -> Semantics:
+    """What a proof is to speak about: what was asked, else float32 execution, where the network is in float32.
+
+    Raises:
+        MismatchError: asked for float32, of a network in another type.
+    """
+    if asked == "float32":
+        require_float32(net)
+    if asked is not None:
+        return asked
+    return "float32" if all(value.dtype == torch.float32 for value in net.values().values()) else "real"
+
+
+def require_semantics(prop: Property, semantics: Semantics) -> None:
+    """See that a proof of these semantics answers the property.
+
+    Raises:
+        MismatchError: it is a query over float32, and the proof would speak about the reals.
+    """
+    if prop.element == "float32" and semantics != "float32":
+        told = "is a query over float32, which a proof over the reals does not answer: choose semantics float32"
+        raise MismatchError(f"property {prop.name!r} {told}")
+
+
+def assumptions(net: Network, semantics: Semantics) -> dict[str, float]:
+    """Activation -> absolute error that is assumed of the runtime's function, for those that the network has."""
+    if semantics == "real":
+        return {}
+    found = {node.op.lower() for node in net.nodes if node.output in net.graph.dependent}
+    return {kind: error for kind, error in FUNCTION_ERROR.items() if kind in found}
+
+
+def assumption_notes(net: Network, semantics: Semantics) -> tuple[str, ...]:
+    """The same, one sentence each."""
+    return tuple(
+        f"Assumed of the runtime: its {kind} errs by at most {error:g}, beside one rounding."
+        for kind, error in assumptions(net, semantics).items()
+    )

@@ -1,0 +1,34 @@
+"""What suites and networks still say of a result whose record does not. Reads networks: load it where it is needed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from birdnn.errors import BirdnnError
+from birdnn.formats import read_network
+from birdnn.formats.differences import graph_change
+from birdnn.formats.suite import BUNDLED, Suite
+from birdnn.metrics import change
+from birdnn.pipeline.describing import of_suite
+from birdnn.records import GraphChange, InitialiserChange, ScaledQuantity
+
+
+def quantities_of(suite: str) -> tuple[tuple[ScaledQuantity, ...], tuple[ScaledQuantity, ...]] | None:
+    """What the inputs and the outputs mean by a suite that is installed; None where there is none of that name."""
+    return of_suite(Suite.load(suite)) if suite in BUNDLED else None
+
+
+def changed(before: Path, after: Path) -> tuple[InitialiserChange, ...]:
+    """How the initialisers of two networks differ; nothing where that cannot be told."""
+    try:
+        return change(read_network(before).initialisers(), read_network(after).initialisers())
+    except (BirdnnError, KeyError):
+        return ()
+
+
+def graph_changed(before: Path, after: Path) -> GraphChange | None:
+    """How the graphs of two networks differ; None where that cannot be told."""
+    try:
+        return graph_change(before, after)
+    except BirdnnError:
+        return None

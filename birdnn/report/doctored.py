@@ -1,0 +1,50 @@
+"""What ``doctor`` found: the published model of it, and the table for the terminal."""
+
+from __future__ import annotations
+
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from birdnn.records import DoctorOutcome, EngineState
+from birdnn.report.machine import machine_model
+from birdnn.report.schema_doctor import DoctorReport, EngineStateModel
+from birdnn.report.tables import add_fact, facts_grid, plain_table
+
+
+def doctor_report(outcome: DoctorOutcome) -> DoctorReport:
+    """The published model."""
+    return DoctorReport(
+        engines=[
+            EngineStateModel(
+                name=s.name, role=s.role, version=s.version, usable=s.usable, note=s.note, install=s.install or None
+            )
+            for s in outcome.states
+        ],
+        versions=dict(outcome.versions),
+        machine=machine_model(outcome.machine),
+    )
+
+
+def doctor_summary(outcome: DoctorOutcome, width: int = 80) -> RenderableType:
+    """What is there, then how to get what is not."""
+    table = plain_table()
+    for title in ("engine", "version", "state"):
+        table.add_column(title)
+    table.add_column("for", overflow="fold", max_width=max(20, width // 2))
+    grid = facts_grid()
+    for state in outcome.states:
+        table.add_row(Text(state.name), Text(state.version or "-"), _state(state), Text(state.role))
+        add_fact(grid, state.name, "; ".join(part for part in (state.note, _get(state)) if part))
+    return Group(table, grid)
+
+
+def _state(state: EngineState) -> Text:
+    if state.usable is None:
+        return Text("there", "green")
+    if state.usable:
+        return Text("usable", "bold green")
+    return Text("missing", "bold yellow") if state.version is None else Text("not usable", "bold red")
+
+
+def _get(state: EngineState) -> str:
+    return f"to get it: {state.install}" if state.install else ""
