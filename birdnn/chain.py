@@ -289,32 +289,25 @@ class _Folding:
         depends: list[bool],
     ) -> Tensor:
         """The node's operator, or another function of the same arguments, over the leading axis of live values."""
-        live = [len(value) for value, on in zip(inputs, depends, strict=False) if on]
-        rows = live[0] if live else 1
+        axes = tuple(0 if on else None for on in depends[: len(inputs)])
+
+        def together(parts: list[Tensor]) -> Tensor:
+            if self.graph.batched or not any(depends):
+                return function(node.op, parts, node.attributes)
+            mapped = torch.func.vmap(lambda *each: function(node.op, list(each), node.attributes), in_dims=axes)
+            found: Tensor = mapped(*parts)
+            return found
+
+        rows = next((len(value) for value, axis in zip(inputs, axes, strict=True) if axis == 0), 1)
         if rows <= _ROWS:
-            return self.apply(function, node, inputs, depends)
+            return together(inputs)
         out = inputs[0].new_empty(0)
         for begin in range(0, rows, _ROWS):
-            part = [v[begin : begin + _ROWS] if on else v for v, on in zip(inputs, depends, strict=False)]
-            result = self.apply(function, node, part, depends)
+            some = slice(begin, begin + _ROWS)
+            result = together([value[some] if axis == 0 else value for value, axis in zip(inputs, axes, strict=True)])
             if not begin:
                 out = result.new_empty(rows, *result.shape[1:])
-            out[begin : begin + _ROWS] = result
-        return out
-
-    def apply(
-        self,
-        function: Callable[[str, list[Tensor], Mapping[str, object]], Tensor],
-        node: Node,
-        inputs: list[Tensor],
-        depends: list[bool],
-    ) -> Tensor:
-        """The function on all rows at once."""
-        if self.graph.batched or not any(depends):
-            return function(node.op, inputs, node.attributes)
-        axes = tuple(0 if on else None for on in depends[: len(inputs)])
-        mapped = torch.func.vmap(lambda *parts: function(node.op, list(parts), node.attributes), in_dims=axes)
-        out: Tensor = mapped(*inputs)
+            out[some] = result
         return out
 
 

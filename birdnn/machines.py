@@ -109,25 +109,33 @@ class Cluster:
         self._cpus = 0
 
     def require_same(self) -> None:
-        """See that birdnn is this very one on every node.
+        """See that birdnn is this very one on every node. A node that leaves meanwhile is none: that one has died is
+        known in the cluster only after some seconds.
 
         Raises:
-            EngineError: it is not.
+            EngineError: it is not, or no node is left.
         """
         by_node = self._ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy
         asked = {}
-        for node in self._ray.nodes():
-            if node["Alive"]:
-                place = by_node(node_id=node["NodeID"], soft=False)
-                call = self._called.options(num_cpus=0, scheduling_strategy=place)
-                asked[call.remote(fingerprint(), fingerprint, ())] = node["NodeManagerHostname"]
+        for node, host in self._nodes().items():
+            call = self._called.options(num_cpus=0, scheduling_strategy=by_node(node_id=node, soft=False))
+            asked[call.remote(fingerprint(), fingerprint, ())] = node, host
         ready, late = self._ray.wait([*asked], num_returns=len(asked), timeout=_START_S)
-        if late:
-            raise EngineError("ray", f"{asked[late[0]]} started no process within {_START_S:.0f} s")
+        silent = {asked[reference]: f"started no process within {_START_S:.0f} s" for reference in late}
         for reference in ready:
             found = self._result(reference)
             if isinstance(found, Lost):
-                raise EngineError("ray", f"{asked[reference]} runs nothing of birdnn: {found}")
+                silent[asked[reference]] = f"runs nothing of birdnn: {found}"
+        there = self._nodes()
+        for (node, host), why in silent.items():
+            if node in there:
+                raise EngineError("ray", f"{host} {why}")
+        if len(silent) == len(asked):
+            raise EngineError("ray", "no node of the cluster is left")
+
+    def _nodes(self) -> dict[str, str]:
+        """The host of each node that is there, as far as the cluster knows."""
+        return {node["NodeID"]: node["NodeManagerHostname"] for node in self._ray.nodes() if node["Alive"]}
 
     def cpus(self) -> int:
         """Processors of the nodes that are there now."""

@@ -45,7 +45,6 @@ from tests.bounds.builders import (
     random_net,
     random_polytopes,
 )
-from tests.bounds.test_compiled import plain  # noqa: F401 - a fixture
 from tests.bounds.test_crown import SEEDS, check_bound
 from tests.certify.cases import property_text
 
@@ -179,7 +178,7 @@ def standard_check(seeds: range) -> None:
 
 
 @pytest.mark.parametrize("bug", BUGS)
-def test_a_planted_bug_is_seen(plain: dict[str, ModuleType], monkeypatch: pytest.MonkeyPatch, bug: str) -> None:  # noqa: F811
+def test_a_planted_bug_is_seen(plain: dict[str, ModuleType], monkeypatch: pytest.MonkeyPatch, bug: str) -> None:
     """A check that cannot fail checks nothing."""
     standard_check(range(6))
     name, wrong = BUGS[bug]
@@ -189,7 +188,7 @@ def test_a_planted_bug_is_seen(plain: dict[str, ModuleType], monkeypatch: pytest
 
 
 @pytest.mark.parametrize("side", [-1.0, 1.0])
-def test_what_a_multiplier_takes_by_hand(plain: dict[str, ModuleType], side: float) -> None:  # noqa: F811
+def test_what_a_multiplier_takes_by_hand(plain: dict[str, ModuleType], side: float) -> None:
     """``beta * side * z`` of its own neuron, and what an execution may lie away from the ``z`` that a row meets."""
     bound = CompiledBound(random_net(0, (2, 3, 2)))
     room, tree = state.scratch(bound._net, 1), state.tree_room(bound._net, 1, 2)
@@ -224,22 +223,35 @@ def test_which_networks_and_items() -> None:
     for kind, alpha in (("leaky_relu", 1.5), ("leaky_relu", -0.5), ("tanh", 0.0), ("elu", 1.0)):
         assert not splittable([Activation("relu", 0.0), Activation(kind, alpha)])
     assert not splittable([])
-    low, up = np.full((3, 20), -1.0), np.ones((3, 20))
-    up[2, 4:] = -0.5
+    asked, found, left = three_boxes()
+    box = np.array([0, 0, 1, 2])
+    assert candidates(asked, found, left, box, 40).tolist() == [0, 2], "one of four neurons is far from its proof"
+    found.lower[3] = -0.5
+    assert candidates(asked, found, left, box, 40).tolist() == [0, 2, 3]
+    assert candidates(asked, found, left, box, 19).tolist() == [3]
+    left.closed[1], left.opened[0, 1] = False, True
+    assert candidates(asked, found, left, box, 40).tolist() == [2, 3], "two are left of the first box"
+    found.lower[2] = -np.inf
+    assert candidates(asked, found, left, box, 40).tolist() == [3]
+
+
+def three_boxes() -> tuple[state.Asked, state.Found, state.Left]:
+    """Boxes with 2, 1 and 1 items and with 20, 20 and 4 undecided neurons; the second item is closed."""
+    known = np.concatenate([np.full((3, 20), -1.0), np.ones((3, 20))], 1)
+    known[2, 24:] = -0.5
     asked = state.Asked(
         lower=np.zeros((3, 1)), upper=np.full((3, 1), 2.0), first=np.array([0, 2, 3, 4]),
         polytope=np.array([0, 1, 0, 0]), a=np.ones((2, 1, 1)), b=np.zeros((2, 1)), closed=np.ones(2, bool),
+        inherited=known,
     )  # fmt: skip
-    box, plane = np.array([0, 0, 1, 2]), np.ones((4, 1, 1))
-    found = state.Found(low, up, np.array([-1.0, 2.0, -3.0, -3.0]), plane, plane[:, 0], plane[:, 0], plane[:, 0])
-    assert candidates(asked, found, box, 40).tolist() == [0, 2], "one of four neurons is far from its proof"
-    found.lower[3] = -0.5
-    assert candidates(asked, found, box, 40).tolist() == [0, 2, 3]
-    assert candidates(asked, found, box, 19).tolist() == [3]
-    found.lower[1] = -1.0
-    assert candidates(asked, found, box, 40).tolist() == [2, 3], "two are left of the first box"
-    found.lower[2] = -np.inf
-    assert candidates(asked, found, box, 40).tolist() == [3]
+    plane, lower = np.ones((4, 1, 1)), np.array([-1.0, 2.0, -3.0, -3.0])
+    found = state.Found(known, lower, plane, plane[:, 0], plane[:, 0], np.ones((4, 20), np.float32))
+    left = state.Left(
+        lower=asked.lower.copy(), upper=asked.upper.copy(), opened=np.array([[True, False]] * 3), closed=lower > 0,
+        used=np.array([[False], [True], [True], [True]]), score=np.ones(3), edge=np.zeros(3, int),
+        suspicious=np.ones(3, bool),
+    )  # fmt: skip
+    return asked, found, left
 
 
 def test_threads_change_nothing() -> None:

@@ -117,8 +117,9 @@ def _no_slopes(result, item, plane, right=recording._choices):
     return multipliers, torch.full_like(slopes, torch.nan)
 
 
-def _not_all_items(result, closed, right=recording._closing):
-    return right(result, closed & (torch.arange(len(closed)) % 7 > 0))
+def _not_all_items(self, work, step, right=recording.Recorder.examined):
+    used = step.left.used & (torch.arange(len(step.left.used)) % 7 > 0)[:, None]
+    right(self, work, replace(step, left=replace(step.left, used=used)))
 
 
 def _in_order_of_making(children):
@@ -126,23 +127,22 @@ def _in_order_of_making(children):
 
 
 @pytest.mark.parametrize(
-    ("name", "bug"),
+    ("where", "name", "bug"),
     [
-        ("_choices", _first_plane),
-        ("_choices", _no_slopes),
-        ("_closing", _not_all_items),
-        ("_level_by_level", _in_order_of_making),
+        (recording, "_choices", _first_plane),
+        (recording, "_choices", _no_slopes),
+        (recording.Recorder, "examined", _not_all_items),
+        (recording, "_level_by_level", _in_order_of_making),
     ],
 )
-def test_a_wrong_record_is_rejected(monkeypatch: pytest.MonkeyPatch, name: str, bug: Callable, tmp_path: Path) -> None:
+def test_a_wrong_record_is_rejected(
+    monkeypatch: pytest.MonkeyPatch, where: object, name: str, bug: Callable, tmp_path: Path
+) -> None:
     """Planted: another plane's numbers, forgotten slopes, forgotten items, a tree in another order."""
     loaded, prop = hard(tmp_path)
-    check(
-        loaded.path,
-        [str(prop.path)],
-        written(loaded, prop, proved(loaded, prop, "real", crown=BY_BOXES), "real", tmp_path / "c"),
-    )
-    monkeypatch.setattr(recording, name, bug)
+    whole = proved(loaded, prop, "real", crown=BY_BOXES)
+    check(loaded.path, [str(prop.path)], written(loaded, prop, whole, "real", tmp_path / "c"))
+    monkeypatch.setattr(where, name, bug)
     out = written(loaded, prop, proved(loaded, prop, "real", crown=BY_BOXES), "real", tmp_path / "c.json")
     with pytest.raises(Rejected):
         check(loaded.path, [str(prop.path)], out)

@@ -88,7 +88,7 @@ def test_options_exist(page: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from birdnn.cli import vnnlib
     from birdnn.cli.app import app
 
-    known = {"--index-url", "--fail-on-warning", "--help"}
+    known = {"--index-url", "--fail-on-warning", "--help", "--head", "--address"}  # of pip, Sphinx and Ray
     for command in get_command(app).commands.values():  # type: ignore[attr-defined]
         known |= {name for parameter in command.params for name in parameter.opts}
     with pytest.raises(SystemExit):

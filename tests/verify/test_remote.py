@@ -107,6 +107,18 @@ def test_a_node_lost_and_a_node_that_joins(nodes: Any, monkeypatch: pytest.Monke
         leaving.join()
 
 
+def test_a_node_that_has_just_died_is_none(nodes: Any) -> None:
+    """The cluster takes it for alive for some seconds still."""
+    third = nodes.add_node(num_cpus=2, include_dashboard=False, object_store_memory=100 << 20)
+    with helpers_at(nodes.address) as helpers:
+        assert helpers is not None
+        assert helpers.count() == 4
+    nodes.remove_node(third, allow_graceful=False)
+    with helpers_at(nodes.address) as helpers:
+        assert helpers is not None
+        assert helpers.count() == 2
+
+
 @pytest.mark.usefixtures("soon")
 def test_limits_end_it_and_it_goes_on_from_there(nodes: Any) -> None:
     keeper = Kept(always=False)

@@ -160,7 +160,7 @@ def test_any_limit_ends_it_and_the_next_run_begins_there(semantics: str) -> None
             break
         assert found.reason == "interrupted"
         assert len(keeper.data) == 1
-    assert runs > 3
+    assert runs > 2  # once without, once with helpers it was ended
     same(found, whole)
 
 
