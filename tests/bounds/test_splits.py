@@ -254,6 +254,66 @@ def three_boxes() -> tuple[state.Asked, state.Found, state.Left]:
     return asked, found, left
 
 
+def check_left(seeds: range) -> int:
+    """Of boxes, those whose item is proved are closed, and of all others the same is left as without trees.
+
+    Returns:
+        How many trees there were.
+    """
+    trees_there = 0
+    for seed in seeds:
+        net, middle, polytope = nearly_reached(seed)
+        boxes, polytopes = Boxes(middle.lower.repeat(6, 1), middle.upper.repeat(6, 1)), (polytope, polytope)
+        boxes.upper[:] = boxes.lower + boxes.widths() * torch.linspace(0.1, 1.0, 6)[:, None]
+        question, opened = question_of(polytopes), all_open(boxes, polytopes)
+        opened[:, 1] = torch.arange(6) % 3 == 0  # two items on some boxes
+        found = []
+        for how in (SPLITS, None):
+            bound = compiled(net, CPU, CrownSettings(steps=1, splits=how), "float32", True)
+            found.append(bound.bound(question, boxes, opened, bound.root(6)))
+        result, other = found
+        assert result.left is not None
+        assert other.left is not None
+        assert torch.equal(result.left.closed, question.excluded(result.lower, result.polytope))
+        still = torch.zeros_like(opened)
+        still[result.box[~result.left.closed], result.polytope[~result.left.closed]] = True
+        parent = still.any(1).nonzero()[:, 0]
+        assert torch.equal(result.left.parent, parent)
+        assert torch.equal(result.left.opened, still[parent])
+        same = torch.isin(other.left.parent, parent)
+        assert torch.equal(result.left.boxes.lower, other.left.boxes.lower[same])
+        assert torch.equal(result.left.boxes.upper, other.left.boxes.upper[same])
+        split = torch.empty(0, dtype=torch.int64) if result.splits is None else result.splits.item
+        assert result.left.used is not None
+        assert not result.left.used[split].any(), "a plane that closed nothing is kept"
+        kept = torch.isin(torch.arange(len(result.lower)), split, invert=True)
+        assert torch.equal(result.left.used[kept], other.left.used[kept])
+        assert torch.equal(result.lower[kept], other.lower[kept])
+        trees_there += len(split)
+    return trees_there
+
+
+def _every_tree(left: state.Left, tried: state.Closed) -> None:
+    """What was tried counts as proved."""
+    trees.leave_out(left, tried._replace(size=np.ones_like(tried.size)))
+
+
+def _no_tree(left: state.Left, tried: state.Closed) -> None:
+    left.closed[tried.item[tried.size > 0]] = True
+
+
+def test_what_is_left_beside_trees() -> None:
+    assert check_left(range(40)) > 5
+
+
+@pytest.mark.parametrize("wrong", [_every_tree, _no_tree])
+def test_a_planted_bug_in_what_is_left_is_seen(wrong: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tree that was given up counts as a proof, or the box of one that was found stays open."""
+    monkeypatch.setattr(loops, "leave_out", wrong)
+    with pytest.raises(AssertionError):
+        check_left(range(40))
+
+
 def test_threads_change_nothing() -> None:
     """Nor does the size of a batch: the same trees."""
     net, box, polytope = nearly_reached(7)
@@ -313,6 +373,27 @@ def test_the_checker_accepts_what_was_recorded(op: str, semantics: Any, tmp_path
 
 def _swapped(splits: Any) -> Any:
     return replace(splits, neuron=torch.where(splits.neuron >= 0, (splits.neuron + 1) % 20, splits.neuron))
+
+
+def test_boxes_that_are_leaves_as_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where trees have no node that splits, the record has their leaves' own slopes, and the first version will do."""
+    net, made, path, prop = nearly_violated(tmp_path, "Relu")
+    sizes = []
+
+    def told(*how: Any) -> Any:
+        found = loops_as_splits(*how)
+        sizes.extend([] if found is None else found.size.tolist())
+        return found
+
+    loops_as_splits = loops.as_splits
+    monkeypatch.setattr(loops, "as_splits", told)
+    data = recorded(net, made, path, "float32", replace(SPLITS, nodes=1))
+    assert sizes
+    assert set(sizes) == {1}
+    assert b'"version": 1,' in data
+    (tmp_path / "c.json").write_bytes(data)
+    for arithmetic in ("float64", "exact"):
+        check(path, [prop], tmp_path / "c.json", Settings(arithmetic=arithmetic))  # type: ignore[arg-type]
 
 
 WRONG_RECORDS: dict[str, Callable[[Any], Any]] = {

@@ -128,7 +128,7 @@ class Producer:
         for i in stay:
             l, u = batch.l[i], batch.u[i]
             loose = [bent(layer.activation, l[span], u[span]) for layer, span in zip(layers, self.spans, strict=True)]
-            some = np.nonzero(np.concatenate(loose) & (l < u))[0]
+            some = np.nonzero(np.concatenate([np.empty(0, bool), *loose]) & (l < u))[0]
             if self.neurons and len(some) and self.draw.random() < self.neurons:
                 neuron = int(self.draw.choice(some))
                 chosen.append(self.chain.n_inputs + neuron)
