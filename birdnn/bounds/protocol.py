@@ -105,8 +105,8 @@ class Left:
         edge: which edge of each to halve, shape (m,).
         suspicious: on which of them a candidate (`birdnn.verify.work.candidates`) may be a counterexample, shape (m,);
             all where nobody has looked.
-        used: the plane that closed each item, none where neurons were split, or those that moved a face of its box as far
-            as it moved, shape (items, planes); where choices are kept.
+        used: the plane that closed each item, none where neurons were split, or those that moved a face of its box
+            as far as it moved, shape (items, planes); where choices are kept.
     """
 
     closed: Tensor
