@@ -72,7 +72,7 @@ class SplitSettings:
     few: int = 40
     nodes: int = 61
     steps: int = 20
-    tried: int = 8
+    tried: int = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from birdnn.bounds.compiled import bound as loops
 from birdnn.bounds.compiled import splits, state, trees
 from birdnn.bounds.compiled.bound import CompiledBound
-from birdnn.bounds.compiled.trees import candidates, splittable
+from birdnn.bounds.compiled.trees import put_off, splittable, to_split
 from birdnn.bounds.crown import CrownSettings, SplitSettings
 from birdnn.bounds.protocol import BoundResult
 from birdnn.boxes import Boxes
@@ -59,7 +59,7 @@ LINES = (("Relu", None), ("LeakyRelu", 0.1), ("LeakyRelu", 0.9))
 def however_few(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """All items are tried: networks of tests have few neurons."""
     if "items" not in request.function.__name__:
-        monkeypatch.setattr(trees, "_VERY_FEW", 0)
+        monkeypatch.setattr(trees, "_FEWEST", 0)
 
 
 def trees_of(net: Network, boxes: Any, polytopes: Any, effort: CrownSettings = HARD) -> BoundResult:
@@ -223,35 +223,43 @@ def test_which_networks_and_items() -> None:
     for kind, alpha in (("leaky_relu", 1.5), ("leaky_relu", -0.5), ("tanh", 0.0), ("elu", 1.0)):
         assert not splittable([Activation("relu", 0.0), Activation(kind, alpha)])
     assert not splittable([])
-    asked, found, left = three_boxes()
-    box = np.array([0, 0, 1, 2])
-    assert candidates(asked, found, left, box, 40).tolist() == [0, 2], "one of four neurons is far from its proof"
-    found.lower[3] = -0.5
-    assert candidates(asked, found, left, box, 40).tolist() == [0, 2, 3]
-    assert candidates(asked, found, left, box, 19).tolist() == [3]
+    found, left = three_boxes()
+    box, most = np.array([0, 0, 1, 2]), np.full(3, 40.0)
+    assert to_split(found, left, box, most).tolist() == [0, 2], "one of four neurons is soon proved by itself"
+    assert to_split(found, left, box, most - 21).tolist() == []
     left.closed[1], left.opened[0, 1] = False, True
-    assert candidates(asked, found, left, box, 40).tolist() == [2, 3], "two are left of the first box"
+    assert to_split(found, left, box, most).tolist() == [2], "two are left of the first box"
     found.lower[2] = -np.inf
-    assert candidates(asked, found, left, box, 40).tolist() == [3]
+    assert to_split(found, left, box, most).tolist() == []
 
 
-def three_boxes() -> tuple[state.Asked, state.Found, state.Left]:
+def test_items_whose_tree_was_given_up_are_put_off() -> None:
+    """Until fewer neurons are undecided; a box is not tried again for nothing."""
+    found, left = three_boxes()
+    box, most = np.array([0, 0, 1, 2]), np.full(3, 40.0)
+    tried = state.closed_room(np.array([0, 1]), np.array([0, 2]), 1, 40, 61)
+    tried.size[:] = 0, 3
+    put_off(found, tried, most)
+    assert most.tolist() == [pytest.approx(17), 40, 40]
+    assert to_split(found, left, box, most).tolist() == [2]
+    found.known[0, 24:27] = 0.5
+    assert to_split(found, left, box, most).tolist() == [2]
+    found.known[0, :3] = 0.1
+    assert to_split(found, left, box, most).tolist() == [0, 2]
+
+
+def three_boxes() -> tuple[state.Found, state.Left]:
     """Boxes with 2, 1 and 1 items and with 20, 20 and 4 undecided neurons; the second item is closed."""
     known = np.concatenate([np.full((3, 20), -1.0), np.ones((3, 20))], 1)
     known[2, 24:] = -0.5
-    asked = state.Asked(
-        lower=np.zeros((3, 1)), upper=np.full((3, 1), 2.0), first=np.array([0, 2, 3, 4]),
-        polytope=np.array([0, 1, 0, 0]), a=np.ones((2, 1, 1)), b=np.zeros((2, 1)), closed=np.ones(2, bool),
-        inherited=known,
-    )  # fmt: skip
     plane, lower = np.ones((4, 1, 1)), np.array([-1.0, 2.0, -3.0, -3.0])
     found = state.Found(known, lower, plane, plane[:, 0], plane[:, 0], np.ones((4, 20), np.float32))
     left = state.Left(
-        lower=asked.lower.copy(), upper=asked.upper.copy(), opened=np.array([[True, False]] * 3), closed=lower > 0,
+        lower=np.zeros((3, 1)), upper=np.full((3, 1), 2.0), opened=np.array([[True, False]] * 3), closed=lower > 0,
         used=np.array([[False], [True], [True], [True]]), score=np.ones(3), edge=np.zeros(3, int),
         suspicious=np.ones(3, bool),
     )  # fmt: skip
-    return asked, found, left
+    return found, left
 
 
 def check_left(seeds: range) -> int:

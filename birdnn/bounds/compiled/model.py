@@ -215,6 +215,23 @@ def _weigh(columns: int, size: float, s: Scratch, t: Tree) -> None:
 
 
 @compiled
+def _attained(inputs: int, used: int, s: Scratch, t: Tree) -> float:
+    """What the combination, less multipliers of sides, is at the minimiser, whose activations are made exact."""
+    rows, node = len(t.goal) - 2, t.node
+    point, value = t.goal[rows + 1], 0.0
+    for u in range(used):
+        z = 0.0
+        for c in range(1 + inputs + u):
+            z += t.rows[u, c] * point[c]
+        point[1 + inputs + u] = z if z > 0 else t.line[STEEP, u] * z
+        value -= node[SIDE, u] * node[BETA, u] * z
+    for r in range(rows):
+        for c in range(1 + inputs + used):
+            value += s.combined[MULTIPLIER, r] * t.goal[r, c] * point[c]
+    return value
+
+
+@compiled
 def choose_neuron(inputs: int, used: int, tried: int, s: Scratch, t: Tree) -> tuple[int, float]:
     """The neuron to split, by number among the undecided ones, and how many such gains are left to a proof.
 
@@ -223,6 +240,9 @@ def choose_neuron(inputs: int, used: int, tried: int, s: Scratch, t: Tree) -> tu
     """
     node, line = t.node, t.line
     error, before = t.score[0], t.score[1]
+    lower = _model_bound(inputs, used, s, t)
+    if not _attained(inputs, used, s, t) > 0:
+        return -1, 0.0
     lower = _model_bound(inputs, used, s, t)
     for u in range(used):
         z = line[Z, u]

@@ -7,16 +7,18 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from birdnn.bounds.compiled.state import Asked, Closed, Found, Integers, Left
+from birdnn.bounds.compiled.state import Closed, Floats, Found, Integers, Left
 from birdnn.bounds.protocol import NeuronSplits
 from birdnn.chain import Activation
 
 TOGETHER = 256
 """Items whose trees are searched together: each has room for a tree of the largest size."""
 
+_FEWEST = 15
+"""Undecided neurons: where fewer are left, two more boxes take less time than a tree that is given up in most cases."""
 
-_VERY_FEW = 15
-"""Undecided neurons: see `candidates`."""
+_FEWER = 0.85
+"""Of the neurons that were undecided when a tree was given up: so many may be undecided when the next one is tried."""
 
 
 def splittable(activations: Sequence[Activation]) -> bool:
@@ -27,20 +29,31 @@ def splittable(activations: Sequence[Activation]) -> bool:
     )
 
 
-def candidates(asked: Asked, found: Found, left: Left, box: Integers, few: int) -> Integers:
-    """The items that are to be split: alone on their box, ``box`` of each, where at most so many neurons are undecided.
-
-    What an item lacks to a proof is due to the width of its box and to the lines around undecided neurons. Where these
-    are very few, and more is missing than its plane varies by over the box, it is the width.
-    """
+def undecided_neurons(found: Found) -> Integers:
+    """How many neurons are undecided on each box, shape (boxes,)."""
     low, up = np.split(found.known, 2, axis=1)
-    undecided = ((low < 0) & (up > 0)).sum(1)
-    alone = left.opened.sum(1) == 1
-    items = np.nonzero(~left.closed & np.isfinite(found.lower) & (alone & (undecided <= few))[box])[0]
-    radius = (asked.upper - asked.lower)[box[items]] / 2
-    spread = (np.abs(found.plane[items, -1]) * radius).sum(1)
-    promising: Integers = items[(undecided[box[items]] >= _VERY_FEW) | (-found.lower[items] <= spread)]
-    return promising
+    count: Integers = ((low < 0) & (up > 0)).sum(1)
+    return count
+
+
+def to_split(found: Found, left: Left, box: Integers, most: Floats) -> Integers:
+    """The items that are worth a tree: open, alone on their box, and few neurons undecided there, but not too few.
+
+    Args:
+        found, left: what bounds say of the items and their boxes.
+        box: of each item.
+        most: neurons that may be undecided on each box.
+    """
+    undecided = undecided_neurons(found)
+    alone = (left.opened.sum(1) == 1) & (undecided <= most) & (undecided >= _FEWEST)
+    items: Integers = np.nonzero(~left.closed & np.isfinite(found.lower) & alone[box])[0]
+    return items
+
+
+def put_off(found: Found, trees: Closed, most: Floats) -> None:
+    """Where a tree was given up, the next one below waits for fewer undecided neurons: ``most`` of each box."""
+    given_up = trees.box[trees.size == 0]
+    most[given_up] = _FEWER * undecided_neurons(found)[given_up]
 
 
 def leave_out(left: Left, trees: Closed) -> None:
