@@ -59,6 +59,23 @@ higher one, by 3e-7 as far as seen."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SplitSettings:
+    """When a box is split by the signs of neurons, and how much effort goes into that.
+
+    Attributes:
+        few: neurons that may be undecided on such a box, at most.
+        nodes: of a tree, at most.
+        steps: on slopes and multipliers, at each node.
+        tried: neurons of which both sides are bounded before one is split.
+    """
+
+    few: int = 40
+    nodes: int = 61
+    steps: int = 20
+    tried: int = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CrownSettings:
     """How much effort goes into one box.
 
@@ -70,6 +87,7 @@ class CrownSettings:
             last three did.
         rows_per_pass: rows of inner neurons that are propagated together, fewer of a large network; chosen to stay in
             the processor's cache. On a graphics device more.
+        splits: of neurons, which the compiled loops do; None for none.
     """
 
     steps: int = 6
@@ -77,6 +95,7 @@ class CrownSettings:
     decay: float = 0.7
     hope: float = 2.0
     rows_per_pass: int = 4096
+    splits: SplitSettings | None = None
 
 
 class _Layer:

@@ -72,6 +72,28 @@ class Choices:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class NeuronSplits:
+    """How some items were proved: by trees whose nodes split the box by the sign of a pre-activation.
+
+    Entries of all trees stand one behind the other, as do their leaves, in preorder, the negative side first.
+
+    Attributes:
+        item: of each tree, shape (trees,), increasing.
+        size: entries of each tree, shape (trees,).
+        neuron: which one is split, counted over all hidden layers, shape (entries,); -1 for a leaf.
+        multipliers, slopes: of each leaf, see `Choices`.
+        beta: multipliers of the sides on the way to each leaf, from the root on, shape (leaves, k), float32.
+    """
+
+    item: Tensor
+    size: Tensor
+    neuron: Tensor
+    multipliers: Tensor
+    slopes: Tensor
+    beta: Tensor
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Left:
     """What the bounds of a batch leave of its boxes; m of them stay open.
 
@@ -83,8 +105,8 @@ class Left:
         edge: which edge of each to halve, shape (m,).
         suspicious: on which of them a candidate (`birdnn.verify.work.candidates`) may be a counterexample, shape (m,);
             all where nobody has looked.
-        used: the plane that closed each item, or those that moved a face of its box as far as it moved, shape
-            (items, planes); where choices are kept.
+        used: the plane that closed each item, none where neurons were split, or those that moved a face of its box
+            as far as it moved, shape (items, planes); where choices are kept.
     """
 
     closed: Tensor
@@ -110,6 +132,8 @@ class BoundResult:
         plane_minimum: minimum of each such function over the item's box, shape (items, planes).
         inherited: what the halves of each box may start from, shape (boxes, k); means something to the method only.
         choices: where the method keeps them.
+        splits: where an item is proved by splitting neurons, which only an item does that alone is left of its box;
+            its planes prove nothing.
         left: where the method says itself what is left of the boxes; else `birdnn.verify.work` does.
     """
 
@@ -120,6 +144,7 @@ class BoundResult:
     plane_minimum: Tensor
     inherited: Tensor
     choices: Choices | None = None
+    splits: NeuronSplits | None = None
     left: Left | None = None
 
 

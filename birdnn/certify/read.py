@@ -102,7 +102,7 @@ def _boxes(region: StoredRegion, at: npt.NDArray[np.float64], fixed: npt.NDArray
             slab = low.copy(), high.copy()
             slab[1 - side][place] = (low, high)[side][place] = tree.face_at[face]
             yield slab
-        if axis == LEAF:
+        if axis >= len(low):  # a leaf; or a box that neurons split further, each part with this whole box
             yield low, high
             continue
         for side in (0, 1):
@@ -118,12 +118,12 @@ def _region(data: Any, n_inputs: int) -> StoredRegion:
     columns = {name: _column(data[name], kind) for name, kind in _COLUMNS.items()}
     faces = {name: _column(data["faces"][name], kind) for name, kind in _FACES.items()}
     items = {name: _column(data["items"][name], kind) for name, kind in _ITEMS.items()}
+    items["beta"] = _column(data["items"]["beta"], "<f4") if "beta" in data["items"] else np.empty(0, "<f4")
     cut = columns["axis"] != LEAF
     sound = (
         len(lower) == len(upper) == n_inputs
         and len(cut) == 2 * cut.sum() + 1
         and len(columns["cut"]) == cut.sum()
-        and (columns["axis"][cut] < n_inputs).all()
         and len(faces["node"]) == len(faces["face"]) == len(faces["at"])
         and (np.diff(faces["node"].astype(np.int64)) >= 0).all()
         and (faces["face"] < 2 * n_inputs).all()
@@ -137,7 +137,7 @@ def _region(data: Any, n_inputs: int) -> StoredRegion:
         face_at=faces["at"],
         item_node=items["node"],
         item_polytope=items["polytope"],
-        **{name: items[name] for name in ("multiplier", "slopes", "neuron", "slope")},
+        **{name: items[name] for name in ("multiplier", "slopes", "neuron", "slope", "beta")},
     )
     return StoredRegion(lower=lower, upper=upper, proof=proof)
 

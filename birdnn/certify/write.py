@@ -13,12 +13,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from birdnn.records import Proved, RegionProof, Violated, Witness
+from birdnn.records import LEAF, Proved, RegionProof, Violated, Witness
 from birdnn.records.limits import Over, never, require_time
 from birdnn.rounding import Semantics
 from birdnn.spec import Property, Region, Row
 
-VERSION = 1
+VERSION, PLAIN = 2, 1
+"""Of the format; and of files in which no neuron is split."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -50,19 +51,30 @@ def certificate_bytes(
         OutOfTime: it was ``over`` between two regions.
         ValueError: a proof was not recorded.
     """
+    split = any(_splits(region, proof) for entry in certified for region, proof in _proofs(entry))
     data = {
         "format": "birdnn certificate",
-        "version": VERSION,
+        "version": VERSION if split else PLAIN,
         "tool": tool,
         "network": {"file": net.name, "sha256": net_sha256},
         "semantics": semantics,
         "assumptions": dict(assumptions),
-        "proofs": [_proof(entry, over) for entry in certified],
+        "proofs": [_proof(entry, over, split) for entry in certified],
     }
     return json.dumps(data, indent=1).encode()
 
 
-def _proof(entry: Certified, over: Over) -> dict[str, Any]:
+def _proofs(entry: Certified) -> Sequence[tuple[Region, RegionProof]]:
+    proofs = entry.verdict.proofs if isinstance(entry.verdict, Proved) else ()
+    return list(zip(entry.prop.regions, proofs, strict=False))
+
+
+def _splits(region: Region, proof: RegionProof) -> bool:
+    """Is a neuron split in the proof?"""
+    return bool(((proof.axis >= len(region.exact_lower)) & (proof.axis != LEAF)).any())
+
+
+def _proof(entry: Certified, over: Over, split: bool) -> dict[str, Any]:
     prop, verdict = entry.prop, entry.verdict
     about = {"name": prop.name, "file": Path(prop.path or prop.name).name, "sha256": prop.sha256}
     if isinstance(verdict, Violated):
@@ -74,7 +86,7 @@ def _proof(entry: Certified, over: Over) -> dict[str, Any]:
     regions = []
     for region, proved in zip(prop.regions, verdict.proofs, strict=True):
         require_time(over)
-        regions.append(_region(region, proved))
+        regions.append(_region(region, proved, split))
     proof = {"property": about, "verdict": "proved", "regions": regions}
     return proof if verdict.executed is None else {**proof, "executed": _input(verdict.executed)}
 
@@ -83,7 +95,8 @@ def _input(witness: Witness) -> list[str]:
     return [_number(Fraction(value)) for value in witness.x]
 
 
-def _region(region: Region, proof: RegionProof) -> dict[str, Any]:
+def _region(region: Region, proof: RegionProof, split: bool) -> dict[str, Any]:
+    beta = {"beta": _column(proof.beta, "<f4")} if split else {}
     return {
         "lower": [_number(value) for value in region.exact_lower],
         "upper": [_number(value) for value in region.exact_upper],
@@ -112,6 +125,7 @@ def _region(region: Region, proof: RegionProof) -> dict[str, Any]:
             "slopes": _column(proof.slopes, "<u4"),
             "neuron": _column(proof.neuron, "<u2"),
             "slope": _column(proof.slope, "<f4"),
+            **beta,
         },
     }
 

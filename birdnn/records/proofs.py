@@ -60,11 +60,12 @@ class RegionProof:
     """The proof of one input region; docs/certificate.md says what each array is.
 
     Attributes:
-        axis: (nodes,) uint16; `cut`: (cuts,) float64.
+        axis: (nodes,) uint16, from the number of inputs on a neuron; `cut`: (cuts,) float64.
         face_node, face, face_at: the faces that were moved, (faces,) uint32, uint16, float64.
         item_node, item_polytope: (items,) uint32, uint16.
         multiplier: of all items one after the other, one for each row of its polytope, float32.
         slopes: how many each item has, (items,) uint32; `neuron`, `slope`: these, uint16 and float32.
+        beta: of all items one after the other, one for each neuron that is split above its node, float32.
     """
 
     axis: npt.NDArray[np.uint16]
@@ -78,8 +79,9 @@ class RegionProof:
     slopes: npt.NDArray[np.uint32]
     neuron: npt.NDArray[np.uint16]
     slope: npt.NDArray[np.float32]
+    beta: npt.NDArray[np.float32]
 
     @property
     def leaves(self) -> int:
-        """How many boxes cover the region."""
+        """How many leaves cover the region: boxes, or sides of neurons of one."""
         return int((self.axis == LEAF).sum())

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from birdnn.boxes import Boxes
 from birdnn.metrics import fidelity
 from birdnn.network import Network
 from birdnn.records import Decision
@@ -14,9 +15,12 @@ from birdnn.records.limits import Over, never, require_time
 from birdnn.repair.aims import Aim
 from birdnn.repair.protocol import Evidence, Goal, RepairTask, Resample
 from birdnn.sample import evaluate, from_boxes, uniform
+from birdnn.spec import Region
 
 _EVIDENCE_POINTS = 2048
 _COMPARED_POINTS = 1 << 16
+_NEAR = (0.3, 0.1, 0.03, 0.01, 0.003)
+"""Of a region's widths: boxes around counterexamples."""
 
 
 def aims_of(
@@ -73,13 +77,23 @@ def learn(
             points = evidence.points[aim.name]
             lower, upper = aim.region.float32_box()
             here = points[((points >= lower) & (points <= upper)).all(1)]
-            aim.absorb(here, student, generator)
+            aim.absorb(torch.cat([here, _around(here, aim.region, generator)]), student, generator)
         if aim.name in evidence.undecided:
             boxes = evidence.undecided[aim.name]
             boxes = boxes[((boxes.lower >= aim.region.lower) & (boxes.upper <= aim.region.upper)).all(1)]
             if len(boxes):
                 aim.margin *= harder
                 aim.absorb(from_boxes(boxes, _EVIDENCE_POINTS, generator), student, generator)
+
+
+def _around(points: Tensor, region: Region, generator: torch.Generator) -> Tensor:
+    """Inputs near some that nobody had found: a hunt that missed one has missed its neighbours."""
+    if not len(points):
+        return points
+    reach = torch.tensor(_NEAR, dtype=torch.float64)[:, None] * (region.upper - region.lower) / 2
+    middle = points.double()[:, None]
+    boxes = Boxes(torch.maximum(middle - reach, region.lower), torch.minimum(middle + reach, region.upper))
+    return from_boxes(Boxes(boxes.lower.flatten(0, 1), boxes.upper.flatten(0, 1)), _EVIDENCE_POINTS, generator)
 
 
 def hunt(

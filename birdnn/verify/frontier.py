@@ -27,7 +27,7 @@ from birdnn.verify.recording import Recorder
 from birdnn.verify.settings import SearchSettings
 from birdnn.verify.work import Work
 
-VERSION = 2
+VERSION = 3
 """Of what is written; another one is not read."""
 
 Arrays = Mapping[str, npt.NDArray[Any]]

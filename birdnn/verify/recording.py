@@ -14,14 +14,14 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from birdnn.bounds.protocol import Choices
+from birdnn.bounds.protocol import BoundResult, Choices, NeuronSplits
 from birdnn.records import LEAF, RegionProof
 from birdnn.spec import Region
 from birdnn.verify.work import Step, Work
 
 Array = npt.NDArray[np.generic]
 
-_COLUMNS = {"item": 6, "face": 3, "cut": 5}
+_COLUMNS = {"item": 8, "face": 3, "cut": 5}
 _NODES = {"item": (0,), "face": (0,), "cut": (0, 3, 4)}
 """Of what is kept: how many columns, and which of them hold numbers of nodes."""
 
@@ -79,20 +79,57 @@ class Recorder:
         return torch.from_numpy(numbers)
 
     def examined(self, work: Work, step: Step) -> None:
-        """Keep the planes that closed a polytope, or that moved a face of what remains, and those faces."""
+        """Keep the planes that closed a polytope, or that moved a face of what remains, those faces, and the splits."""
         result, left, before = step.result, step.left, work.boxes[step.left.parent]
         if result.choices is None or left.used is None:
             raise ValueError("a bound method that keeps no choices leaves no certificate")
+        if result.splits is not None:
+            self._split(work, result, result.splits)
         item, plane = left.used.nonzero(as_tuple=True)
         multipliers, slopes = _choices(result.choices, item, plane)
-        which, neuron = (~slopes.isnan()).nonzero(as_tuple=True)
-        count = torch.bincount(which, minlength=len(item))
-        used_of = work.node[result.box[item]], result.polytope[item]
-        self._keep(self._items, _numpy(*used_of, multipliers, count, neuron, slopes[which, neuron]))
+        self._keep_items(work.node[result.box[item]], result.polytope[item], multipliers, slopes, slopes[:, :0])
         at = torch.stack([left.boxes.lower, left.boxes.upper], 2)  # (m, inputs, sides)
         moved = torch.stack([left.boxes.lower > before.lower, left.boxes.upper < before.upper], 2)
         row, axis, side = moved.nonzero(as_tuple=True)
         self._keep(self._faces, _numpy(step.remains.node[row], 2 * axis + side, at[row, axis, side]))
+
+    def _keep_items(self, node: Tensor, polytope: Tensor, multipliers: Tensor, slopes: Tensor, beta: Tensor) -> None:
+        """Items with their slopes, (items, neurons), and multipliers of sides, (items, k): NaN for none."""
+        which, neuron = (~slopes.isnan()).nonzero(as_tuple=True)
+        count = torch.bincount(which, minlength=len(node))
+        sides = ~beta.isnan()
+        columns = node, polytope, multipliers, count, neuron, slopes[which, neuron], sides.sum(1), beta[sides]
+        self._keep(self._items, _numpy(*columns))
+
+    def _split(self, work: Work, result: BoundResult, splits: NeuronSplits) -> None:
+        """Keep trees of neurons: their nodes get numbers below that of the box they split."""
+        inputs, entries = work.boxes.lower.shape[1], iter(splits.neuron.tolist())
+        leaves: list[int] = []
+        depths: list[int] = []
+        cuts: list[tuple[int, int, int, int]] = []
+        for root in work.node[result.box[splits.item]].tolist():
+            open_ = [(root, 0)]
+            while open_:
+                node, depth = open_.pop()
+                neuron = next(entries)
+                if neuron < 0:
+                    leaves.append(node)
+                    depths.append(depth)
+                    continue
+                cuts.append((node, inputs + neuron, self.nodes, self.nodes + 1))
+                open_ += [(self.nodes + 1, depth + 1), (self.nodes, depth + 1)]  # the negative side is next
+                self.nodes += 2
+        node, axis, below, above = np.array(cuts, np.int64).reshape(-1, 4).T  # none where a box is the only leaf
+        self._keep(self._cuts, (node, axis, np.zeros(len(cuts)), below, above))
+        number = (splits.size + 1) // 2
+        beyond = torch.arange(splits.beta.shape[1]) >= torch.tensor(depths)[:, None]
+        self._keep_items(
+            torch.tensor(leaves),
+            result.polytope[splits.item].repeat_interleave(number),
+            splits.multipliers,
+            splits.slopes,
+            splits.beta.masked_fill(beyond, torch.nan),
+        )
 
     def cut(self, parents: Work, halves: Work) -> Tensor:
         """Numbers for the halves of the boxes of `parents`, in the order of `Boxes.bisect`: shape (2 * m,)."""
@@ -134,24 +171,30 @@ class Recorder:
     def _chosen(self, rank: npt.NDArray[np.int64]) -> dict[str, Any]:
         """The items sorted, each polytope's multipliers as many as it has rows."""
         rows = max(len(p.rows) for p in self.region.unsafe)
-        types = np.int64, np.int64, np.float64, np.int64, np.int64, np.float32
-        node, polytope, multiplier, count, neuron, slope = _joined(self._items, types)
-        multiplier, start = multiplier.reshape(-1, rows), np.concatenate([[0], np.cumsum(count)])
+        types = np.int64, np.int64, np.float64, np.int64, np.int64, np.float32, np.int64, np.float32
+        node, polytope, multiplier, count, neuron, slope, sides, beta = _joined(self._items, types)
+        multiplier = multiplier.reshape(-1, rows)
         order = np.lexsort((polytope, rank[node]))
         own = np.array([len(p.rows) for p in self.region.unsafe])[polytope]
         last = np.arange(rows) == own[:, None] - 1  # padding repeats the last row
         multiplier = np.where(last, (multiplier * (np.arange(rows) >= own[:, None] - 1)).sum(1)[:, None], multiplier)
         kept = (np.arange(rows) < own[:, None])[order]
-        size = count[order]
-        place = np.repeat(start[:-1][order] - np.concatenate([[0], np.cumsum(size)[:-1]]), size) + np.arange(size.sum())
+        place = _reordered(count, order)
         return {
             "item_node": rank[node][order].astype(np.uint32),
             "item_polytope": polytope[order].astype(np.uint16),
             "multiplier": multiplier[order][kept].astype(np.float32),
-            "slopes": size.astype(np.uint32),
+            "slopes": count[order].astype(np.uint32),
             "neuron": neuron[place].astype(np.uint16),
             "slope": slope[place],
+            "beta": beta[_reordered(sides, order)],
         }
+
+
+def _reordered(count: npt.NDArray[np.int64], order: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Where the entries of items in another order stand; item ``i`` has ``count[i]`` of them."""
+    start, size = np.cumsum(count) - count, count[order]
+    return np.repeat(start[order] - (np.cumsum(size) - size), size) + np.arange(size.sum())
 
 
 def _choices(choices: Choices, item: Tensor, plane: Tensor) -> tuple[Tensor, Tensor]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
-from birdnn.bounds.crown import CrownSettings
+from birdnn.bounds.crown import CrownSettings, SplitSettings
 from birdnn.rounding import Semantics
 from birdnn.verify.attack import AttackSettings
 
@@ -44,7 +44,7 @@ class SearchSettings:
     seed: int = 0
     device: str = "cpu"
     attack: AttackSettings = field(default_factory=AttackSettings)
-    crown: CrownSettings = field(default_factory=CrownSettings)
+    crown: CrownSettings = field(default_factory=lambda: CrownSettings(splits=SplitSettings()))
 
     def __post_init__(self) -> None:
         """Refuse a limit that is no number: nothing is ever beyond it.

@@ -18,7 +18,7 @@ def plain(monkeypatch: pytest.MonkeyPatch) -> dict[str, ModuleType]:
     """The loops without a compiler: its functions can be replaced."""
     source = Path(compiler.__file__).parent
     made: dict[str, ModuleType] = {}
-    for name in ("compiler", "lines", "rows", "branch", "step"):
+    for name in ("compiler", "lines", "rows", "branch", "step", "model", "splits", "loops"):
         full = f"birdnn.bounds.compiled.{name}"
         spec = importlib.util.spec_from_file_location(full, source / f"{name}.py")
         assert spec is not None
@@ -29,5 +29,5 @@ def plain(monkeypatch: pytest.MonkeyPatch) -> dict[str, ModuleType]:
         made[name] = module
         if name == "compiler":
             module.compiled = module.entrance = lambda function: function
-    monkeypatch.setattr(loops._LOOPS, "ready", lambda **how: made["step"])
+    monkeypatch.setattr(loops._LOOPS, "ready", lambda **how: made["loops"])
     return made

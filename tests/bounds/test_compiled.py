@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from birdnn.bounds.compiled import bound as loops
-from birdnn.bounds.compiled import compiler, step
+from birdnn.bounds.compiled import compiler, splits, step
 from birdnn.bounds.compiled.bound import CompiledBound
 from birdnn.bounds.crown import CrownBound, CrownSettings
 from birdnn.bounds.protocol import BoundResult, MarginBound
@@ -179,7 +179,7 @@ BUGS: dict[str, tuple[str, str, Callable[[Any], Any]]] = {
     "no bias": ("step", "push_back", lambda right: lambda n, *a: right(n._replace(bias=0 * n.bias), *a)),
     "multipliers off the simplex": ("step", "_weigh", lambda right: lambda *a: _heavier(*a, right=right)),
     "slopes out of their range": ("rows", "_between", lambda right: lambda one, other, w: right(one, other, w) + 0.7),
-    "rows of another polytope": ("step", "_start", lambda right: lambda n, a, *b: right(n, a[::-1] + 1, *b)),
+    "rows of another polytope": ("step", "start", lambda right: lambda n, a, *b: right(n, a[::-1] + 1, *b)),
 }
 
 
@@ -252,7 +252,7 @@ def test_one_signature_is_all_that_is_compiled() -> None:
     """What was warmed up is what is called: else the first batch would compile again, and nobody could stop it."""
     (reference, _), _ = both(random_net(0, (3, 4, 2)), random_boxes(0, 3, 3), 2, 2, "real", record=True)
     assert isinstance(reference, CrownBound)
-    assert len(step.bound.signatures) == len(step.sensitivity.signatures) == 1
+    assert {len(each.signatures) for each in (step.bound, step.sensitivity, splits.close)} == {1}
 
 
 def test_nothing_is_compiled_for_a_handful_of_boxes(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -357,7 +357,7 @@ def test_nobody_waits_for_the_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
     assert time.monotonic() < began + 30
     release.set()
     loops._LOOPS._compiling.join()
-    assert loops._LOOPS.ready() is step
+    assert loops._LOOPS.ready().bound is step.bound
 
 
 @pytest.mark.parametrize("make", [compiled, CrownBound], ids=["loops", "torch"])

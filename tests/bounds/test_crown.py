@@ -75,7 +75,8 @@ def check_items(
 
 def check_inherited(net: Network, inherited: Tensor, points: Tensor) -> None:
     """The bounds of hidden neurons that halves of a box start from hold what really arrives there."""
-    lower, upper = inherited.chunk(2, 1)
+    neurons = inherited.shape[1] // 2  # a last column may say more
+    lower, upper = inherited[:, :neurons], inherited[:, neurons : 2 * neurons]
     start, x = 0, points
     chain = net.chain()
     for layer, activation in itertools.pairwise([*chain, None]):

@@ -10,6 +10,7 @@ import gzip
 import hashlib
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -25,7 +26,7 @@ from birdnn.certify.check.lines import ASSUMED_ERROR, bent, slope_range
 from birdnn.certify.check.network import read_network
 from birdnn.certify.check.rounding import rounded
 from birdnn.certify.check.statement import Row, read_statement
-from birdnn.certify.check.tree import Items, Walk, _Batch, padded
+from birdnn.certify.check.tree import Items, Sides, Walk, _Batch, padded
 
 MARGIN = 1e-9
 
@@ -50,10 +51,20 @@ class Producer:
         seed: of the random slopes.
         faces: move faces where that works.
         slopes: share of neurons that get a slope of their own.
+        neurons: share of cuts that split a neuron.
     """
 
-    def __init__(self, chain: Chain, single: bool, *, seed: int = 0, faces: bool = True, slopes: float = 0.3) -> None:
-        self.chain, self.single, self.faces, self.share = chain, single, faces, slopes
+    def __init__(
+        self,
+        chain: Chain,
+        single: bool,
+        *,
+        seed: int = 0,
+        faces: bool = True,
+        slopes: float = 0.3,
+        neurons: float = 0.0,
+    ) -> None:
+        self.chain, self.single, self.faces, self.share, self.neurons = chain, single, faces, slopes, neurons
         self.engine = FloatEngine(chain, single)
         self.draw = np.random.default_rng(seed)
         hidden = [layer for layer in chain.layers if layer.activation is not None]
@@ -63,7 +74,9 @@ class Producer:
         self, lower: Sequence[Fraction], upper: Sequence[Fraction], polytopes: Sequence[tuple[Row, ...]], most: int
     ) -> dict[str, Any] | None:
         """The region's proof; None where ``most`` nodes are not enough."""
-        self.items: list[tuple[int, int, list[float], list[tuple[int, float]]]] = []
+        self.items: list[tuple[int, int, list[float], list[tuple[int, float]], list[float]]] = []
+        self.above: list[list[tuple[int, float, float]]] = [[]]  # neuron, side, place of those split above each node
+        parent = [0]
         self.moved: list[tuple[int, int, float]] = []
         axis, cut = [], []
         n = sum(len(layer.bias) for layer in self.chain.layers[:-1])
@@ -78,22 +91,53 @@ class Producer:
         while len(batch.node):
             if batch.node[0] + len(batch.node) > most:
                 return None
+            known = np.array([*axis, *[LEAF] * len(batch.node)], np.intp)
+            walk.region = replace(walk.region, axis=known, parent=np.array(parent, np.intp))
             with np.errstate(all="ignore"):
                 pass_ = walk._tightened(batch)
                 lower_, upper_ = self._close(batch, pass_)
-            chosen = np.argmax(upper_ - lower_, axis=1)
             stay = np.nonzero(batch.open.any(1))[0]
-            axis += [int(chosen[i]) if i in set(stay) else LEAF for i in range(len(batch.node))]
-            middle = [(lower_[i, chosen[i]] + upper_[i, chosen[i]]) / 2 for i in stay]
-            first = 2 * len(cut) + 1
-            cut += middle
+            chosen, middle = self._cuts(batch, lower_, upper_, stay)
+            axis += [LEAF] * len(batch.node)
+            numbers = []
             both = np.repeat(stay, 2)
-            low, high = lower_[both], upper_[both]
-            high[np.arange(0, len(both), 2), chosen[stay]] = middle
-            low[np.arange(1, len(both), 2), chosen[stay]] = middle
-            numbers = first + np.arange(len(both))
-            batch = _Batch(numbers, low, high, batch.l[both], batch.u[both], batch.open[both])
+            l, u, low, high = (side[both].copy() for side in (batch.l, batch.u, lower_, upper_))
+            for n, (i, at, value) in enumerate(zip(stay, chosen, middle, strict=True)):
+                node, neuron = int(batch.node[i]), at - self.chain.n_inputs
+                axis[node] = at
+                numbers += [2 * len(cut) + 1, 2 * len(cut) + 2]
+                cut.append(value)
+                parent += [node, node]
+                more: list[list[Any]] = [[], []]
+                if neuron >= 0:
+                    more = [[(neuron, -1.0, value)], [(neuron, 1.0, value)]]
+                    u[2 * n, neuron] = min(u[2 * n, neuron], value)
+                    l[2 * n + 1, neuron] = max(l[2 * n + 1, neuron], value)
+                else:
+                    high[2 * n, at] = low[2 * n + 1, at] = value
+                self.above += [self.above[node] + side for side in more]
+            batch = _Batch(np.array(numbers, np.intp), low, high, l, u, batch.open[both])
         return self._region(lower, upper, polytopes, axis, cut)
+
+    def _cuts(
+        self, batch: _Batch, lower: np.ndarray, upper: np.ndarray, stay: np.ndarray
+    ) -> tuple[list[int], list[float]]:
+        """Where each node that stays open is cut: its widest side in the middle, or some neuron anywhere."""
+        layers = [layer for layer in self.chain.layers if layer.activation is not None]
+        chosen, places = [], []
+        for i in stay:
+            l, u = batch.l[i], batch.u[i]
+            loose = [bent(layer.activation, l[span], u[span]) for layer, span in zip(layers, self.spans, strict=True)]
+            some = np.nonzero(np.concatenate([np.empty(0, bool), *loose]) & (l < u))[0]
+            if self.neurons and len(some) and self.draw.random() < self.neurons:
+                neuron = int(self.draw.choice(some))
+                chosen.append(self.chain.n_inputs + neuron)
+                inside = l[neuron] < 0 < u[neuron]
+                places.append(0.0 if inside else float(l[neuron] + self.draw.random() * (u[neuron] - l[neuron])))
+            else:
+                chosen.append(int(np.argmax(upper[i] - lower[i])))
+                places.append(float(lower[i, chosen[-1]] + upper[i, chosen[-1]]) / 2)
+        return chosen, places
 
     def _close(self, batch: _Batch, pass_: FloatPass) -> tuple[np.ndarray, np.ndarray]:
         """Record items that close polytopes and faces that move; the remaining corners."""
@@ -101,7 +145,7 @@ class Producer:
         best = np.full(len(box), -np.inf)
         keep: list[Any] = [None] * len(box)
         planes: list[Any] = [None] * len(box)
-        for items in self._candidates(box, polytope, batch):
+        for items, betas in self._candidates(box, polytope, batch):
             found = pass_.planes(items)
             least = pass_.minimum(found, np.arange(len(box)), (batch.lower[box], batch.upper[box]))
             for n in np.nonzero(least > best)[0]:
@@ -112,7 +156,8 @@ class Producer:
                     for j, s in zip(neuron[item == n], slope[item == n], strict=True)
                 ]
                 rows = len(self.rows.exact[polytope[n]])
-                keep[n] = (int(batch.node[box[n]]), int(polytope[n]), items.multipliers[n, :rows].tolist(), slopes)
+                node = int(batch.node[box[n]])
+                keep[n] = (node, int(polytope[n]), items.multipliers[n, :rows].tolist(), slopes, betas[n])
                 planes[n] = (found[0][n], found[1][n])
         closed = best > MARGIN
         self.items += [keep[n] for n in np.nonzero(closed)[0]]
@@ -147,7 +192,9 @@ class Producer:
         self.moved.append((int(batch.node[i]), face, float(at)))
         return True
 
-    def _candidates(self, box: np.ndarray, polytope: np.ndarray, batch: _Batch) -> list[Items]:
+    def _candidates(
+        self, box: np.ndarray, polytope: np.ndarray, batch: _Batch
+    ) -> list[tuple[Items, list[list[float]]]]:
         most = self.rows.a.shape[1]
         sizes = np.array([len(rows) for rows in self.rows.exact])[polytope]
         made = []
@@ -156,8 +203,27 @@ class Producer:
             weights = np.where(np.arange(most) < sizes[:, None], weights, 0)
             weights[weights.sum(1) == 0, 0] = 1
             exact = weights.astype(np.float32).astype(float)
-            made += [Items(box, polytope, exact, self._slopes(box, batch, share)) for share in (0.0, self.share)]
+            for share in (0.0, self.share):
+                sides, betas = self._sides(box, batch)
+                made.append((Items(box, polytope, exact, self._slopes(box, batch, share), sides), betas))
         return made
+
+    def _sides(self, box: np.ndarray, batch: _Batch) -> tuple[tuple[Sides, ...], list[list[float]]]:
+        """All sides with random multipliers, and these, from the root on."""
+        betas, found = [], []
+        for n, i in enumerate(box):
+            above = self.above[int(batch.node[i])]
+            drawn = [float(np.float32(self.draw.choice([0.0, 0.05, 0.3, 1.0]))) for _ in above]
+            found += [(n, *side, beta, len(above)) for side, beta in zip(above, drawn, strict=True)]
+            betas.append(drawn)
+        if not found:
+            return (), betas
+        item, neuron, side, at, beta, count = (np.array(column) for column in zip(*found, strict=True))
+        sides = []
+        for span in self.spans:
+            mine = (neuron >= span.start) & (neuron < span.stop)
+            sides.append(Sides(item[mine], neuron[mine] - span.start, side[mine], at[mine], beta[mine], count[mine]))
+        return tuple(sides), betas
 
     def _slopes(self, box: np.ndarray, batch: _Batch, share: float) -> tuple[Any, ...]:
         slopes = []
@@ -198,16 +264,18 @@ class Producer:
                 "slopes": column([len(item[3]) for item in self.items], "<u4"),
                 "neuron": column([neuron for neuron, _ in slopes], "<u2"),
                 "slope": column([slope for _, slope in slopes], "<f4"),
+                **({"beta": column([beta for item in self.items for beta in item[4]], "<f4")} if self.neurons else {}),
             },
         }
 
 
 def _empty_region(polytopes: Sequence[tuple[Row, ...]]) -> Region:
-    none = np.zeros(0, dtype=np.intp)
+    none, root = np.zeros(0, dtype=np.intp), np.zeros(1, dtype=np.intp)
     return Region(
-        lower=(), upper=(), polytopes=tuple(polytopes), sizes=none, axis=none, rank=none, cut=none * 0.5,
+        lower=(), upper=(), polytopes=tuple(polytopes), sizes=none, axis=root + LEAF, rank=none, cut=none * 0.5,
         face_node=none, face=none, face_at=none * 0.5, item_node=none, item_polytope=none, multiplier=none * 0.5,
-        multiplier_start=none, slope_start=none, neuron=none, slope=none * 0.5,
+        multiplier_start=none, slope_start=none, neuron=none, slope=none * 0.5, parent=root, sides=root,
+        beta=none * 0.5, beta_start=none,
     )  # fmt: skip
 
 
@@ -229,19 +297,19 @@ def certificate(
         if None in regions:
             return None
         proofs.append({"property": about(path), "verdict": "proved", "regions": regions})
-    return head(net, semantics, proofs)
+    return head(net, semantics, proofs, 2 if how.get("neurons") else 1)
 
 
 def about(path: Path) -> dict[str, str]:
     return {"name": path.stem, "file": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
 
 
-def head(net: Path, semantics: str, proofs: list[Any]) -> dict[str, Any]:
+def head(net: Path, semantics: str, proofs: list[Any], version: int = 1) -> dict[str, Any]:
     chain = read_network(files.read(net))
     needed = kinds(chain.layers) if semantics == "float32" else set()
     return {
         "format": "birdnn certificate",
-        "version": 1,
+        "version": version,
         "tool": "tests",
         "network": {"file": net.name, "sha256": hashlib.sha256(net.read_bytes()).hexdigest()},
         "semantics": semantics,

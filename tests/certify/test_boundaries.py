@@ -90,10 +90,11 @@ def test_multipliers_of_rows_that_were_scaled() -> None:
     )
     multiplier = np.array([value for item, _ in items for value in item])
     power = np.array([value for _, powers in items for value in powers])
-    found = _of_scaled_rows(multiplier, power, np.arange(0, 9, 2))
+    found, scale = _of_scaled_rows(multiplier, power, np.arange(0, 9, 2))
+    assert scale.tolist() == [3, 1, 902, -979], "what multipliers of sides are divided by as well"
     assert found.tolist() == [0.125, 0.5, 0.5, 0.0, 0.0, 0.5, 0.75, 0.5]  # 2**-1900 is nothing beside 1
     nothing = np.empty(0)
-    assert _of_scaled_rows(nothing, np.empty(0, np.int64), np.zeros(1, np.intp)) is nothing
+    assert _of_scaled_rows(nothing, np.empty(0, np.int64), np.zeros(1, np.intp))[0] is nothing
 
 
 @pytest.mark.parametrize("slope", [0.0, 1.0])
@@ -102,7 +103,7 @@ def test_slopes_at_the_ends_of_their_range(slope: float, tmp_path: Path) -> None
     items: dict[str, Any] = copy.deepcopy(case.region["items"])
     items["slope"] = column(np.full(len(uncolumn(items["slope"])), slope), "<f4")
     proof = {"regions": [{**case.region, "items": items}]}
-    (region,) = read_regions(proof, read_network(files.read(case.net)), "p")
+    (region,) = read_regions(proof, 1, read_network(files.read(case.net)), "p")
     assert len(region.slope) > 0
     assert (region.slope == slope).all()
 
@@ -113,7 +114,7 @@ def test_a_sample_is_of_whole_ways_down(tmp_path: Path) -> None:
     parent = {1: 0, 2: 0, 3: 1, 4: 1, 5: 3, 6: 3, 7: 6, 8: 6}
     case = make(tmp_path)
     chain, stored = read_network(files.read(case.net)), read_certificate(files.read(write(case.path, case.data)))
-    (made,) = read_regions(stored.proofs[0], chain, "p")
+    (made,) = read_regions(stored.proofs[0], 1, chain, "p")
     region = replace(made, axis=axis)
     for seed in range(20):
         task = _Task(chain, stored, stored.proofs[0], "p", Settings(seed=seed), lambda phase, done, total: None)

@@ -14,7 +14,7 @@ from birdnn.certify.check import files
 from birdnn.certify.check.floats import _HUGE, _UNDERFLOW, FloatEngine, FloatPass
 from birdnn.certify.check.network import read_network
 from birdnn.certify.check.statement import Row
-from birdnn.certify.check.tree import Items
+from birdnn.certify.check.tree import Items, Sides
 from birdnn.formats.onnx import layers_to_onnx
 from tests.certify.producer import padded
 
@@ -68,7 +68,7 @@ def test_slack_and_height(tmp_path: Path) -> None:
     for got, exact in zip(pass_.slack[0][0], (3 * g, 3 * g), strict=True):
         assert barely_above(got, exact)
     assert barely_above(pass_.slack[1][0, 0], 12 * g)
-    assert barely_above(pass_.height[0, 0], 12 + Fraction(float(pass_.slack[1][0, 0])))
+    assert barely_above(pass_.height[1][0, 0], 12 + Fraction(float(pass_.slack[1][0, 0])))
 
 
 def test_what_is_huge_is_not_known(tmp_path: Path) -> None:
@@ -82,7 +82,7 @@ def test_what_is_huge_is_not_known(tmp_path: Path) -> None:
         assert not np.isnan(pass_.slack[0]).any()
     exactly = start(engine(tmp_path, [([[1.0]], [0.0]), ([[1.0]], [0.0])], 0.0))
     exactly.enter(0, np.array([[_HUGE * (1 - 2.0**-40)]]))  # and a sum's own rounding
-    assert exactly.height == _HUGE
+    assert exactly.height == [_HUGE]
     assert exactly.slack[0] == 0
 
 
@@ -120,6 +120,25 @@ def test_bounds_of_the_first_layer(tmp_path: Path) -> None:
     assert high[0] == pytest.approx((3 + wide[0]) - 2 * (2 - wide[1]) + 1 + slack[0], abs=1e-9)
     assert low[1] == pytest.approx(0.5 * (-1 - wide[0]) + 3 * (2 - wide[1]) - 1 - slack[1], abs=1e-9)
     assert high[1] == pytest.approx(0.5 * (3 + wide[0]) + 3 * (4 + wide[1]) - 1 + slack[1], abs=1e-9)
+
+
+@pytest.mark.parametrize("count", [1, 3])
+@pytest.mark.parametrize("side", [-1.0, 1.0])
+def test_what_a_side_takes_from_a_plane(tmp_path: Path, side: float, count: int) -> None:
+    """Its multiplier times the distance from its place, the layer's slack, and gamma of all that it is made of."""
+    pass_ = start(engine(tmp_path, LAYERS), [([1.0], 0.0)])
+    pass_.enter(0, np.array([[1.0, 0.5]]))
+    pass_.slack[0], pass_.height[0] = np.array([[0.25, 0.5]]), np.array([[8.0, 16.0]])
+    one = np.ones(1)
+    sides = Sides(np.zeros(1, int), np.ones(1, int), side * one, -3 * one, 2 * one, np.array([count]))
+    none = Sides(*(np.zeros(0, int) for _ in range(2)), *(np.zeros(0) for _ in range(3)), np.zeros(0, int))
+    items = replace(one_item(1.0), sides=(sides,))
+    rows, constant = pass_._towards(0, items) or (None, None)
+    assert rows is not None
+    assert constant is not None
+    assert rows.tolist() == [[0.0, -side * 2]]
+    assert constant[0] == -side * 2 * (-1 + 3) - 2 * (0.5 + G * (1 + count) * (16 + 3))
+    assert pass_._towards(0, replace(items, sides=(none,))) is None
 
 
 def test_minimum_of_a_plane(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -23,7 +24,7 @@ from birdnn.certify.check.layers import Activation, Chain
 from birdnn.certify.check.lines import ASSUMED_ERROR, bent, default_slopes, offsets, slope_range
 from birdnn.certify.check.network import read_network
 from birdnn.certify.check.statement import Row
-from birdnn.certify.check.tree import Items, Walk, _Batch, padded
+from birdnn.certify.check.tree import Items, Sides, Walk, _Batch, padded
 from birdnn.formats.onnx import layers_to_onnx
 from tests.certify.cases import ACTIVATIONS, network, property_text
 from tests.certify.producer import _empty_region, about, certificate, head, write
@@ -136,11 +137,14 @@ def _shuffled(chain: Chain, x: np.ndarray, draw: np.random.Generator) -> np.ndar
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 @given(
-    seed=st.integers(0, 2**20), semantics=st.sampled_from(["real", "float32"]), side=st.sampled_from([0.1, 1.0, 3.0])
+    seed=st.integers(0, 2**20),
+    semantics=st.sampled_from(["real", "float32"]),
+    side=st.sampled_from([0.1, 1.0, 3.0]),
+    neurons=st.sampled_from([0.0, 0.5, 0.9]),
 )
-@settings(max_examples=6)
+@settings(max_examples=9)
 def test_an_accepted_certificate_is_never_contradicted(
-    activation: str, seed: int, semantics: str, side: float, tmp_path_factory: pytest.TempPathFactory
+    activation: str, seed: int, semantics: str, side: float, neurons: float, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     """The threshold is put where the truth is close: at the worst of many samples, moved by little or nothing."""
     folder, draw = tmp_path_factory.mktemp("true"), np.random.default_rng(seed)
@@ -156,7 +160,7 @@ def test_an_accepted_certificate_is_never_contradicted(
     top = float(y[:, 0].max()) + float(draw.choice([-1e-3, 0.0, 1e-6, 1e-2, 0.3]))
     prop = folder / "prop.vnnlib"
     prop.write_text(property_text(2, 2, f"(and (>= Y_0 {top!r}) (<= Y_1 1000.0))", side).replace("e-", "e-"))
-    data = certificate(net, [prop], semantics, most=400, seed=seed)
+    data = certificate(net, [prop], semantics, most=400, seed=seed, neurons=neurons)
     if data is None:
         return
     path = write(folder / "it.json.gz", data)
@@ -222,6 +226,104 @@ def test_bounds_hold_at_a_point_to_the_last_bit(
     assert abs(found[0][1] - found[1][1]) <= 1e-9 * max(1.0, abs(found[1][1]))
     if scale == 0.0:
         assert float(least) - found[1][1] < (3e-5 if single else 1e-12)
+
+
+SIDES_HOLD = {
+    "sides that swap": lambda s: replace(s, side=-s.side),
+    "a negative multiplier": lambda s: replace(s, beta=-s.beta),
+    "another neuron": lambda s: replace(s, neuron=(s.neuron + 1) % 5),
+    "another place": lambda s: replace(s, at=s.at + 0.3 * s.side),
+}
+
+
+def _sided(seed: int, activation: str, single: bool, exponent: int, spoil: Any, folder: Path) -> int:
+    """Planes with random sides, at points of the box where these are true: how many points there are.
+
+    The first two layers have one side each, at a value that the layer takes somewhere in the box.
+    """
+    draw = np.random.default_rng(seed)
+    chain = read_network(files.read(network(folder / "n.onnx", [3, 5, 5, 2], activation, seed=seed % 89)))
+    centre = draw.normal(size=3)
+    lower, upper = centre - 0.5, centre + 0.5
+    row, total = Row((Fraction(1), Fraction(-2)), Fraction(1, 10), False), 0
+    x = lower + draw.random((400, 3))
+    weights = [np.array([[float(v) for v in r] for r in layer.weight]) for layer in chain.layers]
+    biases = [np.array([float(v) for v in layer.bias]) for layer in chain.layers]
+    known, h, z = np.ones(len(x), bool), x, []
+    sides = []
+    for layer, weight, bias in zip(chain.layers, weights, biases, strict=True):
+        z.append(h @ weight.T + bias)
+        if layer.activation is not None:
+            h = _value(layer.activation, z[-1])
+            j, side = draw.integers(5, size=1), draw.choice([-1.0, 1.0], size=1)
+            at = z[-1][0, j]
+            known &= side[0] * (z[-1][:, j[0]] - at[0]) >= 0
+            beta = draw.choice([0.0, 0.3, 1.0], size=1) * 2.0**exponent
+            sides.append(spoil(Sides(np.zeros(1, int), j, side, at, beta, np.full(1, 2))))
+    margin = z[-1][known] @ np.array([1.0, -2.0]) - 0.1
+    for engine in (FloatEngine, ExactEngine):
+        walk = Walk(chain, engine(chain, single), _empty_region([(row,)]), "test", single)
+        walk.rows, walk.spans = padded(((row,),), 2), [slice(0, 5), slice(5, 10)]
+        unknown = np.full((1, 10), np.inf)
+        batch = _Batch(np.zeros(1, int), lower[None], upper[None], -unknown, unknown, np.ones((1, 1), bool))
+        with np.errstate(all="ignore"):
+            pass_ = walk._tightened(batch)
+            none = tuple(_none() for _ in walk.spans)
+            planes = pass_.planes(Items(np.zeros(1, int), np.zeros(1, int), np.ones((1, 1)), none, tuple(sides)))
+            scale = float(int(planes.scale)) if engine is ExactEngine else 1.0
+            for point, exactly in zip(x[known], margin, strict=True):
+                least = float(pass_.minimum(planes, np.zeros(1, int), (point[None], point[None]))[0]) / scale
+                assert not least > exactly + 1e-9 * 2.0 ** max(exponent, 0), "a plane above a margin"
+                total += 1
+    return total
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@given(seed=st.integers(0, 2**20), single=st.booleans(), exponent=st.sampled_from([-60, -3, 0, 4, 60]))
+@settings(max_examples=5)
+def test_planes_with_sides_hold_where_the_sides_do(
+    activation: str, seed: int, single: bool, exponent: int, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Whatever their multipliers are; in both arithmetics, for every activation."""
+    _sided(seed, activation, single, exponent, lambda sides: sides, tmp_path_factory.mktemp("sides"))
+
+
+@pytest.mark.parametrize("wrong", SIDES_HOLD)
+def test_planes_with_wrong_sides_do_not_hold(wrong: str, tmp_path: Path) -> None:
+    """A check that cannot fail checks nothing."""
+    assert sum(_sided(seed, "Relu", False, 0, lambda sides: sides, tmp_path) for seed in range(6)) > 100
+
+    def spoilt() -> None:
+        for seed in range(30):
+            _sided(seed, "Relu", False, 0, SIDES_HOLD[wrong], tmp_path)
+
+    with pytest.raises(AssertionError, match="a plane above a margin"):
+        spoilt()
+
+
+def test_both_arithmetics_take_the_same_from_sides(tmp_path: Path) -> None:
+    """The float64 one a little more, for its rounding; where a layer may err, both pay for it."""
+    for single in (False, True):
+        chain = read_network(files.read(network(tmp_path / "n.onnx", [2, 3, 2], seed=3)))
+        row, least = Row((Fraction(1, 2), Fraction(-2)), Fraction(1, 4), False), []
+        for engine, beta in ((FloatEngine, 0.0), (ExactEngine, 0.0), (FloatEngine, 1e6), (ExactEngine, 1e6)):
+            walk = Walk(chain, engine(chain, single), _empty_region([(row,)]), "test", single)
+            walk.rows, walk.spans, unknown = padded(((row,),), 2), [slice(0, 3)], np.full((1, 3), np.inf)
+            x = np.array([[0.25, -0.5]])
+            batch = _Batch(np.zeros(1, int), x, x, -unknown, unknown, np.ones((1, 1), bool))
+            with np.errstate(all="ignore"):
+                pass_ = walk._tightened(batch)
+                z = batch.l[:, 0] / 2 + batch.u[:, 0] / 2
+                sides = Sides(np.zeros(1, int), np.zeros(1, int), np.ones(1), z, np.full(1, beta), np.ones(1, int))
+                items = Items(np.zeros(1, int), np.zeros(1, int), np.ones((1, 1)), (_none(),), (sides,))
+                planes = pass_.planes(items)
+                scale = float(int(planes.scale)) if engine is ExactEngine else 1.0
+                least.append(float(pass_.minimum(planes, np.zeros(1, int), (x, x))[0]) / scale)
+        lost = least[0] - least[2], least[1] - least[3]
+        slack = 1e6 * (float(batch.u[0, 0] - batch.l[0, 0]) / 2)
+        assert lost[1] == pytest.approx(slack, rel=0.6, abs=1e-9)
+        assert lost[0] > lost[1] >= (0.9 * slack if single else 0)
+        assert lost[0] < lost[1] + 1e-6
 
 
 def test_rounding_of_wide_layers_by_hand(tmp_path: Path) -> None:

@@ -287,7 +287,7 @@ TAMPERED: dict[str, tuple[Callable[[Case], None], str]] = {
     "column of broken length": (_put("AAAA", *REGION, "cut", "data"), "cannot be decoded"),
     "wrong base64": (_put("A*==", *REGION, "cut", "data"), "cannot be decoded"),
     "column is no text": (_put(7, *REGION, "cut", "data"), "cannot be decoded"),
-    "wrong version": (_put(2, "version"), "version 2"),
+    "wrong version": (_put(3, "version"), "version 3"),
     "version true": (_put(True, "version"), "version True"),
     "another format": (_put("something", "format"), "does not call itself"),
     "unknown key": (_put(1, "comment"), "must have the keys"),

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from birdnn.certify.check import Rejected, files
-from birdnn.certify.check.certificate import LEAF, Region
+from birdnn.certify.check.certificate import LEAF, Region, _sides
 from birdnn.certify.check.network import read_network
 from birdnn.certify.check.statement import Row
 from birdnn.certify.check.tree import Items, Rows, Walk, padded
@@ -66,6 +66,7 @@ def region(
     faces: Sequence[tuple[int, int, float]] = (),
     strict: Sequence[bool] = (False,),
     slopes: Sequence[int] = (),
+    beta: Sequence[float] = (),
 ) -> Region:
     """The square from 0 to 1 cut as said, items (node, polytope) of one row each, and faces (node, face, at)."""
     tree = np.array(axis)
@@ -89,6 +90,10 @@ def region(
         slope_start=np.cumsum([0, *counts]),
         neuron=np.array(list(slopes) * len(items), dtype=np.intp),
         slope=np.full(len(slopes) * len(items), 0.5),
+        parent=np.array([0, *np.repeat(np.nonzero(tree != LEAF)[0], 2)]),
+        sides=_sides(tree, 2),
+        beta=np.array(beta, dtype=float),
+        beta_start=np.cumsum([0, *(_sides(tree, 2)[item[0]] for item in items)]),
     )
 
 
@@ -240,6 +245,45 @@ def test_what_the_engine_is_asked(tmp_path: Path) -> None:
     engine.least = lambda n, p, low, high: -1.0 if bool((low[0] == -3) & (high[0] == 1)) else 1.0
     walk(tmp_path, engine, lower, 1)
     assert engine.heights[0][1].tolist() == [[3, 1]]
+
+
+def test_a_neuron_is_split(tmp_path: Path) -> None:
+    """Its sides have the box of their parent, whose bounds are kept but for its own; items come with multipliers."""
+    engine = Given(lambda n, p, low, high: 1.0)
+    what = region([2 + 4, LEAF, LEAF], [0.5], [(1, 0), (2, 0)], beta=[3.0, 4.0])
+    assert walk(tmp_path, engine, what, 2) == 3
+    assert engine.asked == [(0, [0, 1, 2]), (1, [0, 1])], "only the root is tightened"
+    (_, low, up), (_, low_above, up_above) = engine.relaxed[1], engine.relaxed[3]
+    assert (low.tolist(), up.tolist()) == ([[0.5, -1]], [[2, 2]])
+    assert (low_above.tolist(), up_above.tolist()) == ([[0.5, -1], [0.5, 0.5]], [[2, 0.5], [2, 2]])
+    first, second = engine.items[-1].sides
+    assert not len(first.item)
+    expected = [0, 1], [1, 1], [-1, 1], [0.5, 0.5], [3, 4], [1, 1]
+    found = second.item, second.neuron, second.side, second.at, second.beta, second.count
+    assert tuple(column.tolist() for column in found) == expected
+
+
+def test_neurons_are_split_above_and_below_cuts(tmp_path: Path) -> None:
+    """Below a cut everything is bounded anew; multipliers are those of the splits above, from the root on."""
+    axis, cuts = [0, 5, LEAF, 2, LEAF, 1, LEAF, LEAF, LEAF], [0.5, 0.25, -3.0, 0.5]
+    items = [(node, 0) for node in (2, 4, 6, 7, 8)]
+    engine = Given(lambda n, p, low, high: 1.0)
+    assert walk(tmp_path, engine, region(axis, cuts, items, beta=[1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0]), 1) == 9
+    found = [[[*zip(of.neuron, of.side, of.at, of.beta, strict=True)] for of in items.sides] for items in engine.items]
+    assert [layers for layers in found if layers] == [
+        [[], [(0, 1, 0.25, 1)]],
+        [[(0, 1, -3, 3)], [(0, -1, 0.25, 2)]],
+        [[(0, -1, -3, 7)], [(0, -1, 0.25, 6)]],
+        [[(0, -1, -3, 5)], [(0, -1, 0.25, 4)]],
+    ]
+    assert [k for k, _ in engine.asked].count(0) == 5, "the root, its halves, and what is cut below a neuron"
+
+
+def test_both_sides_of_a_neuron_have_to_be_closed(tmp_path: Path) -> None:
+    for missing in (1, 2):
+        items = [(node, 0) for node in (1, 2) if node != missing]
+        with pytest.raises(Rejected, match=f"node {missing}: a polytope is left open"):
+            walk(tmp_path, Given(lambda n, p, low, high: 1.0), region([2, LEAF, LEAF], [0.0], items, beta=[0.0]))
 
 
 def test_bounds_only_get_tighter(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from birdnn.bounds.crown import CrownSettings
 from birdnn.certify.check import Rejected, Settings, check
 from birdnn.certify.write import Certified, certificate_bytes
 from birdnn.formats.onnx import layers_to_onnx
@@ -56,8 +57,12 @@ def hard(folder: Path) -> tuple[Loaded, Property]:
     return files(folder, 1, "Relu", None, "two rows", -0.1, (16, 3.0))
 
 
-def proved(loaded: Loaded, prop: Property, semantics: Semantics) -> Proved:
-    limits = SearchSettings(semantics=semantics, record=True, attack=NO_ATTACK, max_boxes=20_000, batch=16)
+BY_BOXES = CrownSettings()
+"""No neuron is split: more cuts, faces and slopes."""
+
+
+def proved(loaded: Loaded, prop: Property, semantics: Semantics, **how: CrownSettings) -> Proved:
+    limits = SearchSettings(semantics=semantics, record=True, attack=NO_ATTACK, max_boxes=20_000, batch=16, **how)
     verdict = verify(loaded.net, prop, settings=limits, replays=loaded.replays)
     assert isinstance(verdict, Proved)
     return verdict
@@ -96,7 +101,7 @@ def test_and_in_exact_arithmetic(op: str, alpha: float | None, semantics: Semant
 def test_faces_and_combinations_do_occur(tmp_path: Path) -> None:
     """Or the tests above would say nothing about them."""
     loaded, prop = hard(tmp_path)
-    (proof,) = proved(loaded, prop, "real").proofs
+    (proof,) = proved(loaded, prop, "real", crown=BY_BOXES).proofs
     assert len(proof.face) > 5
     assert bool(((proof.multiplier > 0) & (proof.multiplier < 1)).any())
     assert len(proof.slope) > 5
@@ -135,9 +140,10 @@ def test_a_wrong_record_is_rejected(
 ) -> None:
     """Planted: another plane's numbers, forgotten slopes, forgotten items, a tree in another order."""
     loaded, prop = hard(tmp_path)
-    check(loaded.path, [str(prop.path)], written(loaded, prop, proved(loaded, prop, "real"), "real", tmp_path / "c"))
+    whole = proved(loaded, prop, "real", crown=BY_BOXES)
+    check(loaded.path, [str(prop.path)], written(loaded, prop, whole, "real", tmp_path / "c"))
     monkeypatch.setattr(where, name, bug)
-    out = written(loaded, prop, proved(loaded, prop, "real"), "real", tmp_path / "c.json")
+    out = written(loaded, prop, proved(loaded, prop, "real", crown=BY_BOXES), "real", tmp_path / "c.json")
     with pytest.raises(Rejected):
         check(loaded.path, [str(prop.path)], out)
 

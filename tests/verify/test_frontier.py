@@ -76,7 +76,7 @@ def test_interrupted_again_and_again_it_ends_the_same(semantics: str) -> None:
     assert whole.boxes > 250
     keeper, runs = Kept(always=False), 0
     while True:
-        verdict = asked(net, prop, keeper, semantics=semantics, watch=Impatient(40))
+        verdict = asked(net, prop, keeper, semantics=semantics, watch=Impatient(25))
         runs += 1
         if not isinstance(verdict, Unknown):
             break

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import replace
 from importlib.util import find_spec
 from itertools import pairwise
 from typing import Any
@@ -16,11 +17,13 @@ import torch
 from torch import Tensor
 
 from birdnn.bounds.compiled import state
+from birdnn.bounds.compiled.trees import TOGETHER, as_splits, leave_out, put_off, splittable, to_split
 from birdnn.bounds.crown import CrownBound, CrownSettings
 from birdnn.bounds.protocol import BoundResult, Choices, Left, Question
 from birdnn.boxes import Boxes
 from birdnn.chain import Chain
 from birdnn.network import Network
+from birdnn.records import LEAF
 from birdnn.records.limits import require_time
 from birdnn.rounding import FUNCTION_ERROR, LOST64, Semantics
 
@@ -87,13 +90,22 @@ class CompiledBound(CrownBound):
         weights = sum(layer.weight.numel() for layer in self._layer)
         self._work = float(weights * (self._neurons + 1))  # of a box, about
         self._always, self._asked = always, 0.0
+        certifiable = int(self._net.shape[state.WIDTH, 0]) + self._neurons < LEAF
+        self._splits = self.settings.splits if splittable(self._activation) and certifiable else None
+
+    def root(self, boxes: int) -> Tensor:
+        """See `MarginBound.root`; where neurons are split, how many may be undecided stands in a last column."""
+        known = super().root(boxes)
+        return known if self._splits is None else torch.cat([known, known.new_full((boxes, 1), self._splits.few)], 1)
 
     def bound(self, question: Question, boxes: Boxes, opened: Tensor, inherited: Tensor) -> BoundResult:
         """See `MarginBound.bound`."""
         self._asked += len(boxes) * self._work
         loops = self._loops()
+        inherited, most = inherited[:, : 2 * self._neurons], inherited[:, 2 * self._neurons :]
         if loops is None:
-            return super().bound(question, boxes, opened, inherited)
+            result = super().bound(question, boxes, opened, inherited)
+            return replace(result, inherited=torch.cat([result.inherited, most], 1))
         box, polytope = opened.nonzero(as_tuple=True)
         asked = state.Asked(
             lower=_array(boxes.lower),
@@ -113,11 +125,41 @@ class CompiledBound(CrownBound):
             loops.bound(self._net, asked, found, left, effort, room, (begin, end), stop)
 
         self._all(len(boxes), question.b.shape[1], part)
-        choices = None
+        most = most.clone()
+        closed = self._split(loops, asked, found, left, most)
+        choices = splits = None
         if self.record:
             choices = Choices(torch.from_numpy(found.multipliers), torch.from_numpy(found.slopes))
+            splits = as_splits(closed, self._neurons)
         lower, plane, minimum, known = map(torch.from_numpy, (found.lower, found.plane, found.minimum, found.known))
-        return BoundResult(box, polytope, lower, plane, minimum, known, choices, self._left(left))
+        known = torch.cat([known, most], 1)
+        return BoundResult(box, polytope, lower, plane, minimum, known, choices, splits, self._left(left))
+
+    def _split(
+        self, loops: Any, asked: state.Asked, found: state.Found, left: state.Left, column: Tensor
+    ) -> list[state.Closed]:
+        """Prove items by splitting neurons, where few of them are undecided; ``column`` says how many, and is kept up
+        to date."""
+        split, n_rows = self._splits, asked.b.shape[1]
+        if split is None:
+            return []
+        most, box = column[:, 0].numpy(), np.repeat(np.arange(len(column)), np.diff(asked.first))
+        items = to_split(found, left, box, most)
+        rooms = {id(room): state.tree_room(self._net, n_rows, split.few) for room in self._rooms_for(n_rows)}
+        parts = []
+        for begin in range(0, len(items), TOGETHER):
+            some = items[begin : begin + TOGETHER]
+            closed = state.closed_room(box[some], some, n_rows, split.few, split.nodes)
+
+            def part(begin: int, end: int, room: state.Scratch, stop: Any, closed: state.Closed = closed) -> None:
+                how = np.array([begin, end, split.steps, split.tried])
+                loops.close(self._net, asked, found, room, rooms[id(room)], closed, how, stop)
+
+            self._all(len(some), n_rows, part)
+            leave_out(left, closed)
+            put_off(found, closed, most)
+            parts.append(closed)
+        return parts
 
     def _left(self, left: state.Left) -> Left:
         """What is left of the boxes that stay open."""
@@ -133,11 +175,11 @@ class CompiledBound(CrownBound):
         """See `CrownBound.sensitivity`."""
         loops = self._loops()
         if loops is None:
-            return super().sensitivity(question, opened, inherited)
+            return super().sensitivity(question, opened, inherited[:, : 2 * self._neurons])
         rows = _array(opened.to(torch.float64) @ question.a.abs().sum(1))
         out = np.empty((len(opened), int(self._net.shape[state.WIDTH, 0])))
         room = self._rooms_for(question.b.shape[1])[0]
-        loops.sensitivity(self._net, rows, _array(inherited), room, out)
+        loops.sensitivity(self._net, rows, _array(inherited[:, : 2 * self._neurons]), room, out)
         return torch.from_numpy(out)
 
     def _loops(self) -> Any:
@@ -238,9 +280,9 @@ class _Loops:
         if self._warm:
             return self._module
         if self._module is None:
-            from birdnn.bounds.compiled import step
+            from birdnn.bounds.compiled import loops
 
-            self._module = step
+            self._module = loops
             self.found = self.on_disk()
         wait = wait or self.found
         if self._compiling is None and (wait or compile_them):
@@ -254,7 +296,9 @@ class _Loops:
         """Has this very code been compiled before?"""
         from birdnn.bounds.compiled.compiler import is_on_disk
 
-        return all(is_on_disk(entrance) for entrance in (self._module.bound, self._module.sensitivity))
+        return all(
+            is_on_disk(entrance) for entrance in (self._module.bound, self._module.close, self._module.sensitivity)
+        )
 
     def _warm_up(self) -> None:
         """Compile, or read what was compiled; torch bounds everything where that fails."""
@@ -288,6 +332,9 @@ class _Loops:
         effort, stop = state.Effort(1, 0.5, 0.5, 4.0, 0.0), np.zeros(1, np.int8)
         self._module.bound(net, asked, found, left, effort, room, (0, 1), stop)
         self._module.sensitivity(net, two, known, room, two.copy())
+        tree, nothing = state.tree_room(net, 1, 1), np.zeros(0, np.int64)
+        closed = state.closed_room(nothing, nothing, 1, 1, 1)
+        self._module.close(net, asked, found, room, tree, closed, np.zeros(4, np.int64), stop)
 
 
 _LOOPS = _Loops()

@@ -36,6 +36,16 @@ BELOW, ABOVE, ABOVE_OFFSET, BELOW_OFFSET = range(8, 12)
 START, LARGE, LOW_WEIGHT, UP_WEIGHT, PASSED = range(12, 17)
 MULTIPLIER, MARGIN = range(2)
 
+# Rows of `Tree.line`: slope of an undecided activation on the left, its chord; then the line that was taken, the
+# pre-activation at the minimiser, and the row on the activation.
+STEEP, CHORD, OFFSET, SLOPE, Z, ARRIVED = range(6)
+# Rows of `Tree.node`: -1 or 1 where a neuron was split, its multiplier, the weight of its second lower line; of these
+# the best ones.
+SIDE, BETA, LINE_WEIGHT, BEST_BETA, BEST_WEIGHT = range(5)
+
+LEAF = -1
+"""In a tree, in place of a neuron."""
+
 # Rows of `Scratch.cut` and `Scratch.by`:
 LOWER, UPPER = range(2)
 
@@ -175,4 +185,89 @@ def scratch(net: Net, polytope_rows: int) -> Scratch:
         combined=np.empty((2, polytope_rows)),
         cut=np.empty((2, int(net.shape[WIDTH, 0]))),
         by=np.zeros((2, int(net.shape[WIDTH, 0])), np.int64),
+    )
+
+
+class Tree(NamedTuple):
+    """Room for the tree of one box; at most ``few`` neurons are undecided on it.
+
+    Attributes:
+        which: these neurons, (few,).
+        rows: (few, columns): their pre-activations.
+        goal: (polytope rows + 2, columns): the polytope's rows; the combination of them at hand, and its minimiser.
+        hidden: (2, widest layer, columns): activations of a layer, and of the next one.
+        line: (6, few).
+        node: (5, few), of the node at hand.
+        kept: (2, few, few): multipliers and weights of the nodes above, by depth.
+        weights: (few + 2, polytope rows): multipliers of rows above; the best ones; margins.
+        score: (2, few): of neurons to be split; multipliers that a trial began with.
+        path: (2, few): neurons split above, whether their second side is at work.
+    """
+
+    which: Integers
+    rows: Floats
+    goal: Floats
+    hidden: Floats
+    line: Floats
+    node: Floats
+    kept: Floats
+    weights: Floats
+    score: Floats
+    path: Integers
+
+
+class Closed(NamedTuple):
+    """Trees of items, (items, ...), and the bounds of the boxes that they are of.
+
+    Attributes:
+        box, item: where they stand in the batch.
+        size: entries of each tree; 0 where an item is left open.
+        neuron: (items, nodes): the neurons split, in preorder, the negative side first; `LEAF` for a leaf.
+        multipliers: of the polytope's rows, of each leaf, (items, nodes, rows).
+        beta: of the sides on the way to each leaf, from the root on, (items, nodes, few).
+        slope: of each leaf, by undecided neuron, (items, nodes, few); NaN for a default one.
+        undecided: how many neurons; `which`: these, (items, few).
+    """
+
+    box: Integers
+    item: Integers
+    size: Integers
+    neuron: Integers
+    multipliers: Floats
+    beta: NDArray[np.float32]
+    slope: NDArray[np.float32]
+    undecided: Integers
+    which: Integers
+
+
+def tree_room(net: Net, polytope_rows: int, few: int) -> Tree:
+    """Room for the tree of one box of ``net``."""
+    columns, widest = 1 + int(net.shape[WIDTH, 0]) + few, int(net.shape[WIDTH].max())
+    return Tree(
+        which=np.zeros(few, np.int64),
+        rows=np.zeros((few, columns)),
+        goal=np.zeros((polytope_rows + 2, columns)),
+        hidden=np.zeros((2, widest, columns)),
+        line=np.zeros((6, few)),
+        node=np.zeros((5, few)),
+        kept=np.zeros((2, few, few)),
+        weights=np.zeros((few + 2, polytope_rows)),
+        score=np.zeros((2, few)),
+        path=np.zeros((2, few), np.int64),
+    )
+
+
+def closed_room(box: Integers, item: Integers, polytope_rows: int, few: int, nodes: int) -> Closed:
+    """Room for the trees of these items."""
+    n = len(item)
+    return Closed(
+        box=box,
+        item=item,
+        size=np.zeros(n, np.int64),
+        neuron=np.empty((n, nodes), np.int64),
+        multipliers=np.empty((n, nodes, polytope_rows)),
+        beta=np.empty((n, nodes, few), np.float32),
+        slope=np.empty((n, nodes, few), np.float32),
+        undecided=np.zeros(n, np.int64),
+        which=np.empty((n, few), np.int64),
     )

@@ -84,7 +84,7 @@ def bound(net: Net, asked: Asked, found: Found, left: Left, effort: Effort, s: S
         if stop[0]:
             return
         copy(asked.inherited[i], found.known[i], 2 * neurons)
-        _place(asked, i, s)
+        place(asked, i, s)
         sound = _inner_bounds(net, found.known[i, :neurons], found.known[i, neurons:], s, stop)
         for item in range(asked.first[i], asked.first[i + 1]):
             if sound:
@@ -134,7 +134,7 @@ def sensitivity(net: Net, open_rows: Floats, inherited: Floats, s: Scratch, out:
 
 
 @compiled
-def _place(asked: Asked, i: int, s: Scratch) -> None:
+def place(asked: Asked, i: int, s: Scratch) -> None:
     """Centre, half widths with what rounding can hide, and absolute values of a box."""
     n = asked.lower.shape[1]
     for d in range(n):
@@ -225,7 +225,7 @@ def _bound_item(net: Net, asked: Asked, found: Found, effort: Effort, s: Scratch
         for r in range(together):
             fill(s.combined[MULTIPLIER], 0.0)
             s.combined[MULTIPLIER, begin + r] = 1.0
-            _start(net, a, b, s, r)
+            start(net, a, b, s, r)
         push_back(net, layers - 2, together, s)
         for r in range(together):
             minimum = least(net, s.rows[0, r], s.constant[r], s)
@@ -248,7 +248,7 @@ def _bound_item(net: Net, asked: Asked, found: Found, effort: Effort, s: Scratch
 
 
 @compiled
-def _start(net: Net, a: Floats, b: Floats, s: Scratch, place: int) -> None:
+def start(net: Net, a: Floats, b: Floats, s: Scratch, place: int) -> None:
     """The rows of a polytope, weighed, as row ``place`` on the last activation: see `_FinalRows._start` of crown."""
     layers = net.shape.shape[1] - 1
     k = layers - 1
@@ -296,7 +296,7 @@ def _ascend(net: Net, asked: Asked, found: Found, effort: Effort, s: Scratch, it
             choose_lines(net, k, s)
             if record:
                 make_storable(net, k, s)
-        _start(net, a, b, s, 0)
+        start(net, a, b, s, 0)
         push_back(net, layers - 2, min(1, len(b)), s)
         minimum = least(net, s.rows[0, 0], s.constant[0], s)
         copy(s.rows[0, 0], s.place[PLANE], n_inputs)
@@ -337,16 +337,16 @@ def _move(net: Net, k: int, z: Floats, s: Scratch, size: float) -> None:
         if row < 0:
             z[i] = value * n[ABOVE, j] + n[ABOVE_OFFSET, j]
             gap = (n[UP2, j] - n[UP, j]) * value + n[UP2_OFFSET, j] - n[UP_OFFSET, j]
-            n[UP_WEIGHT, j] = _coarse(n[UP_WEIGHT, j] - size * np.sign(gap))
+            n[UP_WEIGHT, j] = coarse(n[UP_WEIGHT, j] - size * np.sign(gap))
             continue
         z[i] = value * n[BELOW, j] + n[BELOW_OFFSET, j]
         if row > 0:
             gap = (n[LOW2, j] - n[LOW, j]) * value + n[LOW2_OFFSET, j] - n[LOW_OFFSET, j]
-            n[LOW_WEIGHT, j] = _coarse(n[LOW_WEIGHT, j] + size * np.sign(gap))
+            n[LOW_WEIGHT, j] = coarse(n[LOW_WEIGHT, j] + size * np.sign(gap))
 
 
 @compiled
-def _coarse(weight: float) -> float:
+def coarse(weight: float) -> float:
     """In 0..1, as a multiple of 2**-12: a number that float32 holds, for certificates."""
     return float(np.rint(min(max(weight, 0.0), 1.0) * 4096) / 4096)
 
@@ -368,7 +368,7 @@ def _weigh(a: Floats, b: Floats, y: Floats, s: Scratch, size: float) -> None:
         total += s.combined[MULTIPLIER, r]
     largest, left = 0, 1.0
     for r in range(n_rows):
-        s.combined[MULTIPLIER, r] = _coarse(s.combined[MULTIPLIER, r] / total)
+        s.combined[MULTIPLIER, r] = coarse(s.combined[MULTIPLIER, r] / total)
         left -= s.combined[MULTIPLIER, r]
         if s.combined[MULTIPLIER, r] > s.combined[MULTIPLIER, largest]:
             largest = r

@@ -23,7 +23,9 @@ from birdnn.certify.check.statement import Row
 from birdnn.errors import FormatError
 
 LEAF = 65535
-VERSION = 1
+VERSIONS = (1, 2)
+"""Of the format; neurons are split since the second one."""
+
 _LARGEST = (2 - Fraction(1, 2**23)) * 2**127
 """Of the numbers of single precision."""
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -39,6 +41,7 @@ class Certificate:
     """The file's head and its proofs, not yet taken apart."""
 
     tool: str
+    version: int
     network_sha256: str
     semantics: Literal["real", "float32"]
     assumptions: dict[str, float]
@@ -52,10 +55,13 @@ class Region:
     Attributes:
         lower, upper: the box, exact.
         polytopes: rows of each, a largest coefficient between 1 and 2; ``sizes`` says how many.
-        axis, cut: of each node, and of each cut; ``rank`` is a node's number among the cuts.
+        axis, cut: of each node, and of each cut; ``rank`` is a node's number among the cuts. An axis from the number of
+            inputs on is a neuron.
+        parent: of each node; ``sides`` is how many neurons are split above it.
         face_node, face, face_at: the faces that move.
         item_node, item_polytope: the items; those of number i have multipliers from ``multiplier_start[i]`` on and
-            slopes from ``slope_start[i]`` to ``slope_start[i + 1]``. The largest multiplier of each is about 1.
+            slopes from ``slope_start[i]`` to ``slope_start[i + 1]``. The largest multiplier of each is about 1, and
+            those of sides, from ``beta_start[i]`` on, are of the same scale.
     """
 
     lower: tuple[Fraction, ...]
@@ -65,6 +71,8 @@ class Region:
     axis: NDArray[np.intp]
     rank: NDArray[np.intp]
     cut: Floats
+    parent: NDArray[np.intp]
+    sides: NDArray[np.intp]
     face_node: NDArray[np.intp]
     face: NDArray[np.intp]
     face_at: Floats
@@ -75,6 +83,8 @@ class Region:
     slope_start: NDArray[np.intp]
     neuron: NDArray[np.intp]
     slope: Floats
+    beta: Floats
+    beta_start: NDArray[np.intp]
 
     def root(self) -> tuple[Floats, Floats]:
         """The box in float64, rounded outward."""
@@ -96,8 +106,8 @@ def read_certificate(file: File) -> Certificate:
     if not isinstance(data, dict) or data.get("format") != "birdnn certificate":
         raise Rejected("the file does not call itself a birdnn certificate")
     version = data.get("version")
-    if type(version) is not int or version != VERSION:
-        raise Rejected(f"version {short(version)} of the format is not known, only {VERSION}")
+    if type(version) is not int or version not in VERSIONS:
+        raise Rejected(f"version {short(version)} of the format is not known, only {' and '.join(map(str, VERSIONS))}")
     keys = ("format", "version", "tool", "network", "semantics", "assumptions", "proofs")
     head = _fields(data, "the certificate", keys)
     network = _about(head["network"], "network", ("file", "sha256"))
@@ -110,7 +120,7 @@ def read_certificate(file: File) -> Certificate:
         raise Rejected("proofs must be a list of objects")
     if not isinstance(head["tool"], str):
         raise Rejected("tool must be a text")
-    return Certificate(head["tool"], network["sha256"], head["semantics"], assumptions, tuple(proofs))
+    return Certificate(head["tool"], version, network["sha256"], head["semantics"], assumptions, tuple(proofs))
 
 
 def proof_of(certificate: Certificate, sha256: str) -> dict[str, Any]:
@@ -148,21 +158,22 @@ def states_exactly(proof: dict[str, Any], semantics: Literal["real", "float32"],
     return stated
 
 
-def read_regions(proof: dict[str, Any], chain: Chain, where: str) -> list[Region]:
-    """The regions of a proved property.
+def read_regions(proof: dict[str, Any], version: int, chain: Chain, where: str) -> list[Region]:
+    """The regions of a proved property, in a file of that version.
 
     Raises:
         Rejected: they are not as the format wants them.
     """
     if not isinstance(proof["regions"], list):
         raise Rejected(f"{where}: regions must be a list")
-    return [_Reader(chain, f"{where}, region {i}").region(data) for i, data in enumerate(proof["regions"])]
+    return [_Reader(chain, f"{where}, region {i}", version).region(data) for i, data in enumerate(proof["regions"])]
 
 
 @dataclass
 class _Reader:
     chain: Chain
     where: str
+    version: int
 
     def region(self, data: Any) -> Region:
         head = _fields(data, self.where, ("lower", "upper", "unsafe", "axis", "cut", "faces", "items"))
@@ -174,13 +185,14 @@ class _Reader:
         polytopes = tuple(tuple(row for row, _ in rows) for rows in scaled)
         powers = [np.array([power for _, power in rows], dtype=np.int64) for rows in scaled]
         axis, cut = self._column(head["axis"], "axis", "<u2"), self._column(head["cut"], "cut", "<f8")
+        tree = self._tree(axis, cut)
         return Region(
             lower=lower,
             upper=upper,
             polytopes=polytopes,
-            **self._tree(axis, cut),
+            **tree,
             **self._faces(head["faces"], len(axis)),
-            **self._items(head["items"], len(axis), powers),
+            **self._items(head["items"], tree["sides"], powers),
         )
 
     def _require(self, holds: Any, what: str) -> None:
@@ -217,10 +229,13 @@ class _Reader:
         node = np.nonzero(axis != LEAF)[0]
         self._require(len(axis) == 2 * len(node) + 1, f"{len(node)} cuts do not make {len(axis)} nodes")
         self._require(len(cut) == len(node), f"{len(cut)} places for {len(node)} cuts")
-        self._require((axis[node] < self.chain.n_inputs).all(), "a cut's axis is none of the inputs")
+        inputs, hidden = self.chain.n_inputs, sum(len(layer.bias) for layer in self.chain.layers[:-1])
+        known = inputs if self.version == 1 else inputs + hidden
+        self._require((axis[node] < known).all(), "a cut's axis is none of the inputs, nor a neuron")
         rank = np.cumsum(axis != LEAF) - 1
         self._require((node < 2 * rank[node] + 1).all(), "a node stands before its parent")
-        return {"axis": axis, "cut": cut, "rank": rank}
+        parent = np.concatenate([np.zeros(1, np.intp), np.repeat(node, 2)])
+        return {"axis": axis, "cut": cut, "rank": rank, "parent": parent, "sides": _sides(axis, inputs)}
 
     def _faces(self, data: Any, nodes: int) -> dict[str, Any]:
         fields = _fields(data, f"{self.where}: faces", ("node", "face", "at"))
@@ -231,7 +246,7 @@ class _Reader:
         self._require(_sorted(node, face), "the faces are not sorted, or one moves twice at a node")
         return {"face_node": node, "face": face, "face_at": at}
 
-    def _items(self, data: Any, nodes: int, powers: list[NDArray[np.int64]]) -> dict[str, Any]:
+    def _items(self, data: Any, sides: NDArray[np.intp], powers: list[NDArray[np.int64]]) -> dict[str, Any]:
         types = {
             "node": "<u4",
             "polytope": "<u2",
@@ -240,13 +255,13 @@ class _Reader:
             "neuron": "<u2",
             "slope": "<f4",
         }
+        types |= {"beta": "<f4"} if self.version > 1 else {}
         fields = _fields(data, f"{self.where}: items", tuple(types))
-        node, polytope, multiplier, counts, neuron, slope = (
-            self._column(fields[name], name, dtype) for name, dtype in types.items()
-        )
+        columns = {name: self._column(fields[name], name, dtype) for name, dtype in types.items()}
+        node, polytope, multiplier, counts, neuron, slope, *betas = columns.values()
         sizes = np.array([len(rows) for rows in powers], dtype=np.intp)
         self._require(len(node) == len(polytope) == len(counts), "the columns of the items differ in length")
-        self._require((node < nodes).all() and (polytope < len(sizes)).all(), "an item of nothing that exists")
+        self._require((node < len(sides)).all() and (polytope < len(sizes)).all(), "an item of nothing that exists")
         self._require(_sorted(node, polytope, twice=True), "the items are not sorted")
         starts, slope_start = _starts(sizes[polytope]), _starts(counts)
         self._require(starts[-1] == len(multiplier), "the multipliers are not one for each row")
@@ -255,11 +270,16 @@ class _Reader:
         positive = np.concatenate([[0], np.cumsum(multiplier > 0)])
         self._require((positive[starts[1:]] > positive[starts[:-1]]).all(), "the multipliers of an item are all 0")
         self._slopes(np.repeat(np.arange(len(counts)), counts), neuron, slope)
+        beta, beta_start = betas[0] if betas else np.empty(0), _starts(sides[node])
+        self._require(beta_start[-1] == len(beta), "the multipliers of sides are not one for each neuron split above")
+        self._require((beta >= 0).all(), "a multiplier of a side is negative")
         power = np.concatenate([np.empty(0, np.int64), *(powers[number] for number in polytope)])
+        multiplier, scale = _of_scaled_rows(multiplier, power, starts)
+        beta = np.ldexp(beta, -np.repeat(scale, np.diff(beta_start)))
         return {
             "sizes": sizes, "item_node": node, "item_polytope": polytope,
-            "multiplier": _of_scaled_rows(multiplier, power, starts),
-            "multiplier_start": starts, "slope_start": slope_start, "neuron": neuron, "slope": slope,
+            "multiplier": multiplier, "multiplier_start": starts, "slope_start": slope_start,
+            "neuron": neuron, "slope": slope, "beta": beta, "beta_start": beta_start,
         }  # fmt: skip
 
     def _slopes(self, item: NDArray[np.intp], neuron: NDArray[np.intp], slope: Floats) -> None:
@@ -273,26 +293,42 @@ class _Reader:
             self._require(inside.all(), "a slope outside of the range of the activation's derivative")
 
 
+def _sides(axis: NDArray[Any], inputs: int) -> NDArray[np.intp]:
+    """How many neurons are split above each node, level by level."""
+    sides = np.zeros(len(axis), np.intp)
+    begin, end = 0, 1
+    while begin < end:
+        cuts = begin + np.nonzero(axis[begin:end] != LEAF)[0]
+        below = end + 2 * len(cuts)
+        sides[end:below] = np.repeat(sides[cuts] + (axis[cuts] >= inputs), 2)
+        begin, end = end, below
+    return sides
+
+
 def _sorted(first: NDArray[np.intp], second: NDArray[np.intp], *, twice: bool = False) -> bool:
     """Do the pairs increase? Strictly, unless one may stand ``twice``."""
     a, b = np.diff(first), np.diff(second)
     return bool(((a > 0) | ((a == 0) & ((b > 0) | (twice & (b == 0))))).all())
 
 
-def _of_scaled_rows(multiplier: Floats, power: NDArray[np.int64], starts: NDArray[np.intp]) -> Floats:
+def _of_scaled_rows(
+    multiplier: Floats, power: NDArray[np.int64], starts: NDArray[np.intp]
+) -> tuple[Floats, NDArray[np.int64]]:
     """Multipliers of rows that were divided by ``2**power``, those of an item together scaled to a largest of about 1.
 
     Any multipliers that are not negative prove what they prove, so rounding does not matter here; one that is positive
     remains for each item.
+
+    Returns:
+        Them, and the power of two by which each item was divided.
     """
     if len(starts) == 1:
-        return multiplier
+        return multiplier, np.empty(0, np.int64)
     mantissa, exponent = np.frexp(multiplier)
     exponent = np.where(mantissa > 0, exponent + power, np.iinfo(np.int64).min // 2)
     most = np.maximum.reduceat(exponent, starts[:-1])
     below = np.maximum(exponent - np.repeat(most, np.diff(starts)), -2000)
-    scaled: Floats = np.ldexp(mantissa, below)
-    return scaled
+    return np.ldexp(mantissa, below), most
 
 
 def _starts(counts: NDArray[np.intp]) -> NDArray[np.intp]:

@@ -32,6 +32,7 @@ _EVALUATION_PRECISION = 1024
 _FAR = 1000
 """Farther from zero smooth activations are known well enough without being computed."""
 
+_ONE = fmpz(1)
 _SLOPE_SCALE = fmpz(1) << _SLOPE_BITS
 _OFFSET_SCALE = fmpz(1) << _OFFSET_BITS
 
@@ -64,6 +65,8 @@ class _Planes:
     rows: list[list[fmpz]]
     bits: int
     constant: list[fmpq]
+    scale: fmpz = _ONE
+    """By which rows and constants are larger than what they stand for."""
 
 
 class ExactEngine:
@@ -186,8 +189,8 @@ class ExactPass:
         if last.error is not None:
             lost = _times(wide, last.error)
             on_inputs = [[a - b for a, b in zip(*both, strict=True)] for both in zip(on_inputs, lost, strict=True)]
-        planes = _Planes(on_inputs, last.bits, [constant * scale for constant in constants])
-        return self._to_inputs(len(self.lines), planes, chosen)
+        planes = _Planes(on_inputs, last.bits, [constant * scale for constant in constants], scale)
+        return self._to_inputs(len(self.lines), planes, chosen, items)
 
     def _chosen(self, n: int, items: Items) -> list[list[_Line]]:
         """The lines of an item, layer by layer: its own slopes in place of the default ones."""
@@ -204,8 +207,10 @@ class ExactPass:
                     lines[k][j] = self._line(k, i, j, slope[at], slope[at])
         return lines
 
-    def _to_inputs(self, k: int, planes: _Planes, lines: Sequence[list[list[_Line]]]) -> _Planes:
-        """From rows on the inputs of layer ``k`` to rows on the network's inputs; ``lines`` of each row."""
+    def _to_inputs(
+        self, k: int, planes: _Planes, lines: Sequence[list[list[_Line]]], items: Items | None = None
+    ) -> _Planes:
+        """From rows on the inputs of layer ``k`` to rows on the network's inputs; ``lines`` of each, and ``items``."""
         rows, bits, constant = planes.rows, planes.bits, planes.constant
         for m in range(k - 1, -1, -1):
             layer, passed, more = self.engine.layers[m], [], []
@@ -220,10 +225,23 @@ class ExactPass:
                         total += value * up_offset
                 passed.append(new)
                 more.append(fmpq(total, fmpz(1) << (bits + _OFFSET_BITS)))
+            if items is not None and items.sides:
+                self._towards(m, items, planes.scale, passed, more, bits)
             rows = _times(passed, layer.weight)
             bits += _SLOPE_BITS + layer.bits
             constant = [a + b for a, b in zip(constant, more, strict=True)]
-        return _Planes(rows, bits, constant)
+        return _Planes(rows, bits, constant, planes.scale)
+
+    def _towards(
+        self, m: int, items: Items, scale: fmpz, rows: list[list[fmpz]], constant: list[fmpq], bits: int
+    ) -> None:
+        """Subtract the sides of layer ``m``, in place, from rows on ``weight @ h`` (times ``2**(bits + 53)``)."""
+        sides, layer = items.sides[m], self.engine.layers[m]
+        for item, j, side, at, beta in zip(sides.item, sides.neuron, sides.side, sides.at, sides.beta, strict=True):
+            whole = (_number(beta) * _SLOPE_SCALE).floor()  # any number that is not negative will do
+            rows[item][j] -= int(side) * (whole * scale << bits)
+            distance = int(side) * (layer.bias[j] - _number(at)) + self.slack[m][items.box[item]][j]
+            constant[item] -= fmpq(whole, _SLOPE_SCALE) * scale * distance
 
     def minimum(self, planes: _Planes, which: Index, corners: Corners) -> Floats:
         """Minimum of the planes ``which`` over a box each, rounded down."""

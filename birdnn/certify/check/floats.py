@@ -89,15 +89,15 @@ class FloatPass:
         self.slack: list[Floats] = []
         self.bounds: list[tuple[Floats, Floats, Floats]] = []
         self.lines: list[_Lines] = []
-        self.height: Floats = np.empty(0)
+        self.height: list[Floats] = []
 
     def enter(self, k: int, h: Floats) -> None:
         """Begin layer ``k``, whose inputs do not exceed ``h`` (boxes, in)."""
         layer = self.engine.layers[k]
         h = np.where(h <= _HUGE, h, np.inf)
         slack = (h @ layer.slack_weight.T + layer.slack_bias) * (1 + 2.0**-40)
-        self.height = (h @ layer.size.T + np.abs(layer.bias) + slack) * (1 + 2.0**-40)
-        self.slack.append(np.where(self.height <= _HUGE, slack, np.inf))
+        self.height.append((h @ layer.size.T + np.abs(layer.bias) + slack) * (1 + 2.0**-40))
+        self.slack.append(np.where(self.height[-1] <= _HUGE, slack, np.inf))
 
     def neurons(
         self, k: int, box: np.ndarray, neuron: np.ndarray, corners: tuple[Floats, Floats]
@@ -164,7 +164,7 @@ class FloatPass:
         wide = np.einsum("ir,iro->io", items.multipliers, np.abs(a)) * (1 + 2.0**-40)
         bound = np.einsum("ir,ir->i", items.multipliers, b)
         constant = rows @ self.engine.layers[-1].bias - bound
-        constant -= np.einsum("io,io->i", wide, slack + gamma * self.height[items.box])
+        constant -= np.einsum("io,io->i", wide, slack + gamma * self.height[-1][items.box])
         constant -= gamma * np.einsum("ir,ir->i", items.multipliers, np.abs(b))
         rows = rows @ self.engine.layers[-1].weight
         if self.engine.last_error is not None:  # of an execution: a linear function of inputs that are not negative
@@ -172,8 +172,23 @@ class FloatPass:
             constant -= wide @ self.engine.last_error[1] * (1 + 2.0**-40)
         rows, constant = rows[None], constant[None]
         for m in range(len(self.lines) - 1, -1, -1):
-            rows, constant = self._back(m, rows, constant, self._chosen(m, items))
+            rows, constant = self._back(m, rows, constant, self._chosen(m, items), self._towards(m, items))
         return rows[0], constant[0]
+
+    def _towards(self, m: int, items: Items) -> tuple[Floats, Floats] | None:
+        """What the sides of layer ``m`` add to rows on ``weight @ h`` (items, neurons) and to constants (items,)."""
+        if not items.sides or not len(items.sides[m].item):
+            return None
+        sides, box = items.sides[m], items.box[items.sides[m].item]
+        bias = self.engine.layers[m].bias[sides.neuron]
+        # an item's sums of these have so many terms more, each off by v times its size
+        errs = self.engine.gamma * (1 + sides.count) * (self.height[m][box, sides.neuron] + np.abs(sides.at))
+        wide = self.slack[m][box, sides.neuron] + errs
+        signed = sides.side * sides.beta
+        rows, constant = np.zeros((len(items.box), len(self.engine.layers[m].bias))), np.zeros(len(items.box))
+        np.subtract.at(rows, (sides.item, sides.neuron), signed)
+        np.subtract.at(constant, sides.item, signed * (bias - sides.at) + sides.beta * wide)
+        return rows, constant
 
     def _chosen(self, m: int, items: Items) -> _Lines:
         """The lines of layer ``m`` for each item, its own slopes in place of the default ones."""
@@ -193,8 +208,13 @@ class FloatPass:
         lines.up_offset[item, neuron] = self._shifted(above, slope, bias, slack, error, 1.0)
         return lines
 
-    def _back(self, m: int, rows: Floats, constant: Floats, lines: _Lines) -> tuple[Floats, Floats]:
-        """From rows (sides, n, out) on the outputs of layer ``m``'s activation to rows on the layer's inputs."""
+    def _back(
+        self, m: int, rows: Floats, constant: Floats, lines: _Lines, more: tuple[Floats, Floats] | None = None
+    ) -> tuple[Floats, Floats]:
+        """From rows (sides, n, out) on the outputs of layer ``m``'s activation to rows on the layer's inputs.
+
+        ``more`` is added to the rows between activation and weights, and to the constants.
+        """
         negative = np.minimum(rows, 0.0)
         positive = rows - negative
         constant = constant + np.einsum("srn,rn->sr", positive, lines.low_offset)
@@ -202,6 +222,8 @@ class FloatPass:
         positive *= lines.low
         negative *= lines.up
         positive += negative  # in place: what a pass needs stays in the processor's cache
+        if more is not None:
+            positive, constant = positive + more[0], constant + more[1]
         return positive @ self.engine.layers[m].weight, constant
 
     def minimum(self, planes: tuple[Floats, Floats], which: np.ndarray, corners: tuple[Floats, Floats]) -> Floats:

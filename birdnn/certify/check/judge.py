@@ -221,7 +221,7 @@ class _Task:
 
     def proved(self, statement: Statement, path: str) -> Answer:
         """Check that no input of the property is unsafe."""
-        regions = read_regions(self.proof, self.chain, self.where)
+        regions = read_regions(self.proof, self.certificate.version, self.chain, self.where)
         cover(statement, regions, self.where)
         leaves = sum(int((region.axis == LEAF).sum()) for region in regions)
         single = self.certificate.semantics == "float32"

@@ -36,14 +36,29 @@ class Rows:
 
 
 @dataclass(frozen=True)
+class Sides:
+    """What items make of neurons that are split above their nodes, in one hidden layer: where ``side`` is 1 the
+    pre-activation is known not to lie below ``at``, where it is -1 not above, and ``beta`` times the distance from
+    there is subtracted. ``count`` is how many the item has in all layers."""
+
+    item: Index
+    neuron: Index
+    side: Floats
+    at: Floats
+    beta: Floats
+    count: Index
+
+
+@dataclass(frozen=True)
 class Items:
     """The items of a batch: its box, polytope and multipliers (items, rows), and for each hidden layer the slopes as
-    (item, neuron of the layer, slope)."""
+    (item, neuron of the layer, slope) and the sides."""
 
     box: Index
     polytope: Index
     multipliers: Floats
     slopes: tuple[tuple[Index, Index, Floats], ...]
+    sides: tuple[Sides, ...] = ()
 
 
 @runtime_checkable
@@ -168,6 +183,7 @@ class Walk:
         """Bounds of all hidden neurons, in place, and the pass that knows them."""
         pass_, corners = self.engine.start(self.rows, len(batch.node)), (batch.lower, batch.upper)
         h = np.maximum(np.abs(batch.lower), np.abs(batch.upper))
+        anew = (batch.node == 0) | ~self._split(self.region.parent[batch.node])  # the box of a parent has its bounds
         for k, layer in enumerate(self.chain.layers):
             far = (self.single or layer.limited) and batch.node[0] == 0
             if far and not _stays_below(layer.peak, float(h[0].max()), LARGEST):
@@ -177,7 +193,8 @@ class Walk:
             if act is None:
                 break
             l, u = batch.l[:, self.spans[k]], batch.u[:, self.spans[k]]
-            box, neuron = np.nonzero(np.ones_like(l, dtype=bool) if k == 0 else bent(act, l, u))
+            wanted = np.ones_like(l, dtype=bool) if k == 0 else bent(act, l, u)
+            box, neuron = np.nonzero(wanted & anew[:, None])
             if len(box):
                 low, high = pass_.neurons(k, box, neuron, corners)
                 l[box, neuron], u[box, neuron] = np.maximum(l[box, neuron], low), np.minimum(u[box, neuron], high)
@@ -204,7 +221,37 @@ class Walk:
         for span in self.spans:
             mine = (neuron >= span.start) & (neuron < span.stop)
             slopes.append((item[mine], neuron[mine] - span.start, slope[mine]))
-        return Items(box, polytope, multipliers, tuple(slopes)), index
+        return Items(box, polytope, multipliers, tuple(slopes), self._sides(batch.node[box], index)), index
+
+    def _sides(self, node: Index, index: Index) -> tuple[Sides, ...]:
+        """Of the items of these numbers, at these nodes; nothing where no neuron is split above any of them."""
+        region, found = self.region, []
+        item = np.nonzero(region.sides[node])[0]
+        child = node[item]
+        while len(item):  # upwards, as long as there is a neuron above
+            parent = region.parent[child]
+            split = self._split(parent)
+            i, at = item[split], parent[split]
+            side = np.where(child[split] % 2 == 0, 1.0, -1.0)
+            beta = region.beta[region.beta_start[index[i]] + region.sides[at]]
+            found.append((i, region.axis[at] - self.chain.n_inputs, side, region.cut[region.rank[at]], beta))
+            more = region.sides[parent] > 0
+            item, child = item[more], parent[more]
+        if not found:
+            return ()
+        i, neuron, side, place, beta = (np.concatenate(parts) for parts in zip(*found, strict=True))
+        sides = []
+        for span in self.spans:
+            at = (neuron >= span.start) & (neuron < span.stop)
+            own = i[at], neuron[at] - span.start, side[at], place[at], beta[at]
+            sides.append(Sides(*own, region.sides[node][i[at]]))
+        return tuple(sides)
+
+    def _split(self, node: Index) -> Flags:
+        """At which nodes is a neuron split?"""
+        axis = self.region.axis[node]
+        split: Flags = (axis >= self.chain.n_inputs) & (axis != LEAF)
+        return split
 
     def _faces(self, batch: _Batch, pass_: Pass, planes: Any, items: Items) -> Corners:
         """The corners that remain when the faces have moved."""
@@ -244,16 +291,21 @@ class Walk:
         left = np.nonzero(batch.open.any(1))[0]
         axis = region.axis[node[left]]
         self._require(axis != LEAF, node[left], "a polytope is left open")
-        cut = region.cut[region.rank[node[left]]]
-        inside = np.asarray((lower[left, axis] < cut) & (cut < upper[left, axis]))
-        self._require(inside, node[left], "a cut outside of its box")
+        cut, split = region.cut[region.rank[node[left]]], self._split(node[left])
+        edge = np.where(split, 0, axis)
+        inside = np.asarray((lower[left, edge] < cut) & (cut < upper[left, edge]))
+        self._require(inside | split, node[left], "a cut outside of its box")
         both = np.repeat(left, 2)
         first = 2 * region.rank[node[left]] + 1
         numbers = np.stack([first, first + 1], 1).reshape(-1)
-        lower, upper = lower[both], upper[both]
-        upper[np.arange(0, len(both), 2), axis] = cut
-        lower[np.arange(1, len(both), 2), axis] = cut
-        children = _Batch(numbers, lower, upper, batch.l[both], batch.u[both], batch.open[both])
+        children = _Batch(numbers, lower[both], upper[both], batch.l[both], batch.u[both], batch.open[both])
+        for corners, which, at in (
+            ((children.lower, children.upper), np.nonzero(~split)[0], axis),
+            ((children.l, children.u), np.nonzero(split)[0], axis - self.chain.n_inputs),
+        ):
+            below, above, at = 2 * which, 2 * which + 1, at[which]
+            corners[1][below, at] = np.minimum(corners[1][below, at], cut[which])
+            corners[0][above, at] = np.maximum(corners[0][above, at], cut[which])
         return children if self.wanted is None else children.take(self.wanted[numbers])
 
     def _require(self, holds: Any, node: Index, what: str) -> None:
