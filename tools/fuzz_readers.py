@@ -304,9 +304,14 @@ def kinds(folder: Path, wanted: Sequence[str]) -> Mapping[str, Kind]:
     made: dict[str, Kind] = {}
 
     def add(
-        word: str, name: str, use: Callable[[Path], object], seeds: Sequence[bytes], change: Change, **more
+        word: str,
+        name: str,
+        use: Callable[[Path], object],
+        seeds: Sequence[bytes],
+        change: Change,
+        slow_s: float = SLOW_S,
     ) -> None:
-        made[word] = Kind(name=name, use=use, seeds=seeds, change=change, **more)
+        made[word] = Kind(name=name, use=use, seeds=seeds, change=change, slow_s=slow_s)
 
     add("onnx", "bad.onnx", _network, onnx_seeds, change_onnx)
     add("external", "bad.onnx", _external, [_with_external()], change_external)
