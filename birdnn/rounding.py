@@ -33,6 +33,9 @@ in a bound costs less than `LOST64`: each of fewer than 2**36 operations at most
 SUM_ROUNDINGS = 64
 """More than any one sum of a bound has beside the entries of its rows."""
 
+COUNTED_ROWS = 32
+"""Rows of a polytope whose combination `SUM_ROUNDINGS` has room for; who combines more pays as many times as much."""
+
 LINE_ROUNDINGS = 256
 """Of a line around an activation, beside two for each entry of a row; far more than there are."""
 

@@ -35,6 +35,7 @@ from birdnn.chain import Activation, Affine, Chain, NotAChain, moved
 from birdnn.network import Network
 from birdnn.records.limits import Over, never, require_time
 from birdnn.rounding import (
+    COUNTED_ROWS,
     FLOAT32,
     FLOAT64,
     FUNCTION_ERROR,
@@ -63,7 +64,7 @@ class SplitSettings:
     """When a box is split by the signs of neurons, and how much effort goes into that.
 
     Attributes:
-        few: neurons that may be undecided on such a box, at most.
+        few: neurons that may be undecided on such a box, and inputs that a network may have, at most.
         nodes: of a tree, at most.
         steps: on slopes and multipliers, at each node.
         tried: neurons of which both sides are bounded before one is split.
@@ -357,9 +358,9 @@ class _FinalRows:
 
     def _start(self, a: Tensor, b: Tensor, a_size: Tensor, b_size: Tensor, box: Tensor) -> tuple[Tensor, Tensor]:
         """Rows on the last activation's output and constants, from ``a @ y - b`` and the sizes of their terms."""
-        last = self.net._layer[-1]
-        constant = torch.addmv(-b, a, last.bias) - torch.linalg.vecdot(a_size, self.slacks[-1][box])
-        constant = constant - SUM_ROUNDINGS * len(self.slacks) * FLOAT64 * b_size
+        last, many = self.net._layer[-1], max(1.0, self.b.shape[1] / COUNTED_ROWS)
+        constant = torch.addmv(-b, a, last.bias) - many * torch.linalg.vecdot(a_size, self.slacks[-1][box])
+        constant = constant - many * SUM_ROUNDINGS * len(self.slacks) * FLOAT64 * b_size
         rows = a @ last.weight
         if not self.net.linear:
             return rows, constant
@@ -466,6 +467,7 @@ def _step_weights(weights: Tensor, margins: Tensor, size: float) -> Tensor:
     slope = margins - margins.mean(1, keepdim=True)
     slope = slope / slope.abs().amax(1, keepdim=True).clamp(min=1e-12)
     moved = (weights + size * slope).clamp(min=0)
-    coarse = _coarse(moved / moved.sum(1, keepdim=True))
+    # rounded down, so that none is negative when the largest one takes what is left
+    coarse = (moved / moved.sum(1, keepdim=True)).clamp(0, 1).mul(4096).floor().div(4096)
     largest = coarse.argmax(1, keepdim=True)
     return coarse.scatter_add(1, largest, 1 - coarse.sum(1, keepdim=True))

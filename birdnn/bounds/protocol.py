@@ -132,8 +132,8 @@ class BoundResult:
         plane_minimum: minimum of each such function over the item's box, shape (items, planes).
         inherited: what the halves of each box may start from, shape (boxes, k); means something to the method only.
         choices: where the method keeps them.
-        splits: where an item is proved by splitting neurons, which only an item does that alone is left of its box;
-            its planes prove nothing.
+        splits: of items that are proved by splitting neurons, each the only one left of its box; their planes prove
+            nothing.
         left: where the method says itself what is left of the boxes; else `birdnn.verify.work` does.
     """
 

@@ -90,8 +90,10 @@ class CompiledBound(CrownBound):
         weights = sum(layer.weight.numel() for layer in self._layer)
         self._work = float(weights * (self._neurons + 1))  # of a box, about
         self._always, self._asked = always, 0.0
-        certifiable = int(self._net.shape[state.WIDTH, 0]) + self._neurons < LEAF
-        self._splits = self.settings.splits if splittable(self._activation) and certifiable else None
+        splits, inputs = self.settings.splits, int(self._net.shape[state.WIDTH, 0])
+        # more inputs than that, and a model costs more than some boxes
+        there = splits is not None and inputs <= splits.few and inputs + self._neurons < LEAF
+        self._splits = splits if there and splittable(self._activation) else None
 
     def root(self, boxes: int) -> Tensor:
         """See `MarginBound.root`; where neurons are split, how many may be undecided stands in a last column."""
@@ -145,6 +147,8 @@ class CompiledBound(CrownBound):
             return []
         most, box = column[:, 0].numpy(), np.repeat(np.arange(len(column)), np.diff(asked.first))
         items = to_split(found, left, box, most)
+        if not len(items):
+            return []
         rooms = {id(room): state.tree_room(self._net, n_rows, split.few) for room in self._rooms_for(n_rows)}
         parts = []
         for begin in range(0, len(items), TOGETHER):

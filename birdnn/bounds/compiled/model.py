@@ -55,11 +55,7 @@ def find_model(net: Net, a: Floats, b: Floats, low: Floats, up: Floats, s: Scrat
     """The model of the network on a box with these bounds of neurons; how many of them are undecided."""
     layers, inputs = net.shape.shape[1] - 1, net.shape[WIDTH, 0]
     now, then = t.hidden[0], t.hidden[1]
-    for i in range(inputs):
-        fill(now[i], 0.0)
-        now[i, 1 + i] = 1.0
-        s.active[i] = i
-    active, used = inputs, 0
+    active, used = 0, 0
     for k in range(layers):
         first, last = net.shape[ROW, k], k == layers - 1
         alpha = net.activation[ALPHA, k] if not last and net.shape[KIND, k] == LEAKY_RELU else 0.0
@@ -98,11 +94,13 @@ def find_model(net: Net, a: Floats, b: Floats, low: Floats, up: Floats, s: Scrat
 
 @compiled
 def _pre_activation(net: Net, k: int, j: int, active: int, columns: int, now: Floats, row: Floats, s: Scratch) -> None:
-    """Row ``j`` of layer ``k``, from the activations that are not zero."""
+    """Row ``j`` of layer ``k``, from the inputs, or from the activations that are not zero."""
     m, at = net.shape[WIDTH, k], net.shape[AT, k]
     weight = net.matrix[WEIGHT, at + j * m : at + (j + 1) * m]
     fill(row, 0.0)
     row[0] = net.bias[BIAS, net.shape[ROW, k] + j]
+    if k == 0:
+        copy(weight, row[1:], m)
     for p in range(active):
         value, source = weight[s.active[p]], now[s.active[p]]
         for c in range(columns):
@@ -236,14 +234,14 @@ def choose_neuron(inputs: int, used: int, tried: int, s: Scratch, t: Tree) -> tu
     """The neuron to split, by number among the undecided ones, and how many such gains are left to a proof.
 
     Of those whose lines err most at the minimiser, ``tried`` of them, the one whose two sides gain most together. It is
-    -1 where no line errs.
+    -1 where no line errs, and where the combination itself is not positive there: no line's error is to blame.
     """
     node, line = t.node, t.line
     error, before = t.score[0], t.score[1]
     lower = _model_bound(inputs, used, s, t)
     if not _attained(inputs, used, s, t) > 0:
         return -1, 0.0
-    lower = _model_bound(inputs, used, s, t)
+    _model_bound(inputs, used, s, t)  # the minimiser is here again
     for u in range(used):
         z = line[Z, u]
         exact = z if z > 0 else line[STEEP, u] * z

@@ -56,7 +56,7 @@ from birdnn.bounds.compiled.state import (
     Scratch,
     Tree,
 )
-from birdnn.bounds.compiled.step import coarse, place, start
+from birdnn.bounds.compiled.step import place, settle, start
 
 _SETTLED = 2.0**-20
 """Of what a leaf's plane varies by over its box: by so much it must be proved, since a checker rounds differently."""
@@ -165,7 +165,7 @@ def _leaf_bound(net: Net, leaf: Leaf, depth: int, s: Scratch, t: Tree, out: Clos
     What it is made with is rounded first, so that the bound is one of the numbers that are kept; slopes as coarsely as
     proves the leaf, for they are most of a certificate.
     """
-    _round_multipliers(len(leaf.b), s)
+    settle(s.combined[MULTIPLIER], len(leaf.b))
     copy(s.combined[MULTIPLIER], out.multipliers[i, number], len(leaf.b))
     for d in range(depth):
         u = t.path[0, d]
@@ -200,18 +200,6 @@ def _rounded_bound(net: Net, leaf: Leaf, depth: int, parts: float, s: Scratch, t
     for d in range(net.shape[WIDTH, 0]):
         spread += abs(s.rows[0, 0, d]) * s.place[RADIUS, d]
     return least(net, s.rows[0, 0], s.constant[0], s) - _SETTLED * spread
-
-
-@compiled
-def _round_multipliers(rows: int, s: Scratch) -> None:
-    """To multiples of 2**-12 of sum 1."""
-    multiplier, largest, left = s.combined[MULTIPLIER], 0, 1.0
-    for r in range(rows):
-        multiplier[r] = coarse(multiplier[r])
-        left -= multiplier[r]
-        if multiplier[r] > multiplier[largest]:
-            largest = r
-    multiplier[largest] += left
 
 
 @compiled

@@ -217,7 +217,7 @@ class Tree(NamedTuple):
 
 
 class Closed(NamedTuple):
-    """Trees of items, (items, ...), and the bounds of the boxes that they are of.
+    """Trees of items, (items, ...).
 
     Attributes:
         box, item: where they stand in the batch.

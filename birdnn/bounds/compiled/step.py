@@ -67,7 +67,7 @@ from birdnn.bounds.compiled.state import (
     Net,
     Scratch,
 )
-from birdnn.rounding import FLOAT64, SUM_ROUNDINGS
+from birdnn.rounding import COUNTED_ROWS, FLOAT64, SUM_ROUNDINGS
 
 _SETTLED = 2.0**-20
 """Of what a plane varies by over its box: by so much an item must be proved before its slopes are left alone."""
@@ -256,10 +256,12 @@ def start(net: Net, a: Floats, b: Floats, s: Scratch, place: int) -> None:
     row, error = s.rows[0, place], s.rows[1, 0]
     for j in range(m):
         row[j] = error[j] = 0.0
-    constant = 0.0
+    constant, many = 0.0, max(1.0, len(b) / COUNTED_ROWS)
     for r in range(len(b)):
+        if not s.combined[MULTIPLIER, r] >= 0:
+            constant = -np.inf  # a combination of this kind proves nothing
         if s.combined[MULTIPLIER, r] != 0:
-            bound, rounding = s.combined[MULTIPLIER, r] * b[r], SUM_ROUNDINGS * layers * FLOAT64
+            bound, rounding = s.combined[MULTIPLIER, r] * b[r], many * SUM_ROUNDINGS * layers * FLOAT64
             constant -= bound + abs(bound) * rounding
     for i in range(n):
         value, size = 0.0, 0.0
@@ -268,7 +270,7 @@ def start(net: Net, a: Floats, b: Floats, s: Scratch, place: int) -> None:
             size += s.combined[MULTIPLIER, r] * abs(a[r, i])
         if size == 0:
             continue
-        constant += value * net.bias[BIAS, first + i] - size * s.slack[first + i]
+        constant += value * net.bias[BIAS, first + i] - many * size * s.slack[first + i]
         weight = net.matrix[WEIGHT, at + i * m : at + (i + 1) * m]
         for j in range(m):
             row[j] += value * weight[j]
@@ -366,13 +368,22 @@ def _weigh(a: Floats, b: Floats, y: Floats, s: Scratch, size: float) -> None:
     for r in range(n_rows):
         s.combined[MULTIPLIER, r] = max(0.0, s.combined[MULTIPLIER, r] + size * (s.combined[MARGIN, r] - mean) / most)
         total += s.combined[MULTIPLIER, r]
-    largest, left = 0, 1.0
     for r in range(n_rows):
-        s.combined[MULTIPLIER, r] = coarse(s.combined[MULTIPLIER, r] / total)
-        left -= s.combined[MULTIPLIER, r]
-        if s.combined[MULTIPLIER, r] > s.combined[MULTIPLIER, largest]:
+        s.combined[MULTIPLIER, r] /= total
+    settle(s.combined[MULTIPLIER], n_rows)
+
+
+@compiled
+def settle(multiplier: Floats, rows: int) -> None:
+    """Multipliers of about sum 1, in place, as multiples of 2**-12 of sum 1: rounded down, so that none is negative
+    when the largest one takes what is left."""
+    largest, left = 0, 1.0
+    for r in range(rows):
+        multiplier[r] = np.floor(min(max(multiplier[r], 0.0), 1.0) * 4096) / 4096
+        left -= multiplier[r]
+        if multiplier[r] > multiplier[largest]:
             largest = r
-    s.combined[MULTIPLIER, largest] += left
+    multiplier[largest] += left
 
 
 @compiled

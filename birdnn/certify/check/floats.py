@@ -158,8 +158,8 @@ class FloatPass:
 
     def planes(self, items: Items) -> tuple[Floats, Floats]:
         """Planes below the items' combinations: coefficients (items, inputs) and constants (items,)."""
-        gamma, slack = self.engine.gamma, self.slack[-1][items.box]
         a, b = self.rows.a[items.polytope], self.rows.b[items.polytope]
+        gamma, slack = self.engine.gamma + 2 * b.shape[1] * 2.0**-53, self.slack[-1][items.box]  # rows are added up too
         rows = np.einsum("ir,iro->io", items.multipliers, a)
         wide = np.einsum("ir,iro->io", items.multipliers, np.abs(a)) * (1 + 2.0**-40)
         bound = np.einsum("ir,ir->i", items.multipliers, b)
