@@ -8,7 +8,7 @@ The same networks are asked about a bound that is out of reach, which shows that
 The families: `extreme` scales tensors by powers of two over the whole range of float32 or float64, often by one and
 back by another, so that products of weights, or of weights and values, underflow or overflow on the way; `absorbing`
 puts large terms that cancel beside small ones, so that the order of a sum decides what is left of these (the idea is
-that of "No Soundness in the Real World", arXiv:2506.01054).
+that of "No Soundness in the Real World", arXiv:2506.01054). One in five asks about a conjunction of up to 412 rows.
 """
 
 from __future__ import annotations
@@ -65,6 +65,7 @@ class Made:
         lower, upper: corners of the box, numbers of the network's own type.
         coefficients: exact.
         dtype: of all constants.
+        rows: of the conjunction that is asked about, see `property`.
     """
 
     steps: tuple[Step, ...]
@@ -72,6 +73,7 @@ class Made:
     upper: np.ndarray
     coefficients: tuple[Fraction, ...]
     dtype: type[np.floating[Any]]
+    rows: int = 1
 
     def model(self) -> bytes:
         """The network as an ONNX file."""
@@ -103,18 +105,19 @@ class Made:
         return np.asarray(np.clip(x.astype(self.dtype), self.lower, self.upper))
 
     def property(self, bound: Fraction) -> Property:
-        """Unsafe: ``coefficients @ y <= bound``."""
-        row = Row(self.coefficients, bound)
+        """Unsafe: ``coefficients @ y <= bound``; in every other row, that it is not below either, or by a hair."""
+        hair = max(abs(bound), Fraction(1)) / 2**900
+        below, above = Row(self.coefficients, bound), Row(tuple(-c for c in self.coefficients), hair - bound)
+        polytope = Polytope(rows=((below, above) * self.rows)[: self.rows], n_outputs=len(self.coefficients))
         corners = [tuple(Fraction(float(v)) for v in side) for side in (self.lower, self.upper)]
-        polytope = Polytope(rows=(row,), n_outputs=len(self.coefficients))
         region = Region(exact_lower=corners[0], exact_upper=corners[1], unsafe=(polytope,))
-        text = _vnnlib(region, row)
-        return Property(name="made", regions=(region,), n_inputs=len(corners[0]), n_outputs=len(row.coefficients),
-                        text=text)  # fmt: skip
+        return Property(name="made", regions=(region,), n_inputs=len(corners[0]), n_outputs=len(self.coefficients),
+                        text=_vnnlib(region))  # fmt: skip
 
 
-def _vnnlib(region: Region, row: Row) -> str:
-    n, m = region.n_inputs, len(row.coefficients)
+def _vnnlib(region: Region) -> str:
+    rows = region.unsafe[0].rows
+    n, m = region.n_inputs, len(rows[0].coefficients)
 
     def number(value: Fraction) -> str:
         sign, value = ("- ", -value) if value < 0 else ("", value)
@@ -125,8 +128,9 @@ def _vnnlib(region: Region, row: Row) -> str:
     lines = [f"(declare-const X_{i} Real)" for i in range(n)] + [f"(declare-const Y_{j} Real)" for j in range(m)]
     lines += [f"(assert (>= X_{i} {number(v)}))" for i, v in enumerate(region.exact_lower)]
     lines += [f"(assert (<= X_{i} {number(v)}))" for i, v in enumerate(region.exact_upper)]
-    terms = " ".join(f"(* {number(c)} Y_{j})" for j, c in enumerate(row.coefficients))
-    lines.append(f"(assert (<= (+ {terms} 0.0) {number(row.bound)}))")
+    for row in rows:
+        terms = " ".join(f"(* {number(c)} Y_{j})" for j, c in enumerate(row.coefficients))
+        lines.append(f"(assert (<= (+ {terms} 0.0) {number(row.bound)}))")
     return "\n".join(lines) + "\n"
 
 
@@ -485,6 +489,8 @@ def questions(seed: int) -> Iterator[Question]:
     family = "absorbing" if seed % 4 == 3 else "extreme"
     wide: type[np.floating[Any]] = np.float64 if family == "extreme" and seed % 8 == 1 else np.float32
     made = FAMILIES[family](seed, wide)
+    if seed % 5 == 4:
+        made = replace(made, rows=int(np.random.default_rng(seed).choice([2, 9, 40, 100, 150, 412])))
     semantics: tuple[Semantics, ...] = ("real",) if wide is np.float64 else ("real", "float32")
     for spoken in semantics:
         yield Question(family, made, spoken, attained(made, spoken, np.random.default_rng(seed)))

@@ -169,7 +169,7 @@ def _all_of(name: str, folder: Path, material: dict[str, Any]) -> None:
             _call(getattr(module, test), values, folder, material)
 
 
-_BY_HAND = "boundaries", "tree", "lines", "floats", "exact", "layers", "certain", "certain_networks"
+_BY_HAND = "boundaries", "splits", "tree", "lines", "floats", "exact", "layers", "certain", "certain_networks"
 _SHARED = "parts", "judge"
 _OWN = {
     "parts": "parts",

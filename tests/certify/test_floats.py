@@ -200,3 +200,15 @@ def test_an_item_is_as_wide_as_its_rows(tmp_path: Path) -> None:
     for got, errors in ((rows[0, 0], (0.3, 0.9)), (constant[0], (0.2, 0.6))):
         exact = sum(3 * abs(Fraction(a)) * Fraction(e) for a, e in zip(third, errors, strict=True))
         assert barely_above(-got, exact, 2)
+
+
+@pytest.mark.parametrize("rows", [64, 1024, 4096])
+def test_adding_up_rows_is_paid_for(rows: int, tmp_path: Path) -> None:
+    """Each of ``rows`` roundings errs by 2**-53 of outputs of at most 8 and of a bound of 1/2; twice that is taken."""
+    pass_ = start(engine(tmp_path, [([[1.0]], [0.0])], 0.0), [([1.0], 0.5)] * rows)
+    pass_.enter(0, np.array([[8.0]]))
+    zero = np.zeros(1, dtype=np.intp)
+    items = Items(box=zero, polytope=zero, multipliers=np.full((1, rows), 1 / rows), slopes=())
+    (row,), (constant,) = pass_.planes(items)
+    assert row == [1.0]
+    assert -0.5 - constant == pytest.approx(2 * rows * 2.0**-53 * 8.5, rel=1e-2)

@@ -40,7 +40,7 @@ def soon(monkeypatch: pytest.MonkeyPatch) -> None:
 def asked(helpers: RayHelpers | None, margin: float = 0.02, **changes):
     net, prop = case(margin)
     watch, keeper = changes.pop("watch", None), changes.pop("keeper", None)
-    limits = effort(**{"record": True, "batch": 4, "attack": SHORT_ATTACK, **changes})
+    limits = effort(**{"record": True, "batch": 4, "attack": SHORT_ATTACK, "timeout_s": 600.0, **changes})
     return verify(net, prop, settings=limits, replays=[Engine(net)], keeper=keeper, watch=watch, helpers=helpers)
 
 
