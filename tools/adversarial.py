@@ -106,7 +106,7 @@ class Made:
 
     def property(self, bound: Fraction) -> Property:
         """Unsafe: ``coefficients @ y <= bound``; in every other row, that it is not below either, or by a hair."""
-        hair = max(abs(bound), Fraction(1)) / 2**900
+        hair = max(abs(bound), *map(abs, self.coefficients)) / 2**900
         below, above = Row(self.coefficients, bound), Row(tuple(-c for c in self.coefficients), hair - bound)
         polytope = Polytope(rows=((below, above) * self.rows)[: self.rows], n_outputs=len(self.coefficients))
         corners = [tuple(Fraction(float(v)) for v in side) for side in (self.lower, self.upper)]

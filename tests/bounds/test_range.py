@@ -73,13 +73,13 @@ def asked_by_a_producer(question: Question, folder: Path, value: Fraction, how: 
     """Whether the checker accepts what a producer with the checker's own eyes makes of a question."""
     net, prop = folder / "net.onnx", folder / "prop.vnnlib"
     net.write_bytes(question.made.model())
-    prop.write_text(question.made.property(value).text)
     try:
+        prop.write_text(question.made.property(value).text)
         made = producer.certificate(net, [prop], question.semantics, most=16, faces=False)
         if made is None:
             return "not proved"
         check(net, [prop], producer.write(folder / "c.json.gz", made))
-    except (Rejected, FormatError):
+    except (Rejected, FormatError, SpecError):
         return "refused"
     return "accepted"
 
