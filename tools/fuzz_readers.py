@@ -68,12 +68,8 @@ from birdnn.report.pictures_repair import change, progress
 from birdnn.spec import Property
 from tools.mutations import Change, change_bytes, change_json, change_npz, change_onnx, change_text, packed
 
-SLOW_S, DRAWN_S, HANG_S, LARGE_MIB = (
-    3.0,
-    12.0,
-    600.0,
-    768,
-)  # a chain may hold five matrices of 128 MiB while it is folded
+SLOW_S, DRAWN_S, HANG_S = 3.0, 12.0, 600.0
+LARGE_MIB = 768  # a chain may hold five matrices of 128 MiB while it is folded
 _ROUND = 50
 _DRAWN = 20
 ADDRESS_SPACE_GIB = 16

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from birdnn.bounds.compiled import bound as loops
 from birdnn.bounds.compiled import splits, state, trees
 from birdnn.bounds.compiled.bound import CompiledBound
-from birdnn.bounds.compiled.trees import put_off, splittable, to_split
+from birdnn.bounds.compiled.trees import put_off, splittable, to_split, undecided_neurons
 from birdnn.bounds.crown import CrownSettings, SplitSettings
 from birdnn.bounds.protocol import BoundResult
 from birdnn.boxes import Boxes
@@ -225,12 +225,14 @@ def test_which_networks_and_items() -> None:
     assert not splittable([])
     found, left = three_boxes()
     box, most = np.array([0, 0, 1, 2]), np.full(3, 40.0)
-    assert to_split(found, left, box, most).tolist() == [0, 2], "one of four neurons is soon proved by itself"
-    assert to_split(found, left, box, most - 21).tolist() == []
+    assert to_split(found, left, box, undecided_neurons(found), most).tolist() == [0, 2], (
+        "one of four neurons is soon proved by itself"
+    )
+    assert to_split(found, left, box, undecided_neurons(found), most - 21).tolist() == []
     left.closed[1], left.opened[0, 1] = False, True
-    assert to_split(found, left, box, most).tolist() == [2], "two are left of the first box"
+    assert to_split(found, left, box, undecided_neurons(found), most).tolist() == [2], "two are left of the first box"
     found.lower[2] = -np.inf
-    assert to_split(found, left, box, most).tolist() == []
+    assert to_split(found, left, box, undecided_neurons(found), most).tolist() == []
 
 
 def test_items_whose_tree_was_given_up_are_put_off() -> None:
@@ -239,13 +241,13 @@ def test_items_whose_tree_was_given_up_are_put_off() -> None:
     box, most = np.array([0, 0, 1, 2]), np.full(3, 40.0)
     tried = state.closed_room(np.array([0, 1]), np.array([0, 2]), 1, 40, 61)
     tried.size[:] = 0, 3
-    put_off(found, tried, most)
+    put_off(tried, undecided_neurons(found), most)
     assert most.tolist() == [pytest.approx(17), 40, 40]
-    assert to_split(found, left, box, most).tolist() == [2]
+    assert to_split(found, left, box, undecided_neurons(found), most).tolist() == [2]
     found.known[0, 24:27] = 0.5
-    assert to_split(found, left, box, most).tolist() == [2]
+    assert to_split(found, left, box, undecided_neurons(found), most).tolist() == [2]
     found.known[0, :3] = 0.1
-    assert to_split(found, left, box, most).tolist() == [0, 2]
+    assert to_split(found, left, box, undecided_neurons(found), most).tolist() == [0, 2]
 
 
 def three_boxes() -> tuple[state.Found, state.Left]:

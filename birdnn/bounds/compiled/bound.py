@@ -17,7 +17,15 @@ import torch
 from torch import Tensor
 
 from birdnn.bounds.compiled import state
-from birdnn.bounds.compiled.trees import TOGETHER, as_splits, leave_out, put_off, splittable, to_split
+from birdnn.bounds.compiled.trees import (
+    TOGETHER,
+    as_splits,
+    leave_out,
+    put_off,
+    splittable,
+    to_split,
+    undecided_neurons,
+)
 from birdnn.bounds.crown import CrownBound, CrownSettings
 from birdnn.bounds.protocol import BoundResult, Choices, Left, Question
 from birdnn.boxes import Boxes
@@ -146,7 +154,8 @@ class CompiledBound(CrownBound):
         if split is None:
             return []
         most, box = column[:, 0].numpy(), np.repeat(np.arange(len(column)), np.diff(asked.first))
-        items = to_split(found, left, box, most)
+        undecided = undecided_neurons(found)
+        items = to_split(found, left, box, undecided, most)
         if not len(items):
             return []
         rooms = {id(room): state.tree_room(self._net, n_rows, split.few) for room in self._rooms_for(n_rows)}
@@ -161,7 +170,7 @@ class CompiledBound(CrownBound):
 
             self._all(len(some), n_rows, part)
             leave_out(left, closed)
-            put_off(found, closed, most)
+            put_off(closed, undecided, most)
             parts.append(closed)
         return parts
 

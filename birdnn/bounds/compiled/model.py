@@ -241,7 +241,6 @@ def choose_neuron(inputs: int, used: int, tried: int, s: Scratch, t: Tree) -> tu
     lower = _model_bound(inputs, used, s, t)
     if not _attained(inputs, used, s, t) > 0:
         return -1, 0.0
-    _model_bound(inputs, used, s, t)  # the minimiser is here again
     for u in range(used):
         z = line[Z, u]
         exact = z if z > 0 else line[STEEP, u] * z

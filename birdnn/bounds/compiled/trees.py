@@ -36,24 +36,24 @@ def undecided_neurons(found: Found) -> Integers:
     return count
 
 
-def to_split(found: Found, left: Left, box: Integers, most: Floats) -> Integers:
+def to_split(found: Found, left: Left, box: Integers, undecided: Integers, most: Floats) -> Integers:
     """The items that are worth a tree: open, alone on their box, and few neurons undecided there, but not too few.
 
     Args:
         found, left: what bounds say of the items and their boxes.
         box: of each item.
-        most: neurons that may be undecided on each box.
+        undecided: neurons of each box.
+        most: how many may be, of each box.
     """
-    undecided = undecided_neurons(found)
     alone = (left.opened.sum(1) == 1) & (undecided <= most) & (undecided >= _FEWEST)
     items: Integers = np.nonzero(~left.closed & np.isfinite(found.lower) & alone[box])[0]
     return items
 
 
-def put_off(found: Found, trees: Closed, most: Floats) -> None:
+def put_off(trees: Closed, undecided: Integers, most: Floats) -> None:
     """Where a tree was given up, the next one below waits for fewer undecided neurons: ``most`` of each box."""
     given_up = trees.box[trees.size == 0]
-    most[given_up] = _FEWER * undecided_neurons(found)[given_up]
+    most[given_up] = _FEWER * undecided[given_up]
 
 
 def leave_out(left: Left, trees: Closed) -> None:
