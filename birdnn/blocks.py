@@ -21,10 +21,11 @@ from typing import Literal
 from birdnn.errors import MismatchError
 from birdnn.graph import Node
 from birdnn.network import Network
+from birdnn.operators import operators_where
 
-WEIGHTED = frozenset({"Conv", "Gemm", "MatMul"})
+WEIGHTED = operators_where(lambda row: row.weighted)
 _POOLING = frozenset({"AveragePool", "MaxPool"})
-_LAYOUT = frozenset({"Flatten", "Reshape", "Squeeze", "Unsqueeze"})
+_RESHAPING = operators_where(lambda row: row.written == "Reshape")
 
 By = Literal["names", "structure", "user"]
 
@@ -247,7 +248,7 @@ def _turns(net: Network, unit: _Unit) -> bool:
     before, after = shapes[unit.entry], shapes[unit.exit]
     if unit.joined or len(before) < 3 or math.prod(before[2:]) == 1:
         return False
-    return len(after) < 3 or (math.prod(after[2:]) == 1 and unit.has({*_POOLING, "GlobalAveragePool", *_LAYOUT}))
+    return len(after) < 3 or (math.prod(after[2:]) == 1 and unit.has({*_POOLING, "GlobalAveragePool", *_RESHAPING}))
 
 
 def _changes_channels(net: Network, unit: _Unit) -> bool:

@@ -6,18 +6,15 @@ import math
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Literal, TypeAlias, cast
+from typing import TypeAlias, cast
 
 import torch
 from torch import Tensor
 
 from birdnn.errors import BirdnnError
 from birdnn.graph import Graph, Node
-from birdnn.operators import LINEAR_PARTS, apply
+from birdnn.operators import apply, magnitude, operator, peak, roundings
 from birdnn.rounding import LARGEST_FLOAT32
-from birdnn.terms import magnitude, peak, roundings
-
-ActivationKind = Literal["relu", "leaky_relu", "elu", "sigmoid", "tanh"]
 
 MAX_DENSE_ENTRIES = 1 << 24
 """Largest dense matrix of a chain: 4096 x 4096 entries of float64, 128 MiB."""
@@ -25,16 +22,6 @@ MAX_DENSE_ENTRIES = 1 << 24
 _ROWS = 256
 """Rows of a matrix that go through an operator together: torch unfolds a convolution of all of them, a copy for each
 entry of the kernel."""
-
-_ACTIVATIONS: Mapping[str, ActivationKind] = {
-    "Relu": "relu",
-    "LeakyRelu": "leaky_relu",
-    "Elu": "elu",
-    "Sigmoid": "sigmoid",
-    "Tanh": "tanh",
-}
-_CHOOSING = frozenset({"BatchNormalization", "Div"})  # they divide by a constant
-_EXACT = frozenset({"Clip", "MaxPool", "Relu"})  # they choose one of their numbers
 
 
 class NotAChain(BirdnnError):
@@ -96,12 +83,12 @@ class Activation:
     """An elementwise activation.
 
     Attributes:
-        kind: which one.
+        kind: which one, see `birdnn.operators.Function`.
         alpha: slope of a leaky ReLU, scale of an ELU; 0 for the others.
         limited: it cuts off what exceeds the largest float32, as Clip does: what it is only below that.
     """
 
-    kind: ActivationKind
+    kind: str
     alpha: float = 0.0
     limited: bool = False
 
@@ -226,9 +213,10 @@ class _Folding:
         """What a node makes of constants alone."""
         inputs = [self.fixed[name] for name in node.inputs]
         value = apply(node.op, [i.offset for i in inputs], node.attributes, node.name)
-        if node.op in _EXACT and not any(i.roundings for i in inputs):
+        row = operator(node.op, node.name)
+        if row.compares and not any(i.roundings for i in inputs):
             return _constant(value)
-        if node.op not in LINEAR_PARTS:
+        if row.linear_part is None:
             raise NotAChain(f"node {node.name!r} ({node.op}) computes a constant, and is not affine")
         absolute = magnitude(node.op, [i.absolute_offset for i in inputs], node.attributes)
         growth = _largest(absolute)
@@ -237,7 +225,7 @@ class _Folding:
 
     def fold(self, node: Node) -> _Affine:
         depends = [name in self.graph.dependent for name in node.inputs]
-        rule = LINEAR_PARTS.get(node.op)
+        rule = operator(node.op, node.name).linear_part
         if rule is None:
             raise NotAChain(f"node {node.name!r} ({node.op}) is neither affine nor an elementwise activation")
         inputs = [self.at(name, node) for name in node.inputs]
@@ -275,7 +263,7 @@ class _Folding:
 
     def roundings(self, node: Node, inputs: list[_Affine]) -> int:
         """Those of all inputs together, and the node's own."""
-        if node.op in _CHOOSING and any(i.roundings for i in inputs if i.basis is None):
+        if operator(node.op).divides and any(i.roundings for i in inputs if i.basis is None):
             raise NotAChain(f"node {node.name!r} ({node.op}) divides by a constant that other nodes compute")
         graph, names = self.graph, node.inputs
         shapes = [graph.shapes[n] if n in graph.dependent else self.fixed[n].offset.shape for n in names]
@@ -327,5 +315,5 @@ def as_activation(node: Node) -> Activation | None:
     """The activation that a node computes, if it is one."""
     if node.op == "Clip" and node.attributes["min"] == 0.0 and node.attributes["max"] >= LARGEST_FLOAT32:
         return Activation("relu", limited=math.isfinite(node.attributes["max"]))
-    kind = _ACTIVATIONS.get(node.op)
-    return None if kind is None else Activation(kind, float(node.attributes.get("alpha", 0.0)))
+    function = operator(node.op, node.name).function
+    return None if function is None else Activation(function.kind, float(node.attributes.get("alpha", 0.0)))

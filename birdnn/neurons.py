@@ -16,10 +16,7 @@ from torch import Tensor
 from birdnn.errors import MismatchError
 from birdnn.graph import Node
 from birdnn.network import Interventions, Network
-
-_ACTIVATIONS = frozenset({"Clip", "Elu", "LeakyRelu", "Relu", "Sigmoid", "Tanh"})
-_WEIGHTED = frozenset({"Conv", "Gemm", "MatMul"})
-_LAYOUT = frozenset({"Flatten", "Identity", "Reshape", "Squeeze", "Unsqueeze"})  # they keep the order of entries
+from birdnn.operators import operator
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -72,9 +69,10 @@ def hidden_layers(net: Network) -> tuple[HiddenLayer, ...]:
         if node.output not in net.graph.dependent:
             continue
         behind = any(name in weighted for name in node.inputs)
-        if behind or node.op in _WEIGHTED:
+        row = operator(node.op)
+        if behind or row.weighted:
             weighted.add(node.output)
-        if behind and node.op in _ACTIVATIONS and not _is_output(net, node.output):
+        if behind and row.elementwise and not _is_output(net, node.output):
             weights = _readers(net, node.output) or ()
             found.append(HiddenLayer(node.output, node.name, net.size_of(node.output), weights))
     return tuple(found)
@@ -89,7 +87,12 @@ def _is_output(net: Network, value: str) -> bool:
     """Is the value the network's output, up to its shape?"""
     if value == net.output_name:
         return True
-    return any(value in node.inputs and node.op in _LAYOUT and _is_output(net, node.output) for node in net.nodes)
+    return any(value in node.inputs and _reshapes(node) and _is_output(net, node.output) for node in net.nodes)
+
+
+def _reshapes(node: Node) -> bool:
+    """Does a node keep the order of entries?"""
+    return operator(node.op).moves == "shape"
 
 
 def _readers(net: Network, value: str) -> tuple[Weights, ...] | None:
@@ -98,7 +101,7 @@ def _readers(net: Network, value: str) -> tuple[Weights, ...] | None:
     for node in net.nodes:
         if value not in node.inputs:
             continue
-        if node.op in _LAYOUT:
+        if _reshapes(node):
             behind = _readers(net, node.output)
         else:
             own = _own(net, node, value)

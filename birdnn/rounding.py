@@ -5,13 +5,12 @@ A sum of products in which no term passes through more than ``n`` roundings diff
 Stability of Numerical Algorithms, section 3.1 and lemma 3.1). This holds for any order of the sum, with fused
 multiply-add and with wider accumulators; what underflows or is flushed to zero adds less than `SMALLEST` each.
 
-What an operator's terms and roundings are says `birdnn.terms`.
+What an operator's terms and roundings are says `birdnn.operators`.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from typing import Literal, TypeAlias
 
 Semantics: TypeAlias = Literal["real", "float32"]
@@ -44,12 +43,6 @@ LARGEST = 2.0**127
 
 LARGEST_FLOAT32 = (2 - 2.0**-23) * 2.0**127
 """Of its numbers."""
-
-FUNCTION_ERROR: Mapping[str, float] = {"sigmoid": 5e-7, "tanh": 5e-7, "elu": 5e-7}
-"""Assumed absolute error of a runtime's float32 function (ELU: times ``max(1, |alpha|)``), beside one rounding.
-
-Measured for onnxruntime and torch over all float32 values by ``python -m tools.measure_activations``.
-"""
 
 
 def gamma(roundings: float, unit: float) -> float:

@@ -28,7 +28,7 @@ import torch
 from torch import Tensor
 
 from birdnn.bounds.protocol import BoundResult, Choices, Question
-from birdnn.bounds.rules import Relaxation, execution_error, relax, value
+from birdnn.bounds.rules import Relaxation, bent, computes_function, execution_error, relax, value
 from birdnn.bounds.slopes import Slopes, slopes_used
 from birdnn.boxes import Boxes
 from birdnn.chain import Activation, Affine, Chain, NotAChain, moved
@@ -38,7 +38,6 @@ from birdnn.rounding import (
     COUNTED_ROWS,
     FLOAT32,
     FLOAT64,
-    FUNCTION_ERROR,
     LARGEST,
     LOST64,
     RANGE64,
@@ -186,7 +185,7 @@ class CrownBound:
             if isinstance(layer, Affine)
         ]
         self._activation = [layer for layer in chain if isinstance(layer, Activation)]
-        self._apart = _APART if any(layer.kind in FUNCTION_ERROR for layer in self._activation) else 0.0
+        self._apart = _APART if any(map(computes_function, self._activation)) else 0.0
         slopes = [max(1.0, abs(activation.alpha)) for activation in self._activation]
         largest = math.prod(slopes) * math.prod(layer.steepest for layer in self._layer)
         if not largest <= RANGE64 / 2:
@@ -421,13 +420,6 @@ def _combined(weights: Tensor, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     """The rows of each item, weighed: (items, rows, outputs) and (items, rows) -> (items, outputs) and (items,)."""
     bound: Tensor = torch.linalg.vecdot(weights, b)
     return torch.einsum("ir,iro->io", weights, a), bound
-
-
-def bent(activation: Activation, low: Tensor, up: Tensor) -> Tensor:
-    """Between which bounds an activation is not known to be linear."""
-    kind = activation.kind
-    not_yet = low < (0 if kind in ("relu", "leaky_relu", "elu") else up)
-    return not_yet & (up > 0) if kind in ("relu", "leaky_relu") else not_yet
 
 
 def _outward(boxes: Boxes) -> Tensor:

@@ -20,9 +20,9 @@ import math
 import torch
 from torch import Tensor
 
-from birdnn.bounds.crown import CrownBound, CrownSettings, bent
+from birdnn.bounds.crown import CrownBound, CrownSettings
 from birdnn.bounds.protocol import BoundResult, MarginBound, Question
-from birdnn.bounds.rules import Line, Relaxation, relax
+from birdnn.bounds.rules import Line, Relaxation, bent, relax, slope_range
 from birdnn.bounds.slopes import Slopes
 from birdnn.boxes import Boxes
 from birdnn.chain import Activation, Affine, Chain, NotAChain, Terms, as_activation
@@ -89,7 +89,7 @@ class DifferenceBound(CrownBound):
             return super()._relax(k, low, up)
         activation, n = self._activation[k], low.shape[1] // 3
         usual = relax(activation, low[:, : 2 * n], up[:, : 2 * n])
-        least, most = _slopes(activation, *_hull(low, up))
+        least, most = slope_range(activation, *_hull(low, up))
         lines = _lines(least, most, low[:, 2 * n :], up[:, 2 * n :])
         size = torch.maximum(low[:, 2 * n :].abs(), up[:, 2 * n :].abs())
         computed = (LINE_ROUNDINGS + 2 * low.shape[1]) * FLOAT64 * (1 + most.abs() + least.abs()) * (1 + size)
@@ -101,7 +101,7 @@ class DifferenceBound(CrownBound):
             return super()._reach(k, low, up)
         n = low.shape[1] // 3
         both = super()._reach(k, low[:, : 2 * n], up[:, : 2 * n])
-        least, most = _slopes(self._activation[k], *_hull(low, up))
+        least, most = slope_range(self._activation[k], *_hull(low, up))
         steepest = torch.maximum(least.abs(), most.abs()) * (1 + LINE_ROUNDINGS * FLOAT64)
         return torch.cat([both, steepest * torch.maximum(low[:, 2 * n :].abs(), up[:, 2 * n :].abs())], 1)
 
@@ -118,7 +118,7 @@ class DifferenceBound(CrownBound):
         needed[:, 2 * n :] = False
         self._tighten(low, up, needed, slopes, slack, centre, radius)
         _agree(low, up)
-        least, most = _slopes(activation, *_hull(low, up))
+        least, most = slope_range(activation, *_hull(low, up))
         needed = torch.zeros_like(needed)
         needed[:, 2 * n :] = ~(least == most)
         self._tighten(low, up, needed, slopes, slack, centre, radius)
@@ -242,33 +242,6 @@ def _below(value: Tensor) -> Tensor:
     """One float64 further down; minus infinity for what overflowed."""
     known = value.nan_to_num(nan=-math.inf, posinf=-math.inf, neginf=-math.inf)
     return torch.nextafter(known, known.new_tensor(-math.inf))
-
-
-def _slopes(activation: Activation, low: Tensor, up: Tensor) -> tuple[Tensor, Tensor]:
-    """The least and the greatest slope of an activation between two pre-activations, rounded outward; NaN of NaN."""
-    alpha, rising, falling = activation.alpha, low >= 0, up <= 0
-    zero = torch.zeros_like(low)
-    match activation.kind:
-        case "relu" | "leaky_relu":
-            nothing = zero.masked_fill(low.isnan() | up.isnan(), math.nan)
-            left, right = nothing + torch.where(rising, 1.0, alpha), nothing + torch.where(falling, alpha, 1.0)
-            return torch.minimum(left, right), torch.maximum(left, right)
-        case "elu":
-            left = torch.where(rising, 1.0, alpha * torch.exp(low))
-            right = torch.where(falling, alpha * torch.exp(up), 1.0)
-            candidates = [left, right, torch.where(rising | falling, left, alpha)]
-        case "sigmoid" | "tanh":
-            candidates = [_bell(activation.kind, z) for z in (low, up, torch.minimum(torch.maximum(zero, low), up))]
-    stacked = torch.stack(candidates)
-    least, most = stacked.amin(0), stacked.amax(0)
-    return least - 1e-12 * (1 + least.abs()), most + 1e-12 * (1 + most.abs())
-
-
-def _bell(kind: str, z: Tensor) -> Tensor:
-    """Slope of sigmoid or tanh."""
-    if kind == "sigmoid":
-        return torch.sigmoid(z) * torch.sigmoid(-z)
-    return 4 * torch.sigmoid(2 * z) * torch.sigmoid(-2 * z)
 
 
 def _lines(least: Tensor, most: Tensor, low: Tensor, up: Tensor) -> Relaxation:

@@ -20,11 +20,11 @@ from torch import Tensor
 from birdnn.bounds.protocol import BoundResult, Question
 from birdnn.bounds.rules import execution_error
 from birdnn.boxes import Boxes
-from birdnn.chain import Activation, ActivationKind
+from birdnn.chain import as_activation
 from birdnn.errors import UnsupportedOpError
 from birdnn.graph import Node
 from birdnn.network import Network
-from birdnn.operators import apply
+from birdnn.operators import apply, magnitude, operator, operators_where, peak, roundings
 from birdnn.rounding import (
     FLOAT32,
     FLOAT64,
@@ -36,15 +36,8 @@ from birdnn.rounding import (
     Semantics,
     gamma,
 )
-from birdnn.terms import magnitude, peak, roundings
 
 _ROUNDINGS = 64  # more than any rule has beside those of its operator
-_FUNCTIONS: Mapping[str, ActivationKind] = {
-    "Elu": "elu",
-    "LeakyRelu": "leaky_relu",
-    "Sigmoid": "sigmoid",
-    "Tanh": "tanh",
-}
 
 Interval: TypeAlias = tuple[Tensor, Tensor]
 Rule: TypeAlias = Callable[[Node, "list[Interval]"], Interval]
@@ -150,11 +143,12 @@ def _error(node: Node, inputs: list[Interval], output: Interval, semantics: Sema
 
     Of shape like the output's. Infinite where an execution may overflow.
     """
-    if node.op in _FUNCTIONS:
+    row = operator(node.op, node.name)
+    if row.function is not None and not row.compares:
         size = torch.maximum(output[0].abs(), output[1].abs())
         error = _ROUNDINGS * FLOAT64 * (1 + size)
-        activation = Activation(_FUNCTIONS[node.op], float(node.attributes.get("alpha", 0.0)))
-        executed = execution_error(activation, *inputs[0]) if semantics == "float32" else None
+        activation = as_activation(node) if semantics == "float32" else None
+        executed = None if activation is None else execution_error(activation, *inputs[0])
         return error if executed is None else error + executed
     count = roundings(node.op, [low.shape for low, _ in inputs], node.attributes)
     if not count:
@@ -180,9 +174,16 @@ def rule_for(node: Node) -> Rule:
     Raises:
         UnsupportedOpError: there is none.
     """
-    if node.op not in RULES:
-        raise UnsupportedOpError("", node.op, node.name, tuple(sorted(RULES)))
-    return RULES[node.op]
+    if node.op in RULES:
+        return RULES[node.op]
+    if operator(node.op, node.name).monotone:
+        return _monotone
+    raise UnsupportedOpError("", node.op, node.name, _ruled())
+
+
+def _ruled() -> tuple[str, ...]:
+    """The operators that have a rule, for an error."""
+    return tuple(sorted({*RULES, *operators_where(lambda row: row.monotone)}))
 
 
 def _apply(node: Node, inputs: list[Tensor]) -> Tensor:
@@ -207,7 +208,7 @@ def _gemm(node: Node, inputs: list[Interval]) -> Interval:
     """Gemm with one interval factor; the addend may be an interval too."""
     (low_a, high_a), (low_b, high_b) = inputs[:2]
     if low_a is not high_a and low_b is not high_b:
-        raise UnsupportedOpError("", f"{node.op} of two variable factors", node.name, tuple(sorted(RULES)))
+        raise UnsupportedOpError("", f"{node.op} of two variable factors", node.name, _ruled())
     a, b = (low_a + high_a) / 2, (low_b + high_b) / 2
     radius_a, radius_b = (high_a - low_a) / 2, (high_b - low_b) / 2
     middle = _apply(node, [a, b])
@@ -258,35 +259,19 @@ def _hull(candidates: list[Tensor]) -> Interval:
 def _number(node: Node, interval: Interval) -> Tensor:
     low, high = interval
     if low is not high:
-        raise UnsupportedOpError("", f"{node.op} with a variable operand", node.name, tuple(sorted(RULES)))
+        raise UnsupportedOpError("", f"{node.op} with a variable operand", node.name, _ruled())
     return low
 
 
 RULES: Mapping[str, Rule] = {
-    "Add": _monotone,
-    "AveragePool": _monotone,
     "BatchNormalization": _batch_normalization,
-    "Clip": _monotone,
-    "Concat": _monotone,
     "Conv": _affine_in_first,
     "Div": _div,
     "Elu": _bent_at_zero,
-    "Flatten": _monotone,
     "Gemm": _gemm,
-    "GlobalAveragePool": _monotone,
-    "Identity": _monotone,
     "LeakyRelu": _bent_at_zero,
     "MatMul": _gemm,
-    "MaxPool": _monotone,
     "Mul": _mul,
-    "Relu": _monotone,
-    "Reshape": _monotone,
-    "Sigmoid": _monotone,
-    "Slice": _monotone,
-    "Squeeze": _monotone,
     "Sub": _sub,
-    "Tanh": _monotone,
-    "Transpose": _monotone,
-    "Unsqueeze": _monotone,
 }
-"""Operator -> interval rule."""
+"""Operator -> interval rule; monotone ones need none of their own."""

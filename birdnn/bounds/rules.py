@@ -20,7 +20,8 @@ import torch
 from torch import Tensor
 
 from birdnn.chain import Activation
-from birdnn.rounding import FLOAT32, FLOAT64, FUNCTION_ERROR, LINE_ROUNDINGS, SMALLEST, Semantics
+from birdnn.operators import Function, activation_function, apply
+from birdnn.rounding import FLOAT32, FLOAT64, LINE_ROUNDINGS, SMALLEST, Semantics
 
 _BISECTIONS = 40
 
@@ -90,6 +91,7 @@ class Line:
 
 
 Rule: TypeAlias = Callable[[Tensor, Tensor, float], Relaxation]
+SlopeRule: TypeAlias = Callable[[Tensor, Tensor, float], tuple[Tensor, Tensor]]
 
 
 def relax(activation: Activation, lower: Tensor, upper: Tensor, semantics: Semantics = "real") -> Relaxation:
@@ -106,7 +108,7 @@ def relax(activation: Activation, lower: Tensor, upper: Tensor, semantics: Seman
     relaxation = RULES[activation.kind](lower, upper, activation.alpha)
     size = torch.maximum(lower.abs(), upper.abs())
     computed = (LINE_ROUNDINGS + 2 * lower.shape[1]) * FLOAT64 * (1 + abs(activation.alpha)) * (1 + size)
-    if activation.kind in ("relu", "leaky_relu"):  # elsewhere the lines are the function itself
+    if _function(activation).straight == "both sides":  # elsewhere the lines are the function itself
         computed = computed.where((lower < 0) & (upper > 0), torch.zeros_like(computed))
     executed = execution_error(activation, lower, upper) if semantics == "float32" else None
     return relaxation.widened(computed, executed, size)
@@ -119,14 +121,45 @@ def execution_error(activation: Activation, lower: Tensor, upper: Tensor) -> Ten
     if activation.kind == "leaky_relu":
         share = FLOAT32 if abs(activation.alpha) >= SMALLEST else 1.0  # below it may be flushed to zero
         return share * abs(activation.alpha) * lower.clamp(max=0).abs() + SMALLEST
-    scale = max(1.0, abs(activation.alpha)) if activation.kind == "elu" else 1.0
+    error = _function(activation).float32_error
+    if error is None:
+        raise KeyError(f"what a float32 runtime errs by in activation {activation.kind!r} is unknown")
     size = torch.maximum(value(activation, lower).abs(), value(activation, upper).abs())
-    return scale * FUNCTION_ERROR[activation.kind] + FLOAT32 * size + SMALLEST
+    return max(1.0, abs(activation.alpha)) * error + FLOAT32 * size + SMALLEST
 
 
 def value(activation: Activation, z: Tensor) -> Tensor:
     """The activation itself, elementwise."""
-    return FUNCTIONS[activation.kind](z, activation.alpha)
+    name, _ = activation_function(activation.kind)
+    return apply(name, [z], {"alpha": activation.alpha})
+
+
+def bent(activation: Activation, lower: Tensor, upper: Tensor) -> Tensor:
+    """Between which pre-activations an activation is not known to be linear, shape of ``lower``."""
+    match _function(activation).straight:
+        case "both sides":
+            return (lower < 0) & (upper > 0)
+        case "right":
+            return lower < 0
+        case "nowhere":
+            return lower < upper
+
+
+def computes_function(activation: Activation) -> bool:
+    """Does it take more than comparisons and products, so that what float32 runtimes return differs?"""
+    return _function(activation).float32_error is not None
+
+
+def _function(activation: Activation) -> Function:
+    return activation_function(activation.kind)[1]
+
+
+def slope_range(activation: Activation, low: Tensor, up: Tensor) -> tuple[Tensor, Tensor]:
+    """The least and the greatest slope of an activation between two pre-activations, rounded outward; NaN of NaN."""
+    least, most = SLOPES[activation.kind](low, up, activation.alpha)
+    if _function(activation).straight == "both sides":  # nothing was computed
+        return least, most
+    return least - 1e-12 * (1 + least.abs()), most + 1e-12 * (1 + most.abs())
 
 
 def _leaky(lower: Tensor, upper: Tensor, alpha: float) -> Relaxation:
@@ -168,13 +201,12 @@ def _elu(lower: Tensor, upper: Tensor, alpha: float) -> Relaxation:
 
 def _sigmoid(lower: Tensor, upper: Tensor, alpha: float) -> Relaxation:
     del alpha
-    return _s_shaped(lower, upper, torch.sigmoid, lambda z: torch.sigmoid(z) * torch.sigmoid(-z), 1.0)
+    return _s_shaped(lower, upper, torch.sigmoid, _sigmoid_slope, 1.0)
 
 
 def _tanh(lower: Tensor, upper: Tensor, alpha: float) -> Relaxation:
     del alpha
-    # 1 - tanh(z) ** 2 cancels: at z = 18 nothing of it is right
-    return _s_shaped(lower, upper, torch.tanh, lambda z: 4 * torch.sigmoid(2 * z) * torch.sigmoid(-2 * z), 0.0)
+    return _s_shaped(lower, upper, torch.tanh, _tanh_slope, 0.0)
 
 
 def _s_shaped(
@@ -257,12 +289,49 @@ def _elu_slope(z: Tensor, alpha: float) -> Tensor:
     return torch.where(z > 0, torch.ones_like(z), alpha * torch.exp(z.clamp(max=0)))
 
 
-RULES: dict[str, Rule] = {"relu": _relu, "leaky_relu": _leaky, "elu": _elu, "sigmoid": _sigmoid, "tanh": _tanh}
+def _two_slopes(low: Tensor, up: Tensor, alpha: float) -> tuple[Tensor, Tensor]:
+    nothing = torch.zeros_like(low).masked_fill(low.isnan() | up.isnan(), torch.nan)
+    left, right = nothing + torch.where(low >= 0, 1.0, alpha), nothing + torch.where(up <= 0, alpha, 1.0)
+    return torch.minimum(left, right), torch.maximum(left, right)
 
-FUNCTIONS: dict[str, Callable[[Tensor, float], Tensor]] = {
-    "relu": lambda z, _: z.clamp(min=0),
-    "leaky_relu": lambda z, alpha: torch.where(z > 0, z, alpha * z),
-    "elu": _elu_value,
-    "sigmoid": lambda z, _: torch.sigmoid(z),
-    "tanh": lambda z, _: torch.tanh(z),
+
+def _elu_slopes(low: Tensor, up: Tensor, alpha: float) -> tuple[Tensor, Tensor]:
+    """At the ends, and of the left branch at zero, where the slope jumps."""
+    left, right = torch.where(low >= 0, 1.0, alpha * torch.exp(low)), torch.where(up <= 0, alpha * torch.exp(up), 1.0)
+    return _hull([left, right, torch.where((low >= 0) | (up <= 0), left, alpha)])
+
+
+def _bell_slopes(slope: Callable[[Tensor], Tensor]) -> SlopeRule:
+    """Of a function whose slope is largest at zero and falls to both sides."""
+
+    def slopes(low: Tensor, up: Tensor, alpha: float) -> tuple[Tensor, Tensor]:
+        del alpha
+        return _hull([slope(z) for z in (low, up, torch.zeros_like(low).maximum(low).minimum(up))])
+
+    return slopes
+
+
+def _hull(candidates: list[Tensor]) -> tuple[Tensor, Tensor]:
+    stacked = torch.stack(candidates)
+    return stacked.amin(0), stacked.amax(0)
+
+
+def _sigmoid_slope(z: Tensor) -> Tensor:
+    return torch.sigmoid(z) * torch.sigmoid(-z)
+
+
+def _tanh_slope(z: Tensor) -> Tensor:
+    return 4 * torch.sigmoid(2 * z) * torch.sigmoid(-2 * z)  # 1 - tanh(z) ** 2 cancels: at z = 18 nothing is right
+
+
+RULES: dict[str, Rule] = {"relu": _relu, "leaky_relu": _leaky, "elu": _elu, "sigmoid": _sigmoid, "tanh": _tanh}
+"""Kind of activation -> lines around it."""
+
+SLOPES: dict[str, SlopeRule] = {
+    "relu": lambda low, up, _: _two_slopes(low, up, 0.0),
+    "leaky_relu": _two_slopes,
+    "elu": _elu_slopes,
+    "sigmoid": _bell_slopes(_sigmoid_slope),
+    "tanh": _bell_slopes(_tanh_slope),
 }
+"""Kind of activation -> its least and greatest slope between two pre-activations, before rounding is accounted for."""

@@ -163,9 +163,9 @@ def _version() -> str:
 
 def _supported(capability: str) -> Sequence[str]:
     if capability == "--onnx-operators":
-        from birdnn.operators import SUPPORTED
+        from birdnn.formats.lowering import READ
 
-        return SUPPORTED
+        return READ
     if capability == "--onnx-opset-versions":
         from birdnn.formats.onnx import OPSETS
 

@@ -12,9 +12,9 @@ from birdnn.bounds.difference import correspondence
 from birdnn.chain import Affine, Chain, NotAChain
 from birdnn.metrics import change
 from birdnn.network import Network
+from birdnn.operators import operator
 from birdnn.records import InitialiserChange, LayerChange, Matching, Structure
 
-_WEIGHTED = frozenset({"Conv", "Gemm", "MatMul"})
 _SHOWN = 12
 
 
@@ -108,7 +108,7 @@ def _layers(net: Network) -> Mapping[str, int]:
     found: dict[str, int] = {}
     number = 0
     for node in net.nodes:
-        if node.op in _WEIGHTED and node.output in net.graph.dependent:
+        if operator(node.op).weighted and node.output in net.graph.dependent:
             number += 1
         for name in node.inputs:
             found.setdefault(name, number)

@@ -17,7 +17,7 @@ from birdnn.chain import Activation, NotAChain, as_activation
 from birdnn.errors import EngineError
 from birdnn.graph import Node
 from birdnn.network import Network
-from birdnn.operators import apply
+from birdnn.operators import activation_function, apply
 
 Word: TypeAlias = Callable[[Node, Sequence[Tensor]], Tensor]
 
@@ -146,7 +146,8 @@ class Traceable(nn.Module):
         for i, layer in enumerate(layers):
             name, before = f"layer_{i}", name
             if isinstance(layer, Activation):
-                self.nodes.append(Node(_CHAIN[layer.kind], name, (before,), name, {"alpha": layer.alpha}))
+                op, _ = activation_function(layer.kind)
+                self.nodes.append(Node(op, name, (before,), name, {"alpha": layer.alpha}))
                 word_for(self.nodes[-1])
                 continue
             self.nodes.append(self._linear(name, before, layer.weight, layer.bias))
@@ -232,8 +233,6 @@ _ELEMENTWISE: Mapping[str, Word] = {
     "Mul": lambda _, inputs: inputs[0] * inputs[1],
     "Sub": lambda _, inputs: inputs[0] - inputs[1],
 }
-
-_CHAIN = {"relu": "Relu", "leaky_relu": "LeakyRelu", "elu": "Elu", "sigmoid": "Sigmoid", "tanh": "Tanh"}
 
 WORDS: Mapping[str, Word] = {
     **_ELEMENTWISE,

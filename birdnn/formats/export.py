@@ -2,38 +2,17 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from birdnn.errors import UnsupportedOpError
 from birdnn.graph import Node
 from birdnn.network import Network
+from birdnn.operators import operator
 
 _IR, _OPSET = 9, 19  # the first opset whose average pooling knows dilations
-
-_RESHAPING = frozenset({"Flatten", "Reshape", "Squeeze", "Unsqueeze"})
-_WINDOW = ("kernel_shape", "strides", "pads", "dilations")
-_ATTRIBUTES: Mapping[str, tuple[str, ...]] = {
-    **dict.fromkeys(("Add", "Div", "Identity", "MatMul", "Mul", "Relu", "Sigmoid", "Sub", "Tanh", *_RESHAPING), ()),
-    "AveragePool": (*_WINDOW, "count_include_pad"),
-    "BatchNormalization": ("epsilon",),
-    "Clip": (),
-    "Concat": ("axis",),
-    "Conv": ("strides", "pads", "dilations", "group"),
-    "Elu": ("alpha",),
-    "Gemm": ("alpha", "beta", "transA", "transB"),
-    "GlobalAveragePool": (),
-    "LeakyRelu": ("alpha",),
-    "MaxPool": _WINDOW,
-    "Slice": (),
-    "Transpose": ("perm",),
-}
 
 
 def to_onnx_bytes(net: Network) -> bytes:
@@ -42,7 +21,7 @@ def to_onnx_bytes(net: Network) -> bytes:
     The input has the network's own shape, with a free batch where the graph has one.
 
     Raises:
-        UnsupportedOpError: the network holds an operator that is not written.
+        UnsupportedOpError: the network holds an operator that is not in the table.
     """
     initialisers = {name: value.detach().cpu().numpy() for name, value in net.initialisers().items()}
     tensors = [numpy_helper.from_array(value, name) for name, value in initialisers.items()]
@@ -54,13 +33,11 @@ def to_onnx_bytes(net: Network) -> bytes:
             nodes.append(helper.make_node("Constant", [], [name], value=constant))
     names: set[str] = set()
     for node in net.nodes:
-        if node.op not in _ATTRIBUTES:
-            raise UnsupportedOpError(net.source, node.op, node.name, tuple(_ATTRIBUTES))
         extra = _as_inputs(node, dtype)
         tensors += [tensor for tensor in extra if tensor.name]
         nodes.append(
             helper.make_node(
-                "Reshape" if node.op in _RESHAPING else node.op,
+                operator(node.op, node.name).written or node.op,
                 [*node.inputs, *(tensor.name for tensor in extra)],
                 [node.output],
                 name=_unused(node.name, names),
@@ -90,7 +67,9 @@ def model_bytes(graph: onnx.GraphProto) -> bytes:
 
 
 def onnx_attributes(node: Node) -> dict[str, Any]:
-    found = {key: _plain(node.attributes[key]) for key in _ATTRIBUTES[node.op]}
+    """The attributes of a node as ONNX writes them; what it takes as inputs is not among them."""
+    row = operator(node.op, node.name)
+    found = {key: _plain(node.attributes[key]) for key in (*row.attributes, *row.numbers)}
     if any(node.attributes.get("overshoot", ())):
         found["ceil_mode"] = 1
     return found
@@ -104,22 +83,13 @@ def _plain(value: Any) -> Any:
 
 def _as_inputs(node: Node, dtype: np.dtype[Any]) -> list[TensorProto]:
     """What this opset takes as inputs and the lowered form as attributes; a tensor without name is left out."""
-
-    def tensor(name: str, values: Sequence[int] | NDArray[np.int64]) -> TensorProto:
-        return numpy_helper.from_array(np.array(values, np.int64), f"{node.output}__{name}")
-
-    if node.op in _RESHAPING:
-        return [tensor("shape", node.attributes["shape"])]
-    if node.op == "Slice":
-        axes, starts, stops, steps = np.array(node.attributes["slices"], np.int64).reshape(-1, 4).T
-        # a stop before the first entry, -1 in Python's own numbering, would count from the end
-        ends = np.where(stops < 0, np.iinfo(np.int64).min, stops)
-        parts = {"starts": starts, "ends": ends, "axes": axes, "steps": steps}
-        return [tensor(name, values) for name, values in parts.items()]
-    if node.op == "Clip":
-        limits = {f"{node.output}__{name}": float(node.attributes[name]) for name in ("min", "max")}
-        return [
-            TensorProto() if math.isinf(value) else numpy_helper.from_array(np.array(value, dtype), name)
-            for name, value in limits.items()
-        ]
-    return []
+    row = operator(node.op, node.name)
+    given = row.as_inputs(node.attributes) if row.as_inputs is not None else {}
+    return [
+        TensorProto()
+        if value is None
+        else numpy_helper.from_array(
+            value if isinstance(value, np.ndarray) else np.array(value, dtype), f"{node.output}__{name}"
+        )
+        for name, value in given.items()
+    ]

@@ -12,13 +12,11 @@ import onnx
 import torch
 
 from birdnn.errors import UnsupportedOpError
-from birdnn.formats.lowering import LOWER, MAX_VALUES, REWRITTEN, Site, integer_attribute
-from birdnn.formats.shapes import SHAPES, Shape, ShapeProblem
+from birdnn.formats.lowering import FOLDED, MAX_VALUES, READ, REWRITTEN, Site, integer_attribute, lower
 from birdnn.formats.tensors import Array, read_attributes
 from birdnn.graph import Node
-from birdnn.operators import SUPPORTED, apply
+from birdnn.operators import OPERATORS, Shape, ShapeProblem, apply, operator, shape_of
 
-_INTEGER_OPS = frozenset({"Cast", "Gather", "Shape"})
 _CASTS: Mapping[int, type[np.generic]] = {
     onnx.TensorProto.INT64: np.int64,
     onnx.TensorProto.INT32: np.int32,
@@ -29,24 +27,6 @@ _CASTS: Mapping[int, type[np.generic]] = {
     onnx.TensorProto.DOUBLE: np.float64,
     onnx.TensorProto.FLOAT16: np.float16,
 }
-_FOLDED = _INTEGER_OPS | {"CastLike"}
-_ON_INTEGERS = frozenset(
-    {
-        "Add",
-        "Concat",
-        "Flatten",
-        "Identity",
-        "MatMul",
-        "Mul",
-        "Reshape",
-        "Slice",
-        "Squeeze",
-        "Sub",
-        "Transpose",
-        "Unsqueeze",
-    }
-)
-_READ = frozenset({*LOWER, *REWRITTEN, *_FOLDED})
 _PROBE = 3
 
 MAX_TOTAL = 1 << 26
@@ -88,8 +68,8 @@ class Lowering:
         """
         outputs = [name for name in proto.output if name]
         name = proto.name or (outputs[0] if outputs else proto.op_type)
-        if proto.domain not in ("", "ai.onnx") or proto.op_type not in _READ:
-            raise UnsupportedOpError(self.path, proto.op_type, name, SUPPORTED)
+        if proto.domain not in ("", "ai.onnx") or proto.op_type not in (*OPERATORS, *REWRITTEN, *FOLDED):
+            raise UnsupportedOpError(self.path, proto.op_type, name, READ)
         attributes = read_attributes(proto, self.path, f"node {name!r} ({proto.op_type})")
         site = Site(self.path, proto.op_type, name, tuple(proto.input), attributes, self.opset, self.shapes, self.known)
         if len(outputs) != 1 or outputs[0] != proto.output[0]:
@@ -106,7 +86,7 @@ class Lowering:
         if site.op in REWRITTEN:
             self._rewrite(site, outputs[0])
             return
-        inputs, lowered = LOWER[site.op](site)
+        inputs, lowered = lower(site)
         self._append(site, Node(site.op, name, inputs, outputs[0], MappingProxyType(lowered)))
 
     def _rewrite(self, site: Site, output: str) -> None:
@@ -132,7 +112,7 @@ class Lowering:
             value = _integer_result(site)
             if value.dtype.kind == "f":
                 self.dtypes[output] = torch.from_numpy(value).dtype
-        elif site.op in _INTEGER_OPS:
+        elif site.op in FOLDED:
             raise site.fail("is supported on constant integers only")
         else:
             return False
@@ -187,7 +167,7 @@ class Lowering:
         if node.op == "Concat" and node.attributes["axis"] > 0:  # a constant operand is repeated
             inputs = [(_PROBE, *shape[1:]) if shape[:1] == (1,) else shape for shape in inputs]
         try:
-            return SHAPES[node.op](inputs, node.attributes) == shapes[node.output]
+            return shape_of(node.op, inputs, node.attributes) == shapes[node.output]
         except ShapeProblem:
             return False
 
@@ -195,7 +175,7 @@ class Lowering:
 def _shape_of(site: Site, node: Node, shapes: Mapping[str, Shape]) -> Shape:
     inputs = [shapes[name] for name in node.inputs]
     try:
-        return SHAPES[node.op](inputs, node.attributes)
+        return shape_of(node.op, inputs, node.attributes)
     except ShapeProblem as problem:
         listed = ", ".join(str(list(shape)) for shape in inputs)
         raise site.fail(f"does not fit inputs of shapes {listed}: {problem}") from None
@@ -214,9 +194,9 @@ def _integer_result(site: Site) -> Array:
             return np.asarray(np.take(arrays[0], arrays[1].astype(np.int64), axis=axis))
         except (IndexError, ValueError):
             raise site.fail("gathers outside its input") from None
-    if site.op not in _ON_INTEGERS:
+    if not operator(site.op).on_integers:
         raise site.fail("is not supported on integers")
-    inputs, attributes = LOWER[site.op](site)
+    inputs, attributes = lower(site)
     tensors = [torch.from_numpy(np.ascontiguousarray(site.known[name])) for name in inputs]
     if math.prod(_shape_of(site, Node(site.op, site.name, inputs, "", attributes), site.shapes)) > MAX_VALUES:
         raise site.fail("its value is too large")

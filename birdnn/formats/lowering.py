@@ -15,6 +15,7 @@ import numpy as np
 
 from birdnn.errors import FormatError
 from birdnn.formats.tensors import Array
+from birdnn.operators import OPERATORS, operator
 from birdnn.rounding import LARGEST_FLOAT32
 
 MAX_VALUES = 1 << 22
@@ -24,8 +25,6 @@ Lowered = tuple[tuple[str, ...], dict[str, Any]]
 
 Steps = tuple[tuple[str, dict[str, Any]], ...]
 """Operators and their lowered attributes, each reading what the one before makes."""
-
-_BINARY = frozenset({"Add", "Sub", "Mul", "Div"})
 
 
 @dataclass
@@ -111,11 +110,17 @@ def _real(site: Site, key: str, default: float) -> float:
     return float(value)
 
 
-def _plain(count: int) -> Callable[[Site], Lowered]:
-    def lower(site: Site) -> Lowered:
-        return _operands(site, count), {}
+def lower(site: Site) -> Lowered:
+    """The names of a node's tensor inputs and its lowered attributes.
 
-    return lower
+    Raises:
+        FormatError: its inputs or attributes make no sense.
+    """
+    rule = LOWER.get(site.op)
+    if rule is not None:
+        return rule(site)
+    row = operator(site.op, site.name)
+    return _operands(site, row.operands), {key: _real(site, key, default) for key, default in row.numbers.items()}
 
 
 def _operands(site: Site, least: int, most: int | None = None) -> tuple[str, ...]:
@@ -126,13 +131,6 @@ def _operands(site: Site, least: int, most: int | None = None) -> tuple[str, ...
     if not least <= len(names) <= most or not all(names):
         raise site.fail(f"takes {least} to {most} inputs, not {len(site.inputs)}")
     return names
-
-
-def _scaled(key: str, default: float) -> Callable[[Site], Lowered]:
-    def lower(site: Site) -> Lowered:
-        return _operands(site, 1), {key: _real(site, key, default)}
-
-    return lower
 
 
 def _gemm(site: Site) -> Lowered:
@@ -332,18 +330,14 @@ def _dropout(site: Site) -> Steps:
 
 
 LOWER: Mapping[str, Callable[[Site], Lowered]] = {
-    **{op: _plain(2) for op in (*_BINARY, "MatMul")},
-    **{op: _plain(1) for op in ("Relu", "Sigmoid", "Tanh", "Identity")},
     "AveragePool": _pool,
     "BatchNormalization": _batch_normalization,
     "Clip": _clip,
     "Concat": _concat,
     "Conv": _conv,
-    "Elu": _scaled("alpha", 1.0),
     "Flatten": _flatten,
     "Gemm": _gemm,
     "GlobalAveragePool": _global_pool,
-    "LeakyRelu": _scaled("alpha", float(np.float32(0.01))),  # attributes are float32
     "MaxPool": _pool,
     "Reshape": _reshape,
     "Slice": _slice,
@@ -351,7 +345,16 @@ LOWER: Mapping[str, Callable[[Site], Lowered]] = {
     "Transpose": _transpose,
     "Unsqueeze": _unsqueeze,
 }
-"""Operator -> rule that turns a node of the file into the names of its tensor inputs and its lowered attributes."""
+"""Operator -> rule that turns a node of the file into the names of its tensor inputs and its lowered attributes.
+
+Those without one are read as their row in `birdnn.operators` says: so many operands, and attributes that are numbers.
+"""
 
 REWRITTEN: Mapping[str, Callable[[Site], Steps]] = {"Dropout": _dropout, "ReduceMean": _reduce_mean}
 """Operator that is read as others -> rule that says which, from its first input on."""
+
+FOLDED = frozenset({"Cast", "CastLike", "Gather", "Shape"})
+"""Read where they can be computed at once, from constants."""
+
+READ: tuple[str, ...] = tuple(sorted({*OPERATORS, *REWRITTEN, "Constant"}))
+"""What an error message lists."""

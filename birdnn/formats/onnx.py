@@ -20,11 +20,11 @@ from birdnn.formats.agreement import require_agreement
 from birdnn.formats.export import model_bytes
 from birdnn.formats.files import NETWORK_BYTES, decompressed, read_bytes, read_stored, sha256, write_bytes
 from birdnn.formats.graph import Lowering
-from birdnn.formats.lowering import MAX_VALUES
+from birdnn.formats.lowering import MAX_VALUES, READ
 from birdnn.formats.tensors import Array, embed_external, put_tensor, read_attribute, read_tensor
 from birdnn.graph import Graph, Node
 from birdnn.network import Network
-from birdnn.operators import SUPPORTED
+from birdnn.operators import operator, operators_where
 from birdnn.reading import reads
 
 OPSETS = range(7, onnx.defs.onnx_opset_version() + 1)
@@ -42,8 +42,6 @@ _CONSTANTS: Mapping[str, int] = {
     "value_ints": AttributeProto.INTS,
 }
 """How the value of a ``Constant`` may be written; onnxruntime goes by the type and not by the name."""
-_LAYOUT = frozenset({"Flatten", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze"})
-_WEIGHTED = frozenset({"Gemm", "MatMul", "Conv"})
 
 
 @reads
@@ -228,7 +226,7 @@ def _needed(graph: onnx.GraphProto, output: str, path: str) -> list[onnx.NodePro
     for node in reversed(graph.node):
         if wanted.intersection(node.output):
             if node.domain not in ("", "ai.onnx"):
-                raise UnsupportedOpError(path, f"{node.domain}.{node.op_type}", node.name, SUPPORTED)
+                raise UnsupportedOpError(path, f"{node.domain}.{node.op_type}", node.name, READ)
             wanted.update(node.input)
             needed.append(node)
     return needed[::-1]
@@ -282,7 +280,7 @@ def _repairable(nodes: Sequence[Node], dependent: frozenset[str], initialisers: 
         """The initialiser that `name` is, seen through layout operations; none where it is something else."""
         while name not in initialisers:
             maker = makers.get(name)
-            if maker is None or maker.op not in _LAYOUT or name in dependent:
+            if maker is None or not operator(maker.op).is_layout or name in dependent:
                 return set()
             name = maker.inputs[0]
         return {name}
@@ -296,16 +294,17 @@ def _repairable(nodes: Sequence[Node], dependent: frozenset[str], initialisers: 
             continue
         behind = any(name in weighted for name in node.inputs)
         constants = set().union(*(sources(name) for name in node.inputs if name not in dependent))
-        takes = node.op in _WEIGHTED
+        row = operator(node.op)
+        takes = row.weighted
         if node.op == "Add" and any(name in biasable for name in node.inputs):
             takes = True
         if node.op == "BatchNormalization" and behind:
             chosen |= sources(node.inputs[1]) | sources(node.inputs[2])
             constants -= sources(node.inputs[1]) | sources(node.inputs[2])
         (chosen if takes else refused).update(constants)
-        if node.op in _WEIGHTED or behind:
+        if row.weighted or behind:
             weighted.add(node.output)
-        if node.op in _WEIGHTED or (node.op in _LAYOUT and node.inputs[0] in biasable):
+        if row.weighted or (row.is_layout and node.inputs[0] in biasable):
             biasable.add(node.output)
     return frozenset(chosen - refused)
 
@@ -321,7 +320,7 @@ def layers_to_onnx(
 
     Args:
         layers: weight (out, in) and bias (out,) of each; initialisers are called ``W0``, ``B0``, ``W1``, ...
-        activation: ``Relu``, ``LeakyRelu``, ``Elu``, ``Sigmoid`` or ``Tanh``.
+        activation: the operator, for example ``Relu`` or ``Tanh``.
         alpha: slope of a leaky ReLU, scale of an ELU; by default what ONNX says, 0.01 and 1.
         dtype: of the initialisers, the input ``X`` and the output ``Y``; batches of any size.
 
@@ -333,9 +332,10 @@ def layers_to_onnx(
         raise SpecError("layers need a weight (out, in) and a bias (out,) each")
     if any(first.shape[0] != second.shape[1] for (first, _), (second, _) in pairwise(arrays)):
         raise SpecError("the sizes of the layers do not fit each other")
-    if activation not in ("Relu", "LeakyRelu", "Elu", "Sigmoid", "Tanh"):
-        raise SpecError(f"activation {activation!r} is unknown")
-    options: dict[str, Any] = {} if alpha is None or activation not in ("LeakyRelu", "Elu") else {"alpha": float(alpha)}
+    known = operators_where(lambda row: row.function is not None)
+    if activation not in known:
+        raise SpecError(f"activation {activation!r} is unknown; known are {', '.join(sorted(known))}")
+    options = {} if alpha is None or "alpha" not in operator(activation).numbers else {"alpha": float(alpha)}
     nodes, tensors, value = [], [], "X"
     for index, pair in enumerate(arrays):
         last = index == len(arrays) - 1

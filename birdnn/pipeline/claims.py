@@ -6,7 +6,8 @@ import torch
 
 from birdnn.errors import MismatchError
 from birdnn.network import Network
-from birdnn.rounding import FUNCTION_ERROR, Semantics
+from birdnn.operators import operator
+from birdnn.rounding import Semantics
 from birdnn.spec import Property
 from birdnn.verify import require_float32
 
@@ -39,8 +40,12 @@ def assumptions(net: Network, semantics: Semantics) -> dict[str, float]:
     """Activation -> absolute error that is assumed of the runtime's function, for those that the network has."""
     if semantics == "real":
         return {}
-    found = {node.op.lower() for node in net.nodes if node.output in net.graph.dependent}
-    return {kind: error for kind, error in FUNCTION_ERROR.items() if kind in found}
+    functions = (operator(node.op).function for node in net.nodes if node.output in net.graph.dependent)
+    return {
+        function.kind: function.float32_error
+        for function in functions
+        if function is not None and function.float32_error is not None
+    }
 
 
 def assumption_notes(net: Network, semantics: Semantics) -> tuple[str, ...]:

@@ -15,11 +15,15 @@ from birdnn.boxes import Boxes
 from birdnn.errors import SpecError
 from birdnn.network import UNTOUCHED, Interventions, Network
 from birdnn.records.limits import Over, never, require_time
-from birdnn.sample.pieces import in_memory
+from birdnn.sample.pieces import in_memory, multiplications
+from birdnn.sample.threads import one_thread_each
 from birdnn.spec import Property, Region
 
 BATCH = {"cpu": 1 << 11, "cuda": 1 << 20}
 """Points at a time: what stays in a core's cache, what fills a graphics device."""
+
+SMALL = 1 << 20
+"""Multiplications: a network of fewer takes less time for a batch than its threads might have to wait for each other."""
 
 
 def uniform(lower: Tensor, upper: Tensor, count: int, generator: torch.Generator) -> Tensor:
@@ -75,11 +79,16 @@ def evaluate(net: Network, x: Tensor, *, interventions: Interventions = UNTOUCHE
     Raises:
         OutOfTime: it was ``over`` between two batches.
     """
-    device, parts = next(iter(net.values().values())).device, []
-    with torch.no_grad():
-        for part in torch.split(x, BATCH[device.type]):
-            require_time(over)
-            parts.append(fitting(net, part.to(device), interventions).cpu())
+    device = next(iter(net.values().values())).device
+
+    def outputs(part: Tensor) -> Tensor:
+        require_time(over)
+        with torch.no_grad():  # which is said to each thread by itself
+            return fitting(net, part.to(device), interventions).cpu()
+
+    batches = torch.split(x, BATCH[device.type])
+    small = device.type == "cpu" and multiplications(net) < SMALL
+    parts = one_thread_each(outputs, batches) if small else [outputs(part) for part in batches]
     return torch.cat(parts) if parts else x.new_zeros(0, net.n_outputs)
 
 

@@ -22,7 +22,7 @@ from birdnn.bounds.interval import propagate
 from birdnn.errors import UnsupportedOpError
 from birdnn.graph import Node
 from birdnn.network import Network
-from birdnn.operators import apply
+from birdnn.operators import apply, operator
 from birdnn.sample.pieces import multiplications
 from birdnn.spec import Polytope, Property, Row
 from birdnn.verify.balls import (
@@ -128,7 +128,7 @@ def _holds(row: Row, outputs: Balls) -> bool | None:
 
 def _moved(node: Node, inputs: list[Balls]) -> Balls:
     """An operator that only moves entries, done to their numbers."""
-    if node.op not in _MOVING:
+    if not operator(node.op).moves:
         raise NotEvaluated(f"operator {node.op}")
     numbers, start = [], 0
     for part in inputs:
@@ -317,8 +317,6 @@ def _elu(inputs: list[Balls], attributes: Mapping[str, Any]) -> Balls:
     return add(above, _times(alpha, falls))
 
 
-_MOVING = frozenset({"Concat", "Flatten", "Identity", "Reshape", "Slice", "Squeeze", "Transpose", "Unsqueeze"})
-
 RULES: Mapping[str, Rule] = {
     "Add": lambda inputs, _: add(*inputs),
     "AveragePool": _average_pool,
@@ -338,4 +336,4 @@ RULES: Mapping[str, Rule] = {
     "Sub": lambda inputs, _: add(inputs[0], negative(inputs[1])),
     "Tanh": _smooth(lambda z: z.tanh(), -1, 1),
 }
-"""Operator -> rule; those in `_MOVING` need none."""
+"""Operator -> rule; those that only move entries need none."""

@@ -122,13 +122,13 @@ def test_a_small_change_has_a_small_bound() -> None:
 
 def test_a_planted_error_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """Slopes that are a tenth too small make some bound too small, and the test above sees it."""
-    honest = difference._slopes
+    honest = difference.slope_range
 
     def planted(*arguments: object) -> tuple[torch.Tensor, torch.Tensor]:
         least, most = honest(*arguments)  # type: ignore[arg-type]
         return least, 0.9 * most
 
-    monkeypatch.setattr(difference, "_slopes", planted)
+    monkeypatch.setattr(difference, "slope_range", planted)
 
     def look() -> None:
         for seed in range(20):
@@ -174,7 +174,7 @@ def test_every_secant_is_between_the_slopes(op: str, alpha: float | None, seed: 
     activation = network_from_layers(random_layers(0, SIZES), op, alpha=alpha).chain()[1]
     assert isinstance(activation, Activation)
     low, up = ranges(seed, 60)
-    least, most = difference._slopes(activation, low, up)
+    least, most = difference.slope_range(activation, low, up)
     z, other = within(low, up, seed), within(low, up, seed + 1).flip(0)
     run = other - z
     rise = value(activation, other) - value(activation, z)

@@ -31,9 +31,10 @@ from birdnn.bounds.protocol import BoundResult, Choices, Left, Question
 from birdnn.boxes import Boxes
 from birdnn.chain import Chain
 from birdnn.network import Network
+from birdnn.operators import activation_function
 from birdnn.records import LEAF
 from birdnn.records.limits import require_time
-from birdnn.rounding import FUNCTION_ERROR, LOST64, Semantics
+from birdnn.rounding import LOST64, Semantics
 
 LARGE = 1_000_000
 """Weights of a network from which on matrix products of a library are faster than these loops."""
@@ -196,7 +197,9 @@ class CompiledBound(CrownBound):
         return torch.from_numpy(out)
 
     def _loops(self) -> Any:
-        """The compiled loops, where they are ready; nothing is compiled for a few boxes."""
+        """The compiled loops, where they are ready and know all activations; nothing is compiled for a few boxes."""
+        if any(activation.kind not in state.KINDS for activation in self._activation):
+            return None
         return _LOOPS.ready(wait=self._always, compile_them=self._asked > _LITTLE)
 
     def _room_for(self, asked: state.Asked) -> tuple[state.Found, state.Left]:
@@ -254,7 +257,7 @@ class CompiledBound(CrownBound):
         width = np.array([layers[0].weight.shape[1], *(len(layer.bias) for layer in layers)], np.int64)
         starts = [np.concatenate([[0], np.cumsum(sizes)]) for sizes in (width[1:] * width[:-1], width[1:])]
         kinds = np.zeros(len(width), np.int64)
-        kinds[: len(activations)] = [state.KINDS[a.kind] for a in activations]
+        kinds[: len(activations)] = [state.KINDS.get(a.kind, -1) for a in activations]
         errors = [-1.0] * len(activations)
         if self.semantics == "float32":
             errors = [_least_error(a.kind, a.alpha) for a in activations]
@@ -355,7 +358,8 @@ _LOOPS = _Loops()
 
 def _least_error(kind: str, alpha: float) -> float:
     """What a float32 execution of an activation errs by at least, see `birdnn.bounds.rules.execution_error`."""
-    return max(1.0, abs(alpha) if kind == "elu" else 0.0) * FUNCTION_ERROR.get(kind, 0.0)
+    _, function = activation_function(kind)
+    return max(1.0, abs(alpha)) * (function.float32_error or 0.0)
 
 
 def _parts(boxes: int, threads: int) -> list[tuple[int, int]]:

@@ -10,6 +10,7 @@ import torch
 from birdnn.bounds.compiled.state import Closed, Floats, Found, Integers, Left
 from birdnn.bounds.protocol import NeuronSplits
 from birdnn.chain import Activation
+from birdnn.operators import activation_function
 
 TOGETHER = 256
 """Items whose trees are searched together: each has room for a tree of the largest size."""
@@ -24,7 +25,7 @@ _FEWER = 0.85
 def splittable(activations: Sequence[Activation]) -> bool:
     """Are all activations two lines that meet at zero, the steeper one of slope 1 on the right?"""
     return bool(activations) and all(
-        activation.kind == "relu" or (activation.kind == "leaky_relu" and 0 <= activation.alpha < 1)
+        activation_function(activation.kind)[1].straight == "both sides" and 0 <= activation.alpha < 1
         for activation in activations
     )
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from itertools import zip_longest
+from typing import TypeAlias
 
-from birdnn.operators import Attributes
+from birdnn.operators.forward import Attributes
 
-Shape = tuple[int, ...]
-ShapeRule = Callable[[Sequence[Shape], Attributes], Shape]
+Shape: TypeAlias = tuple[int, ...]
+ShapeRule: TypeAlias = Callable[[Sequence[Shape], Attributes], Shape]
 
 
 class ShapeProblem(ValueError):
@@ -33,20 +34,20 @@ def broadcast(first: Shape, second: Shape) -> Shape:
     return tuple(reversed(out))
 
 
-def _binary(shapes: Sequence[Shape], _: Attributes) -> Shape:
+def binary(shapes: Sequence[Shape], _: Attributes) -> Shape:
     return broadcast(shapes[0], shapes[1])
 
 
-def _same(shapes: Sequence[Shape], _: Attributes) -> Shape:
+def same(shapes: Sequence[Shape], _: Attributes) -> Shape:
     return shapes[0]
 
 
-def _given(_: Sequence[Shape], attributes: Attributes) -> Shape:
+def given(_: Sequence[Shape], attributes: Attributes) -> Shape:
     shape: Shape = attributes["shape"]
     return shape
 
 
-def _matmul(shapes: Sequence[Shape], _: Attributes) -> Shape:
+def matmul(shapes: Sequence[Shape], _: Attributes) -> Shape:
     a, b = shapes
     _require(len(a) > 0 and len(b) > 0, "a scalar cannot be multiplied as a matrix")
     left = a if len(a) > 1 else (1, *a)
@@ -57,7 +58,7 @@ def _matmul(shapes: Sequence[Shape], _: Attributes) -> Shape:
     return (*broadcast(left[:-2], right[:-2]), *rows, *columns)
 
 
-def _gemm(shapes: Sequence[Shape], attributes: Attributes) -> Shape:
+def gemm(shapes: Sequence[Shape], attributes: Attributes) -> Shape:
     _require(len(shapes[0]) == len(shapes[1]) == 2, "matrices are expected")
     a = shapes[0][::-1] if attributes["transA"] else shapes[0]
     b = shapes[1][::-1] if attributes["transB"] else shapes[1]
@@ -80,7 +81,7 @@ def _windows(spatial: Shape, kernel: Sequence[int], attributes: Attributes) -> S
     return tuple(out)
 
 
-def _conv(shapes: Sequence[Shape], attributes: Attributes) -> Shape:
+def conv(shapes: Sequence[Shape], attributes: Attributes) -> Shape:
     x, weight, group = shapes[0], shapes[1], attributes["group"]
     _require(len(x) == len(weight) and 3 <= len(x) <= 5, "ranks do not fit")
     _require(group >= 1 and x[1] == weight[1] * group and weight[0] % group == 0, "channels and groups do not fit")
@@ -88,21 +89,21 @@ def _conv(shapes: Sequence[Shape], attributes: Attributes) -> Shape:
     return (x[0], weight[0], *_windows(x[2:], weight[2:], attributes))
 
 
-def _pool(shapes: Sequence[Shape], attributes: Attributes) -> Shape:
+def pool(shapes: Sequence[Shape], attributes: Attributes) -> Shape:
     x = shapes[0]
     return (*x[:2], *_windows(x[2:], attributes["kernel_shape"], attributes))
 
 
-def _global_pool(shapes: Sequence[Shape], _: Attributes) -> Shape:
+def global_pool(shapes: Sequence[Shape], _: Attributes) -> Shape:
     return (*shapes[0][:2], *(1 for _ in shapes[0][2:]))
 
 
-def _normalization(shapes: Sequence[Shape], _: Attributes) -> Shape:
+def normalization(shapes: Sequence[Shape], _: Attributes) -> Shape:
     _require(all(shape == shapes[0][1:2] for shape in shapes[1:]), "parameters do not fit the channels")
     return shapes[0]
 
 
-def _concat(shapes: Sequence[Shape], attributes: Attributes) -> Shape:
+def concat(shapes: Sequence[Shape], attributes: Attributes) -> Shape:
     axis, first = attributes["axis"], shapes[0]
     for shape in shapes:
         same = len(shape) == len(first) and all(i == axis or a == b for i, (a, b) in enumerate(zip(shape, first)))  # noqa: B905
@@ -110,29 +111,12 @@ def _concat(shapes: Sequence[Shape], attributes: Attributes) -> Shape:
     return (*first[:axis], sum(shape[axis] for shape in shapes), *first[axis + 1 :])
 
 
-def _slice(shapes: Sequence[Shape], attributes: Attributes) -> Shape:
+def slice_(shapes: Sequence[Shape], attributes: Attributes) -> Shape:
     out = list(shapes[0])
     for axis, start, stop, step in attributes["slices"]:
         out[axis] = len(range(start, stop, step))
     return tuple(out)
 
 
-def _transpose(shapes: Sequence[Shape], attributes: Attributes) -> Shape:
+def transpose(shapes: Sequence[Shape], attributes: Attributes) -> Shape:
     return tuple(shapes[0][axis] for axis in attributes["perm"])
-
-
-SHAPES: Mapping[str, ShapeRule] = {
-    **dict.fromkeys(("Add", "Sub", "Mul", "Div"), _binary),
-    **dict.fromkeys(("Relu", "LeakyRelu", "Elu", "Sigmoid", "Tanh", "Clip", "Identity"), _same),
-    **dict.fromkeys(("Flatten", "Reshape", "Squeeze", "Unsqueeze"), _given),
-    **dict.fromkeys(("AveragePool", "MaxPool"), _pool),
-    "BatchNormalization": _normalization,
-    "Concat": _concat,
-    "Conv": _conv,
-    "Gemm": _gemm,
-    "GlobalAveragePool": _global_pool,
-    "MatMul": _matmul,
-    "Slice": _slice,
-    "Transpose": _transpose,
-}
-"""Operator -> rule from the shapes of its inputs and its lowered attributes to the shape of its value."""

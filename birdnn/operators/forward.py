@@ -1,0 +1,163 @@
+"""What each operator of a network computes.
+
+A function takes its tensor inputs and its attributes and returns one tensor. Attributes are in the *lowered* form
+that `birdnn.formats.onnx` produces, whatever the opset of the file: reshaping operators carry ``shape`` (leading ``-1``
+where it is the batch), ``Clip`` carries ``min`` and ``max``, ``Slice`` carries ``slices`` (axis, start, stop, step),
+pooling and convolution carry explicit ``pads``; ``overshoot`` is what ``ceil_mode`` adds to those of a pooling.
+
+Source: ONNX operator specification, https://onnx.ai/onnx/operators/.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+Attributes: TypeAlias = Mapping[str, Any]
+Inputs: TypeAlias = Sequence[Tensor]
+Forward: TypeAlias = Callable[[Inputs, Attributes], Tensor]
+
+_CONV = {1: functional.conv1d, 2: functional.conv2d, 3: functional.conv3d}
+_MAX_POOL = {1: functional.max_pool1d, 2: functional.max_pool2d, 3: functional.max_pool3d}
+
+
+def gemm(inputs: Inputs, attributes: Attributes) -> Tensor:
+    a, b = inputs[0], inputs[1]
+    out = (a.mT if attributes["transA"] else a) @ (b.mT if attributes["transB"] else b)
+    if attributes["alpha"] != 1.0:
+        out = attributes["alpha"] * out
+    if len(inputs) > 2:
+        out = out + (inputs[2] if attributes["beta"] == 1.0 else attributes["beta"] * inputs[2])
+    return out
+
+
+def _pad(x: Tensor, pads: Sequence[int], value: float) -> Tensor:
+    """`x` padded on its last ``len(pads) / 2`` axes; `pads` lists all beginnings, then all ends, as ONNX does."""
+    if not any(pads):
+        return x
+    rank = len(pads) // 2
+    flat = [pads[axis + side * rank] for axis in reversed(range(rank)) for side in (0, 1)]
+    return functional.pad(x, flat, value=value)
+
+
+def conv(inputs: Inputs, attributes: Attributes) -> Tensor:
+    x, weight = inputs[0], inputs[1]
+    bias = inputs[2] if len(inputs) > 2 else None
+    return _CONV[x.dim() - 2](
+        _pad(x, attributes["pads"], 0.0),
+        weight,
+        bias,
+        stride=attributes["strides"],
+        dilation=attributes["dilations"],
+        groups=attributes["group"],
+    )
+
+
+def batch_normalization(inputs: Inputs, attributes: Attributes) -> Tensor:
+    x, scale, shift, mean, variance = inputs
+    column = (1, -1) + (1,) * (x.dim() - 2)
+    factor = scale / torch.sqrt(variance + attributes["epsilon"])
+    return (x - mean.reshape(column)) * factor.reshape(column) + shift.reshape(column)
+
+
+def max_pool(inputs: Inputs, attributes: Attributes) -> Tensor:
+    pads = [pad + extra for pad, extra in zip(attributes["pads"], attributes["overshoot"], strict=True)]
+    x = _pad(inputs[0], pads, -math.inf)
+    return _MAX_POOL[x.dim() - 2](
+        x, attributes["kernel_shape"], stride=attributes["strides"], dilation=attributes["dilations"]
+    )
+
+
+def _window_sums(x: Tensor, attributes: Attributes) -> Tensor:
+    """Sums over pooling windows, as a depthwise convolution with ones (any rank, dilation included)."""
+    channels, rank = x.shape[1], x.dim() - 2
+    ones = torch.ones((channels, 1, *attributes["kernel_shape"]), dtype=x.dtype, device=x.device)
+    return _CONV[rank](x, ones, stride=attributes["strides"], dilation=attributes["dilations"], groups=channels)
+
+
+def average_pool(inputs: Inputs, attributes: Attributes) -> Tensor:
+    x, pads, overshoot = inputs[0], attributes["pads"], attributes["overshoot"]
+    counted = torch.ones((1, 1, *x.shape[2:]), dtype=x.dtype, device=x.device)
+    counted = _pad(_pad(counted, pads, 1.0 if attributes["count_include_pad"] else 0.0), overshoot, 0.0)
+    return _window_sums(_pad(_pad(x, pads, 0.0), overshoot, 0.0), attributes) / _window_sums(counted, attributes)
+
+
+def concat(inputs: Inputs, attributes: Attributes) -> Tensor:
+    axis = attributes["axis"] % inputs[0].dim()
+    if axis:  # a constant operand is written for a batch of one
+        batch = next((part.shape[0] for part in inputs if part.shape[0] != 1), 1)
+        inputs = [part.expand(batch, *part.shape[1:]) for part in inputs]
+    return torch.cat(list(inputs), dim=axis)
+
+
+def slice_(inputs: Inputs, attributes: Attributes) -> Tensor:
+    x = inputs[0]
+    for axis, start, stop, step in attributes["slices"]:
+        x = x.index_select(axis, torch.arange(start, stop, step, device=x.device))
+    return x
+
+
+def global_average_pool(inputs: Inputs, attributes: Attributes) -> Tensor:
+    return inputs[0].mean(dim=tuple(range(2, inputs[0].dim())), keepdim=True)
+
+
+def reshape(inputs: Inputs, attributes: Attributes) -> Tensor:
+    return inputs[0].reshape(attributes["shape"])
+
+
+def elu(inputs: Inputs, attributes: Attributes) -> Tensor:
+    x, alpha = inputs[0], attributes["alpha"]
+    return torch.where(x > 0, x, alpha * torch.expm1(torch.clamp(x, max=0.0)))
+
+
+def add(inputs: Inputs, _: Attributes) -> Tensor:
+    return inputs[0] + inputs[1]
+
+
+def sub(inputs: Inputs, _: Attributes) -> Tensor:
+    return inputs[0] - inputs[1]
+
+
+def mul(inputs: Inputs, _: Attributes) -> Tensor:
+    return inputs[0] * inputs[1]
+
+
+def div(inputs: Inputs, _: Attributes) -> Tensor:
+    return inputs[0] / inputs[1]
+
+
+def matmul(inputs: Inputs, _: Attributes) -> Tensor:
+    return inputs[0] @ inputs[1]
+
+
+def identity(inputs: Inputs, _: Attributes) -> Tensor:
+    return inputs[0]
+
+
+def transpose(inputs: Inputs, attributes: Attributes) -> Tensor:
+    return inputs[0].permute(attributes["perm"])
+
+
+def clip(inputs: Inputs, attributes: Attributes) -> Tensor:
+    return torch.clamp(inputs[0], attributes["min"], attributes["max"])
+
+
+def relu(inputs: Inputs, _: Attributes) -> Tensor:
+    return torch.relu(inputs[0])
+
+
+def leaky_relu(inputs: Inputs, attributes: Attributes) -> Tensor:
+    return functional.leaky_relu(inputs[0], attributes["alpha"])
+
+
+def sigmoid(inputs: Inputs, _: Attributes) -> Tensor:
+    return torch.sigmoid(inputs[0])
+
+
+def tanh(inputs: Inputs, _: Attributes) -> Tensor:
+    return torch.tanh(inputs[0])
