@@ -29,7 +29,7 @@ from birdnn.campaign import (
 from birdnn.cli.progress import TerminalWatch
 from birdnn.pipeline.facts import machine
 from birdnn.records import CampaignRow
-from birdnn.report.bench import campaign_word, figures_markdown, rows_markdown
+from birdnn.report.bench import figures_markdown, rows_markdown
 
 METHODS = "auto", "retrain", "finetune:lp", "finetune:bias", "finetune:pso", "finetune:cmaes"
 
@@ -57,7 +57,7 @@ def main() -> int:
     text = summary(campaign.instances, open_table(REPAIR, campaign.table).rows, options.jobs, campaign.threads)
     (RESULTS / "repair.md").write_text(text, encoding="utf-8")
     print(text)
-    return 130 if outcome.interrupted else STATUS[campaign_word(outcome)]
+    return 130 if outcome.interrupted else STATUS[outcome.result]
 
 
 def instances(source: Path, timeout_s: float) -> list[Instance]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from benchmarks.acasxu.common import RESULTS, STATUS, campaign_arguments, data_folder, short_name
 from birdnn.campaign import VERIFY, Campaign, campaign_files, provenance, read_instances, read_known
 from birdnn.cli.progress import TerminalWatch
-from birdnn.report.bench import bench_markdown, campaign_word
+from birdnn.report.bench import bench_markdown
 
 
 def main() -> int:
@@ -31,7 +31,7 @@ def main() -> int:
     text = bench_markdown(outcome, f"ACAS Xu verification, {mode}", provenance(command, threads=1), short)
     (RESULTS / f"verify_{mode}.md").write_text(text, encoding="utf-8")
     print(text)
-    return 130 if outcome.interrupted else STATUS[campaign_word(outcome)]
+    return 130 if outcome.interrupted else STATUS[outcome.result]
 
 
 def campaign(data: Path, *, warm: bool, jobs: int = 1) -> Campaign:

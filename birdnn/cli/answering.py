@@ -21,9 +21,8 @@ from birdnn.formats.vnnlib import read_declared
 from birdnn.formats.vnnlib2 import Query
 from birdnn.pipeline.claims import semantics_of
 from birdnn.pipeline.deciding import verify_files
-from birdnn.records import Unknown, Verdict, VerifyOutcome, VerifySettings, Violated, Witness
-from birdnn.report.json import competition_verdict, counterexample_text
-from birdnn.report.witnesses import remark
+from birdnn.records import Unknown, Verdict, VerifyOutcome, VerifySettings, Violated, Witness, competition_word
+from birdnn.report.witnesses import counterexample_text, remark
 from birdnn.rounding import Semantics
 
 _WORDS = {"timeout": "timed-out"}
@@ -50,7 +49,7 @@ def answer(options: argparse.Namespace, began: float) -> int:
     settings = VerifySettings(timeout_s=left_s, semantics=semantics, device=options.device)
     outcome = verify_files(net, [options.query], settings=settings)
     verdict = spoken(outcome, semantics)
-    word = competition_verdict(verdict)
+    word = competition_word(verdict)
     assignment: list[str] = []
     if isinstance(verdict, Violated):
         assignment = _found(verdict.witness, query, options.serialise_assignments)

@@ -15,8 +15,8 @@ from birdnn.errors import DisagreementError
 from birdnn.formats.together import all_or_none
 from birdnn.pipeline.facts import machine
 from birdnn.records import CONTRADICTION, CampaignOutcome
-from birdnn.report.bench import bench_csv, bench_markdown, bench_report, bench_summary, quiet_line
-from birdnn.report.model import write_report
+from birdnn.report.bench import bench_csv, bench_markdown, bench_summary, quiet_line
+from birdnn.report.publish import write_record
 
 BAD_INPUT = 4
 
@@ -68,7 +68,7 @@ def finish_bench(
     """
     with all_or_none() as files:
         if json is not None:
-            write_report(bench_report(outcome), json, files.add)
+            write_record(outcome, json, files.add)
         if summary is not None:
             files.add(summary, _summary(outcome, summary).encode())
         if plot is not None:

@@ -10,10 +10,9 @@ from birdnn.cli.terminal import first_line, show_result
 from birdnn.errors import DisagreementError
 from birdnn.formats.together import all_or_none
 from birdnn.records import CompareOutcome
-from birdnn.report.comparison import compare_report
 from birdnn.report.comparison_page import compare_page
-from birdnn.report.comparison_text import compare_summary
-from birdnn.report.model import write_report
+from birdnn.report.comparison_text import compare_summary, headline
+from birdnn.report.publish import write_record
 
 
 def finish_compare(outcome: CompareOutcome, *, json: Path | None, html: Path | None, quiet: bool) -> int:
@@ -22,16 +21,15 @@ def finish_compare(outcome: CompareOutcome, *, json: Path | None, html: Path | N
     Raises:
         DisagreementError: what was found contradicts what was proved. Everything is printed and on disk by then.
     """
-    report = compare_report(outcome)
     with all_or_none() as files:
         if json is not None:
-            write_report(report, json, files.add)
+            write_record(outcome, json, files.add, headline=headline(outcome))
         if html is not None:
-            files.add(html, compare_page(report).encode("utf-8"))
+            files.add(html, compare_page(outcome).encode("utf-8"))
     if quiet:
-        first_line(report.headline)
+        first_line(headline(outcome))
     else:
-        show_result(lambda width: compare_summary(report, width))
+        show_result(lambda width: compare_summary(outcome, width))
     if outcome.disagreement:
         raise DisagreementError(outcome.disagreement)
     if outcome.interrupted:

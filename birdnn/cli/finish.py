@@ -18,14 +18,14 @@ from birdnn.records import (
     LocalizeOutcome,
     RepairOutcome,
     VerifyOutcome,
-    Violated,
 )
-from birdnn.report.estimate import estimate_report, estimate_summary, quiet_line
-from birdnn.report.json import competition_verdict, counterexample_text, repair_report, verify_report, worst
+from birdnn.report.estimate import estimate_summary, quiet_line
+from birdnn.report.json import repair_report
 from birdnn.report.localisation import localize_report, localize_summary
 from birdnn.report.model import write_report
+from birdnn.report.publish import write_record
 from birdnn.report.text import repair_summary, verify_summary
-from birdnn.report.witnesses import remark
+from birdnn.report.witnesses import counterexample_text, remark
 
 VERIFY_STATUS = {"unsat": 0, "sat": 1, "unknown": 3, "timeout": 3}
 REPAIR_STATUS = {"proved": 0, "nothing_to_repair": 0, "violated": 1, "sampled": 3}
@@ -37,13 +37,12 @@ def finish_verify(outcome: VerifyOutcome, *, json: Path | None, counterexample: 
     Raises:
         DisagreementError: engines, or prover and checker, contradict each other. Everything is on disk by then.
     """
-    deciding = worst([answer.verdict for answer in outcome.verdicts])
-    first_line("unknown" if outcome.disagreement else competition_verdict(deciding))
+    first_line(outcome.verdict)
     with all_or_none() as files:
         if json is not None:
-            write_report(verify_report(outcome), json, files.add)
-        if counterexample is not None and isinstance(deciding, Violated):
-            files.add(counterexample, counterexample_text(deciding.witness).encode())
+            write_record(outcome, json, files.add)
+        if counterexample is not None and outcome.counterexample is not None:
+            files.add(counterexample, counterexample_text(outcome.counterexample).encode())
     if quiet:
         for line in filter(None, (remark(answer.name, answer.verdict) for answer in outcome.verdicts)):
             complain(line)
@@ -51,13 +50,13 @@ def finish_verify(outcome: VerifyOutcome, *, json: Path | None, counterexample: 
         show(lambda width: verify_summary(outcome, width))
     if outcome.disagreement:
         raise DisagreementError(outcome.disagreement)
-    return interrupted() if outcome.interrupted else VERIFY_STATUS[competition_verdict(deciding)]
+    return interrupted() if outcome.interrupted else VERIFY_STATUS[outcome.verdict]
 
 
 def finish_estimate(outcome: EstimateOutcome, *, json: Path | None, quiet: bool) -> int:
     """Print and write what was estimated; the exit status, which says nothing about violations."""
     if json is not None:
-        write_report(estimate_report(outcome), json, write_bytes)
+        write_record(outcome, json, write_bytes)
     if quiet:
         first_line(quiet_line(outcome))
     else:

@@ -8,15 +8,15 @@ from birdnn.cli.failures import interrupted
 from birdnn.cli.terminal import first_line, show_result
 from birdnn.formats.files import write_bytes
 from birdnn.records import DoctorOutcome, FetchOutcome
-from birdnn.report.doctored import doctor_report, doctor_summary
-from birdnn.report.fetched import fetch_report, fetch_summary
-from birdnn.report.model import write_report
+from birdnn.report.doctored import doctor_summary
+from birdnn.report.fetched import fetch_summary
+from birdnn.report.publish import write_record
 
 
 def finish_doctor(outcome: DoctorOutcome, *, json: Path | None, quiet: bool) -> int:
     """Print and write what is there; 0."""
     if json is not None:
-        write_report(doctor_report(outcome), json, write_bytes)
+        write_record(outcome, json, write_bytes)
     if quiet:
         first_line(", ".join(state.name for state in outcome.states if state.usable is not False))
     else:
@@ -27,7 +27,7 @@ def finish_doctor(outcome: DoctorOutcome, *, json: Path | None, quiet: bool) -> 
 def finish_fetch(outcome: FetchOutcome, *, json: Path | None, quiet: bool) -> int:
     """Print and write what is there now; the exit status."""
     if json is not None:
-        write_report(fetch_report(outcome), json, write_bytes)
+        write_record(outcome, json, write_bytes)
     if quiet:
         first_line(outcome.to)
     else:

@@ -88,7 +88,7 @@ class _Comparison:
             after_sha256=pair.after.net.sha256,
             structure=structure(pair.before.net, pair.after.net),
             likeness=tuple(entry.likeness for entry in self.samples.values()),
-            apart=tuple(self.apart),
+            apart=tuple(entry.scaled(inputs, outputs) for entry in self.apart),
             proved_apart=bounds,
             bound_note=self.bound_note,
             properties=properties,

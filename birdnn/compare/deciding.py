@@ -58,11 +58,14 @@ def _property(subject: Subject, before: Answer, after: Answer) -> PropertyCompar
         before=before.guarantee,
         after=after.guarantee,
         became=became(before.guarantee, after.guarantee),
-        seconds=(before.verify_s, after.verify_s),
-        boxes=(before.verdict.boxes, after.verdict.boxes),
-        arithmetic=(before.verdict.arithmetic, after.verdict.arithmetic),
-        witness_before=_witness(before),
-        witness_after=_witness(after),
+        before_s=before.verify_s,
+        after_s=after.verify_s,
+        before_boxes=before.verdict.boxes,
+        after_boxes=after.verdict.boxes,
+        before_arithmetic=before.verdict.arithmetic,
+        after_arithmetic=after.verdict.arithmetic,
+        before_counterexample=_witness(before),
+        after_counterexample=_witness(after),
     )
 
 

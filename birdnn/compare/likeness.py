@@ -19,7 +19,7 @@ from birdnn.later import later
 from birdnn.metrics import decisions, drawdown, fidelity, healed
 from birdnn.pipeline.behaviour import violating
 from birdnn.pipeline.clock import Clock
-from birdnn.records import Decision, Interval, Likeness, Transition
+from birdnn.records import Confidence, Decision, Likeness, Transition
 from birdnn.sample import from_region, uniform
 from birdnn.sample.draw import BATCH, shares
 from birdnn.sample.pac import clopper_pearson
@@ -165,18 +165,18 @@ def _likeness(found: _Collected, decision: Decision, place: Place, confidence: f
     )
 
 
-def _of_share(hits: int, n: int, confidence: float) -> Interval:
+def _of_share(hits: int, n: int, confidence: float) -> Confidence:
     lower, upper = clopper_pearson(hits, n, 1 - confidence)
-    return Interval(lower=lower, upper=upper, confidence=confidence)
+    return Confidence(lower=lower, upper=upper, confidence=confidence)
 
 
-def _of_mean(values: Tensor, confidence: float) -> Interval | None:
+def _of_mean(values: Tensor, confidence: float) -> Confidence | None:
     """By the normal approximation; of a mean of absolute values."""
     if len(values) < _ENOUGH:
         return None
     mean = float(values.mean())
     reach = float(stats.norm.isf((1 - confidence) / 2)) * float(values.std()) / len(values) ** 0.5
-    return Interval(lower=max(0.0, mean - reach), upper=mean + reach, confidence=confidence)
+    return Confidence(lower=max(0.0, mean - reach), upper=mean + reach, confidence=confidence)
 
 
 def _transitions(before: Tensor, after: Tensor, decision: Decision) -> tuple[Transition, ...]:

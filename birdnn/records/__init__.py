@@ -30,6 +30,7 @@ from birdnn.records.comparison import (
     Became,
     CompareOutcome,
     CompareRequest,
+    Confidence,
     LayerChange,
     Likeness,
     Matching,
@@ -41,7 +42,7 @@ from birdnn.records.comparison import (
 from birdnn.records.crosschecks import BoundName, EngineAnswer, EngineState, EngineWord
 from birdnn.records.estimates import EstimateOutcome, EstimateRequest, PropertyEstimate
 from birdnn.records.facts import AskedDevice, Device, Machine, ScaledQuantity, SuiteMatch, Units
-from birdnn.records.fetching import FetchedFile, FetchOutcome, FetchRequest, FileState
+from birdnn.records.fetching import FetchedFile, FetchOutcome, FetchRequest
 from birdnn.records.localisation import (
     Behaviour,
     Form,
@@ -114,6 +115,9 @@ from birdnn.records.stages import (
     Violated,
     Watch,
     Witness,
+    competition_word,
+    outcome_word,
+    worst,
 )
 from birdnn.records.statements import EXECUTION, Interval, PacBound, RareEvent, Surrogate
 
@@ -147,6 +151,7 @@ __all__ = [
     "CheckAnswer",
     "CompareOutcome",
     "CompareRequest",
+    "Confidence",
     "Decision",
     "Device",
     "DoctorOutcome",
@@ -163,7 +168,6 @@ __all__ = [
     "FetchedFile",
     "Fidelity",
     "Figures",
-    "FileState",
     "Form",
     "Formula",
     "FoundBy",
@@ -245,4 +249,7 @@ __all__ = [
     "Watched",
     "Witness",
     "as_asked",
+    "competition_word",
+    "outcome_word",
+    "worst",
 ]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
+from birdnn.records.published import OrNull, Said, publishes
 from birdnn.records.stages import Witness
 
 EngineWord = Literal[
@@ -23,41 +24,41 @@ EngineWord = Literal[
 BoundName = Literal["own", "auto_lirpa"]
 
 
+@publishes("EngineModel", "engine version answer arithmetic seconds detail counterexample=witness")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineAnswer:
-    """One engine's answer about one property.
+    """What one engine answers about a property; `birdnn` is our own answer.
 
     Attributes:
-        engine: who was asked, ``"birdnn"`` for ourselves.
-        version: of the engine.
-        answer: ``"violated"`` has a replayed witness. ``"near_miss"``: the engine found a point that does not violate
-            when replayed. ``"no_violation"``: none of the points that were replayed violates; no proof.
-            ``"not_reproduced"``: our counterexample does not violate there. ``"refused"``: the engine does not take the
-            network or the property. ``"crash"``: it died.
-        arithmetic: which arithmetic the answer speaks about.
+        answer: ``"crash"``: it died.
         seconds: wall time.
         detail: one remark, empty where there is none.
-        witness: of ``"violated"``.
     """
 
     engine: str
     version: str
-    answer: EngineWord
-    arithmetic: str
+    answer: Annotated[
+        EngineWord,
+        Said(
+            "near_miss: its point does not violate when replayed. no_violation: of points replayed, no proof. "
+            "not_reproduced: our counterexample does not violate there. refused: the engine does not take the question."
+        ),
+    ]
+    arithmetic: Annotated[str, Said("Which arithmetic the answer speaks about.")]
     seconds: float
     detail: str = ""
-    witness: Witness | None = None
+    witness: Annotated[Witness | None, Said("Of violated, replayed.")] = None
 
 
+@publishes("EngineStateModel", "name role version usable note install")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineState:
-    """What ``doctor`` finds out about one engine or package.
+    """One engine, package or device.
 
     Attributes:
         name: as ``--crosscheck`` spells it, or a package's or device's name.
         role: what it is for.
         version: None where it is not there.
-        usable: it answered a small question right; None where it is there, and was not asked.
         note: how it went, and what is special here.
         install: the command that gets it; empty where it is usable, as far as is known.
     """
@@ -65,6 +66,9 @@ class EngineState:
     name: str
     role: str
     version: str | None
-    usable: bool | None
+    usable: Annotated[
+        bool | None,
+        Said("Did it answer a small question right? Null where it is there and was not asked: --try asks."),
+    ]
     note: str
-    install: str
+    install: OrNull

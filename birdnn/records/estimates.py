@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 from birdnn.records.facts import AskedDevice, Machine, Units
+from birdnn.records.published import CommandLine, Said, publishes
 from birdnn.records.stages import Witness
 from birdnn.records.statements import Interval, PacBound, RareEvent, Surrogate
 
@@ -21,11 +23,8 @@ class EstimateRequest:
         epsilon: the bound that is wanted; None: the default, and with a number of samples whatever comes out.
         delta: error probability of all statements of the command together.
         samples: draws for each property; None: as many as `epsilon` needs; with `anytime` the most that are drawn.
-        attempts: how many such commands share `delta`.
         anytime: stop as soon as the bound is reached, or is known to be missed.
         scenario, splitting: what else to do.
-        units: of the property files.
-        measure_units: of the measure's file.
     """
 
     net: Path
@@ -36,24 +35,32 @@ class EstimateRequest:
     epsilon: float | None = None
     delta: float = 1e-3
     samples: int | None = None
-    attempts: int = 1
+    attempts: Annotated[int, Said("How many such runs share delta.")] = 1
     anytime: bool = False
     scenario: bool = False
     splitting: bool = False
-    units: Units = "normalised"
-    measure_units: Units = "normalised"
+    units: Annotated[Units, Said("Of the property files; x and y are normalised.")] = "normalised"
+    measure_units: Annotated[Units, Said("Of the measure's file.")] = "normalised"
     seed: int = 0
     device: AskedDevice = "auto"
-    command: tuple[str, ...] = ()
+    command: CommandLine = ()
+
+    @property
+    def measure_file(self) -> str | None:
+        """The measure's file, where it is not uniform."""
+        return None if self.measure == "uniform" else self.measure
 
 
+@publishes(
+    "PropertyEstimateModel",
+    "name file=path sha256 text n violations rate interval bound asked reached surrogates splitting=rare "
+    "counterexample sample_s samples_per_s",
+)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PropertyEstimate:
     """One property under the measure.
 
     Attributes:
-        n, violations: draws, and those at which the sampled execution violates; a NaN counts as a violation.
-        asked: the epsilon that was wanted, or None; `reached`: does `bound` meet it?
         counterexample: a violating input that was replayed; None where none was found or none violates when replayed.
         sample_s: seconds of drawing and evaluating the `n` points.
     """
@@ -61,22 +68,45 @@ class PropertyEstimate:
     name: str
     path: str
     sha256: str
-    text: str
+    text: Annotated[str, Said("One line that says what the property is about.")]
     n: int
-    violations: int
+    violations: Annotated[int, Said("Counted in the sampled execution; NaN and the boundary count.")]
     interval: Interval
     bound: PacBound
-    asked: float | None
-    reached: bool | None
+    asked: Annotated[float | None, Said("The epsilon that was asked for.")]
+    reached: Annotated[bool | None, Said("Is `bound.epsilon` at most `asked`?")]
     surrogates: tuple[Surrogate, ...] = ()
     rare: RareEvent | None = None
     counterexample: Witness | None = None
     sample_s: float = 0.0
 
+    @property
+    def rate(self) -> float | None:
+        """Share of the draws that violate."""
+        return self.violations / self.n if self.n else None
 
+    @property
+    def samples_per_s(self) -> float | None:
+        """Draws in a second; None where it was none."""
+        return self.n / self.sample_s if self.sample_s else None
+
+
+@publishes(
+    "EstimateReport",
+    "command=request.command interrupted measure measure_file=request.measure_file delta=request.delta "
+    "attempts=request.attempts anytime=request.anytime properties wall_s net net_sha256 units=request.units "
+    "measure_units=request.measure_units seed=request.seed notes versions machine",
+    report=True,
+)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EstimateOutcome:
-    """What ``estimate`` found; `measure` is the printable name that every statement repeats."""
+    """What `birdnn estimate --json` writes.
+
+    Each property's `bound` and `surrogates` hold all together with confidence ``1 - delta``.
+
+    Attributes:
+        measure: the printable name that every statement repeats.
+    """
 
     request: EstimateRequest
     net: str

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-FileState = Literal["fetched", "present"]
-
+from birdnn.records.published import CommandLine, Said, publishes
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FetchRequest:
@@ -24,46 +23,49 @@ class FetchRequest:
     dataset: str
     to: Path
     source: Path | None = None
-    command: tuple[str, ...] = ()
+    command: CommandLine = ()
 
 
+@publishes("FetchedFileModel", "name sha256 size state")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FetchedFile:
-    """A file that is there now, with the right checksum.
+    """A file that is there now; its checksum was compared with the one that birdnn knows."""
 
-    Attributes:
-        name: below the folder.
-        sha256: hexadecimal.
-        size: bytes.
-        state: brought by this command, or there before.
-    """
-
-    name: str
+    name: Annotated[str, Said("Below `to`.")]
     sha256: str
-    size: int
-    state: FileState
+    size: Annotated[int, Said("Bytes.")]
+    state: Annotated[Literal["fetched", "present"], Said("present: it was there before.")]
 
 
+@publishes(
+    "FetchReport",
+    "command=request.command dataset=request.dataset to origin terms complete interrupted files wall_s versions",
+    report=True,
+)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FetchOutcome:
-    """What ``fetch`` did.
+    """What `birdnn fetch --json` writes.
 
     Attributes:
-        to: the folder, absolute.
-        text, origin, terms, example: of the data set; the example names the folder as the user did.
+        text: what the data set is.
+        example: a command to try next, with the folder as the user names it.
         expected: number of files of the data set.
         files: those that are there now.
         interrupted: the user stopped it; what is missing comes with the next run.
     """
 
     request: FetchRequest
-    to: str
+    to: Annotated[str, Said("The folder, absolute.")]
     text: str
-    origin: str
-    terms: str
+    origin: Annotated[str, Said("Where the files were taken from.")]
+    terms: Annotated[str, Said("Whose they are and how to cite them.")]
     example: str
     expected: int
     files: tuple[FetchedFile, ...]
     wall_s: float
     interrupted: bool
     versions: Mapping[str, str]
+
+    @property
+    def complete(self) -> Annotated[bool, Said("Every file of the data set is there.")]:
+        return len(self.files) == self.expected

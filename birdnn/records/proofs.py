@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from birdnn.later import later
+from birdnn.records.published import Said, publishes
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,28 +22,28 @@ LEAF = 65535
 """Stands for the axis of a node that was not cut."""
 
 
+@publishes("CertificateModel", "file=path sha256 size properties checked answer detail write_s check_s")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CertificateFile:
-    """A certificate on disk.
+    """A certificate on disk, see docs/certificate.md.
 
     Attributes:
-        path: absolute; `sha256` of the file, `size` in bytes.
-        properties: those that it speaks about.
-        answer: of the independent checker; `detail`: what it checked, or why it did not accept or check.
-        write_s, check_s: seconds that writing and checking took.
+        path: absolute.
+        properties: names of those that it speaks about.
+        write_s, check_s: seconds of both.
     """
 
     path: str
     sha256: str
-    size: int
+    size: Annotated[int, Said("Bytes.")]
     properties: tuple[str, ...]
-    answer: CheckAnswer
-    detail: str
+    answer: Annotated[CheckAnswer, Said("Of the independent checker. Rejected: prover and checker disagree.")]
+    detail: Annotated[str, Said("What was checked, or why it was rejected or not checked.")]
     write_s: float
     check_s: float
 
     @property
-    def checked(self) -> str:
+    def checked(self) -> Annotated[str, Said("Answer and detail as one sentence.")]:
         """Answer and detail as one sentence, for people: ``"accepted: ..."``."""
         return f"{self.answer}: {self.detail}"
 

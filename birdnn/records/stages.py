@@ -6,13 +6,14 @@ types, so that nothing but a finished proof can be mistaken for one.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, TypeAlias, assert_never, runtime_checkable
 
 from birdnn.boxes import Boxes
 from birdnn.later import later
 from birdnn.records.proofs import RegionProof
+from birdnn.records.published import Said, publishes
 from birdnn.rounding import Semantics
 
 if TYPE_CHECKING:
@@ -53,21 +54,22 @@ UnknownReason = Literal[
 ]
 
 
+@publishes("CounterexampleModel", "x y replayed_by exactly")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Witness:
-    """A counterexample that was replayed.
+    """A replayed counterexample, network units."""
 
-    Attributes:
-        x: float32 values inside the exact input box, network units.
-        y: the outputs that `replayed_by` gave.
-        replayed_by: who ran the network, e.g. ``("onnxruntime",)``.
-        exactly: does the function over the reals violate at `x` as well? None where nobody could tell.
-    """
-
-    x: tuple[float, ...]
-    y: tuple[float, ...]
-    replayed_by: tuple[str, ...]
-    exactly: bool | None = None
+    x: Annotated[tuple[float, ...], Said("Inputs: float32 values inside the exact input box.")]
+    y: Annotated[tuple[float, ...], Said("Outputs, as the first engine of `replayed_by` gave them.")]
+    replayed_by: Annotated[tuple[str, ...], Said("Engines on which it violates, with tolerance 0.")]
+    exactly: Annotated[
+        bool | None,
+        Said(
+            "Does the function over the reals violate at x as well? Null where nobody could tell, and in "
+            "reports of birdnn 0.1.0.",
+            absent=None,
+        ),
+    ] = None
 
     def contradicts(self, semantics: Semantics) -> bool:
         """Beside it, can a proof of what ``semantics`` speaks about not be right?
@@ -139,6 +141,46 @@ class Unknown:
 
 Verdict: TypeAlias = Proved | Violated | Unknown
 
+OutcomeWord = Literal["proved", "violated", "unknown"]
+CompetitionWord = Literal["unsat", "sat", "unknown", "timeout"]
+
+_WORST_FIRST: Sequence[CompetitionWord] = ("sat", "unknown", "timeout", "unsat")
+
+
+def outcome_word(verdict: Verdict) -> OutcomeWord:
+    """The verdict in our word."""
+    match verdict:
+        case Proved():
+            return "proved"
+        case Violated():
+            return "violated"
+        case Unknown():
+            return "unknown"
+        case _:
+            assert_never(verdict)
+
+
+def competition_word(verdict: Verdict) -> CompetitionWord:
+    """The verdict in VNN-COMP's word, which speaks about the unsafe set: ``unsat`` means that the property holds."""
+    match verdict:
+        case Proved():
+            return "unsat"
+        case Violated():
+            return "sat"
+        case Unknown():
+            return "timeout" if verdict.reason == "timeout" else "unknown"
+        case _:
+            assert_never(verdict)
+
+
+def worst(verdicts: Sequence[Verdict]) -> Verdict:
+    """The verdict that speaks for all of them: proved only if every one is.
+
+    Raises:
+        ValueError: there is none.
+    """
+    return min(verdicts, key=lambda verdict: _WORST_FIRST.index(competition_word(verdict)))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
@@ -202,63 +244,66 @@ class SampleSet:
         return SampleSet(x=self.x[mask], y=self.y[mask], margin=self.margin[mask])
 
 
+@publishes("ValueChangeModel", "index before after")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ValueChange:
-    """One value of an initialiser, before and after."""
+    """One value of an initialiser."""
 
     index: tuple[int, ...]
     before: float
     after: float
 
 
+@publishes("ChangeModel", "count size L1=l1 Linf=linf largest")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InitialiserChange:
-    """How far one initialiser moved: number of changed values, sum and maximum of the absolute differences.
+    """How far one initialiser moved.
 
-    `largest` names the values that moved most.
+    Attributes:
+        l1, linf: sum and maximum of the absolute differences.
     """
 
     name: str
-    count: int
+    count: Annotated[int, Said("Values that differ.")]
     size: int
     l1: float
     linf: float
-    largest: tuple[ValueChange, ...] = ()
+    largest: Annotated[
+        tuple[ValueChange, ...], Said("The values that moved most, at most 20.", absent=list)
+    ] = ()
 
 
+@publishes("FidelityModel", "decision_agreement mae n")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fidelity:
-    """Behaviour kept over a set of points (domain.md, section 3).
+    """Behaviour kept over points that no repair has seen."""
 
-    Attributes:
-        decision_agreement: share of points with the same decision; None where no decision rule is known.
-        mae: mean absolute difference of the outputs.
-        n: number of points.
-    """
-
-    decision_agreement: float | None
-    mae: float
+    decision_agreement: Annotated[
+        float | None, Said("Share with the same decision; null without a decision rule.")
+    ]
+    mae: Annotated[float, Said("Mean absolute difference of the outputs, network units.")]
     n: int
 
 
+@publishes("PropertyDrawdownModel", "name share n")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Drawdown:
     """Share of a property's points that satisfied it before and violate it now.
 
     Attributes:
         name: the property.
-        share: newly violating points over points that satisfied the property before; None where none did.
         n: number of points that satisfied it before.
     """
 
     name: str
-    share: float | None
+    share: Annotated[float | None, Said("Null where n is 0.")]
     n: int
 
 
+@publishes("RateModel", "share hits n by_proof")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rate:
-    """``hits`` of ``n``; a share is quoted only from 100 points on."""
+    """`hits` of `n`; `share` is null below 100 points unless a proof gives it."""
 
     hits: int
     n: int

@@ -3,104 +3,21 @@
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Callable, Iterable, Sequence
-from typing import Literal
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from birdnn.printable import csv_text, printable
-from birdnn.records import CONTRADICTION, CampaignOutcome, CampaignRow, Figures, SideBySide
-from birdnn.report.machine import machine_model
-from birdnn.report.schema import readable
-from birdnn.report.schema_bench import BenchReport, BenchRowModel, FiguresModel, SideBySideModel
+from birdnn.records import CampaignOutcome, CampaignRow, Figures
+from birdnn.report.model import readable
 from birdnn.report.tables import add_fact, add_notes, facts_grid, plain_table
 
 SHOWN = 10
 """So many names are listed before the rest is counted."""
 
 MEASURES = {"cold": "wall seconds, one process each", "warm": "seconds of the search, in processes that run on"}
-
-
-def bench_report(outcome: CampaignOutcome) -> BenchReport:
-    """The published model of a campaign."""
-    return BenchReport(
-        command=shlex.join(outcome.command),
-        kind=outcome.kind,
-        outcome=campaign_word(outcome),
-        interrupted=outcome.interrupted,
-        instances=outcome.instances,
-        table=outcome.table,
-        figures=_figures(outcome.figures),
-        kept_figures=list(outcome.kept_figures),
-        against=[_beside(entry) for entry in outcome.against],
-        broken=list(outcome.broken),
-        rows=[_row(row) for row in outcome.rows],
-        ran=outcome.ran,
-        kept=outcome.kept,
-        jobs=outcome.jobs,
-        threads=outcome.threads,
-        memory_gib=outcome.memory_gib,
-        measure=outcome.measure,
-        options=outcome.options,
-        seed=outcome.seed,
-        wall_s=outcome.wall_s,
-        notes=list(outcome.notes),
-        versions=dict(outcome.versions),
-        machine=machine_model(outcome.machine),
-    )
-
-
-def campaign_word(outcome: CampaignOutcome) -> Literal["complete", "contradicted", "incomplete"]:
-    """The outcome: a contradiction comes first, then what has no result."""
-    within = any(row.answer == CONTRADICTION for row in outcome.rows)
-    if within or outcome.figures.wrong or any(entry.contradictions for entry in outcome.against):
-        return "contradicted"
-    unanswered = any(not row.answer for row in outcome.rows)
-    return "incomplete" if unanswered or outcome.broken else "complete"
-
-
-def _figures(found: Figures) -> FiguresModel:
-    return FiguresModel(
-        name=found.name,
-        n=found.n,
-        solved=found.solved,
-        answers=dict(found.answers),
-        total_s=found.total_s,
-        par2_s=found.par2_s,
-        median_s=found.median_s,
-        slowest_s=found.slowest_s,
-        slowest=found.slowest,
-        wrong=list(found.wrong),
-        known=found.known,
-    )
-
-
-def _beside(entry: SideBySide) -> SideBySideModel:
-    return SideBySideModel(
-        ours=_figures(entry.ours),
-        theirs=_figures(entry.theirs),
-        missing=entry.missing,
-        both=entry.both,
-        only_ours=list(entry.only_ours),
-        only_theirs=list(entry.only_theirs),
-        faster=entry.faster,
-        ratio=entry.ratio,
-        contradictions=list(entry.contradictions),
-    )
-
-
-def _row(row: CampaignRow) -> BenchRowModel:
-    return BenchRowModel(
-        name=row.name,
-        answer=row.answer,
-        seconds=row.seconds,
-        timeout_s=row.timeout_s,
-        expected=row.expected,
-        note=row.note,
-    )
 
 
 def quiet_line(outcome: CampaignOutcome) -> str:

@@ -2,36 +2,38 @@
 
 from __future__ import annotations
 
-from birdnn.report.comparison_text import at_most, flip_text, found_in, point_text, proved_in
+from birdnn.records import Apart, CompareOutcome
+from birdnn.report.comparison_text import at_most, flip_text, found_in, headline, point_text, proved_in
 from birdnn.report.pages import Figures, environment
-from birdnn.report.schema_comparison import ApartModel, CompareReport
+from birdnn.report.publish import document
 from birdnn.report.words import Side
 
 
-def compare_page(report: CompareReport) -> str:
+def compare_page(outcome: CompareOutcome) -> str:
     """One HTML file: style inside, no script; every figure carries the exact value of the JSON."""
     template = environment(markdown=False).get_template("compare.html.j2")
     return template.render(
-        r=report,
-        v=Figures(report.model_dump(mode="json")),
-        outputs=Side("Y", report.outputs),
-        tone=_tone(report),
-        found_in=lambda place: found_in(report, place),
-        proved_in=lambda place: proved_in(report, place),
+        r=outcome,
+        headline=headline(outcome),
+        v=Figures(document(outcome, headline=headline(outcome))),
+        outputs=Side("Y", outcome.outputs),
+        tone=_tone(outcome),
+        found_in=lambda place: found_in(outcome, place),
+        proved_in=lambda place: proved_in(outcome, place),
         at_most=at_most,
-        where=lambda entry: point_text(report, entry),
-        flip=lambda entry: flip_text(report, entry),
-        place_of=lambda entry: _index(report, entry),
-        places=list(dict.fromkeys(entry.place for entry in report.apart)),
+        where=lambda entry: point_text(outcome, entry),
+        flip=lambda entry: flip_text(outcome, entry),
+        place_of=lambda entry: _index(outcome, entry),
+        places=list(dict.fromkeys(entry.place for entry in outcome.apart)),
     )
 
 
-def _tone(report: CompareReport) -> str:
-    if report.disagreement or report.lost:
+def _tone(outcome: CompareOutcome) -> str:
+    if outcome.disagreement or outcome.lost:
         return "bad"
-    not_well = any(prop.became in ("undecided", "violated in both") for prop in report.properties)
-    return "warn" if not_well or report.regressions or report.interrupted or report.timed_out else "good"
+    not_well = any(prop.became in ("undecided", "violated in both") for prop in outcome.properties)
+    return "warn" if not_well or outcome.regressions or outcome.interrupted or outcome.timed_out else "good"
 
 
-def _index(report: CompareReport, entry: ApartModel) -> int:
-    return next(place for place, each in enumerate(report.apart) if each is entry)
+def _index(outcome: CompareOutcome, entry: Apart) -> int:
+    return next(place for place, each in enumerate(outcome.apart) if each is entry)

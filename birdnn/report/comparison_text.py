@@ -1,19 +1,15 @@
-"""`compare`'s tables for the terminal, from the published model."""
+"""`compare`'s result in a sentence, and its tables for the terminal."""
 
 from __future__ import annotations
+
+import math
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from birdnn.records import Apart, CompareOutcome, Likeness, ProvedApart, Structure
 from birdnn.report.model import readable
-from birdnn.report.schema_comparison import (
-    ApartModel,
-    CompareReport,
-    LikenessModel,
-    ProvedApartModel,
-    StructureModel,
-)
 from birdnn.report.tables import add_fact, add_notes, facts_grid, plain_table, seconds
 from birdnn.report.text import NARROW, STYLES
 from birdnn.report.words import Side, percent, plain
@@ -29,59 +25,84 @@ _BECAME = {
 }
 
 
-def compare_summary(report: CompareReport, width: int = 80) -> RenderableType:
+def headline(outcome: CompareOutcome) -> str:
+    """The result in one sentence or two."""
+    if outcome.disagreement:
+        return "What was found contradicts what was proved: trust neither, look."
+    parts = []
+    if outcome.structure.same:
+        parts.append("The same network: no parameter differs.")
+    elif outcome.likeness and (first := outcome.likeness[0]).fidelity is not None:
+        share = first.fidelity.decision_agreement
+        where = "the domain" if outcome.domain is not None else f"the region of {first.place}"
+        if share is None:
+            parts.append(f"Mean absolute difference {first.fidelity.mae:.2g} over {where}.")
+        else:
+            parts.append(f"Same decision on {percent(share)} of {where}.")
+    words = [entry.became for entry in outcome.properties]
+    if words:
+        counts = [(words.count("lost"), "lost"), (words.count("gained"), "gained"), (words.count("kept"), "kept")]
+        said = [f"{count or 'none'} {word}" for count, word in counts if count or word == "lost"]
+        open_ones = [entry.name for entry in outcome.properties if entry.became == "undecided"]
+        said += [f"{len(open_ones)} undecided"] if open_ones else []
+        said += [f"{n} violated in both"] if (n := words.count("violated in both")) else []
+        parts.append(f"Of {len(words)} {'property' if len(words) == 1 else 'properties'} {', '.join(said)}.")
+    return " ".join(parts) or "Compared by structure alone: nothing says where to sample."
+
+
+def compare_summary(outcome: CompareOutcome, width: int = 80) -> RenderableType:
     """The result in a sentence, then behaviour, outputs, where, parameters, properties, and what else there is."""
-    style = _style(report)
-    parts: list[RenderableType] = [Text(report.headline, style)]
+    style = _style(outcome)
+    parts: list[RenderableType] = [Text(headline(outcome), style)]
     files = facts_grid()
-    add_fact(files, "A", report.net_before)
-    add_fact(files, "B", report.net_after)
+    add_fact(files, "A", outcome.before)
+    add_fact(files, "B", outcome.after)
     parts.append(files)
-    for table in (_likeness(report, width), _outputs(report, width), _properties(report, width), _changes(report)):
+    for table in (_likeness(outcome, width), _outputs(outcome, width), _properties(outcome, width), _changes(outcome)):
         if table is not None and table.row_count:
             parts += [Text(), table]
     facts = facts_grid()
-    _where(facts, report)
-    _measured(facts, report)
-    _structure(facts, report.structure)
-    _bound(facts, report)
-    for kind, whose in _arithmetic(report).items():
+    _where(facts, outcome)
+    _measured(facts, outcome)
+    _structure(facts, outcome.structure)
+    _bound(facts, outcome)
+    for kind, whose in _arithmetic(outcome).items():
         add_fact(facts, "arithmetic", f"{kind} ({', '.join(whose)})")
-    add_fact(facts, "regressions", ", ".join(f"{name}: proved for A, not for B" for name in report.regressions))
-    add_fact(facts, "disagreement", report.disagreement or "")
-    add_notes(facts, report.notes)
-    add_fact(facts, "time", seconds(report.wall_s) + ("; the time limit cut it short" if report.timed_out else ""))
+    add_fact(facts, "regressions", ", ".join(f"{name}: proved for A, not for B" for name in outcome.regressions))
+    add_fact(facts, "disagreement", outcome.disagreement or "")
+    add_notes(facts, outcome.notes)
+    add_fact(facts, "time", seconds(outcome.wall_s) + ("; the time limit cut it short" if outcome.timed_out else ""))
     return Group(*parts, facts)
 
 
-def found_in(report: CompareReport, place: str) -> list[ApartModel]:
+def found_in(outcome: CompareOutcome, place: str) -> list[Apart]:
     """The largest difference of each output that was found there, the largest first."""
-    mine = [entry for entry in report.apart if entry.place == place and entry.output is not None]
+    mine = [entry for entry in outcome.apart if entry.place == place and entry.output is not None]
     return sorted(mine, key=lambda entry: -entry.size)
 
 
-def proved_in(report: CompareReport, place: str) -> ProvedApartModel | None:
+def proved_in(outcome: CompareOutcome, place: str) -> ProvedApart | None:
     """The bounds of a place."""
-    return next((entry for entry in report.proved_apart if entry.place == place), None)
+    return next((entry for entry in outcome.proved_apart if entry.place == place), None)
 
 
-def at_most(bound: ProvedApartModel | None) -> float | None:
+def at_most(bound: ProvedApart | None) -> float | None:
     """What no output's difference exceeds; None where that is not known."""
-    if bound is None or any(value is None for value in bound.upper):
+    if bound is None or not all(map(math.isfinite, bound.upper)):
         return None
-    return max(value for value in bound.upper if value is not None)
+    return max(bound.upper)
 
 
-def _style(report: CompareReport) -> str:
-    if report.disagreement or report.lost:
+def _style(outcome: CompareOutcome) -> str:
+    if outcome.disagreement or outcome.lost:
         return STYLES["violated"]
-    return STYLES["unknown"] if report.regressions else "bold"
+    return STYLES["unknown"] if outcome.regressions else "bold"
 
 
-def _likeness(report: CompareReport, width: int) -> Table:
+def _likeness(outcome: CompareOutcome, width: int) -> Table:
     table = plain_table()
     table.add_column("where", overflow="fold")
-    decides = report.decision != "none"
+    decides = outcome.decision != "none"
     if decides:
         table.add_column("same decision", justify="right")
     for name in ("mean |B - A|", "largest found", "proved at most"):
@@ -89,9 +110,9 @@ def _likeness(report: CompareReport, width: int) -> Table:
     if width >= NARROW:
         table.add_column("newly violating", justify="right")
         table.add_column("points", justify="right")
-    for entry in report.likeness:
+    for entry in outcome.likeness:
         fidelity = entry.fidelity
-        found, bound = found_in(report, entry.place), at_most(proved_in(report, entry.place))
+        found, bound = found_in(outcome, entry.place), at_most(proved_in(outcome, entry.place))
         share = None if fidelity is None else fidelity.decision_agreement
         cells = [readable(entry.place)]
         cells += ["-" if share is None else percent(share)] if decides else []
@@ -103,39 +124,39 @@ def _likeness(report: CompareReport, width: int) -> Table:
     return table
 
 
-def _lost(entry: LikenessModel) -> str:
+def _lost(entry: Likeness) -> str:
     if entry.drawdown is None or entry.drawdown.share is None:
         return "-"
     return percent(entry.drawdown.share)
 
 
-def _outputs(report: CompareReport, width: int) -> Table | None:
+def _outputs(outcome: CompareOutcome, width: int) -> Table | None:
     """Output by output, in the first place."""
-    if not report.likeness or not report.likeness[0].per_output:
+    if not outcome.likeness or not outcome.likeness[0].per_output:
         return None
-    first, side = report.likeness[0], Side("Y", report.outputs)
-    bound = proved_in(report, first.place)
-    found = {entry.output: entry for entry in found_in(report, first.place)}
+    first, side = outcome.likeness[0], Side("Y", outcome.outputs)
+    bound = proved_in(outcome, first.place)
+    found = {entry.output: entry for entry in found_in(outcome, first.place)}
     table = plain_table()
     rest = f", the {_SHOWN} furthest apart" if len(first.per_output) > _SHOWN else ""
     table.add_column(f"output, {first.place}{rest}", overflow="fold")
     for name in ("mean |B - A|", "largest found", "proved at most"):
         table.add_column(name, justify="right")
-    if report.outputs and width >= NARROW:
+    if outcome.outputs and width >= NARROW:
         table.add_column("found, raw", justify="right")
     order = sorted(range(len(first.per_output)), key=lambda i: -(found[i].size if i in found else 0.0))
     for place in sorted(order[:_SHOWN]):
-        upper = None if bound is None else bound.upper[place]
+        upper = math.inf if bound is None else bound.upper[place]
         entry = found.get(place)
         cells = [side.name(place), f"{first.per_output[place]:.2g}", "0" if entry is None else f"{entry.size:.3g}"]
-        cells.append("-" if upper is None else f"{upper:.3g}")
-        if report.outputs and width >= NARROW:
+        cells.append(f"{upper:.3g}" if math.isfinite(upper) else "-")
+        if outcome.outputs and width >= NARROW:
             cells.append("0" if entry is None or entry.size_raw is None else f"{entry.size_raw:.4g}")
         table.add_row(*(Text(readable(cell)) for cell in cells))
     return table
 
 
-def _properties(report: CompareReport, width: int) -> Table:
+def _properties(outcome: CompareOutcome, width: int) -> Table:
     table = plain_table()
     table.add_column("property", overflow="fold")
     for name in ("A", "B", ""):
@@ -143,7 +164,7 @@ def _properties(report: CompareReport, width: int) -> Table:
     if width >= NARROW:
         table.add_column("boxes, A and B", justify="right")
     table.add_column("time, A and B", justify="right")
-    for prop in report.properties:
+    for prop in outcome.properties:
         name = prop.name if prop.role == "goal" else f"{prop.name} ({prop.role})"
         boxes = [f"{prop.before_boxes:,} {prop.after_boxes:,}"] if width >= NARROW else []
         table.add_row(
@@ -157,27 +178,28 @@ def _properties(report: CompareReport, width: int) -> Table:
     return table
 
 
-def _changes(report: CompareReport) -> Table:
+def _changes(outcome: CompareOutcome) -> Table:
     table = plain_table()
     table.add_column("layer", justify="right")
     table.add_column("parameters", overflow="fold")
     for name in ("changed", "of", "share", "sum |change|", "largest"):
         table.add_column(name, justify="right")
-    for entry in report.structure.changes[:_CHANGES]:
-        numbers = (f"{entry.count:,}", f"{entry.size:,}", percent(entry.share), f"{entry.L1:.3g}", f"{entry.Linf:.3g}")
-        table.add_row(str(entry.layer), Text(readable(entry.name)), *numbers)
-    if (more := len(report.structure.changes) - _CHANGES) > 0:
+    for entry in outcome.structure.changes[:_CHANGES]:
+        change = entry.change
+        sizes = f"{change.count:,}", f"{change.size:,}", percent(entry.share), f"{change.l1:.3g}", f"{change.linf:.3g}"
+        table.add_row(str(entry.layer), Text(readable(change.name)), *sizes)
+    if (more := len(outcome.structure.changes) - _CHANGES) > 0:
         table.add_row("", f"{more:,} more, in the JSON")
-    if len(report.structure.changes) > 1:
-        s = report.structure
+    if len(outcome.structure.changes) > 1:
+        s = outcome.structure
         share = percent((s.changed or 0) / max(1, s.compared))
-        table.add_row("", "all", f"{s.changed or 0:,}", f"{s.compared:,}", share, f"{s.L1:.3g}", f"{s.Linf:.3g}")
+        table.add_row("", "all", f"{s.changed or 0:,}", f"{s.compared:,}", share, f"{s.l1:.3g}", f"{s.linf:.3g}")
     return table
 
 
-def point_text(report: CompareReport, entry: ApartModel) -> str:
+def point_text(outcome: CompareOutcome, entry: Apart) -> str:
     """An input in raw units where they are known, else in network units."""
-    side, values = Side("X", report.inputs), entry.x_raw or entry.x
+    side, values = Side("X", outcome.inputs), entry.x_raw or entry.x
     shown = (
         f"{side.name(place)} {plain(value)}" + (f" {side.unit(place)}" if side.unit(place) else "")
         for place, value in enumerate(values[:_SHOWN])
@@ -186,10 +208,10 @@ def point_text(report: CompareReport, entry: ApartModel) -> str:
     return ", ".join(shown) + more
 
 
-def _arithmetic(report: CompareReport) -> dict[str, list[str]]:
+def _arithmetic(outcome: CompareOutcome) -> dict[str, list[str]]:
     """What answers speak about -> which: ``prop_2 in A``, or ``prop_2`` where both do."""
     found: dict[str, list[str]] = {}
-    for prop in report.properties:
+    for prop in outcome.properties:
         if prop.before_arithmetic == prop.after_arithmetic:
             found.setdefault(prop.before_arithmetic, []).append(prop.name)
             continue
@@ -198,35 +220,35 @@ def _arithmetic(report: CompareReport) -> dict[str, list[str]]:
     return found
 
 
-def _where(facts: Table, report: CompareReport) -> None:
+def _where(facts: Table, outcome: CompareOutcome) -> None:
     """The furthest point and the clearest change of decision, in the first place where there is one."""
-    side, places = Side("Y", report.outputs), list(dict.fromkeys(entry.place for entry in report.apart))
+    side, places = Side("Y", outcome.outputs), list(dict.fromkeys(entry.place for entry in outcome.apart))
     for place in places[:1]:
-        for top in found_in(report, place)[:1]:
+        for top in found_in(outcome, place)[:1]:
             name, i = side.name(top.output or 0), top.output or 0
-            told = f"{name} is {top.before[i]:.6g} in A, {top.after[i]:.6g} in B at {point_text(report, top)}"
+            told = f"{name} is {top.before[i]:.6g} in A, {top.after[i]:.6g} in B at {point_text(outcome, top)}"
             add_fact(facts, f"furthest, {place}", told)
-        for entry in report.apart:
+        for entry in outcome.apart:
             if entry.place == place and entry.output is None:
-                add_fact(facts, f"decision, {place}", f"{flip_text(report, entry)} at {point_text(report, entry)}")
+                add_fact(facts, f"decision, {place}", f"{flip_text(outcome, entry)} at {point_text(outcome, entry)}")
 
 
-def flip_text(report: CompareReport, entry: ApartModel) -> str:
+def flip_text(outcome: CompareOutcome, entry: Apart) -> str:
     """A change of decision in words."""
-    side = Side("Y", report.outputs)
+    side = Side("Y", outcome.outputs)
     names = [side.name(i) for i in (entry.decided_before or 0, entry.decided_after or 0)]
     return f"{names[0]} in A, {names[1]} in B, each by at least {entry.size:.3g}"
 
 
-def _measured(facts: Table, report: CompareReport) -> None:
+def _measured(facts: Table, outcome: CompareOutcome) -> None:
     """The intervals of the first place, and how decisions changed there."""
-    add_fact(facts, "domain", report.domain.source if report.domain else report.likeness_note)
-    if not report.likeness:
+    add_fact(facts, "domain", outcome.domain.source if outcome.domain else outcome.likeness_note)
+    if not outcome.likeness:
         return
-    first, side = report.likeness[0], Side("Y", report.outputs)
+    first, side = outcome.likeness[0], Side("Y", outcome.outputs)
     if (share := first.agreement) is not None:
         told = f"{percent(share.lower)} to {percent(share.upper)} ({share.confidence * 100:g} % confidence)"
-        add_fact(facts, "same decision", f"{told}, {report.decision}")
+        add_fact(facts, "same decision", f"{told}, {outcome.decision}")
     if (mean := first.mae) is not None and mean.upper > 0:
         add_fact(
             facts, "mean |B - A|", f"{mean.lower:.3g} to {mean.upper:.3g} ({mean.confidence * 100:g} % confidence)"
@@ -236,7 +258,7 @@ def _measured(facts: Table, report: CompareReport) -> None:
     add_fact(facts, "decisions changed", ", ".join(moved) + more)
 
 
-def _structure(facts: Table, found: StructureModel) -> None:
+def _structure(facts: Table, found: Structure) -> None:
     if found.same_file:
         add_fact(facts, "files", "both hold the same bytes")
     words = {
@@ -251,16 +273,16 @@ def _structure(facts: Table, found: StructureModel) -> None:
         add_fact(facts, "parameters", f"none of {found.compared:,} differs")
 
 
-def _bound(facts: Table, report: CompareReport) -> None:
-    if report.likeness:
-        engines = ", ".join(dict.fromkeys(name for entry in report.apart for name in entry.replayed_by))
+def _bound(facts: Table, outcome: CompareOutcome) -> None:
+    if outcome.likeness:
+        engines = ", ".join(dict.fromkeys(name for entry in outcome.apart for name in entry.replayed_by))
         told = f"by search, run on the files by {engines}; a larger one may exist"
-        add_fact(facts, "found", told if report.apart else "no point at which they differ")
-    for entry in report.proved_apart[:1]:
-        boxes = sum(each.boxes for each in report.proved_apart)
-        spent = seconds(sum(each.seconds for each in report.proved_apart))
+        add_fact(facts, "found", told if outcome.apart else "no point at which they differ")
+    for entry in outcome.proved_apart[:1]:
+        boxes = sum(each.boxes for each in outcome.proved_apart)
+        spent = seconds(sum(each.seconds for each in outcome.proved_apart))
         add_fact(facts, "proved at most", f"{entry.method}, {boxes:,} boxes, {spent}; {entry.arithmetic}")
         if not entry.complete:
             add_fact(facts, "", "not tight yet: --bound S gives it more time")
-    if report.bound_note:
-        add_fact(facts, "proved at most", f"nothing: {report.bound_note}")
+    if outcome.bound_note:
+        add_fact(facts, "proved at most", f"nothing: {outcome.bound_note}")

@@ -1,4 +1,4 @@
-"""What ``doctor`` found: the published model of it, and the table for the terminal."""
+"""What ``doctor`` found, as a table for the terminal."""
 
 from __future__ import annotations
 
@@ -6,23 +6,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from birdnn.records import DoctorOutcome, EngineState
-from birdnn.report.machine import machine_model
-from birdnn.report.schema_doctor import DoctorReport, EngineStateModel
 from birdnn.report.tables import add_fact, facts_grid, plain_table
-
-
-def doctor_report(outcome: DoctorOutcome) -> DoctorReport:
-    """The published model."""
-    return DoctorReport(
-        engines=[
-            EngineStateModel(
-                name=s.name, role=s.role, version=s.version, usable=s.usable, note=s.note, install=s.install or None
-            )
-            for s in outcome.states
-        ],
-        versions=dict(outcome.versions),
-        machine=machine_model(outcome.machine),
-    )
 
 
 def doctor_summary(outcome: DoctorOutcome, width: int = 80) -> RenderableType:

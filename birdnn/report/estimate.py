@@ -1,104 +1,21 @@
-"""`estimate`'s outcome: the published model of it, and the table for the terminal."""
+"""What ``estimate`` found, as a table for the terminal."""
 
 from __future__ import annotations
 
 import math
-import shlex
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from birdnn.records import EstimateOutcome, Interval, PacBound, PropertyEstimate, RareEvent, Surrogate
-from birdnn.report.evidence import pac_bound_model
-from birdnn.report.json import witness_model
-from birdnn.report.machine import machine_model
-from birdnn.report.schema import readable
-from birdnn.report.schema_samples import (
-    EstimateReport,
-    IntervalModel,
-    PropertyEstimateModel,
-    RareEventModel,
-    SurrogateModel,
-)
+from birdnn.report.model import readable
 from birdnn.report.tables import add_fact, facts_grid, plain_table, seconds
 from birdnn.report.text import NARROW
 from birdnn.report.witnesses import ran
 from birdnn.report.words import percent
 
 _SHOWN_INPUTS = 8
-
-
-def estimate_report(outcome: EstimateOutcome) -> EstimateReport:
-    """The published model of an ``estimate``."""
-    request = outcome.request
-    return EstimateReport(
-        command=shlex.join(request.command),
-        interrupted=outcome.interrupted,
-        measure=outcome.measure,
-        measure_file=None if request.measure == "uniform" else request.measure,
-        delta=request.delta,
-        attempts=request.attempts,
-        anytime=request.anytime,
-        properties=[_property(entry) for entry in outcome.properties],
-        wall_s=outcome.wall_s,
-        net=outcome.net,
-        net_sha256=outcome.net_sha256,
-        units=request.units,
-        measure_units=request.measure_units,
-        seed=request.seed,
-        notes=list(outcome.notes),
-        versions=dict(outcome.versions),
-        machine=machine_model(outcome.machine),
-    )
-
-
-def _property(entry: PropertyEstimate) -> PropertyEstimateModel:
-    return PropertyEstimateModel(
-        name=entry.name,
-        file=entry.path,
-        sha256=entry.sha256,
-        text=entry.text,
-        n=entry.n,
-        violations=entry.violations,
-        rate=entry.violations / entry.n if entry.n else None,
-        interval=IntervalModel(
-            lower=entry.interval.lower, upper=entry.interval.upper, confidence=entry.interval.confidence
-        ),
-        bound=pac_bound_model(entry.bound),
-        asked=entry.asked,
-        reached=entry.reached,
-        surrogates=[_surrogate(surrogate) for surrogate in entry.surrogates],
-        splitting=None if entry.rare is None else _rare(entry.rare),
-        counterexample=None if entry.counterexample is None else witness_model(entry.counterexample),
-        sample_s=entry.sample_s,
-        samples_per_s=entry.n / entry.sample_s if entry.sample_s else None,
-    )
-
-
-def _surrogate(surrogate: Surrogate) -> SurrogateModel:
-    return SurrogateModel(
-        region=surrogate.region,
-        polytope=surrogate.polytope,
-        coefficients=list(surrogate.coefficients),
-        constant=surrogate.constant,
-        error=surrogate.error,
-        lowest=surrogate.lowest,
-        epsilon=surrogate.epsilon,
-        delta=surrogate.delta,
-        n=surrogate.n,
-    )
-
-
-def _rare(event: RareEvent) -> RareEventModel:
-    return RareEventModel(
-        measure=event.measure,
-        estimate=event.estimate,
-        log10_se=event.log10_se,
-        repetitions=list(event.repetitions),
-        particles=event.particles,
-        evaluations=event.evaluations,
-    )
 
 
 def estimate_summary(outcome: EstimateOutcome, width: int = 80) -> RenderableType:
@@ -113,14 +30,13 @@ def estimate_summary(outcome: EstimateOutcome, width: int = 80) -> RenderableTyp
     if wide:
         table.add_column("samples/s", justify="right")
     for entry in outcome.properties:
-        rate = entry.violations / entry.n if entry.n else 0.0
-        speed = f"{entry.n / entry.sample_s:,.0f}" if entry.sample_s else "-"
+        speed = "-" if entry.samples_per_s is None else f"{entry.samples_per_s:,.0f}"
         style = "bold red" if entry.violations else ""
         table.add_row(
             Text(readable(entry.name)),
             f"{entry.n:,}",
             Text(f"{entry.violations:,}", style),
-            number(rate),
+            number(entry.rate or 0.0),
             _interval(entry.interval),
             *([speed] if wide else []),
         )

@@ -5,21 +5,23 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Sequence
-from typing import Any, assert_never
+from typing import Any
+
+from pydantic import BaseModel
 
 from birdnn.records import (
+    CampaignOutcome,
     CertificateFile,
+    CompareOutcome,
+    DoctorOutcome,
     EngineAnswer,
+    EstimateOutcome,
+    FetchOutcome,
     InitialiserChange,
     PropertyOutcome,
-    PropertyVerdict,
-    Proved,
     RepairOutcome,
     SuiteMatch,
-    Unknown,
-    Verdict,
     VerifyOutcome,
-    Violated,
     Witness,
 )
 from birdnn.report.blocks_models import block_repair_model
@@ -44,120 +46,39 @@ from birdnn.report.kept import (
 )
 from birdnn.report.machine import machine_model
 from birdnn.report.maps import line_model, map_model
+from birdnn.report.publish import model_of
 from birdnn.report.schema import (
     CertificateModel,
     ChangeModel,
     CheckReport,
-    CompetitionVerdict,
     CounterexampleModel,
     EngineModel,
-    Outcome,
     PropertyModel,
     RepairReport,
     SuiteModel,
-    VerdictModel,
-    VerifyReport,
 )
-from birdnn.report.schema_bench import BenchReport
-from birdnn.report.schema_comparison import CompareReport
-from birdnn.report.schema_doctor import DoctorReport
-from birdnn.report.schema_fetch import FetchReport
 from birdnn.report.schema_plot import PlotReport, ProgressReport
 from birdnn.report.schema_safety import SafetyReport
-from birdnn.report.schema_samples import (
-    BlockLocalizeReport,
-    EstimateReport,
-    LocalizeReport,
-)
+from birdnn.report.schema_samples import BlockLocalizeReport, LocalizeReport
 
 _NAMED = 10
 """Neurons that a localisation names."""
 
-_PUBLISHED = (
-    ("verify", VerifyReport),
+_PUBLISHED: Sequence[tuple[str, type]] = (
+    ("verify", VerifyOutcome),
     ("repair", RepairReport),
-    ("estimate", EstimateReport),
+    ("estimate", EstimateOutcome),
     ("localize", LocalizeReport),
     ("localize-blocks", BlockLocalizeReport),
     ("check", CheckReport),
     ("plot", PlotReport),
     ("plot-progress", ProgressReport),
-    ("doctor", DoctorReport),
-    ("fetch", FetchReport),
+    ("doctor", DoctorOutcome),
+    ("fetch", FetchOutcome),
     ("report", SafetyReport),
-    ("bench", BenchReport),
-    ("compare", CompareReport),
+    ("bench", CampaignOutcome),
+    ("compare", CompareOutcome),
 )
-
-_WORST_FIRST: Sequence[CompetitionVerdict] = ("sat", "unknown", "timeout", "unsat")
-
-
-def outcome_of(verdict: Verdict) -> Outcome:
-    """The verdict in our word."""
-    match verdict:
-        case Proved():
-            return "proved"
-        case Violated():
-            return "violated"
-        case Unknown():
-            return "unknown"
-        case _:
-            assert_never(verdict)
-
-
-def competition_verdict(verdict: Verdict) -> CompetitionVerdict:
-    """The verdict in VNN-COMP's word, which speaks about the unsafe set: ``unsat`` means that the property holds."""
-    match verdict:
-        case Proved():
-            return "unsat"
-        case Violated():
-            return "sat"
-        case Unknown():
-            return "timeout" if verdict.reason == "timeout" else "unknown"
-        case _:
-            assert_never(verdict)
-
-
-def worst(verdicts: Sequence[Verdict]) -> Verdict:
-    """The verdict that speaks for all of them: proved only if every one is.
-
-    Raises:
-        ValueError: there is none.
-    """
-    return min(verdicts, key=lambda verdict: _WORST_FIRST.index(competition_verdict(verdict)))
-
-
-def verify_report(outcome: VerifyOutcome) -> VerifyReport:
-    """The published model of a ``verify`` or ``falsify``."""
-    deciding, settings = worst([v.verdict for v in outcome.verdicts]), outcome.settings
-    properties = [_verdict(v) for v in outcome.verdicts]
-    return VerifyReport(
-        command=shlex.join(settings.command),
-        outcome="unknown" if outcome.disagreement else outcome_of(deciding),
-        verdict="unknown" if outcome.disagreement else competition_verdict(deciding),
-        interrupted=outcome.interrupted,
-        wall_s=outcome.wall_s,
-        solve_s=outcome.solve_s,
-        boxes=sum(v.verdict.boxes for v in outcome.verdicts),
-        counterexample=_witness_of(deciding),
-        arithmetic=deciding.arithmetic,
-        semantics=settings.semantics,
-        net=outcome.net,
-        net_sha256=outcome.net_sha256,
-        property_sha256=outcome.verdicts[0].sha256 if len(outcome.verdicts) == 1 else None,
-        properties=properties,
-        bound=settings.bound,
-        disagreement=outcome.disagreement or None,
-        units=settings.units,
-        timeout_s=settings.timeout_s,
-        memory_gib=settings.memory_gib,
-        seed=settings.seed,
-        notes=list(outcome.notes),
-        certificate=_certificate(outcome.certificate),
-        versions=dict(outcome.versions),
-        machine=machine_model(outcome.machine),
-    )
-
 
 def _method(outcome: RepairOutcome) -> dict[str, Any]:
     """How was repaired, and what was tried."""
@@ -252,49 +173,19 @@ def repair_report(outcome: RepairOutcome) -> RepairReport:
 def schemas() -> dict[str, str]:
     """File name -> JSON schema text of what the commands write."""
     return {
-        f"{name}.schema.json": json.dumps(model.model_json_schema(mode="serialization"), indent=2) + "\n"
-        for name, model in _PUBLISHED
+        f"{name}.schema.json": json.dumps(_model(published).model_json_schema(mode="serialization"), indent=2) + "\n"
+        for name, published in _PUBLISHED
     }
 
 
-def counterexample_text(witness: Witness) -> str:
-    """A counterexample in VNN-COMP's format: ``((X_0 v)`` ... ``(Y_n v))``, one value a line, exact decimals."""
-    values = [f"(X_{i} {v!r})" for i, v in enumerate(witness.x)] + [f"(Y_{i} {v!r})" for i, v in enumerate(witness.y)]
-    return "(" + "\n".join(values) + ")\n"
+def _model(published: type) -> type[BaseModel]:
+    return published if issubclass(published, BaseModel) else model_of(published)
 
 
 def witness_model(witness: Witness) -> CounterexampleModel:
     """A counterexample as published."""
     return CounterexampleModel(
         x=list(witness.x), y=list(witness.y), replayed_by=list(witness.replayed_by), exactly=witness.exactly
-    )
-
-
-def _witness_of(verdict: Verdict) -> CounterexampleModel | None:
-    return witness_model(verdict.witness) if isinstance(verdict, Violated) else None
-
-
-def _verdict(answer: PropertyVerdict) -> VerdictModel:
-    verdict = answer.verdict
-    undecided = verdict if isinstance(verdict, Unknown) else None
-    executed = verdict.executed if isinstance(verdict, Proved) else None
-    return VerdictModel(
-        name=answer.name,
-        file=answer.path,
-        sha256=answer.sha256,
-        text=answer.text,
-        outcome=outcome_of(verdict),
-        verdict=competition_verdict(verdict),
-        reason=undecided.reason if undecided else verdict.undecided if isinstance(verdict, Violated) else None,
-        tried=(undecided.tried or None) if undecided else None,
-        solve_s=answer.solve_s,
-        boxes=verdict.boxes,
-        open_boxes=undecided.open_boxes if undecided else 0,
-        counterexample=_witness_of(verdict),
-        executed=None if executed is None else witness_model(executed),
-        over_reals=list(undecided.over_reals) or None if undecided else None,
-        arithmetic=verdict.arithmetic,
-        engines=_engines(answer.engines),
     )
 
 

@@ -30,8 +30,6 @@ SemanticsField = Annotated[
     Literal["real", "float32"],
     Field(description="A proof speaks about the function over the reals, or about any execution in float32."),
 ]
-Outcome = Literal["proved", "violated", "unknown"]
-CompetitionVerdict = Literal["unsat", "sat", "unknown", "timeout"]
 
 
 class CounterexampleModel(Model):
@@ -62,37 +60,6 @@ class EngineModel(Model):
     counterexample: CounterexampleModel | None = Field(description="Of violated, replayed.")
 
 
-class VerdictModel(Model):
-    """One property's answer."""
-
-    name: Readable
-    file: Readable
-    sha256: str
-    text: Readable = Field(description="One line that says what the property is about.")
-    outcome: Outcome
-    verdict: CompetitionVerdict
-    reason: str | None = Field(
-        description="Why undecided: timeout, memory, boxes, interrupted, precision, not_found by attack alone, "
-        "not_executed (violated at over_reals, by no run that was tried), or rejected (the checker does not accept the "
-        "proof). Of a counterexample to semantics real that violates when run only: why nothing is decided "
-        "over the reals."
-    )
-    tried: str | None = Field(description="What falsification did, where the reason is not_found.")
-    solve_s: float
-    boxes: int = Field(description="Boxes examined by branch and bound; 0 where falsification alone decided.")
-    open_boxes: int = Field(description="Boxes left open by an undecided search.")
-    counterexample: CounterexampleModel | None
-    executed: CounterexampleModel | None = Field(
-        default=None,
-        description="Beside a proof over the reals: an input at which the network violates when it is run.",
-    )
-    over_reals: list[float] | None = Field(
-        default=None, description="An input at which the function over the reals violates, and no run that was tried."
-    )
-    arithmetic: str = Field(description="Which arithmetic the answer speaks about.")
-    engines: list[EngineModel] = Field(description="With --crosscheck: our own answer, then that of each engine.")
-
-
 class CertificateModel(Model):
     """A certificate on disk, see docs/certificate.md."""
 
@@ -116,43 +83,6 @@ class CertificateModel(Model):
             answer, _, detail = data["checked"].partition(": ")
             return {**data, "answer": answer, "detail": detail}
         return data
-
-
-class VerifyReport(Model):
-    """What `birdnn verify --json` and `birdnn falsify --json` write.
-
-    Where engines contradict each other, or the checker rejects a certificate of what was decided, `disagreement` says
-    so, and `outcome` and `verdict` are unknown.
-    For several properties `outcome` and `verdict` are the worst (violated, then unknown, then proved), `counterexample`
-    the first one found, `solve_s` and `boxes` sums, `property_sha256` null; `properties` has each.
-    """
-
-    schema_version: Literal[1] = SCHEMA_VERSION
-    tool: Literal["birdnn"] = "birdnn"
-    command: Readable
-    outcome: Outcome
-    verdict: CompetitionVerdict
-    interrupted: bool
-    wall_s: float = Field(description="Reading included.")
-    solve_s: float
-    boxes: int
-    counterexample: CounterexampleModel | None
-    arithmetic: str
-    semantics: SemanticsField
-    net: Readable
-    net_sha256: str
-    property_sha256: str | None
-    properties: list[VerdictModel]
-    bound: Literal["own", "auto_lirpa"] = Field(description="Whose bounds a proof rests on.")
-    disagreement: Readable | None = Field(description="Engines, or prover and checker, contradict each other.")
-    units: Literal["normalised", "raw"] = Field(description="What the property files speak; x and y are normalised.")
-    timeout_s: float | None
-    memory_gib: float | None
-    seed: int
-    notes: list[Readable]
-    certificate: CertificateModel | None
-    versions: dict[str, str]
-    machine: MachineModel
 
 
 class PropertyModel(Model):

@@ -31,7 +31,7 @@ from birdnn.records import (
 )
 from birdnn.report.crosschecks import matrix
 from birdnn.report.headline import behaviour_words, right_words, said, tied_words
-from birdnn.report.json import competition_verdict, outcome_of, repair_report
+from birdnn.report.json import repair_report
 from birdnn.report.kept import worst_drawdown
 from birdnn.report.schema import readable
 from birdnn.report.tables import add_fact, add_notes, facts_grid, plain_table, seconds
@@ -61,11 +61,10 @@ def verify_summary(outcome: VerifyOutcome, width: int = 80) -> RenderableType:
     if width >= NARROW:
         table.add_column("because", overflow="fold")
     for answer in outcome.verdicts:
-        word = outcome_of(answer.verdict)
         cells: list[RenderableType] = [
             Text(readable(answer.name)),
-            Text(word, STYLES[word]),
-            Text(competition_verdict(answer.verdict)),
+            Text(answer.outcome, STYLES[answer.outcome]),
+            Text(answer.competition_verdict),
             f"{answer.verdict.boxes:,}",
             seconds(answer.solve_s),
         ]

@@ -60,3 +60,9 @@ def shown(x: Sequence[float]) -> str:
     """An input, the first of its values where they are many."""
     more = f", ... {len(x)} values" if len(x) > _SHOWN else ""
     return f"[{', '.join(repr(value) for value in x[:_SHOWN])}{more}]"
+
+
+def counterexample_text(witness: Witness) -> str:
+    """A counterexample in VNN-COMP's format: ``((X_0 v)`` ... ``(Y_n v))``, one value a line, exact decimals."""
+    values = [f"(X_{i} {v!r})" for i, v in enumerate(witness.x)] + [f"(Y_{i} {v!r})" for i, v in enumerate(witness.y)]
+    return "(" + "\n".join(values) + ")\n"

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from birdnn.cli.interrupt import Interrupt
-from birdnn.report.schema_samples import EstimateReport
+from birdnn.records import EstimateOutcome
+from birdnn.report.publish import model_of
 from tests.cli.conftest import Call, box_property
 
 
@@ -20,7 +21,7 @@ def report(call: Call, tmp_path: Path, *arguments: object) -> dict[str, Any]:
     target = tmp_path / "e.json"
     done = call("estimate", *arguments, "--json", target, "--quiet")
     assert done.status == 0, done.err
-    EstimateReport.model_validate_json(target.read_text())
+    model_of(EstimateOutcome).model_validate_json(target.read_text())
     found: dict[str, Any] = json.loads(target.read_text())
     return found
 

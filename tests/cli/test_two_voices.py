@@ -15,7 +15,8 @@ from birdnn.pipeline import certifying
 from birdnn.pipeline.deciding import verify_files
 from birdnn.pipeline.repairing import repair_files
 from birdnn.records import CONTRADICTION, VerifySettings
-from birdnn.report.json import repair_report, verify_report
+from birdnn.report.json import repair_report
+from birdnn.report.publish import document
 from birdnn.report.schema import CertificateModel
 from birdnn.report.text import headline
 from tests.cli.conftest import Call
@@ -87,7 +88,7 @@ def test_repair(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("rejecting")
 def test_a_row_of_a_campaign(net: Path, holds: Path, tmp_path: Path) -> None:
     outcome = verify_files(net, [holds], settings=VerifySettings(certificate=tmp_path / "c.json.gz"))
-    row = VERIFY.found(verify_report(outcome).model_dump(mode="json"))
+    row = VERIFY.found(document(outcome))
     assert row["verdict"] == CONTRADICTION
     assert "left open" in str(row["note"])
     assert CONTRADICTION not in VERIFY.solved | REPAIR.solved

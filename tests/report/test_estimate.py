@@ -17,9 +17,9 @@ from birdnn.records import (
     RareEvent,
     Surrogate,
 )
-from birdnn.report.estimate import estimate_report, estimate_summary, quiet_line
+from birdnn.report.estimate import estimate_summary, quiet_line
 from birdnn.report.json import repair_report
-from birdnn.report.model import dumps
+from birdnn.report.publish import dumps
 from birdnn.report.text import repair_summary
 from tests.report.outcomes import WITNESS, prop, repair_outcome
 from tests.report.test_text import drawn
@@ -102,7 +102,7 @@ def test_one_line_for_programs() -> None:
 
 
 def test_the_report_has_every_figure() -> None:
-    found = json.loads(dumps(estimate_report(OUTCOME)))
+    found = json.loads(dumps(OUTCOME))
     first, second, third = found["properties"]
     assert (found["measure"], found["measure_file"], found["attempts"]) == (MEASURE, "m.toml", 3)
     assert first["samples_per_s"] == 2_000_000

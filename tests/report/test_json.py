@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from birdnn.records import ARITHMETIC, Drawdown, Unknown, Verdict
-from birdnn.report.json import counterexample_text, repair_report, schemas, verify_report, worst
+from birdnn.records import ARITHMETIC, Drawdown, Unknown, Verdict, worst
+from birdnn.report.json import repair_report, schemas
 from birdnn.report.model import dumps, write_report
+from birdnn.report.publish import document
+from birdnn.report.witnesses import counterexample_text
 from tests.report.outcomes import AROUND, LATE, LOST, PROVED, VIOLATED, WITNESS, prop, repair_outcome, verify_outcome
 
 SCHEMAS = Path(__file__).resolve().parent.parent.parent / "docs" / "schema"
@@ -57,10 +59,10 @@ PROPERTY_FIELDS = {"name", "before", "after", "verify_s", "sha256", "text", "ari
     ],
 )
 def test_the_worst_answer_speaks_for_all(verdicts: tuple[Verdict, ...], outcome: str, verdict: str) -> None:
-    report = verify_report(verify_outcome(*verdicts))
-    assert (report.outcome, report.verdict) == (outcome, verdict)
-    assert len(report.properties) == len(verdicts)
-    assert (report.counterexample is not None) == (outcome == "violated")
+    report = document(verify_outcome(*verdicts))
+    assert (report["outcome"], report["verdict"]) == (outcome, verdict)
+    assert len(report["properties"]) == len(verdicts)
+    assert (report["counterexample"] is not None) == (outcome == "violated")
 
 
 def test_nothing_is_proved_without_an_answer() -> None:
@@ -69,7 +71,7 @@ def test_nothing_is_proved_without_an_answer() -> None:
 
 
 def test_commands_are_quoted() -> None:
-    assert verify_report(verify_outcome(PROVED)).command == "birdnn verify --net 'my net.onnx'"
+    assert document(verify_outcome(PROVED))["command"] == "birdnn verify --net 'my net.onnx'"
 
 
 def test_repair_has_the_promised_fields() -> None:

@@ -1,0 +1,116 @@
+"""How a record is published: its name, the order of its fields, what they say. A record is its own JSON and schema.
+
+A record that is published names its fields in the order of the JSON, under other names where they have one there
+(``"file=path"``), and those that it takes from parts of itself (``"seed=request.seed"``); a property is a field like
+others. What a field means stands beside its type, as `Said`; a type that JSON does not have says how it is written, as
+`Written`. `birdnn.report.publish` does the rest.
+"""
+
+from __future__ import annotations
+
+import inspect
+import shlex
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal, localcontext
+from fractions import Fraction
+from typing import Annotated, Any, NewType, TypeAlias, TypeVar
+
+C = TypeVar("C", bound=type)
+
+ExactText = NewType("ExactText", str)
+"""A number as text that says it exactly: a decimal or a fraction."""
+
+REQUIRED: Any = object()
+"""No value stands for a field that is absent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What a field means.
+
+    Attributes:
+        text: for the schema.
+        absent: what it is where a file does not have it, as those of an earlier version; a function makes it anew.
+    """
+
+    text: str = ""
+    absent: Any = REQUIRED
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """How a value is written that JSON has no form for.
+
+    Attributes:
+        type: of what is written.
+        to: makes it.
+    """
+
+    type: Any
+    to: Callable[[Any], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """The published form of a record.
+
+    Attributes:
+        name: in schemas.
+        text: what it is.
+        fields: published name -> where it is in the record.
+        told: of these, which the record does not have, as somebody puts them in words -> their types.
+        report: is it a whole file, which says the version of its schema and the tool?
+    """
+
+    name: str
+    text: str
+    fields: Mapping[str, str]
+    told: Mapping[str, Any] = field(default_factory=dict)
+    report: bool = False
+
+
+def publishes(
+    name: str, fields: str, *, told: Mapping[str, Any] | None = None, report: bool = False
+) -> Callable[[C], C]:
+    """Declare the published form of a record.
+
+    Args:
+        name: in schemas.
+        fields: published names in order, separated by spaces, each with ``=PATH`` where the record has it elsewhere.
+        told, report: see `Published`.
+    """
+    pairs = (token.partition("=") for token in fields.split())
+
+    def declare(record: C) -> C:
+        text = inspect.cleandoc(record.__doc__ or "").partition("\n\nAttributes:")[0]
+        published = Published(name, text, {key: path or key for key, _, path in pairs}, told or {}, report)
+        record.__published__ = published  # type: ignore[attr-defined]
+        return record
+
+    return declare
+
+
+_DIGITS = 40
+
+
+def exact(value: Fraction) -> str:
+    """A number as text that says it exactly: a decimal where a short one does, else a fraction.
+
+    >>> exact(Fraction(-1, 8)), exact(Fraction(1, 3))
+    ('-0.125', '1/3')
+    """
+    with localcontext(prec=_DIGITS):
+        decimal = Decimal(value.numerator) / Decimal(value.denominator)
+        text = f"{decimal.normalize():f}"
+    return text if Fraction(decimal) == value and len(text) <= _DIGITS else str(value)
+
+
+Exact: TypeAlias = Annotated[Fraction, Written(ExactText, exact)]
+"""An exact number, published as text."""
+
+CommandLine: TypeAlias = Annotated[tuple[str, ...], Written(str, shlex.join)]
+"""A command as typed, published as one line."""
+
+OrNull: TypeAlias = Annotated[str, Written(str | None, lambda text: text or None)]
+"""Text, published as null where it is empty."""

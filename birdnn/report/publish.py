@@ -1,0 +1,206 @@
+"""Records as JSON, and their JSON Schema: one walk over the types of their fields, see `birdnn.records.published`.
+
+Numbers that could not be measured are null, never zero; NaN and infinity are refused. Seconds end in ``_s``.
+"""
+
+from __future__ import annotations
+
+import json
+import types
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import is_dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from birdnn.decimals import MAX_DIGITS, parse_exact
+from birdnn.records.published import REQUIRED, ExactText, Published, Said, Written
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+VERSION = 1
+"""Of all schemas. Fields are added, never renamed."""
+
+Writer = Callable[[Path, bytes], object]
+_ToJson = Callable[[Any], Any]
+
+
+def document(record: object, **told: object) -> dict[str, Any]:
+    """A published record as what JSON has: dictionaries, lists, text, numbers.
+
+    Args:
+        record: see `birdnn.records.published`.
+        told: the fields that it does not have itself.
+
+    Raises:
+        TypeError: it, or something in it, is not published; or something else is told than has to be.
+    """
+    published = _published(type(record))
+    if told.keys() != published.told.keys():
+        raise TypeError(f"{published.name}: told are {', '.join(told)}, not {', '.join(published.told)}")
+    head = {"schema_version": VERSION, "tool": "birdnn"} if published.report else {}
+    found = {
+        name: write(told[name] if find is None else find(record)) for name, find, write in _plan(type(record))
+    }
+    return head | found
+
+
+def dumps(record: object, **told: object) -> str:
+    """A published record as indented JSON text with a final line feed; arguments as of `document`.
+
+    Raises:
+        ValueError: a number in it is NaN or infinite.
+    """
+    return json.dumps(document(record, **told), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def write_record(record: object, path: Path, write: Writer, **told: object) -> None:
+    """Write a record as JSON through `write`, which puts the whole file in place at once."""
+    write(path, dumps(record, **told).encode("utf-8"))
+
+
+@cache
+def model_of(record: type) -> type[BaseModel]:
+    """The published form of a type of records as a model, which knows its JSON Schema and reads what was written."""
+    from pydantic import ConfigDict, Field, create_model
+
+    published = _published(record)
+    fields: dict[str, Any] = {}
+    if published.report:
+        fields |= {"schema_version": (Literal[VERSION], VERSION), "tool": (Literal["birdnn"], "birdnn")}
+    for name in published.fields:
+        hint = _field_hint(record, name)
+        said = next((part for part in _metadata(hint) if isinstance(part, Said)), Said())
+        default: dict[str, Any] = {}
+        if said.absent is not REQUIRED:
+            default = {"default_factory": said.absent} if callable(said.absent) else {"default": said.absent}
+        fields[name] = (_model_hint(hint), Field(description=said.text or None, **default))
+    config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    return create_model(published.name, __config__=config, __doc__=published.text, **fields)
+
+
+def _exact_text() -> Any:
+    """The type of a number as text, for models."""
+    from pydantic import AfterValidator, Field
+
+    def numbers_only(text: str) -> str:
+        if parse_exact(text) is None:
+            raise ValueError(f"a number of at most {MAX_DIGITS} digits, or a quotient of two, is expected")
+        return text
+
+    return Annotated[str, Field(pattern=r"^-?[0-9]+(\.[0-9]+)?(/[1-9][0-9]*)?$"), AfterValidator(numbers_only)]
+
+
+def _published(record: type) -> Published:
+    found = getattr(record, "__published__", None)
+    if found is None:
+        raise TypeError(f"{record.__name__} is not published")
+    return found  # type: ignore[no-any-return]
+
+
+@cache
+def _plan(record: type) -> list[tuple[str, _ToJson | None, _ToJson]]:
+    """Published name, how to find the value in a record that has it, how to write it."""
+    published = _published(record)
+    return [
+        (name, None if name in published.told else _finder(path), _writer(_field_hint(record, name)))
+        for name, path in published.fields.items()
+    ]
+
+
+def _field_hint(record: type, name: str) -> Any:
+    """The type of a published field."""
+    published = _published(record)
+    return published.told[name] if name in published.told else _hint(record, published.fields[name])
+
+
+def _finder(path: str) -> _ToJson:
+    names = path.split(".")
+
+    def find(value: Any) -> Any:
+        for name in names:
+            value = getattr(value, name)
+        return value
+
+    return find
+
+
+def _hint(record: type, path: str) -> Any:
+    """The type of what lies at a path in a record, with what is said about it."""
+    name, _, rest = path.partition(".")
+    member = getattr(record, name, None)
+    if isinstance(member, property):
+        found = get_type_hints(member.fget, include_extras=True)["return"]
+    else:
+        found = get_type_hints(record, include_extras=True)[name]
+    return _hint(_bare(found), rest) if rest else found
+
+
+def _metadata(hint: Any) -> Sequence[Any]:
+    return hint.__metadata__ if get_origin(hint) is Annotated else ()
+
+
+def _bare(hint: Any) -> Any:
+    return get_args(hint)[0] if get_origin(hint) is Annotated else hint
+
+
+def _written(hint: Any) -> Written | None:
+    return next((part for part in _metadata(hint) if isinstance(part, Written)), None)
+
+
+def _model_hint(hint: Any) -> Any:
+    """The type of what is written for a value of type `hint`."""
+    if (written := _written(hint)) is not None:
+        return _model_hint(written.type)
+    hint = _bare(hint)
+    if hint is ExactText:
+        return _exact_text()
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin in (Union, types.UnionType):
+        return Union[tuple(_model_hint(part) for part in arguments)]  # noqa: UP007 - made of values
+    if origin is tuple or (isinstance(origin, type) and issubclass(origin, Sequence)):
+        return list[_model_hint(arguments[0])]  # type: ignore[misc]
+    if isinstance(origin, type) and issubclass(origin, Mapping):
+        return dict[arguments[0], _model_hint(arguments[1])]  # type: ignore[misc, valid-type]
+    if hint is Path:
+        return str
+    return model_of(hint) if is_dataclass(hint) else hint
+
+
+@cache
+def _writer(hint: Any) -> _ToJson:
+    """How a value of a type becomes what JSON has."""
+    if (written := _written(hint)) is not None:
+        into, then = written.to, _writer(written.type)
+        return lambda value: then(into(value))
+    hint = _bare(hint)
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin in (Union, types.UnionType):
+        return _union_writer(arguments)
+    if origin is tuple or (isinstance(origin, type) and issubclass(origin, Sequence)):
+        each = _writer(arguments[0])
+        return lambda value: [each(part) for part in value]
+    if isinstance(origin, type) and issubclass(origin, Mapping):
+        each = _writer(arguments[1])
+        return lambda value: {str(key): each(part) for key, part in value.items()}
+    if hint in (str, Path, ExactText):
+        return lambda value: str(value).encode("utf-8", "backslashreplace").decode("utf-8")
+    if hint is float:
+        return float
+    if hint in (int, bool) or origin is Literal:
+        return lambda value: value
+    if is_dataclass(hint):
+        return document
+    raise TypeError(f"values of type {hint} have no published form")
+
+
+def _union_writer(arguments: Sequence[Any]) -> _ToJson:
+    """Null, or the one other type; of several, the one that the value has."""
+    kinds = [part for part in arguments if part is not types.NoneType]
+    if len(kinds) == 1:
+        write = _writer(kinds[0])
+        return lambda value: None if value is None else write(value)
+    if all(is_dataclass(kind) for kind in kinds):
+        return lambda value: None if value is None else document(value)
+    raise TypeError(f"which of {', '.join(map(str, kinds))} a value is cannot be told")

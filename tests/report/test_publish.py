@@ -1,0 +1,157 @@
+"""Records as JSON and as schema, by one walk over their types."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Annotated, Literal
+
+import pytest
+
+from birdnn.records.published import CommandLine, Exact, OrNull, Said, Written, publishes
+from birdnn.report.publish import document, dumps, model_of, write_record
+
+
+@publishes("InnerModel", "share count")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inner:
+    """A part."""
+
+    count: Annotated[int, Said("How many.", absent=0)] = 3
+
+    @property
+    def share(self) -> Annotated[float | None, Said("Of all.")]:
+        """Half of it."""
+        return self.count / 2
+
+
+@publishes("OtherModel", "kind")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Other:
+    """Another part."""
+
+    kind: Literal["other"] = "other"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """Not published by itself."""
+
+    command: CommandLine = ("birdnn", "verify", "--net", "my net.onnx")
+    seed: int = 7
+
+
+@publishes(
+    "OuterReport",
+    "command=request.command seed=request.seed file=path number weights parts either table note headline wall_s",
+    told={"headline": Annotated[str, Said("In words.")]},
+    report=True,
+)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outer:
+    """What it writes.
+
+    Attributes:
+        hidden: nobody sees it.
+    """
+
+    request: Request = Request()
+    path: Path = Path("a/b")
+    number: Exact = Fraction(1, 3)
+    weights: Annotated[tuple[float, ...], Written(list[float | None], lambda v: [x if x else None for x in v])] = (1, 0)
+    parts: tuple[Inner, ...] = (Inner(),)
+    either: Inner | Other | None = None
+    table: Mapping[str, Inner] | None = None
+    note: OrNull = ""
+    wall_s: float = 2
+    hidden: object = None
+
+
+def test_a_record_is_its_json() -> None:
+    """In the order that it declares: other names, parts of parts, properties, what others say; whole numbers as such."""
+    found = document(Outer(either=Other(), table={"a": Inner(count=1)}), headline="fine")
+    assert list(found.items()) == [
+        ("schema_version", 1),
+        ("tool", "birdnn"),
+        ("command", "birdnn verify --net 'my net.onnx'"),
+        ("seed", 7),
+        ("file", "a/b"),
+        ("number", "1/3"),
+        ("weights", [1.0, None]),
+        ("parts", [{"share": 1.5, "count": 3}]),
+        ("either", {"kind": "other"}),
+        ("table", {"a": {"share": 0.5, "count": 1}}),
+        ("note", None),
+        ("headline", "fine"),
+        ("wall_s", 2.0),
+    ]
+    assert isinstance(found["wall_s"], float)
+    assert document(Outer(), headline="")["either"] is None
+
+
+def test_the_schema_says_what_the_fields_say() -> None:
+    """Descriptions, what may be absent, the text of the record without its attributes; and it reads what is written."""
+    model = model_of(Outer)
+    schema = model.model_json_schema(mode="serialization")
+    assert (schema["title"], schema["description"]) == ("OuterReport", "What it writes.")
+    assert list(schema["$defs"]) == ["InnerModel", "OtherModel"]
+    inner = schema["$defs"]["InnerModel"]
+    assert inner["properties"]["count"] == {
+        "default": 0,
+        "description": "How many.",
+        "title": "Count",
+        "type": "integer",
+    }
+    assert inner["required"] == ["share"]
+    assert schema["properties"]["headline"]["description"] == "In words."
+    assert "hidden" not in schema["properties"]
+    text = dumps(Outer(), headline="x")
+    assert model.model_validate_json(text).model_dump(mode="json") == json.loads(text)
+
+
+def test_what_is_no_number_is_refused() -> None:
+    for value in (math.nan, math.inf):
+        with pytest.raises(ValueError, match="not JSON compliant"):
+            dumps(Outer(wall_s=value), headline="")
+
+
+def test_what_others_say_has_to_be_said() -> None:
+    for told in ({}, {"headline": "", "more": ""}):
+        with pytest.raises(TypeError, match="OuterReport"):
+            document(Outer(), **told)
+
+
+def test_what_is_not_published_is_refused() -> None:
+    with pytest.raises(TypeError, match="Request is not published"):
+        document(Request())
+
+
+@dataclass(frozen=True)
+class Odd:
+    """Of a type that JSON does not have."""
+
+    value: complex = 1j
+
+
+def test_a_type_without_a_form_is_refused() -> None:
+    with pytest.raises(TypeError, match="complex"):
+        document(publishes("OddModel", "value")(Odd)())
+
+
+def test_a_misspelt_field_is_found() -> None:
+    with pytest.raises(KeyError, match="valeu"):
+        document(publishes("OddModel", "valeu")(Odd)())
+
+
+def test_text_that_utf8_does_not_have_is_written_out() -> None:
+    assert document(Outer(path=Path("a\udcff")), headline="")["file"] == "a\\udcff"
+
+
+def test_a_record_goes_through_the_writer_in_one_piece() -> None:
+    written: list[tuple[Path, bytes]] = []
+    write_record(Outer(), Path("x.json"), lambda path, data: written.append((path, data)), headline="")
+    assert [(path, data[-2:]) for path, data in written] == [(Path("x.json"), b"}\n")]
