@@ -11,6 +11,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    __version__: str
     from birdnn.api import box_property as box_property
     from birdnn.api import check as check
     from birdnn.api import estimate as estimate
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from birdnn.errors import FormatError as FormatError
     from birdnn.errors import InputError as InputError
     from birdnn.errors import MismatchError as MismatchError
+    from birdnn.errors import NotProvedError as NotProvedError
     from birdnn.errors import OutputError as OutputError
     from birdnn.errors import SpecError as SpecError
     from birdnn.errors import UnsupportedOpError as UnsupportedOpError
@@ -61,6 +63,7 @@ _HOME = {
     "LocalizeOutcome": "records",
     "MismatchError": "errors",
     "Network": "network",
+    "NotProvedError": "errors",
     "OutputError": "errors",
     "PacBound": "records",
     "Progress": "records",
@@ -95,13 +98,15 @@ __all__ = sorted(_HOME)
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return str(import_module("birdnn.version").installed_version())
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"birdnn.{_HOME[name]}"), name)
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOME})
+    return sorted({*globals(), *_HOME, "__version__"})
 
 
 class _Package(ModuleType):

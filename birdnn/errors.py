@@ -12,6 +12,7 @@
     │   ├── FetchError                   public data cannot be had, or is not what it should be
     │   └── EngineError                  an engine that others wrote: unknown, not installed, or cannot take the network
     ├── OutputError                  4   a result cannot be written where it was asked for
+    ├── NotProvedError               3   a proof was asked for, and there is none
     └── DisagreementError            6   two engines that must agree do not, or a sample violates what was proved
 
 Every error keeps its raw arguments in ``args``, so that it survives pickling between processes.
@@ -151,6 +152,20 @@ class OutputError(BirdnnError):
 
     def __str__(self) -> str:
         return f"{self.path}: {self.problem}"
+
+
+class NotProvedError(BirdnnError):
+    """A proof was asked for, and there is none; raised by ``raise_unless_proved`` of a result.
+
+    Args:
+        problem: what is not proved, and why: a counterexample, or what ended the search.
+    """
+
+    exit_status: ClassVar[int] = 3
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(problem)
+        self.problem = problem
 
 
 class DisagreementError(BirdnnError):

@@ -13,7 +13,14 @@ author = "The birdnn developers"
 copyright = author
 release = metadata.version("birdnn")
 
-extensions = ["command_pages", "schema_list", "myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+extensions = [
+    "command_pages",
+    "published_fields",
+    "schema_list",
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+]
 source_suffix = {".md": "markdown"}
 exclude_patterns = ["_build"]
 myst_enable_extensions = ["deflist"]

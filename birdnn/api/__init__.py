@@ -6,6 +6,7 @@ becomes one first. Numbers are in the network's own units unless said otherwise.
 
 from __future__ import annotations
 
+from birdnn.api import notebook
 from birdnn.api.asking import check, estimate, falsify, localize, repair, verify
 from birdnn.api.by_examples import localize_blocks, repair_blocks
 from birdnn.api.loading import box_property, load_network, load_property, repaired_module, save_network, save_property
@@ -26,3 +27,5 @@ __all__ = [
     "save_property",
     "verify",
 ]
+
+notebook.install()

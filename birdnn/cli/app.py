@@ -6,7 +6,6 @@ Nothing here or in the command modules imports torch before a command runs: help
 from __future__ import annotations
 
 import os
-from importlib import metadata
 from typing import Annotated
 
 import typer
@@ -24,6 +23,7 @@ from birdnn.cli.plot import plot
 from birdnn.cli.repair import repair
 from birdnn.cli.report import report
 from birdnn.cli.verify import verify
+from birdnn.version import installed_version
 
 HELP = """Find where a neural network breaks a property, repair it, prove the repair.
 
@@ -103,11 +103,7 @@ app = typer.Typer(
 
 def _version(asked: bool) -> None:
     if asked:
-        try:
-            number = metadata.version("birdnn")
-        except metadata.PackageNotFoundError:
-            number = "(not installed)"
-        typer.echo(f"birdnn {number}")
+        typer.echo(f"birdnn {installed_version()}")
         raise typer.Exit()
 
 

@@ -21,7 +21,7 @@ from birdnn.report.witnesses import HOLDS
 
 def finish(found: CheckOutcome, *, json: Path | None, quiet: bool, wall_s: float) -> int:
     """Print and write what was found; the exit status."""
-    word = "accepted" if found.accepted else "rejected"
+    word = "rejected" if found.accepted is None else "accepted"
     first_line(f"{word}: {found.said}")
     if json is not None:
         write_report(_report(found, wall_s), json, write_bytes)

@@ -18,6 +18,7 @@ from pathlib import Path
 from birdnn.cli.statuses import INTERRUPTED, UNUSABLE
 from birdnn.errors import BirdnnError, out_of_memory
 from birdnn.printable import printable
+from birdnn.version import installed_version
 
 _BEGAN = time.monotonic()
 """About when the process started: a limit counts from here, not from when the modules are loaded."""
@@ -89,7 +90,7 @@ def run(arguments: Sequence[str] | None = None, began: float = _BEGAN) -> int:
     if options.name:
         print("birdnn")
     elif options.version:
-        print(_version())
+        print(installed_version())
     elif options.command == "supports":
         print("\n".join(_supported(options.capability)))
     elif options.command == "verify":
@@ -150,15 +151,6 @@ def _seconds(text: str) -> float:
     if not 0 < value < math.inf:
         raise argparse.ArgumentTypeError("a positive number of seconds is expected")
     return value
-
-
-def _version() -> str:
-    from importlib import metadata
-
-    try:
-        return metadata.version("birdnn")
-    except metadata.PackageNotFoundError:
-        return "0+unknown"
 
 
 def _supported(capability: str) -> Sequence[str]:

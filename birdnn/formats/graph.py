@@ -15,7 +15,7 @@ from birdnn.errors import UnsupportedOpError
 from birdnn.formats.lowering import FOLDED, MAX_VALUES, READ, REWRITTEN, Site, integer_attribute, lower
 from birdnn.formats.tensors import Array, read_attributes
 from birdnn.graph import Node
-from birdnn.operators import OPERATORS, Shape, ShapeProblem, apply, operator, shape_of
+from birdnn.operators import OPERATORS, Shape, ShapeProblem, apply, shape_of
 
 _CASTS: Mapping[int, type[np.generic]] = {
     onnx.TensorProto.INT64: np.int64,
@@ -194,7 +194,7 @@ def _integer_result(site: Site) -> Array:
             return np.asarray(np.take(arrays[0], arrays[1].astype(np.int64), axis=axis))
         except (IndexError, ValueError):
             raise site.fail("gathers outside its input") from None
-    if not operator(site.op).on_integers:
+    if site.op not in OPERATORS or not OPERATORS[site.op].on_integers:
         raise site.fail("is not supported on integers")
     inputs, attributes = lower(site)
     tensors = [torch.from_numpy(np.ascontiguousarray(site.known[name])) for name in inputs]

@@ -335,7 +335,9 @@ def layers_to_onnx(
     known = operators_where(lambda row: row.function is not None)
     if activation not in known:
         raise SpecError(f"activation {activation!r} is unknown; known are {', '.join(sorted(known))}")
-    options = {} if alpha is None or "alpha" not in operator(activation).numbers else {"alpha": float(alpha)}
+    options: dict[str, Any] = (
+        {} if alpha is None or "alpha" not in operator(activation).numbers else {"alpha": float(alpha)}
+    )
     nodes, tensors, value = [], [], "X"
     for index, pair in enumerate(arrays):
         last = index == len(arrays) - 1

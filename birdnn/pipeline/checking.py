@@ -12,7 +12,7 @@ from birdnn.certify.check import Accepted, Answer, Rejected, Settings, check
 from birdnn.crosscheck.onnxruntime import OnnxReplay
 from birdnn.formats.files import NETWORK_BYTES, read_bytes
 from birdnn.formats.vnnlib import read_property
-from birdnn.records import Progress, Unwatched, Watch
+from birdnn.records import Progress, Result, Unwatched, Watch
 
 
 class Stopped(Exception):
@@ -30,8 +30,8 @@ def follow(watch: Watch, over: Callable[[], bool] = lambda: False) -> Callable[[
     return seen
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CheckOutcome:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class CheckOutcome(Result):
     """What the checker said of a certificate.
 
     Attributes:
@@ -49,6 +49,9 @@ class CheckOutcome:
     accepted: Accepted | None
     replayed: tuple[bool | None, ...]
     said: str
+
+    def __repr__(self) -> str:
+        return f"<CheckOutcome {'rejected' if self.accepted is None else 'accepted'}: {self.said}>"
 
 
 def check_files(

@@ -8,7 +8,6 @@ import hashlib
 import json
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,8 +22,9 @@ from birdnn.errors import FormatError, InputError
 from birdnn.formats.files import read_bytes
 from birdnn.later import later
 from birdnn.reading import reads
+from birdnn.records.published import exact
 from birdnn.report.blocks_models import graph_change_model
-from birdnn.report.evidence import exact, largest_models, quantity_model
+from birdnn.report.evidence import largest_models, quantity_model
 from birdnn.report.model import SCHEMA_VERSION
 from birdnn.report.safety import safety_report
 from birdnn.report.schema import RepairReport
@@ -38,6 +38,7 @@ from birdnn.report.schema_safety import (
     ProofFactsModel,
     SafetyReport,
 )
+from birdnn.version import installed_version
 
 if TYPE_CHECKING:
     from birdnn.pipeline import rereading
@@ -66,7 +67,7 @@ def report_files(where: Path) -> SafetyReport:
     proofs = _certificate(files)
     outcome, added = _completed(outcome, files, proofs)
     facts = None if proofs is None else _facts(proofs)
-    return safety_report(outcome, files, facts, added=added, version=_version())
+    return safety_report(outcome, files, facts, added=added, version=installed_version())
 
 
 def record_at(where: Path) -> Path:
@@ -107,7 +108,8 @@ def read_outcome(path: Path) -> tuple[RepairReport, str]:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         place = ".".join(str(part) for part in first["loc"])
-        told = f"{first['msg'][:1].lower()}{first['msg'][1:]}; a repair.json of this birdnn ({_version()}) is expected"
+        mine = f"a repair.json of this birdnn ({installed_version()}) is expected"
+        told = f"{first['msg'][:1].lower()}{first['msg'][1:]}; {mine}"
         raise FormatError(str(path), f"key {place}" if place else "", told) from None
 
 
@@ -122,7 +124,7 @@ def _require_repair(path: Path, content: Any) -> None:
         raise FormatError(str(path), "", f"not a result of birdnn; {expected}")
     version = content.get("schema_version")
     if version != SCHEMA_VERSION or isinstance(version, bool):
-        mine = f"this birdnn ({_version()}) reads {SCHEMA_VERSION}"
+        mine = f"this birdnn ({installed_version()}) reads {SCHEMA_VERSION}"
         told = f"schema version {version!r}, {mine}; use the birdnn that wrote it"
         raise FormatError(str(path), "key schema_version", told)
     if content.get("kind") == "safety report":
@@ -306,10 +308,3 @@ def _graph(files: Sequence[FileModel]) -> GraphChangeModel | None:
         return None
     differs = rereading.graph_changed(before, after)
     return None if differs is None else graph_change_model(differs)
-
-
-def _version() -> str:
-    try:
-        return metadata.version("birdnn")
-    except metadata.PackageNotFoundError:
-        return "(not installed)"

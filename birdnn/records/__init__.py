@@ -70,6 +70,7 @@ from birdnn.records.maps import (
 )
 from birdnn.records.plots import PlotOutcome, PlotRequest
 from birdnn.records.proofs import LEAF, CertificateFile, CheckAnswer, RegionProof
+from birdnn.records.result import Result
 from birdnn.records.results import (
     AIM,
     LEAST,
@@ -84,15 +85,12 @@ from birdnn.records.results import (
     Pairing,
     Prefer,
     PropertyOutcome,
-    PropertyVerdict,
     RepairOutcome,
     RepairRequest,
     RepairResult,
     Role,
     Tried,
     TriedResult,
-    VerifyOutcome,
-    VerifySettings,
     Watched,
     as_asked,
 )
@@ -120,6 +118,7 @@ from birdnn.records.stages import (
     worst,
 )
 from birdnn.records.statements import EXECUTION, Interval, PacBound, RareEvent, Surrogate
+from birdnn.records.verdicts import PropertyVerdict, VerifyOutcome, VerifySettings
 
 __all__ = [
     "AIM",
@@ -220,6 +219,7 @@ __all__ = [
     "RepairResult",
     "Replay",
     "Responsibility",
+    "Result",
     "Role",
     "RuleBy",
     "SampleSet",

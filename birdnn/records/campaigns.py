@@ -38,9 +38,7 @@ class Figures:
     curve: tuple[float, ...]
 
 
-@publishes(
-    "SideBySideModel", "ours theirs missing both only_ours only_theirs faster ratio contradictions"
-)
+@publishes("SideBySideModel", "ours theirs missing both only_ours only_theirs faster ratio contradictions")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SideBySide:
     """Two tables on the instances that both have.
@@ -58,9 +56,7 @@ class SideBySide:
     only_ours: tuple[str, ...]
     only_theirs: tuple[str, ...]
     faster: Annotated[int, Said("Of those solved by both, how often we were faster.")]
-    ratio: Annotated[
-        float | None, Said("Geometric mean of their seconds over ours, on those solved by both.")
-    ]
+    ratio: Annotated[float | None, Said("Geometric mean of their seconds over ours, on those solved by both.")]
     contradictions: tuple[str, ...]
 
 
@@ -124,9 +120,7 @@ class CampaignOutcome:
     jobs: int
     threads: int
     memory_gib: Annotated[float | None, Said("Resident memory of a process and its children that ends it.")]
-    measure: Annotated[
-        str, Said("cold: wall seconds of a process each; warm: seconds of the search; empty: repair.")
-    ]
+    measure: Annotated[str, Said("cold: wall seconds of a process each; warm: seconds of the search; empty: repair.")]
     options: str
     seed: int
     interrupted: bool

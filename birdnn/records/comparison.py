@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 
 from birdnn.records.facts import Machine, ProofSemantics, ScaledQuantity, SuiteMatch, Units
 from birdnn.records.published import CommandLine, OrNull, Said, Written, publishes
+from birdnn.records.result import Result, in_a_line
 from birdnn.records.results import Domain, Guarantee, Role
 from birdnn.records.stages import Decision, Drawdown, Fidelity, InitialiserChange, Rate, Witness
 
@@ -82,19 +83,11 @@ class Likeness:
         Fidelity | None,
         Said("Over the points at which A violates none of the properties; null where there is none."),
     ]
-    agreement: Annotated[
-        Confidence | None, Said("Of the decision agreement: Clopper and Pearson's.")
-    ] = None
-    mae: Annotated[
-        Confidence | None, Said("Of the mean absolute difference: normal approximation.")
-    ] = None
-    per_output: Annotated[
-        tuple[float, ...], Said("Mean absolute difference of each output, network units.")
-    ] = ()
+    agreement: Annotated[Confidence | None, Said("Of the decision agreement: Clopper and Pearson's.")] = None
+    mae: Annotated[Confidence | None, Said("Of the mean absolute difference: normal approximation.")] = None
+    per_output: Annotated[tuple[float, ...], Said("Mean absolute difference of each output, network units.")] = ()
     n: Annotated[int, Said("Points drawn.")] = 0
-    transitions: Annotated[
-        tuple[Transition, ...], Said("How decisions changed, the most frequent first.")
-    ] = ()
+    transitions: Annotated[tuple[Transition, ...], Said("How decisions changed, the most frequent first.")] = ()
     drawdown: Annotated[
         Drawdown | None,
         Said("Of a region's points that satisfy the property in A, the share that violates it in B."),
@@ -130,9 +123,9 @@ class Apart:
     decided: tuple[int, int] | None
     replayed_by: Annotated[tuple[str, ...], Said("Who ran A, and who ran B.")]
     size_raw: float | None = None
-    x_raw: Annotated[
-        tuple[float, ...] | None, Said("The same in raw units; null where nobody knows the scaling.")
-    ] = None
+    x_raw: Annotated[tuple[float, ...] | None, Said("The same in raw units; null where nobody knows the scaling.")] = (
+        None
+    )
 
     @property
     def decided_before(self) -> int | None:
@@ -180,9 +173,7 @@ class ProvedApart:
     arithmetic: str
     boxes: int
     seconds: float
-    complete: Annotated[
-        bool, Said("The bounds are close to what was found; more time would gain little.")
-    ]
+    complete: Annotated[bool, Said("The bounds are close to what was found; more time would gain little.")]
 
 
 @publishes(
@@ -297,8 +288,8 @@ UNKNOWN_DOMAIN = "not measured over the domain: it is unknown, give --domain"
     told={"headline": str},
     report=True,
 )
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CompareOutcome:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class CompareOutcome(Result):
     """What `birdnn compare --json` writes.
 
     Attributes:
@@ -321,9 +312,7 @@ class CompareOutcome:
     proved_apart: tuple[ProvedApart, ...]
     bound_note: Annotated[str, Said("Why there is no proved bound; empty otherwise.")]
     properties: tuple[PropertyComparison, ...]
-    regressions: Annotated[
-        tuple[str, ...], Said("Proved for A and not for B, be it violated or undecided.")
-    ]
+    regressions: Annotated[tuple[str, ...], Said("Proved for A and not for B, be it violated or undecided.")]
     semantics: ProofSemantics
     domain: Domain | None
     decision: Decision
@@ -362,3 +351,7 @@ class CompareOutcome:
     def gained(self) -> tuple[str, ...]:
         """The other way round."""
         return tuple(entry.name for entry in self.properties if entry.became == "gained")
+
+    def __repr__(self) -> str:
+        words = (f"{entry.name}: {entry.became}" for entry in self.properties)
+        return in_a_line("CompareOutcome", [self.result, *words], self.wall_s)

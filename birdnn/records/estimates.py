@@ -9,6 +9,7 @@ from typing import Annotated
 
 from birdnn.records.facts import AskedDevice, Machine, Units
 from birdnn.records.published import CommandLine, Said, publishes
+from birdnn.records.result import Result, in_a_line
 from birdnn.records.stages import Witness
 from birdnn.records.statements import Interval, PacBound, RareEvent, Surrogate
 
@@ -98,8 +99,8 @@ class PropertyEstimate:
     "measure_units=request.measure_units seed=request.seed notes versions machine",
     report=True,
 )
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EstimateOutcome:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class EstimateOutcome(Result):
     """What `birdnn estimate --json` writes.
 
     Each property's `bound` and `surrogates` hold all together with confidence ``1 - delta``.
@@ -118,3 +119,7 @@ class EstimateOutcome:
     machine: Machine
     interrupted: bool = False
     notes: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        words = (f"{e.name}: {e.violations:,} of {e.n:,} violate, bound {e.bound.epsilon:.3g}" for e in self.properties)
+        return in_a_line("EstimateOutcome", words, self.wall_s)

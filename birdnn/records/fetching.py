@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 from birdnn.records.published import CommandLine, Said, publishes
 
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FetchRequest:
     """Everything that ``fetch``'s command line says.

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 from birdnn.later import later
 from birdnn.records.facts import Machine, SuiteMatch, Units
+from birdnn.records.result import Result, in_a_line
 
 if TYPE_CHECKING:
     import torch
@@ -173,8 +174,8 @@ class LocalizeRequest:
     command: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LocalizeOutcome:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class LocalizeOutcome(Result):
     """What ``localize`` found, one answer for each property.
 
     Attributes:
@@ -192,3 +193,8 @@ class LocalizeOutcome:
     machine: Machine
     interrupted: bool = False
     notes: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        found = ((a.name, a.localisation) for a in self.answers)
+        words = (f"{name}: {'nothing to localise' if f is None else f'{f.size:,} neurons'}" for name, f in found)
+        return in_a_line("LocalizeOutcome", words, self.wall_s)

@@ -14,6 +14,7 @@ from birdnn.boxes import Boxes
 from birdnn.later import later
 from birdnn.records.proofs import RegionProof
 from birdnn.records.published import Said, publishes
+from birdnn.records.result import Result
 from birdnn.rounding import Semantics
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ class Witness:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Proved:
+class Proved(Result):
     """No point of any region is unsafe: every box of a complete cover has a positive bound.
 
     Attributes:
@@ -97,7 +98,7 @@ class Proved:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Violated:
+class Violated(Result):
     """Some point is unsafe, and here it is.
 
     Attributes:
@@ -114,7 +115,7 @@ class Violated:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Unknown:
+class Unknown(Result):
     """Neither proved nor violated.
 
     Attributes:
@@ -268,9 +269,7 @@ class InitialiserChange:
     size: int
     l1: float
     linf: float
-    largest: Annotated[
-        tuple[ValueChange, ...], Said("The values that moved most, at most 20.", absent=list)
-    ] = ()
+    largest: Annotated[tuple[ValueChange, ...], Said("The values that moved most, at most 20.", absent=list)] = ()
 
 
 @publishes("FidelityModel", "decision_agreement mae n")
@@ -278,9 +277,7 @@ class InitialiserChange:
 class Fidelity:
     """Behaviour kept over points that no repair has seen."""
 
-    decision_agreement: Annotated[
-        float | None, Said("Share with the same decision; null without a decision rule.")
-    ]
+    decision_agreement: Annotated[float | None, Said("Share with the same decision; null without a decision rule.")]
     mae: Annotated[float, Said("Mean absolute difference of the outputs, network units.")]
     n: int
 

@@ -74,8 +74,6 @@ class RareEvent:
     measure: str
     estimate: Annotated[float, Said("Mean over the repetitions.")]
     repetitions: Annotated[tuple[float, ...], Said("Each repetition's estimate; 0 where it found no violation.")]
-    log10_se: Annotated[
-        float | None, Said("Standard error of log10(estimate), from the relative spread.")
-    ]
+    log10_se: Annotated[float | None, Said("Standard error of log10(estimate), from the relative spread.")]
     particles: int
     evaluations: int

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from birdnn.printable import csv_text, printable
-from birdnn.records import CampaignOutcome, CampaignRow, Figures
+from birdnn.records import CONTRADICTION, CampaignOutcome, CampaignRow, Figures
 from birdnn.report.model import readable
 from birdnn.report.tables import add_fact, add_notes, facts_grid, plain_table
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from decimal import Decimal, localcontext
-from fractions import Fraction
-
 from birdnn.records import (
     InitialiserChange,
     InterventionCheck,
@@ -14,6 +11,7 @@ from birdnn.records import (
     ScaledQuantity,
     Watched,
 )
+from birdnn.records.published import exact
 from birdnn.report.schema_evidence import (
     HalfSpaceModel,
     InterventionModel,
@@ -27,20 +25,6 @@ from birdnn.report.schema_evidence import (
     WatchedModel,
 )
 from birdnn.spec import Region
-
-_DIGITS = 40
-
-
-def exact(value: Fraction) -> str:
-    """A number as text that says it exactly: a decimal where a short one does, else a fraction.
-
-    >>> exact(Fraction(-1, 8)), exact(Fraction(1, 3))
-    ('-0.125', '1/3')
-    """
-    with localcontext(prec=_DIGITS):
-        decimal = Decimal(value.numerator) / Decimal(value.denominator)
-        text = f"{decimal.normalize():f}"
-    return text if Fraction(decimal) == value and len(text) <= _DIGITS else str(value)
 
 
 def region_model(region: Region) -> RegionModel:

@@ -64,7 +64,7 @@ from birdnn.report.schema_samples import BlockLocalizeReport, LocalizeReport
 _NAMED = 10
 """Neurons that a localisation names."""
 
-_PUBLISHED: Sequence[tuple[str, type]] = (
+_PUBLISHED: Sequence[tuple[str, type[Any]]] = (
     ("verify", VerifyOutcome),
     ("repair", RepairReport),
     ("estimate", EstimateOutcome),
@@ -79,6 +79,7 @@ _PUBLISHED: Sequence[tuple[str, type]] = (
     ("bench", CampaignOutcome),
     ("compare", CompareOutcome),
 )
+
 
 def _method(outcome: RepairOutcome) -> dict[str, Any]:
     """How was repaired, and what was tried."""
@@ -178,7 +179,7 @@ def schemas() -> dict[str, str]:
     }
 
 
-def _model(published: type) -> type[BaseModel]:
+def _model(published: type[Any]) -> type[BaseModel]:
     return published if issubclass(published, BaseModel) else model_of(published)
 
 

@@ -14,10 +14,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from birdnn.decimals import MAX_DIGITS, parse_exact
+from birdnn.later import later
 from birdnn.records.published import REQUIRED, ExactText, Published, Said, Written
 
 if TYPE_CHECKING:
-    from pydantic import BaseModel
+    import pydantic
+else:
+    pydantic = later("pydantic")  # writing needs nothing of it
+
+EXACT = r"^-?[0-9]+(\.[0-9]+)?(/[1-9][0-9]*)?$"
+"""The form of a number as text that says it exactly: a decimal or a fraction."""
 
 VERSION = 1
 """Of all schemas. Fields are added, never renamed."""
@@ -26,7 +32,7 @@ Writer = Callable[[Path, bytes], object]
 _ToJson = Callable[[Any], Any]
 
 
-def document(record: object, **told: object) -> dict[str, Any]:
+def document(record: Any, **told: object) -> dict[str, Any]:
     """A published record as what JSON has: dictionaries, lists, text, numbers.
 
     Args:
@@ -36,17 +42,16 @@ def document(record: object, **told: object) -> dict[str, Any]:
     Raises:
         TypeError: it, or something in it, is not published; or something else is told than has to be.
     """
-    published = _published(type(record))
+    kind: Any = type(record)
+    published = _published(kind)
     if told.keys() != published.told.keys():
         raise TypeError(f"{published.name}: told are {', '.join(told)}, not {', '.join(published.told)}")
     head = {"schema_version": VERSION, "tool": "birdnn"} if published.report else {}
-    found = {
-        name: write(told[name] if find is None else find(record)) for name, find, write in _plan(type(record))
-    }
+    found = {name: write(told[name] if find is None else find(record)) for name, find, write in _plan(kind)}
     return head | found
 
 
-def dumps(record: object, **told: object) -> str:
+def dumps(record: Any, **told: object) -> str:
     """A published record as indented JSON text with a final line feed; arguments as of `document`.
 
     Raises:
@@ -55,16 +60,22 @@ def dumps(record: object, **told: object) -> str:
     return json.dumps(document(record, **told), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def write_record(record: object, path: Path, write: Writer, **told: object) -> None:
+def write_record(record: Any, path: Path, write: Writer, **told: object) -> None:
     """Write a record as JSON through `write`, which puts the whole file in place at once."""
     write(path, dumps(record, **told).encode("utf-8"))
 
 
-@cache
-def model_of(record: type) -> type[BaseModel]:
-    """The published form of a type of records as a model, which knows its JSON Schema and reads what was written."""
-    from pydantic import ConfigDict, Field, create_model
+_MODELS: dict[type[Any], type[pydantic.BaseModel]] = {}
 
+
+def model_of(record: type[Any]) -> type[pydantic.BaseModel]:
+    """The published form of a type of records as a model, which knows its JSON Schema and reads what was written."""
+    if record not in _MODELS:
+        _MODELS[record] = _built(record)
+    return _MODELS[record]
+
+
+def _built(record: type[Any]) -> type[pydantic.BaseModel]:
     published = _published(record)
     fields: dict[str, Any] = {}
     if published.report:
@@ -75,21 +86,20 @@ def model_of(record: type) -> type[BaseModel]:
         default: dict[str, Any] = {}
         if said.absent is not REQUIRED:
             default = {"default_factory": said.absent} if callable(said.absent) else {"default": said.absent}
-        fields[name] = (_model_hint(hint), Field(description=said.text or None, **default))
-    config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-    return create_model(published.name, __config__=config, __doc__=published.text, **fields)
+        fields[name] = (_model_hint(hint), pydantic.Field(description=said.text or None, **default))
+    config = pydantic.ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    return pydantic.create_model(published.name, __config__=config, __doc__=published.text, **fields)
 
 
 def _exact_text() -> Any:
     """The type of a number as text, for models."""
-    from pydantic import AfterValidator, Field
 
     def numbers_only(text: str) -> str:
         if parse_exact(text) is None:
             raise ValueError(f"a number of at most {MAX_DIGITS} digits, or a quotient of two, is expected")
         return text
 
-    return Annotated[str, Field(pattern=r"^-?[0-9]+(\.[0-9]+)?(/[1-9][0-9]*)?$"), AfterValidator(numbers_only)]
+    return Annotated[str, pydantic.Field(pattern=EXACT), pydantic.AfterValidator(numbers_only)]
 
 
 def _published(record: type) -> Published:
@@ -165,7 +175,7 @@ def _model_hint(hint: Any) -> Any:
         return dict[arguments[0], _model_hint(arguments[1])]  # type: ignore[misc, valid-type]
     if hint is Path:
         return str
-    return model_of(hint) if is_dataclass(hint) else hint
+    return model_of(hint) if isinstance(hint, type) and is_dataclass(hint) else hint
 
 
 @cache

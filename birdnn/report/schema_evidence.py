@@ -8,6 +8,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from birdnn.decimals import MAX_DIGITS, parse_exact
 from birdnn.report.model import Model, Readable
+from birdnn.report.publish import EXACT
 
 
 def _exact(text: str) -> str:
@@ -16,7 +17,7 @@ def _exact(text: str) -> str:
     return text
 
 
-Exact = Annotated[str, Field(pattern=r"^-?[0-9]+(\.[0-9]+)?(/[1-9][0-9]*)?$"), AfterValidator(_exact)]
+Exact = Annotated[str, Field(pattern=EXACT), AfterValidator(_exact)]
 """A number as text that says it exactly: a decimal or a fraction."""
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from birdnn.records import Proved, Unknown, UnknownReason, Verdict, Violated
+from birdnn.records import Proved, Unknown, UnknownReason, Verdict, Violated, Witness
 
 _SHOWN = 8
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
+from birdnn.records import ScaledQuantity
 from birdnn.report.schema import PropertyModel, RepairReport
 from birdnn.report.schema_evidence import HalfSpaceModel, RegionModel, ScaledQuantityModel
 from birdnn.report.schema_safety import InputRangeModel, StatedPropertyModel, StatedRegionModel, ValueModel
@@ -45,7 +46,7 @@ class Side:
     """
 
     letter: str
-    quantities: Sequence[ScaledQuantityModel]
+    quantities: Sequence[ScaledQuantityModel | ScaledQuantity]
 
     def name(self, place: int) -> str:
         """What the value is called."""

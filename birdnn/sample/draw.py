@@ -23,7 +23,7 @@ BATCH = {"cpu": 1 << 11, "cuda": 1 << 20}
 """Points at a time: what stays in a core's cache, what fills a graphics device."""
 
 SMALL = 1 << 20
-"""Multiplications: a network of fewer takes less time for a batch than its threads might have to wait for each other."""
+"""Multiplications: a network of fewer evaluates a batch in less time than threads may have to wait for each other."""
 
 
 def uniform(lower: Tensor, upper: Tensor, count: int, generator: torch.Generator) -> Tensor:

@@ -27,6 +27,7 @@ from birdnn.formats.onnx import network_from_layers, network_from_onnx
 from birdnn.network import Network
 from birdnn.neurons import hidden_layers
 from birdnn.operators import OPERATORS, Function, Operator, Sums, forward, linear, shapes
+from birdnn.records import Proved
 from birdnn.verify import exactly
 from birdnn.verify.balls import Balls, negative
 from birdnn.verify.search import verify
@@ -174,7 +175,7 @@ def test_a_property_is_decided() -> None:
     net = network_from_layers(random_layers(3, (2, 8, 8, 1)), "Softsign")
     above = make_property([-1, -1], [1, 1], half_space([1.0], -100.0))
     settings = SearchSettings(timeout_s=60.0)
-    assert verify(net, above, settings=settings, replays=[Engine(net)]).status == "proved"
+    assert isinstance(verify(net, above, settings=settings, replays=[Engine(net)]), Proved)
 
 
 @pytest.mark.usefixtures("neg")

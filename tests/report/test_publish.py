@@ -72,7 +72,7 @@ class Outer:
 
 
 def test_a_record_is_its_json() -> None:
-    """In the order that it declares: other names, parts of parts, properties, what others say; whole numbers as such."""
+    """In the order that it declares: other names, parts of parts, properties, what others say."""
     found = document(Outer(either=Other(), table={"a": Inner(count=1)}), headline="fine")
     assert list(found.items()) == [
         ("schema_version", 1),

@@ -1,0 +1,85 @@
+"""Results as notebooks show them: a table of verdicts, and a picture where there is one.
+
+Jupyter asks an object for ``_repr_html_``. The records know nothing of HTML; `install` teaches it to those that the
+functions of `birdnn.api` return.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from html import escape
+from pathlib import Path
+
+from birdnn.records import PropertyVerdict, RepairOutcome, VerifyOutcome
+from birdnn.report.model import readable
+
+_COLOURS = {"proved": "#1a7f37", "violated": "#cf222e", "unknown": "#9a6700"}
+_SHOWN = 8
+"""Inputs of a counterexample; the record has all."""
+
+
+def install() -> None:
+    """Have notebooks show results as tables."""
+    VerifyOutcome._repr_html_ = verify_html  # type: ignore[attr-defined]
+    RepairOutcome._repr_html_ = repair_html  # type: ignore[attr-defined]
+
+
+def verify_html(outcome: VerifyOutcome) -> str:
+    """A row for each property: its verdict, what that rests on, and how long it took."""
+    rows = [
+        (_text(answer.name), _word(answer.outcome), _because(answer), f"{answer.boxes:,}", f"{answer.solve_s:.2g} s")
+        for answer in outcome.verdicts
+    ]
+    table = _table(("property", "verdict", "", "boxes", "time"), rows)
+    return f"{table}{_note(outcome.disagreement)}"
+
+
+def repair_html(outcome: RepairOutcome) -> str:
+    """A row for each property, what is kept, where the network is; and the first map of what changed."""
+    rows = [
+        (_text(prop.name), _word(prop.before), _word(prop.after), f"{prop.boxes:,}", f"{prop.verify_s:.2g} s")
+        for prop in outcome.properties
+    ]
+    table = _table(("property", "before", "after", "boxes", "time"), rows)
+    lines = [f"{outcome.result.replace('_', ' ')}" + (f": {Path(outcome.out).name}" if outcome.out else "")]
+    if outcome.fidelity is not None and outcome.fidelity.decision_agreement is not None:
+        share = f"{100 * outcome.fidelity.decision_agreement:.4g} %"
+        lines.append(f"{share} of the domain is decided as before, mean difference {outcome.fidelity.mae:.2g}")
+    said = "".join(f"<p>{_text(line)}</p>" for line in lines)
+    return f"{table}{said}{_picture(outcome)}{_note(outcome.disagreement)}"
+
+
+def _picture(outcome: RepairOutcome) -> str:
+    """What is decided around a counterexample, before and after; empty where nothing was drawn."""
+    if not outcome.maps:
+        return ""
+    from birdnn.report.maps import map_model
+    from birdnn.report.pictures_maps import advisory_map_svg  # Matplotlib takes long to load
+
+    return advisory_map_svg(map_model(outcome.maps[0]))
+
+
+def _because(answer: PropertyVerdict) -> str:
+    found = answer.counterexample
+    if found is None:
+        return _text(answer.reason or "")
+    more = f", ... ({len(found.x)} inputs)" if len(found.x) > _SHOWN else ""
+    return _text(f"at {', '.join(f'{value:.6g}' for value in found.x[:_SHOWN])}{more}")
+
+
+def _table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    head = "".join(f"<th>{title}</th>" for title in titles)
+    body = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rows)
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def _word(word: str) -> str:
+    return f'<strong style="color:{_COLOURS.get(word, "inherit")}">{_text(word)}</strong>'
+
+
+def _note(text: str) -> str:
+    return f'<p style="color:{_COLOURS["violated"]}">{_text(text)}</p>' if text else ""
+
+
+def _text(text: str) -> str:
+    return escape(readable(text))
