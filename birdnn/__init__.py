@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from birdnn.api import repair as repair
     from birdnn.api import repair_blocks as repair_blocks
     from birdnn.api import repaired_module as repaired_module
+    from birdnn.api import rule as rule
     from birdnn.api import save_network as save_network
     from birdnn.api import save_property as save_property
     from birdnn.api import verify as verify
@@ -89,6 +90,7 @@ _HOME = {
     "repair": "api",
     "repair_blocks": "api",
     "repaired_module": "api",
+    "rule": "api",
     "save_network": "api",
     "save_property": "api",
     "verify": "api",

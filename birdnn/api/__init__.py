@@ -10,6 +10,7 @@ from birdnn.api import notebook
 from birdnn.api.asking import check, estimate, falsify, localize, repair, verify
 from birdnn.api.by_examples import localize_blocks, repair_blocks
 from birdnn.api.loading import box_property, load_network, load_property, repaired_module, save_network, save_property
+from birdnn.api.rules import rule
 
 __all__ = [
     "box_property",
@@ -23,6 +24,7 @@ __all__ = [
     "repair",
     "repair_blocks",
     "repaired_module",
+    "rule",
     "save_network",
     "save_property",
     "verify",

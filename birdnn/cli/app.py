@@ -20,6 +20,7 @@ from birdnn.cli.falsify import falsify
 from birdnn.cli.fetch import fetch
 from birdnn.cli.localize import localize
 from birdnn.cli.plot import plot
+from birdnn.cli.property import property_
 from birdnn.cli.repair import repair
 from birdnn.cli.report import report
 from birdnn.cli.verify import verify
@@ -136,3 +137,4 @@ def _root(
 for _command in (verify, check, falsify, estimate, localize, repair, compare, report, bench, fetch, doctor):
     app.command()(_command)
 app.add_typer(plot)
+app.add_typer(property_)

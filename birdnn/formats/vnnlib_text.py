@@ -1,29 +1,66 @@
-"""A property that did not come from a file, as VNN-LIB 1.0 text with exact numbers."""
+"""A property as VNN-LIB text, version 1.0 or 2.0, with exact numbers."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
+from typing import Literal
 
 from birdnn.errors import SpecError
 from birdnn.spec import Polytope, Property, Region, Row
 
+Version = Literal["1.0", "2.0"]
+_Name = Callable[[str, int], str]
 
-def property_text(prop: Property) -> str:
+
+def property_text(
+    prop: Property, version: Version = "1.0", *, shapes: tuple[Sequence[int], Sequence[int]] | None = None
+) -> str:
     """The text whose reading says what `prop` says: the same boxes and unsafe polytopes, strictness included.
 
+    Args:
+        prop: any property; a query over float32 can be said in version 2.0 only.
+        version: of VNN-LIB.
+        shapes: of the network's input and output, which version 2.0 declares; None: flat.
+
     Raises:
-        SpecError: nothing is unsafe, so that there is nothing to say.
+        SpecError: nothing is unsafe, so that there is nothing to say; or version 1.0 cannot say it.
     """
     if not any(region.unsafe for region in prop.regions):
         raise SpecError(f"property {prop.name!r} holds for every network: none of its regions has unsafe outputs")
-    variables = [*(f"X_{i}" for i in range(prop.n_inputs)), *(f"Y_{j}" for j in range(prop.n_outputs))]
+    if version == "1.0":
+        if prop.element == "float32":
+            raise SpecError(f"property {prop.name!r} is a query over float32, which VNN-LIB 1.0 has no words for")
+        variables = [*(f"X_{i}" for i in range(prop.n_inputs)), *(f"Y_{j}" for j in range(prop.n_outputs))]
+        return _whole(prop, [f"(declare-const {name} Real)" for name in variables], _Writer(lambda v, i: f"{v}_{i}"))
+    inputs, outputs = shapes or ((prop.n_inputs,), (prop.n_outputs,))
+    declared = [
+        "(vnnlib-version <2.0>)",
+        "(declare-network N",
+        f"  (declare-input X {prop.element} {_shape(inputs)})",
+        f"  (declare-output Y {prop.element} {_shape(outputs)}))",
+    ]
+    places = {"X": _indices(inputs), "Y": _indices(outputs)}
+    return _whole(prop, declared, _Writer(lambda v, i: f"{v}{places[v][i]}", typed=True))
+
+
+def _shape(sizes: Sequence[int]) -> str:
+    return f"[{','.join(map(str, sizes))}]"
+
+
+def _indices(sizes: Sequence[int]) -> list[str]:
+    """The places of a tensor in C order, as version 2.0 writes them."""
+    return [_shape(place) for place in itertools.product(*map(range, sizes))]
+
+
+def _whole(prop: Property, declared: Sequence[str], writer: _Writer) -> str:
     lines = [
         *_heading(prop),
-        *(f"(declare-const {name} Real)" for name in variables),
+        *declared,
         "(assert (or",
-        *(line for region in prop.regions if region.unsafe for line in _region(region)),
+        *(line for region in prop.regions if region.unsafe for line in writer.region(region)),
         "))",
     ]
     return "\n".join(lines) + "\n"
@@ -35,34 +72,69 @@ def _heading(prop: Property) -> Iterator[str]:
         yield from itertools.takewhile(lambda line: line.startswith(";"), prop.text.splitlines())
 
 
-def _region(region: Region) -> Iterator[str]:
-    yield "  (and"
-    yield from (f"    {bounds}" for bounds in _box(region))
-    yield "    (or"
-    yield from (f"      (and {' '.join(_rows(polytope))})" for polytope in region.unsafe)
-    yield "    ))"
+class _Writer:
+    """Writes regions.
+
+    Args:
+        name: of a variable, from ``X`` or ``Y`` and its number.
+        typed: numbers are those of a type, so that each has a point, and none is a quotient: both sides are multiplied.
+    """
+
+    def __init__(self, name: _Name, *, typed: bool = False) -> None:
+        self.name, self.typed = name, typed
+
+    def region(self, region: Region) -> Iterator[str]:
+        """Its box, and what is unsafe there."""
+        yield "  (and"
+        for i in range(region.n_inputs):
+            low = ">" if region.strict_lower[i] else ">=", region.exact_lower[i]
+            high = "<" if region.strict_upper[i] else "<=", region.exact_upper[i]
+            pair = (self.compared(sign, {("X", i): Fraction(1)}, bound) for sign, bound in (low, high))
+            yield f"    {' '.join(pair)}"
+        yield "    (or"
+        yield from (f"      (and {' '.join(self.rows(polytope))})" for polytope in region.unsafe)
+        yield "    ))"
+
+    def rows(self, polytope: Polytope) -> Iterator[str]:
+        """The half-spaces of a polytope."""
+        if not polytope.rows:
+            first = self.name("Y", 0)
+            yield f"(<= {first} {first})"  # everything is unsafe
+        for row in polytope.rows:
+            yield self.compared("<" if row.strict else "<=", _terms(row), row.bound)
+
+    def compared(self, sign: str, terms: dict[tuple[str, int], Fraction], bound: Fraction) -> str:
+        """``terms sign bound``."""
+        if self.typed:
+            numbers = [*terms.values(), bound]
+            scale = 1 if all(map(_decimal, numbers)) else math.lcm(*(number.denominator for number in numbers))
+            terms, bound = {key: factor * scale for key, factor in terms.items()}, bound * scale
+        return f"({sign} {self.sum(terms)} {self.number(bound)})"
+
+    def sum(self, terms: dict[tuple[str, int], Fraction]) -> str:
+        """A sum of variables with factors."""
+        parts = [
+            self.name(*key) if factor == 1 else f"(* {self.number(factor)} {self.name(*key)})"
+            for key, factor in terms.items()
+        ]
+        if not parts:
+            return f"(* 0.0 {self.name('Y', 0)})" if self.typed else "0"
+        return f"(+ {' '.join(parts)})" if len(parts) > 1 else parts[0]
+
+    def number(self, value: Fraction) -> str:
+        """A decimal where there is a short one, else a quotient."""
+        text = _decimal(value)
+        if not text:
+            return f"(/ {'-' if value < 0 else ''}{abs(value.numerator)} {value.denominator})"
+        return f"{text}.0" if self.typed and "." not in text else text
 
 
-def _box(region: Region) -> Iterator[str]:
-    for i in range(region.n_inputs):
-        low = f"({'>' if region.strict_lower[i] else '>='} X_{i} {_number(region.exact_lower[i])})"
-        yield f"{low} ({'<' if region.strict_upper[i] else '<='} X_{i} {_number(region.exact_upper[i])})"
+def _terms(row: Row) -> dict[tuple[str, int], Fraction]:
+    return {("Y", index): factor for index, factor in enumerate(row.coefficients) if factor}
 
 
-def _rows(polytope: Polytope) -> Iterator[str]:
-    if not polytope.rows:
-        yield "(<= 0 0)"  # everything is unsafe
-    for row in polytope.rows:
-        yield f"({'<' if row.strict else '<='} {_sum(row)} {_number(row.bound)})"
-
-
-def _sum(row: Row) -> str:
-    terms = [f"Y_{j}" if c == 1 else f"(* {_number(c)} Y_{j})" for j, c in enumerate(row.coefficients) if c]
-    return f"(+ {' '.join(terms)})" if len(terms) > 1 else (terms or ["0"])[0]
-
-
-def _number(value: Fraction) -> str:
-    """A decimal where there is a short one, else a quotient."""
+def _decimal(value: Fraction) -> str:
+    """A decimal of at most 60 places; empty where none says the number."""
     sign, size = ("-" if value < 0 else ""), abs(value)
     if size.denominator == 1:
         return f"{sign}{size.numerator}"
@@ -71,4 +143,4 @@ def _number(value: Fraction) -> str:
         if scaled.denominator == 1:
             whole, part = divmod(scaled.numerator, 10**digits)
             return f"{sign}{whole}.{part:0{digits}d}"
-    return f"(/ {sign}{size.numerator} {size.denominator})"
+    return ""

@@ -261,6 +261,11 @@ def _domain(
             have = f"{len(corners[0])} inputs; the network has {loaded.net.n_inputs}"
             raise MismatchError(f"the domain {request.domain} has {have}")
         return corners, str(request.domain)
+    return declared_domain(loaded)
+
+
+def declared_domain(loaded: Loaded) -> tuple[tuple[Tensor, Tensor] | None, str]:
+    """The corners that a suite or an NNet header states, network units, and which of them does; None without either."""
     if loaded.known is not None:
         return loaded.known[0].domain(), f"suite {loaded.known[0].name}"
     if loaded.nnet is not None:

@@ -94,6 +94,7 @@ from birdnn.records.results import (
     Watched,
     as_asked,
 )
+from birdnn.records.rules import ConditionsLike, RuleRequest, ToldProperty
 from birdnn.records.stages import (
     ARITHMETIC,
     Decision,
@@ -150,6 +151,7 @@ __all__ = [
     "CheckAnswer",
     "CompareOutcome",
     "CompareRequest",
+    "ConditionsLike",
     "Confidence",
     "Decision",
     "Device",
@@ -222,6 +224,7 @@ __all__ = [
     "Result",
     "Role",
     "RuleBy",
+    "RuleRequest",
     "SampleSet",
     "ScaledQuantity",
     "SideBySide",
@@ -232,6 +235,7 @@ __all__ = [
     "SuspiciousBlock",
     "SuspiciousNeuron",
     "Tied",
+    "ToldProperty",
     "Transition",
     "Tried",
     "TriedResult",

@@ -107,7 +107,7 @@ def _region(region: RegionModel, inputs: Side, outputs: Side) -> StatedRegionMod
 
 
 def _edge(inputs: Side, place: int, low: Fraction, high: Fraction) -> InputRangeModel:
-    lower, upper = _snapped(number(inputs.raw(place, low)), number(inputs.raw(place, high)))
+    lower, upper = snapped(number(inputs.raw(place, low)), number(inputs.raw(place, high)))
     return InputRangeModel(
         name=inputs.name(place),
         text=inputs.quantities[place].text if place < len(inputs.quantities) else "",
@@ -119,7 +119,7 @@ def _edge(inputs: Side, place: int, low: Fraction, high: Fraction) -> InputRange
     )
 
 
-def _snapped(lower: float, upper: float) -> tuple[float, float]:
+def snapped(lower: float, upper: float) -> tuple[float, float]:
     """Both to nine digits of the larger: files round normalised bounds, which leaves dust in raw units."""
     largest = max(abs(lower), abs(upper))
     if not largest or largest > 1e300:

@@ -1,0 +1,84 @@
+"""Properties without VNN-LIB: a rule in a line."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from birdnn.api.asking import borrowed
+from birdnn.api.loading import File, NetworkLike
+from birdnn.errors import SpecError
+from birdnn.pipeline.stating import state_rule
+from birdnn.records import RuleRequest, Units
+from birdnn.spec import Property
+
+
+def rule(
+    net: NetworkLike,
+    *,
+    never: str | None = None,
+    always: str | None = None,
+    when: str | Mapping[str, object] = "",
+    domain: str | Mapping[str, object] | File | tuple[ArrayLike, ArrayLike] | None = None,
+    units: Units = "normalised",
+    suite: str | None = None,
+    as_name: str | None = None,
+    name: str = "rule",
+) -> Property:
+    """The property that a rule in a line states about a network.
+
+    Inputs are called ``x0``, ``x1``, ..., outputs ``y0``, ``y1``, ...; a network that a suite knows has that suite's
+    names as well. A number stands for what is written: 0.1 is a tenth.
+
+    Args:
+        net: a file or a loaded network.
+        never: what must not come out, such as ``"y0 is max"`` or ``"y0 > 1.5 and y1 <= y2"``.
+        always: what must come out, instead of `never`.
+        when: for which inputs: ``"x0 > 0.8, x1 in [0, 0.5]"``, or ``{"x0": (0.8, 1), "x1": 0.5}``; all of the domain
+            without it.
+        domain: between which values inputs lie that `when` leaves free: as `when`, two corners, or a file (a property,
+            or TOML with ``lower`` and ``upper``). None: as a suite or an NNet header says.
+        units: of all numbers; ``"raw"`` needs a network that brings its scaling (NNet, or known to a suite).
+        suite, as_name: whose names and domain hold, as for `birdnn.repair`.
+        name: of the property, as reports print it.
+
+    Raises:
+        InputError: the rule cannot be read, or nobody says between which values an input lies.
+
+    >>> import birdnn
+    >>> net = birdnn.load_network("demo.onnx")
+    >>> made = birdnn.rule(net, when={"x0": (0.4, 0.5)}, never="y0 is max", domain=([-0.5] * 5, [0.5] * 5))
+    >>> birdnn.verify(net, made, timeout_s=60).verdicts[0].outcome
+    'violated'
+    """
+    if isinstance(domain, tuple):
+        lower, upper = (_numbers(side) for side in domain)
+        if len(lower) != len(upper):
+            raise SpecError(f"domain: corners of {len(lower)} and {len(upper)} numbers")
+        domain = {f"x{index}": pair for index, pair in enumerate(zip(lower, upper, strict=True))}
+    elif domain is not None and not isinstance(domain, str | Mapping):
+        domain = Path(domain)
+    with borrowed() as stored:
+        return state_rule(
+            RuleRequest(
+                net=stored.network(net),
+                never=never,
+                always=always,
+                when=when,
+                domain=domain,
+                units=units,
+                suite=suite,
+                as_name=as_name,
+                name=name,
+            )
+        )
+
+
+def _numbers(side: ArrayLike) -> list[object]:
+    found = np.asarray(side)
+    if found.ndim != 1:
+        raise SpecError(f"domain: a corner is a list of numbers, not an array of shape {found.shape}")
+    return list(found.tolist())

@@ -1,0 +1,77 @@
+"""What ``birdnn property`` does. Loads what help must not wait for: import it inside a command."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from birdnn.cli.property import ConvertOptions, ExplainOptions, MakeOptions, Version
+from birdnn.cli.terminal import first_line, show_result
+from birdnn.errors import OutputError
+from birdnn.formats import read_network, read_property
+from birdnn.formats.files import write_bytes
+from birdnn.formats.vnnlib_text import Version as TextVersion
+from birdnn.pipeline.stating import restated, state_rule, told_property
+from birdnn.records import RuleRequest
+from birdnn.report.stated import property_summary
+from birdnn.spec import Property
+
+
+def finish_make(options: MakeOptions) -> int:
+    """Write the property and say it; 0."""
+    _require_new(options.out)
+    request = RuleRequest(
+        net=options.net,
+        never=options.never,
+        always=options.always,
+        when=options.when,
+        domain=options.domain,
+        units=options.units.value,
+        suite=options.suite,
+        as_name=options.as_name,
+        name=options.out.name.removesuffix(".gz").removesuffix(".vnnlib"),
+    )
+    _write(state_rule(request), options.to, options.out, options.net)
+    if options.quiet:
+        first_line(str(options.out))
+    else:
+        told = told_property(options.out, options.net, suite=options.suite, as_name=options.as_name)
+        show_result(lambda width: property_summary(told))
+    return 0
+
+
+def finish_explain(options: ExplainOptions) -> int:
+    """Say what the property says; 0."""
+    told = told_property(options.prop, options.net, units=options.units.value)
+    show_result(lambda width: property_summary(told))
+    return 0
+
+
+def finish_convert(options: ConvertOptions) -> int:
+    """Write the property in the other version; 0."""
+    _require_new(options.out)
+    _write(read_property(options.prop), options.to, options.out, options.net)
+    first_line(f"{options.out}: says in VNN-LIB {options.to.value} what {options.prop} says")
+    return 0
+
+
+def _require_new(out: Path) -> None:
+    """See that a property can become that file.
+
+    Raises:
+        OutputError: it is called otherwise, or there already: a property may be somebody's only one.
+    """
+    if not out.name.removesuffix(".gz").endswith(".vnnlib"):
+        raise OutputError(str(out), "the name of a property ends in .vnnlib or .vnnlib.gz")
+    if out.exists():
+        raise OutputError(str(out), "is there already, and properties are never overwritten; name another file")
+
+
+def _write(prop: Property, to: Version, out: Path, net: Path | None) -> None:
+    version: TextVersion = "2.0" if to is Version.V2 else "1.0"
+    shapes: tuple[Sequence[int], Sequence[int]] | None = None
+    if net is not None:
+        read = read_network(net)
+        prop.require_sizes(read.n_inputs, read.n_outputs)
+        shapes = read.input_shape, read.output_shape
+    write_bytes(out, restated(prop, version, shapes).encode())

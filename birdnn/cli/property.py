@@ -1,0 +1,132 @@
+"""``birdnn property``: properties from a line of words, in words, and in the other version of VNN-LIB."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from birdnn.cli.failures import command
+from birdnn.cli.options import TO_READ, AsName, Net, Quiet, Suite, Units, require_there
+
+HELP = """Write a property from a line of words, say what one says, or convert it between versions of VNN-LIB.
+
+A rule speaks about inputs x0, x1, ... and outputs y0, y1, ..., or by the names of a suite that knows the network:
+y0 is max | y0 > 1.5 and y1 <= y2 | 0.8 <= y0 < 1 | 2*y0 - y1 > 0.5 or not (y2 is min)"""
+
+property_ = typer.Typer(name="property", help=HELP, no_args_is_help=True, rich_markup_mode="rich")
+
+
+class Version(StrEnum):
+    """Of VNN-LIB."""
+
+    V1 = "1.0"
+    V2 = "2.0"
+
+
+Out = Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="The property: .vnnlib, also with .gz.")]
+VersionOption = Annotated[Version, typer.Option("--to", help="Version of VNN-LIB.")]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MakeOptions:
+    """What the command line says."""
+
+    net: Net
+    never: Annotated[
+        str | None, typer.Option("--never", metavar="RULE", help="What must not come out, e.g. 'y0 is max'.")
+    ] = None
+    always: Annotated[
+        str | None, typer.Option("--always", metavar="RULE", help="What must come out, instead of --never.")
+    ] = None
+    when: Annotated[
+        str, typer.Option("--when", metavar="RULE", help="For which inputs, e.g. 'x0 > 0.8, x1 in [0, 0.5]'.")
+    ] = ""
+    domain: Annotated[
+        str | None,
+        typer.Option(
+            "--domain",
+            metavar="RULE|FILE",
+            help="Between which values inputs lie that --when leaves free. Default: what a suite or NNet header says.",
+        ),
+    ] = None
+    units: Annotated[Units, typer.Option("--units", help="Of the numbers here; the file has those of the network.")] = (
+        Units.NORMALISED
+    )
+    suite: Suite = None
+    as_name: AsName = None
+    out: Out
+    to: VersionOption = Version.V1
+    quiet: Quiet = False
+
+
+@command(MakeOptions)
+def make(options: MakeOptions) -> int:
+    """Write the property that a rule states, and say it in words.
+
+    If input 0 is above 0.8 then output 0 must not be the largest: --when "x0 > 0.8" --never "y0 is max". Of a tie both
+    rules speak as they are written: y0 is max holds where another output is as large.
+    """
+    require_there(options)
+    from birdnn.cli.properties import finish_make
+
+    return finish_make(options)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExplainOptions:
+    """What the command line says."""
+
+    prop: Annotated[Path, typer.Argument(metavar="PROPERTY", help="A property: .vnnlib, also with .gz."), TO_READ]
+    net: Annotated[
+        Path | None,
+        typer.Option(
+            "--net", metavar="FILE", help="The network it is about: it has to fit, and gives names and units."
+        ),
+        TO_READ,
+    ] = None
+    units: Annotated[Units, typer.Option("--units", help="What the property speaks.")] = Units.NORMALISED
+
+
+@command(ExplainOptions)
+def explain(options: ExplainOptions) -> int:
+    """Say in words what a property says: for which inputs, and what must not come out there.
+
+    With --net it is compared with the network: sizes have to fit, inputs and outputs have their names, and a property
+    that a suite states is recognised, whatever its file is called.
+    """
+    require_there(options)
+    from birdnn.cli.properties import finish_explain
+
+    return finish_explain(options)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConvertOptions:
+    """What the command line says."""
+
+    prop: Annotated[Path, typer.Argument(metavar="PROPERTY", help="A property: .vnnlib, also with .gz."), TO_READ]
+    net: Annotated[
+        Path | None,
+        typer.Option("--net", metavar="FILE", help="The network, whose shapes version 2.0 declares. Default: flat."),
+        TO_READ,
+    ] = None
+    to: VersionOption
+    out: Out
+
+
+@command(ConvertOptions)
+def convert(options: ConvertOptions) -> int:
+    """Write a property in version 1.0 or 2.0 of VNN-LIB: it says the same, which is read back and compared."""
+    require_there(options)
+    from birdnn.cli.properties import finish_convert
+
+    return finish_convert(options)
+
+
+property_.command("make")(make)
+property_.command("explain")(explain)
+property_.command("convert")(convert)

@@ -1,0 +1,145 @@
+"""A rule in words as a property of a network: its names, its domain and its units are those that the network has."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+from birdnn.errors import FormatError, MismatchError, SpecError
+from birdnn.formats import read_property
+from birdnn.formats.dnf import And, Formula, Term, compare
+from birdnn.formats.rules import Names, bounds_of, negated, parse_rule, rule_property
+from birdnn.formats.suite import read_domain
+from birdnn.formats.vnnlib import parse_property
+from birdnn.formats.vnnlib_text import Version, property_text
+from birdnn.meaning import meaning_of
+from birdnn.pipeline.describing import quantities
+from birdnn.pipeline.load import Loaded, load_network, load_property, scaling_of, statement
+from birdnn.pipeline.plan import declared_domain, known_network
+from birdnn.pipeline.recognising import recognised
+from birdnn.records import ConditionsLike, RuleRequest, ToldProperty, Units
+from birdnn.spec import Property, Scaling
+
+
+def state_rule(request: RuleRequest) -> Property:
+    """The property, in network units.
+
+    Raises:
+        InputError: a file cannot be read, the rule cannot, or nobody says between which values an input lies.
+    """
+    loaded = load_network(request.net)
+    known = known_network(loaded, request.suite, request.as_name)
+    loaded = replace(loaded, known=known)
+    inputs, outputs = quantities(loaded)
+    names = Names(
+        n_inputs=loaded.net.n_inputs,
+        n_outputs=loaded.net.n_outputs,
+        inputs=[q.name for q in inputs],
+        outputs=[q.name for q in outputs],
+    )
+    unsafe = _unsafe(request, names)
+    scaling = scaling_of(loaded) if request.units == "raw" else None
+    made = rule_property(
+        request.name,
+        when=_conditions(request.when, names, "when"),
+        domain=_domain(request.domain, loaded, names, scaling),
+        unsafe=unsafe,
+        names=names,
+        text=_words(request),
+    )
+    return made if scaling is None else made.scaled(scaling)
+
+
+def _unsafe(request: RuleRequest, names: Names) -> Formula:
+    match request.never, request.always:
+        case (str() as never, None):
+            return parse_rule(never, names)
+        case (None, str() as always):
+            return negated(parse_rule(always, names))
+    raise SpecError("say what must never come out, or what must always: one of never and always")
+
+
+def _conditions(given: ConditionsLike, names: Names, what: str) -> Formula:
+    if isinstance(given, str):
+        return parse_rule(given, names) if given.strip() else And(())
+    return bounds_of(given, names, what)
+
+
+def _domain(given: ConditionsLike | Path | None, loaded: Loaded, names: Names, scaling: Scaling | None) -> Formula:
+    """Between which values inputs lie, in the units of the rule."""
+    if isinstance(given, Mapping) or (isinstance(given, str) and any(sign in given for sign in "<>=[")):
+        return _conditions(given, names, "domain")
+    corners = declared_domain(loaded)[0] if given is None else read_domain(given)
+    if corners is None:
+        return And(())  # then `when` has to say it all
+    if len(corners[0]) != names.n_inputs:
+        raise MismatchError(f"the domain {given} has {len(corners[0])} inputs; the network has {names.n_inputs}")
+    parts: list[Formula] = []
+    for relation, corner in zip((">=", "<="), corners, strict=True):
+        for index, value in enumerate(corner.tolist()):
+            end = Fraction(value)
+            if scaling is not None:
+                end = end * scaling.input_ranges[index] + scaling.input_means[index]
+            parts.append(compare(relation, Term({("X", index): Fraction(1)}, Fraction(0)), Term({}, end), 1))
+    return And(tuple(parts))
+
+
+def _words(request: RuleRequest) -> str:
+    """The rule as a person says it."""
+    said = f"always {request.always}" if request.never is None else f"never {request.never}"
+    raw = " (raw units)" if request.units == "raw" else ""
+    when = request.when
+    if not isinstance(when, str):
+        when = ", ".join(_range(name, value) for name, value in when.items())
+    return (f"{said}, when {when}" if when else said) + raw
+
+
+def _range(name: str, value: object) -> str:
+    return f"{name} in [{value[0]}, {value[1]}]" if isinstance(value, tuple | list) else f"{name} = {value}"
+
+
+def restated(prop: Property, version: Version, shapes: tuple[Sequence[int], Sequence[int]] | None = None) -> str:
+    """The text of a property in a version of VNN-LIB, once it was read back and says the same.
+
+    Raises:
+        SpecError: that version cannot say it.
+    """
+    text = property_text(prop, version, shapes=shapes)
+    try:
+        again = parse_property(text, name=prop.name)
+    except FormatError as error:
+        raise SpecError(f"property {prop.name!r} cannot be said in VNN-LIB {version}: {error.problem}") from None
+    if meaning_of(again) != meaning_of(prop):
+        raise SpecError(f"property {prop.name!r} would say something else in VNN-LIB {version}")
+    return text
+
+
+def told_property(
+    path: Path, net: Path | None, *, units: Units = "normalised", suite: str | None = None, as_name: str | None = None
+) -> ToldProperty:
+    """A property's file, seen beside its network, where one is given.
+
+    Raises:
+        InputError: a file cannot be read, or the property does not fit the network.
+    """
+    if net is None:
+        if units == "raw":
+            raise MismatchError("raw units need the network, which brings its scaling: say --net FILE")
+        prop = read_property(path)
+        return ToldProperty(prop=prop, statement=statement(prop))
+    loaded = load_network(net)
+    known = known_network(loaded, suite, as_name)
+    loaded = replace(loaded, known=known)
+    prop = load_property(path, loaded, units)
+    found = recognised(known, [prop])
+    inputs, outputs = quantities(loaded)
+    return ToldProperty(
+        prop=prop,
+        statement=found.worded(known, 0, statement(prop)),
+        inputs=inputs,
+        outputs=outputs,
+        recognised=f"{found.names[0]} of suite {known[0].name}" if known is not None and found.names[0] else "",
+        notes=(*found.notes, *(loaded.nnet.warnings(prop) if loaded.nnet is not None else ())),
+    )

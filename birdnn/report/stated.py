@@ -1,0 +1,71 @@
+"""A property in words, for the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fractions import Fraction
+
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from birdnn.records import ToldProperty
+from birdnn.report.evidence import region_model
+from birdnn.report.model import readable
+from birdnn.report.tables import add_fact, add_notes, facts_grid
+from birdnn.report.words import Side, number, plain, snapped, unsafe_words
+from birdnn.spec import Region
+
+_REGIONS = 6
+_INPUTS = 12
+_POLYTOPES = 8
+
+
+def property_summary(told: ToldProperty) -> RenderableType:
+    """For each region between which values the inputs lie, and what must not come out there."""
+    prop, inputs, outputs = told.prop, Side("X", told.inputs), Side("Y", told.outputs)
+    parts: list[RenderableType] = [Text(f"{readable(prop.name)}: {readable(told.statement)}", "bold")]
+    for place, region in enumerate(prop.regions[:_REGIONS]):
+        grid = facts_grid()
+        where = "where" if len(prop.regions) == 1 else f"region {place + 1}, where"
+        for line in _box(region, inputs):
+            add_fact(grid, where, line)
+            where = " "
+        for line in _unsafe(region, outputs):
+            add_fact(grid, "never", line)
+        parts.append(grid)
+    facts = facts_grid()
+    if (more := len(prop.regions) - _REGIONS) > 0:
+        add_fact(facts, "more", f"{more:,} further regions")
+    add_fact(facts, "speaks about", f"{prop.n_inputs:,} inputs, {prop.n_outputs:,} outputs")
+    if prop.element == "float32":
+        add_fact(facts, "over", "the network as executed in float32")
+    add_fact(facts, "units", "raw, as the network's scaling says" if told.inputs else "")
+    add_fact(facts, "known as", told.recognised)
+    add_notes(facts, told.notes)
+    return Group(*parts, facts)
+
+
+def _box(region: Region, inputs: Side) -> Iterator[str]:
+    """Each input's range, in raw units where the scaling is known."""
+    for place in range(min(region.n_inputs, _INPUTS)):
+        low, high = (inputs.raw(place, side[place]) for side in (region.exact_lower, region.exact_upper))
+        name, unit = inputs.name(place), inputs.unit(place)
+        yield f"{_range(name, low, high, (region.strict_lower[place], region.strict_upper[place]))} {unit}".rstrip()
+    if (more := region.n_inputs - _INPUTS) > 0:
+        yield f"and {more:,} further inputs in their ranges"
+
+
+def _range(name: str, low: Fraction, high: Fraction, strict: tuple[bool, bool]) -> str:
+    if low == high:
+        return f"{name} = {plain(number(low))}"
+    signs = ["<" if each else "≤" for each in strict]
+    ends = snapped(number(low), number(high))
+    return f"{plain(ends[0])} {signs[0]} {name} {signs[1]} {plain(ends[1])}"
+
+
+def _unsafe(region: Region, outputs: Side) -> Iterator[str]:
+    rows = region_model(region).unsafe
+    for each in rows[:_POLYTOPES]:
+        yield unsafe_words(each, outputs)
+    if (more := len(rows) - _POLYTOPES) > 0:
+        yield f"and {more:,} further sets of outputs"
