@@ -6,6 +6,7 @@ Nothing here or in the command modules imports torch before a command runs: help
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -13,9 +14,10 @@ import typer
 from birdnn.cli.bench import bench
 from birdnn.cli.check import check
 from birdnn.cli.compare import compare
+from birdnn.cli.config import NAME, USED, options_of
 from birdnn.cli.doctor import doctor
 from birdnn.cli.estimate import estimate
-from birdnn.cli.failures import DEBUG
+from birdnn.cli.failures import DEBUG, complain
 from birdnn.cli.falsify import falsify
 from birdnn.cli.fetch import fetch
 from birdnn.cli.localize import localize
@@ -24,6 +26,7 @@ from birdnn.cli.property import property_
 from birdnn.cli.repair import repair
 from birdnn.cli.report import report
 from birdnn.cli.verify import verify
+from birdnn.errors import BirdnnError
 from birdnn.version import installed_version
 
 HELP = """Find where a neural network breaks a property, repair it, prove the repair.
@@ -97,7 +100,6 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
-    add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
@@ -124,14 +126,38 @@ def _spare_busy_cores() -> None:
 
 @app.callback(help=HELP)
 def _root(
+    context: typer.Context,
     version: Annotated[
         bool,
         typer.Option("--version", metavar="", callback=_version, is_eager=True, help="Print the version and leave."),
     ] = False,
     debug: Annotated[bool, typer.Option("--debug", metavar="", help="Show tracebacks of unexpected errors.")] = False,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            "--config",
+            metavar="FILE",
+            help=f"Options that hold unless others are given. Default: {NAME}, if it is there.",
+        ),
+    ] = None,
 ) -> None:
     DEBUG.set(debug)
     _spare_busy_cores()
+    _configure(context, config)
+
+
+def _configure(context: typer.Context, said: Path | None) -> None:
+    """Take options from a file, where one is named or lies here."""
+    path = said or Path(NAME)
+    if said is None and not path.is_file():
+        return
+    try:
+        context.default_map = options_of(path, context.command)
+    except BirdnnError as error:
+        complain(f"error: {error}")
+        raise typer.Exit(error.exit_status) from None
+    USED.set(path)
+    complain(f"options of {path} hold where the command line says nothing else")
 
 
 for _command in (verify, check, falsify, estimate, localize, repair, compare, report, bench, fetch, doctor):

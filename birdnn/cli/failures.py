@@ -11,9 +11,10 @@ import traceback
 from collections.abc import Callable
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Any, TypeVar, get_type_hints
+from typing import Annotated, Any, TypeVar, get_type_hints
 
 import typer
+from typer.models import ArgumentInfo
 
 from birdnn.cli.statuses import INTERRUPTED, OWN_FAULT, UNDECIDED, UNUSABLE
 from birdnn.errors import BirdnnError, out_of_memory
@@ -51,9 +52,12 @@ def command(options: type[Options]) -> Callable[[Callable[[Options], int]], Call
         )
         for field in dataclasses.fields(options)  # type: ignore[arg-type]
     ]
+    placed = _with_place_for_the_network(parameters, hints)
 
     def decorate(body: Callable[[Options], int]) -> Callable[..., None]:
         def run(**values: Any) -> None:
+            if placed:
+                values["net"] = _the_network(values.pop(_CONTEXT), values.pop(_PLACE), values["net"])
             raise typer.Exit(_status(lambda: body(options(**values))))
 
         run.__name__, run.__doc__ = body.__name__, _paragraphs(body.__doc__ or "")
@@ -62,6 +66,36 @@ def command(options: type[Options]) -> Callable[[Callable[[Options], int]], Call
         return run
 
     return decorate
+
+
+_PLACE, _CONTEXT = "network", "context"
+
+
+def _with_place_for_the_network(parameters: list[inspect.Parameter], hints: dict[str, Any]) -> bool:
+    """Let the network be said without ``--net``, where a command needs one and says nothing else by its place."""
+    said = [part for hint in hints.values() for part in getattr(hint, "__metadata__", ())]
+    index = next((i for i, p in enumerate(parameters) if p.name == "net" and p.default is p.empty), None)
+    if index is None or any(isinstance(part, ArgumentInfo) for part in said):
+        return False
+    hints["net"] = Annotated[(Path | None, *hints["net"].__metadata__)]
+    parameters[index] = parameters[index].replace(default=None, annotation=hints["net"])
+    place = typer.Argument(metavar="NETWORK", help="The network, as --net says it.", show_default=False)
+    hints[_PLACE], hints[_CONTEXT] = Annotated[Path | None, place], typer.Context
+    only = inspect.Parameter.KEYWORD_ONLY
+    parameters.append(inspect.Parameter(_PLACE, only, default=None, annotation=hints[_PLACE]))
+    parameters.append(inspect.Parameter(_CONTEXT, only, annotation=typer.Context))
+    return True
+
+
+def _the_network(context: typer.Context, placed: Path | None, said: Path | None) -> Path:
+    """The network of the command line; what a configuration file says of it counts least."""
+    source = context.get_parameter_source("net")
+    if placed is not None and said is not None and source is not None and source.name == "COMMANDLINE":
+        raise typer.BadParameter(f"the network is said twice: {placed} and {said}", param_hint="--net")
+    found = placed or said
+    if found is None:
+        raise typer.BadParameter("is missing: which network?", param_hint="--net")
+    return found
 
 
 def _paragraphs(text: str) -> str:

@@ -10,6 +10,7 @@ from typing import Annotated, get_type_hints
 
 import typer
 
+from birdnn.cli.config import USED, did_you_mean
 from birdnn.errors import FormatError, OutputError
 
 PICTURES = (".svg", ".png")
@@ -41,7 +42,16 @@ def require_there(options: object) -> None:
             value = getattr(options, name)
             for path in value if isinstance(value, list) else [value]:
                 if path is not None and not path.exists():
-                    raise FormatError(str(path), "", "no such file")
+                    raise FormatError(str(path), "", f"no such file{_close_to(path)}")
+
+
+def _close_to(path: Path) -> str:
+    """What lies there under nearly the same name, as a question."""
+    try:
+        names = [entry.name for entry in path.parent.iterdir()][:10_000]
+    except OSError:
+        return ""
+    return did_you_mean(path.name, names)
 
 
 def positive(value: float | None) -> float | None:
@@ -191,5 +201,7 @@ def require_picture(out: Path) -> None:
 
 
 def command_line() -> tuple[str, ...]:
-    """The command as typed, for the record."""
-    return ("birdnn", *sys.argv[1:])
+    """The command as typed, for the record; with the file that said further options."""
+    used = USED.get()
+    said = () if used is None or "--config" in sys.argv else ("--config", str(used))
+    return ("birdnn", *said, *sys.argv[1:])

@@ -19,14 +19,18 @@ INPUTS = 2
 Item = tuple[int, list[float], list[float]]
 
 
-def made(folder: Path, axis: list[int], cut: list[float], items: list[Item]) -> tuple[Path, Path, dict[str, Any]]:
+def made(
+    folder: Path, axis: list[int], cut: list[float], items: list[Item], *, deep: bool = False
+) -> tuple[Path, Path, dict[str, Any]]:
     """A certificate of 2 x + 1 (a ReLU that is always active) from 0 to 2, which is not both below 0.75 and above 1.25.
 
-    The hidden layer has this neuron and one that is -2 x + 1; items are (node, multipliers, multipliers of sides).
+    The hidden layer has this neuron and one that is -2 x + 1; where it is `deep`, another one has the same two again.
+    Items are (node, multipliers, multipliers of sides).
     """
     net, prop = folder / "net.onnx", folder / "p.vnnlib"
-    weight = np.array([[2.0, 0.0], [-2.0, 0.0]])
-    net.write_bytes(layers_to_onnx([(weight, np.ones(2)), (np.array([[1.0, 0.0]]), np.zeros(1))]))
+    first, again = (np.array([[2.0, 0.0], [-2.0, 0.0]]), np.ones(2)), (np.eye(2), np.zeros(2))
+    last = np.array([[1.0, 0.0]]), np.zeros(1)
+    net.write_bytes(layers_to_onnx([first, *([again] if deep else []), last]))
     prop.write_text(property_text(INPUTS, 1, "(and (<= Y_0 0.75) (>= Y_0 1.25))"))
     row = {"coefficients": ["1"], "bound": "3/4", "strict": False}
     other = {"coefficients": ["-1"], "bound": "-5/4", "strict": False}
@@ -77,6 +81,19 @@ def test_sides_prove_what_their_multipliers_say(arithmetic: str, tmp_path: Path)
     deeper = [0, INPUTS, INPUTS, *[LEAF] * 4], [0.0, 1.0, 1.0]
     items: list[Item] = [(node, [node % 2 == 0, node % 2], [1]) for node in (3, 4, 5, 6)]
     assert line(*deeper, items) == f"{arithmetic}, all 4 leaves"
+
+
+@pytest.mark.parametrize("arithmetic", ["float64", "exact"])
+def test_neurons_of_every_layer_can_be_split(arithmetic: str, tmp_path: Path) -> None:
+    """Counted over all of them; the last one is not the last of the first layer."""
+    settings = Settings(arithmetic=arithmetic)  # type: ignore[arg-type]
+    mirrored = {"below": ([1, 0], [1]), "above": ([0, 1], [1])}
+    for neuron, how in ((0, {}), (1, mirrored), (2, {}), (3, mirrored)):
+        net, prop, data = made(tmp_path, *proof(neuron, **how), deep=True)  # type: ignore[arg-type]
+        assert check(net, [prop], write(tmp_path / "c.json.gz", data), settings).line() == f"{arithmetic}, all 2 leaves"
+    net, prop, data = made(tmp_path, *proof(4), deep=True)
+    with pytest.raises(Rejected, match="axis is none of the inputs, nor a neuron"):
+        check(net, [prop], write(tmp_path / "c.json.gz", data), settings)
 
 
 WRONG: dict[str, tuple[Any, str]] = {

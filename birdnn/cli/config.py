@@ -1,0 +1,144 @@
+"""``birdnn.toml``: options that are said once, for repeated work and for continuous integration.
+
+    net = "safety/controller.onnx"
+    prop = ["safety/prop_1.vnnlib", "safety/prop_8.vnnlib"]
+    timeout = 600
+
+    [repair]
+    keep = ["safety/prop_3.vnnlib"]
+    domain = "property"
+
+A key is an option without its dashes. One above all tables holds for every command that has such an option, one in a
+command's table for that command; what the command line says comes first. Files are named from where `birdnn.toml` lies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextvars import ContextVar
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from birdnn.errors import FormatError
+
+NAME = "birdnn.toml"
+MAX_BYTES = 1 << 20
+
+Command: TypeAlias = Any
+Parameter: TypeAlias = Any
+"""Those of click, which some versions of typer have and others bring: they are taken as they come."""
+
+_FILES = ("FILE", "DIR")
+"""What stands for a file in help."""
+
+USED: ContextVar[Path | None] = ContextVar("used", default=None)
+"""The file whose options hold."""
+
+
+def options_of(path: Path, root: Command) -> dict[str, Any]:
+    """What a file says, as click takes it: command -> parameter -> value.
+
+    Raises:
+        FormatError: it cannot be read, or a key is no option of a command.
+    """
+    said = _read(path)
+    shared = {key: value for key, value in said.items() if not isinstance(value, dict)}
+    commands = dict(_commands(root))
+    everywhere = {name for command in commands.values() for name in _options(command)}
+    for key in shared:
+        _require(path, key, key, everywhere, "no command has such an option")
+    for key, value in said.items():
+        if isinstance(value, dict):
+            tables = {name.split()[0] for name in commands}
+            _require(path, key, key, tables, "there is no such command")
+    found: dict[str, Any] = {}
+    for name, command in commands.items():
+        mine = _table(said, name)
+        known = _options(command)
+        for key, value in mine.items():
+            if not isinstance(value, dict):
+                _require(path, f"{name.replace(' ', '.')}.{key}", key, known, f"birdnn {name} has no such option")
+        place = found
+        for word in name.split()[:-1]:
+            place = place.setdefault(word, {})
+        fitting = {key: value for key, value in shared.items() if key in known and _fits(known[key], value)}
+        both = {**fitting, **mine}
+        place[name.split()[-1]] = {
+            known[key].name: _value(path, known[key], value) for key, value in both.items() if key in known
+        }
+    return found
+
+
+def _read(path: Path) -> Mapping[str, Any]:
+    import tomllib  # for those who have such a file
+
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise FormatError(str(path), "", f"cannot be read: {error.strerror or error}") from None
+    if len(data) > MAX_BYTES:
+        raise FormatError(str(path), "", f"is larger than {MAX_BYTES >> 20} MiB; a few options are expected")
+    try:
+        return tomllib.loads(data.decode("utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise FormatError(str(path), "", f"no TOML: {error}") from None
+
+
+def _commands(group: Command, before: str = "") -> Iterator[tuple[str, Command]]:
+    """``"verify"``, ``"plot map"``, ... with their commands."""
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from _commands(command, f"{before}{name} ")
+        else:
+            yield f"{before}{name}", command
+
+
+def _options(command: Command) -> dict[str, Parameter]:
+    """Option without its dashes -> parameter."""
+    found: dict[str, Parameter] = {}
+    for parameter in command.params:
+        for option in (*parameter.opts, *parameter.secondary_opts):
+            if option.startswith("--") and option not in ("--help", "--json", "--quiet"):
+                found[option[2:]] = parameter
+    return found
+
+
+def _table(said: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    table: Any = said
+    for word in name.split():
+        table = table.get(word, {})
+        if not isinstance(table, dict):
+            return {}
+    return table  # type: ignore[no-any-return]
+
+
+def _require(path: Path, place: str, key: str, known: Iterable[str], problem: str) -> None:
+    names = sorted(known)
+    if key not in names:
+        raise FormatError(str(path), f"key {place}", f"{problem}{did_you_mean(key, names)}")
+
+
+def _value(path: Path, parameter: Parameter, value: Any) -> Any:
+    """A value as the command line would have it: files from the folder of `path`."""
+    values = value if isinstance(value, list) else [value]
+    told = str(parameter.metavar or "")
+    if told in _FILES:
+        values = [str(path.parent / str(each)) for each in values]
+    elif "FILE" in told or told == "TOML":  # or something else than a file
+        values = [str(there) if (there := path.parent / str(each)).is_file() else each for each in values]
+    if not _fits(parameter, value):
+        raise FormatError(str(path), f"key {parameter.opts[0][2:]}", "takes one value, not a list")
+    return values if parameter.multiple else values[0]
+
+
+def _fits(parameter: Parameter, value: Any) -> bool:
+    """Several properties are none for a command that takes one."""
+    return bool(parameter.multiple) or not isinstance(value, list)
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """``"; did you mean timeout?"``, where something is spelt nearly so; else nothing."""
+    import difflib  # for those who misspelt something
+
+    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.7)
+    return f"; did you mean {close[0]}?" if close else ""
