@@ -6,13 +6,14 @@ import signal
 import sys
 import time
 import traceback
+from collections.abc import Sequence
 
 from birdnn.cli.began import BEGAN
 from birdnn.cli.statuses import INTERRUPTED, OWN_FAULT, UNDECIDED
 
 
-def main() -> None:
-    """Run the command line and leave with its exit status.
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and leave with its exit status; `arguments`: instead of those of the process.
 
     What happens while modules are loaded nobody else catches, and an uncaught error would leave with status 1, which
     means violated.
@@ -21,7 +22,7 @@ def main() -> None:
     try:
         from birdnn.cli.app import app
 
-        app(prog_name="birdnn")
+        app(args=arguments, prog_name="birdnn")
     except KeyboardInterrupt:
         print("birdnn: interrupted", file=sys.stderr)
         sys.exit(INTERRUPTED)

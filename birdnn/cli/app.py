@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -146,16 +146,19 @@ def _root(
     _configure(context, config)
 
 
-def _configure(context: typer.Context, said: Path | None) -> None:
+def _configure(context: Any, said: Path | None) -> None:
     """Take options from a file, where one is named or lies here."""
     path = said or Path(NAME)
     if said is None and not path.is_file():
         return
     try:
-        context.default_map = options_of(path, context.command)
+        options = options_of(path, context.command)
     except BirdnnError as error:
         complain(f"error: {error}")
         raise typer.Exit(error.exit_status) from None
+    if not options:
+        return
+    context.default_map = options
     USED.set(path)
     complain(f"options of {path} hold where the command line says nothing else")
 

@@ -42,6 +42,8 @@ def options_of(path: Path, root: Command) -> dict[str, Any]:
         FormatError: it cannot be read, or a key is no option of a command.
     """
     said = _read(path)
+    if not said:
+        return {}
     shared = {key: value for key, value in said.items() if not isinstance(value, dict)}
     commands = dict(_commands(root))
     everywhere = {name for command in commands.values() for name in _options(command)}

@@ -87,7 +87,7 @@ def _with_place_for_the_network(parameters: list[inspect.Parameter], hints: dict
     return True
 
 
-def _the_network(context: typer.Context, placed: Path | None, said: Path | None) -> Path:
+def _the_network(context: Any, placed: Path | None, said: Path | None) -> Path:
     """The network of the command line; what a configuration file says of it counts least."""
     source = context.get_parameter_source("net")
     if placed is not None and said is not None and source is not None and source.name == "COMMANDLINE":

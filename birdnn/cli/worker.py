@@ -15,6 +15,9 @@ import signal
 import sys
 import threading
 
+_BY_ITSELF = "--config", os.devnull
+"""A campaign says all that holds for its processes: a `birdnn.toml` that lies there is not for them."""
+
 
 def _end_with_all() -> None:
     if os.getpgrp() == os.getpid():  # else the group is somebody else's
@@ -38,7 +41,7 @@ def _run(arguments: list[str]) -> int:
 
     sys.argv = ["birdnn", *arguments]  # the report says how it was made
     try:
-        app(args=arguments, prog_name="birdnn")
+        app(args=[*_BY_ITSELF, *arguments], prog_name="birdnn")
     except SystemExit as ending:
         return ending.code if isinstance(ending.code, int) else 1
     finally:
@@ -54,7 +57,7 @@ def main() -> None:
     if len(sys.argv) > 1:
         from birdnn import cli
 
-        cli.main()
+        cli.main([*_BY_ITSELF, *sys.argv[1:]])
         return
     answers = os.dup(1)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what commands print is for people

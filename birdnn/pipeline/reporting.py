@@ -134,8 +134,9 @@ def _require_repair(path: Path, content: Any) -> None:
             words = shlex.split(content["command"])
         except ValueError:
             words = []
-        if len(words) > 1 and words[1] != "repair":
-            raise FormatError(str(path), "", f"the result of birdnn {words[1]}; {expected}")
+        words = words[3:] if words[1:2] == ["--config"] else words[1:]
+        if words and words[0] != "repair":
+            raise FormatError(str(path), "", f"the result of birdnn {words[0]}; {expected}")
 
 
 def _files(outcome: RepairReport, record: Path, digest: str) -> Iterator[FileModel]:

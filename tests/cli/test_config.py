@@ -1,0 +1,120 @@
+"""`birdnn.toml`, a network by its place, and questions to those who misspelt something."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer.main
+
+from birdnn.cli.app import app
+from birdnn.cli.config import options_of
+from tests.cli.conftest import Call, birdnn
+
+BASE = 'net = "demo.onnx"\nprop = ["prop_1.vnnlib"]\n'
+
+
+def test_options_are_said_once(call: Call, demo: Path) -> None:
+    """Above all tables for every command, in a table for one; the command line comes first, and the record says it."""
+    Path("birdnn.toml").write_text(BASE + '[verify]\nsemantics = "float32"\n[plot.map]\nafter = "demo.onnx"\n')
+    done = call("verify", "--quiet", "--json", "v.json")
+    assert (done.status, done.out.split()[0]) == (0, "unsat"), done.err
+    assert "options of birdnn.toml hold" in done.err
+    assert json.loads(Path("v.json").read_text())["semantics"] == "float32"
+    assert call("verify", "--prop", "prop_8.vnnlib", "--quiet").status == 1
+    assert call("falsify", "--quiet").status == 3
+    assert call("fetch", "demo", "--to", "d", "--quiet").status == 0
+
+
+def test_files_are_named_from_where_the_options_lie(call: Call, demo: Path) -> None:
+    Path("safety").mkdir()
+    for name in ("demo.onnx", "prop_1.vnnlib"):
+        Path(name).rename(Path("safety") / name)
+    Path("safety/mine.toml").write_text(BASE)
+    assert call("--config", "safety/mine.toml", "verify", "--quiet").status == 0
+    assert call("verify", "--quiet").status == 2, "nobody named it, and it lies elsewhere"
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ('nett = "x"', "key nett: no command has such an option; did you mean net?"),
+        ("[verify]\ntimout = 3", "key verify.timout: birdnn verify has no such option; did you mean timeout?"),
+        ("[verfy]\ntimeout = 3", "key verfy: there is no such command; did you mean verify?"),
+        ('[verify]\nnet = ["a", "b"]', "key net: takes one value, not a list"),
+        ("net = ", "no TOML"),
+        ("[[verify]]\nnet = 1", "key verify: no command has such an option"),
+        ("\0", "no TOML"),
+    ],
+)
+def test_what_is_misspelt_is_named(call: Call, demo: Path, text: str, told: str) -> None:
+    """Status 4: a limit that is silently none would be worse."""
+    Path("birdnn.toml").write_text(text)
+    done = call("verify", "--net", "demo.onnx", "--prop", "prop_1.vnnlib", "--quiet")
+    assert done.status == 4
+    assert told in done.err
+
+
+def test_a_file_that_is_named_has_to_be_there(call: Call, demo: Path) -> None:
+    done = call("--config", "absent.toml", "doctor")
+    assert done.status == 4
+    assert "absent.toml: cannot be read" in done.err
+
+
+def test_every_option_can_be_said(demo: Path) -> None:
+    """Of every command, sub-commands included, under the name that its help shows."""
+    Path("all.toml").write_text(BASE + "seed = 3\n[plot.map]\ncells = 50\n[repair]\nno-ties = true\n")
+    found = options_of(Path("all.toml"), typer.main.get_command(app))
+    assert found["repair"]["no_ties"] is True
+    assert found["repair"]["prop"] == ["prop_1.vnnlib"]
+    assert found["verify"]["seed"] == 3
+    assert found["plot"]["map"]["net"] == "demo.onnx"
+
+
+def test_campaigns_say_everything_themselves(demo: Path) -> None:
+    """A process of a campaign does not read what lies in its folder."""
+    Path("birdnn.toml").write_text('[verify]\ntimout = "broken"\n')
+    root = Path(__file__).resolve().parents[2]
+    command = [
+        sys.executable,
+        "-m",
+        "birdnn.cli.worker",
+        "verify",
+        "--net",
+        "demo.onnx",
+        "--prop",
+        "prop_1.vnnlib",
+        "-q",
+    ]
+    env = {**os.environ, "PYTHONPATH": str(root)}
+    with subprocess.Popen(command, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline().split() == ["unsat"]  # its input stays open: it ends with who asked
+
+
+def test_the_network_is_known_by_its_place(call: Call, demo: Path) -> None:
+    for arguments in (("demo.onnx", "--prop", "prop_1.vnnlib"), ("--prop", "prop_1.vnnlib", "demo.onnx")):
+        assert call("verify", *arguments, "--quiet").status == 0
+    twice = call("verify", "demo.onnx", "--net", "demo.onnx", "--prop", "prop_1.vnnlib")
+    assert twice.status == 2
+    assert "said twice" in twice.err
+    none = call("verify", "--prop", "prop_1.vnnlib")
+    assert none.status == 2
+    assert "which network?" in none.err
+
+
+def test_a_misspelt_path_is_a_question(call: Call, demo: Path) -> None:
+    done = call("verify", "demo.onx", "--prop", "prop_1.vnnlib")
+    assert done.status == 4
+    assert "demo.onx: no such file; did you mean demo.onnx?" in done.err
+    assert "did you mean" not in call("verify", "quite_another.onnx", "--prop", "prop_1.vnnlib").err
+
+
+def test_the_process_says_the_same(demo: Path) -> None:
+    """Through the real entry point."""
+    told = birdnn("--config", demo / "absent.toml", "doctor")
+    assert told.status == 4
