@@ -37,5 +37,6 @@ def add_fields(_app: Sphinx, what: str, _name: str, record: Any, _options: Any, 
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
+    app.setup_extension("sphinx.ext.autodoc")
     app.connect("autodoc-process-docstring", add_fields, priority=400)  # before napoleon reads the section
     return {"parallel_read_safe": True}
