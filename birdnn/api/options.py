@@ -225,7 +225,22 @@ class RepairOptions(TypedDict, total=False):
     crosscheck_timeout_s: _Positive
 
 
-Kind = Literal["falsify", "verify", "estimate", "localize", "localize_blocks", "repair", "repair_blocks"]
+class RuleOptions(TypedDict, total=False):
+    """Options of `birdnn.rule`.
+
+    Attributes:
+        units: of all numbers; ``"raw"`` needs a network that brings its scaling (NNet, or known to a suite).
+        suite, as_name: whose names and domain hold, as for `birdnn.repair`.
+        name: of the property, as reports print it; ``"rule"`` without it.
+    """
+
+    units: Units
+    suite: str | None
+    as_name: str | None
+    name: str
+
+
+Kind = Literal["falsify", "verify", "estimate", "localize", "localize_blocks", "repair", "repair_blocks", "rule"]
 
 OPTIONS: Mapping[Kind, type] = {
     "falsify": FalsifyOptions,
@@ -235,6 +250,7 @@ OPTIONS: Mapping[Kind, type] = {
     "localize_blocks": LocalizeBlocksOptions,
     "repair": RepairOptions,
     "repair_blocks": RepairBlocksOptions,
+    "rule": RuleOptions,
 }
 """Function -> its options."""
 

@@ -7,12 +7,14 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike
+from typing_extensions import Unpack
 
 from birdnn.api.asking import borrowed
 from birdnn.api.loading import File, NetworkLike
+from birdnn.api.options import RuleOptions, checked
 from birdnn.errors import SpecError
 from birdnn.pipeline.stating import state_rule
-from birdnn.records import RuleRequest, Units
+from birdnn.records import RuleRequest
 from birdnn.spec import Property
 
 
@@ -23,10 +25,7 @@ def rule(
     always: str | None = None,
     when: str | Mapping[str, object] = "",
     domain: str | Mapping[str, object] | File | tuple[ArrayLike, ArrayLike] | None = None,
-    units: Units = "normalised",
-    suite: str | None = None,
-    as_name: str | None = None,
-    name: str = "rule",
+    **options: Unpack[RuleOptions],
 ) -> Property:
     """The property that a rule in a line states about a network.
 
@@ -41,9 +40,7 @@ def rule(
             without it.
         domain: between which values inputs lie that `when` leaves free: as `when`, two corners, or a file (a property,
             or TOML with ``lower`` and ``upper``). None: as a suite or an NNet header says.
-        units: of all numbers; ``"raw"`` needs a network that brings its scaling (NNet, or known to a suite).
-        suite, as_name: whose names and domain hold, as for `birdnn.repair`.
-        name: of the property, as reports print it.
+        options: see `birdnn.api.options.RuleOptions`.
 
     Raises:
         InputError: the rule cannot be read, or nobody says between which values an input lies.
@@ -61,20 +58,10 @@ def rule(
         domain = {f"x{index}": pair for index, pair in enumerate(zip(lower, upper, strict=True))}
     elif domain is not None and not isinstance(domain, str | Mapping):
         domain = Path(domain)
+    said = checked("rule", options)
     with borrowed() as stored:
-        return state_rule(
-            RuleRequest(
-                net=stored.network(net),
-                never=never,
-                always=always,
-                when=when,
-                domain=domain,
-                units=units,
-                suite=suite,
-                as_name=as_name,
-                name=name,
-            )
-        )
+        path = stored.network(net)
+        return state_rule(RuleRequest(net=path, never=never, always=always, when=when, domain=domain, **said))
 
 
 def _numbers(side: ArrayLike) -> list[object]:
