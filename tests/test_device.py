@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import torch
 
-from birdnn import operators
 from birdnn.bounds.crown import CrownBound
 from birdnn.bounds.interval import IntervalBound
 from birdnn.bounds.protocol import BoundResult, Question
@@ -19,6 +18,7 @@ from birdnn.chain import Affine
 from birdnn.errors import InputError
 from birdnn.formats.onnx import layers_to_onnx, network_from_layers, network_from_onnx
 from birdnn.network import Network
+from birdnn.operators import forward
 from birdnn.pipeline import device
 from birdnn.pipeline.deciding import falsify_files, verify_files
 from birdnn.pipeline.device import PAYS, device_for
@@ -188,14 +188,14 @@ def test_a_classifier_is_bounded_on_its_device() -> None:
 def test_no_bound_is_convolved_by_a_library_that_may_transform(monkeypatch: pytest.MonkeyPatch) -> None:
     """cuDNN's Fourier transforms err by more than a bound accounts for, also in float64."""
     seen = []
-    there = operators._CONV[2]
+    there = forward._CONV[2]
 
     def watched(*arguments: torch.Tensor, **more: object) -> torch.Tensor:
         seen.append((arguments[0].dtype, torch.backends.cudnn.enabled))
         return there(*arguments, **more)  # type: ignore[arg-type]
 
     net = classifier()  # whose file is run once where it is read
-    monkeypatch.setitem(operators._CONV, 2, watched)
+    monkeypatch.setitem(forward._CONV, 2, watched)
     before = torch.backends.cudnn.enabled
     bound = IntervalBound(net, torch.device("cpu"))
     prop = make_property([0.0] * 64, [0.1] * 64, half_space([1.0, -1.0] + [0.0] * 8, -100.0))

@@ -89,8 +89,10 @@ def test_options_exist(page: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from birdnn.cli.app import app
 
     known = {"--index-url", "--fail-on-warning", "--help", "--head", "--address"}  # of pip, Sphinx and Ray
-    for command in get_command(app).commands.values():  # type: ignore[attr-defined]
+    commands = [get_command(app)]
+    for command in commands:  # which grows by sub-commands
         known |= {name for parameter in command.params for name in parameter.opts}
+        commands += getattr(command, "commands", {}).values()
     with pytest.raises(SystemExit):
         vnnlib.run(["verify", "--help"])  # the other command, birdnn-vnnlib
     known |= set(re.findall(OPTION, capsys.readouterr().out))
