@@ -14,8 +14,7 @@ from benchmarks.common import Table, provenance, stamp
 from benchmarks.hcas.common import RESULTS, arguments, controllers
 from birdnn.formats.suite import Suite
 from birdnn.pipeline.deciding import verify_files
-from birdnn.records import VerifySettings
-from birdnn.report.json import competition_verdict
+from birdnn.records import VerifySettings, competition_word
 
 COLUMNS = ("net", "property", "verdict", "cpu_s", "boxes")
 WORDS = "unsat", "sat", "unknown", "timeout"
@@ -44,7 +43,7 @@ def asked(net: Path, prop: Path, timeout_s: float) -> dict[str, object]:
     (answer,) = verify_files(net, [prop], settings=settings).verdicts
     seconds = time.process_time() - begun
     return {
-        "verdict": competition_verdict(answer.verdict),
+        "verdict": competition_word(answer.verdict),
         "cpu_s": f"{seconds:.2f}",
         "boxes": answer.verdict.boxes,
     }

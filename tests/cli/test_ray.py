@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from birdnn.records.results import RepairRequest, VerifySettings
+from birdnn.records import RepairRequest, VerifySettings
 from tests import cluster as clusters
 from tests.cli.conftest import Call, birdnn
 
