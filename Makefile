@@ -1,8 +1,10 @@
 # Everything here needs Python 3.11 (with venv) and make; the first target that runs builds .venv.
 #   PYTHON=...     the interpreter to build .venv with
 #   PIP_FLAGS=...  passed to pip, e.g. an extra index for a CPU-only build of torch
+#   WORKERS=...    how many processes run the tests; each takes a core and up to 4 GiB
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 PIP_FLAGS ?=
+WORKERS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
@@ -35,13 +37,13 @@ demo: $(STAMP) ## repair the embedded network against phi-8 and phi-2, prove the
 test test-all: export OMP_NUM_THREADS ?= 1
 
 test: $(STAMP) ## the tests, without those that take minutes
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(WORKERS)
 
 faults: $(STAMP) ## kill -9, full disk, two at once, Ctrl-C, too little memory: real processes, minutes
 	$(BIN)/python -m pytest -m faults tests/faults
 
 test-all: $(STAMP) ## all tests, the slow ones included
-	$(BIN)/python -m pytest -m ""
+	$(BIN)/python -m pytest -n $(WORKERS) -m ""
 
 lint: $(STAMP) ## ruff, mypy, import contracts, size ratchet
 	$(BIN)/ruff check .

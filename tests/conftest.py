@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import hypothesis
@@ -44,6 +46,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(pytest.mark.skip(reason="no ACAS Xu data (--acasxu DIR or BIRDNN_ACASXU)"))
         if item.get_closest_marker("gpu") and not torch.cuda.is_available():
             item.add_marker(pytest.mark.skip(reason="no CUDA device"))
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Where several processes run the tests, one compiles the loops before they start: they find them on disk."""
+    if getattr(session.config.option, "numprocesses", None) and not hasattr(session.config, "workerinput"):
+        ready = "from birdnn.bounds.compiled.bound import prepare; prepare()"
+        subprocess.run([sys.executable, "-c", ready], cwd=ROOT, check=False)
 
 
 @pytest.fixture(scope="session", autouse=True)
