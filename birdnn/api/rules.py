@@ -51,7 +51,7 @@ def rule(
     >>> birdnn.verify(net, made, timeout_s=60).verdicts[0].outcome
     'violated'
     """
-    if isinstance(domain, tuple):
+    if isinstance(domain, tuple | list):
         lower, upper = (_numbers(side) for side in domain)
         if len(lower) != len(upper):
             raise SpecError(f"domain: corners of {len(lower)} and {len(upper)} numbers")

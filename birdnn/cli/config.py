@@ -28,7 +28,7 @@ Command: TypeAlias = Any
 Parameter: TypeAlias = Any
 """Those of click, which some versions of typer have and others bring: they are taken as they come."""
 
-_FILES = ("FILE", "DIR")
+_FILES = ("FILE", "DIR", "CSV", "NPZ")
 """What stands for a file in help."""
 
 USED: ContextVar[Path | None] = ContextVar("used", default=None)
@@ -49,10 +49,13 @@ def options_of(path: Path, root: Command) -> dict[str, Any]:
     everywhere = {name for command in commands.values() for name in _options(command)}
     for key in shared:
         _require(path, key, key, everywhere, "no command has such an option")
+        if key == "out":
+            raise FormatError(str(path), f"key {key}", "is another file for each command: say it in the table of one")
     for key, value in said.items():
         if isinstance(value, dict):
             tables = {name.split()[0] for name in commands}
             _require(path, key, key, tables, "there is no such command")
+            _require_sub_commands(path, key, value, commands)
     found: dict[str, Any] = {}
     for name, command in commands.items():
         mine = _table(said, name)
@@ -69,6 +72,13 @@ def options_of(path: Path, root: Command) -> dict[str, Any]:
             known[key].name: _value(path, known[key], value) for key, value in both.items() if key in known
         }
     return found
+
+
+def _require_sub_commands(path: Path, name: str, table: Mapping[str, Any], commands: Iterable[str]) -> None:
+    """See that a table of a command with sub-commands holds theirs, and nothing that none of them would see."""
+    known = {words[1] for command in commands if (words := command.split())[0] == name and len(words) > 1}
+    for key in table if known else ():
+        _require(path, f"{name}.{key}", key, known, f"the sub-commands of birdnn {name} are {', '.join(sorted(known))}")
 
 
 def _read(path: Path) -> Mapping[str, Any]:
@@ -126,7 +136,7 @@ def _value(path: Path, parameter: Parameter, value: Any) -> Any:
     told = str(parameter.metavar or "")
     if told in _FILES:
         values = [str(path.parent / str(each)) for each in values]
-    elif "FILE" in told or told == "TOML":  # or something else than a file
+    elif any(word in told for word in (*_FILES, "TOML")):  # or something else than a file
         values = [str(there) if (there := path.parent / str(each)).is_file() else each for each in values]
     if not _fits(parameter, value):
         raise FormatError(str(path), f"key {parameter.opts[0][2:]}", "takes one value, not a list")

@@ -31,10 +31,10 @@ MAX_DEPTH = 50
 """Deepest nest of parentheses."""
 
 _TOKEN = re.compile(
-    r"\s*(?:(?P<number>\d+\.?\d*(?:[eE][+-]?\d+)?|\.\d+(?:[eE][+-]?\d+)?)|(?P<name>[^\W\d]\w*)"
+    r"\s*(?:(?P<number>[0-9]+\.?[0-9]*(?:[eE][+-]?[0-9]+)?|\.[0-9]+(?:[eE][+-]?[0-9]+)?)|(?P<name>[^\W\d]\w*)"
     r"|(?P<sign><=|>=|==|[<>=(),\[\]*+-])|(?P<bad>\S))"
 )
-_VARIABLE = re.compile(r"([xy])_?(\d{1,9})", re.IGNORECASE)
+_VARIABLE = re.compile(r"([xy])_?([0-9]{1,9})", re.IGNORECASE)
 _RELATIONS = ("<=", ">=", "<", ">", "=", "==")
 _EXTREMA = {
     **dict.fromkeys(("max", "maximal", "maximum", "largest", "greatest", "highest"), ">="),
@@ -161,9 +161,17 @@ class _Rule:
 
     def several(self, part: Callable[[], Formula], joined: type[And | Or], *words: str) -> Formula:
         parts = [part()]
-        while self.take(*words):
+        while self.joins(*words):
             parts.append(part())
         return parts[0] if len(parts) == 1 else joined(tuple(parts))
+
+    def joins(self, *words: str) -> bool:
+        """Go past a word that joins two rules. A comma within a number joins nothing."""
+        _, found, begin = self.tokens[self.place]
+        around = self.text[begin - 1 : begin], self.text[begin + 1 : begin + 2]
+        if found == "," and "," in words and all(map(str.isdigit, around)):
+            self.fail("a number has a point, 1.5, and no comma; between two rules a space stands behind it")
+        return self.take(*words)
 
     def one(self) -> Formula:
         self.depth += 1
@@ -196,6 +204,10 @@ class _Rule:
             left = right
         if not parts:
             self.fail("expected a comparison such as <= or >, is max, is min, or in [a, b]")
+        for part in parts:
+            if not variables(part):
+                self.place = begin
+                self.fail("numbers alone are compared here")
         return parts[0] if len(parts) == 1 else And(tuple(parts))
 
     def extremum(self, term: Term, begin: int) -> Formula:
@@ -223,6 +235,8 @@ class _Rule:
         self.need(",")
         high = self.sum()
         self.need("]")
+        if not low.factors and not high.factors and low.constant > high.constant:
+            self.fail("this range is empty: its first end is above its second")
         return And((compare(">=", term, low, 1), compare("<=", term, high, 1)))
 
     # --- sums
@@ -251,19 +265,25 @@ class _Rule:
         for factor in factors:
             if not factor.factors:
                 result = result.times(factor.constant)
+        if result.is_absurd():
+            self.fail("the product is beyond the range of float64")
         return result
 
     def adjoins(self) -> bool:
         """Does the next token stand right behind a number?"""
         kind, text, begin = self.tokens[self.place - 1]
-        return kind == "number" and begin + len(text) == self.tokens[self.place][2]
+        if kind != "number" or begin + len(text) != self.tokens[self.place][2]:
+            return False
+        if text == "0":
+            self.fail("expected an operator behind 0")
+        return True
 
     def factor(self) -> Term:
         kind, found, _ = self.tokens[self.place]
         if kind == "number":
             value = parse_number(found)
             if value is None:
-                self.fail("this number is too long")
+                self.fail("this number is too long, or beyond the range of float64")
             self.place += 1
             return Term({}, value)
         if kind == "name" and found.lower() not in _WORDS:
@@ -286,6 +306,7 @@ def bounds_of(given: Mapping[str, object], names: Names, what: str) -> Formula:
         variable = names.find(name)
         if variable is None or variable[0] != "X":
             raise SpecError(f"{what}: {name!r} is no input; known are {names.listed()}")
+        value = value.tolist() if hasattr(value, "tolist") else value  # of NumPy or torch
         low, high = value if isinstance(value, tuple | list) and len(value) == 2 else (value, value)
         term = Term({variable: Fraction(1)}, Fraction(0))
         for relation, end in ((">=", low), ("<=", high)):
@@ -308,14 +329,30 @@ def _exact(what: str, value: object) -> Fraction:
     return found
 
 
+def _require_inside(when: Formula, domain: Formula, names: Names) -> None:
+    """See that every case of a condition has inputs in the domain: one that has none was meant in other units.
+
+    Raises:
+        SpecError: one has none.
+    """
+    for part in when.parts if isinstance(when, Or) else (when,):
+        try:
+            build_regions(And((domain, part)), names.n_inputs, names.n_outputs, "")
+        except FormatError as error:
+            raise SpecError(f"when, or a case of it, has no inputs in the domain: {error.problem}") from None
+
+
 def rule_property(name: str, *, when: Formula, domain: Formula, unsafe: Formula, names: Names, text: str) -> Property:
     """The property that a rule states: in the domain, `when` it speaks about, nothing `unsafe` comes out.
 
     Raises:
         SpecError: `when` speaks about outputs, `unsafe` relates an input with something else, or no input is left.
     """
-    if outputs := sorted(f"y{index}" for kind, index in variables(when) if kind == "Y"):
-        raise SpecError(f"when speaks about inputs; {', '.join(outputs)} belongs to what must never or always come out")
+    for what, said in (("when", when), ("domain", domain)):
+        if outputs := sorted(f"y{index}" for kind, index in variables(said) if kind == "Y"):
+            told = f"{what} speaks about inputs; {', '.join(outputs)} belongs to what must never or always come out"
+            raise SpecError(told)
+    _require_inside(when, domain, names)
     try:
         regions = build_regions(And((domain, when, unsafe)), names.n_inputs, names.n_outputs, "")
     except FormatError as error:

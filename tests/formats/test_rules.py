@@ -118,7 +118,13 @@ def joined(parts: st.SearchStrategy[tuple[str, Meaning]]) -> st.SearchStrategy[t
 def test_a_rule_means_what_it_says(rule: tuple[str, Meaning], seed: int) -> None:
     """And its negation the contrary; on points of few values, so that boundaries and ties are met."""
     text, meaning = rule
-    formula = parse_rule(text, NAMES)
+    try:
+        formula = parse_rule(text, NAMES)
+    except SpecError as error:  # it says nothing about the network, or is a hexadecimal number to others
+        refusals = ("numbers alone", "this range is empty", "expected an operator behind 0")
+        if not any(told in str(error) for told in refusals):
+            raise
+        return
     rng = np.random.default_rng(seed)
     for _ in range(30):
         point = {key: F(int(rng.integers(-4, 5)), 2) for key in SPELLINGS}
@@ -155,6 +161,13 @@ WRONG = [
     ("y0 > nan", r"at 'nan' \(character 6\): unknown name"),
     ("y0 > 1 |", "character 8"),
     ("y99999999999 > 1", "unknown name"),
+    ("y0 > 1,5 > y1", "a number has a point, 1.5"),
+    ("y0 > 1,000 < y1", "a number has a point, 1.5"),
+    ("y0 > 0x1", "expected an operator behind 0"),
+    ("y0 in [1, 0.5]", "this range is empty"),
+    ("1 < 2", "numbers alone are compared"),
+    ("y0 > y1" + "*1e300" * 20, "the product is beyond the range"),
+    ("y\u0660 > 1", "unknown name"),
     ("(" * (MAX_DEPTH + 1) + "y0 > 1", "more than 50 parentheses"),
     ("not " * 3000 + "y0 > 1", "more than 50 parentheses"),
     ("y0 > 1 " + " " * MAX_LENGTH, "too long"),
@@ -213,6 +226,8 @@ def test_several_ranges_are_several_regions() -> None:
         ("x0 > 2", "y0 > 1", "x0 in [0,1], x1 in [0,1]", "lower bound 2 above upper bound 1"),
         ("", "y0 > 1", "x0 in [0,1]", "input X_1 has no lower bound"),
         ("x0 + x1 > 1", "y0 > 1", "x0 in [0,1], x1 in [0,1]", "the inputs must form boxes"),
+        ("", "y0 > 1", "x0 in [0,1], x1 in [0,1], y1 >= 0", "domain speaks about inputs; y1 belongs"),
+        ("x0 > 2 or x0 < 0.5", "y0 > 1", "x0 in [0,1], x1 in [0,1]", "has no inputs in the domain"),
     ],
 )
 def test_what_is_no_property_is_refused(when: str, never: str, domain: str, told: str) -> None:
@@ -225,6 +240,7 @@ def test_ranges_are_given_by_name() -> None:
     formula = bounds_of({"x0": (0.1, np.float64(0.2)), "V_OWN": "1e-3"}, NAMES, "when")
     inside = {("X", 0): F(1, 10), ("X", 1): F(1, 1000)}
     assert holds(formula, inside)
+    assert holds(bounds_of({"x0": np.array([0.1, 0.2])}, NAMES, "when"), inside)
     assert not holds(formula, {**inside, ("X", 0): F(1, 10) - F(1, 10**30)})
 
 
