@@ -256,21 +256,38 @@ def _domain(
         names = ", ".join(prop.name for prop in goals)
         return (torch.stack(lower).amin(0), torch.stack(upper).amax(0)), f"the input regions of {names}"
     if request.domain is not None:
-        corners = read_domain(request.domain)
-        if len(corners[0]) != loaded.net.n_inputs:
-            have = f"{len(corners[0])} inputs; the network has {loaded.net.n_inputs}"
-            raise MismatchError(f"the domain {request.domain} has {have}")
-        return corners, str(request.domain)
+        return fitting_domain(request.domain, loaded), str(request.domain)
     return declared_domain(loaded)
 
 
+def fitting_domain(path: str | Path, loaded: Loaded) -> tuple[Tensor, Tensor]:
+    """The corners that a file states, network units, as many numbers in each as the network has inputs.
+
+    Raises:
+        InputError: the file is no domain, or that of another network.
+    """
+    return _require_fits(read_domain(path), str(path), loaded)
+
+
 def declared_domain(loaded: Loaded) -> tuple[tuple[Tensor, Tensor] | None, str]:
-    """The corners that a suite or an NNet header states, network units, and which of them does; None without either."""
+    """The corners that a suite or an NNet header states, network units, and which of them does; None without either.
+
+    Raises:
+        MismatchError: they are those of another network, as the user says which one it is.
+    """
     if loaded.known is not None:
-        return loaded.known[0].domain(), f"suite {loaded.known[0].name}"
+        source = f"suite {loaded.known[0].name}"
+        return _require_fits(loaded.known[0].domain(), f"of {source}", loaded), source
     if loaded.nnet is not None:
         return loaded.nnet.domain(), "the NNet header"
     return None, ""
+
+
+def _require_fits(corners: tuple[Tensor, Tensor], source: str, loaded: Loaded) -> tuple[Tensor, Tensor]:
+    if len(corners[0]) != loaded.net.n_inputs:
+        have = f"{len(corners[0])} inputs; the network has {loaded.net.n_inputs}"
+        raise MismatchError(f"the domain {source} has {have}")
+    return corners
 
 
 def _record(corners: tuple[Tensor, Tensor], source: str) -> Domain:

@@ -11,13 +11,12 @@ from birdnn.errors import FormatError, MismatchError, SpecError
 from birdnn.formats import read_property
 from birdnn.formats.dnf import And, Formula, Term, compare
 from birdnn.formats.rules import Names, bounds_of, negated, parse_rule, rule_property
-from birdnn.formats.suite import read_domain
 from birdnn.formats.vnnlib import parse_property
 from birdnn.formats.vnnlib_text import Version, property_text
 from birdnn.meaning import meaning_of
 from birdnn.pipeline.describing import quantities
 from birdnn.pipeline.load import Loaded, load_network, load_property, scaling_of, statement
-from birdnn.pipeline.plan import declared_domain, known_network
+from birdnn.pipeline.plan import declared_domain, fitting_domain, known_network
 from birdnn.pipeline.recognising import recognised
 from birdnn.records import ConditionsLike, RuleRequest, ToldProperty, Units
 from birdnn.spec import Property, Scaling
@@ -71,11 +70,9 @@ def _domain(given: ConditionsLike | Path | None, loaded: Loaded, names: Names, s
     """Between which values inputs lie, in the units of the rule."""
     if isinstance(given, Mapping) or (isinstance(given, str) and any(sign in given for sign in "<>=[")):
         return _conditions(given, names, "domain")
-    corners = declared_domain(loaded)[0] if given is None else read_domain(given)
+    corners = declared_domain(loaded)[0] if given is None else fitting_domain(given, loaded)
     if corners is None:
         return And(())  # then `when` has to say it all
-    if len(corners[0]) != names.n_inputs:
-        raise MismatchError(f"the domain {given} has {len(corners[0])} inputs; the network has {names.n_inputs}")
     parts: list[Formula] = []
     for relation, corner in zip((">=", "<="), corners, strict=True):
         for index, value in enumerate(corner.tolist()):

@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from torch import nn
 
 import birdnn
+from birdnn.errors import MismatchError
 from birdnn.formats.vnnlib_text import property_text
 from birdnn.meaning import meaning_of
 from birdnn.pipeline.stating import restated
@@ -80,6 +82,15 @@ def test_what_cannot_be_is_refused(call: Call, demo: Path, arguments: tuple[str,
     assert done.status == 4
     assert told in done.err
     assert {path.name: path.read_bytes() for path in demo.iterdir()} == before
+
+
+def test_a_domain_of_another_network_says_whose_it_is(demo: Path) -> None:
+    (demo / "small.toml").write_text("lower = [0, 0]\nupper = [1, 1]\n")
+    with pytest.raises(MismatchError, match=r"the domain small\.toml has 2 inputs; the network has 5"):
+        birdnn.rule("demo.onnx", never="y0 is max", domain="small.toml")
+    small = birdnn.load_network(nn.Linear(2, 5), input_shape=(2,))
+    with pytest.raises(MismatchError, match="the domain of suite acasxu has 5 inputs; the network has 2"):
+        birdnn.rule(small, never="y0 is max", suite="acasxu", as_name="N1,1")
 
 
 def test_a_domain_is_a_rule_a_file_or_corners(demo: Path) -> None:
