@@ -51,9 +51,9 @@ def options_of(path: Path, root: Command) -> dict[str, Any]:
         _require(path, key, key, everywhere, "no command has such an option")
         if key == "out":
             raise FormatError(str(path), f"key {key}", "is another file for each command: say it in the table of one")
+    tables = {name.split()[0] for name in commands}
     for key, value in said.items():
         if isinstance(value, dict):
-            tables = {name.split()[0] for name in commands}
             _require(path, key, key, tables, "there is no such command")
             _require_sub_commands(path, key, value, commands)
     found: dict[str, Any] = {}

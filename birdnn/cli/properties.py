@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from birdnn.cli.property import ConvertOptions, ExplainOptions, MakeOptions, Version
+from birdnn.cli.property import ConvertOptions, ExplainOptions, MakeOptions
 from birdnn.cli.terminal import first_line, show_result
 from birdnn.errors import OutputError
 from birdnn.formats import read_network, read_property
-from birdnn.formats.files import write_bytes
-from birdnn.formats.vnnlib_text import Version as TextVersion
+from birdnn.formats.files import stem_and_kind, write_bytes
+from birdnn.formats.vnnlib_text import Version
 from birdnn.pipeline.stating import restated, state_rule, told_property
 from birdnn.records import RuleRequest
 from birdnn.report.stated import property_summary
@@ -29,9 +29,9 @@ def finish_make(options: MakeOptions) -> int:
         units=options.units.value,
         suite=options.suite,
         as_name=options.as_name,
-        name=options.out.name.removesuffix(".gz").removesuffix(".vnnlib"),
+        name=stem_and_kind(options.out)[0],
     )
-    _write(state_rule(request), options.to, options.out, options.net)
+    _write(state_rule(request), options.to.value, options.out, options.net)
     if options.quiet:
         first_line(str(options.out))
     else:
@@ -50,7 +50,7 @@ def finish_explain(options: ExplainOptions) -> int:
 def finish_convert(options: ConvertOptions) -> int:
     """Write the property in the other version; 0."""
     _require_new(options.out)
-    _write(read_property(options.prop), options.to, options.out, options.net)
+    _write(read_property(options.prop), options.to.value, options.out, options.net)
     first_line(f"{options.out}: says in VNN-LIB {options.to.value} what {options.prop} says")
     return 0
 
@@ -68,10 +68,9 @@ def _require_new(out: Path) -> None:
 
 
 def _write(prop: Property, to: Version, out: Path, net: Path | None) -> None:
-    version: TextVersion = "2.0" if to is Version.V2 else "1.0"
     shapes: tuple[Sequence[int], Sequence[int]] | None = None
     if net is not None:
         read = read_network(net)
         prop.require_sizes(read.n_inputs, read.n_outputs)
         shapes = read.input_shape, read.output_shape
-    write_bytes(out, restated(prop, version, shapes).encode())
+    write_bytes(out, restated(prop, to, shapes).encode())

@@ -28,6 +28,7 @@ class Version(StrEnum):
 
 
 Out = Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="The property: .vnnlib, also with .gz.")]
+Prop = Annotated[Path, typer.Argument(metavar="PROPERTY", help="A property: .vnnlib, also with .gz."), TO_READ]
 VersionOption = Annotated[Version, typer.Option("--to", help="Version of VNN-LIB.")]
 
 
@@ -80,7 +81,7 @@ def make(options: MakeOptions) -> int:
 class ExplainOptions:
     """What the command line says."""
 
-    prop: Annotated[Path, typer.Argument(metavar="PROPERTY", help="A property: .vnnlib, also with .gz."), TO_READ]
+    prop: Prop
     net: Annotated[
         Path | None,
         typer.Option(
@@ -108,7 +109,7 @@ def explain(options: ExplainOptions) -> int:
 class ConvertOptions:
     """What the command line says."""
 
-    prop: Annotated[Path, typer.Argument(metavar="PROPERTY", help="A property: .vnnlib, also with .gz."), TO_READ]
+    prop: Prop
     net: Annotated[
         Path | None,
         typer.Option("--net", metavar="FILE", help="The network, whose shapes version 2.0 declares. Default: flat."),
