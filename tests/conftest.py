@@ -48,6 +48,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(pytest.mark.skip(reason="no CUDA device"))
 
 
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Bytes are named by their argument: compressed ones hold the second at which they were made, and the processes
+    that share the tests refuse to start when they do not find the same names."""
+    return argname if isinstance(val, bytes) else None
+
+
 def pytest_sessionstart(session: pytest.Session) -> None:
     """Where several processes run the tests, one compiles the loops before they start: they find them on disk."""
     if getattr(session.config.option, "numprocesses", None) and not hasattr(session.config, "workerinput"):
