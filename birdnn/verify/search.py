@@ -64,6 +64,8 @@ _DESCENTS = 256
 _NEWS_EVERY_S = 0.2
 _FIRST_PROGNOSIS = 16_384  # boxes; later ones after four times as many each
 _HOPELESS = 1.5
+"""An estimate may be wrong by so much. A search that one lets go on gets as much more than its limit of boxes: cut at
+the limit itself, just those that were nearly done would cost most and tell nothing."""
 _RUNS, _PROOF = 4096, 65_536
 """Boxes, beside as many as so far: to find a run that violates, where the function over the reals is known to do so;
  to prove that it does not, where a run is known to do so. Such margins are a hair, and a search may never end."""
@@ -203,6 +205,7 @@ class _Search:
         polytopes = max(len(region.unsafe) for region in prop.regions)
         self.batch = settings.batch or batch_for(net, settings.device, max(1, polytopes))
         self.max_boxes = settings.max_boxes
+        self.granted = 1.0  # times `max_boxes`
         self.keeper, self.name, self.helpers = keeper, "", helpers
         self.gave_up: list[Boxes] = []
         self.ladder: tuple[Due, ...] = ()
@@ -330,7 +333,7 @@ class _Search:
             return "timeout"
         if self.boxes >= self.enough_boxes and self.over_reals:
             return "not_executed"
-        if self.boxes >= min(self.max_boxes, self.enough_boxes):
+        if self.boxes >= min(self.granted * self.max_boxes, self.enough_boxes):
             return "boxes"
         if sum(w.bytes for w in waiting) + self.recorded > self.settings.memory_bytes:
             return "memory"
@@ -459,6 +462,7 @@ class _Search:
             return self.limit_reached(stack)
         if self.boxes + left > _HOPELESS * self.max_boxes:
             return "boxes"
+        self.granted = _HOPELESS
         spent = time.monotonic() - self.started
         return "timeout" if left * spent / self.boxes > _HOPELESS * self._left_s() else None
 
@@ -528,6 +532,7 @@ class _Search:
         self.boxes, self.batch, self.proofs = found.boxes, found.batch, [*found.proofs]
         self.gave_up = [boxes.to(bound.device) for boxes in found.gave_up]
         self.enough_boxes, self.next_prognosis = found.enough_boxes, found.next_prognosis
+        self.granted = _HOPELESS if self.next_prognosis > _FIRST_PROGNOSIS else 1.0
         self.executed, self.over_reals = found.executed, found.over_reals
         self.recorded = 0 if found.recorder is None else found.recorder.bytes
         self.generator.set_state(found.drawn)

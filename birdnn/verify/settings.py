@@ -25,7 +25,8 @@ class SearchSettings:
             is one of which no edge has a midpoint in float64.
         semantics: what a proof is to speak about.
         record: keep what a certificate needs, some hundred bytes for each box.
-        give_up: end early where an estimate of what is left says that the limits will not do.
+        give_up: end early where an estimate of what is left says that the limits will not do; where it says that they
+            about will, there may be half as many boxes again.
         seed: of every random draw.
         device: torch device of the search.
         attack, crown: effort of falsification and of the bounds; of the attack before a search on a CPU, less where

@@ -45,6 +45,28 @@ def test_giving_up_needs_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     assert isinstance(verify(net, prop, settings=effort(batch=32, give_up=True), replays=[Engine(net)]), Proved)
 
 
+def test_what_an_estimate_lets_go_on_is_not_cut_at_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last boxes before a proof are the dearest to throw away."""
+    monkeypatch.setattr(search, "_FIRST_PROGNOSIS", 64)
+    net, prop = restless()
+    whole = verify(net, prop, settings=effort(batch=32), replays=[Engine(net)])
+
+    def told(factor: float) -> Any:
+        """The verdict with a limit just below what is needed, where estimates say so many times the truth."""
+
+        def estimated(*_: Any, **__: Any) -> float:
+            return factor * whole.boxes
+
+        monkeypatch.setattr(search, "boxes_below", estimated)
+        limits = {"batch": 32, "max_boxes": 0.9 * whole.boxes}
+        return verify(net, prop, settings=effort(**limits, give_up=True), replays=[Engine(net)])
+
+    assert isinstance(told(1.0), Proved)
+    assert isinstance(told(2.0), Unknown)
+    monkeypatch.setattr(search, "_HOPELESS", 1.0)  # as it was
+    assert isinstance(told(0.5), Unknown)
+
+
 # --- where a bound takes long, estimates keep to the limits ------------------------------------------------------
 
 
