@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from birdnn.errors import SpecError as SpecError
     from birdnn.errors import UnsupportedOpError as UnsupportedOpError
     from birdnn.network import Network as Network
-    from birdnn.pipeline.checking import CheckOutcome as CheckOutcome
+    from birdnn.records import CheckOutcome as CheckOutcome
     from birdnn.records import EstimateOutcome as EstimateOutcome
     from birdnn.records import LocalizeOutcome as LocalizeOutcome
     from birdnn.records import PacBound as PacBound
@@ -55,7 +55,7 @@ if TYPE_CHECKING:
 
 _HOME = {
     "BirdnnError": "errors",
-    "CheckOutcome": "pipeline.checking",
+    "CheckOutcome": "records",
     "DisagreementError": "errors",
     "EngineError": "errors",
     "EstimateOutcome": "records",

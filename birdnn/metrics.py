@@ -65,9 +65,9 @@ def regressions(before: Mapping[str, Guarantee], after: Mapping[str, Guarantee])
     return tuple(name for name, now in after.items() if before[name] == "proved" and now != "proved")
 
 
-def change(before: Mapping[str, Tensor], after: Mapping[str, Tensor]) -> tuple[InitialiserChange, ...]:
+def change(before: Mapping[str, Tensor], after: Mapping[str, Tensor]) -> dict[str, InitialiserChange]:
     """For each initialiser that differs: how many values, by how much in sum and at most, and which moved most."""
-    found = []
+    found = {}
     for name, old in before.items():
         difference = (after[name].detach().cpu().double() - old.detach().cpu().double()).abs()
         if (count := int(torch.count_nonzero(difference))) == 0:
@@ -75,8 +75,8 @@ def change(before: Mapping[str, Tensor], after: Mapping[str, Tensor]) -> tuple[I
         l1, linf = float(difference.sum()), float(difference.max())
         most = difference.flatten().topk(min(count, _LARGEST)).indices.tolist()
         moved = tuple(_value_change(old, after[name], place) for place in most)
-        found.append(InitialiserChange(name=name, count=count, size=old.numel(), l1=l1, linf=linf, largest=moved))
-    return tuple(found)
+        found[name] = InitialiserChange(count=count, size=old.numel(), l1=l1, linf=linf, largest=moved)
+    return found
 
 
 def _value_change(old: Tensor, new: Tensor, place: int) -> ValueChange:

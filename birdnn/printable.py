@@ -48,3 +48,8 @@ def _harmless(value: object) -> object:
 def cell_text(cell: str) -> str:
     """A cell of such CSV as the text that it was made of."""
     return cell[1:] if cell.startswith("'") and _FORMULA.match(cell[1:]) else cell
+
+
+def readable(text: str) -> str:
+    """`text` as tables, pages and pictures show it: characters that act on who shows them are written out."""
+    return printable(text, lines=True)

@@ -15,7 +15,6 @@ from birdnn.pipeline.methods import Stage
 from birdnn.pipeline.repairing import repair_files
 from birdnn.records import RepairOutcome, Tied, Watch
 from birdnn.repair import Evidence
-from birdnn.report.json import repair_report
 from tests.test_pipeline_repair import FAST, build
 
 LOCAL, ALL = "finetune:lp", "retrain"
@@ -81,13 +80,13 @@ def test_a_dearer_method_follows_where_too_little_is_kept(tmp_path: Path) -> Non
 def test_of_two_proved_candidates_the_one_that_changed_less_is_kept(tmp_path, monkeypatch) -> None:
     outcome, _ = repaired(tmp_path, monkeypatch, [-9.0], [-5.0], min_agreement=1.0)
     assert results(outcome) == [("method 0", "proved"), ("method 1", "proved")]
-    assert outcome.change[0].linf == pytest.approx(5.0, abs=1e-3)
+    assert next(iter(outcome.change.values())).linf == pytest.approx(5.0, abs=1e-3)
 
 
 def test_a_candidate_that_changes_more_than_a_proved_one_is_passed_over(tmp_path, monkeypatch) -> None:
     outcome, _ = repaired(tmp_path, monkeypatch, [-5.0], [-9.0], min_agreement=1.0)
     assert results(outcome) == [("method 0", "proved"), ("method 1", "passed over")]
-    assert outcome.change[0].linf == pytest.approx(5.0, abs=1e-3)
+    assert next(iter(outcome.change.values())).linf == pytest.approx(5.0, abs=1e-3)
 
 
 def test_a_violated_candidate_goes_on_and_its_counterexample_reaches_the_next_method(tmp_path, monkeypatch) -> None:
@@ -114,9 +113,9 @@ def test_a_method_without_room_is_left_out_and_the_last_one_says_why(tmp_path, m
 
 
 def test_the_report_says_what_was_tried_and_why_it_ended(tmp_path, monkeypatch) -> None:
-    report = repair_report(repaired(tmp_path, monkeypatch, [-9.0], [-5.0], min_agreement=1.0)[0])
+    report = repaired(tmp_path, monkeypatch, [-9.0], [-5.0], min_agreement=1.0)[0]
     assert [entry.result for entry in report.tried] == ["proved", "proved"]
-    assert report.tried[0].mae > report.tried[1].mae > 0
+    assert report.tried[0].kept.mae > report.tried[1].kept.mae > 0
     assert report.method == "auto"
     assert report.rounds == 2
     assert report.stopped
@@ -126,4 +125,4 @@ def test_the_report_says_what_was_tried_and_why_it_ended(tmp_path, monkeypatch) 
 @pytest.mark.parametrize(("prefer", "wins"), [("decisions", 5.0), ("outputs", 5.0)])
 def test_either_preference_takes_the_least_change_where_both_agree(tmp_path, monkeypatch, prefer, wins) -> None:
     outcome, _ = repaired(tmp_path, monkeypatch, [-9.0], [-5.0], min_agreement=1.0, prefer=prefer)
-    assert outcome.change[0].linf == pytest.approx(wins, abs=1e-3)
+    assert next(iter(outcome.change.values())).linf == pytest.approx(wins, abs=1e-3)

@@ -28,7 +28,6 @@ from birdnn.records import RepairOutcome, RepairRequest, Tied, Unwatched, Watch
 from birdnn.repair import Evidence, Goal, RepairTask, Retrain, RetrainSettings
 from birdnn.repair.tie import contested
 from birdnn.report.headline import said
-from birdnn.report.json import repair_report
 from birdnn.sample import evaluate, uniform
 from birdnn.spec import Polytope, Property, Row
 from tests.bounds.builders import make_property, random_net
@@ -145,7 +144,7 @@ def test_a_constant_controller_is_no_success(
     assert outcome.result == "proved"
     assert outcome.out is not None
     assert bool((actions(outcome.out) == 1).all())
-    report = repair_report(outcome)
+    report = outcome
     assert (outcome.decision, outcome.rule_by) == ("argmax", "property")
     assert outcome.behaviour_kept == "badly kept"
     assert report.headline.startswith("Proved, but behaviour is badly kept: 1 of 1 property that was asked about")
@@ -226,7 +225,7 @@ def test_points_that_must_change_decide_nothing(tmp_path: Path) -> None:
 def test_without_a_domain_the_regions_are_measured_and_named(tmp_path: Path) -> None:
     outcome = repair_files(build(tmp_path, "Relu").request(domain=None), settings=FAST)
     assert [entry.ground for entry in outcome.behaviour] == ["regions", "beyond"]
-    assert "the hull of the regions of low" in repair_report(outcome).headline or outcome.behaviour_kept != "kept"
+    assert "the hull of the regions of low" in outcome.headline or outcome.behaviour_kept != "kept"
 
 
 def labelled(folder: Path, net: Path, name: str, count: int = 500) -> Path:

@@ -188,7 +188,7 @@ def test_measuring_ends_with_its_share(tmp_path: Path) -> None:
     brief = comparison(tmp_path, at_once()).measure({}, frozenset(), frozenset({"low"}))
     assert brief.fidelity is not None
     assert 0 < brief.fidelity.n <= 2048
-    assert 0 < brief.drawdown[0].n <= 2048
+    assert 0 < brief.drawdown.properties[0].n <= 2048
     whole = comparison(tmp_path, unlimited()).measure({}, frozenset(), frozenset({"low"}))
     assert whole.fidelity is not None
     assert whole.fidelity.n > 40_000

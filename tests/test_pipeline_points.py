@@ -81,7 +81,7 @@ def test_points_get_their_decisions_and_neighbours_are_measured(tmp_path: Path) 
     assert torch.equal(decided(outcome.out, x), wishes(fixes))
     assert outcome.efficacy is not None
     assert (outcome.efficacy.hits, outcome.efficacy.n) == (5, 5)
-    assert (outcome.drawdown[0].n, outcome.drawdown[0].share) == (5, 0.0)
+    assert (outcome.drawdown.properties[0].n, outcome.drawdown.properties[0].share) == (5, 0.0)
     # the proof is about the points: of their neighbours only a count is known
     assert outcome.generalisation is None
     (around,) = outcome.neighbours

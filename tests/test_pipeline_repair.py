@@ -28,7 +28,6 @@ from birdnn.pipeline.repairing import _Repair, repair_files
 from birdnn.pipeline.settings import RepairSettings
 from birdnn.records import Domain, Progress, Proved, RepairRequest, Unknown, Unwatched, Verdict, VerifySettings
 from birdnn.repair import Retrain, RetrainSettings
-from birdnn.report.json import repair_report
 from birdnn.sample import evaluate, uniform
 
 FAST = RepairSettings(
@@ -95,7 +94,7 @@ def test_a_small_network_is_repaired_and_the_file_is_proved(tmp_path: Path, acti
     assert outcome.fidelity.decision_agreement > 0.85
     assert outcome.efficacy is not None
     assert outcome.efficacy.by_proof
-    assert outcome.drawdown[0].share == 0
+    assert outcome.drawdown.properties[0].share == 0
     report = json.loads(Path(str(outcome.report)).read_text())
     assert report["outcome"] == "proved"
 
@@ -151,7 +150,7 @@ def test_a_candidate_that_changes_nothing_is_no_repair(
             judging, "decide", lambda *asked, **more: unknown if not more.get("cheap") else decided(*asked, **more)
         )
     outcome = repair_files(case.request(method="finetune"), settings=FAST)
-    assert (outcome.result, outcome.out, outcome.change) == (result, None, ())
+    assert (outcome.result, outcome.out, outcome.change) == (result, None, {})
     assert outcome.properties[0].before == word
     assert not [path for path in tmp_path.rglob("*.onnx") if path != case.net]
 
@@ -284,7 +283,7 @@ def test_one_property_that_cannot_be_repaired_does_not_cost_the_others(tmp_path:
     assert "Of 2 properties 0 were proved before and 1 are now." in outcome.notes
     assert outcome.out is not None
     assert outcome.out.endswith(".repaired.onnx")
-    assert repair_report(outcome).headline.startswith("Partly repaired: 1 of 2 properties")
+    assert outcome.headline.startswith("Partly repaired: 1 of 2 properties")
 
 
 @pytest.mark.parametrize(("other", "repaired"), [("violated", True), ("unknown", False), ("proved", False)])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from birdnn.report.json import schemas
+from birdnn.report.schemas import schemas
 
 FOLDER = Path(__file__).resolve().parent.parent / "docs" / "schema"
 

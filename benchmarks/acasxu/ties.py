@@ -8,6 +8,7 @@ of runs of several versions, for a folder ``before`` beside those of today stand
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,9 +16,9 @@ from pathlib import Path
 from benchmarks.acasxu.common import RESULTS, data_folder
 from birdnn.campaign import provenance
 from birdnn.pipeline.repairing import repair_files
-from birdnn.records import RepairRequest
+from birdnn.records import RepairOutcome, RepairRequest
 from birdnn.report.headline import tied_words
-from birdnn.report.schema import RepairReport
+from birdnn.report.publish import record_from
 from birdnn.report.words import percent
 
 PROPERTIES = Path(__file__).resolve().parents[2] / "properties"
@@ -81,7 +82,7 @@ def summary(folder: Path, timeout_s: float) -> Iterator[str]:
     for run in RUNS:
         for word, place in (("0.1.0", folder / "before" / run.name), ("", folder / run.name)):
             if (place / "repair.json").exists():
-                report = RepairReport.model_validate_json((place / "repair.json").read_text(encoding="utf-8"))
+                report = record_from(RepairOutcome, json.loads((place / "repair.json").read_text(encoding="utf-8")))
                 yield row(run, report, word)
     yield ""
     yield "Rows of 0.1.0 are those of the version before, which tied as soon as one proof was out of reach. Seconds are"
@@ -92,7 +93,7 @@ def summary(folder: Path, timeout_s: float) -> Iterator[str]:
     yield ""
 
 
-def row(run: Run, report: RepairReport, version: str) -> str:
+def row(run: Run, report: RepairOutcome, version: str) -> str:
     """One run."""
     what = f"{run.net} {run.prop or 'suite'}"
     ties = "allowed" if run.ties else "--no-ties"
@@ -105,7 +106,7 @@ def row(run: Run, report: RepairReport, version: str) -> str:
     cells = (
         what,
         f"{ties}{f' ({version})' if version else ''}",
-        report.outcome,
+        report.result,
         report.behaviour_kept or "not judged",
         f"{report.wall_s:.0f} of {report.timeout_s:.0f}",
         share,

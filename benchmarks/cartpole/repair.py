@@ -18,7 +18,6 @@ from birdnn.formats import read_network
 from birdnn.pipeline.repairing import repair_files
 from birdnn.pipeline.settings import RepairSettings
 from birdnn.records import RepairRequest
-from birdnn.report.json import repair_report
 from birdnn.sample import evaluate, uniform
 
 CASES = {
@@ -52,7 +51,7 @@ def main() -> None:
             )
             outcome = repair_files(request, settings=settings)
             kept = "" if outcome.out is None else f"; over the whole domain {same(net, Path(outcome.out)):.2%}"
-            print(f"{name}; domain: {where}{kept}\n  {repair_report(outcome).headline}", flush=True)
+            print(f"{name}; domain: {where}{kept}\n  {outcome.headline}", flush=True)
 
 
 def same(before: Path, after: Path) -> float:

@@ -18,7 +18,6 @@ from benchmarks.digits.train import Images, split, train
 from birdnn.formats import read_network
 from birdnn.pipeline.repairing import repair_files
 from birdnn.records import RepairRequest
-from birdnn.report.json import repair_report
 from birdnn.sample import evaluate
 
 FEW, WRONG = 300, 30
@@ -59,8 +58,8 @@ def main() -> None:
             timeout_s=options.timeout,
             **way,
         )
-        report = repair_report(repair_files(request))
-        moved = max((entry.Linf for entry in report.change.values()), default=0.0)
+        report = repair_files(request)
+        moved = max((entry.linf for entry in report.change.values()), default=0.0)
         print(f"{name}: values moved by at most {moved:.3g}\n  {report.headline}", flush=True)
 
 

@@ -17,7 +17,6 @@ from benchmarks.hcas import verify
 from benchmarks.hcas.common import RESULTS, Controller, arguments, controllers
 from birdnn.pipeline.repairing import repair_files
 from birdnn.records import RepairOutcome, RepairRequest
-from birdnn.report.kept import worst_drawdown
 
 COLUMNS = (
     "net", "violated", "outcome", "proved", "properties", "agreement", "mae", "region_agreement", "drawdown", "changed",
@@ -63,7 +62,7 @@ def repaired(controller: Controller, folder: Path, timeout_s: float) -> dict[str
 def row_of(outcome: RepairOutcome, cpu_s: float) -> dict[str, object]:
     """The figures of one repair."""
     kept, regions = outcome.fidelity, [entry.decision_agreement for entry in outcome.region_fidelity.values()]
-    worst = worst_drawdown(outcome.drawdown)
+    worst = outcome.drawdown.share
     return {
         "violated": " ".join(p.name for p in outcome.properties if p.before == "violated"),
         "outcome": outcome.result,
@@ -72,8 +71,8 @@ def row_of(outcome: RepairOutcome, cpu_s: float) -> dict[str, object]:
         "agreement": "" if kept is None or kept.decision_agreement is None else f"{kept.decision_agreement:.6f}",
         "mae": "" if kept is None else f"{kept.mae:.3g}",
         "region_agreement": f"{min((r for r in regions if r is not None), default=float('nan')):.6f}",
-        "drawdown": "" if worst is None or worst.share is None else f"{worst.share:.3g}",
-        "changed": " ".join(f"{change.name}:{change.count}/{change.size}" for change in outcome.change),
+        "drawdown": "" if worst is None else f"{worst:.3g}",
+        "changed": " ".join(f"{name}:{moved.count}/{moved.size}" for name, moved in outcome.change.items()),
         "tried": " ".join(f"{entry.method}={entry.result}" for entry in outcome.tried),
         "cpu_s": f"{cpu_s:.1f}",
         "note": " ".join(outcome.regressions),

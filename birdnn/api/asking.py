@@ -26,12 +26,13 @@ from birdnn.api.options import (
 from birdnn.api.stored import Stored
 from birdnn.certify.check import Settings
 from birdnn.errors import DisagreementError, InputError, MismatchError
-from birdnn.pipeline.checking import CheckOutcome, check_files
+from birdnn.pipeline.checking import check_files
 from birdnn.pipeline.deciding import falsify_files, verify_files
 from birdnn.pipeline.estimating import estimate_files
 from birdnn.pipeline.localising import localize_files
 from birdnn.pipeline.repairing import repair_files
 from birdnn.records import (
+    CheckOutcome,
     EstimateOutcome,
     EstimateRequest,
     LocalizeOutcome,
@@ -216,7 +217,7 @@ def localize(
 
     >>> import birdnn
     >>> answer = birdnn.localize("demo.onnx", "prop_8.vnnlib").answers[0]
-    >>> answer.localisation.size, len(answer.localisation.layers)
+    >>> answer.size, len(answer.layers)
     (84, 3)
     """
     said = checked("localize", options)

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
 
+from birdnn.printable import readable
 from birdnn.records import PropertyVerdict, RepairOutcome, VerifyOutcome
-from birdnn.report.model import readable
 
 _COLOURS = {"proved": "#1a7f37", "violated": "#cf222e", "unknown": "#9a6700"}
 _SHOWN = 8
@@ -53,10 +53,9 @@ def _picture(outcome: RepairOutcome) -> str:
     """What is decided around a counterexample, before and after; empty where nothing was drawn."""
     if not outcome.maps:
         return ""
-    from birdnn.report.maps import map_model
     from birdnn.report.pictures_maps import advisory_map_svg  # Matplotlib takes long to load
 
-    return advisory_map_svg(map_model(outcome.maps[0]))
+    return advisory_map_svg(outcome.maps[0])
 
 
 def _because(answer: PropertyVerdict) -> str:

@@ -20,9 +20,7 @@ from birdnn.records import (
     VerifyOutcome,
 )
 from birdnn.report.estimate import estimate_summary, quiet_line
-from birdnn.report.json import repair_report
-from birdnn.report.localisation import localize_report, localize_summary
-from birdnn.report.model import write_report
+from birdnn.report.localisation import localize_summary
 from birdnn.report.publish import write_record
 from birdnn.report.text import repair_summary, verify_summary
 from birdnn.report.witnesses import counterexample_text, remark
@@ -71,17 +69,16 @@ def finish_repair(outcome: RepairOutcome, *, json: Path | None, quiet: bool) -> 
         DisagreementError: a sample violates what was proved, or engines, or prover and checker, contradict each other.
             Everything is on disk by then.
     """
-    report = repair_report(outcome)
     if json is not None:
         with said_of(outcome):
-            write_report(report, json, write_bytes)
+            write_record(outcome, json, write_bytes)
     status = REPAIR_STATUS[outcome.result]
     if outcome.result == "proved" and (outcome.behaviour_kept != "kept" or outcome.regressions):
         status = UNDECIDED  # proved, and not what was asked for all the same
     if quiet:
         first_line(" ".join(part for part in (outcome.result, outcome.out) if part))
         if status != 0 or outcome.disagreement or outcome.interrupted:  # the word alone may sound like a success
-            complain(report.headline)
+            complain(outcome.headline)
     else:
         show_result(lambda width: repair_summary(outcome, width))
     if outcome.disagreement:
@@ -106,17 +103,16 @@ def said_of(outcome: RepairOutcome) -> Iterator[None]:
 
 def finish_localize(outcome: LocalizeOutcome, *, json: Path | None, picture: Path | None, quiet: bool) -> int:
     """Print, draw and write what was found; the exit status."""
-    report = localize_report(outcome)
     with all_or_none() as files:
         if json is not None:
-            write_report(report, json, files.add)
+            write_record(outcome, json, files.add)
         if picture is not None and outcome.answers:
             from birdnn.report.pictures import localisation_picture  # Matplotlib takes long to load
 
             kind: Literal["svg", "png"] = "png" if picture.suffix.lower() == ".png" else "svg"
             files.add(picture, localisation_picture(outcome, kind))
     if quiet:
-        first_line(report.outcome)
+        first_line(outcome.outcome)
     else:
         show_result(lambda width: localize_summary(outcome, width))
     return interrupted() if outcome.interrupted else 0

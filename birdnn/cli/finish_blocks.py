@@ -11,9 +11,8 @@ from birdnn.cli.statuses import INTERRUPTED
 from birdnn.cli.terminal import first_line, show_result
 from birdnn.formats.files import write_bytes
 from birdnn.records import BlockLocalizeOutcome, RepairOutcome
-from birdnn.report.blocks import block_localize_report, block_localize_summary, block_repair_summary
-from birdnn.report.json import repair_report
-from birdnn.report.model import write_report
+from birdnn.report.blocks import block_localize_summary, block_repair_summary
+from birdnn.report.publish import write_record
 
 
 def finish_localize_blocks(
@@ -21,7 +20,7 @@ def finish_localize_blocks(
 ) -> int:
     """Print, draw and write what was found; the exit status."""
     if json is not None:
-        write_report(block_localize_report(outcome), json, write_bytes)
+        write_record(outcome, json, write_bytes)
     ranking = outcome.found.ranking()
     if picture is not None and ranking:
         from birdnn.report.pictures_blocks import blocks_picture  # Matplotlib takes long to load
@@ -45,7 +44,7 @@ def finish_repair_blocks(outcome: RepairOutcome, *, json: Path | None, quiet: bo
         raise TypeError("no outcome of a repair by blocks")
     if json is not None:
         with said_of(outcome):
-            write_report(repair_report(outcome), json, write_bytes)
+            write_record(outcome, json, write_bytes)
     if quiet:
         first_line(" ".join(part for part in (outcome.result, outcome.out) if part))
     else:

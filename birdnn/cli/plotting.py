@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import Literal
-
-from pydantic import BaseModel
 
 from birdnn.cli.failures import complain
 from birdnn.cli.options import command_line
@@ -16,15 +13,13 @@ from birdnn.formats.files import require_writable
 from birdnn.formats.together import all_or_none
 from birdnn.pipeline.reporting import read_outcome, record_at
 from birdnn.reading import reading
-from birdnn.records import PlotOutcome
+from birdnn.records import AdvisoryMap, PlotOutcome, ProgressPicture
 from birdnn.report.drawing import Drawing, Kind
-from birdnn.report.maps import plot_report
-from birdnn.report.model import write_report
 from birdnn.report.pictures_lines import margin_line
 from birdnn.report.pictures_maps import advisory_map
 from birdnn.report.pictures_repair import change, progress
 from birdnn.report.plots import drawn_summary, plot_summary
-from birdnn.report.schema_plot import ProgressReport
+from birdnn.report.publish import write_record
 
 
 def finish_plot(outcome: PlotOutcome, *, out: Path, json: Path | None, quiet: bool) -> int:
@@ -35,16 +30,13 @@ def finish_plot(outcome: PlotOutcome, *, out: Path, json: Path | None, quiet: bo
     if outcome.interrupted:
         complain("interrupted; no picture was written")
         return INTERRUPTED
-    report = plot_report(outcome, out)
-    if report.map is not None:
-        drawing = advisory_map(report.map)
-    elif report.line is not None:
-        drawing = margin_line(report.line)
-    _write(drawing, out, report, json)
+    drawn = outcome.drawn
+    drawing = advisory_map(drawn) if isinstance(drawn, AdvisoryMap) else margin_line(drawn)
+    _write(drawing, out, json, outcome, out=str(out.resolve()))
     if quiet:
         first_line(str(out))
     else:
-        show_result(lambda width: plot_summary(report, drawing))
+        show_result(lambda width: plot_summary(outcome, out, drawing))
     return 0
 
 
@@ -58,23 +50,21 @@ def finish_of_repair(
     """
     path = record_at(result)
     require_writable((out, json), (path,))
-    report, digest = read_outcome(path)
+    repair, digest = read_outcome(path)
     with reading(path):  # as its schema says, and perhaps a contradiction in itself
-        drawing = (progress if picture == "progress" else change)(report)
-    told = None
-    if json is not None:
-        told = ProgressReport(
-            command=shlex.join(command_line()),
-            picture=picture,
-            out=str(out.resolve()),
-            report=str(path),
-            report_sha256=digest,
-            tried=report.tried,
-            change=report.change,
-            stopped=report.stopped,
-            wall_s=report.wall_s,
-        )
-    _write(drawing, out, told, json)
+        drawing = (progress if picture == "progress" else change)(repair)
+    told = ProgressPicture(
+        command=command_line(),
+        picture=picture,
+        out=str(out.resolve()),
+        report=str(path),
+        report_sha256=digest,
+        tried=repair.tried,
+        change=repair.change,
+        stopped=repair.stopped,
+        wall_s=repair.wall_s,
+    )
+    _write(drawing, out, json, told)
     if quiet:
         first_line(str(out))
     else:
@@ -82,9 +72,10 @@ def finish_of_repair(
     return 0
 
 
-def _write(drawing: Drawing, out: Path, report: BaseModel | None, json: Path | None) -> None:
-    kind: Kind = "png" if out.suffix.lower() == ".png" else "svg"
+def _write(drawing: Drawing, place: Path, json: Path | None, record: object, **told: object) -> None:
+    """The picture, and what it was drawn from."""
+    kind: Kind = "png" if place.suffix.lower() == ".png" else "svg"
     with all_or_none() as files:
-        files.add(out, drawing.data(kind))
-        if json is not None and report is not None:
-            write_report(report, json, files.add)
+        files.add(place, drawing.data(kind))
+        if json is not None:
+            write_record(record, json, files.add, **told)

@@ -12,11 +12,11 @@ from birdnn.formats.files import require_folder
 from birdnn.formats.together import all_or_none
 from birdnn.pipeline.reporting import inputs_of, report_files
 from birdnn.reading import reading
+from birdnn.records import SafetyReport
 from birdnn.report.intoto import statement
-from birdnn.report.model import dumps
 from birdnn.report.pages import html_page, markdown_page
+from birdnn.report.publish import dumps
 from birdnn.report.sarif import sarif
-from birdnn.report.schema_safety import SafetyReport
 from birdnn.report.tables import add_fact, facts_grid
 
 NAMES: Mapping[str, str] = {

@@ -24,10 +24,10 @@ def structure(before: Network, after: Network) -> Structure:
     matching, statements = _matching(before, after)
     if matching == "graph":
         places = _layers(before)
-        changes = tuple(LayerChange(layer=places.get(c.name, 0), change=c) for c in change(old, new))
+        changes = tuple(LayerChange(name=n, layer=places.get(n, 0), change=c) for n, c in change(old, new).items())
     elif matching == "layers":
         old, new = _folded(before.chain()), _folded(after.chain())
-        changes = tuple(LayerChange(layer=int(c.name.split()[1]), change=c) for c in change(old, new))
+        changes = tuple(LayerChange(name=n, layer=int(n.split()[1]), change=c) for n, c in change(old, new).items())
     else:
         changes = ()
     return Structure(
@@ -123,7 +123,6 @@ def totals(found: Structure) -> InitialiserChange:
     """All changes together."""
     parts = [entry.change for entry in found.changes]
     return InitialiserChange(
-        name="all",
         count=sum(part.count for part in parts),
         size=found.compared,
         l1=sum(part.l1 for part in parts),

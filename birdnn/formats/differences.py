@@ -11,7 +11,7 @@ from birdnn.formats.files import NETWORK_BYTES, read_bytes
 from birdnn.formats.onnx import parsed
 from birdnn.formats.tensors import embed_external
 from birdnn.reading import reads
-from birdnn.records import GraphChange
+from birdnn.records import GraphChange, GraphNode
 
 
 def graph_change(before: str | Path, after: str | Path) -> GraphChange:
@@ -56,9 +56,9 @@ def _nodes(nodes: Iterable[onnx.NodeProto]) -> dict[tuple[str, ...], onnx.NodePr
     return {tuple(node.output): node for node in nodes}
 
 
-def _named(node: onnx.NodeProto) -> tuple[str, str]:
+def _named(node: onnx.NodeProto) -> GraphNode:
     """Its name, or that of what it makes, as in a partition into blocks; its operator."""
-    return node.name or next((name for name in node.output if name), node.op_type), node.op_type
+    return GraphNode(node.name or next((name for name in node.output if name), node.op_type), node.op_type)
 
 
 def _only(mine: dict[str, onnx.TensorProto], other: dict[str, onnx.TensorProto]) -> dict[str, tuple[int, ...]]:

@@ -64,10 +64,10 @@ def check_interventions(
             continue
         draws = [torch.randperm(len(alive), generator=generator)[:k].tolist() for _ in range(DRAWS)]
         checks.append(
-            InterventionCheck(
-                k=k,
-                top=violating(negatives, top[:k]),
-                random=tuple(violating(negatives, [alive[i] for i in draw]) for draw in draws),
+            InterventionCheck.of(
+                k,
+                violating(negatives, top[:k]),
+                [violating(negatives, [alive[i] for i in draw]) for draw in draws],
                 broken=violating(positives, top[:k]),
                 n=sum(len(x) for _, x in negatives),
             )

@@ -206,8 +206,9 @@ class Yardstick:
             where=place.where,
             ground=place.ground,
             n=same.n,
-            agreement=agreement,
-            either=either,
+            decision_agreement=agreement,
+            argmin_agreement=either[0] if either else None,
+            argmax_agreement=either[1] if either else None,
             mae=same.mae,
             size=float(y.abs().double().mean()),
             **labels,
@@ -246,11 +247,13 @@ class Yardstick:
 def chosen_by(found: Sequence[KeptAt], drawdown: float) -> Kept:
     """What the choice between candidates goes by: the worst of what was found."""
     if all(one.ground == "beyond" for one in found):
-        return Kept(agreement=None, mae=0.0, size=0.0, drawdown=drawdown, n=0)
+        return Kept(decision_agreement=None, mae=0.0, size=0.0, drawdown=drawdown, n=0)
     moved = max((one for one in found if one.ground != "beyond"), key=lambda one: one.mae / max(one.size, 1e-30))
-    shares = [1.0 if _good_beyond(one) else one.agreement for one in found if one.agreement is not None]
+    shares = [
+        1.0 if _good_beyond(one) else one.decision_agreement for one in found if one.decision_agreement is not None
+    ]
     return Kept(
-        agreement=min(shares, default=None),
+        decision_agreement=min(shares, default=None),
         mae=moved.mae,
         size=moved.size,
         drawdown=drawdown,
@@ -263,13 +266,15 @@ def kept_word(found: Sequence[KeptAt], request: RepairRequest) -> KeptWord:
     if all(one.ground == "beyond" for one in found):
         return "not measured"
     good = all(suffices(one, request, LEAST) for one in found if one.ground != "beyond")
-    beyond = all(_good_beyond(one) for one in found if one.ground == "beyond" and one.agreement is not None)
+    beyond = all(_good_beyond(one) for one in found if one.ground == "beyond" and one.decision_agreement is not None)
     return "kept" if good and beyond else "badly kept"
 
 
 def _good_beyond(entry: KeptAt) -> bool:
     """Is it beyond the regions, and kept as well as can be asked where nobody said that it matters?"""
-    return entry.ground == "beyond" and entry.agreement is not None and entry.agreement >= LEAST_BEYOND
+    return (
+        entry.ground == "beyond" and entry.decision_agreement is not None and entry.decision_agreement >= LEAST_BEYOND
+    )
 
 
 def suffices(kept: KeptAt | Kept, request: RepairRequest, least: tuple[float, float]) -> bool:
@@ -278,7 +283,7 @@ def suffices(kept: KeptAt | Kept, request: RepairRequest, least: tuple[float, fl
     Never, where nothing was measured.
     """
     asked, most = request.min_agreement, request.max_mae
-    good = as_asked(kept.agreement, kept.mae, kept.size, min_agreement=asked, max_mae=most, least=least)
+    good = as_asked(kept.decision_agreement, kept.mae, kept.size, min_agreement=asked, max_mae=most, least=least)
     return kept.n > 0 and good
 
 

@@ -202,7 +202,7 @@ class Candidates:
         What was not measured, and decisions where nothing decides, prefer no candidate.
         """
         closeness = (-kept.mae,) if kept.n else ()
-        agreement = (kept.agreement,) if kept.n and kept.agreement is not None else ()
+        agreement = (kept.decision_agreement,) if kept.n and kept.decision_agreement is not None else ()
         pair = (*agreement, *closeness) if self.request.prefer == "decisions" else (*closeness, *agreement)
         return (-kept.drawdown, *pair)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +11,7 @@ from birdnn.certify.check import Accepted, Answer, Rejected, Settings, check
 from birdnn.crosscheck.onnxruntime import OnnxReplay
 from birdnn.formats.files import NETWORK_BYTES, read_bytes
 from birdnn.formats.vnnlib import read_property
-from birdnn.records import Progress, Result, Unwatched, Watch
+from birdnn.records import CheckedProperty, CheckOutcome, Progress, Unwatched, Watch
 
 
 class Stopped(Exception):
@@ -28,30 +27,6 @@ def follow(watch: Watch, over: Callable[[], bool] = lambda: False) -> Callable[[
         watch.update(Progress(phase=f"checking {phase}", done=done / total, detail=f"{done:,} of {total:,} nodes"))
 
     return seen
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
-class CheckOutcome(Result):
-    """What the checker said of a certificate.
-
-    Attributes:
-        net, certificate: the files.
-        settings: how it was checked.
-        accepted: what was checked of each property; None where the certificate was rejected.
-        replayed: for each property, True where onnxruntime ran an input that is said to violate; None where there is
-            none to run.
-        said: what was checked, or why it was rejected, in one line.
-    """
-
-    net: Path
-    certificate: Path
-    settings: Settings
-    accepted: Accepted | None
-    replayed: tuple[bool | None, ...]
-    said: str
-
-    def __repr__(self) -> str:
-        return f"<CheckOutcome {'rejected' if self.accepted is None else 'accepted'}: {self.said}>"
 
 
 def check_files(
@@ -70,9 +45,30 @@ def check_files(
         replayed = tuple(None if answer.input is None else _replay(net, answer) for answer in accepted.answers)
         said = accepted.line() + _replay_remark(accepted, replayed)
     except Rejected as error:
-        accepted, replayed, said = None, (), error.reason
+        accepted, said = None, error.reason
+    answers = zip(accepted.answers, replayed, strict=True) if accepted else ()
     return CheckOutcome(
-        net=net, certificate=certificate, settings=settings, accepted=accepted, replayed=replayed, said=said
+        net=net,
+        certificate=certificate,
+        accepted=accepted is not None,
+        said=said,
+        semantics=accepted.semantics if accepted else None,
+        assumptions=accepted.assumptions if accepted else {},
+        arithmetic=settings.arithmetic,
+        sample=settings.sample,
+        seed=settings.seed,
+        properties=tuple(_checked(answer, runs) for answer, runs in answers),
+    )
+
+
+def _checked(answer: Answer, runs: bool | None) -> CheckedProperty:
+    return CheckedProperty(
+        path=answer.path,
+        verdict=answer.verdict,
+        leaves=answer.leaves,
+        sampled=answer.sampled,
+        exactly=None if answer.input is None else answer.exactly,
+        replayed=runs,
     )
 
 

@@ -12,7 +12,7 @@ from birdnn.pipeline.judging import Answer, Attempt
 from birdnn.pipeline.load import Loaded
 from birdnn.pipeline.measuring import Measured
 from birdnn.pipeline.plan import Plan
-from birdnn.records import PacBound, PropertyLocalisation, ScaledQuantity, Watched
+from birdnn.records import Drawdowns, PacBound, PropertyLocalisation, ScaledQuantity, Watched
 
 
 def quantities(loaded: Loaded) -> tuple[tuple[ScaledQuantity, ...], tuple[ScaledQuantity, ...]]:
@@ -45,8 +45,8 @@ def kept(measured: Measured | None) -> dict[str, Any]:
     if measured is None:
         nothing = dict.fromkeys(("fidelity", "efficacy", "generalisation"))
         note = "no network was written"
-        none = dict.fromkeys(("behaviour", "drawdown", "neighbours"), ())
-        return {**nothing, **none, "fidelity_note": note, "region_fidelity": {}}
+        none = dict.fromkeys(("behaviour", "neighbours"), ())
+        return {**nothing, **none, "drawdown": Drawdowns(), "fidelity_note": note, "region_fidelity": {}}
     names = (
         *("fidelity", "fidelity_note", "region_fidelity", "behaviour"),
         *("drawdown", "efficacy", "generalisation", "neighbours"),

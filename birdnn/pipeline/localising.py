@@ -174,7 +174,9 @@ class _Question:
             uniform=found.uniform,
             found_by=found.by,
             distinct=negatives,
-            localisation=location,
+            positives=0 if location is None else location.positives,
+            layers=() if location is None else location.told(),
+            top=() if location is None else location.most(self.request.top),
             checks=() if location is None else self.checked(location, found),
             note=note,
         )

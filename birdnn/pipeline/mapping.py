@@ -13,17 +13,18 @@ from birdnn.certify.read import StoredRegion, boxes_on_plane
 from birdnn.errors import MismatchError
 from birdnn.metrics import decisions
 from birdnn.pipeline.load import Loaded
-from birdnn.pipeline.planes import Floats, Scene, float_network, grid, meets, unsafe_where
+from birdnn.pipeline.planes import Floats, Plane, Quantity, Scene, float_network, grid, meets, unsafe_where
 from birdnn.records import (
     NO_CELL,
     AdvisoryMap,
+    Grid,
     LinePanel,
     MapPanel,
     MarginLine,
     PanelTitle,
-    Plane,
-    Quantity,
     RegionProof,
+    Series,
+    ShownBoxes,
     Witness,
 )
 from birdnn.sample import evaluate
@@ -49,13 +50,20 @@ def advisory_map(
     varying = {plane.x.quantity.input, plane.y.quantity.input}
     regions = () if scene.prop is None else scene.prop.regions
     return AdvisoryMap(
-        prop=None if scene.prop is None else scene.prop.name,
+        property=None if scene.prop is None else scene.prop.name,
         text=scene.text,
+        geometry=plane.geometry,
         decision=scene.decision,
         outputs=scene.outputs,
-        plane=plane,
+        x=plane.x.range,
+        y=plane.y.range,
+        extent=plane.extent,
+        fixed=plane.fixed_inputs(),
+        at=plane.at,
+        at_source=plane.source,
+        view=plane.view,
         region=tuple(_shown_box(region, plane) for region in regions if meets(region, plane.at, varying)),
-        marks=tuple(w.x for w in marks if _same(w.x, plane.at, varying)),
+        marks=tuple(plane.mark(w.x) for w in marks if _same(w.x, plane.at, varying)),
         panels=tuple(
             _map_panel(scene, loaded, title, plane, (x, asked), covers or {}) for title, loaded in panels(scene)
         ),
@@ -101,10 +109,11 @@ def _map_panel(
         title=title,
         net=str(loaded.path),
         net_sha256=loaded.net.sha256,
-        decisions=np.where(asked, decided, NO_CELL).reshape(plane.rows, plane.columns),
-        unsafe=unsafe.reshape(plane.rows, plane.columns),
+        decisions=Grid.of(np.where(asked, decided, NO_CELL).reshape(plane.rows, plane.columns)),
+        unsafe=Grid.of(unsafe.reshape(plane.rows, plane.columns)),
+        unsafe_cells=int(unsafe.sum()),
         region_cells=int(inside.sum()),
-        boxes=None if trees is None else _boxes(trees, plane),
+        boxes=None if trees is None else ShownBoxes.of(_boxes(trees, plane)),
     )
 
 
@@ -146,19 +155,26 @@ def margin_line(
         points[int(np.searchsorted(positions, at))] = torch.tensor(mark.x)
     run = runs[number]
     return MarginLine(
-        prop=prop.name,
+        property=prop.name,
         text=scene.text,
-        quantities=scene.quantities,
         start=tuple(start.tolist()),
         end=tuple(end.tolist()),
+        inputs=tuple(quantity.named for quantity in scene.quantities),
+        shown_start=_shown(scene, start),
+        shown_end=_shown(scene, end),
         along=along,
-        positions=positions,
+        positions=Series.of(positions),
         region=() if run is None else (run,),
         mark=at,
         panels=tuple(
             _line_panel(prop.regions[number], loaded, title, points, prop.name) for title, loaded in panels(scene)
         ),
     )
+
+
+def _shown(scene: Scene, x: Floats) -> tuple[float, ...]:
+    """An input in shown units."""
+    return tuple(q.shown(value) for q, value in zip(scene.quantities, x.tolist(), strict=True))
 
 
 def _run(region: Region, start: Floats, end: Floats) -> tuple[float, float] | None:
@@ -186,7 +202,7 @@ def _line_panel(region: Region, loaded: Loaded, title: PanelTitle, x: Tensor, na
     margins = region.margin(evaluate(float_network(loaded), x).double()).numpy()
     if not np.isfinite(margins).all():
         raise MismatchError(f"the margin of {name} is not a number everywhere on the line: nothing can be drawn")
-    return LinePanel(title=title, net=str(loaded.path), net_sha256=loaded.net.sha256, margins=margins)
+    return LinePanel(title=title, net=str(loaded.path), net_sha256=loaded.net.sha256, margins=Series.of(margins))
 
 
 def line_through(scene: Scene, region: Region, at: Floats) -> tuple[Floats, Floats]:

@@ -15,7 +15,7 @@ from birdnn.pipeline.behaviour import Yardstick, both, chosen_by, places
 from birdnn.pipeline.clock import Deadline, unlimited
 from birdnn.pipeline.plan import UNKNOWN_DOMAIN, Plan
 from birdnn.pipeline.settings import RepairSettings
-from birdnn.records import Decision, Drawdown, Fidelity, Kept, KeptAt, Neighbours, Rate, Replay, Witness
+from birdnn.records import Decision, Drawdowns, Fidelity, Kept, KeptAt, Neighbours, Rate, Replay, Witness
 from birdnn.records.limits import Over, never
 from birdnn.repair import Resample
 from birdnn.sample import distinct, evaluate, from_property
@@ -43,7 +43,7 @@ class Measured:
     fidelity: Fidelity | None
     fidelity_note: str
     region_fidelity: dict[str, Fidelity]
-    drawdown: tuple[Drawdown, ...]
+    drawdown: Drawdowns
     efficacy: Rate | None
     generalisation: Rate | None
     contradicted: dict[str, Witness]
@@ -113,7 +113,7 @@ class Comparison:
             fidelity_note=self._why_none() if whole is None else "",
             behaviour=behaviour,
             region_fidelity=regions,
-            drawdown=tuple(drawn),
+            drawdown=Drawdowns(properties=tuple(drawn)),
             efficacy=_sum(healing),
             generalisation=_sum([rate for rate in held_out if rate is not None]),
             neighbours=tuple(self._neighbours(s.prop, s.radius) for s in self.plan.subjects if s.radius is not None),
@@ -256,7 +256,7 @@ def _over_the_domain(behaviour: Sequence[KeptAt], decision: Decision) -> Fidelit
     """The figures of the declared domain."""
     for one in behaviour:
         if one.ground == "domain":
-            agreement = None if decision == "none" else one.agreement
+            agreement = None if decision == "none" else one.decision_agreement
             return Fidelity(decision_agreement=agreement, mae=one.mae, n=one.n)
     return None
 

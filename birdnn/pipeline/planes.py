@@ -14,7 +14,7 @@ from birdnn.errors import MismatchError
 from birdnn.formats.suite import Entry, Suite, hull
 from birdnn.network import Network
 from birdnn.pipeline.load import Loaded
-from birdnn.records import Axis, Decision, Geometry, Plane, Quantity, Source, View
+from birdnn.records import AxisRange, Decision, FixedInput, Geometry, Mark, NamedInput, Source, View
 from birdnn.sample import evaluate, from_region
 from birdnn.spec import Property, Region
 
@@ -25,6 +25,93 @@ _ENOUGH = 0.2  # of a side: violations that wide need no closer look
 
 Range = tuple[float, float]
 Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quantity:
+    """An input in shown units: ``shown = network value * range + mean``.
+
+    `lower` and `upper` are its declared range in shown units; None where nobody says it.
+    """
+
+    input: int
+    name: str
+    unit: str = ""
+    mean: float = 0.0
+    range: float = 1.0
+    lower: float | None = None
+    upper: float | None = None
+
+    @property
+    def named(self) -> NamedInput:
+        """As it is published."""
+        return NamedInput(input=self.input, name=self.name, unit=self.unit)
+
+    def shown(self, value: float) -> float:
+        """A network value in shown units."""
+        return value * self.range + self.mean
+
+    def network(self, value: float) -> float:
+        """A shown value in network units."""
+        return (value - self.mean) / self.range
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Axis:
+    """An input that varies, from `lower` to `upper` in shown units."""
+
+    quantity: Quantity
+    lower: float
+    upper: float
+
+    @property
+    def range(self) -> AxisRange:
+        """As it is published."""
+        q = self.quantity
+        return AxisRange(input=q.input, name=q.name, unit=q.unit, lower=self.lower, upper=self.upper)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plane:
+    """A plane through the input space along two inputs.
+
+    Attributes:
+        x, y: the inputs that vary; in the geometry ``"encounter"`` a distance and a bearing.
+        extent: left, right, bottom, top of the picture.
+        rows, columns: cells.
+        fixed: the other inputs.
+        at: a point of it, network units.
+        source: where that comes from.
+        view: what chose the ranges.
+        heading: the input that is the intruder's heading, in an encounter.
+    """
+
+    geometry: Geometry
+    x: Axis
+    y: Axis
+    extent: tuple[float, float, float, float]
+    rows: int
+    columns: int
+    fixed: tuple[Quantity, ...]
+    at: tuple[float, ...]
+    source: Source
+    view: View
+    heading: Quantity | None = None
+
+    def fixed_inputs(self) -> tuple[FixedInput, ...]:
+        """The inputs that do not vary, as they are published."""
+        return tuple(
+            FixedInput(input=q.input, name=q.name, unit=q.unit, value=q.shown(self.at[q.input])) for q in self.fixed
+        )
+
+    def mark(self, x: tuple[float, ...]) -> Mark:
+        """An input of the plane, network units, as it is published."""
+        across, up = self.x.quantity, self.y.quantity
+        return Mark(
+            x=across.shown(x[across.input]),
+            y=up.shown(x[up.input]),
+            heading=None if self.heading is None else self.heading.shown(x[self.heading.input]),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

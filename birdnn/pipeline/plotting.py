@@ -18,6 +18,7 @@ from birdnn.pipeline.plan import known_network
 from birdnn.pipeline.planes import (
     Floats,
     Framing,
+    Quantity,
     Scene,
     input_called,
     most_influential,
@@ -33,7 +34,6 @@ from birdnn.records import (
     PlotRequest,
     Progress,
     Proved,
-    Quantity,
     Source,
     Unwatched,
     Violated,
@@ -148,7 +148,7 @@ class _Work:
         self.watch.update(Progress(phase=f"evaluating {plane.rows} x {plane.columns} cells"))
         found = advisory_map(self.scene, plane, marks=() if witness is None else (witness,), covers=covers)
         if self.scene.prop is not None and not found.region:
-            self.notes.append(f"The plane does not meet the input region of {found.prop}: see --at.")
+            self.notes.append(f"The plane does not meet the input region of {found.property}: see --at.")
         if self.scene.decision == "none":
             self.notes.append("Nothing says which output decides: give --decision argmin or argmax, or --suite.")
         return found

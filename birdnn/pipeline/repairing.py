@@ -48,6 +48,7 @@ from birdnn.records import (
     RepairOutcome,
     RepairRequest,
     RepairResult,
+    StatedRegion,
     Unknown,
     Unwatched,
     Violated,
@@ -56,8 +57,8 @@ from birdnn.records import (
 )
 from birdnn.records.limits import OutOfTime
 from birdnn.repair import Goal, RepairTask
-from birdnn.report.json import repair_report
-from birdnn.report.model import write_report
+from birdnn.report.headline import said as said_of
+from birdnn.report.publish import write_record
 from birdnn.report.witnesses import remark
 from birdnn.verify.remote import helpers_at
 from birdnn.verify.spread import Helpers
@@ -450,7 +451,7 @@ class _Repair:
                 sampled=self.sampled.get(name),
                 engines=self.engines.get(name, ()),
                 remaining=verdict.witness if best is not None and isinstance(verdict, Violated) else None,
-                regions=() if subject.radius is not None else subject.prop.regions,
+                regions=() if subject.radius is not None else tuple(map(StatedRegion.of, subject.prop.regions)),
                 reason=verdict.reason if isinstance(verdict, Unknown) else None,
                 open_boxes=verdict.open_boxes if isinstance(verdict, Unknown) else 0,
             )
@@ -497,9 +498,9 @@ class _Repair:
             report=None if report is None else str(report),
             properties=tuple(self._properties(best)),
             **kept(measured),
-            behaviour_kept=kept_word(() if measured is None else measured.behaviour, self.request),
+            behaviour_kept=None if best is None else kept_word(measured.behaviour if measured else (), self.request),
             regressions=() if best is None else regressions(before, {n: best.guarantee(n) for n in answers}),
-            change=() if best is None else change(original.initialisers(), best.loaded.net.initialisers()),
+            change={} if best is None else change(original.initialisers(), best.loaded.net.initialisers()),
             domain=self.plan.domain,
             decision=self.plan.decision,
             rule_by=self.plan.rule_by,
@@ -517,7 +518,8 @@ class _Repair:
             **pictured(self.plan, best, self.witnesses, self.clock.stage(self.settings.shares.drawing).over),
             **described(self.plan, self.before, answers, self._responsible(), self.sampled),
         )
+        outcome = replace(outcome, headline=said_of(outcome).headline)
         if report is not None:
-            write_report(repair_report(outcome), report, self.together.add)
+            write_record(outcome, report, self.together.add)
             self.folder.settle(self.together)
         return outcome

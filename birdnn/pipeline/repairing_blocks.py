@@ -40,6 +40,7 @@ from birdnn.records import (
     BlockLocalisation,
     BlockRepair,
     BlockRequest,
+    Drawdowns,
     Examples,
     MethodResult,
     PlaceInBlock,
@@ -54,8 +55,8 @@ from birdnn.records import (
 from birdnn.repair.blocks import BlockCandidate, BlockRepairer, BlockSettings, Data
 from birdnn.repair.operations import ORIGINAL, Slot, slots_of
 from birdnn.repair.training import Score
-from birdnn.report.json import repair_report
-from birdnn.report.model import write_report
+from birdnn.report.headline import said
+from birdnn.report.publish import write_record
 from birdnn.report.risks_blocks import NOTHING_PROVED
 from birdnn.sample import evaluate
 
@@ -244,6 +245,7 @@ class _BlockRepair:
             self.together.add(out, data)
         net = self._read(data)
         answers = [evaluate(net, file.examples.x) for file in self.files]
+        kept = kept_of(self.files[1].before, answers[1], "argmax")
         self.methods.append(
             MethodResult(
                 name=name,
@@ -252,7 +254,8 @@ class _BlockRepair:
                 epochs=candidate.epochs,
                 seconds=time.monotonic() - begun,
                 accuracy={f.record.role: f.accuracy(y) for f, y in zip(self.files, answers, strict=True)},
-                kept=kept_of(self.files[1].before, answers[1], "argmax"),
+                decision_agreement=kept.decision_agreement,
+                mae=kept.mae,
                 architecture=candidate.architecture,
                 finished=not self.clock.over(),
                 out=str(out) if candidate.values or candidate.replaced else None,
@@ -320,8 +323,9 @@ class _BlockRepair:
             interrupted=self.watch.stopped(),
             timed_out=not self.watch.stopped() and self.clock.over(),
         )
+        outcome = replace(outcome, headline=said(outcome).headline)
         if outcome.report is not None:
-            write_report(repair_report(outcome), Path(outcome.report), self.together.add)
+            write_record(outcome, Path(outcome.report), self.together.add)
             self.folder.settle(self.together)
         else:
             self.together.commit()  # the networks that were compared
@@ -344,7 +348,7 @@ class _BlockRepair:
         """Where the results will be, and which values differ."""
         report = str(self.folder.report) if best is not None or self.request.report else None
         if best is None:
-            return {"out": None, "out_sha256": None, "report": report, "change": ()}
+            return {"out": None, "out_sha256": None, "report": report, "change": {}}
         before = read_network(self.request.net).initialisers()
         after = read_network(self.folder.attempt).initialisers()
         common = {name: value for name, value in before.items() if name in after}
@@ -367,7 +371,7 @@ class _BlockRepair:
             "fidelity": None,
             "fidelity_note": NOT_FIDELITY,
             "region_fidelity": {},
-            "drawdown": (),
+            "drawdown": Drawdowns(),
             "regressions": (),
             "domain": None,
             "decision": "argmax",

@@ -8,6 +8,8 @@ import hashlib
 import json
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,29 +17,27 @@ import numpy as np
 from pydantic import ValidationError
 
 from birdnn.certify.check import Rejected
-from birdnn.certify.check.certificate import LEAF, read_certificate
+from birdnn.certify.check.certificate import LEAF, Certificate, read_certificate
 from birdnn.certify.check.files import read
 from birdnn.decimals import exact_number
 from birdnn.errors import FormatError, InputError
 from birdnn.formats.files import read_bytes
 from birdnn.later import later
 from birdnn.reading import reads
-from birdnn.records.published import exact
-from birdnn.report.blocks_models import graph_change_model
-from birdnn.report.evidence import largest_models, quantity_model
-from birdnn.report.model import SCHEMA_VERSION
-from birdnn.report.safety import safety_report
-from birdnn.report.schema import RepairReport
-from birdnn.report.schema_blocks import GraphChangeModel
-from birdnn.report.schema_evidence import RegionModel
-from birdnn.report.schema_safety import (
-    CertificateFactsModel,
-    FileModel,
+from birdnn.records import (
+    CertificateFacts,
+    EvidenceFile,
     FileRole,
     FileState,
-    ProofFactsModel,
+    GraphChange,
+    InitialiserChange,
+    RepairOutcome,
     SafetyReport,
+    StatedRegion,
 )
+from birdnn.report.publish import VERSION, MisreadError, record_from
+from birdnn.report.safety import safety_report
+from birdnn.spec import Row
 from birdnn.version import installed_version
 
 if TYPE_CHECKING:
@@ -64,9 +64,9 @@ def report_files(where: Path) -> SafetyReport:
     path = record_at(where)
     outcome, digest = read_outcome(path)
     files = list(_files(outcome, path, digest))
-    proofs = _certificate(files)
-    outcome, added = _completed(outcome, files, proofs)
-    facts = None if proofs is None else _facts(proofs)
+    certificate = _certificate(files)
+    outcome, added = _completed(outcome, files, certificate)
+    facts = None if certificate is None else _facts(certificate)
     return safety_report(outcome, files, facts, added=added, version=installed_version())
 
 
@@ -88,7 +88,7 @@ def inputs_of(report: SafetyReport) -> list[Path]:
 
 
 @reads
-def read_outcome(path: Path) -> tuple[RepairReport, str]:
+def read_outcome(path: Path) -> tuple[RepairOutcome, str]:
     """`repair.json` and its sha256.
 
     Raises:
@@ -104,13 +104,16 @@ def read_outcome(path: Path) -> tuple[RepairReport, str]:
         raise FormatError(str(path), place, "not JSON, or cut off: repeat the repair that wrote it") from None
     _require_repair(path, content)
     try:
-        return RepairReport.model_validate(content), hashlib.sha256(data).hexdigest()
+        return record_from(RepairOutcome, content), hashlib.sha256(data).hexdigest()
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        place = ".".join(str(part) for part in first["loc"])
-        mine = f"a repair.json of this birdnn ({installed_version()}) is expected"
-        told = f"{first['msg'][:1].lower()}{first['msg'][1:]}; {mine}"
-        raise FormatError(str(path), f"key {place}" if place else "", told) from None
+        problem, where = first["msg"], first["loc"]
+    except MisreadError as error:
+        problem, where = error.problem, error.place
+    mine = f"a repair.json of this birdnn ({installed_version()}) is expected"
+    place = ".".join(str(part) for part in where)
+    told = f"{problem[:1].lower()}{problem[1:]}; {mine}"
+    raise FormatError(str(path), f"key {place}" if place else "", told)
 
 
 def _require_repair(path: Path, content: Any) -> None:
@@ -123,8 +126,8 @@ def _require_repair(path: Path, content: Any) -> None:
     if not isinstance(content, dict) or content.get("tool") != "birdnn":
         raise FormatError(str(path), "", f"not a result of birdnn; {expected}")
     version = content.get("schema_version")
-    if version != SCHEMA_VERSION or isinstance(version, bool):
-        mine = f"this birdnn ({installed_version()}) reads {SCHEMA_VERSION}"
+    if version != VERSION or isinstance(version, bool):
+        mine = f"this birdnn ({installed_version()}) reads {VERSION}"
         told = f"schema version {version!r}, {mine}; use the birdnn that wrote it"
         raise FormatError(str(path), "key schema_version", told)
     if content.get("kind") == "safety report":
@@ -139,25 +142,25 @@ def _require_repair(path: Path, content: Any) -> None:
             raise FormatError(str(path), "", f"the result of birdnn {words[0]}; {expected}")
 
 
-def _files(outcome: RepairReport, record: Path, digest: str) -> Iterator[FileModel]:
+def _files(outcome: RepairOutcome, record: Path, digest: str) -> Iterator[EvidenceFile]:
     """The files that the outcome is about, as they are found now."""
     yield _found("network before", "network before", outcome.net, outcome.net_sha256, record)
     if outcome.out is not None and outcome.out_sha256 is not None:
         yield _found("network after", "network after", outcome.out, outcome.out_sha256, record)
     for prop in outcome.properties:
-        yield _found("property", prop.name, prop.file, prop.sha256, record)
+        yield _found("property", prop.name, prop.path, prop.sha256, record)
     for entry in outcome.blocks.examples if outcome.blocks else ():
         name: FileRole = _EXAMPLES[entry.role]
-        yield _found(name, name, entry.file, entry.sha256, record)
+        yield _found(name, name, entry.path, entry.sha256, record)
     if outcome.certificate is not None:
         stored = outcome.certificate
-        yield _found("certificate", "certificate", stored.file, stored.sha256, record)
-    yield FileModel(
+        yield _found("certificate", "certificate", stored.path, stored.sha256, record)
+    yield EvidenceFile(
         role="outcome", name=NAME, path=str(record), recorded_sha256=digest, found_sha256=digest, state="as recorded"
     )
 
 
-def _found(role: FileRole, name: str, path: str, digest: str, record: Path) -> FileModel:
+def _found(role: FileRole, name: str, path: str, digest: str, record: Path) -> EvidenceFile:
     """Where it was, or beside `repair.json` where the folder has been moved."""
     best: tuple[FileState, Path, str | None] = ("missing", Path(path), None)
     for place in dict.fromkeys((Path(path), record.parent / Path(path).name)):
@@ -168,7 +171,7 @@ def _found(role: FileRole, name: str, path: str, digest: str, record: Path) -> F
         if have and best[0] == "missing":
             best = ("differs", place, have[0])
     state, place, found = best
-    return FileModel(role=role, name=name, path=str(place), recorded_sha256=digest, found_sha256=found, state=state)
+    return EvidenceFile(role=role, name=name, path=str(place), recorded_sha256=digest, found_sha256=found, state=state)
 
 
 def _digests(path: Path) -> list[str]:
@@ -185,7 +188,7 @@ def _digests(path: Path) -> list[str]:
     return found
 
 
-def _place(files: Sequence[FileModel], role: FileRole) -> Path | None:
+def _place(files: Sequence[EvidenceFile], role: FileRole) -> Path | None:
     """The file of a role, if it is the one that was recorded."""
     return next((Path(f.path) for f in files if f.role == role and f.state == "as recorded"), None)
 
@@ -193,37 +196,37 @@ def _place(files: Sequence[FileModel], role: FileRole) -> Path | None:
 # --- the certificate
 
 
-def _certificate(files: Sequence[FileModel]) -> dict[str, Any] | None:
+def _certificate(files: Sequence[EvidenceFile]) -> Certificate | None:
     """What the certificate says; None where there is none as recorded, or where it cannot be read."""
     path = _place(files, "certificate")
     if path is None:
         return None
     try:
-        found = read_certificate(read(path))
+        return read_certificate(read(path))
     except (Rejected, InputError):
         return None
-    return {
-        "tool": found.tool,
-        "semantics": found.semantics,
-        "assumptions": found.assumptions,
-        "network_sha256": found.network_sha256,
-        "proofs": found.proofs,
-    }
 
 
-def _facts(found: dict[str, Any]) -> CertificateFactsModel | None:
+def _facts(found: Certificate) -> CertificateFacts | None:
+    """What a page tells of it; what stands there in another form than ours, nothing is told of."""
     try:
-        proofs = [
-            ProofFactsModel(
-                property=proof["property"]["name"],
-                verdict=proof["verdict"],
-                regions=len(proof.get("regions", ())),
-                leaves=sum(_leaves(region["axis"]["data"]) for region in proof.get("regions", ())),
-            )
-            for proof in found["proofs"]
-        ]
-        return CertificateFactsModel.model_validate({**found, "proofs": proofs})
-    except (KeyError, TypeError, ValueError, binascii.Error):
+        told = {
+            "tool": found.tool,
+            "semantics": found.semantics,
+            "assumptions": dict(found.assumptions),
+            "network_sha256": found.network_sha256,
+            "proofs": [
+                {
+                    "property": proof["property"]["name"],
+                    "verdict": proof["verdict"],
+                    "regions": len(proof.get("regions", ())),
+                    "leaves": sum(_leaves(region["axis"]["data"]) for region in proof.get("regions", ())),
+                }
+                for proof in found.proofs
+            ],
+        }
+        return record_from(CertificateFacts, told)
+    except (KeyError, TypeError, ValueError, binascii.Error):  # of which pydantic's are kinds
         return None
 
 
@@ -235,77 +238,62 @@ def _leaves(column: str) -> int:
 
 
 def _completed(
-    outcome: RepairReport, files: Sequence[FileModel], proofs: dict[str, Any] | None
-) -> tuple[RepairReport, list[str]]:
+    outcome: RepairOutcome, files: Sequence[EvidenceFile], certificate: Certificate | None
+) -> tuple[RepairOutcome, list[str]]:
     """The outcome with what it lacks and files with the recorded hashes say, and what that is."""
-    more: dict[str, Any] = {}
     added = []
-    if not outcome.inputs and outcome.suite is not None and (known := rereading.quantities_of(outcome.suite.name)):
-        inputs, outputs = ([quantity_model(q) for q in side] for side in known)
-        more |= {"inputs": inputs, "outputs": outputs}
-        added.append(f"Names and units of inputs and outputs: from the installed suite {outcome.suite.name}.")
-    stated = _regions(proofs) if proofs else {}
-    lacking = [p for p in outcome.properties if not p.regions and p.sha256 in stated]
-    if lacking:
-        full = [p.model_copy(update={"regions": p.regions or stated.get(p.sha256, [])}) for p in outcome.properties]
-        more["properties"] = full
-        added.append(f"What these properties say: from the certificate. {', '.join(p.name for p in lacking)}.")
+    suite = "" if outcome.suite is None else outcome.suite.name
+    if not outcome.inputs and suite and (known := rereading.quantities_of(suite)):
+        outcome = replace(outcome, inputs=known[0], outputs=known[1])
+        added.append(f"Names and units of inputs and outputs: from the installed suite {suite}.")
+    stated = _regions(certificate) if certificate else {}
+    if lacking := [p.name for p in outcome.properties if not p.regions and p.sha256 in stated]:
+        full = (replace(p, regions=p.regions or stated.get(p.sha256, ())) for p in outcome.properties)
+        outcome = replace(outcome, properties=tuple(full))
+        added.append(f"What these properties say: from the certificate. {', '.join(lacking)}.")
     if outcome.change and not any(entry.largest for entry in outcome.change.values()) and (moved := _moved(files)):
-        more["change"] = {
-            name: entry.model_copy(update={"largest": moved.get(name, [])}) for name, entry in outcome.change.items()
-        }
+        told = {name: moved[name].largest if name in moved else () for name in outcome.change}
+        more = {name: replace(entry, largest=told[name]) for name, entry in outcome.change.items()}
+        outcome = replace(outcome, change=more)
         added.append("Which values changed most: from the two networks.")
     if outcome.blocks is not None and outcome.blocks.graph is None and (differs := _graph(files)) is not None:
-        more["blocks"] = outcome.blocks.model_copy(update={"graph": differs})
+        outcome = replace(outcome, blocks=replace(outcome.blocks, graph=differs))
         added.append("Which nodes and initialisers differ: from the two networks.")
-    return (outcome.model_copy(update=more) if more else outcome), added
+    return outcome, added
 
 
-def _regions(proofs: dict[str, Any]) -> dict[str, list[RegionModel]]:
+def _regions(certificate: Certificate) -> dict[str, tuple[StatedRegion, ...]]:
     """sha256 of a property -> its regions as the certificate states them."""
-    found: dict[str, list[RegionModel]] = {}
-    for proof in proofs["proofs"]:
+    found = {}
+    for proof in certificate.proofs:
         try:
             about = proof["property"]["sha256"]
-            found[about] = [_region(region) for region in proof.get("regions", ())]
-        except (KeyError, TypeError, ValueError, ArithmeticError):  # of which pydantic's and a fraction's are kinds
+            found[about] = tuple(_region(region) for region in proof.get("regions", ()))
+        except (KeyError, TypeError, ValueError, ArithmeticError):  # a fraction's are kinds of it
             continue
     return found
 
 
-def _region(region: dict[str, Any]) -> RegionModel:
-    """A region of a certificate, its numbers written as everywhere else."""
+def _region(region: dict[str, Any]) -> StatedRegion:
+    """A region of a certificate."""
 
-    def numbers(texts: list[str]) -> list[str]:
-        return [exact(exact_number(text)) for text in texts]
+    def numbers(texts: list[str]) -> tuple[Fraction, ...]:
+        return tuple(exact_number(text) for text in texts)
 
-    unsafe = [
-        [
-            {
-                "coefficients": numbers(row["coefficients"]),
-                "bound": exact(exact_number(row["bound"])),
-                "strict": row["strict"],
-            }
-            for row in rows
-        ]
+    unsafe = tuple(
+        tuple(Row(numbers(row["coefficients"]), exact_number(row["bound"]), row["strict"]) for row in rows)
         for rows in region["unsafe"]
-    ]
-    corners = {side: numbers(region[side]) for side in ("lower", "upper")}
-    return RegionModel.model_validate({**corners, "unsafe": unsafe})
+    )
+    return StatedRegion(lower=numbers(region["lower"]), upper=numbers(region["upper"]), unsafe=unsafe)
 
 
-def _moved(files: Sequence[FileModel]) -> dict[str, Any]:
-    """Initialiser -> the values that moved most, where both networks are as recorded."""
+def _moved(files: Sequence[EvidenceFile]) -> Mapping[str, InitialiserChange]:
+    """How initialisers differ, where both networks are as recorded."""
     before, after = _place(files, "network before"), _place(files, "network after")
-    if before is None or after is None:
-        return {}
-    return {entry.name: largest_models(entry) for entry in rereading.changed(before, after)}
+    return {} if before is None or after is None else rereading.changed(before, after)
 
 
-def _graph(files: Sequence[FileModel]) -> GraphChangeModel | None:
+def _graph(files: Sequence[EvidenceFile]) -> GraphChange | None:
     """What differs between the networks, where both are as recorded."""
     before, after = _place(files, "network before"), _place(files, "network after")
-    if before is None or after is None:
-        return None
-    differs = rereading.graph_changed(before, after)
-    return None if differs is None else graph_change_model(differs)
+    return None if before is None or after is None else rereading.graph_changed(before, after)

@@ -18,12 +18,12 @@ def quantities_of(suite: str) -> tuple[tuple[ScaledQuantity, ...], tuple[ScaledQ
     return of_suite(Suite.load(suite)) if suite in BUNDLED else None
 
 
-def changed(before: Path, after: Path) -> tuple[InitialiserChange, ...]:
+def changed(before: Path, after: Path) -> dict[str, InitialiserChange]:
     """How the initialisers of two networks differ; nothing where that cannot be told."""
     try:
         return change(read_network(before).initialisers(), read_network(after).initialisers())
     except (BirdnnError, KeyError):
-        return ()
+        return {}
 
 
 def graph_changed(before: Path, after: Path) -> GraphChange | None:

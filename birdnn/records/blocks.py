@@ -3,35 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from birdnn.records.facts import AskedDevice, Machine
-from birdnn.records.stages import Fidelity
+from birdnn.records.published import CommandLine, Said, publishes
 
 Formula = Literal["ochiai", "tarantula", "dstar"]
 FORMULAS: tuple[Formula, ...] = ("ochiai", "tarantula", "dstar")
 Border = Literal["names", "structure", "user"]
 
 
+@publishes("ExamplesModel", "role file=path sha256 n failing")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Examples:
-    """A file of labelled examples, and how the network does on it.
+    """A file of labelled examples."""
 
-    Attributes:
-        role: what it is for: ``"repair"``, ``"validation"``, ``"test"``.
-        n: how many examples.
-        failing: how many of them the network gets wrong.
-    """
-
-    role: Literal["repair", "validation", "test"]
+    role: Annotated[
+        Literal["repair", "validation", "test"],
+        Said("What it is for; test examples are looked at once, in the end."),
+    ]
     path: str
     sha256: str
     n: int
-    failing: int
+    failing: Annotated[int, Said("How many of them the original network gets wrong.")]
 
 
+@publishes("SuspiciousNeuronModel", "node channel forward backward")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SuspiciousNeuron:
     """One channel of a convolution.
@@ -39,14 +38,12 @@ class SuspiciousNeuron:
     Attributes:
         node: the convolution.
         channel: counted from 0.
-        forward: suspiciousness by its activation status, 0 to 1.
-        backward: by the gradients of its weights, 0 to 1.
     """
 
     node: str
     channel: int
-    forward: float
-    backward: float
+    forward: Annotated[float, Said("Suspiciousness by its activation status, 0 to 1.")]
+    backward: Annotated[float, Said("By the gradients of its weights.")]
 
     @property
     def value(self) -> float:
@@ -54,55 +51,67 @@ class SuspiciousNeuron:
         return (self.forward + self.backward) / 2
 
 
+@publishes(
+    "BlockModel",
+    "name by nodes operations entry exit weights rank suspiciousness forward backward neurons layers",
+)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SuspiciousBlock:
-    """One block.
+    """One block, in the order from input to output.
 
     Attributes:
         name, by: see `birdnn.blocks.Block`.
         nodes: names of its nodes, in order.
-        entry, exit: shapes of what it reads and makes, for one example.
-        weights: how many values a repair may change.
         operations: what it does, e.g. ``"Conv Relu Conv Add Relu"``.
-        forward, backward: means over its neurons.
-        suspiciousness: 0 to 1, by what becomes of the examples when it alone follows its gradients; None for a part
-            without convolutions, or one that was not tried.
-        neurons: the most suspicious ones, in order.
-        layers: suspiciousness of each convolution within the block, by name.
+        rank: 1 for the most suspicious; `BlockLocalisation` knows it.
     """
 
     name: str
-    by: Border
+    by: Annotated[Border, Said("What drew its borders.")]
     nodes: tuple[str, ...]
-    entry: tuple[int, ...]
+    entry: Annotated[tuple[int, ...], Said("Shape of what it reads, for one example.")]
     exit: tuple[int, ...]
-    weights: int
+    weights: Annotated[int, Said("Values that a repair may change.")]
     operations: str
-    forward: float = 0.0
+    rank: Annotated[int | None, Said("Null for a part without convolutions, which is not judged.")] = None
+    forward: Annotated[float, Said("Mean suspiciousness of its neurons, by activation status.")] = 0.0
     backward: float = 0.0
-    suspiciousness: float | None = None
-    neurons: tuple[SuspiciousNeuron, ...] = ()
-    layers: Mapping[str, float] = field(default_factory=dict)
+    suspiciousness: Annotated[
+        float | None,
+        Said(
+            "0 to 1, by what becomes of the examples when it alone follows its gradients, a little less in a "
+            "block of more weights; null where not tried."
+        ),
+    ] = None
+    neurons: Annotated[tuple[SuspiciousNeuron, ...], Said("The most suspicious ones.")] = ()
+    layers: Annotated[Mapping[str, float], Said("Each convolution's mean suspiciousness.")] = field(
+        default_factory=dict
+    )
 
 
+@publishes("BlockLocalisationModel", "formula failing passing near_failing near_passing radius blocks")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BlockLocalisation:
-    """All blocks, from input to output.
+    """All blocks, and what they were judged by.
 
     Attributes:
         formula: of the spectrum.
+        blocks: from input to output; they get their ranks here.
         failing, passing: examples looked at, their neighbours not counted.
-        near_failing, near_passing: adversarial neighbours that the network gets wrong, and right.
-        radius: of the neighbours, network units.
     """
 
     formula: Formula
     blocks: tuple[SuspiciousBlock, ...]
     failing: int
     passing: int
-    near_failing: int
+    near_failing: Annotated[int, Said("Adversarial neighbours that the network gets wrong.")]
     near_passing: int
-    radius: float
+    radius: Annotated[float, Said("Of the neighbours, network units.")]
+
+    def __post_init__(self) -> None:
+        ranks = {block.name: rank for rank, block in enumerate(self.ranking(), 1)}
+        ranked = tuple(replace(block, rank=ranks.get(block.name)) for block in self.blocks)
+        object.__setattr__(self, "blocks", ranked)
 
     def ranking(self) -> tuple[SuspiciousBlock, ...]:
         """Those with a suspiciousness, the greatest first; among equals those closer to the input first."""
@@ -133,9 +142,16 @@ class BlockLocalizeRequest:
     top: int = 3
     device: AskedDevice = "auto"
     seed: int = 0
-    command: tuple[str, ...] = ()
+    command: CommandLine = ()
 
 
+@publishes(
+    "BlockLocalizeReport",
+    "command=request.command outcome interrupted net net_sha256 examples localisation=found seed=request.seed wall_s "
+    "versions machine",
+    text="What `birdnn localize --blocks --json` writes.",
+    report=True,
+)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BlockLocalizeOutcome:
     """What ``localize --blocks`` found."""
@@ -149,6 +165,11 @@ class BlockLocalizeOutcome:
     versions: Mapping[str, str]
     machine: Machine
     interrupted: bool = False
+
+    @property
+    def outcome(self) -> Annotated[Literal["localised"], Said(absent="localised")]:
+        """There is always something to localise: examples that fail are asked for."""
+        return "localised"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,13 +198,14 @@ class BlockRequest:
     epochs: int = 30
 
 
+@publishes("AccuracyModel", "share right n repaired broken")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Accuracy:
-    """Of one network on one file: how many are right, of how many; repaired and broken against the original."""
+    """Right examples of one file."""
 
     right: int
-    repaired: int
-    broken: int
+    repaired: Annotated[int, Said("Wrong before, right now.")]
+    broken: Annotated[int, Said("Right before, wrong now.")]
     n: int
 
     @property
@@ -192,94 +214,110 @@ class Accuracy:
         return self.right / self.n
 
 
+@publishes(
+    "BlockMethodModel",
+    "name changes values epochs seconds accuracy decision_agreement mae architecture finished out",
+)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MethodResult:
-    """One way to repair, by the same examples and the same training.
+    """One way to repair: the same examples, the same training, another part of the network free to change.
 
     Attributes:
         name: e.g. ``"blocks"``.
         changes: what it was free to change, in words.
-        values: how many values that is.
         epochs: of training, the search left out.
         seconds: of everything.
-        accuracy: role of a file -> accuracy.
-        kept: decisions and outputs on the validation examples, against the original.
         architecture: convolution -> operation, where the method chooses one.
-        finished: False where the time limit or the user ended it.
-        out: absolute path of its network; None where it changed nothing.
     """
 
     name: str
     changes: str
-    values: int
+    values: Annotated[int, Said("How many values it was free to change.")]
     epochs: int
     seconds: float
-    accuracy: Mapping[str, Accuracy]
-    kept: Fidelity
+    accuracy: Annotated[Mapping[str, Accuracy], Said("Role of a file -> accuracy.")]
+    decision_agreement: Annotated[float | None, Said("With the original, over the validation examples.")]
+    mae: Annotated[float, Said("Mean absolute difference of the outputs, over the same.")]
     architecture: Mapping[str, str] = field(default_factory=dict)
-    finished: bool = True
-    out: str | None = None
+    finished: Annotated[bool, Said("False where the time limit or the user ended it.")] = True
+    out: Annotated[str | None, Said("Absolute path of its network; null where it changed nothing.")] = None
 
 
+@publishes("PlaceModel", "node before after shares")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlaceInBlock:
-    """A convolution of the repaired block, before and after.
+    """A convolution of the repaired block.
 
     Attributes:
-        node: its name.
         before, after: e.g. ``"3x3 convolution, 16 to 16"``.
-        shares: weight of each operation at the end of the search; empty where there was none.
+        shares: empty where there was no search.
     """
 
     node: str
     before: str
     after: str
-    shares: Mapping[str, float] = field(default_factory=dict)
+    shares: Annotated[Mapping[str, float], Said("Weight of each operation at the end of the search.")] = field(
+        default_factory=dict
+    )
 
 
+@publishes("NodeModel", "name op")
+@dataclass(frozen=True, slots=True)
+class GraphNode:
+    """A node of an ONNX graph."""
+
+    name: str
+    op: str
+
+
+@publishes(
+    "GraphChangeModel",
+    "nodes_gone nodes_new nodes_kept initialisers_gone initialisers_new initialisers_changed initialisers_kept "
+    "rest_kept",
+)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GraphChange:
-    """What differs between two ONNX files, compared byte by byte once external data is embedded.
+    """What differs between the two ONNX files, compared byte by byte; a node that differs is gone and new.
 
     Attributes:
-        nodes_gone, nodes_new: name and operator of those that one file alone has; a node that differs is in both.
-        nodes_kept: how many are the same in both.
-        initialisers_gone, initialisers_new: name -> shape, of those that one file alone has.
-        initialisers_changed: names of those that both have, with other bytes.
-        initialisers_kept: how many are the same in both.
-        rest_kept: are inputs, outputs, operator sets, metadata and whatever else the file holds the same?
+        nodes_kept, initialisers_kept: how many are the same in both, external data embedded.
     """
 
-    nodes_gone: tuple[tuple[str, str], ...]
-    nodes_new: tuple[tuple[str, str], ...]
+    nodes_gone: tuple[GraphNode, ...]
+    nodes_new: tuple[GraphNode, ...]
     nodes_kept: int
-    initialisers_gone: Mapping[str, tuple[int, ...]]
-    initialisers_new: Mapping[str, tuple[int, ...]]
-    initialisers_changed: tuple[str, ...]
+    initialisers_gone: Annotated[Mapping[str, tuple[int, ...]], Said("Name -> shape.")]
+    initialisers_new: Annotated[Mapping[str, tuple[int, ...]], Said("Name -> shape.")]
+    initialisers_changed: Annotated[tuple[str, ...], Said("In both files, with other bytes.")]
     initialisers_kept: int
-    rest_kept: bool
+    rest_kept: Annotated[bool, Said("Are inputs, outputs, operator sets, metadata and all else the same?")]
 
 
+@publishes("BlockRepairModel", "block why places localisation examples before methods graph")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BlockRepair:
-    """What a repair by blocks did.
+    """Of `birdnn repair --method blocks`: the block, both architectures, and what other methods do.
 
     Attributes:
-        localisation: all blocks.
-        block: which one was repaired.
-        why: how it was chosen.
         places: its convolutions.
-        examples: the files.
-        before: role of a file -> accuracy of the original.
-        methods: the repair first, then what it is compared with.
-        graph: what differs in the file that was written; None where none was.
+
+    Raises:
+        ValueError: on one of the files nothing was counted.
     """
 
     localisation: BlockLocalisation
     block: str
-    why: str
+    why: Annotated[str, Said("How the block was chosen.")]
     places: tuple[PlaceInBlock, ...]
-    examples: tuple[Examples, ...]
-    before: Mapping[str, Accuracy]
-    methods: tuple[MethodResult, ...]
-    graph: GraphChange | None = None
+    examples: Annotated[tuple[Examples, ...], Said(least=1)]
+    before: Annotated[Mapping[str, Accuracy], Said("Of the original; role of a file -> accuracy.")]
+    methods: Annotated[tuple[MethodResult, ...], Said("The repair first, then what it is compared with.", least=1)]
+    graph: Annotated[
+        GraphChange | None, Said("What differs in the file that was written; null where none was.", absent=None)
+    ] = None
+
+    def __post_init__(self) -> None:
+        roles = {entry.role for entry in self.examples}
+        for counted in (self.before, *(method.accuracy for method in self.methods)):
+            if lacking := roles - counted.keys():
+                raise ValueError(f"no accuracy on the {min(lacking)} examples")

@@ -178,12 +178,13 @@ class ProvedApart:
 
 @publishes(
     "ParameterChangeModel",
-    "name=change.name layer count=change.count size=change.size share L1=change.l1 Linf=change.linf",
+    "name layer count=change.count size=change.size share L1=change.l1 Linf=change.linf",
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayerChange:
     """One tensor of numbers that differs."""
 
+    name: str
     layer: Annotated[int, Said("Which weighted layer reads it, from 1; 0: before the first.")]
     change: InitialiserChange
 

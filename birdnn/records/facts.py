@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Annotated, Literal, TypeAlias
 
-from birdnn.records.published import Exact, Said, publishes
+from birdnn.records.published import Said, publishes
 from birdnn.rounding import Semantics
+from birdnn.spec import Region, Row
 
 Units = Literal["normalised", "raw"]
 
@@ -56,8 +58,43 @@ class ScaledQuantity:
     name: str
     text: str
     unit: str
-    mean: Exact
-    range: Exact
+    mean: Fraction
+    range: Fraction
+
+
+publishes(
+    "HalfSpaceModel",
+    "coefficients bound strict",
+    text="``coefficients . y <= bound``, or ``<`` where `strict`; exact numbers as text.",
+)(Row)
+
+
+@publishes("RegionModel", "lower upper unsafe")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatedRegion:
+    """A box of inputs and what must not come out of it, network units; exact numbers as text.
+
+    Attributes:
+        lower, upper, unsafe: what a property says, for people and files; to compute with it there is `Region`.
+
+    Raises:
+        ValueError: corners or half-spaces have different lengths.
+    """
+
+    lower: tuple[Fraction, ...]
+    upper: tuple[Fraction, ...]
+    unsafe: Annotated[tuple[tuple[Row, ...], ...], Said("Outputs in all half-spaces of one list are unsafe.")]
+
+    def __post_init__(self) -> None:
+        sizes = {len(row.coefficients) for rows in self.unsafe for row in rows}
+        if len(self.lower) != len(self.upper) or len(sizes) > 1:
+            raise ValueError("a region's corners, or its half-spaces, have different lengths")
+
+    @staticmethod
+    def of(region: Region) -> StatedRegion:
+        """What a region of a property says."""
+        unsafe = tuple(polytope.rows for polytope in region.unsafe)
+        return StatedRegion(lower=region.exact_lower, upper=region.exact_upper, unsafe=unsafe)
 
 
 ProofSemantics: TypeAlias = Annotated[

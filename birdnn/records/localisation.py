@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from birdnn.later import later
 from birdnn.records.facts import Machine, SuiteMatch, Units
+from birdnn.records.published import CommandLine, Said, publishes
 from birdnn.records.result import Result, in_a_line
 
 if TYPE_CHECKING:
@@ -83,6 +84,34 @@ class Localisation:
         """Number of hidden neurons."""
         return sum(len(layer) for layer in self.layers)
 
+    def told(self) -> tuple[LayerResponsibility, ...]:
+        """What is published of each layer."""
+        return tuple(
+            LayerResponsibility(
+                value=layer.value,
+                node=layer.node,
+                responsibility=tuple(layer.responsibility.tolist()),
+                positive_mean=tuple(layer.positive.tolist()),
+                negative_mean=tuple(layer.negative.tolist()),
+            )
+            for layer in self.layers
+        )
+
+    def most(self, count: int) -> tuple[RankedNeuron, ...]:
+        """The most responsible neurons, as they are published."""
+        return tuple(
+            RankedNeuron(
+                rank=rank,
+                layer=entry.layer,
+                node=self.layers[entry.layer].node,
+                neuron=entry.neuron.index,
+                responsibility=entry.value,
+                positive_mean=entry.positive,
+                negative_mean=entry.negative,
+            )
+            for rank, entry in enumerate(self.ranking()[:count], 1)
+        )
+
     def ranking(self) -> tuple[Responsibility, ...]:
         """All neurons, the most responsible first; among equals those closer to the input first."""
         found = [
@@ -97,45 +126,80 @@ class Localisation:
         return tuple(sorted(found, key=lambda entry: -entry.value))
 
 
+@publishes("ResponsibleModel", "rank layer node neuron responsibility positive_mean negative_mean")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RankedNeuron:
+    """One of the most responsible neurons; layers and neurons are counted from 0."""
+
+    rank: Annotated[int, Said("From 1.")]
+    layer: int
+    node: Annotated[str, Said("The activation's node.")]
+    neuron: Annotated[int, Said("Place in the layer's value, flattened.")]
+    responsibility: float
+    positive_mean: Annotated[float, Said("Of the neuron's output over positive samples.")]
+    negative_mean: float
+
+
+@publishes("LayerModel", "value node responsibility positive_mean negative_mean")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerResponsibility:
+    """One hidden layer; the lists have one entry for each neuron."""
+
+    value: Annotated[str, Said("The value that the activation makes.")]
+    node: str
+    responsibility: tuple[float, ...]
+    positive_mean: tuple[float, ...]
+    negative_mean: tuple[float, ...]
+
+
+@publishes("InterventionModel", "k top random_mean random_spread draws broken n")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InterventionCheck:
-    """What fixing neurons to their positive mean does to violations, for one number of neurons.
+    """Violations that remain on held-out violating points when k neurons are fixed to their positive mean.
 
     Attributes:
-        k: how many neurons are fixed.
-        top: share of held-out violating points that still violate with the k most responsible neurons fixed.
-        random: the same for draws of k neurons that vary at all; one entry for each draw.
-        broken: share of points that satisfied the property and violate it with the k most responsible neurons fixed.
-        n: number of held-out violating points.
+        random: the share of each draw; it is not published.
     """
 
     k: int
-    top: float
-    random: tuple[float, ...]
-    broken: float
-    n: int
+    top: Annotated[float, Said("Share that still violates with the k most responsible neurons fixed.")]
+    random_mean: Annotated[float, Said("Mean of that share over draws of k neurons that vary at all.")]
+    random_spread: Annotated[float, Said("Standard deviation over the draws.")]
+    draws: int
+    broken: Annotated[float, Said("Share of satisfying points that violate with the top k fixed.")]
+    n: Annotated[int, Said("Number of held-out violating points.")]
+    random: tuple[float, ...] = ()
 
-    @property
-    def random_mean(self) -> float:
-        """Mean of `random`."""
-        return statistics.fmean(self.random)
+    @staticmethod
+    def of(k: int, top: float, random: Sequence[float], *, broken: float, n: int) -> InterventionCheck:
+        """With what the draws say together."""
+        return InterventionCheck(
+            k=k,
+            top=top,
+            random_mean=statistics.fmean(random),
+            random_spread=statistics.stdev(random) if len(random) > 1 else 0.0,
+            draws=len(random),
+            broken=broken,
+            n=n,
+            random=tuple(random),
+        )
 
-    @property
-    def random_spread(self) -> float:
-        """Standard deviation of `random` over its draws."""
-        return statistics.stdev(self.random) if len(self.random) > 1 else 0.0
 
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@publishes(
+    "LocalisationModel",
+    "name file=path sha256 text outcome note samples uniform_negatives=uniform found_by positives negatives=distinct "
+    "layers top interventions=checks",
+)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PropertyLocalisation:
-    """One property's answer.
+    """One property's answer; `layers`, `top` and `interventions` are empty where there is nothing to localise.
 
     Attributes:
-        samples: uniform points looked at.
-        uniform: how many of them violate.
         found_by: how violating points were looked for. An attack crowds its points where the property fails worst.
-        distinct: number of different violating points, the held-out ones not counted.
-        localisation: None where there was nothing to localise; `note` then says why.
+        positives, distinct: how many satisfying and how many violating points tell neurons apart, the held-out ones not
+            counted.
+        layers: from input to output.
+        top: as many neurons as were asked for, the most responsible first.
         checks: interventions on points of another seed; empty where that found none.
     """
 
@@ -143,13 +207,25 @@ class PropertyLocalisation:
     path: str
     sha256: str
     text: str
-    samples: int
-    uniform: int
+    samples: Annotated[int, Said("Uniform points looked at.")]
+    uniform: Annotated[int, Said("How many of them violate.")]
     found_by: FoundBy
-    distinct: int
-    localisation: Localisation | None
+    positives: int = 0
+    distinct: Annotated[int, Said("Different violating points.")]
+    layers: tuple[LayerResponsibility, ...] = ()
+    top: tuple[RankedNeuron, ...] = ()
     checks: tuple[InterventionCheck, ...] = ()
-    note: str = ""
+    note: Annotated[str, Said("Why there is nothing to localise; empty otherwise.")] = ""
+
+    @property
+    def outcome(self) -> Literal["localised", "nothing_to_localise"]:
+        """Was there something to localise?"""
+        return "localised" if self.layers else "nothing_to_localise"
+
+    @property
+    def size(self) -> int:
+        """Number of hidden neurons that were ranked."""
+        return sum(len(layer.responsibility) for layer in self.layers)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,9 +247,16 @@ class LocalizeRequest:
     top: int = 10
     units: Units = "normalised"
     seed: int = 0
-    command: tuple[str, ...] = ()
+    command: CommandLine = ()
 
 
+@publishes(
+    "LocalizeReport",
+    "command=request.command outcome interrupted form=request.form net net_sha256 properties=answers suite "
+    "units=request.units seed=request.seed wall_s notes versions machine",
+    text="What `birdnn localize --json` writes.",
+    report=True,
+)
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class LocalizeOutcome(Result):
     """What ``localize`` found, one answer for each property.
@@ -195,6 +278,10 @@ class LocalizeOutcome(Result):
     notes: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
-        found = ((a.name, a.localisation) for a in self.answers)
-        words = (f"{name}: {'nothing to localise' if f is None else f'{f.size:,} neurons'}" for name, f in found)
+        words = (f"{a.name}: {f'{a.size:,} neurons' if a.layers else 'nothing to localise'}" for a in self.answers)
         return in_a_line("LocalizeOutcome", words, self.wall_s)
+
+    @property
+    def outcome(self) -> Literal["localised", "nothing_to_localise"]:
+        """Was there something to localise in any property?"""
+        return "localised" if any(answer.layers for answer in self.answers) else "nothing_to_localise"

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from birdnn.records.facts import Units
 from birdnn.records.maps import AdvisoryMap, Geometry, MarginLine
-from birdnn.records.stages import Decision
+from birdnn.records.published import CommandLine, Said, publishes
+from birdnn.records.results import Tried
+from birdnn.records.stages import Decision, InitialiserChange
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,10 +54,17 @@ class PlotRequest:
     end: tuple[float, ...] | None = None
     along: str | None = None
     seed: int = 0
-    command: tuple[str, ...] = ()
+    command: CommandLine = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@publishes(
+    "PlotReport",
+    "command=request.command picture out map line seed=request.seed wall_s notes versions",
+    text="What `birdnn plot map --json` and `birdnn plot line --json` write.",
+    told={"out": Annotated[str, Said("Absolute path of the picture.")]},
+    report=True,
+)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PlotOutcome:
     """What is to be drawn: a map or a line.
 
@@ -70,3 +79,38 @@ class PlotOutcome:
     versions: Mapping[str, str]
     notes: tuple[str, ...] = ()
     interrupted: bool = False
+
+    @property
+    def picture(self) -> Literal["map", "line"]:
+        """Which of the two."""
+        return "map" if isinstance(self.drawn, AdvisoryMap) else "line"
+
+    @property
+    def map(self) -> AdvisoryMap | None:
+        """If it is one."""
+        return self.drawn if isinstance(self.drawn, AdvisoryMap) else None
+
+    @property
+    def line(self) -> MarginLine | None:
+        """If it is one."""
+        return self.drawn if isinstance(self.drawn, MarginLine) else None
+
+
+@publishes(
+    "ProgressReport",
+    "command picture out report report_sha256 tried change stopped wall_s",
+    report=True,
+)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProgressPicture:
+    """What `birdnn plot progress --json` writes: what it took from the report of a repair."""
+
+    command: CommandLine
+    picture: Literal["progress", "change"]
+    out: Annotated[str, Said("Absolute path of the picture.")]
+    report: Annotated[str, Said("Absolute path of the report that was read.")]
+    report_sha256: str
+    tried: tuple[Tried, ...]
+    change: Mapping[str, InitialiserChange]
+    stopped: str
+    wall_s: Annotated[float, Said("Of the repair.")]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from birdnn.later import later
 from birdnn.records.published import Said, publishes
@@ -22,7 +22,19 @@ LEAF = 65535
 """Stands for the axis of a node that was not cut."""
 
 
-@publishes("CertificateModel", "file=path sha256 size properties checked answer detail write_s check_s")
+def _said_in_one_sentence(data: Any) -> Any:
+    """Reports of birdnn 0.1.0 have the sentence only."""
+    if isinstance(data, dict) and "answer" not in data and isinstance(data.get("checked"), str):
+        answer, _, detail = data["checked"].partition(": ")
+        return {**data, "answer": answer, "detail": detail}
+    return data
+
+
+@publishes(
+    "CertificateModel",
+    "file=path sha256 size properties checked answer detail write_s check_s",
+    earlier=_said_in_one_sentence,
+)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CertificateFile:
     """A certificate on disk, see docs/certificate.md.

@@ -3,12 +3,15 @@
 A record that is published names its fields in the order of the JSON, under other names where they have one there
 (``"file=path"``), and those that it takes from parts of itself (``"seed=request.seed"``); a property is a field like
 others. What a field means stands beside its type, as `Said`; a type that JSON does not have says how it is written, as
-`Written`. `birdnn.report.publish` does the rest.
+`Written`. `birdnn.report.publish` does the rest, both ways: what was written is read back into records. A property is
+not read back, for the record makes it again; a record that cannot be put together from its fields alone has a class
+method ``read_back``, which is given them by their published names.
 """
 
 from __future__ import annotations
 
 import inspect
+import re
 import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -16,7 +19,11 @@ from decimal import Decimal, localcontext
 from fractions import Fraction
 from typing import Annotated, Any, NewType, TypeAlias, TypeVar
 
+from birdnn.decimals import MAX_DIGITS, parse_exact
+
 C = TypeVar("C", bound=type)
+
+_SECTION = re.compile(r"\n\n(?:Attributes|Raises):")
 
 ExactText = NewType("ExactText", str)
 """A number as text that says it exactly: a decimal or a fraction."""
@@ -32,10 +39,13 @@ class Said:
     Attributes:
         text: for the schema.
         absent: what it is where a file does not have it, as those of an earlier version; a function makes it anew.
+        least, most: limits of a number, or of how many there are of several.
     """
 
     text: str = ""
     absent: Any = REQUIRED
+    least: int | None = None
+    most: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +55,12 @@ class Written:
     Attributes:
         type: of what is written.
         to: makes it.
+        back: makes the value from it again; raises `ValueError` where it does not say one. None: it is never read.
     """
 
     type: Any
     to: Callable[[Any], Any]
+    back: Callable[[Any], Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +73,7 @@ class Published:
         fields: published name -> where it is in the record.
         told: of these, which the record does not have, as somebody puts them in words -> their types.
         report: is it a whole file, which says the version of its schema and the tool?
+        earlier: turns what an earlier version wrote into what this one does.
     """
 
     name: str
@@ -68,23 +81,31 @@ class Published:
     fields: Mapping[str, str]
     told: Mapping[str, Any] = field(default_factory=dict)
     report: bool = False
+    earlier: Callable[[Any], Any] | None = None
 
 
 def publishes(
-    name: str, fields: str, *, told: Mapping[str, Any] | None = None, report: bool = False
+    name: str,
+    fields: str,
+    *,
+    text: str = "",
+    told: Mapping[str, Any] | None = None,
+    report: bool = False,
+    earlier: Callable[[Any], Any] | None = None,
 ) -> Callable[[C], C]:
     """Declare the published form of a record.
 
     Args:
         name: in schemas.
         fields: published names in order, separated by spaces, each with ``=PATH`` where the record has it elsewhere.
-        told, report: see `Published`.
+        text: what it is; the head of the record's docstring where nothing is given.
+        told, report, earlier: see `Published`.
     """
-    pairs = (token.partition("=") for token in fields.split())
+    pairs = [token.partition("=") for token in fields.split()]
 
     def declare(record: C) -> C:
-        text = inspect.cleandoc(record.__doc__ or "").partition("\n\nAttributes:")[0]
-        published = Published(name, text, {key: path or key for key, _, path in pairs}, told or {}, report)
+        head = text or _SECTION.split(inspect.cleandoc(record.__doc__ or ""))[0]
+        published = Published(name, head, {key: path or key for key, _, path in pairs}, told or {}, report, earlier)
         record.__published__ = published  # type: ignore[attr-defined]
         return record
 
@@ -106,11 +127,19 @@ def exact(value: Fraction) -> str:
     return text if Fraction(decimal) == value and len(text) <= _DIGITS else str(value)
 
 
-Exact: TypeAlias = Annotated[Fraction, Written(ExactText, exact)]
-"""An exact number, published as text."""
+def _number(text: str) -> Fraction:
+    """What `exact` wrote."""
+    found = parse_exact(text)
+    if found is None:
+        raise ValueError(f"a number of at most {MAX_DIGITS} digits, or a quotient of two, is expected")
+    return found
 
-CommandLine: TypeAlias = Annotated[tuple[str, ...], Written(str, shlex.join)]
+
+EXACTLY = Written(ExactText, exact, _number)
+"""How every `Fraction` is written."""
+
+CommandLine: TypeAlias = Annotated[tuple[str, ...], Written(str, shlex.join, lambda line: tuple(shlex.split(line)))]
 """A command as typed, published as one line."""
 
-OrNull: TypeAlias = Annotated[str, Written(str | None, lambda text: text or None)]
+OrNull: TypeAlias = Annotated[str, Written(str | None, lambda text: text or None, lambda text: text or "")]
 """Text, published as null where it is empty."""

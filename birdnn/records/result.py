@@ -23,7 +23,7 @@ _INSTEAD = {
     "VerifyOutcome": "ask .proved, or call .raise_unless_proved()",
     "RepairOutcome": "ask .proved, or call .raise_unless_proved()",
     "PropertyVerdict": "ask .proved",
-    "CheckOutcome": "ask whether .accepted is None: then the certificate was rejected",
+    "CheckOutcome": "ask .accepted",
     **dict.fromkeys(("Proved", "Violated", "Unknown"), "ask isinstance(verdict, birdnn.Proved)"),
 }
 

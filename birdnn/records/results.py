@@ -6,21 +6,29 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Any, Literal
 
 from birdnn.errors import NotProvedError
 from birdnn.records.behaviour import KeptAt, KeptWord, RuleBy, Tied
 from birdnn.records.blocks import BlockRepair, BlockRequest
 from birdnn.records.crosschecks import EngineAnswer, EngineState
-from birdnn.records.facts import AskedDevice, Machine, ScaledQuantity, SuiteMatch, Units
+from birdnn.records.facts import (
+    AskedDevice,
+    Machine,
+    ProofSemantics,
+    ScaledQuantity,
+    StatedRegion,
+    SuiteMatch,
+    Units,
+)
 from birdnn.records.localisation import PropertyLocalisation
 from birdnn.records.maps import AdvisoryMap, MarginLine
 from birdnn.records.proofs import CertificateFile
-from birdnn.records.published import publishes
+from birdnn.records.published import CommandLine, OrNull, Said, Written, publishes
 from birdnn.records.result import Result, in_a_line
 from birdnn.records.stages import (
     Decision,
-    Drawdown,
+    Drawdowns,
     Fidelity,
     InitialiserChange,
     Rate,
@@ -29,7 +37,6 @@ from birdnn.records.stages import (
 )
 from birdnn.records.statements import PacBound
 from birdnn.rounding import Semantics
-from birdnn.spec import Region
 
 Pairing = Literal["input", "output", "projection"]
 Method = Literal["auto", "retrain", "finetune", "blocks"]
@@ -39,6 +46,10 @@ OptimiserName = Literal["lp", "pso", "cmaes", "bias"]
 Guarantee = Literal["proved", "pac", "violated", "unknown"]
 RepairResult = Literal["proved", "sampled", "violated", "nothing_to_repair"]
 Role = Literal["goal", "keep", "suite"]
+
+
+_AsText = Written(str | None, lambda word: word, lambda word: word)
+"""A word of which the published form does not say which ones there are."""
 
 
 @publishes("DoctorReport", "engines=states versions machine", report=True)
@@ -141,15 +152,17 @@ class RepairRequest:
     data: Path | None = None
     test: Path | None = None
     method: Method = "auto"
-    min_agreement: float | None = None
-    max_mae: float | None = None
+    min_agreement: Annotated[float | None, Said("What was asked for; null: 0.99.", absent=None)] = None
+    max_mae: Annotated[float | None, Said("What was asked for; null: 5 % of the outputs' mean size.", absent=None)] = (
+        None
+    )
     prefer: Prefer = "decisions"
     optimiser: OptimiserName = "lp"
     top: int = 10
     alpha: float = 0.5
     pairing: Pairing = "projection"
     max_change: float = 1.0
-    no_ties: bool = False
+    no_ties: Annotated[bool, Said(absent=False)] = False
     out: Path | None = None
     timeout_s: float | None = None
     resume: Path | None = None
@@ -164,7 +177,7 @@ class RepairRequest:
     crosscheck_timeout_s: float = 60.0
     report: bool = False
     blocks: BlockRequest | None = None
-    command: tuple[str, ...] = ()
+    command: CommandLine = ()
 
     @property
     def ranks_neurons(self) -> bool:
@@ -172,11 +185,16 @@ class RepairRequest:
         return self.method == "finetune" and self.optimiser in ("pso", "cmaes")
 
     @property
-    def method_name(self) -> str:
+    def method_name(self) -> Annotated[str, Said("With its optimiser, where it has one, such as `finetune:lp`.")]:
         """With its optimiser, where it has one, e.g. ``"finetune:lp"``."""
         return f"finetune:{self.optimiser}" if self.method == "finetune" else self.method
 
 
+@publishes(
+    "PropertyModel",
+    "name file=path sha256 text role before after verify_s boxes arithmetic counterexamples remaining sampled engines "
+    "regions reason open_boxes",
+)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PropertyOutcome:
     """One property before and after a repair.
@@ -187,46 +205,51 @@ class PropertyOutcome:
             where no network was written.
         verify_s: seconds that the last verification (of the repaired network, if there is one) took.
         boxes: boxes of that verification.
-        arithmetic: what `after` speaks about.
-        counterexamples: replayed witnesses on the original file, a few of them.
-        remaining: a replayed witness on the repaired file where `after` is ``"violated"``.
-        sampled: what fresh samples say about a property of the repaired file that was proved, beside the proof.
-        engines: what others say about `after`, our own answer first; empty where none were asked.
-        regions: what the property says, network units; empty for points.
-        reason, open_boxes: why `after` is unknown, and what the search left open.
+        counterexamples, remaining: replayed.
     """
 
     name: str
     path: str
     sha256: str
-    text: str
+    text: Annotated[str, Said("One line that says what the property is about.")]
     role: Role
     before: Guarantee
     after: Guarantee
     verify_s: float
     boxes: int
-    arithmetic: str
-    counterexamples: tuple[Witness, ...] = ()
-    remaining: Witness | None = None
-    sampled: PacBound | None = None
-    engines: tuple[EngineAnswer, ...] = ()
-    regions: tuple[Region, ...] = ()
-    reason: UnknownReason | None = None
-    open_boxes: int = 0
+    arithmetic: Annotated[str, Said("Which arithmetic `after` speaks about.")]
+    counterexamples: Annotated[tuple[Witness, ...], Said("Of the original file; a few.")] = ()
+    remaining: Annotated[Witness | None, Said("Of the repaired file.")] = None
+    sampled: Annotated[PacBound | None, Said("Fresh samples of the repaired file, drawn after the proof.")] = None
+    engines: Annotated[
+        tuple[EngineAnswer, ...], Said("With --crosscheck, about `after`: ours, then that of each engine.")
+    ] = ()
+    regions: Annotated[tuple[StatedRegion, ...], Said("What it says, network units; empty for points.", absent=())] = ()
+    reason: Annotated[UnknownReason | None, _AsText, Said("Why `after` is unknown, as in `verify`.", absent=None)] = (
+        None
+    )
+    open_boxes: Annotated[int, Said("Boxes left open by an undecided search.", absent=0)] = 0
 
 
+@publishes("WatchedModel", "name text before after sampled")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Watched:
-    """A property that applies to the network and was not asked for; `after` is None where it was not looked at again.
-
-    `sampled`: what fresh samples say beside the proof, where a number of them was asked for.
-    """
+    """A property that applies to the network and was not asked for."""
 
     name: str
     text: str
     before: Guarantee
-    after: Guarantee | None
-    sampled: PacBound | None = None
+    after: Annotated[
+        Guarantee | None,
+        Said(
+            "Null where it was not looked at again. Of one that was not proved before only a counterexample is "
+            "looked for: without one it is unknown."
+        ),
+    ]
+    sampled: Annotated[
+        PacBound | None,
+        Said("Fresh samples of the repaired file, where a number of them was asked for.", absent=None),
+    ] = None
 
 
 @publishes("DomainModel", "lower upper source")
@@ -243,26 +266,18 @@ class Domain:
     source: str
 
 
+@publishes("NeighboursModel", "name points radius n before after generalisation")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Neighbours:
-    """The answer wished for at points, on fresh inputs close to them.
+    """The answer wished for at points (`--points`), on fresh inputs close to them."""
 
-    Attributes:
-        name: the property that stands for the points.
-        points: how many.
-        radius: greatest difference from the point in each input, network units.
-        n: number of neighbours.
-        before, after: share of them that have the answer wished for at their point.
-        generalisation: of those that had not, how many have it now.
-    """
-
-    name: str
+    name: Annotated[str, Said("The entry of `properties` that stands for the points.")]
     points: int
-    radius: float
+    radius: Annotated[float, Said("Greatest difference from the point in each input, network units.")]
     n: int
-    before: float
+    before: Annotated[float, Said("Share of neighbours with the answer wished for at their point.")]
     after: float
-    generalisation: Rate
+    generalisation: Annotated[Rate, Said("Of the neighbours that had not the answer, those that have it now.")]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -270,37 +285,57 @@ class Kept:
     """What a candidate keeps of the original, on a sample drawn for the choice between candidates.
 
     Attributes:
-        agreement: as in `KeptAt`, at the worst place; None where nothing is decided.
+        decision_agreement: as in `KeptAt`, at the worst place; None where nothing is decided.
         mae: mean absolute difference of outputs, where it is largest for their size.
-        size: mean absolute output of the original there.
+        size: mean absolute output of the original there; NaN where that is not known any more.
         drawdown: worst share of newly violating points of an applicable property's region.
-        n: inputs at the place with fewest; 0: nothing could be compared, and nothing is said about behaviour.
+        n: 0: nothing is said about behaviour.
     """
 
-    agreement: float | None
+    decision_agreement: float | None
     mae: float
-    size: float
+    size: float = math.nan
     drawdown: float
-    n: int
+    n: Annotated[int, Said("Inputs compared; 0: none could be. -1: not recorded.", absent=-1)]
 
 
+@publishes(
+    "TriedModel",
+    "method result decision_agreement=kept.decision_agreement mae=kept.mae drawdown=kept.drawdown n=kept.n seconds "
+    "boxes answers",
+)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tried:
-    """One candidate: the method that made it, what became of it, what it keeps, seconds for both.
+    """One candidate of a repair, in the order in which they were tried.
 
     Attributes:
-        boxes: examined for all properties together.
-        answers: property name -> answer, for those that were looked at before the candidate was lost.
+        method: that made it.
+        seconds: for making and deciding it.
     """
 
     method: str
-    result: TriedResult
+    result: Annotated[TriedResult, Said("Passed over: it changes more than a candidate that is proved.")]
     kept: Kept
     seconds: float
-    boxes: int = 0
-    answers: Mapping[str, Guarantee] = field(default_factory=dict)
+    boxes: Annotated[int, Said("Boxes examined for all properties; 0 where it was passed over.", absent=0)] = 0
+    answers: Annotated[
+        Mapping[str, Guarantee],
+        Said("Property -> answer, for those that were looked at before it was lost.", absent=dict),
+    ] = field(default_factory=dict)
 
 
+@publishes(
+    "RepairReport",
+    "command=request.command outcome=result interrupted timed_out method=request.method_name top alpha pairing rounds "
+    "tried stopped properties fidelity fidelity_note region_fidelity drawdown efficacy generalisation neighbours "
+    "regressions disagreement change initialisers maps lines semantics arithmetic repair_s verify_s sample_s wall_s "
+    "timeout_s=request.timeout_s net net_sha256 out out_sha256 attempt domain decision rule_by headline behaviour "
+    "behaviour_kept min_agreement=request.min_agreement max_mae=request.max_mae max_change no_ties=request.no_ties "
+    "ties suite units=request.units seed=request.seed notes certificate versions machine watched inputs outputs "
+    "localisation blocks",
+    text="What `birdnn repair` writes: `repair.json` in the output folder, and `--json`.",
+    report=True,
+)
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class RepairOutcome(Result):
     """What ``repair`` did; every figure is measured on the file as written, on points drawn after it was frozen.
@@ -308,58 +343,47 @@ class RepairOutcome(Result):
     Attributes:
         result: ``"proved"`` only if every property is; ``"sampled"``: none is violated as far as sampling sees;
             ``"violated"``: no repair found, `out` is the best attempt; ``"nothing_to_repair"``: `out` is None.
-        out: absolute path of the network that was written.
-        attempt: it is no repair, only the best attempt, and called so.
         report: absolute path of ``repair.json``.
-        fidelity: None where the domain is unknown; `fidelity_note` then says why.
         region_fidelity: property name -> fidelity over its region's points that did not violate.
-        behaviour: what is kept, one entry for each place where it was measured; empty: it was not.
-        behaviour_kept: how well, over all of these places.
-        rule_by: who says which output decides.
-        ties: outputs that follow others now.
-        drawdown: one entry for each applicable property.
-        efficacy, generalisation: None where there was nothing to count; generalisation leaves out points.
-        neighbours: one entry for each file of points.
+        efficacy, generalisation: None where there was nothing to count.
         regressions: names of applicable properties that were proved before and are not now.
-        change: only initialisers that differ.
+        change: initialiser -> how far it moved, of those that differ.
         repair_s, verify_s, sample_s: seconds in each stage; `wall_s` of everything.
         rounds: repair-verify rounds done.
-        tried: the candidates, in order.
-        stopped: why there were no more.
         interrupted: the user stopped it; `out` is the best attempt so far.
         timed_out: ``--timeout`` ended it.
         notes: what was inferred and what a user should know, one sentence each.
-        disagreement: a sample violates what was proved, or engines contradict each other: the point and all answers;
-            empty where none does.
-        semantics: what the proofs speak about; None where nothing is proved, by ``--method blocks``.
         certificate: of the repaired network; None where there can be none, as `notes` say.
-        initialisers: name -> number of values, for those that a repair may change, in the file's order.
-        maps, lines: what changed around a counterexample of each violated property, for pictures.
-        watched: applicable properties that were not asked for.
-        inputs, outputs: what they mean and their scaling; empty where nobody says it.
-        localisation: with ``--report``, for each property asked for that was violated.
-        blocks: of ``--method blocks``.
+
+    Raises:
+        ValueError: nothing says what its proofs speak about.
     """
 
     result: RepairResult
     request: RepairRequest
     net: str
     net_sha256: str
-    out: str | None
+    out: Annotated[
+        str | None,
+        Said(
+            "Absolute path of the network that was written, NAME.repaired.* or, where `attempt` is true, "
+            "NAME.attempt.*; null where none was."
+        ),
+    ]
     out_sha256: str | None
     report: str | None
     properties: tuple[PropertyOutcome, ...]
     fidelity: Fidelity | None
-    fidelity_note: str
+    fidelity_note: Annotated[str, Said("Why `fidelity` is null; empty otherwise.")]
     region_fidelity: Mapping[str, Fidelity]
-    drawdown: tuple[Drawdown, ...]
+    drawdown: Drawdowns
     efficacy: Rate | None
-    generalisation: Rate | None
+    generalisation: Annotated[Rate | None, Said("Over regions; `neighbours` has it for points.")]
     regressions: tuple[str, ...]
-    change: tuple[InitialiserChange, ...]
+    change: Mapping[str, InitialiserChange]
     domain: Domain | None
     decision: Decision
-    semantics: Semantics | None
+    semantics: Annotated[ProofSemantics | None, Said("Null for a repair by blocks, which proves nothing.")]
     suite: SuiteMatch | None
     repair_s: float
     verify_s: float
@@ -368,27 +392,115 @@ class RepairOutcome(Result):
     rounds: int
     versions: Mapping[str, str]
     machine: Machine
-    attempt: bool = False
-    behaviour: tuple[KeptAt, ...] = ()
-    behaviour_kept: KeptWord = "not measured"
-    rule_by: RuleBy = "nobody"
-    ties: tuple[Tied, ...] = ()
+    attempt: Annotated[bool, Said("The network in `out` is no repair, only the best attempt.", absent=False)] = False
+    headline: Annotated[str, Said("The result in words and figures, as every report begins.", absent="")] = ""
+    behaviour: Annotated[
+        tuple[KeptAt, ...], Said("What is kept, for each place where it was measured.", absent=())
+    ] = ()
+    behaviour_kept: Annotated[
+        KeptWord | None,
+        Said(
+            "As well as asked for, at every place? Status 0 is for what is proved and kept.",
+            absent=None,
+        ),
+    ] = None
+    rule_by: Annotated[
+        RuleBy | None,
+        Said(
+            "Who says which output decides: the user, the suite, or the rows of the properties.",
+            absent=None,
+        ),
+    ] = None
+    ties: Annotated[tuple[Tied, ...], Said("Outputs that follow others now.", absent=())] = ()
     tried: tuple[Tried, ...] = ()
-    stopped: str = ""
+    stopped: Annotated[str, Said("Why no more candidates were tried; empty where none was.")] = ""
     neighbours: tuple[Neighbours, ...] = ()
     interrupted: bool = False
     timed_out: bool = False
     notes: tuple[str, ...] = ()
-    disagreement: str = ""
+    disagreement: Annotated[
+        OrNull,
+        Said("A sample violates what was proved, or engines contradict each other: the point, all answers."),
+    ] = ""
     certificate: CertificateFile | None = None
-    initialisers: Mapping[str, int] = field(default_factory=dict)
-    maps: tuple[AdvisoryMap, ...] = ()
-    lines: tuple[MarginLine, ...] = ()
-    watched: tuple[Watched, ...] = ()
-    inputs: tuple[ScaledQuantity, ...] = ()
-    outputs: tuple[ScaledQuantity, ...] = ()
-    localisation: tuple[PropertyLocalisation, ...] = ()
-    blocks: BlockRepair | None = None
+    initialisers: Annotated[
+        Mapping[str, int],
+        Said(
+            "How many values each that a repair may change has, in the file's order.",
+            absent=dict,
+        ),
+    ] = field(default_factory=dict)
+    maps: Annotated[
+        tuple[AdvisoryMap, ...],
+        Said(
+            "What is decided around a counterexample of each violated property, before and after.",
+            absent=list,
+        ),
+    ] = ()
+    lines: Annotated[
+        tuple[MarginLine, ...],
+        Said("The margin along a line through each of these counterexamples.", absent=list),
+    ] = ()
+    watched: Annotated[tuple[Watched, ...], Said("Applicable properties that were not asked for.", absent=())] = ()
+    inputs: Annotated[
+        tuple[ScaledQuantity, ...],
+        Said("What the inputs mean; empty where nobody says it.", absent=()),
+    ] = ()
+    outputs: Annotated[tuple[ScaledQuantity, ...], Said(absent=())] = ()
+    localisation: Annotated[
+        tuple[PropertyLocalisation, ...],
+        Said(
+            "With --report: responsible neurons, for each asked property that was violated.",
+            absent=(),
+        ),
+    ] = ()
+    blocks: Annotated[BlockRepair | None, Said("Of --method blocks; null for other methods.", absent=None)] = None
+
+    def __post_init__(self) -> None:
+        if self.semantics is None and self.blocks is None:
+            raise ValueError("semantics may be null for a repair by blocks only")
+
+    @classmethod
+    def read_back(cls, values: dict[str, Any]) -> RepairOutcome:
+        """From the published fields; of the request there is what they say."""
+        method, _, optimiser = values.pop("method").partition(":")
+        said = {name: values.pop(name) for name in _OF_THE_REQUEST}
+        said |= {name: value for name in _WHERE_THEY_COUNT if (value := values.pop(name)) not in (None, "")}
+        said |= {"optimiser": optimiser} if optimiser else {}
+        request = RepairRequest(net=Path(values["net"]), method=method, **said)
+        result, _ = values.pop("outcome"), values.pop("arithmetic")
+        return cls(result=result, request=request, report=None, **values)
+
+    @property
+    def top(
+        self,
+    ) -> Annotated[int | None, Said("How many neurons were to be modified; null for methods that choose none.")]:
+        """As the request says."""
+        return self.request.top if self.request.ranks_neurons else None
+
+    @property
+    def alpha(
+        self,
+    ) -> Annotated[float | None, Said("What preserving counted against healing; null for methods without it.")]:
+        """As the request says."""
+        return self.request.alpha if self.request.ranks_neurons else None
+
+    @property
+    def pairing(self) -> Annotated[str, Said("Of `retrain`; empty for `blocks`, which pairs nothing.")]:
+        """As the request says."""
+        return self.request.pairing if self.blocks is None else ""
+
+    @property
+    def max_change(
+        self,
+    ) -> Annotated[float | None, Said("How far a layer might move, as a share of its size.", absent=None)]:
+        """As the request says."""
+        return self.request.max_change if self.blocks is None else None
+
+    @property
+    def arithmetic(self) -> str:
+        """Which arithmetic the answers speak about."""
+        return "; ".join(dict.fromkeys(prop.arithmetic for prop in self.properties))
 
     def __repr__(self) -> str:
         words = [self.result, *([Path(self.out).name] if self.out else [])]
@@ -414,3 +526,8 @@ class RepairOutcome(Result):
         if not self.proved:
             told = [f"{prop.name}: {prop.after}" for prop in self.properties if prop.after != "proved"]
             raise NotProvedError("; ".join(filter(None, [self.disagreement, *told])) or f"the result is {self.result}")
+
+
+_OF_THE_REQUEST = "command", "timeout_s", "min_agreement", "max_mae", "no_ties", "units", "seed"
+_WHERE_THEY_COUNT = "top", "alpha", "pairing", "max_change"
+"""What a request says, and a method may have no use for."""

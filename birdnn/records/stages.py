@@ -264,12 +264,11 @@ class InitialiserChange:
         l1, linf: sum and maximum of the absolute differences.
     """
 
-    name: str
     count: Annotated[int, Said("Values that differ.")]
     size: int
     l1: float
     linf: float
-    largest: Annotated[tuple[ValueChange, ...], Said("The values that moved most, at most 20.", absent=list)] = ()
+    largest: Annotated[tuple[ValueChange, ...], Said("The values that moved most, at most 20.", absent=())] = ()
 
 
 @publishes("FidelityModel", "decision_agreement mae n")
@@ -295,6 +294,34 @@ class Drawdown:
     name: str
     share: Annotated[float | None, Said("Null where n is 0.")]
     n: int
+
+
+@publishes("DrawdownModel", "worst share n properties")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drawdowns:
+    """The worst property, and each."""
+
+    properties: tuple[Drawdown, ...] = ()
+
+    @property
+    def top(self) -> Drawdown | None:
+        """The property that lost most; None where none was measured."""
+        return max((entry for entry in self.properties if entry.n), key=lambda entry: entry.share or 0.0, default=None)
+
+    @property
+    def worst(self) -> str | None:
+        """Its name."""
+        return self.top.name if self.top else None
+
+    @property
+    def share(self) -> float | None:
+        """Its share."""
+        return self.top.share if self.top else None
+
+    @property
+    def n(self) -> int | None:
+        """Its number of points."""
+        return self.top.n if self.top else None
 
 
 @publishes("RateModel", "share hits n by_proof")

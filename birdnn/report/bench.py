@@ -9,9 +9,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from birdnn.printable import csv_text, printable
+from birdnn.printable import csv_text, printable, readable
 from birdnn.records import CONTRADICTION, CampaignOutcome, CampaignRow, Figures
-from birdnn.report.model import readable
 from birdnn.report.tables import add_fact, add_notes, facts_grid, plain_table
 
 SHOWN = 10

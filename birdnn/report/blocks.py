@@ -1,43 +1,20 @@
-"""Block-level localisation and repair for people: tables for the terminal; and what ``localize --blocks`` writes."""
+"""Block-level localisation and repair as tables for the terminal."""
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from birdnn.printable import readable
 from birdnn.records import Accuracy, BlockLocalisation, BlockLocalizeOutcome, BlockRepair, RepairOutcome
-from birdnn.report.blocks_models import block_localisation_model, examples_model
-from birdnn.report.machine import machine_model
-from birdnn.report.model import readable
 from birdnn.report.risks_blocks import ROLES
-from birdnn.report.schema_samples import BlockLocalizeReport
 from birdnn.report.tables import add_fact, add_notes, facts_grid, plain_table
 
 _NARROW = 72
 _WORDS = {"ochiai": "Ochiai", "tarantula": "Tarantula", "dstar": "D*"}
-
-
-def block_localize_report(outcome: BlockLocalizeOutcome) -> BlockLocalizeReport:
-    """The published model of a ``localize --blocks``."""
-    return BlockLocalizeReport(
-        command=shlex.join(outcome.request.command),
-        interrupted=outcome.interrupted,
-        net=outcome.net,
-        net_sha256=outcome.net_sha256,
-        examples=examples_model(outcome.examples),
-        localisation=block_localisation_model(outcome.found),
-        seed=outcome.request.seed,
-        wall_s=outcome.wall_s,
-        versions=dict(outcome.versions),
-        machine=machine_model(outcome.machine),
-    )
-
-
-# --- for the terminal
 
 
 def shape_text(shape: tuple[int, ...]) -> str:
@@ -124,9 +101,9 @@ def block_repair_summary(outcome: RepairOutcome, repair: BlockRepair, width: int
     for entry in repair.examples:
         add_fact(facts, ROLES[entry.role], f"{entry.path}: {entry.failing:,} of {entry.n:,} fail before")
     if repair.places and repair.methods:
-        kept = repair.methods[0].kept
+        kept, n = repair.methods[0], repair.before["validation"].n
         same = "" if kept.decision_agreement is None else f"{100 * kept.decision_agreement:.2f} % same decision, "
-        told = f"{same}mean absolute difference {kept.mae:.2g} of the outputs, n = {kept.n:,} validation examples"
+        told = f"{same}mean absolute difference {kept.mae:.2g} of the outputs, n = {n:,} validation examples"
         add_fact(facts, "against the original", told)
     add_fact(facts, "time", f"{outcome.wall_s:.1f} s")
     add_notes(facts, outcome.notes)

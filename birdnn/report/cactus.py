@@ -10,8 +10,8 @@ from typing import Any
 import matplotlib
 from matplotlib.figure import Figure
 
+from birdnn.printable import readable
 from birdnn.report.drawing import PLAIN_TEXT
-from birdnn.report.schema import readable
 
 KINDS = ("svg", "png")
 _DPI = 160

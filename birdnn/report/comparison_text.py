@@ -8,8 +8,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from birdnn.printable import readable
 from birdnn.records import Apart, CompareOutcome, Likeness, ProvedApart, Structure
-from birdnn.report.model import readable
 from birdnn.report.tables import add_fact, add_notes, facts_grid, plain_table, seconds
 from birdnn.report.text import NARROW, STYLES
 from birdnn.report.words import Side, percent, plain
@@ -187,7 +187,7 @@ def _changes(outcome: CompareOutcome) -> Table:
     for entry in outcome.structure.changes[:_CHANGES]:
         change = entry.change
         sizes = f"{change.count:,}", f"{change.size:,}", percent(entry.share), f"{change.l1:.3g}", f"{change.linf:.3g}"
-        table.add_row(str(entry.layer), Text(readable(change.name)), *sizes)
+        table.add_row(str(entry.layer), Text(readable(entry.name)), *sizes)
     if (more := len(outcome.structure.changes) - _CHANGES) > 0:
         table.add_row("", f"{more:,} more, in the JSON")
     if len(outcome.structure.changes) > 1:

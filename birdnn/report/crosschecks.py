@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from rich.console import RenderableType
 from rich.text import Text
 
+from birdnn.printable import readable
 from birdnn.records import EngineAnswer
-from birdnn.report.schema import readable
 from birdnn.report.tables import plain_table
 
 _STYLES = {

@@ -17,7 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
-from birdnn.report.model import readable
+from birdnn.printable import readable
 
 Kind = Literal["svg", "png"]
 KINDS: tuple[Kind, ...] = ("svg", "png")

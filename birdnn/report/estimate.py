@@ -8,8 +8,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from birdnn.printable import readable
 from birdnn.records import EstimateOutcome, Interval, PacBound, PropertyEstimate, RareEvent, Surrogate
-from birdnn.report.model import readable
 from birdnn.report.tables import add_fact, facts_grid, plain_table, seconds
 from birdnn.report.text import NARROW
 from birdnn.report.witnesses import ran

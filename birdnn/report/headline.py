@@ -10,9 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from birdnn.records import LEAST, LEAST_BEYOND, as_asked
-from birdnn.report.schema import BehaviourModel, RepairReport
-from birdnn.report.schema_evidence import WatchedModel
+from birdnn.records import LEAST, LEAST_BEYOND, KeptAt, RepairOutcome, Watched, as_asked
 from birdnn.report.words import percent, sides
 
 Tone = Literal["good", "warn", "bad"]
@@ -38,7 +36,7 @@ class Said:
         return f"{self.word}: {self.rest}"
 
 
-def said(report: RepairReport) -> Said:
+def said(report: RepairOutcome) -> Said:
     """What came of a repair; one by blocks, of which nothing is proved, has words of its own."""
     if contradicted(report):
         told = (
@@ -53,12 +51,12 @@ def said(report: RepairReport) -> Said:
     return Said(word=word, rest=" ".join(_sentences(report)), tone=tone)
 
 
-def contradicted(report: RepairReport) -> bool:
+def contradicted(report: RepairOutcome) -> bool:
     """Does some evidence speak against other evidence?"""
     return bool(report.disagreement) or (report.certificate is not None and report.certificate.answer == "rejected")
 
 
-def kept_word(report: RepairReport) -> Literal["kept", "badly kept", "not measured"]:
+def kept_word(report: RepairOutcome) -> Literal["kept", "badly kept", "not measured"]:
     """How well behaviour is kept; an earlier version measured over the domain, and did not judge."""
     if report.behaviour_kept is not None:
         return report.behaviour_kept
@@ -68,39 +66,39 @@ def kept_word(report: RepairReport) -> Literal["kept", "badly kept", "not measur
     return "kept" if share is None or share >= LEAST[0] else "badly kept"
 
 
-def behaviour_word(report: RepairReport) -> Literal["kept", "badly kept", "not measured"] | None:
+def behaviour_word(report: RepairOutcome) -> Literal["kept", "badly kept", "not measured"] | None:
     """The same; None where nothing was changed, and for a repair by examples, whose accuracy is the measure."""
     return None if report.out is None or report.blocks is not None else kept_word(report)
 
 
-def still_violated(report: RepairReport) -> list[str]:
+def still_violated(report: RepairOutcome) -> list[str]:
     """Properties that apply to the network, were not asked about, and are violated in what is handed over."""
     return [entry.name for entry in report.watched if _now(entry, report) == "violated"]
 
 
-def not_looked_at(report: RepairReport) -> list[str]:
+def not_looked_at(report: RepairOutcome) -> list[str]:
     """Such properties that were decided before, and of which nobody knows what they are now."""
     return [e.name for e in report.watched if _now(e, report) is None and e.before in ("violated", "proved")]
 
 
-def partly(report: RepairReport) -> bool:
+def partly(report: RepairOutcome) -> bool:
     """Of as many properties as possible: is a network written that proves more of them, and loses none?"""
     won = any(prop.after == "proved" and prop.before != "proved" for prop in report.properties)
     written = report.out is not None and not report.attempt
-    return report.outcome == "violated" and written and won and not report.regressions
+    return report.result == "violated" and written and won and not report.regressions
 
 
-def lost_points(report: RepairReport) -> bool:
+def lost_points(report: RepairOutcome) -> bool:
     """Does the network that was written violate a property at sampled points where the original did not?"""
     return report.out is not None and bool(report.drawdown.share)
 
 
-def _now(entry: WatchedModel, report: RepairReport) -> str | None:
+def _now(entry: Watched, report: RepairOutcome) -> str | None:
     """What is known of the network that is handed over, which is the original where no other was written."""
     return entry.before if report.out is None else entry.after
 
 
-def behaviour_words(entry: BehaviourModel, report: RepairReport) -> str:
+def behaviour_words(entry: KeptAt, report: RepairOutcome) -> str:
     """What is kept at one place: ``"99.98 % same decision (argmin) on the domain (suite acasxu)"``."""
     share = entry.mae / entry.size if entry.size else None
     moved = f"mean absolute difference {entry.mae:.2g}"
@@ -118,7 +116,7 @@ def behaviour_words(entry: BehaviourModel, report: RepairReport) -> str:
     return f"{percent(own)} same decision ({by}) on {entry.where}, {moved}"
 
 
-def right_words(entry: BehaviourModel) -> str:
+def right_words(entry: KeptAt) -> str:
     """Of inputs whose right decision is known; empty without any."""
     if not entry.labelled:
         return ""
@@ -126,14 +124,14 @@ def right_words(entry: BehaviourModel) -> str:
     return f"right at {before} of {entry.labelled:,} before and {after} now"
 
 
-def _both(entry: BehaviourModel) -> str:
+def _both(entry: KeptAt) -> str:
     pairs = (("least", entry.argmin_agreement), ("greatest", entry.argmax_agreement))
     told = (f"the {word} output stays the {word} at {percent(share)}" for word, share in pairs if share is not None)
     return " and ".join(told)
 
 
-def _word(report: RepairReport) -> tuple[str, Tone]:
-    match report.outcome:
+def _word(report: RepairOutcome) -> tuple[str, Tone]:
+    match report.result:
         case "nothing_to_repair":
             return "Nothing to repair", "good"
         case "proved":
@@ -151,10 +149,10 @@ def _word(report: RepairReport) -> tuple[str, Tone]:
             return ("Partly repaired", "warn") if partly(report) else ("Not repaired", "bad")
 
 
-def _sentences(report: RepairReport) -> Iterator[str]:
+def _sentences(report: RepairOutcome) -> Iterator[str]:
     proved, asked = sum(prop.after == "proved" for prop in report.properties), len(report.properties)
     what = "property that was asked about is" if asked == 1 else "properties that were asked about are"
-    already = " on the network as it is" if report.outcome == "nothing_to_repair" else ""
+    already = " on the network as it is" if report.result == "nothing_to_repair" else ""
     yield f"{proved} of {asked} {what} proved{already}."
     yield from _about_others(report)
     yield from _about_regressions(report)
@@ -164,7 +162,7 @@ def _sentences(report: RepairReport) -> Iterator[str]:
         yield from _about_behaviour(report)
     else:
         yield "No network was written."
-    if report.outcome == "violated" and report.out is not None and not partly(report):
+    if report.result == "violated" and report.out is not None and not partly(report):
         yield "The best attempt was kept; it is not a repair."
     if report.interrupted:
         yield "Interrupted: this is the best so far."
@@ -172,7 +170,7 @@ def _sentences(report: RepairReport) -> Iterator[str]:
         yield "The time limit ended it."
 
 
-def _about_others(report: RepairReport) -> Iterator[str]:
+def _about_others(report: RepairOutcome) -> Iterator[str]:
     """Properties that nobody asked about."""
     before = {entry.name: entry.before for entry in report.watched}
     bad, unseen = still_violated(report), not_looked_at(report)
@@ -187,7 +185,7 @@ def _about_others(report: RepairReport) -> Iterator[str]:
             yield f"{told}: {', '.join(names)}, {count} asked about."
 
 
-def _about_regressions(report: RepairReport) -> Iterator[str]:
+def _about_regressions(report: RepairOutcome) -> Iterator[str]:
     """What was proved before, by whether an input shows that it is lost."""
     now = {prop.name: prop.after for prop in report.properties} | {one.name: one.after for one in report.watched}
     violated = [name for name in report.regressions if now.get(name) == "violated"]
@@ -197,7 +195,7 @@ def _about_regressions(report: RepairReport) -> Iterator[str]:
         yield f"Proved before and not now: {', '.join(undecided)}."
 
 
-def _about_behaviour(report: RepairReport) -> Iterator[str]:
+def _about_behaviour(report: RepairOutcome) -> Iterator[str]:
     found = report.behaviour
     if found:
         yield f"Kept: {behaviour_words(told_of(report), report)}."
@@ -214,33 +212,37 @@ def _about_behaviour(report: RepairReport) -> Iterator[str]:
         least = percent(LEAST_BEYOND)
         yield f"Asked for there, where nobody said that it matters, is the same decision at {least} at least."
     elif report.behaviour_kept == "badly kept":
-        least = percent(LEAST[0] if report.min_agreement is None else report.min_agreement)
-        most = f"{percent(LEAST[1])} of the outputs' size" if report.max_mae is None else f"{report.max_mae:g}"
+        least = percent(LEAST[0] if report.request.min_agreement is None else report.request.min_agreement)
+        most = (
+            f"{percent(LEAST[1])} of the outputs' size"
+            if report.request.max_mae is None
+            else f"{report.request.max_mae:g}"
+        )
         yield f"Asked for is the same decision at {least} at least, and a difference of {most} at most."
     if report.ties:
         yield f"Outputs tied: {tied_words(report)}; what they told by themselves is lost."
 
 
-def told_of(report: RepairReport) -> BehaviourModel:
+def told_of(report: RepairOutcome) -> KeptAt:
     """The place that is told of several: the worst of those that are badly kept, or else of those that matter."""
     bad = [one for one in report.behaviour if not well_kept(one, report)]
     mattering = bad or [one for one in report.behaviour if one.ground != "beyond"] or report.behaviour
     return min(mattering, key=lambda one: (_share(one), -one.mae / max(one.size, 1e-30)))
 
 
-def well_kept(entry: BehaviourModel, report: RepairReport) -> bool:
+def well_kept(entry: KeptAt, report: RepairOutcome) -> bool:
     """Is as much kept at this place as was asked for? Beyond the regions nobody asked for much."""
     if entry.ground == "beyond":
         return _share(entry) >= LEAST_BEYOND
-    agreement, min_agreement, max_mae = entry.decision_agreement, report.min_agreement, report.max_mae
+    agreement, min_agreement, max_mae = entry.decision_agreement, report.request.min_agreement, report.request.max_mae
     return as_asked(agreement, entry.mae, entry.size, min_agreement=min_agreement, max_mae=max_mae)
 
 
-def _share(entry: BehaviourModel) -> float:
+def _share(entry: KeptAt) -> float:
     return 1.0 if entry.decision_agreement is None else entry.decision_agreement
 
 
-def tied_words(report: RepairReport) -> str:
+def tied_words(report: RepairOutcome) -> str:
     """``"Y_3 follows Y_2, Y_4 is constant"``."""
     _, outputs = sides(report)
     told = [

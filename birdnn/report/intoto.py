@@ -6,15 +6,14 @@ statement, not a signature: whoever signs it puts it into a DSSE envelope.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from birdnn.records import BlockRepair, EvidenceFile, PropertyOutcome, SafetyReport
 from birdnn.report.headline import behaviour_word
 from birdnn.report.risks_blocks import ROLES
-from birdnn.report.schema import PropertyModel
-from birdnn.report.schema_blocks import BlockRepairModel
-from birdnn.report.schema_safety import FileModel, SafetyReport
 
 STATEMENT = "https://in-toto.io/Statement/v1"
 PREDICATE = "urn:birdnn:attestation:repair:v1"
@@ -23,7 +22,7 @@ PREDICATE = "urn:birdnn:attestation:repair:v1"
 def statement(report: SafetyReport) -> dict[str, Any]:
     """The statement; its subject is the network that is handed over, repaired or found in order."""
     outcome = report.outcome
-    by_role: dict[str, list[FileModel]] = {}
+    by_role: dict[str, list[EvidenceFile]] = {}
     for entry in report.files:
         by_role.setdefault(entry.role, []).append(entry)
     before = by_role["network before"][0]
@@ -37,10 +36,10 @@ def statement(report: SafetyReport) -> dict[str, Any]:
             "tool": {
                 "name": "birdnn",
                 "version": outcome.versions.get("birdnn", "unknown"),
-                "versions": outcome.versions,
+                "versions": dict(outcome.versions),
             },
             "verdict": report.summary.verdict,
-            "outcome": outcome.outcome,
+            "outcome": outcome.result,
             "headline": report.summary.headline,
             "tone": report.summary.tone,
             "behaviourKept": behaviour_word(outcome),
@@ -52,7 +51,7 @@ def statement(report: SafetyReport) -> dict[str, Any]:
             "certificate": _resource(certificate[0]) if certificate else None,
             "checker": outcome.certificate.checked if outcome.certificate else None,
             "outcomeFile": _resource(by_role["outcome"][0]),
-            "invocation": {"command": outcome.command, "seed": outcome.seed},
+            "invocation": {"command": shlex.join(outcome.request.command), "seed": outcome.request.seed},
             "residualRisks": [
                 {"weight": risk.weight, "topic": risk.topic} for risk in report.risks if risk.weight in ("stop", "open")
             ],
@@ -60,7 +59,7 @@ def statement(report: SafetyReport) -> dict[str, Any]:
     }
 
 
-def _property(prop: PropertyModel) -> dict[str, Any]:
+def _property(prop: PropertyOutcome) -> dict[str, Any]:
     return {
         "name": prop.name,
         "digest": {"sha256": prop.sha256},
@@ -70,7 +69,7 @@ def _property(prop: PropertyModel) -> dict[str, Any]:
     }
 
 
-def _examples(repair: BlockRepairModel, by_role: Mapping[str, Sequence[FileModel]]) -> list[dict[str, Any]]:
+def _examples(repair: BlockRepair, by_role: Mapping[str, Sequence[EvidenceFile]]) -> list[dict[str, Any]]:
     """What a repair by labelled examples rests on: each file, and how many of it are right."""
     ours = repair.methods[0].accuracy
     return [
@@ -85,6 +84,6 @@ def _examples(repair: BlockRepairModel, by_role: Mapping[str, Sequence[FileModel
     ]
 
 
-def _resource(entry: FileModel) -> dict[str, Any]:
+def _resource(entry: EvidenceFile) -> dict[str, Any]:
     """An in-toto ResourceDescriptor."""
     return {"name": Path(entry.path).name, "digest": {"sha256": entry.recorded_sha256}}

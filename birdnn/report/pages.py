@@ -17,10 +17,11 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from birdnn.later import later
+from birdnn.printable import readable
+from birdnn.records import SafetyReport
 from birdnn.report.headline import told_of
-from birdnn.report.model import readable
+from birdnn.report.publish import document
 from birdnn.report.risks_blocks import ROLES
-from birdnn.report.schema_safety import SafetyReport
 from birdnn.report.sections import numbers, titles
 from birdnn.report.standards import DISCLAIMER
 from birdnn.report.tables import seconds
@@ -142,7 +143,6 @@ def environment(*, markdown: bool) -> Environment:
         "percent": percent,
         "seconds": seconds,
         "raw": plain,
-        "told": told_of,
     }
     made.globals |= {
         "SHOWN": SHOWN,
@@ -154,24 +154,32 @@ def environment(*, markdown: bool) -> Environment:
     return made
 
 
-def _named(report: SafetyReport) -> dict[str, Any]:
-    """What both kinds of page are made from."""
+def _named(report: SafetyReport, content: dict[str, Any]) -> dict[str, Any]:
+    """What both kinds of page are made from: what the JSON has, and what is told of it."""
     outcome = report.outcome
-    return {"r": report, "o": outcome, "titles": titles(outcome), "numbers": numbers(outcome), "ROLES": ROLES}
+    told = outcome.behaviour.index(told_of(outcome)) if outcome.behaviour else None
+    return {
+        "r": content,
+        "o": content["outcome"],
+        "told": told,
+        "titles": titles(outcome),
+        "numbers": numbers(outcome),
+        "ROLES": ROLES,
+    }
 
 
 def html_page(report: SafetyReport) -> str:
     """One HTML file: style and pictures inside, no script, no network."""
     template = environment(markdown=False).get_template("report.html.j2")
     pictures = {name: Markup(svg) for name, svg in pictures_page.pictures(report.outcome).items()}
-    content = report.model_dump(mode="json")
+    content = document(report)
     front = pictures_page.front(report.outcome)
-    return template.render(_named(report), v=Figures(content), pictures=pictures, front=front)
+    return template.render(_named(report, content), v=Figures(content), pictures=pictures, front=front)
 
 
 def markdown_page(report: SafetyReport) -> str:
     """The same as Markdown, without pictures."""
     template = environment(markdown=True).get_template("report.md.j2")
-    content = report.model_dump(mode="json")
-    text = template.render(_named(report), v=Figures(content, markdown=True))
+    content = document(report)
+    text = template.render(_named(report, content), v=Figures(content, markdown=True))
     return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"

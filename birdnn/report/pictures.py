@@ -11,9 +11,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from birdnn.records import InterventionCheck, Localisation, LocalizeOutcome, PropertyLocalisation
+from birdnn.printable import readable
+from birdnn.records import Form, InterventionCheck, LocalizeOutcome, PropertyLocalisation
 from birdnn.report.drawing import PLAIN_TEXT, Drawing, Kind
-from birdnn.report.schema import readable
 
 _MAP = "cividis"  # readable for colour-blind people, and in grey
 _WIDTH = 11.0
@@ -29,18 +29,18 @@ def localisation_picture(outcome: LocalizeOutcome, kind: Kind) -> bytes:
         outcome: a property in which nothing was localised is named and left empty.
         kind: of file.
     """
-    heights = [1.6 if answer.localisation is None else _height(answer.localisation) for answer in outcome.answers]
+    heights = [_height(answer) if answer.layers else 1.6 for answer in outcome.answers]
     figure = Figure(figsize=(_WIDTH, sum(heights, 0.4)), layout="constrained")
     title = f"Neurons that behave differently where {Path(readable(outcome.net)).name} is wrong"
     figure.suptitle(title, fontsize=11)
     grid = figure.subplots(len(heights), 2, squeeze=False, width_ratios=(4, 1), height_ratios=heights)
     for (left, right), answer in zip(grid, outcome.answers, strict=True):
-        if answer.localisation is None:
+        if not answer.layers:
             left.set_title(readable(f"{answer.name}: {answer.note}"), fontsize=9, loc="left")
             left.set_axis_off()
             right.set_axis_off()
         else:
-            _map(figure, left, answer, answer.localisation, outcome.request.top)
+            _map(figure, left, answer, outcome.request.form)
             _interventions(right, answer.checks)
     explained = next((axes.get_legend_handles_labels() for axes in grid[:, 1] if axes.lines), None)
     if explained is not None:
@@ -52,42 +52,41 @@ def _description(outcome: LocalizeOutcome) -> str:
     """The most responsible neurons in words."""
 
     def told(answer: PropertyLocalisation) -> str:
-        if answer.localisation is None:
+        if not answer.layers:
             return f"{answer.name}: {answer.note}."
-        first = answer.localisation.ranking()[: outcome.request.top]
-        named = ", ".join(f"layer {e.layer} neuron {e.neuron.index} ({e.value:.3g})" for e in first)
+        named = ", ".join(f"layer {e.layer} neuron {e.neuron} ({e.responsibility:.3g})" for e in answer.top)
         return f"{answer.name}: {named}."
 
     return " ".join(map(told, outcome.answers))
 
 
-def _height(found: Localisation) -> float:
+def _height(found: PropertyLocalisation) -> float:
     """Inches: enough for each layer's row and for the axes' labels."""
     return max(2.6, 0.36 * len(found.layers) + 1.3)
 
 
-def _map(figure: Figure, axes: Axes, answer: PropertyLocalisation, found: Localisation, top: int) -> None:
-    columns = max(len(layer) for layer in found.layers)
+def _map(figure: Figure, axes: Axes, found: PropertyLocalisation, form: Form) -> None:
+    columns = max(len(layer.responsibility) for layer in found.layers)
     values = np.full((len(found.layers), columns), np.nan)  # layers that are narrower end earlier
     for row, layer in enumerate(found.layers):
-        values[row, : len(layer)] = layer.responsibility.numpy()
-    most = 1.0 if found.form == "mean" else float(np.nanmax(values)) or 1.0
+        values[row, : len(layer.responsibility)] = layer.responsibility
+    most = 1.0 if form == "mean" else float(np.nanmax(values)) or 1.0
     image = axes.imshow(values, aspect="auto", cmap=_MAP, vmin=0.0, vmax=most, interpolation="nearest")
     axes.set_facecolor("0.9")
-    axes.set_title(readable(f"{answer.name}, the top {top} numbered by rank"), fontsize=9, loc="left")
+    axes.set_title(readable(f"{found.name}, the top {len(found.top)} numbered by rank"), fontsize=9, loc="left")
     axes.set_xlabel("neuron", fontsize=8)
     axes.set_ylabel("hidden layer (input on top)", fontsize=8)
     axes.set_yticks(_ticks(len(found.layers)))
     axes.tick_params(labelsize=7)
-    for rank, entry in enumerate(found.ranking()[:top], 1):
-        dark = entry.value < 0.6 * most
+    for entry in found.top:
+        dark = entry.responsibility < 0.6 * most
         colour = "white" if dark else "black"
         if columns <= _LABELLED:
-            axes.text(entry.neuron.index, entry.layer, str(rank), size=6.5, color=colour, ha="center", va="center")
+            axes.text(entry.neuron, entry.layer, str(entry.rank), size=6.5, color=colour, ha="center", va="center")
         else:
-            axes.plot(entry.neuron.index, entry.layer, "o", ms=5, mfc="none", mec=colour)
+            axes.plot(entry.neuron, entry.layer, "o", ms=5, mfc="none", mec=colour)
     bar = figure.colorbar(image, ax=axes, pad=0.01)
-    bar.set_label(_UNITS[found.form], fontsize=7)
+    bar.set_label(_UNITS[form], fontsize=7)
     bar.ax.tick_params(labelsize=7)
 
 

@@ -7,9 +7,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from birdnn.printable import readable
 from birdnn.records import BlockLocalisation, SuspiciousBlock
 from birdnn.report.drawing import FAINT, INK, SOFT, Drawing, plain_axes, style
-from birdnn.report.model import readable
 
 _BAR, _FIRST = "#9db7cf", "#b2432f"
 _FORWARD, _BACKWARD = "#3b6e9e", "#c88a2d"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib
@@ -10,10 +11,10 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from birdnn.printable import readable
+from birdnn.records import LinePanel, MarginLine
 from birdnn.report.drawing import FAINT, INK, Drawing, group_thousands, plain_axes, style
-from birdnn.report.model import readable
 from birdnn.report.pictures_maps import value_text
-from birdnn.report.schema_pictures import LineModel, LinePanelModel
 
 Floats = npt.NDArray[np.float64]
 
@@ -22,12 +23,12 @@ _LOOKS = {"before": ("#b5651d", (0, (5, 2))), "after": ("#1f4e79", "solid"), "":
 _NAMED = 5
 
 
-def margin_line_svg(model: LineModel) -> str:
+def margin_line_svg(model: MarginLine) -> str:
     """`margin_line` as an ``<svg>`` element."""
     return margin_line(model).svg()
 
 
-def margin_line(model: LineModel) -> Drawing:
+def margin_line(model: MarginLine) -> Drawing:
     """The margin over the position, zero marked, what is unsafe hatched, the input region shaded."""
     title = readable(f"Margin of {model.property} along a line{_through(model)}")
     with matplotlib.rc_context(style()):
@@ -55,7 +56,7 @@ def margin_line(model: LineModel) -> Drawing:
     return Drawing(figure, title, _description(model))
 
 
-def _zero(axes: Axes, model: LineModel) -> None:
+def _zero(axes: Axes, model: MarginLine) -> None:
     """Where the property begins to be violated, and everything below."""
     bottom, top = _range(model)
     axes.axhspan(bottom, 0, facecolor="none", edgecolor=FAINT, hatch="////", lw=0, zorder=0.5, label="unsafe")
@@ -63,7 +64,7 @@ def _zero(axes: Axes, model: LineModel) -> None:
     axes.set_ylim(bottom, top)
 
 
-def _mark(axes: Axes, model: LineModel, position: float, places: Floats) -> None:
+def _mark(axes: Axes, model: MarginLine, position: float, places: Floats) -> None:
     """The counterexample, on the curve of the first network."""
     at = np.interp(position, model.positions.array(), places)
     height = np.interp(position, model.positions.array(), model.panels[0].margins.array())
@@ -71,7 +72,7 @@ def _mark(axes: Axes, model: LineModel, position: float, places: Floats) -> None
     drawn.set_clip_on(False)
 
 
-def _places(model: LineModel) -> Floats:
+def _places(model: MarginLine) -> Floats:
     """Where each position stands: in units of the one input that varies, if it is one."""
     if model.along is None:
         return model.positions.array()
@@ -79,11 +80,11 @@ def _places(model: LineModel) -> Floats:
     return low + (high - low) * model.positions.array()
 
 
-def _through(model: LineModel) -> str:
+def _through(model: MarginLine) -> str:
     return " through a counterexample" if model.mark is not None else ""
 
 
-def _range(model: LineModel) -> tuple[float, float]:
+def _range(model: MarginLine) -> tuple[float, float]:
     """Of the margins shown, with room on either side; zero lies inside."""
     values = np.concatenate([panel.margins.array() for panel in model.panels] + [np.zeros(1)])
     low, high = float(values.min()), float(values.max())
@@ -91,7 +92,7 @@ def _range(model: LineModel) -> tuple[float, float]:
     return low - room, high + room
 
 
-def _across(model: LineModel) -> str:
+def _across(model: MarginLine) -> str:
     if model.along is not None:
         quantity = model.inputs[model.along]
         fixed = [
@@ -106,14 +107,14 @@ def _across(model: LineModel) -> str:
     return "position on the line\n" + "\n".join(f"{name}: {_point(model, values)}" for name, values in ends)
 
 
-def _point(model: LineModel, values: list[float]) -> str:
+def _point(model: MarginLine, values: Sequence[float]) -> str:
     told = [f"{q.name} = {value_text(v, q.unit)}" for q, v in zip(model.inputs, values, strict=True)]
     more = [f"{len(told) - _NAMED} more"] if len(told) > _NAMED else []
     return readable(", ".join(told[:_NAMED] + more))
 
 
-def _description(model: LineModel) -> str:
-    def told(panel: LinePanelModel) -> str:
+def _description(model: MarginLine) -> str:
+    def told(panel: LinePanel) -> str:
         margins = panel.margins.array()
         at = model.positions.array()[margins.argmin()]
         return f"{panel.title or 'network'}: least margin {margins.min():.3g} at position {at:.3g}"

@@ -24,9 +24,9 @@ from matplotlib.patheffects import withStroke
 from matplotlib.transforms import Affine2D
 
 from birdnn.later import later
+from birdnn.printable import readable
+from birdnn.records import NO_CELL, AdvisoryMap, MapPanel, Mark, NamedInput
 from birdnn.report.drawing import INK, Drawing, group_thousands, style
-from birdnn.report.model import readable
-from birdnn.report.schema_pictures import OUTSIDE, MapModel, MapPanelModel, MarkModel, QuantityModel
 from birdnn.report.words import percent
 
 if TYPE_CHECKING:
@@ -48,12 +48,12 @@ _AEROPLANE = np.array(
 )
 
 
-def advisory_map_svg(model: MapModel) -> str:
+def advisory_map_svg(model: AdvisoryMap) -> str:
     """`advisory_map` as an ``<svg>`` element."""
     return advisory_map(model).svg()
 
 
-def advisory_map(model: MapModel) -> Drawing:
+def advisory_map(model: AdvisoryMap) -> Drawing:
     """The panels side by side with one legend: decisions by colour, violations hatched, the region and boxes outlined.
 
     An encounter is seen from above, ownship in the origin and heading to the right.
@@ -74,7 +74,7 @@ def advisory_map(model: MapModel) -> Drawing:
     return Drawing(figure, _title(model), _description(model))
 
 
-def _size(model: MapModel) -> tuple[float, float]:
+def _size(model: AdvisoryMap) -> tuple[float, float]:
     """Inches: panels as wide as a page holds, as tall as their geometry asks for."""
     width = 5.4 if len(model.panels) == 2 else 6.4
     left, right, bottom, top = model.extent
@@ -83,16 +83,16 @@ def _size(model: MapModel) -> tuple[float, float]:
     return width * len(model.panels), (width - 0.8) * min(max(ratio, 0.2), 1.5) + words
 
 
-def _colours(model: MapModel) -> dict[int, tuple[float, float, float]]:
+def _colours(model: AdvisoryMap) -> dict[int, tuple[float, float, float]]:
     """Output -> colour, for the outputs that decide somewhere; the same for a network's pictures, if they are few."""
-    found = sorted({int(v) for panel in model.panels for v in np.unique(panel.decisions.array())} - {OUTSIDE})
+    found = sorted({int(v) for panel in model.panels for v in np.unique(panel.decisions.array())} - {NO_CELL})
     if len(model.outputs) <= len(_FEW):
         return {index: to_rgb(_FEW[index]) for index in found if index < len(_FEW)}
     scale = colormaps["cividis"](np.linspace(1.0, 0.0, max(2, len(found))))
     return {index: tuple(scale[place][:3]) for place, index in enumerate(found)}
 
 
-def _panel(axes: Axes, model: MapModel, panel: MapPanelModel, colours: dict[int, tuple[float, float, float]]) -> None:
+def _panel(axes: Axes, model: AdvisoryMap, panel: MapPanel, colours: dict[int, tuple[float, float, float]]) -> None:
     decisions = panel.decisions.array()
     left, right, bottom, top = model.extent
     image = _image(decisions, panel.unsafe.array(), colours)
@@ -119,7 +119,7 @@ def _panel(axes: Axes, model: MapModel, panel: MapPanelModel, colours: dict[int,
     group_thousands(axes)
 
 
-def _shows_ownship(model: MapModel) -> bool:
+def _shows_ownship(model: AdvisoryMap) -> bool:
     left, right, bottom, top = model.extent
     return model.geometry == "encounter" and left <= 0 <= right and bottom <= 0 <= top
 
@@ -141,7 +141,7 @@ def _image(
     return fine
 
 
-def outline(model: MapModel, box: Sequence[float] | npt.NDArray[np.float64]) -> Iterator[npt.NDArray[np.float64]]:
+def outline(model: AdvisoryMap, box: Sequence[float] | npt.NDArray[np.float64]) -> Iterator[npt.NDArray[np.float64]]:
     """The edges of a box as the picture shows them: lines of points (points, 2)."""
     a, b, c, d = (float(value) for value in box)
     if model.geometry == "plain":
@@ -159,7 +159,7 @@ def outline(model: MapModel, box: Sequence[float] | npt.NDArray[np.float64]) -> 
 
 
 def _names(
-    axes: Axes, model: MapModel, decisions: npt.NDArray[np.int64], colours: dict[int, tuple[float, float, float]]
+    axes: Axes, model: AdvisoryMap, decisions: npt.NDArray[np.int64], colours: dict[int, tuple[float, float, float]]
 ) -> None:
     """Each decision's name, where there is most room for it: who sees no colours reads."""
     if model.decision == "none":
@@ -194,30 +194,30 @@ def _aircraft(heading: float) -> MarkerStyle:
     return MarkerStyle(Outline(outline), transform=Affine2D().rotate(heading))
 
 
-def _place(model: MapModel, mark: MarkModel) -> tuple[float, float]:
+def _place(model: AdvisoryMap, mark: Mark) -> tuple[float, float]:
     """Where in the picture."""
     if model.geometry == "encounter":
         return mark.x * math.cos(mark.y), mark.x * math.sin(mark.y)
     return mark.x, mark.y
 
 
-def _mark(axes: Axes, model: MapModel, mark: MarkModel) -> None:
+def _mark(axes: Axes, model: AdvisoryMap, mark: Mark) -> None:
     marker, size = ("X", 8) if mark.heading is None else (_aircraft(mark.heading), 14)
     axes.plot(*_place(model, mark), marker=marker, ms=size, mfc="white", mec=INK, mew=1.0, clip_on=False, zorder=5)
 
 
-def _axis_labels(model: MapModel) -> tuple[str, str]:
+def _axis_labels(model: AdvisoryMap) -> tuple[str, str]:
     if model.geometry == "encounter":
         unit = f" [{model.x.unit}]" if model.x.unit else ""
         return f"downrange: ahead of ownship{unit}", f"crossrange: to the left of ownship{unit}"
     return _named(model.x), _named(model.y)
 
 
-def _named(quantity: QuantityModel) -> str:
+def _named(quantity: NamedInput) -> str:
     return readable(f"{quantity.name} [{quantity.unit}]" if quantity.unit else quantity.name)
 
 
-def _title(model: MapModel) -> str:
+def _title(model: AdvisoryMap) -> str:
     which = {"argmin": " (the least output decides)", "argmax": " (the greatest output decides)", "none": ""}
     word = "decisions" if which[model.decision] else "violations"
     about = f"{model.property}: {word}" if model.property else word.capitalize()
@@ -230,7 +230,7 @@ def value_text(value: float, unit: str) -> str:
     return f"{number} {unit}" if unit else number
 
 
-def _where(model: MapModel) -> str:
+def _where(model: AdvisoryMap) -> str:
     shown = [f"{entry.name} = {value_text(entry.value, entry.unit)}" for entry in model.fixed[:6]]
     more = len(model.fixed) - len(shown)
     sources = {
@@ -242,12 +242,12 @@ def _where(model: MapModel) -> str:
     return readable(f"{fixed}: {sources[model.at_source]}" if fixed else sources[model.at_source])
 
 
-def _panel_title(model: MapModel, panel: MapPanelModel) -> str:
+def _panel_title(model: AdvisoryMap, panel: MapPanel) -> str:
     label = f"{panel.title}: " if panel.title else ""
     return readable(f"{label}{Path(panel.net).name}\n{_count(model, panel)}")
 
 
-def _count(model: MapModel, panel: MapPanelModel) -> str:
+def _count(model: AdvisoryMap, panel: MapPanel) -> str:
     """How much of the region is violated in this picture."""
     if model.property is None:
         return ""
@@ -259,7 +259,7 @@ def _count(model: MapModel, panel: MapPanelModel) -> str:
     return f"{of} violate ({percent(panel.unsafe_cells / panel.region_cells)})"
 
 
-def _legend(model: MapModel, colours: dict[int, tuple[float, float, float]]) -> Iterator[Artist]:
+def _legend(model: AdvisoryMap, colours: dict[int, tuple[float, float, float]]) -> Iterator[Artist]:
     for index, colour in colours.items():
         name = "nothing says how outputs decide" if model.decision == "none" else model.outputs[index]
         yield Patch(facecolor=colour, edgecolor=INK, linewidth=0.5, label=readable(name))
@@ -278,12 +278,12 @@ def _legend(model: MapModel, colours: dict[int, tuple[float, float, float]]) -> 
         yield Line2D([], [], ls="", marker=marker, ms=12 if craft else 8, mfc="white", mec=INK, label=name)
 
 
-def _description(model: MapModel) -> str:
+def _description(model: AdvisoryMap) -> str:
     panels = []
     for panel in model.panels:
         decisions = panel.decisions.array()
-        inside = int((decisions != OUTSIDE).sum()) or 1
-        shares = {index: int((decisions == index).sum()) / inside for index in np.unique(decisions) if index != OUTSIDE}
+        inside = int((decisions != NO_CELL).sum()) or 1
+        shares = {index: int((decisions == index).sum()) / inside for index in np.unique(decisions) if index != NO_CELL}
         told = ", ".join(
             f"{model.outputs[i]} {percent(share)}" for i, share in shares.items() if model.decision != "none"
         )

@@ -9,13 +9,11 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from birdnn.records import AdvisoryMap, PropertyLocalisation, RepairOutcome
 from birdnn.report.drawing import INK, SOFT, Drawing, plain_axes, style
 from birdnn.report.pictures_lines import margin_line_svg
 from birdnn.report.pictures_maps import advisory_map_svg
 from birdnn.report.pictures_repair import change_svg, progress_svg
-from birdnn.report.schema import RepairReport
-from birdnn.report.schema_evidence import LocalisationModel
-from birdnn.report.schema_pictures import MapModel
 from birdnn.report.words import percent
 
 _MAP = "cividis"  # readable for colour-blind people, and in grey
@@ -23,7 +21,7 @@ _LABELLED = 64
 _BEFORE_AND_AFTER = 2
 
 
-def pictures(outcome: RepairReport) -> dict[str, str]:
+def pictures(outcome: RepairOutcome) -> dict[str, str]:
     """Name -> ``<svg>`` of ``localisation/0``, ``map/0``, ``line/0``, ``progress``, ``change``; only what there is."""
     found = {
         f"localisation/{place}": localisation_svg(entry)
@@ -39,19 +37,19 @@ def pictures(outcome: RepairReport) -> dict[str, str]:
     return found
 
 
-def front(outcome: RepairReport) -> int | None:
+def front(outcome: RepairOutcome) -> int | None:
     """Which map stands on the first page: of those that come close to violations the one that shows most of them."""
     shown = [(place, drawn) for place, drawn in enumerate(outcome.maps) if len(drawn.panels) == _BEFORE_AND_AFTER]
     return max(shown, key=lambda entry: _seen(entry[1]), default=(None, None))[0]
 
 
-def _seen(drawn: MapModel) -> float:
+def _seen(drawn: AdvisoryMap) -> float:
     """How much of the picture was violated before."""
     cells = drawn.panels[0].decisions.rows * drawn.panels[0].decisions.columns
     return drawn.panels[0].unsafe_cells / cells
 
 
-def localisation_svg(model: LocalisationModel) -> str:
+def localisation_svg(model: PropertyLocalisation) -> str:
     """Hidden layers by neurons, shaded by responsibility, the most responsible numbered by rank."""
     with matplotlib.rc_context(style()):
         height = max(2.0, 0.34 * len(model.layers) + 1.0)
@@ -63,7 +61,7 @@ def localisation_svg(model: LocalisationModel) -> str:
         return Drawing(figure=figure, title=title, description=_description(model)).svg()
 
 
-def _map(figure: Figure, axes: Axes, model: LocalisationModel) -> None:
+def _map(figure: Figure, axes: Axes, model: PropertyLocalisation) -> None:
     columns = max(len(layer.responsibility) for layer in model.layers)
     values = np.full((len(model.layers), columns), np.nan)  # layers that are narrower end earlier
     for row, layer in enumerate(model.layers):
@@ -85,9 +83,9 @@ def _map(figure: Figure, axes: Axes, model: LocalisationModel) -> None:
     bar.ax.tick_params(labelsize=7)
 
 
-def _interventions(axes: Axes, model: LocalisationModel) -> None:
+def _interventions(axes: Axes, model: PropertyLocalisation) -> None:
     axes.set_title("still violating\nwith k neurons fixed", fontsize=8, loc="left")
-    checks = model.interventions
+    checks = model.checks
     if not checks:
         axes.text(0.5, 0.5, "not checked:\nno held-out\nviolating sample", ha="center", va="center", color=SOFT)
         axes.set_axis_off()
@@ -110,10 +108,10 @@ def _interventions(axes: Axes, model: LocalisationModel) -> None:
     axes.figure.legend(*axes.get_legend_handles_labels(), loc="outside lower right", ncols=2, fontsize=7, frameon=False)
 
 
-def _description(model: LocalisationModel) -> str:
+def _description(model: PropertyLocalisation) -> str:
     names = ", ".join(f"neuron {e.neuron} of layer {e.layer} ({e.responsibility:.3f})" for e in model.top[:3])
     said = f"Heat map of the responsibility of every hidden neuron. Most responsible: {names}."
-    for check in model.interventions[:1]:
+    for check in model.checks[:1]:
         said += (
             f" With the most responsible {check.k} fixed, {percent(check.top)} of held-out violating points still "
             f"violate; with {check.k} random ones {percent(check.random_mean)}."

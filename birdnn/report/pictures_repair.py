@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import matplotlib
 import numpy as np
@@ -13,9 +13,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
+from birdnn.printable import readable
+from birdnn.records import RepairOutcome, Tried
 from birdnn.report.drawing import INK, SOFT, Drawing, plain_axes, style
-from birdnn.report.model import readable
-from birdnn.report.schema import RepairReport, TriedModel
 
 # shape and fill say the result as well as colour does
 _MARKS = {
@@ -29,17 +29,17 @@ _BAR, _BAR_LIGHT = "#1f4e79", "#a8d0ee"
 _MOST_BARS = 40
 
 
-def progress_svg(report: RepairReport) -> str:
+def progress_svg(report: RepairOutcome) -> str:
     """`progress` as an ``<svg>`` element."""
     return progress(report).svg()
 
 
-def change_svg(report: RepairReport) -> str:
+def change_svg(report: RepairOutcome) -> str:
     """`change` as an ``<svg>`` element."""
     return change(report).svg()
 
 
-def progress(report: RepairReport) -> Drawing:
+def progress(report: RepairOutcome) -> Drawing:
     """One column for each candidate, in order: what was found of each property, what it keeps, what it cost."""
     tried = report.tried
     title = f"The course of the repair: {_counted(len(tried), 'candidate')}, {report.wall_s:.4g} s in all"
@@ -67,14 +67,14 @@ def progress(report: RepairReport) -> Drawing:
     return Drawing(figure, title, _progress_description(report))
 
 
-def _word(entry: TriedModel, name: str) -> str:
+def _word(entry: Tried, name: str) -> str:
     """What became of a property on a candidate; the result of all where the report does not tell them apart."""
     if entry.result == "passed over" or not entry.answers:
         return entry.result
     return entry.answers.get(name, "not looked at")
 
 
-def _words(tried: list[TriedModel], names: list[str]) -> set[str]:
+def _words(tried: Sequence[Tried], names: list[str]) -> set[str]:
     return {_word(entry, name) for entry in tried for name in names} | {entry.result for entry in tried}
 
 
@@ -83,7 +83,7 @@ def _handle(word: str) -> Line2D:
     return Line2D([], [], ls="", marker=marker, mfc=fill, mec=edge, ms=7, label=word)
 
 
-def _answers(axes: Axes, tried: list[TriedModel], names: list[str]) -> None:
+def _answers(axes: Axes, tried: Sequence[Tried], names: list[str]) -> None:
     for row, name in enumerate(names):
         for place, entry in enumerate(tried):
             marker, fill, edge = _MARKS[_word(entry, name)]
@@ -94,19 +94,19 @@ def _answers(axes: Axes, tried: list[TriedModel], names: list[str]) -> None:
     axes.spines[:].set_visible(False)
 
 
-def _kept(axes: Axes, tried: list[TriedModel]) -> None:
+def _kept(axes: Axes, tried: Sequence[Tried]) -> None:
     """The share of decisions that changed."""
     axes.set_ylabel("decisions\nchanged", fontsize=7.5)
-    lost = [None if entry.decision_agreement is None else 1 - entry.decision_agreement for entry in tried]
+    lost = [None if entry.kept.decision_agreement is None else 1 - entry.kept.decision_agreement for entry in tried]
     _logarithmic(axes, tried, lost, lambda value: f"{100 * value:g} %")
 
 
-def _moved(axes: Axes, tried: list[TriedModel]) -> None:
+def _moved(axes: Axes, tried: Sequence[Tried]) -> None:
     axes.set_ylabel("mean absolute\ndifference", fontsize=7.5)
-    _logarithmic(axes, tried, [entry.mae for entry in tried], lambda value: f"{value:g}")
+    _logarithmic(axes, tried, [entry.kept.mae for entry in tried], lambda value: f"{value:g}")
 
 
-def _logarithmic(axes: Axes, tried: list[TriedModel], values: list[float | None], text: Callable[[float], str]) -> None:
+def _logarithmic(axes: Axes, tried: Sequence[Tried], values: list[float | None], text: Callable[[float], str]) -> None:
     """One mark for each candidate with a value, by orders of magnitude; a zero stands at the bottom and says so."""
     plain_axes(axes)
     known = [value for value in values if value is not None]
@@ -139,7 +139,7 @@ def _decades(axis: Axis, text: Callable[[float], str]) -> None:
     axis.set_minor_formatter(NullFormatter())
 
 
-def _cost(axes: Axes, tried: list[TriedModel]) -> None:
+def _cost(axes: Axes, tried: Sequence[Tried]) -> None:
     seconds = [entry.seconds for entry in tried]
     axes.bar(range(len(tried)), seconds, width=0.55, color=_BAR_LIGHT, edgecolor=_BAR, lw=0.7)
     for place, entry in enumerate(tried):
@@ -153,17 +153,21 @@ def _cost(axes: Axes, tried: list[TriedModel]) -> None:
     axes.grid(visible=False, axis="x")
 
 
-def _progress_description(report: RepairReport) -> str:
-    def told(number: int, entry: TriedModel) -> str:
-        kept = "" if entry.decision_agreement is None else f", {100 * entry.decision_agreement:.4g} % same decision"
+def _progress_description(report: RepairOutcome) -> str:
+    def told(number: int, entry: Tried) -> str:
+        kept = (
+            ""
+            if entry.kept.decision_agreement is None
+            else f", {100 * entry.kept.decision_agreement:.4g} % same decision"
+        )
         boxes = f", {entry.boxes:,} boxes" if entry.boxes else ""
-        return f"{number}. {entry.method}: {entry.result}{kept}, mean difference {entry.mae:.2g}{boxes}, "
+        return f"{number}. {entry.method}: {entry.result}{kept}, mean difference {entry.kept.mae:.2g}{boxes}, "
 
     parts = [f"{told(i, entry)}{entry.seconds:.3g} s." for i, entry in enumerate(report.tried, 1)]
     return readable(" ".join([*parts, f"Stopped: {report.stopped}." if report.stopped else ""]).strip())
 
 
-def change(report: RepairReport) -> Drawing:
+def change(report: RepairOutcome) -> Drawing:
     """For each initialiser that a repair may change, from input to output: how many values differ, and how far."""
     sizes = dict(report.initialisers) or {name: entry.size for name, entry in report.change.items()}
     names = list(sizes)
@@ -191,23 +195,23 @@ def change(report: RepairReport) -> Drawing:
             axes.grid(visible=False, axis="y")
         figure.suptitle(title, fontsize=9.5, x=0.01, ha="left")
     told = [
-        f"{n}: {report.change[n].count:,} of {report.change[n].size:,}, at most {report.change[n].Linf:.3g}"
+        f"{n}: {report.change[n].count:,} of {report.change[n].size:,}, at most {report.change[n].linf:.3g}"
         for n in moved
     ]
     return Drawing(figure, title, readable("; ".join(told) or "nothing changed"))
 
 
-def _distances(axes: Axes, report: RepairReport, names: list[str]) -> None:
+def _distances(axes: Axes, report: RepairOutcome, names: list[str]) -> None:
     """Mean over the changed values, and the greatest: a logarithm, for they differ by orders of magnitude."""
     drawn = False
     for place, name in enumerate(names):
         entry = report.change.get(name)
-        if entry is None or not entry.count or not entry.Linf:
+        if entry is None or not entry.count or not entry.linf:
             continue
-        mean = entry.L1 / entry.count
-        axes.plot([mean, entry.Linf], [place, place], color=SOFT, lw=0.9, zorder=1)
+        mean = entry.l1 / entry.count
+        axes.plot([mean, entry.linf], [place, place], color=SOFT, lw=0.9, zorder=1)
         axes.plot(mean, place, "o", ms=5.5, mfc="white", mec=_BAR, label=None if drawn else "mean of those changed")
-        axes.plot(entry.Linf, place, "D", ms=5.5, mfc=_BAR, mec=INK, mew=0.5, label=None if drawn else "greatest")
+        axes.plot(entry.linf, place, "D", ms=5.5, mfc=_BAR, mec=INK, mew=0.5, label=None if drawn else "greatest")
         drawn = True
     axes.set_xlabel("absolute difference")
     axes.tick_params(labelleft=False)

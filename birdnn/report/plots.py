@@ -7,22 +7,22 @@ from pathlib import Path
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from birdnn.printable import readable
+from birdnn.records import PlotOutcome
 from birdnn.report.drawing import Drawing
-from birdnn.report.model import readable
-from birdnn.report.schema_plot import PlotReport
 from birdnn.report.tables import add_fact, add_notes, facts_grid, seconds
 
 
-def plot_summary(report: PlotReport, drawing: Drawing) -> RenderableType:
+def plot_summary(outcome: PlotOutcome, out: Path, drawing: Drawing) -> RenderableType:
     """The title, what is seen, where it lies."""
     grid = facts_grid()
-    drawn = report.map or report.line
-    if drawn is not None and drawn.text:
+    drawn = outcome.drawn
+    if drawn.text:
         add_fact(grid, drawn.property or "property", drawn.text)
     add_fact(grid, "seen", drawing.description)
-    add_fact(grid, "picture", report.out)
-    add_fact(grid, "time", seconds(report.wall_s))
-    add_notes(grid, report.notes)
+    add_fact(grid, "picture", str(out.resolve()))
+    add_fact(grid, "time", seconds(outcome.wall_s))
+    add_notes(grid, outcome.notes)
     return Group(Text(readable(drawing.title), "bold"), grid)
 
 

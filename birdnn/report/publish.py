@@ -8,14 +8,15 @@ from __future__ import annotations
 import json
 import types
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import is_dataclass
+from dataclasses import fields, is_dataclass
+from fractions import Fraction
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from birdnn.decimals import MAX_DIGITS, parse_exact
 from birdnn.later import later
-from birdnn.records.published import REQUIRED, ExactText, Published, Said, Written
+from birdnn.records.published import EXACTLY, REQUIRED, ExactText, Published, Said, Written
 
 if TYPE_CHECKING:
     import pydantic
@@ -30,6 +31,20 @@ VERSION = 1
 
 Writer = Callable[[Path, bytes], object]
 _ToJson = Callable[[Any], Any]
+_FromJson = Callable[[Any], Any]
+R = TypeVar("R")
+
+
+class MisreadError(ValueError):
+    """Something is in the form that its schema says and stands for no value all the same.
+
+    Attributes:
+        place: where, from the outermost field.
+    """
+
+    def __init__(self, problem: str, place: tuple[str | int, ...] = ()) -> None:
+        super().__init__(problem)
+        self.problem, self.place = problem, place
 
 
 def document(record: Any, **told: object) -> dict[str, Any]:
@@ -65,6 +80,23 @@ def write_record(record: Any, path: Path, write: Writer, **told: object) -> None
     write(path, dumps(record, **told).encode("utf-8"))
 
 
+def record_from(record: type[R], content: Any) -> R:
+    """The record that `document` made ``content`` of, or an earlier version.
+
+    Raises:
+        pydantic.ValidationError: it has not the form that the schema says.
+        MisreadError: it has, and something in it stands for no value, or contradicts itself.
+        TypeError: records of this type cannot be read back.
+    """
+    model = model_of(record).model_validate(content)
+    try:
+        return _read_back(record, model)  # type: ignore[no-any-return]
+    except MisreadError:
+        raise
+    except ValueError as error:
+        raise MisreadError(str(error)) from None
+
+
 _MODELS: dict[type[Any], type[pydantic.BaseModel]] = {}
 
 
@@ -77,18 +109,27 @@ def model_of(record: type[Any]) -> type[pydantic.BaseModel]:
 
 def _built(record: type[Any]) -> type[pydantic.BaseModel]:
     published = _published(record)
-    fields: dict[str, Any] = {}
+    members: dict[str, Any] = {}
     if published.report:
-        fields |= {"schema_version": (Literal[VERSION], VERSION), "tool": (Literal["birdnn"], "birdnn")}
+        members |= {"schema_version": (Literal[VERSION], VERSION), "tool": (Literal["birdnn"], "birdnn")}
     for name in published.fields:
         hint = _field_hint(record, name)
         said = next((part for part in _metadata(hint) if isinstance(part, Said)), Said())
-        default: dict[str, Any] = {}
+        form = _model_hint(hint)
+        options: dict[str, Any] = _limits(said, form)
         if said.absent is not REQUIRED:
-            default = {"default_factory": said.absent} if callable(said.absent) else {"default": said.absent}
-        fields[name] = (_model_hint(hint), pydantic.Field(description=said.text or None, **default))
+            options |= {"default_factory": said.absent} if callable(said.absent) else {"default": said.absent}
+        members[name] = (form, pydantic.Field(description=said.text or None, **options))
     config = pydantic.ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-    return pydantic.create_model(published.name, __config__=config, __doc__=published.text, **fields)
+    earlier: dict[str, Any] = {}
+    if published.earlier is not None:
+        earlier = {"__validators__": {"earlier": pydantic.model_validator(mode="before")(published.earlier)}}
+    return pydantic.create_model(published.name, __config__=config, __doc__=published.text, **earlier, **members)
+
+
+def _limits(said: Said, form: Any) -> dict[str, Any]:
+    names = ("ge", "le") if form in (int, float) else ("min_length", "max_length")
+    return {name: limit for name, limit in zip(names, (said.least, said.most), strict=True) if limit is not None}
 
 
 def _exact_text() -> Any:
@@ -156,6 +197,8 @@ def _bare(hint: Any) -> Any:
 
 
 def _written(hint: Any) -> Written | None:
+    if hint is Fraction:
+        return EXACTLY
     return next((part for part in _metadata(hint) if isinstance(part, Written)), None)
 
 
@@ -168,14 +211,23 @@ def _model_hint(hint: Any) -> Any:
         return _exact_text()
     origin, arguments = get_origin(hint), get_args(hint)
     if origin in (Union, types.UnionType):
-        return Union[tuple(_model_hint(part) for part in arguments)]  # noqa: UP007 - made of values
+        return Union[tuple(_described(part) for part in arguments)]  # noqa: UP007 - made of values
     if origin is tuple or (isinstance(origin, type) and issubclass(origin, Sequence)):
-        return list[_model_hint(arguments[0])]  # type: ignore[misc]
+        several: Any = list[_model_hint(arguments[0])]  # type: ignore[misc]
+        if origin is not tuple or arguments[-1] is Ellipsis:
+            return several
+        return Annotated[several, pydantic.Field(min_length=len(arguments), max_length=len(arguments))]
     if isinstance(origin, type) and issubclass(origin, Mapping):
         return dict[arguments[0], _model_hint(arguments[1])]  # type: ignore[misc, valid-type]
     if hint is Path:
         return str
     return model_of(hint) if isinstance(hint, type) and is_dataclass(hint) else hint
+
+
+def _described(hint: Any) -> Any:
+    """The same with what is said of it, where it is one of several."""
+    said = next((part.text for part in _metadata(hint) if isinstance(part, Said)), "")
+    return Annotated[_model_hint(hint), pydantic.Field(description=said)] if said else _model_hint(hint)
 
 
 @cache
@@ -203,6 +255,68 @@ def _writer(hint: Any) -> _ToJson:
     if is_dataclass(hint):
         return document
     raise TypeError(f"values of type {hint} have no published form")
+
+
+@cache
+def _reader(hint: Any) -> _FromJson:
+    """How what `_writer` wrote, once a model has looked at its form, becomes the value again."""
+    if (written := _written(hint)) is not None:
+        return _undone(written)
+    hint = _bare(hint)
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin in (Union, types.UnionType):
+        kinds = [part for part in arguments if part is not types.NoneType]
+        if len(kinds) != 1:
+            raise TypeError(f"which of {', '.join(map(str, kinds))} a value is cannot be read")
+        read = _reader(kinds[0])
+        return lambda value: None if value is None else read(value)
+    if origin is tuple or (isinstance(origin, type) and issubclass(origin, Sequence)):
+        each = _reader(arguments[0])
+        return lambda value: tuple(_placed(place, each, part) for place, part in enumerate(value))
+    if isinstance(origin, type) and issubclass(origin, Mapping):
+        each = _reader(arguments[1])
+        return lambda value: {key: _placed(key, each, part) for key, part in value.items()}
+    if isinstance(hint, type) and is_dataclass(hint):
+        return lambda model: _read_back(hint, model)
+    return hint if hint is Path else lambda value: value
+
+
+def _undone(written: Written) -> _FromJson:
+    first, back = _reader(written.type), written.back
+    if back is None:
+        raise TypeError(f"what is written as {written.type} is never read")
+    return lambda value: back(first(value))
+
+
+def _placed(place: str | int, read: _FromJson, value: Any) -> Any:
+    """The value, or an error that says where it would be."""
+    try:
+        return read(value)
+    except MisreadError as error:
+        raise MisreadError(error.problem, (place, *error.place)) from None
+    except ValueError as error:
+        raise MisreadError(str(error), (place,)) from None
+
+
+def _read_back(record: type[Any], model: Any) -> Any:
+    """A record from its model: from its fields, and of parts from those that are published of them."""
+    published, own = _published(record), {entry.name for entry in fields(record) if entry.init}
+    whole = getattr(record, "read_back", None)
+    values: dict[str, Any] = {}
+    parts: dict[str, dict[str, Any]] = {}
+    for name, path in published.fields.items():
+        head, _, rest = path.partition(".")
+        if name in published.told or (whole is None and head not in own):
+            continue  # somebody else's words, or what the record makes itself
+        value = _placed(name, _reader(_field_hint(record, name)), getattr(model, name))
+        if whole is None and rest:
+            parts.setdefault(head, {})[rest] = value
+        else:
+            values[name if whole is not None else head] = value
+    if whole is not None:
+        return whole(values)
+    hints = get_type_hints(record, include_extras=True) if parts else {}
+    return record(**values, **{head: _bare(hints[head])(**part) for head, part in parts.items()})
 
 
 def _union_writer(arguments: Sequence[Any]) -> _ToJson:

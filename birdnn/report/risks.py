@@ -4,30 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from birdnn.records import CertificateFacts, EvidenceFile, RepairOutcome, Risk, Weight
 from birdnn.report.headline import behaviour_words, right_words, tied_words, well_kept
 from birdnn.report.risks_blocks import example_risks
-from birdnn.report.schema import RepairReport
-from birdnn.report.schema_safety import CertificateFactsModel, FileModel, RiskModel, Weight
 from birdnn.report.words import percent
 
 _ORDER: Sequence[Weight] = ("stop", "open", "assumption", "note")
 
 
 def risks(
-    outcome: RepairReport, files: Sequence[FileModel], certificate: CertificateFactsModel | None
-) -> list[RiskModel]:
+    outcome: RepairOutcome, files: Sequence[EvidenceFile], certificate: CertificateFacts | None
+) -> tuple[Risk, ...]:
     """All of them; none is left out because the verdict is good."""
     found = [*_stops(outcome, files)]
     if outcome.blocks is None:
         found += _by_properties(outcome, files, certificate)
     else:
         found += example_risks(outcome, outcome.blocks)
-    return sorted(found, key=lambda risk: _ORDER.index(risk.weight))
+    return tuple(sorted(found, key=lambda risk: _ORDER.index(risk.weight)))
 
 
 def _by_properties(
-    outcome: RepairReport, files: Sequence[FileModel], certificate: CertificateFactsModel | None
-) -> list[RiskModel]:
+    outcome: RepairOutcome, files: Sequence[EvidenceFile], certificate: CertificateFacts | None
+) -> list[Risk]:
     return [
         *_undecided(outcome),
         *_others(outcome),
@@ -40,11 +39,11 @@ def _by_properties(
     ]
 
 
-def _risk(weight: Weight, topic: str, text: str) -> RiskModel:
-    return RiskModel(weight=weight, topic=topic, text=text)
+def _risk(weight: Weight, topic: str, text: str) -> Risk:
+    return Risk(weight=weight, topic=topic, text=text)
 
 
-def _stops(outcome: RepairReport, files: Sequence[FileModel]) -> Iterator[RiskModel]:
+def _stops(outcome: RepairOutcome, files: Sequence[EvidenceFile]) -> Iterator[Risk]:
     if outcome.disagreement:
         yield _risk("stop", "Engines disagree", outcome.disagreement)
     for entry in files:
@@ -58,7 +57,7 @@ def _stops(outcome: RepairReport, files: Sequence[FileModel]) -> Iterator[RiskMo
         yield _risk("stop", "Certificate rejected", f"The independent checker: {outcome.certificate.detail}.")
 
 
-def _undecided(outcome: RepairReport) -> Iterator[RiskModel]:
+def _undecided(outcome: RepairOutcome) -> Iterator[Risk]:
     which = "best attempt" if outcome.attempt else "repaired network" if outcome.out else "network"
     for prop in outcome.properties:
         if prop.after == "violated":
@@ -79,7 +78,7 @@ def _undecided(outcome: RepairReport) -> Iterator[RiskModel]:
         yield _risk("open", "Out of time", "The time limit ended the repair before everything was decided.")
 
 
-def _others(outcome: RepairReport) -> Iterator[RiskModel]:
+def _others(outcome: RepairOutcome) -> Iterator[Risk]:
     """Applicable properties that nobody asked for."""
     for entry in outcome.watched:
         now = entry.after or entry.before
@@ -97,7 +96,7 @@ def _others(outcome: RepairReport) -> Iterator[RiskModel]:
         yield _risk("stop", f"{name} regressed", "It was proved before the repair and is not proved now.")
 
 
-def _measured(outcome: RepairReport) -> Iterator[RiskModel]:
+def _measured(outcome: RepairOutcome) -> Iterator[Risk]:
     if outcome.out is None:
         return
     for entry in outcome.drawdown.properties:
@@ -125,7 +124,7 @@ def _measured(outcome: RepairReport) -> Iterator[RiskModel]:
         yield _risk("open", f"Only the points of {around.name} are proved", told)
 
 
-def _tied(outcome: RepairReport) -> Iterator[RiskModel]:
+def _tied(outcome: RepairOutcome) -> Iterator[Risk]:
     """Outputs that were bound to others: decisions are kept, values are not."""
     if outcome.ties:
         proved = ", ".join(dict.fromkeys(tie.property for tie in outcome.ties))
@@ -136,7 +135,7 @@ def _tied(outcome: RepairReport) -> Iterator[RiskModel]:
         yield _risk("open", "Tied outputs", told)
 
 
-def _behaviour(outcome: RepairReport) -> Iterator[RiskModel]:
+def _behaviour(outcome: RepairOutcome) -> Iterator[Risk]:
     """What is kept where no domain was declared, what is badly kept, and what rests on a guess."""
     if outcome.out is None or outcome.behaviour_kept is None:
         return
@@ -165,8 +164,8 @@ def _behaviour(outcome: RepairReport) -> Iterator[RiskModel]:
 
 
 def _certificate(
-    outcome: RepairReport, files: Sequence[FileModel], facts: CertificateFactsModel | None
-) -> Iterator[RiskModel]:
+    outcome: RepairOutcome, files: Sequence[EvidenceFile], facts: CertificateFacts | None
+) -> Iterator[Risk]:
     stored = outcome.certificate
     proved = [prop.name for prop in outcome.properties if prop.after == "proved"]
     if stored is None:
@@ -190,7 +189,7 @@ def _certificate(
     yield _risk("assumption", "Independence of the checker", told)
 
 
-def _assumptions(outcome: RepairReport, facts: CertificateFactsModel | None) -> Iterator[RiskModel]:
+def _assumptions(outcome: RepairOutcome, facts: CertificateFacts | None) -> Iterator[Risk]:
     if outcome.semantics == "float32":
         told = (
             "Proofs speak about any execution in IEEE-754 single precision, with the sums of each dot product in any "
@@ -212,7 +211,7 @@ def _assumptions(outcome: RepairReport, facts: CertificateFactsModel | None) -> 
         yield _risk("open", "Rounding of the prover", told)
 
 
-def _scope(outcome: RepairReport) -> Iterator[RiskModel]:
+def _scope(outcome: RepairOutcome) -> Iterator[Risk]:
     told = (
         "A proof is as good as its property. Whether the properties capture every hazard, with the right regions and "
         "the right units, was not examined. Outside of the input boxes of section 2 nothing is proved."

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from birdnn.report.schema import RepairReport
-from birdnn.report.schema_blocks import BlockMethodModel, BlockRepairModel
-from birdnn.report.schema_safety import RiskModel, Weight
+from birdnn.records import BlockRepair, MethodResult, RepairOutcome, Risk, Weight
 from birdnn.report.words import percent
 
 NOTHING_PROVED = "Nothing is proved: the figures are counts over the examples of these files."
@@ -16,15 +14,15 @@ ROLES = {"repair": "repair", "validation": "validation", "test": "held-out"}
 """Role of a file of examples -> what people call it."""
 
 
-def judging_role(repair: BlockRepairModel) -> str:
+def judging_role(repair: BlockRepair) -> str:
     """The file by which the repair is told: held-out examples, or those for validation where there are none."""
     return repair.examples[-1].role
 
 
-def example_risks(outcome: RepairReport, repair: BlockRepairModel) -> Iterator[RiskModel]:
+def example_risks(outcome: RepairOutcome, repair: BlockRepair) -> Iterator[Risk]:
     """All but those about files, the weightiest of each kind first."""
     yield from _ended_early(outcome)
-    if outcome.out is not None and outcome.outcome != "sampled":
+    if outcome.out is not None and outcome.result != "sampled":
         told = "The network that was written repairs none of the failing examples that it learnt from."
         yield _risk("stop", "No repair", told)
     yield _risk(
@@ -37,11 +35,11 @@ def example_risks(outcome: RepairReport, repair: BlockRepairModel) -> Iterator[R
     yield from _scope(outcome, repair)
 
 
-def _risk(weight: Weight, topic: str, text: str) -> RiskModel:
-    return RiskModel(weight=weight, topic=topic, text=text)
+def _risk(weight: Weight, topic: str, text: str) -> Risk:
+    return Risk(weight=weight, topic=topic, text=text)
 
 
-def _ended_early(outcome: RepairReport) -> Iterator[RiskModel]:
+def _ended_early(outcome: RepairOutcome) -> Iterator[Risk]:
     left = "the network is the best candidate up to then" if outcome.out else "no candidate had done better up to then"
     if outcome.interrupted:
         yield _risk("open", "Interrupted", f"The user ended the command; {left}.")
@@ -49,7 +47,7 @@ def _ended_early(outcome: RepairReport) -> Iterator[RiskModel]:
         yield _risk("open", "Out of time", f"The time limit ended the command; {left}.")
 
 
-def _counted(outcome: RepairReport, repair: BlockRepairModel) -> Iterator[RiskModel]:
+def _counted(outcome: RepairOutcome, repair: BlockRepair) -> Iterator[Risk]:
     """Of the examples that say most: which are wrong or broken, and whether they had a say."""
     role = judging_role(repair)
     name, before, ours = ROLES[role], repair.before[role], repair.methods[0].accuracy[role]
@@ -73,7 +71,7 @@ def _counted(outcome: RepairReport, repair: BlockRepairModel) -> Iterator[RiskMo
         yield _risk("open", "Still wrong", told)
 
 
-def _compared(repair: BlockRepairModel) -> Iterator[RiskModel]:
+def _compared(repair: BlockRepair) -> Iterator[Risk]:
     """Another way to repair that does better where one may choose: on the validation examples."""
     mine, others = repair.methods[0].accuracy["validation"], repair.methods[1:]
     best = max(others, key=lambda entry: entry.accuracy["validation"].right, default=None)
@@ -85,7 +83,7 @@ def _compared(repair: BlockRepairModel) -> Iterator[RiskModel]:
         yield _risk("open", "Another way does better", told)
 
 
-def _scope(outcome: RepairReport, repair: BlockRepairModel) -> Iterator[RiskModel]:
+def _scope(outcome: RepairOutcome, repair: BlockRepair) -> Iterator[Risk]:
     told = (
         "Whether the labels are right, and whether the examples stand for the inputs in operation, was not examined. "
         "What is rare in the files weighs little in the figures."
@@ -107,7 +105,7 @@ def _scope(outcome: RepairReport, repair: BlockRepairModel) -> Iterator[RiskMode
             yield _risk("note", "Noted by the repair", line)
 
 
-def _decided_otherwise(ours: BlockMethodModel, n: int) -> Iterator[RiskModel]:
+def _decided_otherwise(ours: MethodResult, n: int) -> Iterator[Risk]:
     if ours.decision_agreement is not None and ours.decision_agreement < 1:
         told = (
             f"For {percent(1 - ours.decision_agreement)} of {n:,} validation examples the network decides otherwise "

@@ -4,24 +4,29 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Literal
 
+from birdnn.records import (
+    BlockRepair,
+    CertificateFacts,
+    CommandToType,
+    Defect,
+    EvidenceFile,
+    MovedValue,
+    PageVerdict,
+    PropertyOutcome,
+    RepairOutcome,
+    Risk,
+    SafetyReport,
+    Summary,
+    Tone,
+    Witness,
+)
 from birdnn.report.headline import contradicted, said
 from birdnn.report.risks import risks
 from birdnn.report.risks_blocks import ROLES, judging_role
-from birdnn.report.schema import CounterexampleModel, PropertyModel, RepairReport
-from birdnn.report.schema_blocks import BlockRepairModel
-from birdnn.report.schema_safety import (
-    CertificateFactsModel,
-    CommandModel,
-    DefectModel,
-    FileModel,
-    MovedModel,
-    RiskModel,
-    SafetyReport,
-    SummaryModel,
-    Tone,
-)
 from birdnn.report.standards import mapping
 from birdnn.report.words import domain, sides, stated
 
@@ -43,7 +48,7 @@ for prop in report["properties"]:
 """Needs onnxruntime alone; names of files are put in as JSON, which Python reads as well."""
 
 
-_MEANING = {
+_MEANING: Mapping[str, tuple[PageVerdict, str]] = {
     "proved": ("proved", "Proved of a property is that no input of its regions gives an unsafe output."),
     "nothing_to_repair": ("proved as it was", "The network was not changed."),
     "sampled": ("not proved", "For what is not proved no violation is known, and there is no proof either."),
@@ -53,9 +58,9 @@ _MEANING = {
 
 
 def safety_report(
-    outcome: RepairReport,
-    files: Sequence[FileModel],
-    certificate: CertificateFactsModel | None,
+    outcome: RepairOutcome,
+    files: Sequence[EvidenceFile],
+    certificate: CertificateFacts | None,
     *,
     added: Sequence[str] = (),
     version: str,
@@ -73,47 +78,45 @@ def safety_report(
     report = SafetyReport(
         birdnn=version,
         summary=_summary(outcome, files, found),
-        files=list(files),
+        files=tuple(files),
         domain=domain(outcome),
-        properties=[stated(prop, outcome) for prop in outcome.properties],
-        defects=list(_defects(outcome)),
+        properties=tuple(stated(prop, outcome) for prop in outcome.properties),
+        defects=_defects(outcome),
         moved=_moved(outcome),
         certificate=certificate,
         risks=found,
-        mapping=[],
+        mapping=(),
         commands=_commands(outcome, files),
-        added=list(added),
+        added=tuple(added),
         outcome=outcome,
     )
-    return report.model_copy(update={"mapping": mapping(report)})
+    return replace(report, mapping=mapping(report))
 
 
-def _summary(outcome: RepairReport, files: Sequence[FileModel], found: Sequence[RiskModel]) -> SummaryModel:
+def _summary(outcome: RepairOutcome, files: Sequence[EvidenceFile], found: Sequence[Risk]) -> Summary:
     verdict, word, rest, tone, explanation = _verdict(outcome, files)
     watched = [entry.n for entry in outcome.drawdown.properties if entry.n]
     if tone == "good" and any(risk.weight == "stop" for risk in found):
         tone = "warn"
-    return SummaryModel.model_validate(
-        {
-            "verdict": verdict,
-            "tone": tone,
-            "word": word,
-            "headline": f"{word}: {rest}" if rest else word,
-            "explanation": explanation,
-            "asked": len(outcome.properties),
-            "violated_before": sum(prop.before == "violated" for prop in outcome.properties),
-            "proved_after": sum(prop.after == "proved" for prop in outcome.properties),
-            "changed": sum(entry.count for entry in outcome.change.values()),
-            "changeable": sum(entry.size for entry in outcome.change.values()),
-            "initialisers": len(outcome.change),
-            "watched": len(watched),
-            "watched_points": min(watched, default=None),
-            "first": [f"{r.topic}. {r.text}" for r in found if r.weight in ("stop", "open")][:_FIRST],
-        }
+    return Summary(
+        verdict=verdict,
+        tone=tone,
+        word=word,
+        headline=f"{word}: {rest}" if rest else word,
+        explanation=explanation,
+        asked=len(outcome.properties),
+        violated_before=sum(prop.before == "violated" for prop in outcome.properties),
+        proved_after=sum(prop.after == "proved" for prop in outcome.properties),
+        changed=sum(entry.count for entry in outcome.change.values()),
+        changeable=sum(entry.size for entry in outcome.change.values()),
+        initialisers=len(outcome.change),
+        watched=len(watched),
+        watched_points=min(watched, default=None),
+        first=tuple(f"{r.topic}. {r.text}" for r in found if r.weight in ("stop", "open"))[:_FIRST],
     )
 
 
-def _verdict(outcome: RepairReport, files: Sequence[FileModel]) -> tuple[str, str, str, Tone, str]:
+def _verdict(outcome: RepairOutcome, files: Sequence[EvidenceFile]) -> tuple[PageVerdict, str, str, Tone, str]:
     """Verdict, and the headline: word, rest, tone; explanation."""
     changed = [entry.role for entry in files if entry.state == "differs"]
     if changed and not contradicted(outcome):
@@ -124,19 +127,19 @@ def _verdict(outcome: RepairReport, files: Sequence[FileModel]) -> tuple[str, st
         verdict, tone, word, told = _by_examples(outcome, outcome.blocks)
         return verdict, word, "", tone, told
     result = said(outcome)
-    verdict, told = _MEANING[outcome.outcome]
+    verdict, told = _MEANING[outcome.result]
     if contradicted(outcome):
         verdict, told = "engines disagree", ""
     return verdict, result.word, result.rest, result.tone, told
 
 
-def _by_examples(outcome: RepairReport, repair: BlockRepairModel) -> tuple[str, Tone, str, str]:
+def _by_examples(outcome: RepairOutcome, repair: BlockRepair) -> tuple[PageVerdict, Tone, str, str]:
     """The same for a repair that rests on labelled examples."""
     if outcome.out is None:
         until = "Up to its early end no" if outcome.interrupted or outcome.timed_out else "No"
         told = f"{until} candidate did better than the original on the validation examples. No network was written."
         return "violated", "bad", "Not repaired", told
-    if outcome.outcome != "sampled":
+    if outcome.result != "sampled":
         told = "The best candidate was kept; it repairs none of the failing examples that it learnt from."
         return "violated", "bad", "Not repaired", told
     role = judging_role(repair)
@@ -148,34 +151,32 @@ def _by_examples(outcome: RepairReport, repair: BlockRepairModel) -> tuple[str, 
     return "not proved", "warn", "Repaired as far as the examples see", told
 
 
-def _defects(outcome: RepairReport) -> list[DefectModel]:
-    return [
+def _defects(outcome: RepairOutcome) -> tuple[Defect, ...]:
+    return (
         *(_defect(outcome, prop, found, "before") for prop in outcome.properties for found in prop.counterexamples),
         *(_defect(outcome, prop, prop.remaining, "after") for prop in outcome.properties if prop.remaining),
-    ]
-
-
-def _defect(outcome: RepairReport, prop: PropertyModel, found: CounterexampleModel, file: str) -> DefectModel:
-    inputs, outputs = sides(outcome)
-    chosen = {"argmin": min, "argmax": max}.get(outcome.decision)
-    place = None if chosen is None or not found.y else found.y.index(chosen(found.y))
-    return DefectModel.model_validate(
-        {
-            "property": prop.name,
-            "inputs": [inputs.value(i, value) for i, value in enumerate(found.x)],
-            "outputs": [outputs.value(i, value) for i, value in enumerate(found.y)],
-            "decides": None if place is None else outputs.name(place),
-            "replayed_by": found.replayed_by,
-            "exactly": found.exactly,
-            "file": file,
-        }
     )
 
 
-def _moved(outcome: RepairReport) -> list[MovedModel]:
+def _defect(outcome: RepairOutcome, prop: PropertyOutcome, found: Witness, file: Literal["before", "after"]) -> Defect:
+    inputs, outputs = sides(outcome)
+    chosen = {"argmin": min, "argmax": max}.get(outcome.decision)
+    place = None if chosen is None or not found.y else found.y.index(chosen(found.y))
+    return Defect(
+        property=prop.name,
+        inputs=tuple(inputs.value(i, value) for i, value in enumerate(found.x)),
+        outputs=tuple(outputs.value(i, value) for i, value in enumerate(found.y)),
+        decides=None if place is None else outputs.name(place),
+        replayed_by=found.replayed_by,
+        exactly=found.exactly,
+        file=file,
+    )
+
+
+def _moved(outcome: RepairOutcome) -> tuple[MovedValue, ...]:
     """The values that moved most, over all initialisers."""
     found = [
-        MovedModel(
+        MovedValue(
             initialiser=name,
             index=value.index,
             before=value.before,
@@ -185,41 +186,41 @@ def _moved(outcome: RepairReport) -> list[MovedModel]:
         for name, entry in outcome.change.items()
         for value in entry.largest
     ]
-    return sorted(found, key=lambda entry: -abs(entry.difference))[:_MOVED]
+    return tuple(sorted(found, key=lambda entry: -abs(entry.difference))[:_MOVED])
 
 
-def _commands(outcome: RepairReport, files: Sequence[FileModel]) -> list[CommandModel]:
+def _commands(outcome: RepairOutcome, files: Sequence[EvidenceFile]) -> tuple[CommandToType, ...]:
     """What an assessor types to see each claim again."""
     place = {(entry.role, entry.name): entry.path for entry in files}
     net, record = place["network before", "network before"], place["outcome", "repair.json"]
-    props = {p.name: place.get(("property", p.name), p.file) for p in outcome.properties}
-    units = ["--units", "raw"] if outcome.units == "raw" else []
+    props = {p.name: place.get(("property", p.name), p.path) for p in outcome.properties}
+    units = ["--units", "raw"] if outcome.request.units == "raw" else []
     semantics = ["--semantics", outcome.semantics] if outcome.semantics else []
     found = []
     if any(p.counterexamples for p in outcome.properties) and net.endswith(".onnx"):
         script = _REPLAY.format(report=json.dumps(record), net=json.dumps(net))
         told = "Replay every counterexample through onnxruntime, without birdnn"
-        found.append(CommandModel(purpose=told, command=f"python -c {shlex.quote(script)}"))
+        found.append(CommandToType(purpose=told, command=f"python -c {shlex.quote(script)}"))
     for prop in outcome.properties:
         if prop.counterexamples and _is_property(props[prop.name]):
             words = ["birdnn", "falsify", "--net", net, "--prop", props[prop.name], *units]
             told = f"Look for a counterexample of {prop.name} anew"
-            found.append(CommandModel(purpose=told, command=shlex.join(words)))
+            found.append(CommandToType(purpose=told, command=shlex.join(words)))
     judged = place.get(("network after", "network after"), net)
     if outcome.certificate is not None:
         certified = [props[name] for name in outcome.certificate.properties if name in props]
         words = ["birdnn", "check", "--net", judged, *_each("--prop", certified)]
-        path = place.get(("certificate", "certificate"), outcome.certificate.file)
+        path = place.get(("certificate", "certificate"), outcome.certificate.path)
         told = "Check the certificate again, a sample of its leaves in exact arithmetic as well"
-        found.append(CommandModel(purpose=told, command=shlex.join([*words, path, "--sample", "100"])))
+        found.append(CommandToType(purpose=told, command=shlex.join([*words, path, "--sample", "100"])))
         told = "The same, every leaf in exact arithmetic (slower)"
-        found.append(CommandModel(purpose=told, command=shlex.join([*words, path, "--arithmetic", "exact"])))
+        found.append(CommandToType(purpose=told, command=shlex.join([*words, path, "--arithmetic", "exact"])))
     if stated := [path for path in props.values() if _is_property(path)]:
         words = ["birdnn", "verify", "--net", judged, *_each("--prop", stated), *semantics, *units]
         told = "Decide the properties anew, without the certificate"
-        found.append(CommandModel(purpose=told, command=shlex.join(words)))
-    found.append(CommandModel(purpose="Repeat the repair, as it was run", command=outcome.command))
-    return found
+        found.append(CommandToType(purpose=told, command=shlex.join(words)))
+    found.append(CommandToType(purpose="Repeat the repair, as it was run", command=shlex.join(outcome.request.command)))
+    return tuple(found)
 
 
 def _is_property(path: str) -> bool:

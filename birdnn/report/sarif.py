@@ -9,13 +9,13 @@ information. Kinds other than ``fail`` have level ``none`` (3.27.10).
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Any
 
+from birdnn.records import EvidenceFile, PropertyOutcome, SafetyReport
 from birdnn.report.headline import behaviour_word
 from birdnn.report.sarif_blocks import sarif_of_examples
-from birdnn.report.schema import PropertyModel
-from birdnn.report.schema_safety import FileModel, SafetyReport
 
 SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 _BEHAVIOUR = {
@@ -62,7 +62,7 @@ def _run(report: SafetyReport) -> dict[str, Any]:
         "invocations": [
             {
                 "executionSuccessful": True,
-                "commandLine": outcome.command,
+                "commandLine": shlex.join(outcome.request.command),
                 "toolExecutionNotifications": [
                     {
                         "level": "error" if risk.weight == "stop" else "warning",
@@ -85,7 +85,7 @@ def _run(report: SafetyReport) -> dict[str, Any]:
     }
 
 
-def _rule(prop: PropertyModel) -> dict[str, Any]:
+def _rule(prop: PropertyOutcome) -> dict[str, Any]:
     return {
         "id": prop.name,
         "shortDescription": {"text": prop.text or prop.name},
@@ -109,7 +109,7 @@ def _behaviour(report: SafetyReport, rule: int, place: int, *, bad: bool) -> dic
     }
 
 
-def _artifact(entry: FileModel) -> dict[str, Any]:
+def _artifact(entry: EvidenceFile) -> dict[str, Any]:
     return {
         "location": {
             "uri": Path(entry.path).absolute().as_uri(),
@@ -120,7 +120,7 @@ def _artifact(entry: FileModel) -> dict[str, Any]:
     }
 
 
-def _result(report: SafetyReport, rule: int, prop: PropertyModel, place: int) -> dict[str, Any]:
+def _result(report: SafetyReport, rule: int, prop: PropertyOutcome, place: int) -> dict[str, Any]:
     uri = Path(report.files[place].path).absolute().as_uri()
     return {
         "ruleId": prop.name,
@@ -130,9 +130,9 @@ def _result(report: SafetyReport, rule: int, prop: PropertyModel, place: int) ->
     }
 
 
-def _before(report: SafetyReport, rule: int, prop: PropertyModel, place: int) -> dict[str, Any]:
+def _before(report: SafetyReport, rule: int, prop: PropertyOutcome, place: int) -> dict[str, Any]:
     """The original, which is violated and stays so."""
-    x = prop.counterexamples[0].x if prop.counterexamples else []
+    x = list(prop.counterexamples[0].x) if prop.counterexamples else []
     shown = f" by the input {x}" if 0 < len(x) <= 16 else ""
     found = _result(report, rule, prop, place) | {
         "kind": "fail",
@@ -148,7 +148,7 @@ def _before(report: SafetyReport, rule: int, prop: PropertyModel, place: int) ->
     return found
 
 
-def _after(report: SafetyReport, rule: int, prop: PropertyModel, place: int) -> dict[str, Any]:
+def _after(report: SafetyReport, rule: int, prop: PropertyOutcome, place: int) -> dict[str, Any]:
     """The network that is handed over."""
     kind, level = _KINDS[prop.after]
     which = "best attempt" if report.outcome.attempt else "repaired network" if report.outcome.out else "network"

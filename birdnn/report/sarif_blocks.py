@@ -10,23 +10,22 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from birdnn.records import Accuracy, BlockRepair, EvidenceFile, Examples, SafetyReport
 from birdnn.report.risks_blocks import ROLES
-from birdnn.report.schema_blocks import AccuracyModel, BlockRepairModel, ExamplesModel
-from birdnn.report.schema_safety import FileModel, SafetyReport
 
 Objects = list[dict[str, Any]]
 
 
-def sarif_of_examples(report: SafetyReport, repair: BlockRepairModel) -> tuple[Objects, Objects]:
+def sarif_of_examples(report: SafetyReport, repair: BlockRepair) -> tuple[Objects, Objects]:
     """Rules, and for each the result of the network before and of the one that was written."""
     return [_rule(entry) for entry in repair.examples], list(_results(report, repair))
 
 
-def _id(examples: ExamplesModel) -> str:
+def _id(examples: Examples) -> str:
     return f"{ROLES[examples.role]}-examples"
 
 
-def _rule(examples: ExamplesModel) -> dict[str, Any]:
+def _rule(examples: Examples) -> dict[str, Any]:
     name = ROLES[examples.role]
     return {
         "id": _id(examples),
@@ -36,7 +35,7 @@ def _rule(examples: ExamplesModel) -> dict[str, Any]:
     }
 
 
-def _results(report: SafetyReport, repair: BlockRepairModel) -> Iterator[dict[str, Any]]:
+def _results(report: SafetyReport, repair: BlockRepair) -> Iterator[dict[str, Any]]:
     for rule, examples in enumerate(repair.examples):
         counts = {"network before": repair.before[examples.role]}
         if report.outcome.out is not None:
@@ -46,7 +45,7 @@ def _results(report: SafetyReport, repair: BlockRepairModel) -> Iterator[dict[st
                 yield _result(rule, examples, entry, place, counts[entry.role])
 
 
-def _result(rule: int, examples: ExamplesModel, file: FileModel, place: int, counted: AccuracyModel) -> dict[str, Any]:
+def _result(rule: int, examples: Examples, file: EvidenceFile, place: int, counted: Accuracy) -> dict[str, Any]:
     wrong = counted.n - counted.right
     which = "network before the repair" if file.role == "network before" else "repaired network"
     told = f"The {which} gets {wrong:,} of {counted.n:,} {ROLES[examples.role]} examples wrong."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from birdnn.report.schema import RepairReport
+from birdnn.records import RepairOutcome
 
 _BY_PROPERTIES = {
     "scope": "Scope and hashes",
@@ -31,11 +31,11 @@ _BY_EXAMPLES = {
 }
 
 
-def titles(outcome: RepairReport) -> Mapping[str, str]:
+def titles(outcome: RepairOutcome) -> Mapping[str, str]:
     """Key of each section -> its title, in order."""
     return _BY_PROPERTIES if outcome.blocks is None else _BY_EXAMPLES
 
 
-def numbers(outcome: RepairReport) -> Mapping[str, int]:
+def numbers(outcome: RepairOutcome) -> Mapping[str, int]:
     """Key of each section -> its number, from 1."""
     return {key: place for place, key in enumerate(titles(outcome), 1)}

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from birdnn.records import Offered, SafetyReport
 from birdnn.report.headline import behaviour_word
-from birdnn.report.schema_safety import OfferedModel, SafetyReport
 from birdnn.report.sections import numbers
 
 DISCLAIMER = (
@@ -186,15 +186,15 @@ _BY_EXAMPLES = (
 )
 
 
-def mapping(report: SafetyReport) -> list[OfferedModel]:
+def mapping(report: SafetyReport) -> tuple[Offered, ...]:
     """Each request with what this outcome has for it; ``report`` without its own mapping."""
     requests = _BY_PROPERTIES if report.outcome.blocks is None else _BY_EXAMPLES
-    return [_offered(request, report) for request in requests]
+    return tuple(_offered(request, report) for request in requests)
 
 
-def _offered(request: _Request, report: SafetyReport) -> OfferedModel:
+def _offered(request: _Request, report: SafetyReport) -> Offered:
     fully, partly = request.have(report)
-    return OfferedModel(
+    return Offered(
         source=request.source,
         asks=request.asks,
         offered="offered" if fully else "in part" if partly else "not offered",

@@ -8,9 +8,8 @@ from fractions import Fraction
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from birdnn.printable import readable
 from birdnn.records import ToldProperty
-from birdnn.report.evidence import region_model
-from birdnn.report.model import readable
 from birdnn.report.tables import add_fact, add_notes, facts_grid
 from birdnn.report.words import Side, number, plain, snapped, unsafe_words
 from birdnn.spec import Region
@@ -64,8 +63,7 @@ def _range(name: str, low: Fraction, high: Fraction, strict: tuple[bool, bool]) 
 
 
 def _unsafe(region: Region, outputs: Side) -> Iterator[str]:
-    rows = region_model(region).unsafe
-    for each in rows[:_POLYTOPES]:
-        yield unsafe_words(each, outputs)
-    if (more := len(rows) - _POLYTOPES) > 0:
+    for polytope in region.unsafe[:_POLYTOPES]:
+        yield unsafe_words(polytope.rows, outputs)
+    if (more := len(region.unsafe) - _POLYTOPES) > 0:
         yield f"and {more:,} further sets of outputs"

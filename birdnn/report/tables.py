@@ -8,7 +8,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from birdnn.report.model import readable
+from birdnn.printable import readable
 
 
 def plain_table() -> Table:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal, assert_never
 
@@ -10,9 +10,10 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from birdnn.printable import readable
 from birdnn.records import (
     CertificateFile,
-    Drawdown,
+    Drawdowns,
     EngineAnswer,
     Fidelity,
     Guarantee,
@@ -31,9 +32,6 @@ from birdnn.records import (
 )
 from birdnn.report.crosschecks import matrix
 from birdnn.report.headline import behaviour_words, right_words, said, tied_words
-from birdnn.report.json import repair_report
-from birdnn.report.kept import worst_drawdown
-from birdnn.report.schema import readable
 from birdnn.report.tables import add_fact, add_notes, facts_grid, plain_table, seconds
 from birdnn.report.witnesses import HOLDS, REASONS, ran
 from birdnn.report.words import percent
@@ -117,7 +115,7 @@ def repair_summary(outcome: RepairOutcome, width: int = 80) -> RenderableType:
 
 def headline(outcome: RepairOutcome) -> Text:
     """The result, as every report says it."""
-    result = said(repair_report(outcome))
+    result = said(outcome)
     style = {"good": "proved", "warn": "unknown", "bad": "violated"}[result.tone]
     return Text.assemble((f"{result.word}: ", STYLES[style]), readable(result.rest))
 
@@ -189,12 +187,11 @@ def _measurements(grid: Table, outcome: RepairOutcome) -> None:
 
 def _behaviour(grid: Table, outcome: RepairOutcome) -> None:
     """What is kept elsewhere than on the domain, with the place, and the outputs that were tied."""
-    report = repair_report(outcome)
-    for entry in report.behaviour:
+    for entry in outcome.behaviour:
         if entry.ground != "domain" or outcome.fidelity is None or entry.argmin_agreement is not None:
             right = right_words(entry)
-            add_fact(grid, "kept", f"{behaviour_words(entry, report)}, n = {entry.n:,}{f'; {right}' if right else ''}")
-    add_fact(grid, "tied", tied_words(report))
+            add_fact(grid, "kept", f"{behaviour_words(entry, outcome)}, n = {entry.n:,}{f'; {right}' if right else ''}")
+    add_fact(grid, "tied", tied_words(outcome))
 
 
 def _second_leg(grid: Table, properties: Sequence[PropertyOutcome | Watched]) -> None:
@@ -208,8 +205,9 @@ def _second_leg(grid: Table, properties: Sequence[PropertyOutcome | Watched]) ->
         add_fact(grid, "sampled besides", f"{number:,} fresh points of {names}, {mine[0][1].measure}: {seen}")
 
 
-def _drawdown_text(entries: Sequence[Drawdown]) -> str:
-    top, measured = worst_drawdown(entries), [entry for entry in entries if entry.n]
+def _drawdown_text(lost: Drawdowns) -> str:
+    top, entries = lost.top, lost.properties
+    measured = [entry for entry in entries if entry.n]
     if top is None:
         return "n/a: no point satisfied a property before" if entries else "not measured"
     of = "1 property" if len(measured) == 1 else f"{len(measured)} properties"
@@ -220,13 +218,13 @@ def _drawdown_text(entries: Sequence[Drawdown]) -> str:
     return f"{percent(top.share)} of {top.n:,} points in {top.name}, the worst of {of}{rest}"
 
 
-def _change_text(change: tuple[InitialiserChange, ...]) -> str:
+def _change_text(change: Mapping[str, InitialiserChange]) -> str:
     if not change:
         return "nothing"
-    count, size = sum(c.count for c in change), sum(c.size for c in change)
-    largest = max(change, key=lambda c: c.linf)
+    count, size = sum(c.count for c in change.values()), sum(c.size for c in change.values())
+    name, largest = max(change.items(), key=lambda pair: pair[1].linf)
     plural = "initialiser" if len(change) == 1 else "initialisers"
-    return f"{count:,} of {size:,} values in {len(change)} {plural}, at most by {largest.linf:.2g} ({largest.name})"
+    return f"{count:,} of {size:,} values in {len(change)} {plural}, at most by {largest.linf:.2g} ({name})"
 
 
 def _spent(grid: Table, outcome: RepairOutcome) -> None:
@@ -248,7 +246,7 @@ def _tried_text(entry: Tried) -> str:
     kept = entry.kept
     if not kept.n:
         return f"{entry.method}: {entry.result}; behaviour not measured; {seconds(entry.seconds)}"
-    same = "" if kept.agreement is None else f"{percent(kept.agreement)} same decision, "
+    same = "" if kept.decision_agreement is None else f"{percent(kept.decision_agreement)} same decision, "
     return f"{entry.method}: {entry.result}; {same}mean absolute difference {kept.mae:.2g}; {seconds(entry.seconds)}"
 
 

@@ -8,10 +8,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
-from birdnn.records import ScaledQuantity
-from birdnn.report.schema import PropertyModel, RepairReport
-from birdnn.report.schema_evidence import HalfSpaceModel, RegionModel, ScaledQuantityModel
-from birdnn.report.schema_safety import InputRangeModel, StatedPropertyModel, StatedRegionModel, ValueModel
+from birdnn.records import (
+    InputRange,
+    PropertyInWords,
+    PropertyOutcome,
+    RegionInWords,
+    RepairOutcome,
+    ScaledQuantity,
+    ShownValue,
+    StatedRegion,
+)
+from birdnn.spec import Row
 
 
 def plain(value: float) -> str:
@@ -46,7 +53,7 @@ class Side:
     """
 
     letter: str
-    quantities: Sequence[ScaledQuantityModel | ScaledQuantity]
+    quantities: Sequence[ScaledQuantity | ScaledQuantity]
 
     def name(self, place: int) -> str:
         """What the value is called."""
@@ -61,54 +68,54 @@ class Side:
         if place >= len(self.quantities):
             return value
         quantity = self.quantities[place]
-        return value * Fraction(quantity.range) + Fraction(quantity.mean)
+        return value * quantity.range + quantity.mean
 
-    def value(self, place: int, network: float) -> ValueModel:
+    def value(self, place: int, network: float) -> ShownValue:
         """One number in both units."""
         raw = number(self.raw(place, Fraction(network)))
-        return ValueModel(name=self.name(place), unit=self.unit(place), value=raw, network=network)
+        return ShownValue(name=self.name(place), unit=self.unit(place), value=raw, network=network)
 
 
-def sides(outcome: RepairReport) -> tuple[Side, Side]:
+def sides(outcome: RepairOutcome) -> tuple[Side, Side]:
     """Inputs and outputs of the network that was repaired."""
     return Side("X", outcome.inputs), Side("Y", outcome.outputs)
 
 
-def stated(prop: PropertyModel, outcome: RepairReport) -> StatedPropertyModel:
+def stated(prop: PropertyOutcome, outcome: RepairOutcome) -> PropertyInWords:
     """A property in words and raw units."""
     inputs, outputs = sides(outcome)
-    return StatedPropertyModel(
+    return PropertyInWords(
         name=prop.name,
         text=prop.text,
         role=prop.role,
         sha256=prop.sha256,
-        regions=[_region(region, inputs, outputs) for region in prop.regions],
+        regions=tuple(_region(region, inputs, outputs) for region in prop.regions),
         raw=bool(outcome.inputs),
     )
 
 
-def domain(outcome: RepairReport) -> list[InputRangeModel]:
+def domain(outcome: RepairOutcome) -> tuple[InputRange, ...]:
     """The declared input domain in raw units; empty where there is none."""
     if outcome.domain is None:
-        return []
+        return ()
     inputs, _ = sides(outcome)
     corners = zip(outcome.domain.lower, outcome.domain.upper, strict=True)
-    return [_edge(inputs, place, Fraction(low), Fraction(high)) for place, (low, high) in enumerate(corners)]
+    return tuple(_edge(inputs, place, Fraction(low), Fraction(high)) for place, (low, high) in enumerate(corners))
 
 
-def _region(region: RegionModel, inputs: Side, outputs: Side) -> StatedRegionModel:
-    return StatedRegionModel(
-        inputs=[
-            _edge(inputs, place, Fraction(low), Fraction(high))
+def _region(region: StatedRegion, inputs: Side, outputs: Side) -> RegionInWords:
+    return RegionInWords(
+        inputs=tuple(
+            _edge(inputs, place, low, high)
             for place, (low, high) in enumerate(zip(region.lower, region.upper, strict=True))
-        ],
-        unsafe=[unsafe_words(rows, outputs) for rows in region.unsafe],
+        ),
+        unsafe=tuple(unsafe_words(rows, outputs) for rows in region.unsafe),
     )
 
 
-def _edge(inputs: Side, place: int, low: Fraction, high: Fraction) -> InputRangeModel:
+def _edge(inputs: Side, place: int, low: Fraction, high: Fraction) -> InputRange:
     lower, upper = snapped(number(inputs.raw(place, low)), number(inputs.raw(place, high)))
-    return InputRangeModel(
+    return InputRange(
         name=inputs.name(place),
         text=inputs.quantities[place].text if place < len(inputs.quantities) else "",
         unit=inputs.unit(place),
@@ -128,7 +135,7 @@ def snapped(lower: float, upper: float) -> tuple[float, float]:
     return round(lower, digits) + 0.0, round(upper, digits) + 0.0  # a zero without its sign
 
 
-def unsafe_words(rows: Sequence[HalfSpaceModel], outputs: Side) -> str:
+def unsafe_words(rows: Sequence[Row], outputs: Side) -> str:
     """A polytope of outputs in words: ``COC is minimal (COC ≤ WL, WR, SL, SR)``, or its rows joined by *and*."""
     if not rows:
         return "any output at all"
@@ -147,21 +154,21 @@ def unsafe_words(rows: Sequence[HalfSpaceModel], outputs: Side) -> str:
     return " and ".join(_row(row, outputs) for row in rows)
 
 
-def _pair(row: HalfSpaceModel) -> tuple[int, int] | None:
+def _pair(row: Row) -> tuple[int, int] | None:
     """``(i, j)`` where the row says that output i is at most output j; else None."""
-    values = {place: Fraction(text) for place, text in enumerate(row.coefficients) if Fraction(text)}
-    if len(values) != 2 or sum(values.values(), Fraction(0)) or Fraction(row.bound):
+    values = {place: value for place, value in enumerate(row.coefficients) if value}
+    if len(values) != 2 or sum(values.values(), Fraction(0)) or row.bound:
         return None
     small, large = sorted(values, key=lambda place: -values[place])
     return small, large
 
 
-def _row(row: HalfSpaceModel, outputs: Side) -> str:
+def _row(row: Row, outputs: Side) -> str:
     sign = "<" if row.strict else "≤"
     if (pair := _pair(row)) is not None:
         return f"{outputs.name(pair[0])} {sign} {outputs.name(pair[1])}"
-    values = {place: Fraction(text) for place, text in enumerate(row.coefficients) if Fraction(text)}
-    bound = Fraction(row.bound)
+    values = {place: value for place, value in enumerate(row.coefficients) if value}
+    bound = row.bound
     if len(values) == 1:
         ((place, factor),) = values.items()
         limit = number(outputs.raw(place, bound / factor))

@@ -13,7 +13,7 @@ import pytest
 
 from birdnn.printable import cell_text
 from birdnn.records import CONTRADICTION
-from birdnn.report.json import schemas
+from birdnn.report.schemas import schemas
 from tests.cli.conftest import Call
 
 

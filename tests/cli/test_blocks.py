@@ -19,7 +19,7 @@ from birdnn.formats.onnx import layers_to_onnx
 from birdnn.pipeline.repairing_blocks import repair_blocks
 from birdnn.records import BlockRequest, Progress, RepairRequest
 from birdnn.repair.blocks import BlockSettings
-from birdnn.report.json import schemas
+from birdnn.report.schemas import schemas
 from tests.classifiers import classifier, hard, quarters, stored, trained
 from tests.cli.conftest import Call, Result
 from tests.report.pages import Seen

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from birdnn.formats.onnx import layers_to_onnx
-from birdnn.report.json import schemas
+from birdnn.report.schemas import schemas
 from tests.cli.conftest import Call, box_property
 from tests.compare.files import linear, spike, unit_domain
 

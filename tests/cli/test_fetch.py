@@ -12,7 +12,7 @@ from birdnn.fetch import Dataset, Source, Web, Wheel, datasets
 from birdnn.pipeline import fetching
 from birdnn.pipeline.fetching import fetch_files
 from birdnn.records import FetchRequest
-from birdnn.report.json import schemas
+from birdnn.report.schemas import schemas
 from tests.cli.conftest import Call, birdnn
 from tests.fetch.servers import FILES, SUMS, serving
 

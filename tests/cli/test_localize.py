@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from birdnn.formats.onnx import layers_to_onnx
-from birdnn.report.json import schemas
+from birdnn.report.schemas import schemas
 from tests.cli.conftest import Call, birdnn, box_property
 
 DEMO = Path(__file__).resolve().parent.parent.parent / "birdnn" / "data"

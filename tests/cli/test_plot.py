@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from birdnn.report.json import repair_report, schemas
-from birdnn.report.model import dumps
+from birdnn.report.publish import dumps
+from birdnn.report.schemas import schemas
 from tests.cli.conftest import Call
 from tests.report.outcomes import repair_outcome
 from tests.report.test_pictures_repair import TRIED
@@ -58,7 +58,7 @@ def test_responsibility_is_what_localize_draws(call: Call, net: Path, broken: Pa
 def test_a_repair_is_drawn_from_its_report(call: Call, picture: str, tmp_path: Path) -> None:
     folder, out, target = tmp_path / "net.birdnn", tmp_path / "p.svg", tmp_path / "p.json"
     folder.mkdir()
-    (folder / "repair.json").write_text(dumps(repair_report(repair_outcome(tried=TRIED))))
+    (folder / "repair.json").write_text(dumps(repair_outcome(tried=TRIED)))
     result = call("plot", picture, folder, "--out", out, "--json", target)
     assert result.status == 0, result.err
     assert out.read_text().startswith("<?xml")
@@ -121,7 +121,7 @@ def test_inputs_are_never_overwritten(call: Call, net: Path, broken: Path, tmp_p
     assert result.status == 4
     assert "never overwritten" in result.err
     report = tmp_path / "repair.json"
-    report.write_text(dumps(repair_report(repair_outcome())))
+    report.write_text(dumps(repair_outcome()))
     kept = report.read_bytes()
     result = call("plot", "progress", tmp_path, "--out", tmp_path / "x.svg", "--json", report)
     assert result.status == 4

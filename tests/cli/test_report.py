@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from birdnn.cli.reporting import NAMES
-from birdnn.report.json import schemas
+from birdnn.report.schemas import schemas
 from tests.cli.conftest import Call, box_property
 from tests.report.pages import Seen
 

@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from birdnn.report.json import repair_report
-from birdnn.report.model import dumps
+from birdnn.report.publish import dumps
 from tests.certify.producer import certificate, write
 from tests.cli.conftest import ROOT
 from tests.report.outcomes import repair_outcome
@@ -72,7 +71,7 @@ def test_data_is_fetched_and_a_result_reported_without_computing(net: Path, hold
     folder = tmp_path / "result"
     record = repair_outcome(suite=None)  # a record of today lacks nothing that a suite would say
     folder.mkdir()
-    (folder / "repair.json").write_text(dumps(repair_report(record)), encoding="utf-8")
+    (folder / "repair.json").write_text(dumps(record), encoding="utf-8")
     status, modules = imported("report", folder, "--format", "json,md,sarif,intoto")
     assert status == 0
     assert not {*LIGHT, "onnx", "onnxruntime"} & modules

@@ -14,10 +14,8 @@ from birdnn.errors import DisagreementError, FormatError, MismatchError
 from birdnn.pipeline import certifying
 from birdnn.pipeline.deciding import verify_files
 from birdnn.pipeline.repairing import repair_files
-from birdnn.records import CONTRADICTION, VerifySettings
-from birdnn.report.json import repair_report
-from birdnn.report.publish import document
-from birdnn.report.schema import CertificateModel
+from birdnn.records import CONTRADICTION, CertificateFile, VerifySettings
+from birdnn.report.publish import document, record_from
 from birdnn.report.text import headline
 from tests.cli.conftest import Call
 from tests.test_pipeline_repair import FAST, build
@@ -82,7 +80,7 @@ def test_repair(tmp_path: Path) -> None:
         assert rate is None or not rate.by_proof
     stored = json.loads(Path(str(outcome.report)).read_text())
     assert (stored["outcome"], stored["disagreement"]) == ("violated", outcome.disagreement)
-    assert REPAIR.found(repair_report(outcome).model_dump(mode="json"))["outcome"] == CONTRADICTION
+    assert REPAIR.found(document(outcome))["outcome"] == CONTRADICTION
 
 
 @pytest.mark.usefixtures("rejecting")
@@ -123,5 +121,5 @@ def test_what_a_rejection_is(
 def test_reports_of_the_first_version_are_read() -> None:
     """They have the sentence only."""
     old = {"file": "c", "sha256": "", "size": 1, "properties": [], "write_s": 0.0, "check_s": 0.0}
-    found = CertificateModel.model_validate({**old, "checked": "not checked: the time limit: 5 s"})
+    found = record_from(CertificateFile, {**old, "checked": "not checked: the time limit: 5 s"})
     assert (found.answer, found.detail) == ("not checked", "the time limit: 5 s")

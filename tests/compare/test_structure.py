@@ -27,7 +27,7 @@ def test_changes_are_counted_by_layer() -> None:
     values[last].view(-1)[:2] -= 0.25
     found = structure(before, before.with_values(values))
     assert (found.matching, found.statements, found.same_file) == ("graph", (), False)
-    assert [(entry.layer, entry.change.name, entry.change.count) for entry in found.changes] == [
+    assert [(entry.layer, entry.name, entry.change.count) for entry in found.changes] == [
         (1, first, 1),
         (2, last, 2),
     ]
@@ -69,7 +69,7 @@ def test_other_graphs_of_the_same_layers() -> None:
     assert any("2-3-2, relu" in line for line in same.statements)
     layers[1][1][0] += 1
     found = structure(network_from_layers(random_layers(0, (2, 3, 2)), "Relu"), matmul(layers))
-    assert [(entry.layer, entry.change.name, entry.change.count) for entry in found.changes] == [(2, "layer 2 bias", 1)]
+    assert [(entry.layer, entry.name, entry.change.count) for entry in found.changes] == [(2, "layer 2 bias", 1)]
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import pytest
 from onnx import numpy_helper
 
 from birdnn.formats.differences import graph_change
+from birdnn.records import GraphNode
 from tests.classifiers import trained
 
 
@@ -45,7 +46,7 @@ def test_each_difference_is_named(model: onnx.ModelProto, tmp_path: Path) -> Non
     assert found.initialisers_changed == (first.name,)
     assert found.initialisers_gone == {old: tuple(second.dims)}
     assert found.initialisers_new == {"another": tuple(second.dims)}
-    assert found.nodes_gone == found.nodes_new == ((reader.name, reader.op_type),)
+    assert found.nodes_gone == found.nodes_new == (GraphNode(reader.name, reader.op_type),)
     assert found.nodes_kept == len(model.graph.node) - 1
     assert found.rest_kept
 

@@ -10,27 +10,28 @@ from birdnn.records import (
     BlockLocalisation,
     BlockRepair,
     BlockRequest,
+    Drawdowns,
     Examples,
-    Fidelity,
     GraphChange,
+    GraphNode,
     MethodResult,
     PlaceInBlock,
     Rate,
+    RepairOutcome,
+    SafetyReport,
     SuspiciousBlock,
 )
-from birdnn.report.json import repair_report
+from birdnn.report.headline import said
 from birdnn.report.risks_blocks import NOTHING_PROVED
 from birdnn.report.safety import safety_report
-from birdnn.report.schema import RepairReport
-from birdnn.report.schema_safety import SafetyReport
 from tests.report.outcomes import repair_outcome
 from tests.report.pages import files
 
 SIZES = {"repair": 3600, "validation": 1500, "test": 6000}
 PATHS = {role: f"/e/{role}.npz" for role in SIZES}
 GRAPH = GraphChange(
-    nodes_gone=(("/stem/conv/Conv", "Conv"),),
-    nodes_new=(("/stem/conv/Conv__0", "Conv"), ("/stem/conv/Conv", "Conv")),
+    nodes_gone=(GraphNode("/stem/conv/Conv", "Conv"),),
+    nodes_new=(GraphNode("/stem/conv/Conv__0", "Conv"), GraphNode("/stem/conv/Conv", "Conv")),
     nodes_kept=1500,
     initialisers_gone={"stem.weight": (8, 1, 3, 3)},
     initialisers_new={"stem__kernel": (8, 1, 5, 5)},
@@ -70,7 +71,8 @@ def method(name: str, gained: int, lost: int, **changes: Any) -> MethodResult:
         epochs=12,
         seconds=2.5,
         accuracy=accuracies(gained, lost),
-        kept=Fidelity(decision_agreement=0.84, mae=0.5, n=SIZES["validation"]),
+        decision_agreement=0.84,
+        mae=0.5,
         out=f"/a/net.{name}.onnx",
     )
     return replace(made, **changes)
@@ -119,7 +121,7 @@ def nothing_found(repair: BlockRepair = REPAIR) -> BlockRepair:
     return replace(repair, places=(), graph=None, methods=(lost,))
 
 
-def block_outcome(repair: BlockRepair = REPAIR, **changes: Any) -> RepairReport:
+def block_outcome(repair: BlockRepair = REPAIR, **changes: Any) -> RepairOutcome:
     """The published outcome; without a network where `repair` has none."""
     base = repair_outcome()
     written = repair.graph is not None
@@ -133,11 +135,14 @@ def block_outcome(repair: BlockRepair = REPAIR, **changes: Any) -> RepairReport:
         fidelity=None,
         fidelity_note="not measured over a domain",
         region_fidelity={},
-        drawdown=(),
+        drawdown=Drawdowns(),
         efficacy=Rate(hits=650, n=1080) if written else None,
         generalisation=None,
-        change=(),
+        change={},
         domain=None,
+        behaviour=(),
+        behaviour_kept=None,
+        rule_by=None,
         decision="argmax",
         semantics=None,
         suite=None,
@@ -147,7 +152,8 @@ def block_outcome(repair: BlockRepair = REPAIR, **changes: Any) -> RepairReport:
         out=base.out if written else None,
         out_sha256=base.out_sha256 if written else None,
     )
-    return repair_report(replace(made, **changes))
+    changed = replace(made, **changes)
+    return replace(changed, headline=said(changed).headline)
 
 
 def block_report(repair: BlockRepair = REPAIR, states: dict[str, str] | None = None, **changes: Any) -> SafetyReport:

@@ -10,6 +10,7 @@ from birdnn.records import (
     ARITHMETIC,
     Domain,
     Drawdown,
+    Drawdowns,
     Fidelity,
     InitialiserChange,
     KeptAt,
@@ -29,6 +30,7 @@ from birdnn.records import (
     Violated,
     Witness,
 )
+from birdnn.report.headline import said
 
 MACHINE = Machine(system="Linux", cpu="a processor", cores=2, threads=1, memory_gib=8.0)
 VERSIONS = {"birdnn": "0.1.0", "python": "3.11.7"}
@@ -48,8 +50,7 @@ OVER_THE_DOMAIN = KeptAt(
     where="the domain (suite acasxu)",
     ground="domain",
     n=400_000,
-    agreement=0.99987,
-    either=None,
+    decision_agreement=0.99987,
     mae=8.1e-5,
     size=0.02,
 )
@@ -108,11 +109,13 @@ def repair_outcome(**changes: Any) -> RepairOutcome:
         behaviour_kept="kept",
         rule_by="suite",
         region_fidelity={"prop_8": Fidelity(decision_agreement=0.9921, mae=2.5e-4, n=99_946)},
-        drawdown=(Drawdown(name="prop_8", share=0.0, n=99_946), Drawdown(name="prop_3", share=1e-5, n=100_000)),
+        drawdown=Drawdowns(
+            properties=(Drawdown(name="prop_8", share=0.0, n=99_946), Drawdown(name="prop_3", share=1e-5, n=100_000))
+        ),
         efficacy=Rate(hits=120, n=120, by_proof=True),
         generalisation=Rate(hits=40, n=40),
         regressions=(),
-        change=(InitialiserChange(name="W_1", count=10, size=250, l1=0.5, linf=0.03),),
+        change={"W_1": InitialiserChange(count=10, size=250, l1=0.5, linf=0.03)},
         domain=Domain(lower=(-1.0, -1.0), upper=(1.0, 1.0), source="suite acasxu"),
         decision="argmin",
         semantics="float32",
@@ -128,4 +131,5 @@ def repair_outcome(**changes: Any) -> RepairOutcome:
         machine=MACHINE,
         notes=("The weights are those of N2,9 in suite acasxu.",),
     )
-    return replace(made, **changes)
+    changed = replace(made, **changes)
+    return changed if "headline" in changes else replace(changed, headline=said(changed).headline)

@@ -4,93 +4,98 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
+from fractions import Fraction
 from html.parser import HTMLParser
 from typing import Any
 
-from birdnn.records import Witness
-from birdnn.report.json import repair_report
-from birdnn.report.model import dumps
-from birdnn.report.pages import FORMS, html_page
-from birdnn.report.safety import safety_report
-from birdnn.report.schema import CertificateModel, RepairReport, TriedModel
-from birdnn.report.schema_evidence import (
-    HalfSpaceModel,
-    InterventionModel,
-    LayerModel,
-    LocalisationModel,
-    PacBoundModel,
-    RegionModel,
-    ResponsibleModel,
-    ScaledQuantityModel,
-    ValueChangeModel,
-    WatchedModel,
+from birdnn.records import (
+    CertificateFacts,
+    CertificateFile,
+    EvidenceFile,
+    InitialiserChange,
+    InterventionCheck,
+    Kept,
+    LayerResponsibility,
+    PacBound,
+    ProofFacts,
+    PropertyLocalisation,
+    RankedNeuron,
+    RepairOutcome,
+    SafetyReport,
+    ScaledQuantity,
+    StatedRegion,
+    Tried,
+    ValueChange,
+    Watched,
+    Witness,
 )
-from birdnn.report.schema_safety import CertificateFactsModel, FileModel, ProofFactsModel, SafetyReport
+from birdnn.report.pages import FORMS, html_page
+from birdnn.report.publish import dumps
+from birdnn.report.safety import safety_report
+from birdnn.spec import Row
 from tests.report.outcomes import prop, repair_outcome
 
-RHO = ScaledQuantityModel(name="rho", text="distance", unit="ft", mean="19791.091", range="60261")
-THETA = ScaledQuantityModel(name="theta", text="angle", unit="rad", mean="0", range="6.28318530718")
-COSTS = [ScaledQuantityModel(name=name, text="", unit="", mean="7.5", range="374") for name in ("COC", "WL", "WR")]
-BOX = RegionModel(
-    lower=["0.6", "-0.5"],
-    upper=["0.679857768707", "0.5"],
-    unsafe=[
-        [
-            HalfSpaceModel(coefficients=["-1", "1", "0"], bound="0", strict=False),
-            HalfSpaceModel(coefficients=["-1", "0", "1"], bound="0", strict=False),
-        ]
-    ],
+RHO = ScaledQuantity(name="rho", text="distance", unit="ft", mean=Fraction("19791.091"), range=Fraction(60261))
+THETA = ScaledQuantity(name="theta", text="angle", unit="rad", mean=Fraction(0), range=Fraction("6.28318530718"))
+COSTS = tuple(
+    ScaledQuantity(name=name, text="", unit="", mean=Fraction("7.5"), range=Fraction(374))
+    for name in ("COC", "WL", "WR")
 )
-HUNTED = LocalisationModel(
+BOX = StatedRegion(
+    lower=(Fraction("0.6"), Fraction("-0.5")),
+    upper=(Fraction("0.679857768707"), Fraction("0.5")),
+    unsafe=(
+        (
+            Row((Fraction(-1), Fraction(1), Fraction(0)), Fraction(0)),
+            Row((Fraction(-1), Fraction(0), Fraction(1)), Fraction(0)),
+        ),
+    ),
+)
+HUNTED = PropertyLocalisation(
     name="prop_8",
-    file="/p/prop_8.vnnlib",
+    path="/p/prop_8.vnnlib",
     sha256="ab",
     text="what must hold",
-    outcome="localised",
-    note="",
     samples=100_000,
-    uniform_negatives=34,
+    uniform=34,
     found_by="sampling and attack",
     positives=99_966,
-    negatives=32_928,
-    layers=[
-        LayerModel(
+    distinct=32_928,
+    layers=tuple(
+        LayerResponsibility(
             value=f"h{i}",
             node=f"relu_{i}",
-            responsibility=[0.1, 0.9 - i / 10],
-            positive_mean=[1.0, 2.0],
-            negative_mean=[1.1, 9.0],
+            responsibility=(0.1, 0.9 - i / 10),
+            positive_mean=(1.0, 2.0),
+            negative_mean=(1.1, 9.0),
         )
         for i in range(2)
-    ],
-    top=[
-        ResponsibleModel(
+    ),
+    top=(
+        RankedNeuron(
             rank=1, layer=0, node="relu_0", neuron=1, responsibility=0.9, positive_mean=2.0, negative_mean=9.0
-        )
-    ],
-    interventions=[
-        InterventionModel(k=1, top=0.0, random_mean=0.763, random_spread=0.396, draws=20, broken=0.0, n=5000)
-    ],
+        ),
+    ),
+    checks=(InterventionCheck(k=1, top=0.0, random_mean=0.763, random_spread=0.396, draws=20, broken=0.0, n=5000),),
 )
 
 
-STORED = CertificateModel(
-    file="/a/net.certificate.json.gz",
+STORED = CertificateFile(
+    path="/a/net.certificate.json.gz",
     sha256="0" * 64,
     size=82_944,
-    properties=["prop_8"],
-    checked="accepted: float64, all 3066 leaves",
+    properties=("prop_8",),
+    answer="accepted",
+    detail="float64, all 3066 leaves",
     write_s=0.1,
     check_s=1.47,
 )
 
 
-def outcome(**changes: Any) -> RepairReport:
-    """Everything that a report can show, in two properties; `changes` are fields of the published model."""
+def outcome(**changes: Any) -> RepairOutcome:
+    """Everything that a report can show, in two properties; `changes` are fields of the record."""
     witness = Witness(x=(0.62, -0.25), y=(0.5, 0.1, 0.2), replayed_by=("onnxruntime",))
-    made = repair_report(repair_outcome(properties=(prop(counterexamples=(witness,)), prop("prop_2", role="keep"))))
-    first = made.properties[0]
-    drawn = PacBoundModel(
+    drawn = PacBound(
         measure="uniform on the region",
         epsilon=8.3e-7,
         delta=5e-4,
@@ -99,63 +104,57 @@ def outcome(**changes: Any) -> RepairReport:
         anytime=False,
         execution="float32 inference by torch",
     )
+    moved = InitialiserChange(
+        count=10, size=250, l1=0.5, linf=0.03, largest=(ValueChange(index=(3, 1), before=0.25, after=0.28),)
+    )
+    kept = Kept(decision_agreement=0.99987, mae=8.1e-5, drawdown=0.0, n=-1)
     full: dict[str, Any] = {
-        "properties": [
-            first.model_copy(update={"regions": [BOX], "sampled": drawn}),
-            made.properties[1].model_copy(update={"counterexamples": [], "before": "proved"}),
-        ],
-        "inputs": [RHO, THETA],
+        "properties": (
+            prop(counterexamples=(witness,), regions=(BOX,), sampled=drawn),
+            prop("prop_2", role="keep", counterexamples=(), before="proved"),
+        ),
+        "inputs": (RHO, THETA),
         "outputs": COSTS,
-        "watched": [WatchedModel(name="prop_3", text="another", before="violated", after=None)],
-        "localisation": [HUNTED],
-        "change": {
-            "W/1~": made.change["W_1"].model_copy(
-                update={"largest": [ValueChangeModel(index=[3, 1], before=0.25, after=0.28)]}
-            )
-        },
-        "tried": [
-            TriedModel(
-                method="finetune:lp", result="proved", decision_agreement=0.99987, mae=8.1e-5, drawdown=0.0, seconds=6.5
-            )
-        ],
+        "watched": (Watched(name="prop_3", text="another", before="violated", after=None),),
+        "localisation": (HUNTED,),
+        "change": {"W/1~": moved},
+        "tried": (Tried(method="finetune:lp", result="proved", kept=kept, seconds=6.5),),
         "certificate": STORED,
     }
-    return made.model_copy(update=full | changes)
+    return repair_outcome(**(full | changes))
 
 
-def files(made: RepairReport, **states: Any) -> list[FileModel]:
+def files(made: RepairOutcome, **states: Any) -> list[EvidenceFile]:
     """The files of an outcome, as recorded but for ``states``: role -> state, blanks written as underscores."""
     named = [("network before", "network before", made.net, made.net_sha256)]
     if made.out is not None:
         named.append(("network after", "network after", made.out, made.out_sha256 or ""))
-    named += [("property", p.name, p.file, p.sha256) for p in made.properties]
+    named += [("property", p.name, p.path, p.sha256) for p in made.properties]
     for entry in made.blocks.examples if made.blocks else ():
         role = {"test": "held-out"}.get(entry.role, entry.role) + " examples"
-        named.append((role, role, entry.file, entry.sha256))
+        named.append((role, role, entry.path, entry.sha256))
     if made.certificate is not None:
-        named.append(("certificate", "certificate", made.certificate.file, made.certificate.sha256))
+        named.append(("certificate", "certificate", made.certificate.path, made.certificate.sha256))
     named.append(("outcome", "repair.json", "/a/repair.json", "aa"))
     return [
-        FileModel.model_validate(
-            {
-                "role": role,
-                "name": name,
-                "path": path,
-                "recorded_sha256": digest,
-                "found_sha256": digest,
-                "state": states.get(role.replace(" ", "_"), "as recorded"),
-            }
+        EvidenceFile(
+            role=role,
+            name=name,
+            path=path,
+            recorded_sha256=digest,
+            found_sha256=digest,
+            state=states.get(role.replace(" ", "_"), "as recorded"),
         )
         for role, name, path, digest in named
     ]
 
 
-FACTS = CertificateFactsModel(
+FACTS = CertificateFacts(
     tool="birdnn 0.1.0",
     semantics="float32",
     assumptions={"tanh": 5e-7},
     network_sha256="ef",
-    proofs=[ProofFactsModel(property="prop_8", verdict="proved", regions=1, leaves=3066)],
+    proofs=(ProofFacts(property="prop_8", verdict="proved", regions=1, leaves=3066),),
 )
 
 

@@ -18,7 +18,6 @@ from birdnn.records import (
     Surrogate,
 )
 from birdnn.report.estimate import estimate_summary, quiet_line
-from birdnn.report.json import repair_report
 from birdnn.report.publish import dumps
 from birdnn.report.text import repair_summary
 from tests.report.outcomes import WITNESS, prop, repair_outcome
@@ -120,6 +119,6 @@ def test_a_repair_says_what_it_sampled_besides() -> None:
     one = repair_outcome(properties=(prop("a", sampled=bound()), prop("b")))
     text = " ".join(drawn(repair_summary(one, 120), 120).split())
     assert f"1,000,000 fresh points of a, {MEASURE}: no violation" in text
-    first, second = repair_report(one).properties
+    first, second = one.properties
     assert first.sampled is not None
     assert (first.sampled.epsilon, second.sampled) == (7.6008e-6, None)

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
-from birdnn.records import ARITHMETIC, Drawdown, Unknown, Verdict, worst
-from birdnn.report.json import repair_report, schemas
-from birdnn.report.model import dumps, write_report
-from birdnn.report.publish import document
+from birdnn.records import ARITHMETIC, Drawdown, Drawdowns, RepairOutcome, Unknown, Verdict, worst
+from birdnn.report.publish import MisreadError, document, dumps, record_from, write_record
+from birdnn.report.schemas import schemas
 from birdnn.report.witnesses import counterexample_text
+from tests.report.block_outcomes import block_outcome, nothing_found
+from tests.report.maps import plain
 from tests.report.outcomes import AROUND, LATE, LOST, PROVED, VIOLATED, WITNESS, prop, repair_outcome, verify_outcome
+from tests.report.pages import outcome
 
 SCHEMAS = Path(__file__).resolve().parent.parent.parent / "docs" / "schema"
 
@@ -75,7 +79,7 @@ def test_commands_are_quoted() -> None:
 
 
 def test_repair_has_the_promised_fields() -> None:
-    report = json.loads(dumps(repair_report(repair_outcome())))
+    report = json.loads(dumps(repair_outcome()))
     assert set(report) >= REPAIR_FIELDS
     assert set(report["properties"][0]) >= PROPERTY_FIELDS
     assert set(report["fidelity"]) == {"decision_agreement", "mae", "n"}
@@ -85,14 +89,15 @@ def test_repair_has_the_promised_fields() -> None:
 
 
 def test_neighbours_of_points_have_their_own_figures() -> None:
-    (entry,) = repair_report(repair_outcome(neighbours=(AROUND,))).neighbours
+    (entry,) = repair_outcome(neighbours=(AROUND,)).neighbours
     assert (entry.name, entry.points, entry.n, entry.before, entry.after) == ("fixes", 12, 1200, 0.5, 0.75)
     assert (entry.generalisation.share, entry.generalisation.by_proof) == (0.5, False)
 
 
 def test_what_was_not_measured_is_null() -> None:
-    outcome = repair_outcome(fidelity=None, fidelity_note="domain unknown", drawdown=(), efficacy=None, domain=None)
-    report = repair_report(outcome)
+    report = repair_outcome(
+        fidelity=None, fidelity_note="domain unknown", drawdown=Drawdowns(), efficacy=None, domain=None
+    )
     assert report.fidelity is None
     assert report.drawdown.worst is None
     assert report.efficacy is None
@@ -101,21 +106,21 @@ def test_what_was_not_measured_is_null() -> None:
 
 def test_a_drawdown_of_no_points_is_null_and_not_the_worst() -> None:
     entries = (Drawdown(name="a", share=None, n=0), Drawdown(name="b", share=0.0, n=5))
-    report = json.loads(dumps(repair_report(repair_outcome(drawdown=entries))))["drawdown"]
+    report = json.loads(dumps(repair_outcome(drawdown=Drawdowns(properties=entries))))["drawdown"]
     assert (report["worst"], report["share"]) == ("b", 0.0)
     assert report["properties"][0] == {"name": "a", "share": None, "n": 0}
-    nothing = json.loads(dumps(repair_report(repair_outcome(drawdown=entries[:1]))))["drawdown"]
+    nothing = json.loads(dumps(repair_outcome(drawdown=Drawdowns(properties=entries[:1]))))["drawdown"]
     assert (nothing["worst"], nothing["share"], nothing["n"]) == (None, None, None)
 
 
 def test_every_arithmetic_is_named() -> None:
     outcome = repair_outcome(properties=(prop(), prop("b", arithmetic="exact")))
-    assert repair_report(outcome).arithmetic == f"{ARITHMETIC['float32']}; exact"
+    assert outcome.arithmetic == f"{ARITHMETIC['float32']}; exact"
 
 
 def test_a_report_goes_through_the_writer_in_one_piece() -> None:
     written: list[tuple[Path, bytes]] = []
-    write_report(repair_report(repair_outcome()), Path("x.json"), lambda path, data: written.append((path, data)))
+    write_record(repair_outcome(), Path("x.json"), lambda path, data: written.append((path, data)))
     ((path, data),) = written
     assert path == Path("x.json")
     assert json.loads(data)["outcome"] == "proved"
@@ -128,3 +133,47 @@ def test_counterexamples_are_written_as_vnn_comp_does() -> None:
 def test_the_published_schema_is_current() -> None:
     """Made by ``python -m tools.make_schema``."""
     assert {path.name: path.read_text() for path in SCHEMAS.glob("*.json")} == schemas()
+
+
+@pytest.mark.parametrize(
+    "made", [outcome(), block_outcome(), block_outcome(nothing_found())], ids=["proofs", "blocks", "none"]
+)
+def test_the_outcome_reads_back(made: RepairOutcome) -> None:
+    """As a record, of which the JSON is the same again; of the request there is what it says."""
+    again = record_from(RepairOutcome, json.loads(dumps(made)))
+    assert document(again) == document(made)
+    assert replace(again, request=made.request, report=made.report, tried=made.tried) == made
+    assert (again.request.seed, again.request.method_name) == (made.request.seed, made.request.method_name)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "place"),
+    [
+        (("properties", 0, "regions", 0, "upper"), ["1"], ("properties", 0, "regions", 0)),
+        (("properties", 0, "regions", 0, "unsafe", 0, 0, "bound"), "1/0", ("properties", 0, "regions", 0)),
+        (("inputs", 1, "mean"), "9" * 5000, ("inputs", 1, "mean")),
+        (("maps", 0, "panels", 0, "decisions", "data"), "never", ("maps", 0, "panels", 0, "decisions")),
+        (("semantics",), None, ()),
+    ],
+)
+def test_what_contradicts_itself_is_refused_with_its_place(
+    key: tuple[str | int, ...], value: object, place: tuple[str | int, ...]
+) -> None:
+    content = json.loads(dumps(outcome(maps=(plain(),))))
+    at = content
+    for part in key[:-1]:
+        at = at[part]
+    at[key[-1]] = value
+    with pytest.raises((MisreadError, ValidationError)) as caught:
+        record_from(RepairOutcome, content)
+    error = caught.value
+    found = error.place if isinstance(error, MisreadError) else error.errors()[0]["loc"]
+    assert found[: len(place)] == place
+
+
+def test_what_an_earlier_version_wrote_reads_back() -> None:
+    """It lacks what came since."""
+    since = ("headline", "behaviour", "behaviour_kept", "rule_by", "ties", "watched", "inputs", "outputs", "blocks")
+    content = {name: value for name, value in json.loads(dumps(outcome())).items() if name not in since}
+    again = record_from(RepairOutcome, content)
+    assert (again.behaviour, again.behaviour_kept, again.blocks, again.inputs) == ((), None, None, ())

@@ -20,8 +20,9 @@ from birdnn.records import (
     LocalizeRequest,
     PropertyLocalisation,
 )
-from birdnn.report.localisation import localize_report, localize_summary
+from birdnn.report.localisation import localize_summary
 from birdnn.report.pictures import localisation_picture
+from birdnn.report.publish import document, record_from
 from tests.report.outcomes import MACHINE, VERSIONS
 from tests.report.test_text import drawn
 
@@ -43,8 +44,8 @@ def localisation(*sizes: int, form: str = "mean") -> Localisation:
 
 
 CHECKS = (
-    InterventionCheck(k=1, top=0.25, random=(0.5, 1.0), broken=0.0, n=110),
-    InterventionCheck(k=3, top=0.0, random=(0.5, 0.5), broken=0.01, n=110),
+    InterventionCheck.of(1, 0.25, (0.5, 1.0), broken=0.0, n=110),
+    InterventionCheck.of(3, 0.0, (0.5, 0.5), broken=0.01, n=110),
 )
 
 
@@ -58,7 +59,9 @@ def answer(found: Localisation | None, **changes: object) -> PropertyLocalisatio
         uniform=7,
         found_by="sampling and attack",
         distinct=120,
-        localisation=found,
+        positives=0 if found is None else found.positives,
+        layers=() if found is None else found.told(),
+        top=() if found is None else found.most(3),
         checks=CHECKS,
     )
     return replace(made, **changes)
@@ -116,14 +119,24 @@ def test_ranks_are_by_value_and_ties_by_place() -> None:
 
 
 def test_the_report_holds_every_neuron() -> None:
-    report = localize_report(outcome(answer(localisation(5, 4)), NOTHING))
-    assert report.outcome == "localised"
-    first, second = report.properties
-    assert [len(layer.responsibility) for layer in first.layers] == [5, 4]
-    assert len(first.top) == 3
-    assert (first.interventions[0].random_mean, first.interventions[0].draws) == (0.75, 2)
-    assert (second.outcome, second.layers, second.positives) == ("nothing_to_localise", [], 0)
-    assert localize_report(outcome(NOTHING)).outcome == "nothing_to_localise"
+    found = outcome(answer(localisation(5, 4)), NOTHING)
+    report = document(found)
+    assert report["outcome"] == "localised"
+    first, second = report["properties"]
+    assert [len(layer["responsibility"]) for layer in first["layers"]] == [5, 4]
+    assert len(first["top"]) == 3
+    assert (first["interventions"][0]["random_mean"], first["interventions"][0]["draws"]) == (0.75, 2)
+    assert (second["outcome"], second["layers"], second["positives"]) == ("nothing_to_localise", [], 0)
+    assert document(outcome(NOTHING))["outcome"] == "nothing_to_localise"
+
+
+def test_an_answer_reads_back() -> None:
+    """All but each draw of the interventions, which is drawn and not written."""
+    found = answer(localisation(5, 4))
+    again = record_from(PropertyLocalisation, document(found))
+    assert document(again) == document(found)
+    assert again.checks == tuple(replace(check, random=()) for check in CHECKS)
+    assert (again.layers, again.top) == (found.layers, found.top)
 
 
 @pytest.mark.parametrize("form", ["mean", "sum"])

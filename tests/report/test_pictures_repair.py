@@ -6,18 +6,17 @@ from dataclasses import replace
 from xml.etree import ElementTree
 
 from birdnn.records import InitialiserChange, Kept, Tried
-from birdnn.report.json import repair_report
 from birdnn.report.pictures_repair import change, change_svg, progress, progress_svg
 from tests.report.outcomes import repair_outcome
 
-KEPT = Kept(agreement=0.9995, mae=1e-4, size=0.02, drawdown=0.0, n=1000)
+KEPT = Kept(decision_agreement=0.9995, mae=1e-4, size=0.02, drawdown=0.0, n=1000)
 TRIED = (
     Tried(method="finetune:lp", result="violated", kept=KEPT, seconds=2.0, boxes=1234, answers={"prop_8": "violated"}),
-    Tried(method="retrain", result="passed over", kept=replace(KEPT, agreement=1.0, mae=0.0), seconds=0.5),
+    Tried(method="retrain", result="passed over", kept=replace(KEPT, decision_agreement=1.0, mae=0.0), seconds=0.5),
     Tried(
         method="retrain",
         result="proved",
-        kept=replace(KEPT, agreement=0.99),
+        kept=replace(KEPT, decision_agreement=0.99),
         seconds=9.0,
         boxes=5678,
         answers={"prop_8": "proved", "prop_2": "proved"},
@@ -31,7 +30,7 @@ def text_of(svg: str) -> list[str]:
 
 
 def test_every_candidate_has_its_column() -> None:
-    report = repair_report(repair_outcome(tried=TRIED, stopped="proved"))
+    report = repair_outcome(tried=TRIED, stopped="proved")
     shown = text_of(progress_svg(report))
     assert [name for name in shown if name[:1] in "123" and name[1:3] == "  "] == [
         "1  finetune:lp",
@@ -47,19 +46,19 @@ def test_every_candidate_has_its_column() -> None:
 
 
 def test_candidates_without_a_decision_rule_or_any_difference() -> None:
-    still = tuple(replace(entry, kept=replace(KEPT, agreement=None, mae=0.0)) for entry in TRIED)
-    shown = text_of(progress_svg(repair_report(repair_outcome(tried=still))))
+    still = tuple(replace(entry, kept=replace(KEPT, decision_agreement=None, mae=0.0)) for entry in TRIED)
+    shown = text_of(progress_svg(repair_outcome(tried=still)))
     assert {"no decision rule", "0 for each"} <= set(shown)
 
 
 def test_a_repair_without_candidates_can_be_drawn() -> None:
-    report = repair_report(repair_outcome(tried=()))
+    report = repair_outcome(tried=())
     assert "0 candidates" in progress(report).title
     progress_svg(report)
 
 
 def test_initialisers_that_did_not_change_are_shown_as_well() -> None:
-    report = repair_report(repair_outcome(initialisers={"W_0": 100, "b_0": 10, "W_1": 250}))
+    report = repair_outcome(initialisers={"W_0": 100, "b_0": 10, "W_1": 250})
     shown = [entry.strip() for entry in text_of(change_svg(report))]
     for word in ("W_0", "b_0", "W_1", "10 of 250", "0 of 100", "0 of 10"):
         assert word in shown, word
@@ -68,13 +67,13 @@ def test_initialisers_that_did_not_change_are_shown_as_well() -> None:
 
 
 def test_a_change_of_nothing_can_be_drawn() -> None:
-    report = repair_report(repair_outcome(change=(), initialisers={"W": 3}))
+    report = repair_outcome(change={}, initialisers={"W": 3})
     assert change(report).description == "nothing changed"
     change_svg(report)
 
 
 def test_the_largest_of_many_initialisers_is_never_left_out() -> None:
     many = {f"W_{i}": 10 for i in range(60)}
-    moved = (InitialiserChange(name="W_57", count=3, size=10, l1=0.3, linf=0.2),)
-    shown = text_of(change_svg(repair_report(repair_outcome(change=moved, initialisers=many))))
+    moved = {"W_57": InitialiserChange(count=3, size=10, l1=0.3, linf=0.2)}
+    shown = text_of(change_svg(repair_outcome(change=moved, initialisers=many)))
     assert "W_57" in shown

@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 
 import pytest
 
-from birdnn.records.published import CommandLine, Exact, OrNull, Said, Written, publishes
+from birdnn.records.published import CommandLine, OrNull, Said, Written, publishes
 from birdnn.report.publish import document, dumps, model_of, write_record
 
 
@@ -61,7 +61,7 @@ class Outer:
 
     request: Request = Request()
     path: Path = Path("a/b")
-    number: Exact = Fraction(1, 3)
+    number: Fraction = Fraction(1, 3)
     weights: Annotated[tuple[float, ...], Written(list[float | None], lambda v: [x if x else None for x in v])] = (1, 0)
     parts: tuple[Inner, ...] = (Inner(),)
     either: Inner | Other | None = None

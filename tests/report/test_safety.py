@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
+import json
 import re
+from dataclasses import replace
+from fractions import Fraction
 from itertools import pairwise
 from typing import Any
 
 import pytest
 
+from birdnn.printable import readable
+from birdnn.records import Drawdown, Drawdowns, SafetyReport, Tied
 from birdnn.report import headline
 from birdnn.report.intoto import statement
-from birdnn.report.model import dumps, readable
 from birdnn.report.pages import html_page, markdown_page
+from birdnn.report.publish import document, dumps, record_from
 from birdnn.report.sarif import sarif
-from birdnn.report.schema import DrawdownModel, PropertyDrawdownModel, TiedModel
-from birdnn.report.schema_evidence import HalfSpaceModel
-from birdnn.report.schema_safety import SafetyReport
 from birdnn.report.words import Side, unsafe_words
+from birdnn.spec import Row
 from tests.report.pages import COSTS, RHO, Seen, checked_figures, made_report, outcome
 
 NAMES = ("COC", "WL", "WR")
 
 
-def row(coefficients: str, bound: str = "0", *, strict: bool = False) -> HalfSpaceModel:
-    return HalfSpaceModel(coefficients=coefficients.split(), bound=bound, strict=strict)
+def row(coefficients: str, bound: str = "0", *, strict: bool = False) -> Row:
+    return Row(tuple(map(Fraction, coefficients.split())), Fraction(bound), strict)
 
 
 @pytest.mark.parametrize(
@@ -41,7 +44,7 @@ def row(coefficients: str, bound: str = "0", *, strict: bool = False) -> HalfSpa
         ([], "any output at all"),
     ],
 )
-def test_unsafe_outputs_in_words(rows: list[HalfSpaceModel], words: str) -> None:
+def test_unsafe_outputs_in_words(rows: list[Row], words: str) -> None:
     assert unsafe_words(rows, Side("Y", COSTS)) == words
 
 
@@ -52,43 +55,43 @@ def test_a_property_is_stated_in_raw_units() -> None:
     assert (rho.name, rho.unit, stated.raw) == ("rho", "ft", True)
     assert rho.lower == pytest.approx(55947.691, abs=1e-9)  # Katz et al., phi-2
     assert (rho.network_lower, rho.network_upper) == (0.6, 0.679857768707)
-    assert region.unsafe == ["COC is maximal (WL, WR ≤ COC)"]
+    assert region.unsafe == ("COC is maximal (WL, WR ≤ COC)",)
     found = made_report().defects[0]
     assert found.inputs[0].value == pytest.approx(0.62 * 60261 + 19791.091)
     assert (found.decides, found.file) == ("WL", "before")  # the least
 
 
 def test_without_a_scaling_values_stay_as_they_are() -> None:
-    stated = made_report(inputs=[], outputs=[]).properties[0]
+    stated = made_report(inputs=(), outputs=()).properties[0]
     assert (stated.raw, stated.regions[0].inputs[0].name, stated.regions[0].inputs[0].lower) == (False, "X_0", 0.6)
-    assert stated.regions[0].unsafe == ["Y_0 is maximal (Y_1, Y_2 ≤ Y_0)"]
+    assert stated.regions[0].unsafe == ("Y_0 is maximal (Y_1, Y_2 ≤ Y_0)",)
 
 
-def words(after: str) -> list[Any]:
-    return [p.model_copy(update={"after": after}) for p in outcome().properties]
+def words(after: str) -> tuple[Any, ...]:
+    return tuple(replace(p, after=after) for p in outcome().properties)
 
 
 @pytest.mark.parametrize(
     ("states", "changes", "verdict", "tone"),
     [
-        ({}, {"watched": [], "suite": None}, "proved", "good"),
+        ({}, {"watched": (), "suite": None}, "proved", "good"),
         ({}, {}, "proved", "warn"),  # prop_3 applies and is violated
-        ({"network_after": "missing"}, {"watched": []}, "proved", "good"),
-        ({"network_after": "differs"}, {"watched": []}, "files differ", "bad"),
-        ({"property": "differs"}, {"outcome": "violated"}, "files differ", "bad"),
-        ({}, {"outcome": "sampled", "properties": words("unknown")}, "not proved", "warn"),
-        ({}, {"outcome": "violated", "properties": words("violated")}, "violated", "bad"),
-        ({}, {"outcome": "proved", "disagreement": "a says one thing, b another"}, "engines disagree", "bad"),
+        ({"network_after": "missing"}, {"watched": ()}, "proved", "good"),
+        ({"network_after": "differs"}, {"watched": ()}, "files differ", "bad"),
+        ({"property": "differs"}, {"result": "violated"}, "files differ", "bad"),
+        ({}, {"result": "sampled", "properties": words("unknown")}, "not proved", "warn"),
+        ({}, {"result": "violated", "properties": words("violated")}, "violated", "bad"),
+        ({}, {"result": "proved", "disagreement": "a says one thing, b another"}, "engines disagree", "bad"),
         (
             {},
-            {"outcome": "nothing_to_repair", "out": None, "out_sha256": None, "watched": []},
+            {"result": "nothing_to_repair", "out": None, "out_sha256": None, "watched": ()},
             "proved as it was",
             "good",
         ),
     ],
 )
 def test_the_verdict_is_honest(states: dict[str, str], changes: dict[str, Any], verdict: str, tone: str) -> None:
-    drawdown = DrawdownModel(worst="prop_8", share=0.0, n=100, properties=[])
+    drawdown = Drawdowns(properties=(Drawdown(name="prop_8", share=0.0, n=100),))
     report = made_report(states, **({"drawdown": drawdown} | changes))
     assert (report.summary.verdict, report.summary.tone) == (verdict, tone)
     page = Seen.of(html_page(report))
@@ -109,27 +112,27 @@ def test_the_verdict_is_honest(states: dict[str, str], changes: dict[str, Any], 
     ],
 )
 def test_nobody_is_called_still_violated_who_was_not_looked_at(before: str, after: str | None, told: str) -> None:
-    entry = outcome().watched[0].model_copy(update={"before": before, "after": after})
-    made = outcome(drawdown=DrawdownModel(worst="prop_8", share=0.0, n=100, properties=[]), watched=[entry])
+    entry = replace(outcome().watched[0], before=before, after=after)
+    made = outcome(drawdown=Drawdowns(properties=(Drawdown(name="prop_8", share=0.0, n=100),)), watched=(entry,))
     sentences = headline.said(made)
     assert told in sentences.rest
     assert ("prop_3" in sentences.rest, sentences.tone) == ((True, "warn") if told else (False, "good"))
-    unwritten = headline.said(made.model_copy(update={"out": None}))
+    unwritten = headline.said(replace(made, out=None))
     assert ("Still violated: prop_3" in unwritten.rest) == (before == "violated")
 
 
 def test_more_than_before_is_partly_repaired_and_an_attempt_is_not() -> None:
     """Beside a file called `.repaired` it said "Not repaired ... it is not a repair"."""
-    none = DrawdownModel(worst="prop_8", share=0.0, n=100, properties=[])
+    none = Drawdowns(properties=(Drawdown(name="prop_8", share=0.0, n=100),))
     first, second = outcome().properties
-    second = second.model_copy(update={"before": "violated", "after": "violated"})
-    made = outcome(drawdown=none, watched=[], outcome="violated", properties=[first, second])
+    second = replace(second, before="violated", after="violated")
+    made = outcome(drawdown=none, watched=(), result="violated", properties=(first, second))
     result = headline.said(made)
     assert (result.word, result.tone) == ("Partly repaired", "warn")
     assert "not a repair" not in result.rest
-    lost = ["prop_3"]
-    for changes in ({"attempt": True}, {"regressions": lost}, {"properties": [second]}):
-        result = headline.said(made.model_copy(update=changes))
+    lost = ("prop_3",)
+    for changes in ({"attempt": True}, {"regressions": lost}, {"properties": (second,)}):
+        result = headline.said(replace(made, **changes))
         assert (result.word, result.tone) == ("Not repaired", "bad")
         assert "it is not a repair" in result.rest
 
@@ -137,9 +140,9 @@ def test_more_than_before_is_partly_repaired_and_an_attempt_is_not() -> None:
 @pytest.mark.parametrize(("after", "told"), [("violated", "Newly violated, proved before"), ("unknown", "not now")])
 def test_a_property_that_was_proved_before_is_missed(after: str, told: str) -> None:
     """It was "Repaired and proved", green."""
-    none = DrawdownModel(worst="prop_8", share=0.0, n=100, properties=[])
-    entry = outcome().watched[0].model_copy(update={"before": "proved", "after": after})
-    result = headline.said(outcome(drawdown=none, watched=[entry], regressions=["prop_3"]))
+    none = Drawdowns(properties=(Drawdown(name="prop_8", share=0.0, n=100),))
+    entry = replace(outcome().watched[0], before="proved", after=after)
+    result = headline.said(outcome(drawdown=none, watched=(entry,), regressions=("prop_3",)))
     assert (result.word, result.tone) == ("Proved, but with regressions", "warn")
     assert f"{told}: prop_3." in result.rest
     assert result.rest.count("prop_3") == 1
@@ -147,32 +150,25 @@ def test_a_property_that_was_proved_before_is_missed(after: str, told: str) -> N
 
 def test_newly_violating_points_are_no_good_news() -> None:
     """Nor are they where only samples see it."""
-    kept, lost = (
-        DrawdownModel(
-            worst="prop_3", share=s, n=100_000, properties=[PropertyDrawdownModel(name="prop_3", share=s, n=100_000)]
-        )
-        for s in (0.0, 1e-5)
-    )
-    assert headline.said(outcome(drawdown=kept, watched=[])).tone == "good"
-    result = headline.said(outcome(drawdown=lost, watched=[]))
+    kept, lost = (Drawdowns(properties=(Drawdown(name="prop_3", share=s, n=100_000),)) for s in (0.0, 1e-5))
+    assert headline.said(outcome(drawdown=kept, watched=())).tone == "good"
+    result = headline.said(outcome(drawdown=lost, watched=()))
     assert (result.tone, "of the sampled points of prop_3" in result.rest) == ("warn", True)
 
 
 def test_a_rejected_certificate_is_no_good_news() -> None:
     stored = outcome().certificate
     assert stored is not None
-    told = {"checked": "rejected: node 7", "answer": "rejected", "detail": "node 7"}
-    report = made_report(certificate=stored.model_copy(update=told), watched=[])
+    told = {"answer": "rejected", "detail": "node 7"}
+    report = made_report(certificate=replace(stored, **told), watched=())
     assert (report.summary.verdict, report.summary.tone) == ("engines disagree", "bad")
     assert report.risks[0].weight == "stop"
     assert any(risk.topic == "Certificate rejected" for risk in report.risks)
 
 
 def test_residual_risks_name_what_is_lost_or_open() -> None:
-    lost = DrawdownModel(
-        worst="prop_3", share=0.0083, n=1000, properties=[PropertyDrawdownModel(name="prop_3", share=0.0083, n=1000)]
-    )
-    told = {risk.topic: risk for risk in made_report(drawdown=lost, regressions=["prop_4"], timed_out=True).risks}
+    lost = Drawdowns(properties=(Drawdown(name="prop_3", share=0.0083, n=1000),))
+    told = {risk.topic: risk for risk in made_report(drawdown=lost, regressions=("prop_4",), timed_out=True).risks}
     assert "0.83 % violate it now" in told["prop_3 newly violated"].text
     assert told["prop_3 newly violated"].weight == told["prop_4 regressed"].weight == "stop"
     assert told["prop_3 not repaired"].weight == "stop"
@@ -185,8 +181,8 @@ def test_residual_risks_name_what_is_lost_or_open() -> None:
 
 
 def test_tied_outputs_are_named_in_the_headline_and_among_the_risks() -> None:
-    ties = [TiedModel(output=2 - k, follows=[1], property="prop_8") for k in (0, 2)]
-    report = made_report(ties=ties, notes=["Something else."])
+    ties = tuple(Tied(output=2 - k, follows=(1,), property="prop_8") for k in (0, 2))
+    report = made_report(ties=ties, notes=("Something else.",))
     (tied,) = [risk.text for risk in report.risks if risk.topic == "Tied outputs"]
     assert tied.startswith("WR follows WL, COC follows WL, up to a constant: prop_8 is proved by that")
     assert any("Tied outputs" in line for line in report.summary.first)
@@ -195,8 +191,8 @@ def test_tied_outputs_are_named_in_the_headline_and_among_the_risks() -> None:
 
 
 def test_an_undecided_property_is_open() -> None:
-    undecided = outcome().properties[1].model_copy(update={"after": "unknown", "reason": "timeout", "open_boxes": 1234})
-    report = made_report(outcome="sampled", properties=[undecided])
+    undecided = replace(outcome().properties[1], after="unknown", reason="timeout", open_boxes=1234)
+    report = made_report(result="sampled", properties=(undecided,))
     risk = next(risk for risk in report.risks if risk.topic == "prop_2 is undecided")
     assert risk.weight == "open"
     assert "(timeout, 1,234 boxes open)" in risk.text
@@ -213,9 +209,10 @@ def test_every_figure_of_the_page_is_that_of_the_json() -> None:
 
 def test_the_json_reads_back_and_holds_the_outcome() -> None:
     report = made_report()
-    again = SafetyReport.model_validate_json(dumps(report))
-    assert again == report
-    assert again.outcome == outcome()
+    again = record_from(SafetyReport, json.loads(dumps(report)))
+    told = report.outcome.request  # of which the JSON says a part
+    assert replace(again, outcome=replace(again.outcome, request=told, report=report.outcome.report)) == report
+    assert document(again) == document(report)
 
 
 def test_the_page_is_accessible() -> None:
@@ -274,8 +271,8 @@ def test_the_page_asks_for_nothing() -> None:
 
 def test_names_are_shown_and_never_run() -> None:
     evil = '<script>alert("x")</script>'
-    nasty = outcome().properties[0].model_copy(update={"name": evil, "text": f"a|b `{evil}` \n# c"})
-    report = made_report(properties=[nasty])
+    nasty = replace(outcome().properties[0], **{"name": evil, "text": f"a|b `{evil}` \n# c"})
+    report = made_report(properties=(nasty,))
     seen = Seen.of(html_page(report))
     assert not seen.all("script")
     assert evil in seen.text
@@ -286,7 +283,8 @@ def test_names_are_shown_and_never_run() -> None:
 
 
 def test_a_command_cannot_leave_its_block() -> None:
-    page = markdown_page(made_report(command="birdnn repair --net 'a```\n# title'"))
+    request = replace(outcome().request, command=("birdnn", "repair", "--net", "a```\n# title"))
+    page = markdown_page(made_report(request=request))
     assert "````sh\nbirdnn repair" in page
 
 
@@ -323,7 +321,7 @@ def test_sarif_tells_the_original_from_the_repaired_network() -> None:
 
 @pytest.mark.parametrize(("after", "kind", "level"), [("violated", "fail", "error"), ("unknown", "open", "none")])
 def test_sarif_suppresses_nothing_that_is_not_proved(after: str, kind: str, level: str) -> None:
-    (run,) = sarif(made_report(outcome="violated", properties=words(after)))["runs"]
+    (run,) = sarif(made_report(result="violated", properties=words(after)))["runs"]
     assert not any("suppressions" in result for result in run["results"])
     assert {(r["kind"], r["level"]) for r in run["results"][1:]} == {(kind, level)}
 
@@ -344,18 +342,18 @@ def test_in_toto_binds_every_hash() -> None:
 
 
 def test_in_toto_of_a_network_that_stays_speaks_about_it() -> None:
-    said = statement(made_report(outcome="nothing_to_repair", out=None, out_sha256=None, certificate=None))
+    said = statement(made_report(result="nothing_to_repair", out=None, out_sha256=None, certificate=None))
     assert said["subject"][0]["digest"] == {"sha256": "cd"}
     assert (said["predicate"]["networkAfter"], said["predicate"]["certificate"]) == (None, None)
 
 
 def test_an_outcome_with_the_least_still_makes_every_page() -> None:
     bare = {
-        "properties": [p.model_copy(update={"counterexamples": [], "regions": []}) for p in outcome().properties],
-        "outcome": "nothing_to_repair", "out": None, "out_sha256": None, "fidelity": None, "region_fidelity": {},
-        "drawdown": DrawdownModel(worst=None, share=None, n=None, properties=[]), "efficacy": None,
-        "generalisation": None, "change": {}, "domain": None, "decision": "none", "suite": None, "inputs": [],
-        "outputs": [], "watched": [], "localisation": [], "tried": [], "certificate": None, "neighbours": [],
+        "properties": tuple(replace(p, counterexamples=(), regions=()) for p in outcome().properties),
+        "result": "nothing_to_repair", "out": None, "out_sha256": None, "fidelity": None, "region_fidelity": {},
+        "drawdown": Drawdowns(), "efficacy": None,
+        "generalisation": None, "change": {}, "domain": None, "decision": "none", "suite": None, "inputs": (),
+        "outputs": (), "watched": (), "localisation": (), "tried": (), "certificate": None, "neighbours": (),
     }  # fmt: skip
     report = made_report(**bare)
     assert "Nothing to repair" in Seen.of(html_page(report)).text
@@ -370,7 +368,7 @@ def test_an_outcome_with_the_least_still_makes_every_page() -> None:
 )  # fmt: skip
 def test_machines_hear_that_a_proof_alone_is_no_success(word: str, status: str, added: list[tuple[str, str]]) -> None:
     """The statement said "proved" of a wrecked network, and SARIF "pass" and no more."""
-    report = made_report(behaviour_kept=word, watched=[])
+    report = made_report(behaviour_kept=word, watched=())
     bound = statement(report)["predicate"]
     assert (bound["behaviourKept"], bound["headline"]) == (word, report.summary.headline)
     assert bound["tone"] == report.summary.tone
@@ -391,8 +389,8 @@ def test_the_first_page_tells_the_worst_place(rule: str) -> None:
     (good,) = outcome().behaviour
     either = {} if rule == "argmin" else {"argmin_agreement": 0.515, "argmax_agreement": 0.987}
     there = {"where": "the inputs of --test t.npz", "ground": "test", "n": 321}
-    worst = good.model_copy(update={**there, "decision_agreement": 0.515, **either})
-    report = made_report(behaviour=[good, worst], decision="none" if rule == "none" else "argmin")
+    worst = replace(good, **{**there, "decision_agreement": 0.515, **either})
+    report = made_report(behaviour=(good, worst), decision="none" if rule == "none" else "argmin")
     assert checked_figures(report)
     page = " ".join(Seen.of(html_page(report)).text.split())
     (row,) = [line for line in markdown_page(report).splitlines() if line.startswith("| decisions kept |")]
@@ -407,21 +405,21 @@ def test_the_first_page_tells_the_worst_place(rule: str) -> None:
 def test_each_place_is_judged_by_what_is_asked_for_there() -> None:
     """Where one was badly kept each was; and beyond the regions "asked for" was 99 %, with a domain "none declared"."""
     (good,) = outcome().behaviour
-    beyond = good.model_copy(update={"where": "far out", "ground": "beyond", "decision_agreement": 0.5})
-    moved = good.model_copy(update={"where": "some data", "ground": "data", "mae": good.size / 2})
+    beyond = replace(good, where="far out", ground="beyond", decision_agreement=0.5)
+    moved = replace(good, where="some data", ground="data", mae=good.size / 2)
     for badly, told, asked in (
         (beyond, "far out", "where nobody said that it matters, is the same decision at 90.00 % at least"),
         (moved, "some data", "Asked for is the same decision at 99.00 % at least"),
     ):
-        report = made_report(behaviour=[good, badly], behaviour_kept="badly kept")
+        report = made_report(behaviour=(good, badly), behaviour_kept="badly kept")
         stops = [risk.text for risk in report.risks if risk.topic == "Behaviour is badly kept"]
         assert len(stops) == 1
         assert told in stops[0]
         assert asked in report.summary.headline
         assert f"on {told}" in report.summary.headline
-    fine = beyond.model_copy(update={"decision_agreement": 0.95})
+    fine = replace(beyond, decision_agreement=0.95)
     for changes, topic in (({}, "Behaviour beyond the domain"), ({"domain": None}, "Behaviour measured at hand")):
-        found = made_report(behaviour=[good, fine], **changes).risks
+        found = made_report(behaviour=(good, fine), **changes).risks
         (told,) = [risk.text for risk in found if "far out" in risk.text]
         assert [risk.topic for risk in found if risk.text == told] == [topic]
         assert ("no domain was declared" in told) == bool(changes)

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from rich.console import Console, RenderableType
 
-from birdnn.records import CertificateFile, Drawdown, Unknown
+from birdnn.records import CertificateFile, Drawdown, Drawdowns, Unknown
 from birdnn.report.tables import seconds
 from birdnn.report.text import percent, repair_summary, verify_summary
 from tests.report.outcomes import AROUND, LATE, PROVED, VIOLATED, prop, repair_outcome, verify_outcome
@@ -20,10 +20,10 @@ OUTCOMES = {
         fidelity_note="not measured: domain unknown, give --domain",
         behaviour=(),
         behaviour_kept="not measured",
-        drawdown=(),
+        drawdown=Drawdowns(),
         efficacy=None,
         generalisation=None,
-        change=(),
+        change={},
         suite=None,
     ),
     "nothing": repair_outcome(result="nothing_to_repair", out=None, report=None, properties=(prop(before="proved"),)),
@@ -90,9 +90,9 @@ def test_unknown_domain_says_what_to_do() -> None:
 
 def test_a_drawdown_of_no_points_is_not_called_none() -> None:
     entries = (Drawdown(name="a", share=None, n=0), Drawdown(name="b", share=0.0, n=5))
-    mixed = " ".join(drawn(repair_summary(repair_outcome(drawdown=entries), 120), 120).split())
+    mixed = " ".join(drawn(repair_summary(repair_outcome(drawdown=Drawdowns(properties=entries)), 120), 120).split())
     assert "none: no newly violating point in 1 property, n at least 5; n/a for a" in mixed
-    alone = drawn(repair_summary(repair_outcome(drawdown=entries[:1]), 120), 120)
+    alone = drawn(repair_summary(repair_outcome(drawdown=Drawdowns(properties=entries[:1])), 120), 120)
     assert "n/a: no point satisfied a property before" in alone
 
 
