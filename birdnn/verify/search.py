@@ -64,8 +64,8 @@ _DESCENTS = 256
 _NEWS_EVERY_S = 0.2
 _FIRST_PROGNOSIS = 16_384  # boxes; later ones after four times as many each
 _HOPELESS = 1.5
-"""An estimate may be wrong by so much. A search that one lets go on gets as much more than its limit of boxes: cut at
-the limit itself, just those that were nearly done would cost most and tell nothing."""
+"""An estimate may be wrong by so much. Where it lets a search go on, the limit of boxes grows by as much: those that
+are nearly done would be cut, dearest of all."""
 _RUNS, _PROOF = 4096, 65_536
 """Boxes, beside as many as so far: to find a run that violates, where the function over the reals is known to do so;
  to prove that it does not, where a run is known to do so. Such margins are a hair, and a search may never end."""
@@ -204,8 +204,7 @@ class _Search:
         self.recorded = 0  # bytes
         polytopes = max(len(region.unsafe) for region in prop.regions)
         self.batch = settings.batch or batch_for(net, settings.device, max(1, polytopes))
-        self.max_boxes = settings.max_boxes
-        self.granted = 1.0  # times `max_boxes`
+        self.max_boxes, self.granted = settings.max_boxes, 1.0  # so many times as many
         self.keeper, self.name, self.helpers = keeper, "", helpers
         self.gave_up: list[Boxes] = []
         self.ladder: tuple[Due, ...] = ()
