@@ -16,9 +16,9 @@ from birdnn.formats.files import write_bytes
 from birdnn.formats.together import Together, all_or_none
 from birdnn.pipeline import judging, measuring
 from birdnn.pipeline.measuring import Comparison
-from birdnn.pipeline.plan import read_plan
+from birdnn.pipeline.reading import read_case
 from birdnn.pipeline.repairing import repair_files
-from birdnn.records import Progress, Rate, RepairOutcome, Unknown, Verdict
+from birdnn.records import CaseFiles, Progress, Rate, RepairOutcome, Unknown, Verdict
 from birdnn.repair import LastLayer, Retrain
 from birdnn.verify import verify
 from tests.test_pipeline_repair import FAST, Case, build
@@ -139,7 +139,7 @@ def test_what_survives_is_handed_out_as_before(tmp_path: Path, monkeypatch: pyte
 def test_points_are_attacked_too(tmp_path: Path, blind) -> None:
     case = build(tmp_path, "Relu")
     x = torch.rand(4, 2, generator=torch.Generator().manual_seed(3))
-    plan = read_plan(case.request())
+    plan = read_case(CaseFiles.of(case.request()))
     wrong = 1 - plan.loaded.net.float()(x).argmax(1).clamp(max=1)
     rows = "".join(f"{a},{b},{int(k)}\n" for (a, b), k in zip(x.tolist(), wrong, strict=True))
     points = tmp_path / "points.csv"
@@ -302,10 +302,10 @@ def test_a_domain_that_is_known_is_not_called_unknown(tmp_path: Path) -> None:
     case.prop.write_text("\n".join(line for line in case.prop.read_text().splitlines() if "assert (>= Y" not in line))
     with case.prop.open("a") as file:
         file.write("\n(assert (>= Y_0 -1000.0))\n")
-    plan = read_plan(case.request(domain="property"))
+    plan = read_case(CaseFiles.of(case.request(domain="property")))
     net = plan.loaded.net.with_values({}).float()
     compared = Comparison(
-        before=net, after=net, plan=plan, settings=FAST, resample=lambda *args: torch.zeros(0, 2), replays=()
+        before=net, after=net, case=plan, settings=FAST, seed=0, resample=lambda *args: torch.zeros(0, 2), replays=()
     ).measure({}, frozenset(), frozenset())
     assert compared.fidelity is None
     assert "unknown" not in compared.fidelity_note

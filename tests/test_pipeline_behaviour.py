@@ -19,12 +19,13 @@ from birdnn.formats import read_network, read_property
 from birdnn.formats.inputs import read_inputs
 from birdnn.network import Network
 from birdnn.pipeline.behaviour import Yardstick
+from birdnn.pipeline.case import Case
 from birdnn.pipeline.folder import ResultFolder
 from birdnn.pipeline.methods import Stage
-from birdnn.pipeline.plan import Plan, read_plan
+from birdnn.pipeline.reading import read_case
 from birdnn.pipeline.repairing import repair_files
 from birdnn.pipeline.ruling import derived_rule
-from birdnn.records import RepairOutcome, RepairRequest, Tied, Unwatched, Watch
+from birdnn.records import CaseFiles, RepairOutcome, RepairRequest, Tied, Unwatched, Watch
 from birdnn.repair import Evidence, Goal, RepairTask, Retrain, RetrainSettings
 from birdnn.repair.tie import contested
 from birdnn.report.headline import said
@@ -124,7 +125,7 @@ def test_a_constant_controller_is_no_success(
 ) -> None:
     """The old code called the constant policy repaired and proved, green, with status 0."""
 
-    def stages(request: RepairRequest, plan: Plan, task: RepairTask, broken: object, settings: object) -> list[Stage]:
+    def stages(request: RepairRequest, plan: Case, task: RepairTask, broken: object, settings: object) -> list[Stage]:
         return [Stage(name="always right", make=lambda: AlwaysRight(task.net), rounds=1)]
 
     monkeypatch.setattr("birdnn.pipeline.repairing.stages", stages)
@@ -160,7 +161,7 @@ def test_a_rule_that_is_a_guess_is_not_what_behaviour_is_judged_by(controller: P
     request = RepairRequest(
         net=controller / "policy.onnx", props=(controller / "right.vnnlib",), out=tmp_path / "o", samples=100
     )
-    plan = read_plan(request)
+    plan = read_case(CaseFiles.of(request))
     assert plan.rule_by == "property"
     plan = replace(plan, decision="argmax")
     yardstick = Yardstick.of(plan, read_network(controller / "policy.onnx"))
@@ -250,7 +251,7 @@ def test_data_decide_and_test_examples_are_only_reported(tmp_path: Path) -> None
     assert last.right_after == right
     assert {entry.kept.n for entry in outcome.tried} == {450}
     with pytest.raises(MismatchError, match="which output decides"):
-        read_plan(case.request(data=data, decision="none"))
+        read_case(CaseFiles.of(case.request(data=data, decision="none")))
 
 
 def net_of_two() -> Network:

@@ -19,11 +19,11 @@ from birdnn.pipeline.deciding import verify_files
 from birdnn.pipeline.judging import Effort, decide_all, hunter
 from birdnn.pipeline.localising import localised
 from birdnn.pipeline.measuring import Comparison
-from birdnn.pipeline.plan import read_plan
+from birdnn.pipeline.reading import read_case
 from birdnn.pipeline.repairing import repair_files
 from birdnn.pipeline.second_leg import second_leg
 from birdnn.pipeline.settings import RepairSettings
-from birdnn.records import Proved, RepairRequest, Unwatched, Verdict, VerifySettings
+from birdnn.records import CaseFiles, Proved, RepairRequest, Unwatched, Verdict, VerifySettings
 from birdnn.records.limits import OutOfTime
 from birdnn.repair import Goal, LastLayer, LinearSettings, RepairTask, Retrain, RetrainSettings
 from birdnn.verify import SearchSettings, search
@@ -126,7 +126,7 @@ def test_reading_and_loading_count(tmp_path: Path) -> None:
 def test_a_busy_machine_drops_no_candidate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A limit of 600 seconds of our own, which others' work spent, dropped candidates that could be proved."""
     case = build(tmp_path, "Relu")
-    plan = read_plan(case.request())
+    plan = read_case(CaseFiles.of(case.request()))
     fixed = [replace(s, prop=replace(s.prop, regions=_shrunk(s.prop.regions))) for s in plan.subjects]
     settings = RepairSettings()
     effort = Effort(
@@ -149,7 +149,7 @@ def _shrunk(regions: tuple) -> tuple:
 @pytest.mark.parametrize("method", [Retrain, LastLayer])
 def test_a_method_that_is_still_being_made_ends(tmp_path: Path, method: type) -> None:
     """A thousand regions are characterised before the first candidate: whoever made the task catches it."""
-    plan = read_plan(build(tmp_path, "Relu").request())
+    plan = read_case(CaseFiles.of(build(tmp_path, "Relu").request()))
     goals = tuple(Goal(prop=s.prop, repair=True, violated=True) for s in plan.subjects)
     task = RepairTask(
         net=plan.loaded.net,
@@ -168,14 +168,15 @@ def test_a_method_that_is_still_being_made_ends(tmp_path: Path, method: type) ->
 
 def comparison(tmp_path: Path, deadline: Deadline) -> Comparison:
     """A network with itself."""
-    plan = read_plan(build(tmp_path, "Relu").request())
+    plan = read_case(CaseFiles.of(build(tmp_path, "Relu").request()))
     net = plan.loaded.net
     settings = replace(FAST, domain_points=50_000, region_points=50_000, held_out_points=50_000)
     hunt = hunter(settings, deadline.over)
     return Comparison(
         before=net,
         after=net,
-        plan=plan,
+        case=plan,
+        seed=0,
         settings=settings,
         resample=hunt,
         replays=plan.loaded.replays,
@@ -203,7 +204,7 @@ def test_a_candidate_is_compared_within_its_share(tmp_path: Path) -> None:
 
 def test_sampling_after_a_proof_is_shared_between_properties(tmp_path: Path) -> None:
     case = build(tmp_path, "Relu")
-    plan = read_plan(case.request())
+    plan = read_case(CaseFiles.of(case.request()))
     prop, now = plan.subjects[0].prop, Ticking()
     props = [replace(prop, name=name) for name in ("one", "two")]
     deadline = Deadline(until=21.0, stopped=lambda: False, now=now)
@@ -214,8 +215,8 @@ def test_sampling_after_a_proof_is_shared_between_properties(tmp_path: Path) -> 
 
 
 def test_localising_for_a_report_ends(tmp_path: Path) -> None:
-    plan = read_plan(build(tmp_path, "Relu").request())
-    found = list(localised(plan, plan.subjects, FAST.localize, Unwatched(), at_once()))
+    plan = read_case(CaseFiles.of(build(tmp_path, "Relu").request()))
+    found = list(localised(plan, plan.subjects, 0, FAST.localize, Unwatched(), at_once()))
     assert found == []
 
 

@@ -18,10 +18,10 @@ from birdnn.errors import FormatError, MismatchError
 from birdnn.formats import read_network
 from birdnn.formats.suite import Suite
 from birdnn.pipeline.load import load_network
-from birdnn.pipeline.plan import read_plan
 from birdnn.pipeline.points import load_points
+from birdnn.pipeline.reading import read_case
 from birdnn.pipeline.repairing import repair_files
-from birdnn.records import Proved, RepairRequest, Violated
+from birdnn.records import CaseFiles, Proved, RepairRequest, Violated
 from birdnn.repair.aims import Aim
 from birdnn.repair.protocol import Goal
 from birdnn.sample import evaluate, from_property, uniform
@@ -107,7 +107,7 @@ def test_outputs_up_to_a_tolerance(tmp_path: Path) -> None:
     for point, wanted in zip(x, y, strict=True):
         assert np.abs(replay(point.numpy()) - wanted.numpy()).max() <= 0.01
     with pytest.raises(MismatchError, match=r"fixes\.csv, line 2: .*--points-tolerance"):
-        read_plan(replace(request, points_tolerance=None))
+        read_case(CaseFiles.of(replace(request, points_tolerance=None)))
 
 
 def test_points_beside_a_property(tmp_path: Path) -> None:
@@ -131,26 +131,26 @@ def test_points_that_are_right_need_no_repair(tmp_path: Path) -> None:
 def test_what_is_asked_must_make_sense(tmp_path: Path) -> None:
     case, x, fixes = small(tmp_path)
     with pytest.raises(MismatchError, match="--decision argmin or --decision argmax"):
-        read_plan(case.request(props=(), points=(fixes,), decision=None))
-    assert len(read_plan(case.request(props=(), points=(fixes, fixes))).subjects) == 1
+        read_case(CaseFiles.of(case.request(props=(), points=(fixes,), decision=None)))
+    assert len(read_case(CaseFiles.of(case.request(props=(), points=(fixes, fixes)))).subjects) == 1
     # the same float32, written differently
     with fixes.open("a") as file:
         file.write(f"{x[0, 0].item():.12f},{x[0, 1].item():.12f},{wishes(fixes)[0]}\n")
-    (subject,) = read_plan(case.request(props=(), points=(fixes,))).subjects
+    (subject,) = read_case(CaseFiles.of(case.request(props=(), points=(fixes,)))).subjects
     assert len(subject.prop.regions) == 10
     with fixes.open("a") as file:
         file.write(
             f"{x[0, 0].item():.12f},{x[0, 1].item():.12f},{3 - wishes(fixes)[0] - decided(str(case.net), x)[0]}\n"
         )
     with pytest.raises(FormatError, match="line 13: asks for another answer than line 2"):
-        read_plan(case.request(props=(), points=(fixes,)))
+        read_case(CaseFiles.of(case.request(props=(), points=(fixes,))))
 
 
 def test_raw_units_are_brought_to_the_networks(tmp_path: Path) -> None:
     lines = "x_0,x_1,x_2,x_3,x_4,decision\n19791.091,0,0,650,600,COC\n"
     (tmp_path / "raw.csv").write_text(lines)
     request = RepairRequest(net=DEMO, points=(tmp_path / "raw.csv",), units="raw")
-    subject = next(s for s in read_plan(request).subjects if s.role == "goal")
+    subject = next(s for s in read_case(CaseFiles.of(request)).asked if s.role == "goal")
     (region,) = subject.prop.regions
     assert region.exact_lower == region.exact_upper == (0, 0, 0, 0, 0)
     # argmin decides: COC has to be below each of the others

@@ -19,14 +19,25 @@ from birdnn.formats import read_network, read_property
 from birdnn.formats.onnx import layers_to_onnx
 from birdnn.network import weights_sha256
 from birdnn.pipeline import judging, repairing
+from birdnn.pipeline.case import Applicable
 from birdnn.pipeline.deciding import verify_files
 from birdnn.pipeline.judging import Answer, Attempt, hunter
 from birdnn.pipeline.load import load_network
 from birdnn.pipeline.measuring import Comparison
-from birdnn.pipeline.plan import read_plan
+from birdnn.pipeline.reading import read_case
 from birdnn.pipeline.repairing import _Repair, repair_files
 from birdnn.pipeline.settings import RepairSettings
-from birdnn.records import Domain, Progress, Proved, RepairRequest, Unknown, Unwatched, Verdict, VerifySettings
+from birdnn.records import (
+    CaseFiles,
+    Domain,
+    Progress,
+    Proved,
+    RepairRequest,
+    Unknown,
+    Unwatched,
+    Verdict,
+    VerifySettings,
+)
 from birdnn.repair import Retrain, RetrainSettings
 from birdnn.sample import evaluate, uniform
 
@@ -169,9 +180,9 @@ def test_the_domain_may_be_where_the_properties_speak(tmp_path: Path) -> None:
     kept, more = tmp_path / "kept.vnnlib", tmp_path / "more.vnnlib"
     kept.write_text(case.prop.read_text().replace("(>= X_0 0.0)", "(>= X_0 -9.0)"))
     more.write_text(case.prop.read_text().replace("(<= X_1 1.0)", "(<= X_1 2.0)"))
-    one = read_plan(case.request(domain="property", keep=(kept,)))
+    one = read_case(CaseFiles.of(case.request(domain="property", keep=(kept,))))
     assert one.domain == Domain(lower=(0.0, 0.0), upper=(1.0, 1.0), source="the input regions of low")
-    two = read_plan(case.request(domain="property", props=(case.prop, more)))
+    two = read_case(CaseFiles.of(case.request(domain="property", props=(case.prop, more))))
     assert two.domain == Domain(lower=(0.0, 0.0), upper=(1.0, 2.0), source="the input regions of low, more")
 
 
@@ -320,10 +331,12 @@ def test_by_count_what_is_kept_comes_before_what_is_won(tmp_path: Path) -> None:
 def test_every_sample_may_contradict_a_proof(tmp_path: Path, source: str) -> None:
     """Planted bug: a prover that says yes to everything. Uniform points meet a common violation, not a rare one."""
     case = build(tmp_path, "Relu", quantile=0.9 if source == "region" else 0.99999)
-    plan = read_plan(case.request())
+    plan = read_case(CaseFiles.of(case.request()))
     net, prop = plan.loaded.net, plan.subjects[0].prop
     hunt = hunter(FAST, lambda: False)
-    liar = Comparison(before=net, after=net, plan=plan, settings=FAST, resample=hunt, replays=plan.loaded.replays)
+    liar = Comparison(
+        before=net, after=net, case=plan, settings=FAST, seed=0, resample=hunt, replays=plan.loaded.replays
+    )
     repaired = {}
     if source == "repair set":
         hard = hunt(net, prop.regions[0], torch.Generator().manual_seed(3), False)
@@ -339,11 +352,17 @@ def test_every_sample_may_contradict_a_proof(tmp_path: Path, source: str) -> Non
 
 def test_a_point_that_no_engine_confirms_contradicts_nothing(tmp_path: Path) -> None:
     """torch in float32 is no witness."""
-    plan = read_plan(build(tmp_path, "Relu").request())
+    plan = read_case(CaseFiles.of(build(tmp_path, "Relu").request()))
     net = plan.loaded.net
     harmless = OnnxReplay(layers_to_onnx([(np.zeros((3, 2)), np.full(3, -1e9))]))
     comparison = Comparison(
-        before=net, after=net, plan=plan, settings=FAST, resample=hunter(FAST, lambda: False), replays=(harmless,)
+        before=net,
+        after=net,
+        case=plan,
+        settings=FAST,
+        seed=0,
+        resample=hunter(FAST, lambda: False),
+        replays=(harmless,),
     )
     assert not comparison.measure({}, frozenset({"low"}), frozenset({"low"})).contradicted
 
@@ -416,12 +435,12 @@ def test_a_property_that_only_shares_a_name_does_not_hide_that_of_the_suite(tmp_
     twin = tmp_path / "prop_2.vnnlib"
     twin.write_text((data / "properties" / "prop_3.vnnlib").read_text())
     request = RepairRequest(net=data / "demo.onnx", props=(twin,), suite="acasxu", out=tmp_path / "out")
-    names = {subject.prop.name: subject.role for subject in read_plan(request).subjects}
+    names = {subject.prop.name: subject.role for subject in read_case(CaseFiles.of(request)).asked}
     assert names["prop_2"] == "goal"
     assert names["prop_2 of suite acasxu"] == "suite"
     real = replace(request, props=(data / "properties" / "prop_2.vnnlib",))
-    assert [s.prop.name for s in read_plan(real).subjects].count("prop_2") == 1
-    assert "prop_2 of suite acasxu" not in {s.prop.name for s in read_plan(real).subjects}
+    assert [s.prop.name for s in read_case(CaseFiles.of(real)).subjects].count("prop_2") == 1
+    assert "prop_2 of suite acasxu" not in {s.prop.name for s in read_case(CaseFiles.of(real)).subjects}
 
 
 def test_what_nobody_asked_about_is_looked_at_on_the_result(tmp_path: Path) -> None:
@@ -431,7 +450,8 @@ def test_what_nobody_asked_about_is_looked_at_on_the_result(tmp_path: Path) -> N
     assert repaired.result == "proved"
     command = _Repair(case.request(out=tmp_path / "o"), Unwatched(), FAST, None)
     command._establish()
-    command.plan = replace(command.plan, subjects=tuple(replace(s, role=None) for s in command.plan.subjects))
+    besides = (Applicable(prop=s.prop, path=s.path, text=s.text) for s in command.case.subjects)
+    command.case = replace(command.case, subjects=tuple(besides))
     original, result = load_network(case.net), load_network(Path(str(repaired.out)))
     undecided = Answer(verdict=Unknown(reason="timeout", boxes=0), verify_s=0.0)
     violated = command.before["low"]

@@ -124,10 +124,10 @@ def _aims(pair: Pair, seen: Tensor, most: int) -> Iterator[Polytope]:
     for output in outputs:
         for sign in (1, -1):
             yield _polytope([{output: sign, m + output: -sign}], 2 * m)
-    if pair.plan.decision == "none" or not len(seen) or m < 2:
+    if pair.case.decision == "none" or not len(seen) or m < 2:
         return
-    sign = 1 if pair.plan.decision == "argmin" else -1
-    clear, new = depth(before, after, pair.plan.decision)
+    sign = 1 if pair.case.decision == "argmin" else -1
+    clear, new = depth(before, after, pair.case.decision)
     old = (sign * before).argmin(1)
     order = clear.argsort(descending=True).tolist()
     for p, q in list(dict.fromkeys((int(old[i]), int(new[i])) for i in order))[:most]:
@@ -151,8 +151,8 @@ def _judged(pair: Pair, place: Place, x: Tensor, replayed: int) -> Iterator[Apar
         best = apart[:, output].argsort(descending=True)[:replayed]
         found = [_replay(pair, place, point, output) for point in x[best]]
         yield from _largest(found)
-    if pair.plan.decision != "none" and apart.shape[1] > 1:
-        best = depth(before, after, pair.plan.decision)[0].argsort(descending=True)[:replayed]
+    if pair.case.decision != "none" and apart.shape[1] > 1:
+        best = depth(before, after, pair.case.decision)[0].argsort(descending=True)[:replayed]
         yield from _largest([_replay(pair, place, point, None) for point in x[best]])
 
 
@@ -167,7 +167,7 @@ def _replay(pair: Pair, place: Place, point: Tensor, output: int | None) -> Apar
     x = point.cpu().numpy().astype(np.float32)
     engines = pair.before.replays[0], pair.after.replays[0]
     before, after = (tuple(float(v) for v in engine(x)) for engine in engines)
-    decision = pair.plan.decision
+    decision = pair.case.decision
     old, new = (decisions(torch.tensor([y], dtype=torch.float64), decision) for y in (before, after))
     decided = None if old is None or new is None else (int(old[0]), int(new[0]))
     if output is not None:

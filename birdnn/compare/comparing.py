@@ -72,13 +72,13 @@ class _Comparison:
 
     def outcome(self) -> CompareOutcome:
         """Every stage, in the order of what it costs."""
-        pair, plan = self.pair, self.pair.plan
+        pair, case = self.pair, self.pair.case
         self.look()
         bounds = tuple(self.bounds())
         if not bounds and not self.bound_note and self.clock.over():
             self.bound_note = "the time limit ended before the first bound"
         properties = compared_properties(pair, self.clock)
-        inputs, outputs = quantities(plan.loaded)
+        inputs, outputs = quantities(case.loaded)
         before, after = ({p.name: getattr(p, side) for p in properties} for side in ("before", "after"))
         return CompareOutcome(
             request=pair.request,
@@ -94,9 +94,9 @@ class _Comparison:
             properties=properties,
             regressions=regressions(before, after),
             semantics=pair.semantics,
-            domain=plan.domain,
-            decision=plan.decision,
-            suite=plan.suite,
+            domain=case.domain,
+            decision=case.decision,
+            suite=case.suite,
             inputs=inputs,
             outputs=outputs,
             wall_s=self.clock.wall_s(),

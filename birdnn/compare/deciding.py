@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 
 from birdnn.compare.pair import Pair
+from birdnn.pipeline.case import Asked, Subject
 from birdnn.pipeline.clock import Clock
 from birdnn.pipeline.judging import Answer, Effort, decide
 from birdnn.pipeline.load import Loaded
-from birdnn.pipeline.plan import Subject
 from birdnn.records import Became, Guarantee, Progress, PropertyComparison, Violated, Witness
 
 
@@ -29,7 +29,7 @@ def became(before: Guarantee, after: Guarantee) -> Became:
 
 def compared_properties(pair: Pair, clock: Clock) -> tuple[PropertyComparison, ...]:
     """Each property that was asked about, on both networks; all share what is left of the time."""
-    asked = [subject for subject in pair.plan.subjects if subject.role is not None]
+    asked = pair.case.asked
     questions = 2 * len(asked)
     found = []
     for subject in asked:
@@ -48,13 +48,13 @@ def _decided(pair: Pair, loaded: Loaded, subject: Subject, clock: Clock, questio
     return decide(loaded, subject, clock, effort)
 
 
-def _property(subject: Subject, before: Answer, after: Answer) -> PropertyComparison:
+def _property(subject: Asked, before: Answer, after: Answer) -> PropertyComparison:
     return PropertyComparison(
         name=subject.prop.name,
         path=subject.path,
         sha256=subject.prop.sha256,
         text=subject.text,
-        role=subject.role or "suite",
+        role=subject.role,
         before=before.guarantee,
         after=after.guarantee,
         became=became(before.guarantee, after.guarantee),

@@ -87,7 +87,7 @@ def sampled(
         if clock.over():
             return None
         _add(found, pair, place, x)
-    likeness = _likeness(found, pair.plan.decision, place, settings.confidence)
+    likeness = _likeness(found, pair.case.decision, place, settings.confidence)
     bad = tuple(torch.cat(part)[:_KEPT] if part else torch.empty(0, pair.before.net.n_inputs) for part in found.bad)
     largest = torch.cat([y.abs().amax(0)[None] for y in (*found.before, *found.after)]).amax(0)
     return Sampled(likeness, torch.cat(found.apart), largest, (bad[0], bad[1]))
@@ -116,9 +116,9 @@ def _add(found: _Collected, pair: Pair, place: Place, x: Tensor) -> None:
     before, after = pair.run(x)
     found.before.append(before)
     found.after.append(after)
-    found.apart.append(x[_furthest(before, after, pair.plan.decision)])
+    found.apart.append(x[_furthest(before, after, pair.case.decision)])
     if place.subject is None:
-        found.fine.append(~violating(pair.plan.subjects, x, before))
+        found.fine.append(~violating(pair.case.subjects, x, before))
         return
     margins = [union_margin(place.subject.prop, x, y) for y in (before, after)]
     found.fine.append(margins[0] > 0)

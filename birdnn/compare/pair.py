@@ -12,10 +12,11 @@ from torch import Tensor
 from birdnn.errors import MismatchError
 from birdnn.formats.suite import Suite
 from birdnn.network import Network
+from birdnn.pipeline.case import Case, Subject
 from birdnn.pipeline.claims import semantics_of
 from birdnn.pipeline.load import Loaded, load_network
-from birdnn.pipeline.plan import Plan, Subject, read_plan
-from birdnn.records import CompareRequest, RepairRequest
+from birdnn.pipeline.reading import read_case
+from birdnn.records import CaseFiles, CompareRequest
 from birdnn.rounding import Semantics
 from birdnn.sample import evaluate
 from birdnn.spec import Region, Scaling
@@ -42,7 +43,7 @@ class Pair:
         request: what is asked.
         before, after: as read.
         nets: float32 copies of both.
-        plan: what applies, read with the one that a suite or a header knows.
+        case: what applies, read with the one that a suite or a header knows.
         semantics: of proofs about both.
         notes: what was inferred, one sentence each.
     """
@@ -51,14 +52,14 @@ class Pair:
     before: Loaded
     after: Loaded
     nets: tuple[Network, Network]
-    plan: Plan
+    case: Case
     semantics: Semantics
     notes: tuple[str, ...]
 
     def places(self) -> tuple[Place, ...]:
         """The domain where it is known, then the regions of each property."""
-        found = [] if self.plan.corners is None else [Place(name=DOMAIN, regions=(_box(*self.plan.corners),))]
-        subjects = (Place(name=s.prop.name, regions=s.prop.regions, subject=s) for s in self.plan.subjects)
+        found = [] if self.case.corners is None else [Place(name=DOMAIN, regions=(_box(*self.case.corners),))]
+        subjects = (Place(name=s.prop.name, regions=s.prop.regions, subject=s) for s in self.case.subjects)
         return (*found, *subjects)
 
     def run(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -85,31 +86,18 @@ def read_pair(request: CompareRequest) -> Pair:
     before, after = load_network(request.before), load_network(request.after)
     _require_same_interface(before, after)
     speaker = _speaker(request, before, after)
-    plan = read_plan(
-        RepairRequest(
-            net=speaker.path,
-            props=request.props,
-            keep=request.keep,
-            suite=request.suite,
-            as_name=request.as_name,
-            domain=request.domain,
-            decision=request.decision,
-            units=request.units,
-        ),
-        loaded=speaker,
-        aimless=True,
-        taken=(DOMAIN,),
-    )
-    _require_same_units(plan, before, after)
+    files = CaseFiles.of(request, net=speaker.path)
+    case = read_case(files, loaded=speaker, aimless=True, taken=(DOMAIN,))
+    _require_same_units(case, before, after)
     kinds = {semantics_of(loaded.net, None) for loaded in (before, after)}
     return Pair(
         request=request,
         before=before,
         after=after,
         nets=(before.net.with_values({}).float(), after.net.with_values({}).float()),
-        plan=plan,
+        case=case,
         semantics="float32" if kinds == {"float32"} else "real",
-        notes=_notes(request, plan, before, after),
+        notes=_notes(request, case, before, after),
     )
 
 
@@ -136,10 +124,10 @@ def _speaker(request: CompareRequest, before: Loaded, after: Loaded) -> Loaded:
     return next(iter((*known, *headed, before)))
 
 
-def _require_same_units(plan: Plan, before: Loaded, after: Loaded) -> None:
+def _require_same_units(case: Case, before: Loaded, after: Loaded) -> None:
     """Numbers that mean something else in both networks cannot be compared."""
     scalings: list[tuple[Path, Scaling]] = []
-    for loaded in (plan.loaded, before, after):
+    for loaded in (case.loaded, before, after):
         if loaded.nnet is not None:
             scalings.append((loaded.path, loaded.nnet.scaling))
         elif loaded.known is not None:
@@ -164,17 +152,17 @@ def _numbers(scaling: Scaling) -> list[float]:
     return [float(value) for value in parts]
 
 
-def _notes(request: CompareRequest, plan: Plan, before: Loaded, after: Loaded) -> tuple[str, ...]:
+def _notes(request: CompareRequest, case: Case, before: Loaded, after: Loaded) -> tuple[str, ...]:
     said = []
     for name, loaded in (("A", before), ("B", after)):
         if loaded.known is not None:
             said.append(f"The weights of {name} are those of {loaded.known[1].name} in suite {loaded.known[0].name}.")
-    if plan.suite is not None and plan.suite.by == "--as":
-        said.append(f"Taken as {plan.suite.entry} of suite {plan.suite.name} (--as).")
-    if before.known and after.known and before.known[1] != after.known[1] and plan.suite is not None:
-        said.append(f"What applies was taken from {plan.suite.entry}.")
-    if plan.suite is not None and plan.suite.not_named and request.suite is None:
-        others = ", ".join(plan.suite.not_named)
+    if case.suite is not None and case.suite.by == "--as":
+        said.append(f"Taken as {case.suite.entry} of suite {case.suite.name} (--as).")
+    if before.known and after.known and before.known[1] != after.known[1] and case.suite is not None:
+        said.append(f"What applies was taken from {case.suite.entry}.")
+    if case.suite is not None and case.suite.not_named and request.suite is None:
+        others = ", ".join(case.suite.not_named)
         said.append(f"Applicable, compared in their regions and not decided: {others}; --suite decides them.")
-    unread = [note for note in plan.notes if note not in plan.of_suite]
+    unread = [note for note in case.notes if note not in case.of_suite]
     return (*said, *unread)

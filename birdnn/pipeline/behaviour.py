@@ -20,7 +20,7 @@ from birdnn.formats.inputs import Inputs
 from birdnn.formats.suite import hull
 from birdnn.metrics import decisions, fidelity
 from birdnn.network import Network
-from birdnn.pipeline.plan import Plan, Subject
+from birdnn.pipeline.case import Case, Subject
 from birdnn.records import LEAST, LEAST_BEYOND, Decision, Ground, Kept, KeptAt, KeptWord, RepairRequest, as_asked
 from birdnn.records.limits import Over, never
 from birdnn.sample import evaluate, uniform
@@ -49,19 +49,19 @@ class Place:
     right: Tensor | None = None
 
 
-def places(plan: Plan, before: Network, *, final: bool) -> list[Place]:
+def places(case: Case, before: Network, *, final: bool) -> list[Place]:
     """Where behaviour is compared; `final`: on what is held out as well, which no choice may look at."""
     found = []
-    if plan.corners is not None and plan.domain is not None:
-        lower, upper = plan.corners
-        where = f"the domain ({plan.domain.source})"
+    if case.corners is not None and case.domain is not None:
+        lower, upper = case.corners
+        where = f"the domain ({case.domain.source})"
         found.append(Place(where=where, ground="domain", draw=lambda count, g: uniform(lower, upper, count, g)))
-        if plan.request.domain == "property" and plan.data is None:
-            found += _beyond(plan)
-    if plan.data is not None:
-        found.append(_stored(plan.data, "data"))
-    found = found or list(_at_hand(plan, before))
-    return [*found, _stored(plan.test, "test")] if final and plan.test is not None else found
+        if case.files.domain == "property" and case.data is None:
+            found += _beyond(case)
+    if case.data is not None:
+        found.append(_stored(case.data, "data"))
+    found = found or list(_at_hand(case, before))
+    return [*found, _stored(case.test, "test")] if final and case.test is not None else found
 
 
 def _stored(file: Inputs, ground: Ground) -> Place:
@@ -69,12 +69,12 @@ def _stored(file: Inputs, ground: Ground) -> Place:
     return Place(where=where, ground=ground, draw=lambda count, generator: file.x, right=file.y)
 
 
-def _at_hand(plan: Plan, before: Network) -> Iterator[Place]:
+def _at_hand(case: Case, before: Network) -> Iterator[Place]:
     """Without a domain or data: around the points, between them, in the hull of the regions."""
-    listed = [s for s in plan.subjects if s.radius is not None]
+    listed = case.points
     if listed:
         x = torch.cat([_points(subject) for subject in listed])
-        radius = max(subject.radius or 0.0 for subject in listed)
+        radius = max(subject.radius for subject in listed)
         told = f"the {len(x):,} points" if len(x) > 1 else "the point"
         names = ", ".join(subject.prop.name for subject in listed)
         reach = f"up to {_AWAY[-1] * radius:g} away in each input"
@@ -84,31 +84,31 @@ def _at_hand(plan: Plan, before: Network) -> Iterator[Place]:
         if len(pairs):
             where = f"the hull of {told} of {names}, between two"
             yield Place(where=where, ground="hull", draw=lambda count, g: _between(x, pairs, count, g))
-    if corners := _hull(plan):
-        where = f"the hull of the regions of {_names(plan)}"
+    if corners := _hull(case):
+        where = f"the hull of the regions of {_names(case)}"
         yield Place(where=where, ground="regions", draw=lambda count, g: uniform(*corners, count, g))
-        yield from _beyond(plan)
+        yield from _beyond(case)
 
 
-def _beyond(plan: Plan) -> Iterator[Place]:
+def _beyond(case: Case) -> Iterator[Place]:
     """Where regions are all that is known: a network may obey in them and be a constant everywhere else."""
-    if corners := _hull(plan):
+    if corners := _hull(case):
         lower, upper = corners
         wide = lower - (upper - lower), upper + (upper - lower)
-        where = f"surroundings of the regions of {_names(plan)}, as far beyond as these are wide"
+        where = f"surroundings of the regions of {_names(case)}, as far beyond as these are wide"
         yield Place(where=where, ground="beyond", draw=lambda count, g: uniform(*wide, count, g))
 
 
-def _hull(plan: Plan) -> tuple[Tensor, Tensor] | None:
-    regions = [s.prop for s in plan.subjects if s.radius is None]
+def _hull(case: Case) -> tuple[Tensor, Tensor] | None:
+    regions = [s.prop for s in case.stated]
     if not regions:
         return None
     lower, upper = (torch.stack(side) for side in zip(*(hull(prop) for prop in regions), strict=True))
     return lower.amin(0), upper.amax(0)
 
 
-def _names(plan: Plan) -> str:
-    return ", ".join(s.prop.name for s in plan.subjects if s.radius is None)
+def _names(case: Case) -> str:
+    return ", ".join(s.prop.name for s in case.stated)
 
 
 def _points(subject: Subject) -> Tensor:
@@ -161,20 +161,19 @@ class Yardstick:
         changing: points whose answer is to be another one, (m, inputs), and how far their neighbours lie, (m,).
     """
 
-    plan: Plan
+    case: Case
     before: Network
     changing: tuple[Tensor, Tensor]
 
     @staticmethod
-    def of(plan: Plan, before: Network) -> Yardstick:
-        """For the original of the plan, in float32."""
+    def of(case: Case, before: Network) -> Yardstick:
+        """For the original of the case, in float32."""
         points, radii = [torch.empty(0, before.n_inputs)], [torch.empty(0)]
-        for subject in plan.subjects:
-            if subject.radius is not None:
-                wrong = _points(subject)[_wrong(subject, before)]
-                points.append(wrong)
-                radii.append(torch.full((len(wrong),), subject.radius))
-        return Yardstick(plan=plan, before=before, changing=(torch.cat(points), torch.cat(radii)))
+        for subject in case.points:
+            wrong = _points(subject)[_wrong(subject, before)]
+            points.append(wrong)
+            radii.append(torch.full((len(wrong),), subject.radius))
+        return Yardstick(case=case, before=before, changing=(torch.cat(points), torch.cat(radii)))
 
     def compared(
         self, place: Place, after: Network, count: int, generator: torch.Generator, over: Over = never
@@ -186,9 +185,9 @@ class Yardstick:
         x = place.draw(max(1, min(count, _MOST_VALUES // self.before.n_inputs)), generator)
         y, z = both(self.before, after, x, over)
         x = x[: len(y)]
-        fine = ~violating(self.plan.subjects, x, y) & ~self._has_to_change(x)
+        fine = ~violating(self.case.subjects, x, y) & ~self._has_to_change(x)
         right = None if place.right is None else place.right[: len(y)]
-        decided, now = decisions(y, self.plan.decision), decisions(z, self.plan.decision)
+        decided, now = decisions(y, self.case.decision), decisions(z, self.case.decision)
         labels = {}
         if right is not None and decided is not None and now is not None:
             labels = {
@@ -216,15 +215,15 @@ class Yardstick:
 
     def _agreement(self, before: Tensor, after: Tensor) -> tuple[float | None, tuple[float, float] | None]:
         """Share with the same decision, the lesser by both rules where nobody said which one holds; and both shares."""
-        plan = self.plan
-        if before.shape[1] < 2 or (plan.decision == "none" and plan.rule_by == "option"):
+        case = self.case
+        if before.shape[1] < 2 or (case.decision == "none" and case.rule_by == "option"):
             return None, None
 
         def by(rule: Decision) -> float:
             return fidelity(before, after, rule).decision_agreement or 0.0
 
-        if plan.rule_by in ("option", "suite"):
-            return by(plan.decision), None
+        if case.rule_by in ("option", "suite"):
+            return by(case.decision), None
         either = by("argmin"), by("argmax")  # a rule that was read from properties may be the wrong one
         return min(either), either
 

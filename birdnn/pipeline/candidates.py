@@ -13,13 +13,13 @@ from torch import Tensor
 from birdnn.boxes import Boxes
 from birdnn.errors import MismatchError
 from birdnn.pipeline.behaviour import suffices
+from birdnn.pipeline.case import Asked
 from birdnn.pipeline.clock import Clock, Deadline
 from birdnn.pipeline.folder import ResultFolder
 from birdnn.pipeline.judging import Attempt, Effort, decide_all
 from birdnn.pipeline.load import Loaded, load_network
 from birdnn.pipeline.measuring import Comparison
 from birdnn.pipeline.methods import Stage
-from birdnn.pipeline.plan import Subject
 from birdnn.pipeline.settings import RepairSettings
 from birdnn.records import AIM, Device, Kept, Progress, RepairRequest, Tied, Tried, TriedResult
 from birdnn.records.limits import OutOfTime
@@ -53,7 +53,7 @@ class Candidates:
 
     request: RepairRequest
     settings: RepairSettings
-    asked: list[Subject]
+    asked: list[Asked]
     clock: Clock
     folder: ResultFolder
     compare: Callable[[Loaded, Deadline], Comparison]

@@ -53,7 +53,7 @@ _STREAM = 0xC4EC
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Case:
+class Inquiry:
     """A question: is `prop` true of the network, of which we say `verdict`?"""
 
     loaded: Loaded
@@ -89,13 +89,13 @@ def require_engines(names: Sequence[str]) -> None:
         require(name)
 
 
-def cross_checked(case: Case, names: Sequence[str], own_s: float) -> tuple[EngineAnswer, ...]:
+def cross_checked(inquiry: Inquiry, names: Sequence[str], own_s: float) -> tuple[EngineAnswer, ...]:
     """Our own answer, which took ``own_s`` seconds, then that of each engine."""
-    answers = [_ours(case.verdict, own_s)]
+    answers = [_ours(inquiry.verdict, own_s)]
     for name in names:
-        case.watch.update(Progress(phase=f"asking {name} about {case.prop.name}"))
+        inquiry.watch.update(Progress(phase=f"asking {name} about {inquiry.prop.name}"))
         begun = time.monotonic()
-        found = _asked(case, name)
+        found = _asked(inquiry, name)
         answers.append(
             EngineAnswer(
                 engine=name,
@@ -170,14 +170,14 @@ def decided_by(
     return verdict if isinstance(verdict, Violated) else replace(verdict, arithmetic=auto_lirpa.ARITHMETIC)
 
 
-def _asked(case: Case, name: str) -> Found:
+def _asked(inquiry: Inquiry, name: str) -> Found:
     """An engine's answer, whatever becomes of the engine."""
-    if case.watch.stopped():
+    if inquiry.watch.stopped():
         return Found(answer="interrupted", arithmetic="")
-    if case.timeout_s <= 0:
+    if inquiry.timeout_s <= 0:
         return Found(answer="timeout", arithmetic="", detail="not begun: no time was left")
     try:
-        return ASK[name](case)
+        return ASK[name](inquiry)
     except EngineError as error:
         return Found(answer="refused", arithmetic="", detail=error.problem)
     except Exception as error:  # noqa: BLE001 - a foreign engine fails in whatever way it likes
@@ -210,20 +210,20 @@ def _of_verdict(verdict: Verdict) -> Found:
     return Found(answer="unknown", arithmetic=verdict.arithmetic, detail=verdict.reason)
 
 
-def _onnxruntime(case: Case) -> Found:
+def _onnxruntime(inquiry: Inquiry) -> Found:
     """Replays our counterexample; where there is none, fresh points."""
-    judge = case.judge()
-    if isinstance(case.verdict, Violated):
-        witness = judge.replayed(torch.tensor(case.verdict.witness.x, dtype=torch.float32))
+    judge = inquiry.judge()
+    if isinstance(inquiry.verdict, Violated):
+        witness = judge.replayed(torch.tensor(inquiry.verdict.witness.x, dtype=torch.float32))
         return Found(answer="not_reproduced" if witness is None else "violated", arithmetic=_REPLAYED, witness=witness)
-    generator = torch.Generator().manual_seed(case.seed + _STREAM)
-    parts, n, until = from_property(case.prop, POINTS, generator), 0, time.monotonic() + case.timeout_s
-    for region, points in zip(case.prop.regions, parts, strict=True):
+    generator = torch.Generator().manual_seed(inquiry.seed + _STREAM)
+    parts, n, until = from_property(inquiry.prop, POINTS, generator), 0, time.monotonic() + inquiry.timeout_s
+    for region, points in zip(inquiry.prop.regions, parts, strict=True):
         for some in torch.split(points, 500):
-            if time.monotonic() > until or case.watch.stopped():
+            if time.monotonic() > until or inquiry.watch.stopped():
                 return Found(answer="no_violation", arithmetic=_REPLAYED, detail=f"{n:,} points, then time was up")
             n += len(some)
-            close = some[region.margin(_outputs(case.loaded, some)) <= 0]
+            close = some[region.margin(_outputs(inquiry.loaded, some)) <= 0]
             if (witness := judge.strongest_of(close)) is not None:
                 return Found(answer="violated", arithmetic=_REPLAYED, witness=witness)
     return Found(answer="no_violation", arithmetic=_REPLAYED, detail=f"{n:,} uniform points")
@@ -235,29 +235,31 @@ def _outputs(loaded: Loaded, points: Tensor) -> Tensor:
     return torch.from_numpy(np.stack(replayed)).double()
 
 
-def _auto_lirpa(case: Case) -> Found:
+def _auto_lirpa(inquiry: Inquiry) -> Found:
     """Our branch and bound on its bounds, without any attack: what it proves or finds is their doing."""
-    settings = SearchSettings(timeout_s=case.timeout_s, seed=case.seed, attack=_NO_ATTACK, batch=_BATCH)
-    return _of_verdict(decided_by("auto_lirpa", case.loaded, case.prop, settings, case.watch))
+    settings = SearchSettings(timeout_s=inquiry.timeout_s, seed=inquiry.seed, attack=_NO_ATTACK, batch=_BATCH)
+    return _of_verdict(decided_by("auto_lirpa", inquiry.loaded, inquiry.prop, settings, inquiry.watch))
 
 
-def _marabou(case: Case) -> Found:
+def _marabou(inquiry: Inquiry) -> Found:
     """Marabou's answer; a point that it finds is replayed."""
-    said = ask_marabou(model_bytes(case.loaded), case.prop, timeout_s=case.timeout_s, stopped=case.watch.stopped)
+    said = ask_marabou(
+        model_bytes(inquiry.loaded), inquiry.prop, timeout_s=inquiry.timeout_s, stopped=inquiry.watch.stopped
+    )
     words: Mapping[str, EngineWord] = {"unsat": "proved", "sat": "near_miss"}
     answer: EngineWord = words.get(said.answer, said.answer)  # type: ignore[arg-type]
     found = Found(answer=answer, arithmetic=marabou.ARITHMETIC, detail=said.detail)
     if said.answer != "sat":
         return found
-    judge, x = case.judge(), torch.tensor([said.x], dtype=torch.float64)
-    points = [point for region in case.prop.regions for point in judge.snap(region, x)]
+    judge, x = inquiry.judge(), torch.tensor([said.x], dtype=torch.float64)
+    points = [point for region in inquiry.prop.regions for point in judge.snap(region, x)]
     # a property may have several regions: the one that Marabou means is where its point moves least
     points.sort(key=lambda point: float((point.double() - x[0]).abs().max()))
     witness = next((w for point in points if (w := judge.replayed(point)) is not None), None)
     return found if witness is None else replace(found, answer="violated", witness=witness)
 
 
-ASK: Mapping[str, Callable[[Case], Found]] = {
+ASK: Mapping[str, Callable[[Inquiry], Found]] = {
     "onnxruntime": _onnxruntime,
     "auto_lirpa": _auto_lirpa,
     "marabou": _marabou,

@@ -13,7 +13,7 @@ from birdnn.pipeline.certifying import Decided, certify, obstacle, unproved, unw
 from birdnn.pipeline.claims import assumption_notes, require_semantics, semantics_of
 from birdnn.pipeline.clock import Clock, limit_of
 from birdnn.pipeline.crosschecking import (
-    Case,
+    Inquiry,
     contradicting,
     cross_checked,
     decided_by,
@@ -237,7 +237,7 @@ class _Run:
         """What the engines say that the user wants asked as well."""
         if not self.settings.crosscheck:
             return ()
-        case = Case(
+        inquiry = Inquiry(
             loaded=self.loaded,
             prop=prop,
             verdict=verdict,
@@ -245,7 +245,7 @@ class _Run:
             seed=self.settings.seed,
             watch=self.watch,
         )
-        return cross_checked(case, self.settings.crosscheck, spent)
+        return cross_checked(inquiry, self.settings.crosscheck, spent)
 
     def refusal(self) -> Unknown | None:
         """Why a question is not even begun."""

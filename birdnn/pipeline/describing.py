@@ -7,11 +7,11 @@ from fractions import Fraction
 from typing import Any
 
 from birdnn.formats.suite import Suite
+from birdnn.pipeline.case import Case
 from birdnn.pipeline.certifying import obstacle
 from birdnn.pipeline.judging import Answer, Attempt
 from birdnn.pipeline.load import Loaded
 from birdnn.pipeline.measuring import Measured
-from birdnn.pipeline.plan import Plan
 from birdnn.records import Drawdowns, PacBound, PropertyLocalisation, ScaledQuantity, Watched
 
 
@@ -55,14 +55,14 @@ def kept(measured: Measured | None) -> dict[str, Any]:
 
 
 def described(
-    plan: Plan,
+    case: Case,
     before: Mapping[str, Answer],
     after: Mapping[str, Answer],
     located: tuple[PropertyLocalisation, ...],
     sampled: Mapping[str, PacBound],
 ) -> dict[str, Any]:
     """The fields of an outcome that say what its properties and numbers are about."""
-    inputs, outputs = quantities(plan.loaded)
+    inputs, outputs = quantities(case.loaded)
     others = tuple(
         Watched(
             name=subject.prop.name,
@@ -71,29 +71,28 @@ def described(
             after=after[subject.prop.name].guarantee if subject.prop.name in after else None,
             sampled=sampled.get(subject.prop.name),
         )
-        for subject in plan.subjects
-        if subject.role is None
+        for subject in case.applicable
     )
     return {"inputs": inputs, "outputs": outputs, "watched": others, "localisation": located}
 
 
-def remarks(plan: Plan, before: Mapping[str, Answer], best: Attempt | None) -> Iterator[str]:
+def remarks(case: Case, before: Mapping[str, Answer], best: Attempt | None, *, as_many: bool) -> Iterator[str]:
     """What the verdicts of the named properties do not tell; ``best`` is None where no network was written."""
-    others = [s.prop.name for s in plan.subjects if s.role is None]
+    others = [s.prop.name for s in case.applicable]
     broken = [name for name in others if before[name].guarantee == "violated"]
     if broken:
         yield f"Applicable, not named and violated on the original: {', '.join(broken)}; --suite repairs all."
     if best is None:
         return
     after = best.answers
-    if plan.request.as_many:
-        names = [s.prop.name for s in plan.subjects if s.role is not None]
+    if as_many:
+        names = [s.prop.name for s in case.asked]
         was = sum(before[name].guarantee == "proved" for name in names)
         now = sum(name in after and after[name].guarantee == "proved" for name in names)
         yield f"Of {len(names)} properties {was} were proved before and {now} are now."
     unseen = [name for name in others if name not in after]
     if unseen:
         yield f"Not looked at again on the repaired network, for lack of time: {', '.join(unseen)}."
-    if told := obstacle(best.loaded, plan.request.units):
+    if told := obstacle(best.loaded, case.files.units):
         copy = "" if best.loaded.nnet is None else "; the ONNX copy beside it can have one: verify --certificate"
         yield f"No certificate: {told}{copy}."

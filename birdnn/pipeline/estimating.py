@@ -13,11 +13,13 @@ import torch
 from birdnn.errors import InputError
 from birdnn.formats.measure import read_measure
 from birdnn.network import Network
+from birdnn.pipeline.case import Subject
 from birdnn.pipeline.device import device_for
 from birdnn.pipeline.facts import machine, versions
 from birdnn.pipeline.load import Loaded, scaling_of
-from birdnn.pipeline.plan import Subject, asked_notes, read_plan
+from birdnn.pipeline.reading import asked_notes, read_case
 from birdnn.records import (
+    CaseFiles,
     EstimateOutcome,
     EstimateRequest,
     Interval,
@@ -25,7 +27,6 @@ from birdnn.records import (
     Progress,
     PropertyEstimate,
     RareEvent,
-    RepairRequest,
     Surrogate,
     Unwatched,
     Watch,
@@ -101,18 +102,10 @@ class _Run:
         self.request, self.watch = request, watch
         _check(request)
         watch.update(Progress(phase=f"reading {request.net.name}"))
-        plan = read_plan(
-            RepairRequest(
-                net=request.net,
-                props=request.props,
-                suite=request.suite,
-                as_name=request.as_name,
-                units=request.units,
-            )
-        )
-        self.loaded = plan.loaded
-        self.subjects = tuple(subject for subject in plan.subjects if subject.role is not None)
-        self.notes = asked_notes(plan, self.subjects)
+        case = read_case(CaseFiles.of(request))
+        self.loaded = case.loaded
+        self.subjects = case.asked
+        self.notes = asked_notes(case, self.subjects)
         self.measure = self._measure()
         self.device = device_for(request.device, self.loaded.net)
         self.net: Network = self.loaded.net.with_values({}).float().to(self.device)

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
 from birdnn.network import Network
+from birdnn.pipeline.case import Subject
 from birdnn.pipeline.clock import Clock
 from birdnn.pipeline.load import Loaded
-from birdnn.pipeline.plan import Subject
 from birdnn.pipeline.settings import RepairSettings
 from birdnn.records import Device, Guarantee, Proved, Unknown, Verdict, Violated, Witness
 from birdnn.repair import Evidence
@@ -136,7 +136,7 @@ def decide(loaded: Loaded, subject: Subject, clock: Clock, effort: Effort, *, ch
 
 
 def decide_all(
-    loaded: Loaded, subjects: list[Subject], clock: Clock, effort: Effort, *, as_many: bool = False
+    loaded: Loaded, subjects: Sequence[Subject], clock: Clock, effort: Effort, *, as_many: bool = False
 ) -> Attempt:
     """Answers in the order given; ends early at a property that is violated, for then the candidate is lost.
 

@@ -13,11 +13,13 @@ from birdnn.errors import MismatchError
 from birdnn.localize import check_interventions, localize
 from birdnn.network import Network
 from birdnn.neurons import Neuron, neurons
+from birdnn.pipeline.case import Case, Points, Subject
 from birdnn.pipeline.clock import Deadline
 from birdnn.pipeline.facts import machine, versions
-from birdnn.pipeline.plan import Plan, Subject, asked_notes, read_plan
+from birdnn.pipeline.reading import asked_notes, read_case
 from birdnn.pipeline.settings import LocalizeSettings
 from birdnn.records import (
+    CaseFiles,
     FoundBy,
     InterventionCheck,
     Localisation,
@@ -25,7 +27,6 @@ from birdnn.records import (
     LocalizeRequest,
     Progress,
     PropertyLocalisation,
-    RepairRequest,
     SampleSet,
     Unwatched,
     Watch,
@@ -51,36 +52,31 @@ def localize_files(
     """
     started, watch, settings = time.monotonic(), watch or Unwatched(), settings or LocalizeSettings()
     watch.update(Progress(phase=f"reading {request.net.name}"))
-    plan = read_plan(
-        RepairRequest(
-            net=request.net, props=request.props, suite=request.suite, as_name=request.as_name, units=request.units
-        )
-    )
-    size = len(neurons(plan.loaded.net))
+    case = read_case(CaseFiles.of(request))
+    size = len(neurons(case.loaded.net))
     if not 1 <= request.top <= size:
         raise MismatchError(
             f"--top {request.top}: the network has {size} hidden neurons; give a number from 1 to {size}"
         )
-    subjects = [subject for subject in plan.subjects if subject.role is not None]
     return LocalizeOutcome(
         request=request,
-        net=str(plan.loaded.path),
-        net_sha256=plan.loaded.net.sha256,
-        answers=tuple(_answers(plan, subjects, request, settings, watch)),
-        suite=plan.suite,
+        net=str(case.loaded.path),
+        net_sha256=case.loaded.net.sha256,
+        answers=tuple(_answers(case, request, settings, watch)),
+        suite=case.suite,
         wall_s=time.monotonic() - started,
         versions=versions(),
         machine=machine(),
         interrupted=watch.stopped(),
-        notes=asked_notes(plan, subjects),
+        notes=asked_notes(case, case.asked),
     )
 
 
 def _answers(
-    plan: Plan, subjects: list[Subject], request: LocalizeRequest, settings: LocalizeSettings, watch: Watch
+    case: Case, request: LocalizeRequest, settings: LocalizeSettings, watch: Watch
 ) -> Iterator[PropertyLocalisation]:
-    net = plan.loaded.net.with_values({}).float()
-    for subject in subjects:
+    net = case.loaded.net.with_values({}).float()
+    for subject in case.asked:
         if watch.stopped():
             return
         watch.update(Progress(phase=f"localising {subject.prop.name}"))
@@ -88,13 +84,13 @@ def _answers(
 
 
 def localised(
-    plan: Plan, subjects: Sequence[Subject], settings: LocalizeSettings, watch: Watch, deadline: Deadline
+    case: Case, subjects: Sequence[Subject], seed: int, settings: LocalizeSettings, watch: Watch, deadline: Deadline
 ) -> Iterator[PropertyLocalisation]:
     """The same for the violated properties of a repair, as far as the time goes."""
-    net = plan.loaded.net.with_values({}).float()
-    request = LocalizeRequest(net=plan.loaded.path, seed=plan.request.seed, top=min(_NAMED, len(neurons(net))))
+    net = case.loaded.net.with_values({}).float()
+    request = LocalizeRequest(net=case.loaded.path, seed=seed, top=min(_NAMED, len(neurons(net))))
     for left, subject in zip(range(len(subjects), 0, -1), subjects, strict=True):
-        if subject.radius is None:  # of single points there is no region to draw others from
+        if not isinstance(subject, Points):  # of single points there is no region to draw others from
             watch.update(Progress(phase=f"localising {subject.prop.name}"))
             try:
                 yield _Question(net, subject, request, settings, deadline.part(1 / left).over).answer()
@@ -103,7 +99,7 @@ def localised(
 
 
 def responsible(
-    plan: Plan, subjects: Iterable[Subject], *, seed: int, settings: LocalizeSettings, over: Over = never
+    case: Case, subjects: Iterable[Subject], *, seed: int, settings: LocalizeSettings, over: Over = never
 ) -> list[Neuron]:
     """All hidden neurons, those first that are most responsible for a violation of any of the properties.
 
@@ -111,8 +107,8 @@ def responsible(
         MismatchError: nothing can be localised, for the reasons given.
         OutOfTime: it was ``over`` before.
     """
-    net = plan.loaded.net.with_values({}).float()
-    request = LocalizeRequest(net=plan.loaded.path, seed=seed)
+    net = case.loaded.net.with_values({}).float()
+    request = LocalizeRequest(net=case.loaded.path, seed=seed)
     value: dict[Neuron, float] = {}
     notes = []
     for subject in subjects:

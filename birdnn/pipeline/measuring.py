@@ -12,8 +12,9 @@ from birdnn.boxes import Boxes
 from birdnn.metrics import drawdown, fidelity, healed
 from birdnn.network import Network
 from birdnn.pipeline.behaviour import Yardstick, both, chosen_by, places
+from birdnn.pipeline.case import Case, Points
 from birdnn.pipeline.clock import Deadline, unlimited
-from birdnn.pipeline.plan import UNKNOWN_DOMAIN, Plan
+from birdnn.pipeline.reading import UNKNOWN_DOMAIN
 from birdnn.pipeline.settings import RepairSettings
 from birdnn.records import Decision, Drawdowns, Fidelity, Kept, KeptAt, Neighbours, Rate, Replay, Witness
 from birdnn.records.limits import Over, never
@@ -67,9 +68,10 @@ class Comparison:
 
     before: Network
     after: Network
-    plan: Plan
+    case: Case
     settings: RepairSettings
     resample: Resample
+    seed: int
     replays: tuple[Replay, ...]
     deadline: Deadline = field(default_factory=unlimited)
     source: Network | None = None
@@ -83,20 +85,20 @@ class Comparison:
             violated: properties that were violated before and were to be repaired.
         """
         # another stream than any that training draws from with the same seed
-        generator = torch.Generator().manual_seed((self.plan.request.seed + 1) * _FRESH)
+        generator = torch.Generator().manual_seed((self.seed + 1) * _FRESH)
         regions, drawn, held_out, healing = {}, [], [], []
         contradicted: dict[str, Witness] = {}
-        shares = len(self.plan.subjects) + 1
-        for number, subject in enumerate(self.plan.subjects):
+        shares = len(self.case.subjects) + 1
+        for number, subject in enumerate(self.case.subjects):
             prop, part = subject.prop, self.deadline.part(1 / (shares - number))
             points = self._region(prop, generator, part.part(0.4))
             drawn.append(drawdown(prop.name, points.margin_before, points.margin_after))
             kept = points.margin_before > 0
             repaired = distinct(repair_set.get(prop.name, points.x[:0]))
             repaired_margin = union_margin(prop, repaired, evaluate(self.after, repaired))
-            if prop.name in violated and subject.radius is None:
+            if prop.name in violated and not isinstance(subject, Points):
                 if bool(kept.any()):
-                    regions[prop.name] = fidelity(points.before[kept], points.after[kept], self.plan.decision)
+                    regions[prop.name] = fidelity(points.before[kept], points.after[kept], self.case.decision)
                 points = self._held_out(prop, points, generator, part)
                 held_out.append(healed(points.margin_before, points.margin_after, by_proof=prop.name in proved))
             if prop.name in violated and prop.name in repair_set:
@@ -107,7 +109,7 @@ class Comparison:
                 if witness is not None:
                     contradicted[prop.name] = witness
         behaviour = self._behaviour(self.settings.domain_points, generator, final=True)
-        whole = _over_the_domain(behaviour, self.plan.decision)
+        whole = _over_the_domain(behaviour, self.case.decision)
         return Measured(
             fidelity=whole,
             fidelity_note=self._why_none() if whole is None else "",
@@ -116,7 +118,7 @@ class Comparison:
             drawdown=Drawdowns(properties=tuple(drawn)),
             efficacy=_sum(healing),
             generalisation=_sum([rate for rate in held_out if rate is not None]),
-            neighbours=tuple(self._neighbours(s.prop, s.radius) for s in self.plan.subjects if s.radius is not None),
+            neighbours=tuple(self._neighbours(s.prop, s.radius) for s in self.case.points),
             contradicted=contradicted,
         )
 
@@ -132,41 +134,41 @@ class Comparison:
     def kept(self, count: int, *, seed: int) -> Kept:
         """What the choice between candidates goes by, on ``count`` inputs of each place and a part in each region."""
         generator = torch.Generator().manual_seed(seed)
-        each, subjects = max(1, count // _SELECTED_PART), self.plan.subjects
+        each, subjects = max(1, count // _SELECTED_PART), self.case.subjects
         parts = [self.deadline.part(1 / (len(subjects) + 1 - number)) for number in range(len(subjects))]
         regions = [self._drawn(s.prop, each, generator, part) for s, part in zip(subjects, parts, strict=True)]
-        names = [s.prop.name for s in self.plan.subjects]
+        names = [s.prop.name for s in self.case.subjects]
         drawn = [drawdown(n, p.margin_before, p.margin_after) for n, p in zip(names, regions, strict=True)]
         worst = max((d.share for d in drawn if d.share is not None), default=0.0)
         return chosen_by(self._behaviour(count, generator, final=False), worst)
 
     def _why_none(self) -> str:
         """Why nothing is said about the domain."""
-        if self.plan.corners is None:
+        if self.case.corners is None:
             return UNKNOWN_DOMAIN
         count = self.settings.domain_points
         return f"not measured: the original violates a property at each of {count:,} points of the domain"
 
     def _behaviour(self, count: int, generator: torch.Generator, *, final: bool) -> tuple[KeptAt, ...]:
         """At each place where something can be compared."""
-        yardstick = Yardstick.of(self.plan, self.before)
+        yardstick = Yardstick.of(self.case, self.before)
         less = min(count, self.settings.selection_points)  # more says little where nobody declared a domain
-        found, here = [], places(self.plan, self.before, final=final)
+        found, here = [], places(self.case, self.before, final=final)
         for number, place in enumerate(here):
             part = self.deadline.part(1 / (len(here) - number))
             most = self._affordable(count if place.ground == "domain" else less, part)
             found.append(yardstick.compared(place, self.after, most, generator, part.over))
         return tuple(one for one in found if one is not None)
 
-    def _region(self, prop: Property, generator: torch.Generator, deadline: Deadline) -> Points:
+    def _region(self, prop: Property, generator: torch.Generator, deadline: Deadline) -> Compared:
         return self._drawn(prop, self.settings.region_points, generator, deadline)
 
-    def _drawn(self, prop: Property, count: int, generator: torch.Generator, deadline: Deadline) -> Points:
+    def _drawn(self, prop: Property, count: int, generator: torch.Generator, deadline: Deadline) -> Compared:
         """About ``count`` uniform points of the property's regions."""
         xs = from_property(prop, self._affordable(count, deadline), generator)
         return self._points(prop, xs, deadline.over)
 
-    def _points(self, prop: Property, xs: Sequence[Tensor], over: Over = never) -> Points:
+    def _points(self, prop: Property, xs: Sequence[Tensor], over: Over = never) -> Compared:
         return points_of(self.before, self.after, prop, xs, over)
 
     def _affordable(self, count: int, deadline: Deadline) -> int:
@@ -179,7 +181,7 @@ class Comparison:
 
         return max(few, deadline.affordable(drawable(count, self.before.n_inputs), once, times=_COSTS))
 
-    def _held_out(self, prop: Property, points: Points, generator: torch.Generator, deadline: Deadline) -> Points:
+    def _held_out(self, prop: Property, points: Compared, generator: torch.Generator, deadline: Deadline) -> Compared:
         """Fresh points: uniform ones, and where violations are rare also what an attack of another seed finds."""
         missing = self.settings.held_out_points - len(points.x)
         if missing > 0 and not deadline.over():
@@ -195,12 +197,12 @@ class Comparison:
 
     def _neighbours(self, prop: Property, radius: float) -> Neighbours:
         """Fresh inputs around points: a proof about the points says nothing about them."""
-        generator = torch.Generator().manual_seed((self.plan.request.seed + 1) * _FRESH)
+        generator = torch.Generator().manual_seed((self.seed + 1) * _FRESH)
         centres = torch.stack([region.lower for region in prop.regions])
         lower, upper = centres - radius, centres + radius
-        if self.plan.corners is not None:  # a point beyond the domain keeps itself as a neighbour
-            lower = torch.minimum(torch.maximum(lower, self.plan.corners[0]), centres)
-            upper = torch.maximum(torch.minimum(upper, self.plan.corners[1]), centres)
+        if self.case.corners is not None:  # a point beyond the domain keeps itself as a neighbour
+            lower = torch.minimum(torch.maximum(lower, self.case.corners[0]), centres)
+            upper = torch.maximum(torch.minimum(upper, self.case.corners[1]), centres)
         count = self._affordable(self.settings.region_points, self.deadline)
         each = min(self.settings.neighbours, max(1, count // len(centres)))
         found = self._points(prop, list(Boxes(lower, upper).uniform(each, generator).float()))
@@ -216,7 +218,7 @@ class Comparison:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Points:
+class Compared:
     """Inputs, what two networks answer there, and a property's margins of the answers."""
 
     x: Tensor
@@ -225,14 +227,14 @@ class Points:
     margin_before: Tensor
     margin_after: Tensor
 
-    def and_more(self, other: Points) -> Points:
+    def and_more(self, other: Compared) -> Compared:
         """Both."""
         pairs = ((getattr(self, part.name), getattr(other, part.name)) for part in fields(self))
-        return Points(*(torch.cat(pair) for pair in pairs))
+        return Compared(*(torch.cat(pair) for pair in pairs))
 
 
-def points_of(before: Network, after: Network, prop: Property, xs: Sequence[Tensor], over: Over = never) -> Points:
-    """Points of a property's regions, (n, inputs) for each region; the first ones where time is over."""
+def points_of(before: Network, after: Network, prop: Property, xs: Sequence[Tensor], over: Over = never) -> Compared:
+    """Compared of a property's regions, (n, inputs) for each region; the first ones where time is over."""
     x = torch.cat(list(xs))
     ys = both(before, after, x, over)
     x, sizes, n = x[: len(ys[0])], [], len(ys[0])
@@ -243,7 +245,7 @@ def points_of(before: Network, after: Network, prop: Property, xs: Sequence[Tens
         torch.cat([region.margin(y) for region, y in zip(prop.regions, torch.split(each, sizes), strict=True)])
         for each in ys
     ]
-    return Points(x, *ys, *margins)
+    return Compared(x, *ys, *margins)
 
 
 def _all_healed(margin: Tensor, *, by_proof: bool) -> Rate:

@@ -8,8 +8,8 @@ from typing import get_args
 
 from birdnn.errors import MismatchError
 from birdnn.network import Network
+from birdnn.pipeline.case import Case, Subject
 from birdnn.pipeline.localising import responsible
-from birdnn.pipeline.plan import Plan, Subject
 from birdnn.pipeline.settings import RepairSettings
 from birdnn.records import Method, OptimiserName, RepairRequest
 from birdnn.repair import (
@@ -63,13 +63,13 @@ class Stage:
 
 
 def stages(
-    request: RepairRequest, plan: Plan, task: RepairTask, broken: Sequence[Subject], settings: RepairSettings
+    request: RepairRequest, case: Case, task: RepairTask, broken: Sequence[Subject], settings: RepairSettings
 ) -> list[Stage]:
     """The methods to be tried, in order; one, unless the request leaves the choice to us.
 
     Args:
         request: which method.
-        plan: of the command.
+        case: of the command.
         task: what is to be repaired.
         broken: the properties that are not proved on the original.
         settings: effort.
@@ -83,7 +83,7 @@ def stages(
             case "lp" | "bias" as optimiser:
                 return LastLayer(task, replace(settings.linear, biases_only=optimiser == "bias"))
             case optimiser:
-                ranking = responsible(plan, broken, seed=request.seed, settings=settings.localize, over=task.over)
+                ranking = responsible(case, broken, seed=request.seed, settings=settings.localize, over=task.over)
                 said = replace(settings.finetune, optimiser=optimiser, top=request.top, alpha=request.alpha)
                 return Finetune(task, said, ranking)
 

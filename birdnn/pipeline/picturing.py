@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from birdnn.errors import MismatchError
+from birdnn.pipeline.case import Case, Points
 from birdnn.pipeline.judging import Attempt
 from birdnn.pipeline.mapping import advisory_map, covers_of, line_through, margin_line
-from birdnn.pipeline.plan import Plan
 from birdnn.pipeline.planes import Framing, Scene, most_influential, plane_of
 from birdnn.pipeline.plotting import scene_of
 from birdnn.records import AdvisoryMap, MapPanel, MarginLine, Proved, Witness
@@ -23,17 +23,17 @@ _HARD_TO_SEE = 0.005  # of a map's cells
 
 
 def pictured(
-    plan: Plan, best: Attempt | None, witnesses: Mapping[str, Sequence[Witness]], over: Over
+    case: Case, best: Attempt | None, witnesses: Mapping[str, Sequence[Witness]], over: Over
 ) -> dict[str, Any]:
     """What pictures of a repair are drawn from, as fields of its outcome; no more of them once it is ``over``."""
-    net = plan.loaded.net
+    net = case.loaded.net
     sizes = {name: value.numel() for name, value in net.initialisers().items() if name in net.repairable}
-    maps, lines = ((), ()) if best is None else repair_pictures(plan, best, witnesses, over)
+    maps, lines = ((), ()) if best is None else repair_pictures(case, best, witnesses, over)
     return {"initialisers": sizes, "maps": maps, "lines": lines}
 
 
 def repair_pictures(
-    plan: Plan, best: Attempt, witnesses: Mapping[str, Sequence[Witness]], over: Over = never
+    case: Case, best: Attempt, witnesses: Mapping[str, Sequence[Witness]], over: Over = never
 ) -> tuple[tuple[AdvisoryMap, ...], tuple[MarginLine, ...]]:
     """Maps and lines of the original and the repaired network, through each property's first counterexample.
 
@@ -47,12 +47,12 @@ def repair_pictures(
     """
     maps: list[AdvisoryMap] = []
     lines: list[MarginLine] = []
-    for subject in plan.subjects:
+    for subject in case.subjects:
         found = witnesses.get(subject.prop.name, ())
-        if not found or subject.radius is not None or plan.loaded.net.n_inputs > _MOST_INPUTS:
+        if not found or isinstance(subject, Points) or case.loaded.net.n_inputs > _MOST_INPUTS:
             continue
-        scene = scene_of(plan.loaded, best.loaded, subject.prop, subject.text, plan.loaded.known, plan.decision)
-        scene = scene if scene.domain is not None else replace(scene, domain=plan.corners)
+        scene = scene_of(case.loaded, best.loaded, subject.prop, subject.text, case.loaded.known, case.decision)
+        scene = scene if scene.domain is not None else replace(scene, domain=case.corners)
         region = next((r for r in subject.prop.regions if r.contains(found[0].x)), None)
         if region is not None and not over():
             maps += _maps(scene, best, region, found, over)

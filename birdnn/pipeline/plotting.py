@@ -14,7 +14,6 @@ from birdnn.pipeline.claims import semantics_of
 from birdnn.pipeline.facts import versions
 from birdnn.pipeline.load import Loaded, load_network, load_property, statement
 from birdnn.pipeline.mapping import Covers, advisory_map, covers_of, line_through, margin_line
-from birdnn.pipeline.plan import known_network
 from birdnn.pipeline.planes import (
     Floats,
     Framing,
@@ -25,6 +24,7 @@ from birdnn.pipeline.planes import (
     plane_of,
     quantities_of,
 )
+from birdnn.pipeline.reading import known_network
 from birdnn.pipeline.recognising import Known, recognised
 from birdnn.records import (
     AdvisoryMap,

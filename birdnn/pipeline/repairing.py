@@ -17,9 +17,10 @@ from birdnn.formats.together import Together
 from birdnn.metrics import change, regressions
 from birdnn.pipeline.behaviour import kept_word
 from birdnn.pipeline.candidates import Candidates
+from birdnn.pipeline.case import Asked, Case, Points, Subject
 from birdnn.pipeline.certifying import Decided, certify, obstacle, unproved, unwritten
 from birdnn.pipeline.clock import Clock, Deadline, limit_of
-from birdnn.pipeline.crosschecking import Case, contradicting, cross_checked, disagreement, require_engines
+from birdnn.pipeline.crosschecking import Inquiry, contradicting, cross_checked, disagreement, require_engines
 from birdnn.pipeline.describing import described, kept, remarks
 from birdnn.pipeline.device import device_for
 from birdnn.pipeline.facts import machine, versions
@@ -31,12 +32,13 @@ from birdnn.pipeline.localising import localised
 from birdnn.pipeline.measuring import Comparison, Measured
 from birdnn.pipeline.methods import require_method, stages
 from birdnn.pipeline.picturing import pictured
-from birdnn.pipeline.plan import Plan, Subject, read_plan
+from birdnn.pipeline.reading import read_case
 from birdnn.pipeline.second_leg import SAMPLES, second_leg
 from birdnn.pipeline.settings import RepairSettings
 from birdnn.pipeline.surviving import said, survivors
 from birdnn.records import (
     ARITHMETIC,
+    CaseFiles,
     CertificateFile,
     EngineAnswer,
     Guarantee,
@@ -108,13 +110,13 @@ class _Repair:
         require_engines(request.crosscheck)
         self.engines: dict[str, tuple[EngineAnswer, ...]] = {}
         watch.update(Progress(phase=f"reading {request.net.name}"))
-        self.plan: Plan = read_plan(request)
-        self.device = device_for(request.device, self.plan.loaded.net)
+        self.case: Case = read_case(CaseFiles.of(request))
+        self.device = device_for(request.device, self.case.loaded.net)
         self.before: dict[str, Answer] = {}
         self.witnesses: dict[str, tuple[Witness, ...]] = {}
-        if not self.plan.loaded.net.repairable:
+        if not self.case.loaded.net.repairable:
             raise MismatchError(f"{request.net}: its weights are constants, no initialiser may be changed")
-        require_method(request, self.plan.loaded.net)
+        require_method(request, self.case.loaded.net)
         self.candidates: Candidates | None = None
         self.disagreements: list[str] = []
         self.disputed: set[str] = set()
@@ -125,10 +127,9 @@ class _Repair:
         self.remarks: tuple[str, ...] = ()
 
     @property
-    def asked(self) -> list[Subject]:
+    def asked(self) -> list[Asked]:
         """The subjects that have to be proved in the end, violated ones first: they are where candidates fail."""
-        asked = [s for s in self.plan.subjects if s.role is not None]
-        return sorted(asked, key=lambda s: self.before[s.prop.name].guarantee == "proved")
+        return sorted(self.case.asked, key=lambda s: self.before[s.prop.name].guarantee == "proved")
 
     def run(self) -> RepairOutcome:
         with self.folder.taken() as self.together, helpers_at(self.request.ray) as self.helpers:
@@ -148,18 +149,18 @@ class _Repair:
             clock=self.clock,
             folder=self.folder,
             compare=self._comparison,
-            semantics=self.plan.semantics,
+            semantics=self.case.semantics,
             device=self.device,
-            record=not obstacle(self.plan.loaded, self.request.units),
+            record=not obstacle(self.case.loaded, self.request.units),
             keeper=self.keeper,
             helpers=self.helpers,
         )
-        best = self.candidates.search(stages(self.request, self.plan, task, broken, self.settings))
+        best = self.candidates.search(stages(self.request, self.case, task, broken, self.settings))
         violated = any(words[s.prop.name] == "violated" for s in self.asked)
         if best is None:
             return self._outcome("violated" if violated else "sampled", None, None)
         survived = survivors(best, self.asked, self.clock, self._effort_before(), self.clock.timeout_s)
-        if not violated and not change(self.plan.loaded.net.initialisers(), best.loaded.net.initialisers()):
+        if not violated and not change(self.case.loaded.net.initialisers(), best.loaded.net.initialisers()):
             return self._untouched(best)
         self.remarks = said(survived, best, self.asked)
         self._watched(best)
@@ -201,13 +202,13 @@ class _Repair:
         decided = [
             Decided(prop=s.prop, path=s.path, verdict=best.answers[s.prop.name].verdict)
             for s in self.asked
-            if s.radius is None and best.guarantee(s.prop.name) == "proved"  # points have no property's file
+            if not isinstance(s, Points) and best.guarantee(s.prop.name) == "proved"  # points have no property's file
         ]
         return certify(
             best.loaded,
             decided,
             self.folder.certificate,
-            semantics=self.plan.semantics,
+            semantics=self.case.semantics,
             watch=self.watch,
             over=self.clock.stage(self.settings.shares.certifying).over,
             write=self.together.add,
@@ -218,12 +219,12 @@ class _Repair:
 
     def _establish(self) -> None:
         """Decide every property on the original."""
-        for subject in self.plan.subjects:
+        for subject in self.case.subjects:
             name = subject.prop.name
             self.watch.update(Progress(phase=f"deciding {name} on the original"))
-            answer = decide(self.plan.loaded, subject, self.clock, self._effort_before())
+            answer = decide(self.case.loaded, subject, self.clock, self._effort_before())
             self.before[name] = answer
-            if isinstance(answer.verdict, Violated) and subject.role is not None:
+            if isinstance(answer.verdict, Violated) and isinstance(subject, Asked):
                 self.witnesses[name] = self._more_witnesses(subject, answer.verdict.witness)
 
     def _effort_before(self) -> Effort:
@@ -233,7 +234,7 @@ class _Repair:
             work=s.before_work,
             seconds=s.shares.before * self.clock.timeout_s,
             seed=self.request.seed,
-            semantics=self.plan.semantics,
+            semantics=self.case.semantics,
             attack=s.attack,
             keeper=self.keeper,
             device=self.device,
@@ -243,30 +244,30 @@ class _Repair:
     def _more_witnesses(self, subject: Subject, first: Witness) -> tuple[Witness, ...]:
         deadline = self.clock.search.part(self.settings.shares.examples)
         generator, hunt = torch.Generator().manual_seed(self.request.seed), self._hunter(deadline.over)
-        net = self.plan.loaded.net.with_values({}).float()
+        net = self.case.loaded.net.with_values({}).float()
         regions = subject.prop.regions
         if len(regions) > _HUNTED:  # a few examples are shown
             own = [region for region in regions if region.contains(first.x)]
             regions = (*own, *regions)[:_HUNTED]
         points = [hunt(net, region, generator, False) for region in regions if not deadline.over()]
-        return counterexamples(self.plan.loaded, subject.prop, first, torch.cat([torch.tensor([first.x]), *points]))
+        return counterexamples(self.case.loaded, subject.prop, first, torch.cat([torch.tensor([first.x]), *points]))
 
     # --- the repair
 
     def _task(self) -> RepairTask:
         goals = []
-        for subject in self.plan.subjects:
+        for subject in self.case.subjects:
             was = self.before[subject.prop.name].guarantee
             # one that was not asked about and is violated anyway: only its satisfying points are protected
-            must = subject.role is not None or was == "proved"
+            must = isinstance(subject, Asked) or was == "proved"
             goals.append(Goal(prop=subject.prop, repair=must, violated=was != "proved"))
         return RepairTask(
-            net=self.plan.loaded.net,
+            net=self.case.loaded.net,
             goals=tuple(goals),
-            domain=self.plan.corners,
-            decision=self.plan.decision,
+            domain=self.case.corners,
+            decision=self.case.decision,
             resample=self._hunter(self.clock.over, sum(len(goal.prop.regions) for goal in goals)),
-            rule_told=self.plan.rule_by in ("option", "suite"),
+            rule_told=self.case.rule_by in ("option", "suite"),
             max_change=self.request.max_change,
             seed=self.request.seed,
             device=self.device,
@@ -281,9 +282,7 @@ class _Repair:
 
         What was proved before is decided again. Of the rest a counterexample is looked for, that of the original first.
         """
-        for subject in self.plan.subjects:
-            if subject.role is not None:
-                continue
+        for subject in self.case.applicable:
             name, was = subject.prop.name, self.before[subject.prop.name]
             if isinstance(was.verdict, Violated) and (found := self._violated_still(best.loaded, subject, was.verdict)):
                 best.answers[name] = found
@@ -297,7 +296,7 @@ class _Repair:
         judge = Judge(loaded.net.with_values({}).float(), subject.prop, loaded.replays, source=loaded.net)
         witness = judge.replayed(torch.tensor(was.witness.x))
         spent = self.clock.book("verify", begun)
-        if witness is None or not witness.contradicts(self.plan.semantics):
+        if witness is None or not witness.contradicts(self.case.semantics):
             return None
         return Answer(verdict=Violated(witness=witness, boxes=0), verify_s=spent)
 
@@ -305,11 +304,12 @@ class _Repair:
 
     def _comparison(self, after: Loaded, deadline: Deadline) -> Comparison:
         return Comparison(
-            before=self.plan.loaded.net.with_values({}).float().to(self.device),
+            before=self.case.loaded.net.with_values({}).float().to(self.device),
             after=after.net.with_values({}).float().to(self.device),
-            plan=self.plan,
+            case=self.case,
             settings=self.settings,
-            resample=self._hunter(deadline.over, max(len(s.prop.regions) for s in self.plan.subjects)),
+            seed=self.request.seed,
+            resample=self._hunter(deadline.over, max(len(s.prop.regions) for s in self.case.subjects)),
             replays=after.replays,
             deadline=deadline,
             source=after.net,
@@ -333,11 +333,11 @@ class _Repair:
     def _second_leg(self, loaded: Loaded, proved: frozenset[str]) -> dict[str, Witness]:
         """What fresh samples of the proved properties contradict."""
         said = self.request.samples
-        drawn = self.asked if said is None else self.plan.subjects
+        drawn = self.asked if said is None else self.case.subjects
         found = second_leg(
             loaded,
             # of single points there is nothing to draw
-            [s.prop for s in drawn if s.prop.name in proved and s.radius is None],
+            [s.prop for s in drawn if s.prop.name in proved and not isinstance(s, Points)],
             samples=SAMPLES if said is None else said,
             seed=self.request.seed,
             watch=self.watch,
@@ -354,7 +354,7 @@ class _Repair:
             name = subject.prop.name
             if name not in answers:
                 continue
-            case = Case(
+            inquiry = Inquiry(
                 loaded=loaded,
                 prop=subject.prop,
                 verdict=answers[name].verdict,
@@ -362,8 +362,8 @@ class _Repair:
                 seed=self.request.seed,
                 watch=self.watch,
             )
-            self.engines[name] = cross_checked(case, self.request.crosscheck, answers[name].verify_s)
-            if told := disagreement(name, self.engines[name], self.plan.semantics):
+            self.engines[name] = cross_checked(inquiry, self.request.crosscheck, answers[name].verify_s)
+            if told := disagreement(name, self.engines[name], self.case.semantics):
                 self.disagreements.append(told)
                 self.disputed.add(name)
             if (witness := contradicting(self.engines[name])) is not None:
@@ -374,9 +374,9 @@ class _Repair:
         """Every property is proved on the original; samples may contradict that too."""
         begun = time.monotonic()
         proved = frozenset(name for name, answer in self.before.items() if answer.guarantee == "proved")
-        contradicted = self._second_leg(self.plan.loaded, proved)
+        contradicted = self._second_leg(self.case.loaded, proved)
         self.clock.book("sample", begun)
-        contradicted.update(self._others(self.plan.loaded, self.before))
+        contradicted.update(self._others(self.case.loaded, self.before))
         self._overrule(self.before, contradicted)
         self.witnesses.update({name: (witness,) for name, witness in contradicted.items()})
         unsettled: RepairResult = "sampled" if self.disputed else "nothing_to_repair"
@@ -404,7 +404,7 @@ class _Repair:
         """
         for name, witness in list(contradicted.items()):
             proof = answers[name]
-            if isinstance(proof.verdict, Proved) and not witness.contradicts(self.plan.semantics):
+            if isinstance(proof.verdict, Proved) and not witness.contradicts(self.case.semantics):
                 answers[name] = replace(proof, verdict=replace(proof.verdict, executed=witness))
                 del contradicted[name]
                 continue
@@ -429,9 +429,7 @@ class _Repair:
         return "violated" if unhealed or unseen or "violated" in words else "sampled"
 
     def _properties(self, best: Attempt | None) -> Iterable[PropertyOutcome]:
-        for subject in self.plan.subjects:
-            if subject.role is None:
-                continue
+        for subject in self.case.asked:
             name = subject.prop.name
             now = self.before[name] if best is None else best.answers.get(name)
             verdict = None if now is None else now.verdict
@@ -446,12 +444,12 @@ class _Repair:
                 after="unknown" if now is None else now.guarantee,
                 verify_s=0.0 if now is None else now.verify_s,
                 boxes=0 if verdict is None else verdict.boxes,
-                arithmetic=ARITHMETIC[self.plan.semantics] if verdict is None else verdict.arithmetic,
+                arithmetic=ARITHMETIC[self.case.semantics] if verdict is None else verdict.arithmetic,
                 counterexamples=self.witnesses.get(name, ()),
                 sampled=self.sampled.get(name),
                 engines=self.engines.get(name, ()),
                 remaining=verdict.witness if best is not None and isinstance(verdict, Violated) else None,
-                regions=() if subject.radius is not None else tuple(map(StatedRegion.of, subject.prop.regions)),
+                regions=() if isinstance(subject, Points) else tuple(map(StatedRegion.of, subject.prop.regions)),
                 reason=verdict.reason if isinstance(verdict, Unknown) else None,
                 open_boxes=verdict.open_boxes if isinstance(verdict, Unknown) else 0,
             )
@@ -462,7 +460,7 @@ class _Repair:
         if not self.request.report:
             return ()
         deadline = self.clock.stage(self.settings.shares.localising)
-        return tuple(localised(self.plan, broken, self.settings.localize, self.watch, deadline))
+        return tuple(localised(self.case, broken, self.request.seed, self.settings.localize, self.watch, deadline))
 
     def _searched(self) -> dict[str, Any]:
         """What candidates there were, and the seconds of each stage."""
@@ -476,21 +474,27 @@ class _Repair:
     def _notes(self, best: Attempt | None) -> tuple[str, ...]:
         method = () if self.candidates is None else self.candidates.remarks
         answers = self.before if best is None else best.answers
-        asked = [s.prop.name for s in self.plan.subjects if s.role is not None and s.prop.name in answers]
+        asked = [s.prop.name for s in self.case.asked if s.prop.name in answers]
         rounded = [line for name in asked if (line := remark(name, answers[name].verdict))]
         kept = [self.keeper.failure] if self.keeper is not None and self.keeper.failure else []
-        said = (*self.plan.notes, *method, *self.remarks, *kept, *remarks(self.plan, self.before, best))
+        said = (
+            *self.case.notes,
+            *method,
+            *self.remarks,
+            *kept,
+            *remarks(self.case, self.before, best, as_many=self.request.as_many),
+        )
         return (*said, *rounded, *self.late)
 
     def _outcome(self, result: RepairResult, best: Attempt | None, measured: Measured | None) -> RepairOutcome:
         before: dict[str, Guarantee] = {name: answer.guarantee for name, answer in self.before.items()}
-        original = self.plan.loaded.net
+        original = self.case.loaded.net
         report = self.folder.report if best is not None or self.request.report else None
         answers = {} if best is None else best.answers
         outcome = RepairOutcome(
             result=result,
             request=self.request,
-            net=str(self.plan.loaded.path),
+            net=str(self.case.loaded.path),
             net_sha256=original.sha256,
             out=None if best is None else str(best.loaded.path),
             out_sha256=None if best is None else best.loaded.net.sha256,
@@ -501,12 +505,12 @@ class _Repair:
             behaviour_kept=None if best is None else kept_word(measured.behaviour if measured else (), self.request),
             regressions=() if best is None else regressions(before, {n: best.guarantee(n) for n in answers}),
             change={} if best is None else change(original.initialisers(), best.loaded.net.initialisers()),
-            domain=self.plan.domain,
-            decision=self.plan.decision,
-            rule_by=self.plan.rule_by,
+            domain=self.case.domain,
+            decision=self.case.decision,
+            rule_by=self.case.rule_by,
             ties=() if best is None or self.candidates is None else self.candidates.ties,
-            semantics=self.plan.semantics,
-            suite=self.plan.suite,
+            semantics=self.case.semantics,
+            suite=self.case.suite,
             **self._searched(),
             versions=versions(),
             machine=machine(self.device),
@@ -515,8 +519,8 @@ class _Repair:
             notes=self._notes(best),
             disagreement="; ".join(self.disagreements),
             certificate=self.certificate,
-            **pictured(self.plan, best, self.witnesses, self.clock.stage(self.settings.shares.drawing).over),
-            **described(self.plan, self.before, answers, self._responsible(), self.sampled),
+            **pictured(self.case, best, self.witnesses, self.clock.stage(self.settings.shares.drawing).over),
+            **described(self.case, self.before, answers, self._responsible(), self.sampled),
         )
         outcome = replace(outcome, headline=said_of(outcome).headline)
         if report is not None:

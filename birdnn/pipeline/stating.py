@@ -16,7 +16,7 @@ from birdnn.formats.vnnlib_text import Version, property_text
 from birdnn.meaning import meaning_of
 from birdnn.pipeline.describing import quantities
 from birdnn.pipeline.load import Loaded, load_network, load_property, scaling_of, statement
-from birdnn.pipeline.plan import declared_domain, fitting_domain, known_network
+from birdnn.pipeline.reading import declared_domain, fitting_domain, known_network
 from birdnn.pipeline.recognising import recognised
 from birdnn.records import ConditionsLike, RuleRequest, ToldProperty, Units
 from birdnn.spec import Property, Scaling

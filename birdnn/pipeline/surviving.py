@@ -7,10 +7,10 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from birdnn.pipeline.case import Subject
 from birdnn.pipeline.clock import Clock
 from birdnn.pipeline.judging import Answer, Attempt, Effort
 from birdnn.pipeline.load import Loaded
-from birdnn.pipeline.plan import Subject
 from birdnn.records import Progress, Unknown, Violated, Watch
 from birdnn.verify import SearchSettings, falsify
 from birdnn.verify.effort import FALSIFIER_ROUNDS, attack_for

@@ -17,7 +17,7 @@ from birdnn.bounds.compiled.bound import prepare
 from birdnn.crosscheck.engines import NAMES, engine_named
 from birdnn.errors import EngineError, InputError
 from birdnn.formats.onnx import layers_to_onnx
-from birdnn.pipeline.crosschecking import Case, cross_checked, require_engines
+from birdnn.pipeline.crosschecking import Inquiry, cross_checked, require_engines
 from birdnn.pipeline.device import device_for
 from birdnn.pipeline.doctoring import GET_CUDA
 from birdnn.pipeline.load import Loaded, load_network
@@ -44,8 +44,8 @@ def _engine(name: str) -> tuple[bool, str, str]:
         require_engines([name])
         with _small_question() as (loaded, prop):
             unknown = Unknown(reason="not_found", boxes=0)
-            case = Case(loaded=loaded, prop=prop, verdict=unknown, timeout_s=_LIMIT_S, seed=0, watch=Unwatched())
-            answer = cross_checked(case, [name], 0.0)[1]
+            inquiry = Inquiry(loaded=loaded, prop=prop, verdict=unknown, timeout_s=_LIMIT_S, seed=0, watch=Unwatched())
+            answer = cross_checked(inquiry, [name], 0.0)[1]
     except EngineError as error:
         return False, error.problem.partition("; to get it")[0], hint
     if answer.answer == _RIGHT.get(name, "proved"):

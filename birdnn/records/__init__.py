@@ -26,6 +26,7 @@ from birdnn.records.blocks import (
     SuspiciousNeuron,
 )
 from birdnn.records.campaigns import CONTRADICTION, CampaignOutcome, CampaignRow, Figures, SideBySide
+from birdnn.records.cases import CaseFiles
 from birdnn.records.checks import CheckedProperty, CheckOutcome
 from birdnn.records.comparison import (
     Apart,
@@ -177,6 +178,7 @@ __all__ = [
     "BoundName",
     "CampaignOutcome",
     "CampaignRow",
+    "CaseFiles",
     "CertificateFacts",
     "CertificateFile",
     "CheckAnswer",

@@ -10,9 +10,9 @@ import pytest
 
 import birdnn
 from birdnn.formats.suite import Suite
-from birdnn.pipeline.plan import read_plan
+from birdnn.pipeline.reading import read_case
 from birdnn.pipeline.recognising import told_apart
-from birdnn.records import RepairRequest
+from birdnn.records import CaseFiles, RepairRequest
 from birdnn.spec import Property
 from tests.cli.conftest import Call, box_property
 
@@ -95,15 +95,15 @@ def test_commands_that_only_ask_say_the_same(call: Call, liar: Path, tmp_path: P
 
 
 def plan_of(*props: Path, keep: tuple[Path, ...] = (), suite: str | None = None):
-    return read_plan(RepairRequest(net=DEMO, props=props, keep=keep, suite=suite))
+    return read_case(CaseFiles.of(RepairRequest(net=DEMO, props=props, keep=keep, suite=suite)))
 
 
 def test_repair_does_not_call_its_own_goal_unnamed(other: Path) -> None:
     """It said "applicable, not named and violated as well: prop_8" of the very property that it repaired."""
     plan = plan_of(other)
-    assert {s.prop.name for s in plan.subjects if s.role == "goal"} == {"mine"}
+    assert {s.prop.name for s in plan.asked if s.role == "goal"} == {"mine"}
     assert "prop_8" not in {s.prop.name for s in plan.subjects}
-    (goal,) = (s for s in plan.subjects if s.role == "goal")
+    (goal,) = (s for s in plan.asked if s.role == "goal")
     assert goal.text == Suite.load("acasxu").texts["prop_8"]
     whole = plan_of(other, suite="acasxu")
     assert "prop_8" not in {s.prop.name for s in whole.subjects}
@@ -111,7 +111,7 @@ def test_repair_does_not_call_its_own_goal_unnamed(other: Path) -> None:
 
 def test_repair_watches_what_a_name_would_hide(liar: Path) -> None:
     plan = plan_of(liar)
-    watched = {s.prop.name for s in plan.subjects if s.role is None}
+    watched = {s.prop.name for s in plan.applicable}
     assert "prop_8 of suite acasxu" in watched
     assert "prop_1" not in watched
     assert plan.suite is not None
@@ -166,7 +166,7 @@ def test_two_files_of_one_name_both_survive(tmp_path: Path) -> None:
     """It was an error; both are asked, under names that tell them apart."""
     one, two = put(tmp_path / "a", "low", text("prop_2")), put(tmp_path / "b", "low", text("prop_3"))
     plan = plan_of(one, two)
-    assert [s.prop.name for s in plan.subjects if s.role == "goal"] == ["low", "low (2)"]
+    assert [s.prop.name for s in plan.asked if s.role == "goal"] == ["low", "low (2)"]
     assert any(f"low (2) is that of {two}" in note for note in plan.notes)
 
 
@@ -193,7 +193,7 @@ def test_a_file_that_is_named_twice_is_decided_once(call: Call, net: Path, holds
 def test_what_is_goal_and_kept_is_repaired_once(tmp_path: Path) -> None:
     same = put(tmp_path / "b", "same", rewritten("prop_2"))
     plan = plan_of(PROPERTIES / "prop_2.vnnlib", keep=(PROPERTIES / "prop_2.vnnlib", same))
-    assert [s.prop.name for s in plan.subjects if s.role in ("goal", "keep")] == ["prop_2"]
+    assert [s.prop.name for s in plan.asked if s.role in ("goal", "keep")] == ["prop_2"]
     assert sum("repaired and kept by that" in note for note in plan.notes) == 2
 
 

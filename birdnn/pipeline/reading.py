@@ -1,9 +1,9 @@
-"""What a repair command asks for, once its files are read: the properties and their roles, the domain, the decision."""
+"""From files to a case: the properties and their roles, the domain, the rule by which an output decides."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -14,72 +14,26 @@ from birdnn.errors import MismatchError
 from birdnn.formats.inputs import Inputs, read_inputs
 from birdnn.formats.suite import Suite, hull, read_domain
 from birdnn.meaning import meaning_of
+from birdnn.pipeline.case import Applicable, Asked, Case, Points, Subject
 from birdnn.pipeline.claims import assumption_notes, require_semantics, semantics_of
 from birdnn.pipeline.load import Loaded, load_network, load_property, scaling_of, statement
 from birdnn.pipeline.points import load_points, points_statement
 from birdnn.pipeline.recognising import Known, network_notes, recognised, told_apart
 from birdnn.pipeline.ruling import derived_rule
-from birdnn.records import Decision, Domain, RepairRequest, Role, RuleBy, SuiteMatch
-from birdnn.rounding import Semantics
+from birdnn.records import CaseFiles, Decision, Domain, Role, RuleBy, SuiteMatch
 from birdnn.spec import Property
 
 UNKNOWN_DOMAIN = "not measured: domain unknown, give --domain"
 """Of the figures that speak about the domain; behaviour elsewhere is measured all the same."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Subject:
-    """One property of a repair; `role` is None for one that applies to the network and was not asked about.
-
-    `radius` is how far the neighbours lie on which points generalise, for a property that stands for points.
-    """
-
-    prop: Property
-    path: str
-    text: str
-    role: Role | None
-    radius: float | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Plan:
-    """A repair command with everything read.
-
-    Attributes:
-        subjects: the properties that were asked about, then the applicable ones that were not.
-        corners: of the domain, (inputs,) float64 each; None where nobody knows it.
-        domain: the same as a record.
-        rule_by: who says `decision`.
-        data, test: inputs to compare behaviour on.
-        semantics: what a proof speaks about.
-        notes: what was inferred and what a user should know, one sentence each.
-        of_suite: those of them that only say what the suite knows.
-        remarks: those that say what was made of names and of what was asked twice.
-    """
-
-    request: RepairRequest
-    loaded: Loaded
-    subjects: tuple[Subject, ...]
-    corners: tuple[Tensor, Tensor] | None
-    domain: Domain | None
-    decision: Decision
-    rule_by: RuleBy
-    data: Inputs | None
-    test: Inputs | None
-    semantics: Semantics
-    suite: SuiteMatch | None
-    notes: tuple[str, ...]
-    of_suite: tuple[str, ...]
-    remarks: tuple[str, ...]
-
-
-def read_plan(
-    request: RepairRequest, *, loaded: Loaded | None = None, aimless: bool = False, taken: tuple[str, ...] = ()
-) -> Plan:
-    """Read every file that the request names.
+def read_case(
+    files: CaseFiles, *, loaded: Loaded | None = None, aimless: bool = False, taken: tuple[str, ...] = ()
+) -> Case:
+    """Read every file that is named.
 
     Args:
-        request: what is asked.
+        files: what is asked.
         loaded: the network, where it has been read.
         aimless: no property need be named.
         taken: names that no property may have.
@@ -87,30 +41,32 @@ def read_plan(
     Raises:
         InputError: a file is unusable, a property does not fit, or the suite does not know the network.
     """
-    loaded = loaded or load_network(request.net)
-    semantics = semantics_of(loaded.net, request.semantics)
-    known = known_network(loaded, request.suite, request.as_name)
-    by_name = request.suite is not None and request.as_name is not None
+    loaded = loaded or load_network(files.net)
+    semantics = semantics_of(loaded.net, files.semantics)
+    known = known_network(loaded, files.suite, files.as_name)
+    by_name = files.suite is not None and files.as_name is not None
     if known is not None:
         loaded = replace(loaded, known=known)  # the suite that was named also says the scaling
-    decision = request.decision or (known[0].decision if known is not None else "none")
-    subjects, twice = _once(_named(request, loaded) + _points(request, loaded, decision))
-    subjects, renamed = _told_apart(subjects, taken)
-    found = recognised(known, [subject.prop for subject in subjects])
-    subjects = [replace(s, text=found.worded(known, place, s.text)) for place, s in enumerate(subjects)]
+    decision = files.decision or (known[0].decision if known is not None else "none")
+    named, twice = _once([*_named(files, loaded), *_points(files, loaded, decision)])
+    named, renamed = _told_apart(named, taken)
+    found = recognised(known, [subject.prop for subject in named])
+    named = [replace(s, text=found.worded(known, place, s.text)) for place, s in enumerate(named)]
+    subjects: list[Subject] = [*named]
     if known is not None:
-        subjects += _applicable(known[0], found.missing, subjects, "suite" if request.suite is not None else None)
-    if not aimless and not any(subject.role in ("goal", "suite") for subject in subjects):
+        subjects += _applicable(known[0], found.missing, named, asked=files.suite is not None)
+    asked = [subject for subject in subjects if isinstance(subject, Asked)]
+    if not aimless and not any(subject.role in ("goal", "suite") for subject in asked):
         raise MismatchError("nothing says what to repair: name a property, points, or a suite that knows the network")
     for subject in subjects:
         subject.prop.require_sizes(loaded.net.n_inputs, loaded.net.n_outputs)
         require_semantics(subject.prop, semantics)
-    decision, rule_by = _rule(request, decision, [] if aimless else subjects)
-    corners, source = _domain(request, loaded, subjects)
-    data, test = (_inputs(option, request, loaded, decision) for option in ("data", "test"))
+    decision, rule_by = _rule(files, decision, [] if aimless else subjects)
+    corners, source = _domain(files, loaded, asked)
+    data, test = (_inputs(option, files, loaded, decision) for option in ("data", "test"))
     match = None
     if known is not None:
-        missing = tuple(subject.prop.name for subject in subjects if subject.role is None)
+        missing = tuple(subject.prop.name for subject in subjects if isinstance(subject, Applicable))
         match = SuiteMatch(
             name=known[0].name,
             entry=known[1].name,
@@ -119,8 +75,8 @@ def read_plan(
             not_named=missing,
         )
     of_suite, remarks = _of_suite(match), (*twice, *renamed, *found.notes)
-    return Plan(
-        request=request,
+    return Case(
+        files=files,
         loaded=loaded,
         subjects=tuple(subjects),
         corners=corners,
@@ -143,11 +99,11 @@ def read_plan(
     )
 
 
-def asked_notes(plan: Plan, subjects: Sequence[Subject]) -> tuple[str, ...]:
+def asked_notes(case: Case, subjects: Sequence[Subject]) -> tuple[str, ...]:
     """What commands that only ask say: of the network, of what applies besides, of names; one sentence each."""
-    by_name = plan.suite is not None and plan.suite.by == "--as"
-    own = network_notes(plan.loaded, [subject.prop for subject in subjects], by_name=by_name)
-    return tuple(dict.fromkeys((*own, *plan.remarks)))
+    by_name = case.suite is not None and case.suite.by == "--as"
+    own = network_notes(case.loaded, [subject.prop for subject in subjects], by_name=by_name)
+    return tuple(dict.fromkeys((*own, *case.remarks)))
 
 
 def known_network(loaded: Loaded, suite_name: str | None, as_name: str | None) -> Known | None:
@@ -168,30 +124,30 @@ def known_network(loaded: Loaded, suite_name: str | None, as_name: str | None) -
     return suite, entry
 
 
-def _named(request: RepairRequest, loaded: Loaded) -> list[Subject]:
-    found: list[Subject] = []
-    roles: tuple[tuple[Role, tuple[Path, ...]], ...] = (("goal", request.props), ("keep", request.keep))
+def _named(files: CaseFiles, loaded: Loaded) -> list[Asked]:
+    found: list[Asked] = []
+    roles: tuple[tuple[Role, tuple[Path, ...]], ...] = (("goal", files.props), ("keep", files.keep))
     for role, paths in roles:
         for path in paths:
-            prop = load_property(path, loaded, request.units)
-            found.append(Subject(prop=prop, path=str(path.resolve()), text=statement(prop), role=role))
+            prop = load_property(path, loaded, files.units)
+            found.append(Asked(prop=prop, path=str(path.resolve()), text=statement(prop), role=role))
     return found
 
 
-def _points(request: RepairRequest, loaded: Loaded, decision: Decision) -> list[Subject]:
+def _points(files: CaseFiles, loaded: Loaded, decision: Decision) -> list[Points]:
     found = []
-    for path in request.points:
-        prop = load_points(path, loaded, decision, request.points_tolerance, request.units)
+    for path in files.points:
+        prop = load_points(path, loaded, decision, files.points_tolerance, files.units)
         text = points_statement(prop)
-        found.append(Subject(prop=prop, path=str(path.resolve()), text=text, role="goal", radius=request.points_radius))
+        found.append(Points(prop=prop, path=str(path.resolve()), text=text, role="goal", radius=files.points_radius))
     return found
 
 
-def _once(subjects: list[Subject]) -> tuple[list[Subject], tuple[str, ...]]:
+def _once(subjects: Sequence[Asked]) -> tuple[list[Asked], tuple[str, ...]]:
     """Without those that say what an earlier one says, and a sentence about each."""
-    found: dict[object, Subject] = {}
+    found: dict[object, Asked] = {}
     notes = []
-    spans = [(s.radius, *(tuple(side.tolist()) for side in hull(s.prop))) for s in subjects]
+    spans = [(type(s), *(tuple(side.tolist()) for side in hull(s.prop))) for s in subjects]
     for subject, span in zip(subjects, spans, strict=True):
         # what spans another box says something else; a great many points are slow to bring into normal form
         says = meaning_of(subject.prop) if spans.count(span) > 1 else subject.path
@@ -203,14 +159,14 @@ def _once(subjects: list[Subject]) -> tuple[list[Subject], tuple[str, ...]]:
     return list(found.values()), tuple(notes)
 
 
-def _told_apart(subjects: list[Subject], taken: tuple[str, ...]) -> tuple[list[Subject], tuple[str, ...]]:
+def _told_apart(subjects: Sequence[Asked], taken: tuple[str, ...]) -> tuple[list[Asked], tuple[str, ...]]:
     """The subjects under names that no two of them share, and a sentence about each that got another one."""
     named = told_apart([subject.prop for subject in subjects], taken)
     return [replace(s, prop=prop) for s, prop in zip(subjects, named.props, strict=True)], named.notes
 
 
 def _applicable(
-    suite: Suite, missing: Mapping[str, Property], named: list[Subject], role: Role | None
+    suite: Suite, missing: Mapping[str, Property], named: Sequence[Subject], *, asked: bool
 ) -> list[Subject]:
     """Subjects for what the suite states and nobody named; called the suite's where a file took the name."""
     theirs = {subject.prop.name for subject in named}
@@ -218,26 +174,28 @@ def _applicable(
         replace(prop, name=f"{name} of suite {suite.name}") if name in theirs else prop
         for name, prop in missing.items()
     ]
-    return [
-        Subject(prop=prop, path=str(prop.path or ""), text=suite.texts.get(name, statement(prop)), role=role)
-        for name, prop in zip(missing, told_apart(others, theirs).props, strict=True)
-    ]
+    found: list[Subject] = []
+    for name, prop in zip(missing, told_apart(others, theirs).props, strict=True):
+        path, text = str(prop.path or ""), suite.texts.get(name, statement(prop))
+        if asked:
+            found.append(Asked(prop=prop, path=path, text=text, role="suite"))
+        else:
+            found.append(Applicable(prop=prop, path=path, text=text))
+    return found
 
 
-def _inputs(
-    option: Literal["data", "test"], request: RepairRequest, loaded: Loaded, decision: Decision
-) -> Inputs | None:
+def _inputs(option: Literal["data", "test"], files: CaseFiles, loaded: Loaded, decision: Decision) -> Inputs | None:
     """The file of --data or of --test.
 
     Raises:
         MismatchError: it says what is right, and nobody says which output decides.
     """
-    path: Path | None = getattr(request, option)
+    path: Path | None = getattr(files, option)
     if path is None:
         return None
     names = [] if loaded.known is None else [quantity.name for quantity in loaded.known[0].outputs]
     found = read_inputs(path, loaded.net, names)
-    if request.units == "raw":
+    if files.units == "raw":
         found = replace(found, x=scaling_of(loaded).normalised_inputs(found.x.double()).float())
     if found.y is not None and decision == "none":
         told = "says what is right, and nobody which output decides: give --decision argmin or argmax"
@@ -245,18 +203,16 @@ def _inputs(
     return found
 
 
-def _domain(
-    request: RepairRequest, loaded: Loaded, subjects: list[Subject]
-) -> tuple[tuple[Tensor, Tensor] | None, str]:
-    if request.domain == "property":
+def _domain(files: CaseFiles, loaded: Loaded, subjects: Sequence[Asked]) -> tuple[tuple[Tensor, Tensor] | None, str]:
+    if files.domain == "property":
         goals = [s.prop for s in subjects if s.role == "goal"] or [s.prop for s in subjects if s.role == "suite"]
         if not goals:
             raise MismatchError("--domain property: no property was named that could be the domain")
         lower, upper = zip(*(hull(prop) for prop in goals), strict=True)
         names = ", ".join(prop.name for prop in goals)
         return (torch.stack(lower).amin(0), torch.stack(upper).amax(0)), f"the input regions of {names}"
-    if request.domain is not None:
-        return fitting_domain(request.domain, loaded), str(request.domain)
+    if files.domain is not None:
+        return fitting_domain(files.domain, loaded), str(files.domain)
     return declared_domain(loaded)
 
 
@@ -295,11 +251,11 @@ def _record(corners: tuple[Tensor, Tensor], source: str) -> Domain:
     return Domain(lower=lower, upper=upper, source=source)
 
 
-def _rule(request: RepairRequest, told: Decision, subjects: Sequence[Subject]) -> tuple[Decision, RuleBy]:
+def _rule(files: CaseFiles, told: Decision, subjects: Sequence[Subject]) -> tuple[Decision, RuleBy]:
     """Which output decides, and who says so: what was told, else what the properties compare."""
-    if request.decision is not None or told != "none":
-        return told, "suite" if request.decision is None else "option"
-    derived = derived_rule([subject.prop for subject in subjects if subject.radius is None])
+    if files.decision is not None or told != "none":
+        return told, "suite" if files.decision is None else "option"
+    derived = derived_rule([subject.prop for subject in subjects if not isinstance(subject, Points)])
     return derived, "nobody" if derived == "none" else "property"
 
 
@@ -322,7 +278,7 @@ def _of_suite(match: SuiteMatch | None) -> tuple[str, ...]:
     return tuple(said)
 
 
-def _warnings(loaded: Loaded, subjects: list[Subject]) -> tuple[str, ...]:
+def _warnings(loaded: Loaded, subjects: Sequence[Subject]) -> tuple[str, ...]:
     """What an NNet header says against the properties."""
     if loaded.nnet is None:
         return ()

@@ -1,0 +1,102 @@
+"""A case: a network, what is asked about it and what applies to it besides, where it is used, which output decides.
+
+Every command works on one, made by `birdnn.pipeline.reading` from files. What is asked in which way is a type: a
+property to prove (`Asked`), points with the answer wished for there (`Points`), and a property that applies to the
+network and that nobody asked about (`Applicable`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from birdnn.formats.inputs import Inputs
+from birdnn.pipeline.load import Loaded
+from birdnn.records import CaseFiles, Decision, Domain, Role, RuleBy, SuiteMatch
+from birdnn.rounding import Semantics
+from birdnn.spec import Property
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Subject:
+    """What a case is about: a property, the file that states it, and one line that says what it means."""
+
+    prop: Property
+    path: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Asked(Subject):
+    """It is to be proved."""
+
+    role: Role
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Points(Asked):
+    """Single inputs with the answer wished for; `radius` says how far their neighbours lie, on which they generalise.
+
+    There is no region to draw inputs from, and no property's file for a certificate to speak about.
+    """
+
+    radius: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Applicable(Subject):
+    """It is meant to hold for the network, and nobody asked about it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Case:
+    """Everything that is asked, read.
+
+    Attributes:
+        files: what was named, and how it was to be understood.
+        subjects: what was asked about, then what applies besides.
+        corners: of the domain, (inputs,) float64 each; None where nobody knows it.
+        domain: the same as a record.
+        rule_by: who says `decision`.
+        data, test: inputs to compare behaviour on.
+        semantics: what a proof speaks about.
+        notes: what was inferred and what a user should know, one sentence each.
+        of_suite: those of them that only say what the suite knows.
+        remarks: those that say what was made of names and of what was asked twice.
+    """
+
+    files: CaseFiles
+    loaded: Loaded
+    subjects: tuple[Subject, ...]
+    corners: tuple[Tensor, Tensor] | None
+    domain: Domain | None
+    decision: Decision
+    rule_by: RuleBy
+    data: Inputs | None
+    test: Inputs | None
+    semantics: Semantics
+    suite: SuiteMatch | None
+    notes: tuple[str, ...]
+    of_suite: tuple[str, ...]
+    remarks: tuple[str, ...]
+
+    @property
+    def asked(self) -> tuple[Asked, ...]:
+        """What is to be proved."""
+        return tuple(subject for subject in self.subjects if isinstance(subject, Asked))
+
+    @property
+    def applicable(self) -> tuple[Applicable, ...]:
+        """What applies besides."""
+        return tuple(subject for subject in self.subjects if isinstance(subject, Applicable))
+
+    @property
+    def points(self) -> tuple[Points, ...]:
+        """The points with an answer wished for."""
+        return tuple(subject for subject in self.subjects if isinstance(subject, Points))
+
+    @property
+    def stated(self) -> tuple[Subject, ...]:
+        """All but points: there are regions to draw from."""
+        return tuple(subject for subject in self.subjects if not isinstance(subject, Points))
