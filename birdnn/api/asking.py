@@ -145,7 +145,8 @@ def repair(
     >>> outcome.result, outcome.properties[0].before, outcome.properties[0].after
     ('proved', 'violated', 'proved')
     """
-    said = checked("repair", options)
+    listed = tuple(Path(file) for file in _several(points))
+    said = checked("repair", options, points=listed)
     with Stored(Path(out)) as stored:
         path, paths = _files(stored, net, props, none=True)
         said["domain"] = _domain(stored, said.get("domain"))
@@ -154,7 +155,7 @@ def repair(
             net=path,
             props=paths,
             keep=tuple(stored.property(prop) for prop in _several(keep)),
-            points=tuple(Path(file) for file in _several(points)),
+            points=listed,
             out=Path(out),
             **said,
         )

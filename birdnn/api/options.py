@@ -11,6 +11,7 @@ from typing_extensions import TypedDict
 
 from birdnn.errors import InputError
 from birdnn.records import AskedDevice, BoundName, Decision, Form, Formula, OptimiserName, Pairing, Prefer, Units
+from birdnn.records.options import objection, worded
 from birdnn.rounding import Semantics
 
 _Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -255,12 +256,17 @@ OPTIONS: Mapping[Kind, type] = {
 """Function -> its options."""
 
 
-def checked(kind: Kind, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Options, each of the type and in the range that it must have.
+def checked(kind: Kind, options: Mapping[str, Any], **arguments: Any) -> dict[str, Any]:
+    """Options, each of the type and in the range that it must have, and each counting beside the others.
+
+    Args:
+        kind: of which call.
+        options: as said.
+        arguments: what was said besides and options may need.
 
     Raises:
         TypeError: there is no such option.
-        InputError: a value is out of its range.
+        InputError: a value is out of its range, or an option would change nothing.
     """
     known = OPTIONS[kind].__annotations__
     for name in options:
@@ -272,8 +278,21 @@ def checked(kind: Kind, options: Mapping[str, Any]) -> dict[str, Any]:
         first = error.errors(include_url=False)[0]
         where, told = str(first["loc"][0]), first["msg"][:1].lower() + first["msg"][1:]
         raise InputError(f"{kind}(): {where} is {options[where]!r}; {told}") from None
+    require_each_counts(kind, found | arguments)
     if "crosscheck" in found:
         found["crosscheck"] = tuple(found["crosscheck"])
     if found.get("resume") is not None:
         found["resume"] = Path(found["resume"])
     return found
+
+
+def require_each_counts(kind: str, said: Mapping[str, Any]) -> None:
+    """Refuse an option that would change nothing beside the others, as the command line does.
+
+    Raises:
+        InputError: there is one.
+    """
+    found = objection(kind, said)
+    if found is not None:
+        told = worded(found[1], lambda name, value: f"{name}={value!r}" if value else name)
+        raise InputError(f"{kind}(): {found[0]} {told}")

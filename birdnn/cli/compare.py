@@ -21,7 +21,7 @@ from birdnn.cli.options import (
     Units,
     UnitsOption,
     command_line,
-    require_scope,
+    require_each_counts,
     require_there,
 )
 from birdnn.cli.progress import TerminalWatch
@@ -104,7 +104,7 @@ def compare(options: CompareOptions) -> int:
     search finds, and where; a proved bound of the difference; what differs in the parameters; which properties are
     lost or gained. A is the network before, B the one after. Status 0 whatever is found.
     """
-    require_scope(options.suite, options.as_name)
+    require_each_counts("compare", {"suite": options.suite, "as_name": options.as_name})
     require_there(options)
     with TerminalWatch(quiet=options.quiet) as watch:
         from birdnn.cli.comparing import finish_compare

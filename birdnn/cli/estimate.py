@@ -22,7 +22,7 @@ from birdnn.cli.options import (
     Units,
     UnitsOption,
     command_line,
-    require_scope,
+    require_each_counts,
     require_there,
 )
 from birdnn.cli.progress import TerminalWatch
@@ -93,7 +93,7 @@ def estimate(options: EstimateOptions) -> int:
     """
     if not options.prop and options.suite is None:
         raise typer.BadParameter("say what to estimate: --prop FILE, or --suite TOML", param_hint="--prop")
-    require_scope(options.suite, options.as_name)
+    require_each_counts("estimate", {"suite": options.suite, "as_name": options.as_name})
     require_there(options)
     with TerminalWatch(quiet=options.quiet) as watch:
         from birdnn.cli.finish import finish_estimate

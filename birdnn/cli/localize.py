@@ -24,8 +24,8 @@ from birdnn.cli.options import (
     Units,
     UnitsOption,
     command_line,
+    require_each_counts,
     require_picture,
-    require_scope,
     require_there,
 )
 from birdnn.cli.progress import TerminalWatch
@@ -103,7 +103,7 @@ def localised(options: LocalizeOptions) -> int:
     """The command on its options; `birdnn plot responsibility` is the same with a picture that has to be."""
     if not options.prop and options.suite is None:
         raise typer.BadParameter("say what is violated: --prop FILE, or --suite TOML", param_hint="--prop")
-    require_scope(options.suite, options.as_name)
+    require_each_counts("localize", {"suite": options.suite, "as_name": options.as_name})
     if options.picture is not None:
         require_picture(options.picture)
     require_there(options)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 import sys
+from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, get_type_hints
+from typing import Annotated, Any, get_type_hints
 
 import typer
 
 from birdnn.cli.config import USED, did_you_mean
 from birdnn.errors import FormatError, OutputError
+from birdnn.records.options import objection, worded
 
 PICTURES = (".svg", ".png")
 
@@ -188,10 +190,33 @@ Certificate = Annotated[
 ]
 
 
-def require_scope(suite: str | None, as_name: str | None) -> None:
-    """Refuse ``--as`` without ``--suite``."""
-    if as_name is not None and suite is None:
-        raise typer.BadParameter("names a network of a suite: say which with --suite", param_hint="--as")
+ENGINE_S = 60.0
+"""What an engine that is asked as well may take, where nobody says it."""
+
+_FLAGS = {
+    "as_name": "--as",
+    "props": "--prop",
+    "timeout_s": "--timeout",
+    "crosscheck_timeout_s": "--crosscheck-timeout",
+}
+"""Options that are called otherwise on the command line."""
+
+
+def flag(name: str) -> str:
+    """How an option is typed."""
+    return _FLAGS.get(name, f"--{name.replace('_', '-')}")
+
+
+def require_each_counts(command: str, said: Mapping[str, Any]) -> None:
+    """Refuse an option that would change nothing beside the others, as the Python call does.
+
+    Raises:
+        typer.BadParameter: there is one.
+    """
+    found = objection(command, said)
+    if found is not None:
+        told = worded(found[1], lambda name, value: f"{flag(name)} {value}".rstrip())
+        raise typer.BadParameter(told, param_hint=flag(found[0]))
 
 
 def require_picture(out: Path) -> None:

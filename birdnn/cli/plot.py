@@ -24,8 +24,8 @@ from birdnn.cli.options import (
     UnitsOption,
     command_line,
     positive,
+    require_each_counts,
     require_picture,
-    require_scope,
     require_there,
 )
 from birdnn.cli.progress import TerminalWatch
@@ -143,7 +143,7 @@ def plot_map(options: MapOptions) -> int:
     proof are drawn. ACAS Xu is seen from above, in feet. Before and after stand side by side with --after. What is
     hatched was evaluated in float32 at the middles of cells: a picture proves nothing.
     """
-    require_scope(options.suite, options.as_name)
+    require_each_counts("plot", {"suite": options.suite, "as_name": options.as_name})
     if options.certificate is not None and options.prove is not None:
         raise typer.BadParameter("give one of --certificate and --prove", param_hint="--prove")
     ranges = _range(options.x_range, "--x-range"), _range(options.y_range, "--y-range")
@@ -215,7 +215,7 @@ def plot_line(options: LineOptions) -> int:
     By default the line runs from the middle of the region through a counterexample and on to either side. Zero is
     marked; below it the property is violated, inside the shaded input region.
     """
-    require_scope(options.suite, options.as_name)
+    require_each_counts("plot", {"suite": options.suite, "as_name": options.as_name})
     if (options.start is None) != (options.end is None):
         raise typer.BadParameter("a line has two ends: give both --from and --to", param_hint="--from")
     if options.start is not None and (options.along is not None or options.at):

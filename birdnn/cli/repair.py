@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from enum import StrEnum
 from pathlib import Path
@@ -42,7 +43,7 @@ from birdnn.cli.options import (
     command_line,
     engines,
     positive,
-    require_scope,
+    require_each_counts,
     require_there,
 )
 from birdnn.cli.progress import TerminalWatch
@@ -194,9 +195,10 @@ class RepairOptions:
             help="What preserving counts against healing for pso and cmaes. Default: 0.5.",
         ),
     ] = None
-    pairing: Annotated[Pairing, typer.Option("--pairing", help="Which good behaviour a bad point imitates.")] = (
-        Pairing.PROJECTION
-    )
+    pairing: Annotated[
+        Pairing | None,
+        typer.Option("--pairing", help="Which good behaviour a bad point imitates. Default: projection."),
+    ] = None
     max_change: Annotated[
         float,
         typer.Option(
@@ -290,26 +292,15 @@ def _named(options: RepairOptions) -> list[Path]:
     return [Path(said) for said in (options.net, *several, options.domain, options.suite, options.out) if said]
 
 
-def _require_agreement(options: RepairOptions) -> None:
-    """Refuse options of a method that was not asked for: they would change nothing."""
-    if options.prefer is not None and options.method is not Method.AUTO:
-        raise typer.BadParameter("is an option of --method auto", param_hint="--prefer")
-    of_proofs = {
-        "--min-agreement": options.min_agreement,
-        "--max-mae": options.max_mae,
-        "--resume": options.resume,
-        "--ray": options.ray,
-    }
-    for name, value in of_proofs.items():
-        if value is not None and options.method is Method.BLOCKS:
-            raise typer.BadParameter("is no option of --method blocks", param_hint=name)
-    if options.optimiser is not None and options.method is not Method.FINETUNE:
-        raise typer.BadParameter("is an option of --method finetune", param_hint="--optimiser")
-    searched = options.method is Method.FINETUNE and options.optimiser in (Optimiser.PSO, Optimiser.CMAES)
-    for name, said in (("--top", options.top), ("--alpha", options.alpha)):
-        if said is not None and not searched:
-            told = "is an option of --method finetune with --optimiser pso or cmaes"
-            raise typer.BadParameter(told, param_hint=name)
+def _require_agreement(options: RepairOptions, request: Mapping[str, Any]) -> None:
+    """Refuse what would change nothing: what differs from what holds anyway was said."""
+    from birdnn.records import RepairRequest
+
+    plain = {entry.name: entry.default for entry in fields(RepairRequest)}
+    said = {name: value for name, value in request.items() if value != plain[name]}
+    for name in ("prefer", "optimiser", "top", "alpha", "pairing"):  # None where nothing was said
+        said[name] = getattr(options, name)
+    require_each_counts("repair", said)
 
 
 def _said(options: RepairOptions) -> dict[str, Any]:
@@ -332,7 +323,7 @@ def _said(options: RepairOptions) -> dict[str, Any]:
         "optimiser": (options.optimiser or Optimiser.LP).value,
         "top": 10 if options.top is None else options.top,
         "alpha": 0.5 if options.alpha is None else options.alpha,
-        "pairing": options.pairing.value,
+        "pairing": (options.pairing or Pairing.PROJECTION).value,
         "max_change": options.max_change,
         "no_ties": options.no_ties,
         "out": options.out,
@@ -377,15 +368,14 @@ def repair(options: RepairOptions) -> int:
     """
     examples = ByExamples(**{entry.name: getattr(options, entry.name) for entry in fields(ByExamples)})
     if options.method is Method.BLOCKS:
-        _require_agreement(options)
+        _require_agreement(options, _said(options))
         return repair_by_blocks(examples, _said(options), json=options.json, quiet=options.quiet)
     examples.require_nothing()
     if not options.prop and not options.points and options.suite is None:
         told = "say what to repair: --prop FILE, --points CSV, or --suite TOML"
         raise typer.BadParameter(told, param_hint="--prop")
-    require_scope(options.suite, options.as_name)
-    _require_agreement(options)
     said = _said(options) | {"data": options.data, "test": options.test}
+    _require_agreement(options, said)
     require_there(options)
     with TerminalWatch(quiet=options.quiet) as watch:
         from birdnn.cli.finish import finish_repair, said_of

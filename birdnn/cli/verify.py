@@ -11,6 +11,7 @@ import typer
 from birdnn.cli.began import BEGAN
 from birdnn.cli.failures import command
 from birdnn.cli.options import (
+    ENGINE_S,
     Certificate,
     Counterexample,
     Crosscheck,
@@ -31,6 +32,7 @@ from birdnn.cli.options import (
     UnitsOption,
     command_line,
     engines,
+    require_each_counts,
     require_there,
 )
 from birdnn.cli.progress import TerminalWatch
@@ -70,7 +72,7 @@ class VerifyOptions:
         ),
     ] = Bound.OWN
     crosscheck: Crosscheck = None
-    crosscheck_timeout: CrosscheckTimeout = 60.0
+    crosscheck_timeout: CrosscheckTimeout = ENGINE_S
     certificate: Certificate = None
     resume: Resume = None
     ray: Ray = None
@@ -89,6 +91,9 @@ def verify(options: VerifyOptions) -> int:
     status 6.
     """
     asked = engines(options.crosscheck)
+    limit = options.crosscheck_timeout
+    said = {"crosscheck": asked, "crosscheck_timeout_s": None if limit == ENGINE_S else limit}
+    require_each_counts("verify", said)
     if options.ray is not None and options.bound is not Bound.OWN:
         raise typer.BadParameter("shares proofs by our own bounds only", param_hint="--ray")
     require_there(options)

@@ -227,7 +227,7 @@ def test_bad_input_is_named_and_nothing_is_written(call: Call, good: str, tmp_pa
 @pytest.fixture
 def good() -> str:
     """A repair.json whose files are nowhere."""
-    from birdnn.report.model import dumps
+    from birdnn.report.publish import dumps
     from tests.report.pages import outcome
 
     return dumps(outcome())

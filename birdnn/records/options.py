@@ -1,0 +1,93 @@
+"""Which options count beside which others: what the command line refuses, the Python calls refuse, too.
+
+An option that would change nothing is refused wherever it is said, for whoever says it expects that it does. A rule
+names options as requests do; in its words ``{method}`` stands for how the option is written where it was said.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+Said = Mapping[str, Any]
+"""Option -> value, of those that were said: an absent one, None, False and an empty list say nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """Options that count only where others say so.
+
+    Attributes:
+        options: each of them.
+        counts: do they, beside what was said?
+        told: why not.
+    """
+
+    options: Sequence[str]
+    counts: Callable[[Said], bool]
+    told: str
+
+
+def _method(*names: str) -> Callable[[Said], bool]:
+    return lambda said: said.get("method", "auto") in names
+
+
+def _searched(said: Said) -> bool:
+    return said.get("method") == "finetune" and said.get("optimiser") in ("pso", "cmaes")
+
+
+def _beside(*names: str) -> Callable[[Said], bool]:
+    return lambda said: any(name in said for name in names)
+
+
+_SCOPE = Needs(["as_name"], _beside("suite"), "names a network of a suite: say which with {suite}")
+_ENGINES = Needs(
+    ["crosscheck_timeout_s"], _beside("crosscheck"), "is the limit of engines: say which with {crosscheck}"
+)
+_BY_EXAMPLES = "is no option of {method=blocks}"
+
+RULES: Mapping[str, Sequence[Needs]] = {
+    "verify": [_ENGINES],
+    "estimate": [_SCOPE],
+    "localize": [_SCOPE],
+    "compare": [_SCOPE],
+    "plot": [_SCOPE],
+    "repair": [
+        Needs(
+            ["min_agreement", "max_mae", "max_change", "no_ties", "as_many", "resume", "ray", "units", "semantics"],
+            _method("auto", "retrain", "finetune"),
+            _BY_EXAMPLES,
+        ),
+        Needs(["samples", "crosscheck_timeout_s"], _method("auto", "retrain", "finetune"), _BY_EXAMPLES),
+        Needs(["as_name"], _method("auto", "retrain", "finetune"), _BY_EXAMPLES),
+        Needs(["prefer"], _method("auto"), "is an option of {method=auto}"),
+        Needs(["optimiser"], _method("finetune"), "is an option of {method=finetune}"),
+        Needs(
+            ["top", "alpha"],
+            _searched,
+            "is an option of {method=finetune} with {optimiser=pso} or {optimiser=cmaes}",
+        ),
+        Needs(["pairing"], _method("auto", "retrain"), "is an option of {method=retrain}"),
+        Needs(["points_tolerance", "points_radius"], _beside("points"), "is an option of {points}"),
+        _SCOPE,
+        _ENGINES,
+    ],
+}
+"""Command -> its rules; the first that is broken is told."""
+
+
+def objection(command: str, said: Said) -> tuple[str, str] | None:
+    """The first option that would change nothing, and why in words; None where each one counts."""
+    spoken = {name: value for name, value in said.items() if value is not None and value is not False and value != ()}
+    for rule in RULES.get(command, ()):
+        for option in rule.options:
+            if option in spoken and not rule.counts(spoken):
+                return option, rule.told
+    return None
+
+
+def worded(told: str, write: Callable[[str, str], str]) -> str:
+    """The words of a rule, each option written by ``write(name, value)``; the value is empty where none is meant."""
+    return re.sub(r"\{(\w+)=?(\w*)\}", lambda found: write(found[1], found[2]), told)
