@@ -21,7 +21,6 @@ from birdnn.pipeline.localising import localised
 from birdnn.pipeline.measuring import Comparison
 from birdnn.pipeline.reading import read_case
 from birdnn.pipeline.repairing import repair_files
-from birdnn.pipeline.second_leg import second_leg
 from birdnn.pipeline.settings import RepairSettings
 from birdnn.records import CaseFiles, Proved, RepairRequest, Unwatched, Verdict, VerifySettings
 from birdnn.records.limits import OutOfTime
@@ -208,7 +207,7 @@ def test_sampling_after_a_proof_is_shared_between_properties(tmp_path: Path) -> 
     prop, now = plan.subjects[0].prop, Ticking()
     props = [replace(prop, name=name) for name in ("one", "two")]
     deadline = Deadline(until=21.0, stopped=lambda: False, now=now)
-    found = second_leg(plan.loaded, props, samples=10**9, seed=0, watch=Unwatched(), deadline=deadline)
+    found = sample_afresh(plan.loaded, props, samples=10**9, seed=0, watch=Unwatched(), deadline=deadline)
     counts = [found.bounds[name].n for name in ("one", "two")]
     assert all(counts)
     assert max(counts) <= 3 * min(counts)

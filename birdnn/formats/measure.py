@@ -119,7 +119,7 @@ class _Choice(_Table):
         return Choice(self.values, self.weights or (1.0,) * len(self.values))
 
 
-class _File(_Table):
+class _MeasureFile(_Table):
     name: str = Field(min_length=1)
     inputs: tuple[
         Annotated[_Uniform | _Normal | _Triangular | _Choice, Field(discriminator="distribution")], ...
@@ -149,7 +149,7 @@ def read_measure(path: str | Path, n_inputs: int, scaling: Scaling | None) -> Me
 
 
 def _product(path: Path, n_inputs: int, scaling: Scaling | None) -> Product:
-    content = validated(path, _File)
+    content = validated(path, _MeasureFile)
     if len(content.inputs) != n_inputs:
         raise FormatError(
             str(path), "key inputs", f"{len(content.inputs)} marginals; the network has {n_inputs} inputs"

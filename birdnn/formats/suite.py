@@ -123,7 +123,7 @@ class Entry(_Table):
         return self.properties
 
 
-class _File(_Table):
+class _SuiteFile(_Table):
     """The whole TOML file."""
 
     suite: str = Field(min_length=1)
@@ -168,13 +168,13 @@ class Suite:
     """
 
     path: Path
-    content: _File
+    content: _SuiteFile
 
     @classmethod
     def load(cls, where: str | Path) -> Self:
         """The suite of a bundled name (``"acasxu"``) or of a TOML file."""
         path = bundled(where) if isinstance(where, str) and where in BUNDLED else Path(where)
-        return cls(path, validated(path, _File))
+        return cls(path, validated(path, _SuiteFile))
 
     @property
     def name(self) -> str:

@@ -28,7 +28,7 @@ from birdnn.blocks import Block
 from birdnn.errors import MismatchError
 from birdnn.graph import Node
 from birdnn.localize.neighbours import neighbours
-from birdnn.localize.symptoms import Evidence, Symptoms, suspiciousness, symptoms
+from birdnn.localize.symptoms import SpectrumExamples, Symptoms, suspiciousness, symptoms
 from birdnn.localize.trial import Covered, TrialSettings, covered
 from birdnn.network import Network
 from birdnn.records import BlockLocalisation, Formula, SuspiciousBlock, SuspiciousNeuron
@@ -98,7 +98,9 @@ def localize_blocks(
     generator = torch.Generator().manual_seed(seed)
     seen = _gathered(net, x, y, right, settings, generator)
     bad = seen.failing
-    evidence = Evidence(failing_x=seen.x[bad], failing_y=seen.y[bad], passing_x=seen.x[~bad], passing_y=seen.y[~bad])
+    evidence = SpectrumExamples(
+        failing_x=seen.x[bad], failing_y=seen.y[bad], passing_x=seen.x[~bad], passing_y=seen.y[~bad]
+    )
     found = symptoms(net, nodes, evidence, settings.formula)
     halvings = torch.stack([_halves(bad, seen.origin, generator) for _ in range(settings.trial.halvings)])
     tried: dict[str, float] = {}

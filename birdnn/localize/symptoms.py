@@ -31,7 +31,7 @@ _TINY = 1e-12
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Evidence:
+class SpectrumExamples:
     """Examples with their right classes, neighbours among them: (n, inputs), (n,)."""
 
     failing_x: Tensor
@@ -81,7 +81,7 @@ class Symptoms:
     backward: Tensor
 
 
-def symptoms(net: Network, nodes: Sequence[Node], seen: Evidence, formula: Formula) -> tuple[Symptoms, ...]:
+def symptoms(net: Network, nodes: Sequence[Node], seen: SpectrumExamples, formula: Formula) -> tuple[Symptoms, ...]:
     """Of some convolutions, in their order."""
     n_failing, n_passing = len(seen.failing_y), len(seen.passing_y)
     failing = _traces(net, nodes, seen.failing_x, seen.failing_y)

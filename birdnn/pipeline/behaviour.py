@@ -40,7 +40,7 @@ Draw = Callable[[int, torch.Generator], Tensor]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Place:
+class InputSource:
     """Inputs to compare behaviour on: ``draw(count, generator)`` gives (m, inputs); `right` (m,), where it is known."""
 
     where: str
@@ -49,13 +49,13 @@ class Place:
     right: Tensor | None = None
 
 
-def places(case: Case, before: Network, *, final: bool) -> list[Place]:
+def places(case: Case, before: Network, *, final: bool) -> list[InputSource]:
     """Where behaviour is compared; `final`: on what is held out as well, which no choice may look at."""
     found = []
     if case.corners is not None and case.domain is not None:
         lower, upper = case.corners
         where = f"the domain ({case.domain.source})"
-        found.append(Place(where=where, ground="domain", draw=lambda count, g: uniform(lower, upper, count, g)))
+        found.append(InputSource(where=where, ground="domain", draw=lambda count, g: uniform(lower, upper, count, g)))
         if case.files.domain == "property" and case.data is None:
             found += _beyond(case)
     if case.data is not None:
@@ -64,12 +64,12 @@ def places(case: Case, before: Network, *, final: bool) -> list[Place]:
     return [*found, _stored(case.test, "test")] if final and case.test is not None else found
 
 
-def _stored(file: Inputs, ground: Ground) -> Place:
+def _stored(file: Inputs, ground: Ground) -> InputSource:
     where = f"the inputs of --{ground} {file.path}"
-    return Place(where=where, ground=ground, draw=lambda count, generator: file.x, right=file.y)
+    return InputSource(where=where, ground=ground, draw=lambda count, generator: file.x, right=file.y)
 
 
-def _at_hand(case: Case, before: Network) -> Iterator[Place]:
+def _at_hand(case: Case, before: Network) -> Iterator[InputSource]:
     """Without a domain or data: around the points, between them, in the hull of the regions."""
     listed = case.points
     if listed:
@@ -79,24 +79,24 @@ def _at_hand(case: Case, before: Network) -> Iterator[Place]:
         names = ", ".join(subject.prop.name for subject in listed)
         reach = f"up to {_AWAY[-1] * radius:g} away in each input"
         where = f"surroundings of {told} of {names}, {reach}"
-        yield Place(where=where, ground="surroundings", draw=lambda count, g: _around(x, radius, count, g))
+        yield InputSource(where=where, ground="surroundings", draw=lambda count, g: _around(x, radius, count, g))
         pairs = _apart(listed, before)
         if len(pairs):
             where = f"the hull of {told} of {names}, between two"
-            yield Place(where=where, ground="hull", draw=lambda count, g: _between(x, pairs, count, g))
+            yield InputSource(where=where, ground="hull", draw=lambda count, g: _between(x, pairs, count, g))
     if corners := _hull(case):
         where = f"the hull of the regions of {_names(case)}"
-        yield Place(where=where, ground="regions", draw=lambda count, g: uniform(*corners, count, g))
+        yield InputSource(where=where, ground="regions", draw=lambda count, g: uniform(*corners, count, g))
         yield from _beyond(case)
 
 
-def _beyond(case: Case) -> Iterator[Place]:
+def _beyond(case: Case) -> Iterator[InputSource]:
     """Where regions are all that is known: a network may obey in them and be a constant everywhere else."""
     if corners := _hull(case):
         lower, upper = corners
         wide = lower - (upper - lower), upper + (upper - lower)
         where = f"surroundings of the regions of {_names(case)}, as far beyond as these are wide"
-        yield Place(where=where, ground="beyond", draw=lambda count, g: uniform(*wide, count, g))
+        yield InputSource(where=where, ground="beyond", draw=lambda count, g: uniform(*wide, count, g))
 
 
 def _hull(case: Case) -> tuple[Tensor, Tensor] | None:
@@ -176,7 +176,7 @@ class Yardstick:
         return Yardstick(case=case, before=before, changing=(torch.cat(points), torch.cat(radii)))
 
     def compared(
-        self, place: Place, after: Network, count: int, generator: torch.Generator, over: Over = never
+        self, place: InputSource, after: Network, count: int, generator: torch.Generator, over: Over = never
     ) -> KeptAt | None:
         """What is kept at a place, on `count` inputs at most where they are drawn; None where none is left.
 

@@ -70,7 +70,7 @@ class Inquiry:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
+class Reply:
     """What an engine said; its name, version and time are the caller's business."""
 
     answer: EngineWord
@@ -170,18 +170,18 @@ def decided_by(
     return verdict if isinstance(verdict, Violated) else replace(verdict, arithmetic=auto_lirpa.ARITHMETIC)
 
 
-def _asked(inquiry: Inquiry, name: str) -> Found:
+def _asked(inquiry: Inquiry, name: str) -> Reply:
     """An engine's answer, whatever becomes of the engine."""
     if inquiry.watch.stopped():
-        return Found(answer="interrupted", arithmetic="")
+        return Reply(answer="interrupted", arithmetic="")
     if inquiry.timeout_s <= 0:
-        return Found(answer="timeout", arithmetic="", detail="not begun: no time was left")
+        return Reply(answer="timeout", arithmetic="", detail="not begun: no time was left")
     try:
         return ASK[name](inquiry)
     except EngineError as error:
-        return Found(answer="refused", arithmetic="", detail=error.problem)
+        return Reply(answer="refused", arithmetic="", detail=error.problem)
     except Exception as error:  # noqa: BLE001 - a foreign engine fails in whatever way it likes
-        return Found(answer="crash", arithmetic="", detail=f"{type(error).__name__}: {str(error)[:200]}")
+        return Reply(answer="crash", arithmetic="", detail=f"{type(error).__name__}: {str(error)[:200]}")
 
 
 def _ours(verdict: Verdict, seconds: float) -> EngineAnswer:
@@ -197,36 +197,36 @@ def _ours(verdict: Verdict, seconds: float) -> EngineAnswer:
     )
 
 
-def _of_verdict(verdict: Verdict) -> Found:
+def _of_verdict(verdict: Verdict) -> Reply:
     match verdict:
         case Proved():
-            return Found(answer="proved", arithmetic=verdict.arithmetic, detail=f"{verdict.boxes:,} boxes")
+            return Reply(answer="proved", arithmetic=verdict.arithmetic, detail=f"{verdict.boxes:,} boxes")
         case Violated():
-            return Found(answer="violated", arithmetic=verdict.arithmetic, witness=verdict.witness)
+            return Reply(answer="violated", arithmetic=verdict.arithmetic, witness=verdict.witness)
         case Unknown(reason="timeout"):
-            return Found(answer="timeout", arithmetic=verdict.arithmetic, detail=f"{verdict.boxes:,} boxes")
+            return Reply(answer="timeout", arithmetic=verdict.arithmetic, detail=f"{verdict.boxes:,} boxes")
         case Unknown(reason="interrupted"):
-            return Found(answer="interrupted", arithmetic=verdict.arithmetic)
-    return Found(answer="unknown", arithmetic=verdict.arithmetic, detail=verdict.reason)
+            return Reply(answer="interrupted", arithmetic=verdict.arithmetic)
+    return Reply(answer="unknown", arithmetic=verdict.arithmetic, detail=verdict.reason)
 
 
-def _onnxruntime(inquiry: Inquiry) -> Found:
+def _onnxruntime(inquiry: Inquiry) -> Reply:
     """Replays our counterexample; where there is none, fresh points."""
     judge = inquiry.judge()
     if isinstance(inquiry.verdict, Violated):
         witness = judge.replayed(torch.tensor(inquiry.verdict.witness.x, dtype=torch.float32))
-        return Found(answer="not_reproduced" if witness is None else "violated", arithmetic=_REPLAYED, witness=witness)
+        return Reply(answer="not_reproduced" if witness is None else "violated", arithmetic=_REPLAYED, witness=witness)
     generator = torch.Generator().manual_seed(inquiry.seed + _STREAM)
     parts, n, until = from_property(inquiry.prop, POINTS, generator), 0, time.monotonic() + inquiry.timeout_s
     for region, points in zip(inquiry.prop.regions, parts, strict=True):
         for some in torch.split(points, 500):
             if time.monotonic() > until or inquiry.watch.stopped():
-                return Found(answer="no_violation", arithmetic=_REPLAYED, detail=f"{n:,} points, then time was up")
+                return Reply(answer="no_violation", arithmetic=_REPLAYED, detail=f"{n:,} points, then time was up")
             n += len(some)
             close = some[region.margin(_outputs(inquiry.loaded, some)) <= 0]
             if (witness := judge.strongest_of(close)) is not None:
-                return Found(answer="violated", arithmetic=_REPLAYED, witness=witness)
-    return Found(answer="no_violation", arithmetic=_REPLAYED, detail=f"{n:,} uniform points")
+                return Reply(answer="violated", arithmetic=_REPLAYED, witness=witness)
+    return Reply(answer="no_violation", arithmetic=_REPLAYED, detail=f"{n:,} uniform points")
 
 
 def _outputs(loaded: Loaded, points: Tensor) -> Tensor:
@@ -235,20 +235,20 @@ def _outputs(loaded: Loaded, points: Tensor) -> Tensor:
     return torch.from_numpy(np.stack(replayed)).double()
 
 
-def _auto_lirpa(inquiry: Inquiry) -> Found:
+def _auto_lirpa(inquiry: Inquiry) -> Reply:
     """Our branch and bound on its bounds, without any attack: what it proves or finds is their doing."""
     settings = SearchSettings(timeout_s=inquiry.timeout_s, seed=inquiry.seed, attack=_NO_ATTACK, batch=_BATCH)
     return _of_verdict(decided_by("auto_lirpa", inquiry.loaded, inquiry.prop, settings, inquiry.watch))
 
 
-def _marabou(inquiry: Inquiry) -> Found:
+def _marabou(inquiry: Inquiry) -> Reply:
     """Marabou's answer; a point that it finds is replayed."""
     said = ask_marabou(
         model_bytes(inquiry.loaded), inquiry.prop, timeout_s=inquiry.timeout_s, stopped=inquiry.watch.stopped
     )
     words: Mapping[str, EngineWord] = {"unsat": "proved", "sat": "near_miss"}
     answer: EngineWord = words.get(said.answer, said.answer)  # type: ignore[arg-type]
-    found = Found(answer=answer, arithmetic=marabou.ARITHMETIC, detail=said.detail)
+    found = Reply(answer=answer, arithmetic=marabou.ARITHMETIC, detail=said.detail)
     if said.answer != "sat":
         return found
     judge, x = inquiry.judge(), torch.tensor([said.x], dtype=torch.float64)
@@ -259,7 +259,7 @@ def _marabou(inquiry: Inquiry) -> Found:
     return found if witness is None else replace(found, answer="violated", witness=witness)
 
 
-ASK: Mapping[str, Callable[[Inquiry], Found]] = {
+ASK: Mapping[str, Callable[[Inquiry], Reply]] = {
     "onnxruntime": _onnxruntime,
     "auto_lirpa": _auto_lirpa,
     "marabou": _marabou,

@@ -80,7 +80,7 @@ def verify_files(
     if settings.ray is not None and settings.bound != "own":
         raise EngineError("ray", f"proofs by bounds of {settings.bound} stay on this machine: choose bounds of our own")
     keeper = keeper_in(settings.resume, (net_path, *prop_paths))
-    run = _Run(net_path, prop_paths, settings, watch or Unwatched(), began)
+    run = _Verification(net_path, prop_paths, settings, watch or Unwatched(), began)
     for question in run.questions:
         require_semantics(question.prop, settings.semantics)
     with helpers_at(settings.ray) as helpers:
@@ -99,7 +99,7 @@ def falsify_files(
     began: float | None = None,
 ) -> VerifyOutcome:
     """Look for a counterexample of each property; never proves one. Raises as `verify_files` does."""
-    return _Run(net_path, prop_paths, settings, watch or Unwatched(), began).outcome(_falsified)
+    return _Verification(net_path, prop_paths, settings, watch or Unwatched(), began).outcome(_falsified)
 
 
 def search_settings(settings: VerifySettings, timeout_s: float, device: Device) -> SearchSettings:
@@ -123,12 +123,12 @@ def _falsified(loaded: Loaded, prop: Property, settings: SearchSettings, watch: 
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Question:
+class _LoadedProperty:
     path: Path
     prop: Property
 
 
-class _Run:
+class _Verification:
     """One command on one network."""
 
     def __init__(
@@ -153,7 +153,9 @@ class _Run:
         if settings.certificate is not None and (told := obstacle(self.loaded, settings.units)):
             raise MismatchError(f"{net_path}: no certificate, {told}")
         named = told_apart([load_property(path, self.loaded, settings.units) for path in prop_paths])
-        self.questions = [_Question(path=path, prop=prop) for path, prop in zip(prop_paths, named.props, strict=True)]
+        self.questions = [
+            _LoadedProperty(path=path, prop=prop) for path, prop in zip(prop_paths, named.props, strict=True)
+        ]
         self.renamed = named.notes
 
     def outcome(self, decide: Decide) -> VerifyOutcome:
@@ -211,7 +213,7 @@ class _Run:
         over = self.clock.end.over
         return certify(self.loaded, decided, out, semantics=self.settings.semantics, watch=self.watch, over=over)
 
-    def answer(self, question: _Question, decide: Decide) -> PropertyVerdict:
+    def answer(self, question: _LoadedProperty, decide: Decide) -> PropertyVerdict:
         """One property's verdict."""
         begun, prop = time.monotonic(), question.prop
         verdict: Verdict | None = self.refusal()

@@ -12,7 +12,7 @@ from birdnn.pipeline.certifying import obstacle
 from birdnn.pipeline.judging import Answer, Attempt
 from birdnn.pipeline.load import Loaded
 from birdnn.pipeline.measuring import Measured
-from birdnn.records import Drawdowns, PacBound, PropertyLocalisation, ScaledQuantity, Watched
+from birdnn.records import ApplicableOutcome, Drawdowns, PacBound, PropertyLocalisation, ScaledQuantity
 
 
 def quantities(loaded: Loaded) -> tuple[tuple[ScaledQuantity, ...], tuple[ScaledQuantity, ...]]:
@@ -64,7 +64,7 @@ def described(
     """The fields of an outcome that say what its properties and numbers are about."""
     inputs, outputs = quantities(case.loaded)
     others = tuple(
-        Watched(
+        ApplicableOutcome(
             name=subject.prop.name,
             text=subject.text,
             before=before[subject.prop.name].guarantee,

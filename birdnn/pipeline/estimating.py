@@ -70,7 +70,7 @@ def estimate_files(request: EstimateRequest, *, watch: Watch | None = None) -> E
     Raises:
         InputError: a file or a number is unusable, a property does not fit, or the measure does not reach it.
     """
-    return _Run(request, watch or Unwatched()).outcome()
+    return _Estimation(request, watch or Unwatched()).outcome()
 
 
 def seeded(seed: int, *stream: int, device: str) -> torch.Generator:
@@ -85,7 +85,7 @@ def replayed(loaded: Loaded, prop: Property, points: torch.Tensor) -> Witness | 
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Aim:
+class _SampleSize:
     """How many draws, and what they shall show: `epsilon` at this statement's `delta`; None: whatever comes out."""
 
     n: int
@@ -94,7 +94,7 @@ class _Aim:
     anytime: bool
 
 
-class _Run:
+class _Estimation:
     """One command."""
 
     def __init__(self, request: EstimateRequest, watch: Watch) -> None:
@@ -177,7 +177,7 @@ class _Run:
             sample_s=tally.seconds,
         )
 
-    def _aim(self, left: int | None) -> _Aim:
+    def _aim(self, left: int | None) -> _SampleSize:
         """How many draws: as said; else all there are; else as many as epsilon needs."""
         request = self.request
         free = request.samples is None and left is None
@@ -188,9 +188,11 @@ class _Run:
             n = zero_violation_samples(epsilon, self.delta) * (_ANYTIME_CAP if request.anytime else 1)
         else:
             n = left or 0
-        return _Aim(n=n if left is None else min(n, left), epsilon=epsilon, delta=self.delta, anytime=request.anytime)
+        return _SampleSize(
+            n=n if left is None else min(n, left), epsilon=epsilon, delta=self.delta, anytime=request.anytime
+        )
 
-    def _count(self, tally: Tally, aim: _Aim) -> None:
+    def _count(self, tally: Tally, aim: _SampleSize) -> None:
         batch = drawable(BATCH[self.device], self.net.n_inputs)
         if aim.anytime and aim.epsilon is not None:
             batch = max(1, min(batch, zero_violation_samples(aim.epsilon, aim.delta) // _LOOKS))
@@ -210,7 +212,7 @@ class _Run:
                 )
             )
 
-    def _bound(self, tally: Tally, aim: _Aim) -> PacBound:
+    def _bound(self, tally: Tally, aim: _SampleSize) -> PacBound:
         if aim.anytime:
             epsilon = anytime_upper(tally.violations, tally.n, aim.delta)
             if aim.epsilon is not None and reached(tally.violations, tally.n, aim.epsilon, aim.delta):
@@ -309,7 +311,7 @@ def _check(request: EstimateRequest) -> None:
         raise InputError(f"--attempts is {request.attempts}: give how many runs share delta, at least 1")
 
 
-def _settled(tally: Tally, aim: _Aim) -> bool:
+def _settled(tally: Tally, aim: _SampleSize) -> bool:
     """Is the bound reached, or known to be missed? Either answer alone is wrong with probability delta at most."""
     if aim.epsilon is None:
         return False
@@ -318,7 +320,7 @@ def _settled(tally: Tally, aim: _Aim) -> bool:
     return tally.violations > 0 and anytime_lower(tally.violations, tally.n, aim.delta) > aim.epsilon
 
 
-def _interval(tally: Tally, aim: _Aim) -> Interval:
+def _interval(tally: Tally, aim: _SampleSize) -> Interval:
     limits = anytime_interval if aim.anytime else clopper_pearson
     lower, upper = limits(tally.violations, tally.n, aim.delta) if tally.n else (0.0, 1.0)
     return Interval(lower=lower, upper=upper, confidence=1 - aim.delta)

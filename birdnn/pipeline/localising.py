@@ -80,7 +80,7 @@ def _answers(
         if watch.stopped():
             return
         watch.update(Progress(phase=f"localising {subject.prop.name}"))
-        yield _Question(net, subject, request, settings).answer()
+        yield _PropertyLocaliser(net, subject, request, settings).answer()
 
 
 def localised(
@@ -93,7 +93,7 @@ def localised(
         if not isinstance(subject, Points):  # of single points there is no region to draw others from
             watch.update(Progress(phase=f"localising {subject.prop.name}"))
             try:
-                yield _Question(net, subject, request, settings, deadline.part(1 / left).over).answer()
+                yield _PropertyLocaliser(net, subject, request, settings, deadline.part(1 / left).over).answer()
             except OutOfTime:
                 continue
 
@@ -112,7 +112,7 @@ def responsible(
     value: dict[Neuron, float] = {}
     notes = []
     for subject in subjects:
-        question = _Question(net, subject, request, settings, over)
+        question = _PropertyLocaliser(net, subject, request, settings, over)
         found = question.look(torch.Generator().manual_seed(seed))
         if note := question.objection(found):
             notes.append(note)
@@ -127,7 +127,7 @@ def responsible(
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Found:
+class _Samples:
     """Points of a property's regions, region by region; of the violating ones no two are alike.
 
     Attributes:
@@ -142,7 +142,7 @@ class _Found:
     by: FoundBy
 
 
-class _Question:
+class _PropertyLocaliser:
     """One property."""
 
     def __init__(
@@ -177,14 +177,14 @@ class _Question:
             note=note,
         )
 
-    def checked(self, location: Localisation, seen: _Found) -> tuple[InterventionCheck, ...]:
+    def checked(self, location: Localisation, seen: _Samples) -> tuple[InterventionCheck, ...]:
         """The ranking stands without its check, where there is no time for one."""
         try:
             return self.checks(location, seen)
         except OutOfTime:
             return ()
 
-    def checks(self, location: Localisation, seen: _Found) -> tuple[InterventionCheck, ...]:
+    def checks(self, location: Localisation, seen: _Samples) -> tuple[InterventionCheck, ...]:
         """Interventions on points of another seed; none where that finds no violating point but those already seen."""
         # another stream than the one that was ranked by, also for the next seed
         generator = torch.Generator().manual_seed((self.request.seed + 1) * _HELD_OUT)
@@ -202,7 +202,7 @@ class _Question:
             over=self.over,
         )
 
-    def look(self, generator: torch.Generator) -> _Found:
+    def look(self, generator: torch.Generator) -> _Samples:
         """Uniform points; where too few of them violate, what an attack finds as well."""
         positives, negatives = [], []
         points = from_property(self.prop, drawable(self.settings.samples, self.prop.n_inputs), generator)
@@ -212,10 +212,10 @@ class _Question:
             negatives.append(distinct(x[margin <= 0]))
         uniform = sum(map(len, negatives))
         if uniform >= self.settings.enough:
-            return _Found(positives, negatives, uniform, "sampling")
+            return _Samples(positives, negatives, uniform, "sampling")
         more = [self.hunted(region, generator) for region in self.prop.regions]
         together = [distinct(torch.cat(pair)) for pair in zip(negatives, more, strict=True)]
-        return _Found(positives, together, uniform, "sampling and attack")
+        return _Samples(positives, together, uniform, "sampling and attack")
 
     def hunted(self, region: Region, generator: torch.Generator) -> Tensor:
         """Violating points of one region that an attack finds, (m, inputs)."""
@@ -224,7 +224,7 @@ class _Question:
         require_time(self.over)
         return points[region.margin(evaluate(self.net, points)) <= 0]
 
-    def objection(self, found: _Found) -> str:
+    def objection(self, found: _Samples) -> str:
         """Why there is nothing to localise; empty where there is."""
         if not any(map(len, found.negatives)):
             looked = f"{self.settings.samples:,} uniform samples and an attack"

@@ -53,7 +53,7 @@ def plot_map(request: PlotRequest, *, watch: Watch | None = None) -> PlotOutcome
     Raises:
         InputError: a file is unusable, does not fit, or an option names what is not there.
     """
-    work = _Work(request, watch or Unwatched())
+    work = _Plotting(request, watch or Unwatched())
     return work.outcome(work.map())
 
 
@@ -63,7 +63,7 @@ def plot_line(request: PlotRequest, *, watch: Watch | None = None) -> PlotOutcom
     Raises:
         InputError: as for `plot_map`.
     """
-    work = _Work(request, watch or Unwatched())
+    work = _Plotting(request, watch or Unwatched())
     return work.outcome(work.line())
 
 
@@ -94,7 +94,7 @@ def scene_of(
 
 
 @dataclass(slots=True, eq=False)
-class _Work:
+class _Plotting:
     """One command."""
 
     request: PlotRequest

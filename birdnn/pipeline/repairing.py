@@ -25,6 +25,7 @@ from birdnn.pipeline.describing import described, kept, remarks
 from birdnn.pipeline.device import device_for
 from birdnn.pipeline.facts import machine, versions
 from birdnn.pipeline.folder import ResultFolder
+from birdnn.pipeline.fresh_samples import SAMPLES, sample_afresh
 from birdnn.pipeline.judging import Answer, Attempt, Effort, Hunter, counterexamples, decide, hunter
 from birdnn.pipeline.keeping import keeper_in
 from birdnn.pipeline.load import Loaded
@@ -33,7 +34,6 @@ from birdnn.pipeline.measuring import Comparison, Measured
 from birdnn.pipeline.methods import require_method, stages
 from birdnn.pipeline.picturing import pictured
 from birdnn.pipeline.reading import read_case
-from birdnn.pipeline.second_leg import SAMPLES, second_leg
 from birdnn.pipeline.settings import RepairSettings
 from birdnn.pipeline.surviving import said, survivors
 from birdnn.records import (
@@ -326,15 +326,15 @@ class _Repair:
         }
         deadline = self.clock.stage(self.settings.shares.measuring)
         measured = self._comparison(best.loaded, deadline).measure(points, proved, violated)
-        measured.contradicted.update(self._second_leg(best.loaded, proved))
+        measured.contradicted.update(self._sample_afresh(best.loaded, proved))
         self.clock.book("sample", begun)
         return measured
 
-    def _second_leg(self, loaded: Loaded, proved: frozenset[str]) -> dict[str, Witness]:
+    def _sample_afresh(self, loaded: Loaded, proved: frozenset[str]) -> dict[str, Witness]:
         """What fresh samples of the proved properties contradict."""
         said = self.request.samples
         drawn = self.asked if said is None else self.case.subjects
-        found = second_leg(
+        found = sample_afresh(
             loaded,
             # of single points there is nothing to draw
             [s.prop for s in drawn if s.prop.name in proved and not isinstance(s, Points)],
@@ -374,7 +374,7 @@ class _Repair:
         """Every property is proved on the original; samples may contradict that too."""
         begun = time.monotonic()
         proved = frozenset(name for name, answer in self.before.items() if answer.guarantee == "proved")
-        contradicted = self._second_leg(self.case.loaded, proved)
+        contradicted = self._sample_afresh(self.case.loaded, proved)
         self.clock.book("sample", begun)
         contradicted.update(self._others(self.case.loaded, self.before))
         self._overrule(self.before, contradicted)

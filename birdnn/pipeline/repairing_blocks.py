@@ -80,7 +80,7 @@ def repair_blocks(
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _File:
+class _ExampleFile:
     """Examples, and what the original network answers there."""
 
     examples: Labelled
@@ -267,9 +267,9 @@ class _BlockRepair:
 
     # --- small things
 
-    def _file(self, path: Path, role: str) -> _File:
+    def _file(self, path: Path, role: str) -> _ExampleFile:
         examples, record, _ = load_examples(path, self.net, role)  # type: ignore[arg-type]
-        return _File(examples, record, evaluate(self.net, examples.x))
+        return _ExampleFile(examples, record, evaluate(self.net, examples.x))
 
     def _data(self) -> Data:
         device = self.classifier.device

@@ -1,4 +1,4 @@
-"""Engines are asked a small question of which the answer is known. Loads them: `birdnn.pipeline.doctoring` does not."""
+"""Engines are asked a small question of which the answer is known. Loads them, as `diagnosing` does not."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from birdnn.errors import EngineError, InputError
 from birdnn.formats.onnx import layers_to_onnx
 from birdnn.pipeline.crosschecking import Inquiry, cross_checked, require_engines
 from birdnn.pipeline.device import device_for
-from birdnn.pipeline.doctoring import GET_CUDA
+from birdnn.pipeline.diagnosing import GET_CUDA
 from birdnn.pipeline.load import Loaded, load_network
 from birdnn.records import EngineState, Proved, Unknown, Unwatched
 from birdnn.spec import Polytope, Property, Region, Row

@@ -84,6 +84,7 @@ from birdnn.records.results import (
     AIM,
     LEAST,
     LEAST_BEYOND,
+    ApplicableOutcome,
     DoctorOutcome,
     Domain,
     Guarantee,
@@ -100,7 +101,6 @@ from birdnn.records.results import (
     Role,
     Tried,
     TriedResult,
-    Watched,
     as_asked,
 )
 from birdnn.records.rules import ConditionsLike, RuleRequest, ToldProperty
@@ -165,6 +165,7 @@ __all__ = [
     "Accuracy",
     "AdvisoryMap",
     "Apart",
+    "ApplicableOutcome",
     "AskedDevice",
     "AxisRange",
     "Became",
@@ -312,7 +313,6 @@ __all__ = [
     "View",
     "Violated",
     "Watch",
-    "Watched",
     "Weight",
     "Witness",
     "as_asked",

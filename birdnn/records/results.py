@@ -233,7 +233,7 @@ class PropertyOutcome:
 
 @publishes("WatchedModel", "name text before after sampled")
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Watched:
+class ApplicableOutcome:
     """A property that applies to the network and was not asked for."""
 
     name: str
@@ -441,7 +441,9 @@ class RepairOutcome(Result):
         tuple[MarginLine, ...],
         Said("The margin along a line through each of these counterexamples.", absent=list),
     ] = ()
-    watched: Annotated[tuple[Watched, ...], Said("Applicable properties that were not asked for.", absent=())] = ()
+    watched: Annotated[
+        tuple[ApplicableOutcome, ...], Said("Applicable properties that were not asked for.", absent=())
+    ] = ()
     inputs: Annotated[
         tuple[ScaledQuantity, ...],
         Said("What the inputs mean; empty where nobody says it.", absent=()),

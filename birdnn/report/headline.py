@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from birdnn.records import LEAST, LEAST_BEYOND, KeptAt, RepairOutcome, Watched, as_asked
+from birdnn.records import LEAST, LEAST_BEYOND, ApplicableOutcome, KeptAt, RepairOutcome, as_asked
 from birdnn.report.words import percent, sides
 
 Tone = Literal["good", "warn", "bad"]
@@ -93,7 +93,7 @@ def lost_points(report: RepairOutcome) -> bool:
     return report.out is not None and bool(report.drawdown.share)
 
 
-def _now(entry: Watched, report: RepairOutcome) -> str | None:
+def _now(entry: ApplicableOutcome, report: RepairOutcome) -> str | None:
     """What is known of the network that is handed over, which is the original where no other was written."""
     return entry.before if report.out is None else entry.after
 

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from birdnn.printable import readable
 from birdnn.records import (
+    ApplicableOutcome,
     CertificateFile,
     Drawdowns,
     EngineAnswer,
@@ -28,7 +29,6 @@ from birdnn.records import (
     Verdict,
     VerifyOutcome,
     Violated,
-    Watched,
 )
 from birdnn.report.crosschecks import matrix
 from birdnn.report.headline import behaviour_words, right_words, said, tied_words
@@ -105,7 +105,7 @@ def repair_summary(outcome: RepairOutcome, width: int = 80) -> RenderableType:
     grid = facts_grid()
     if outcome.out is not None:
         _measurements(grid, outcome)
-    _second_leg(grid, (*outcome.properties, *outcome.watched))
+    _fresh_samples(grid, (*outcome.properties, *outcome.watched))
     _spent(grid, outcome)
     add_notes(grid, outcome.notes)
     _others(grid, outcome)
@@ -194,7 +194,7 @@ def _behaviour(grid: Table, outcome: RepairOutcome) -> None:
     add_fact(grid, "tied", tied_words(outcome))
 
 
-def _second_leg(grid: Table, properties: Sequence[PropertyOutcome | Watched]) -> None:
+def _fresh_samples(grid: Table, properties: Sequence[PropertyOutcome | ApplicableOutcome]) -> None:
     """What fresh samples say beside the proofs."""
     drawn = [prop for prop in properties if prop.sampled is not None]
     for number in dict.fromkeys(prop.sampled.n for prop in drawn if prop.sampled):

@@ -10,7 +10,7 @@ import pytest
 
 from birdnn.crosscheck.engines import NAMES
 from birdnn.pipeline import crosschecking, repairing
-from birdnn.pipeline.crosschecking import ASK, Found, contradicting, disagreement
+from birdnn.pipeline.crosschecking import ASK, Reply, contradicting, disagreement
 from birdnn.pipeline.deciding import verify_files
 from birdnn.pipeline.repairing import repair_files
 from birdnn.records import EngineAnswer, EngineWord, RepairRequest, VerifySettings, Witness
@@ -26,7 +26,7 @@ def lying(monkeypatch: pytest.MonkeyPatch) -> Callable[[EngineWord], None]:
 
     def plant(word: EngineWord) -> None:
         witness = WITNESS if word == "violated" else None
-        asked = {**ASK, "onnxruntime": lambda case: Found(answer=word, arithmetic="a lie", witness=witness)}
+        asked = {**ASK, "onnxruntime": lambda case: Reply(answer=word, arithmetic="a lie", witness=witness)}
         monkeypatch.setattr(crosschecking, "ASK", asked)
 
     return plant

@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from birdnn.crosscheck import engines
-from birdnn.pipeline import crosschecking, doctoring
-from birdnn.pipeline.crosschecking import ASK, Found
+from birdnn.pipeline import crosschecking, diagnosing
+from birdnn.pipeline.crosschecking import ASK, Reply
 from tests.cli.conftest import Call
 
 NAMES = ["birdnn", "onnxruntime", "auto_lirpa", "marabou", "numba", "python-flint", "CUDA"]
@@ -47,7 +47,7 @@ def test_it_asks_each_engine_and_says_what_is_there(call: Call, tmp_path: Path) 
 
 def test_what_was_not_tried_is_not_said_to_work(call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Not even where it would answer wrongly: nobody asked it."""
-    wrong = {**ASK, "onnxruntime": lambda case: Found(answer="proved", arithmetic="")}
+    wrong = {**ASK, "onnxruntime": lambda case: Reply(answer="proved", arithmetic="")}
     monkeypatch.setattr(crosschecking, "ASK", wrong)
     found = states(call, tmp_path)
     for name in ("onnxruntime", "numba", "python-flint"):
@@ -75,8 +75,8 @@ def test_an_engine_that_is_missing(call: Call, tmp_path: Path, monkeypatch: pyte
 
 def test_a_package_without_its_module_is_not_there(call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What a broken installation leaves behind: the package's record, and nothing to import."""
-    there = doctoring.find_spec
-    monkeypatch.setattr(doctoring, "find_spec", lambda name: None if name == "onnxruntime" else there(name))
+    there = diagnosing.find_spec
+    monkeypatch.setattr(diagnosing, "find_spec", lambda name: None if name == "onnxruntime" else there(name))
     found = states(call, tmp_path)
     assert found["onnxruntime"]["usable"] is False
     assert "no module onnxruntime" in found["onnxruntime"]["note"]
@@ -85,7 +85,7 @@ def test_a_package_without_its_module_is_not_there(call: Call, tmp_path: Path, m
 def test_an_engine_that_answers_wrongly_is_not_usable(
     call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    wrong = {**ASK, "onnxruntime": lambda case: Found(answer="proved", arithmetic="")}
+    wrong = {**ASK, "onnxruntime": lambda case: Reply(answer="proved", arithmetic="")}
     monkeypatch.setattr(crosschecking, "ASK", wrong)
     found = states(call, tmp_path, "--try")
     assert not found["onnxruntime"]["usable"]
@@ -101,8 +101,8 @@ def test_the_device_is_found_as_torch_finds_it(call: Call, tmp_path: Path) -> No
 
 def test_a_device_that_the_driver_knows(call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A build of torch for CUDA, and a driver, make a device that is there; only torch's word makes it usable."""
-    monkeypatch.setattr(doctoring, "_built_for", lambda: "12.8")
-    monkeypatch.setattr(doctoring.ctypes, "CDLL", Driver)
+    monkeypatch.setattr(diagnosing, "_built_for", lambda: "12.8")
+    monkeypatch.setattr(diagnosing.ctypes, "CDLL", Driver)
     found = states(call, tmp_path)["CUDA"]
     assert (found["version"], found["usable"]) == ("12.8", None)
     assert "Imagined H100" in found["note"]

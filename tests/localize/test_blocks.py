@@ -14,7 +14,7 @@ from birdnn.blocks import partition
 from birdnn.errors import MismatchError
 from birdnn.localize import SpectrumSettings, TrialSettings, localize_blocks
 from birdnn.localize.neighbours import neighbours
-from birdnn.localize.symptoms import Evidence, _traces, suspiciousness, symptoms
+from birdnn.localize.symptoms import SpectrumExamples, _traces, suspiciousness, symptoms
 from birdnn.records import FORMULAS
 from tests.classifiers import classifier, hard, quarters
 
@@ -66,10 +66,10 @@ def test_a_channel_that_only_failing_examples_switch_on() -> None:
     net = classifier()
     images, bright = quarters(30, 1), quarters(30, 2)
     node = next(node for node in net.nodes if node.op == "Conv")
-    seen = Evidence(failing_x=bright.x + 2, failing_y=bright.y, passing_x=images.x, passing_y=images.y)
+    seen = SpectrumExamples(failing_x=bright.x + 2, failing_y=bright.y, passing_x=images.x, passing_y=images.y)
     (found,) = symptoms(net, [node], seen, "ochiai")
     assert float(found.forward.max()) == pytest.approx(1 / (1 + 0) ** 0.5, abs=0.2)
-    same = Evidence(failing_x=images.x, failing_y=images.y, passing_x=images.x, passing_y=images.y)
+    same = SpectrumExamples(failing_x=images.x, failing_y=images.y, passing_x=images.x, passing_y=images.y)
     (found,) = symptoms(net, [node], same, "ochiai")
     assert float(found.forward.max()) < 0.8
 

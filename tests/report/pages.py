@@ -9,6 +9,7 @@ from html.parser import HTMLParser
 from typing import Any
 
 from birdnn.records import (
+    ApplicableOutcome,
     CertificateFacts,
     CertificateFile,
     EvidenceFile,
@@ -26,7 +27,6 @@ from birdnn.records import (
     StatedRegion,
     Tried,
     ValueChange,
-    Watched,
     Witness,
 )
 from birdnn.report.pages import FORMS, html_page
@@ -115,7 +115,7 @@ def outcome(**changes: Any) -> RepairOutcome:
         ),
         "inputs": (RHO, THETA),
         "outputs": COSTS,
-        "watched": (Watched(name="prop_3", text="another", before="violated", after=None),),
+        "watched": (ApplicableOutcome(name="prop_3", text="another", before="violated", after=None),),
         "localisation": (HUNTED,),
         "change": {"W/1~": moved},
         "tried": (Tried(method="finetune:lp", result="proved", kept=kept, seconds=6.5),),

@@ -15,11 +15,11 @@ from birdnn.errors import MismatchError
 from birdnn.formats.onnx import layers_to_onnx
 from birdnn.pipeline import judging, repairing
 from birdnn.pipeline.clock import Deadline
+from birdnn.pipeline.fresh_samples import DELTA, FreshSamples, sample_afresh
 from birdnn.pipeline.load import Loaded, load_network, load_property
 from birdnn.pipeline.measuring import Comparison
 from birdnn.pipeline.repairing import repair_files
 from birdnn.pipeline.reporting import report_files
-from birdnn.pipeline.second_leg import DELTA, SecondLeg, second_leg
 from birdnn.records import Progress, Proved, RepairRequest, Unknown, Unwatched
 from birdnn.repair import Retrain
 from birdnn.report.pages import html_page
@@ -47,10 +47,10 @@ def stated(loaded: Loaded, name: str, limit: float) -> Property:
     return load_property(path, loaded, "normalised")
 
 
-def leg(loaded: Loaded, *props: Property, samples: int = 5000, looks: int = 10**9) -> SecondLeg:
+def leg(loaded: Loaded, *props: Property, samples: int = 5000, looks: int = 10**9) -> FreshSamples:
     looked = iter(range(looks))
     deadline = Deadline(until=float("inf"), stopped=lambda: next(looked, None) is None)
-    return second_leg(loaded, props, samples=samples, seed=0, watch=Unwatched(), deadline=deadline)
+    return sample_afresh(loaded, props, samples=samples, seed=0, watch=Unwatched(), deadline=deadline)
 
 
 def test_it_agrees_with_a_true_proof(loaded: Loaded) -> None:

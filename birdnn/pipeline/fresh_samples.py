@@ -35,7 +35,7 @@ _NEWS_EVERY = 100_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SecondLeg:
+class FreshSamples:
     """What sampling says about properties that are proved.
 
     Attributes:
@@ -47,7 +47,7 @@ class SecondLeg:
     contradicted: dict[str, Witness]
 
 
-def second_leg(
+def sample_afresh(
     loaded: Loaded,
     proved: Sequence[Property],
     *,
@@ -56,7 +56,7 @@ def second_leg(
     watch: Watch,
     deadline: Deadline,
     device: Device = "cpu",
-) -> SecondLeg:
+) -> FreshSamples:
     """Draw ``samples`` uniform points of each proved property's input set, or as many as the deadline allows."""
     net = loaded.net.with_values({}).float().to(device)
     bounds: dict[str, PacBound] = {}
@@ -85,4 +85,4 @@ def second_leg(
         witness = replayed(loaded, prop, tally.worst)
         if witness is not None:
             contradicted[prop.name] = witness
-    return SecondLeg(bounds=bounds, contradicted=contradicted)
+    return FreshSamples(bounds=bounds, contradicted=contradicted)
