@@ -16,6 +16,7 @@ from birdnn.formats.files import compressed
 from birdnn.pipeline import certifying, deciding, judging
 from birdnn.pipeline.clock import Clock, Deadline, limit_of, unlimited
 from birdnn.pipeline.deciding import verify_files
+from birdnn.pipeline.fresh_samples import sample_afresh
 from birdnn.pipeline.judging import Effort, decide_all, hunter
 from birdnn.pipeline.localising import localised
 from birdnn.pipeline.measuring import Comparison
