@@ -20,6 +20,7 @@ from birdnn.cli.estimate import estimate
 from birdnn.cli.failures import DEBUG, complain
 from birdnn.cli.falsify import falsify
 from birdnn.cli.fetch import fetch
+from birdnn.cli.help import Command, Group
 from birdnn.cli.localize import localize
 from birdnn.cli.plot import plot
 from birdnn.cli.property import property_
@@ -83,6 +84,11 @@ A property must speak the network's units. ACAS Xu's ONNX files and the usual VN
 headers and the tables in papers are raw (feet, radians). With a property in raw units say [cyan]--units raw[/]. \
 Mixing them answers another question, and nothing will tell you.
 
+[bold]Output[/]
+
+Answers and tables go to standard output, progress and complaints to standard error. With [cyan]--quiet[/] there is \
+one line of output and no progress.
+
 [bold]Exit statuses[/]
 
   0  proved, or nothing to repair; check: accepted; bench: every row has a result; others: done
@@ -97,6 +103,7 @@ Mixing them answers another question, and nothing will tell you.
 
 app = typer.Typer(
     name="birdnn",
+    cls=Group,
     no_args_is_help=True,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
@@ -164,6 +171,6 @@ def _configure(context: Any, said: Path | None) -> None:
 
 
 for _command in (verify, check, falsify, estimate, localize, repair, compare, report, bench, fetch, doctor):
-    app.command()(_command)
+    app.command(cls=Command)(_command)
 app.add_typer(plot)
 app.add_typer(property_)

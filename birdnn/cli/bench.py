@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from birdnn.cli.failures import command
+from birdnn.cli.help import Command
 from birdnn.cli.options import PICTURES, Device, DeviceOption, Json, Quiet, Seed, Semantics, command_line, positive
 from birdnn.cli.progress import TerminalWatch
 from birdnn.cli.repair import repair
@@ -196,7 +197,7 @@ def _require_options(passed: tuple[str, ...], *, as_repairs: bool) -> None:
                 "is decided by bench for each instance, or is an option of its own", param_hint=word
             )
     application = typer.Typer(add_completion=False)
-    application.command()(repair if as_repairs else verify)
+    application.command(cls=Command)(repair if as_repairs else verify)
     needed = ["--net", "x", "--prop", "x"]
     try:
         typer.main.get_command(application).make_context("repair" if as_repairs else "verify", [*needed, *passed])

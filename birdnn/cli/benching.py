@@ -10,7 +10,7 @@ from birdnn.cli.bench import BenchOptions
 from birdnn.cli.failures import complain
 from birdnn.cli.options import Device, Semantics
 from birdnn.cli.statuses import INTERRUPTED, OWN_FAULT
-from birdnn.cli.terminal import first_line, show_result
+from birdnn.cli.terminal import first_line, show
 from birdnn.errors import DisagreementError
 from birdnn.formats.together import all_or_none
 from birdnn.pipeline.facts import machine
@@ -76,7 +76,7 @@ def finish_bench(
     if quiet:
         first_line(quiet_line(outcome))
     else:
-        show_result(lambda width: bench_summary(outcome, width))
+        show(lambda width: bench_summary(outcome, width))
     within = [f"{row.name}: {row.note}" for row in outcome.rows if row.answer == CONTRADICTION]
     contradictions = [
         *within,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from birdnn.cli.failures import complain
 from birdnn.cli.statuses import INTERRUPTED
-from birdnn.cli.terminal import first_line, show_result
+from birdnn.cli.terminal import first_line, show
 from birdnn.errors import DisagreementError
 from birdnn.formats.together import all_or_none
 from birdnn.records import CompareOutcome
@@ -29,7 +29,7 @@ def finish_compare(outcome: CompareOutcome, *, json: Path | None, html: Path | N
     if quiet:
         first_line(headline(outcome))
     else:
-        show_result(lambda width: compare_summary(outcome, width))
+        show(lambda width: compare_summary(outcome, width))
     if outcome.disagreement:
         raise DisagreementError(outcome.disagreement)
     if outcome.interrupted:

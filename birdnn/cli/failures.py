@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import inspect
 import os
@@ -11,10 +12,10 @@ import traceback
 from collections.abc import Callable
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, get_type_hints
+from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 
 import typer
-from typer.models import ArgumentInfo
+from typer.models import ArgumentInfo, OptionInfo
 
 from birdnn.cli.statuses import INTERRUPTED, OWN_FAULT, UNDECIDED, UNUSABLE
 from birdnn.errors import BirdnnError, out_of_memory
@@ -40,9 +41,15 @@ def interrupted(more: str = "") -> int:
 def command(options: type[Options]) -> Callable[[Callable[[Options], int]], Callable[..., None]]:
     """Make a command of a function that takes a frozen dataclass of its options and returns its exit status.
 
-    The dataclass's fields become the command line's options; errors become messages and exit statuses.
+    The dataclass's fields become the command line's options; errors become messages and exit statuses. Where it says
+    ``PANELS``, title -> names of fields, help shows these together.
     """
-    hints = get_type_hints(options, include_extras=True)
+    panels = {name: title for title, names in getattr(options, "PANELS", {}).items() for name in names}
+    hints = {
+        name: _shown(hint, panels.get(name))
+        for name, hint in get_type_hints(options, include_extras=True).items()
+        if name != "PANELS"
+    }
     parameters = [
         inspect.Parameter(
             field.name,
@@ -66,6 +73,19 @@ def command(options: type[Options]) -> Callable[[Callable[[Options], int]], Call
         return run
 
     return decorate
+
+
+def _shown(hint: Any, panel: str | None) -> Any:
+    """An option as help shows it: in its panel, and a flag without a type, for nothing follows it."""
+    if get_origin(hint) is not Annotated:
+        return hint
+    of, *said = get_args(hint)
+    options = [copy.copy(part) if isinstance(part, OptionInfo) else part for part in said]
+    for option in options:
+        if isinstance(option, OptionInfo):
+            option.rich_help_panel = panel
+            option.metavar = "" if of is bool else option.metavar
+    return Annotated[(of, *options)]
 
 
 _PLACE, _CONTEXT = "network", "context"

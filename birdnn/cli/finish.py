@@ -9,7 +9,7 @@ from typing import Literal
 
 from birdnn.cli.failures import complain, interrupted
 from birdnn.cli.statuses import UNDECIDED
-from birdnn.cli.terminal import first_line, show, show_result
+from birdnn.cli.terminal import first_line, show
 from birdnn.errors import DisagreementError, OutputError
 from birdnn.formats.files import write_bytes
 from birdnn.formats.together import all_or_none
@@ -58,11 +58,11 @@ def finish_estimate(outcome: EstimateOutcome, *, json: Path | None, quiet: bool)
     if quiet:
         first_line(quiet_line(outcome))
     else:
-        show_result(lambda width: estimate_summary(outcome, width))
+        show(lambda width: estimate_summary(outcome, width))
     return interrupted() if outcome.interrupted else 0
 
 
-def finish_repair(outcome: RepairOutcome, *, json: Path | None, quiet: bool) -> int:
+def finish_repair(outcome: RepairOutcome, *, json: Path | None, quiet: bool, verbose: bool) -> int:
     """Print and write what was done; the exit status.
 
     Raises:
@@ -80,7 +80,7 @@ def finish_repair(outcome: RepairOutcome, *, json: Path | None, quiet: bool) -> 
         if status != 0 or outcome.disagreement or outcome.interrupted:  # the word alone may sound like a success
             complain(outcome.headline)
     else:
-        show_result(lambda width: repair_summary(outcome, width))
+        show(lambda width: repair_summary(outcome, width, verbose=verbose))
     if outcome.disagreement:
         raise DisagreementError(outcome.disagreement)
     if outcome.interrupted:
@@ -114,5 +114,5 @@ def finish_localize(outcome: LocalizeOutcome, *, json: Path | None, picture: Pat
     if quiet:
         first_line(outcome.outcome)
     else:
-        show_result(lambda width: localize_summary(outcome, width))
+        show(lambda width: localize_summary(outcome, width))
     return interrupted() if outcome.interrupted else 0

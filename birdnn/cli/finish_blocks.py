@@ -8,7 +8,7 @@ from typing import Literal
 from birdnn.cli.failures import complain
 from birdnn.cli.finish import REPAIR_STATUS, said_of
 from birdnn.cli.statuses import INTERRUPTED
-from birdnn.cli.terminal import first_line, show_result
+from birdnn.cli.terminal import first_line, show
 from birdnn.formats.files import write_bytes
 from birdnn.records import BlockLocalizeOutcome, RepairOutcome
 from birdnn.report.blocks import block_localize_summary, block_repair_summary
@@ -30,7 +30,7 @@ def finish_localize_blocks(
     if quiet:
         first_line(ranking[0].name if ranking else "interrupted")
     else:
-        show_result(lambda width: block_localize_summary(outcome, width))
+        show(lambda width: block_localize_summary(outcome, width))
     if outcome.interrupted:
         complain("interrupted; some blocks were not tried")
         return INTERRUPTED
@@ -48,7 +48,7 @@ def finish_repair_blocks(outcome: RepairOutcome, *, json: Path | None, quiet: bo
     if quiet:
         first_line(" ".join(part for part in (outcome.result, outcome.out) if part))
     else:
-        show_result(lambda width: block_repair_summary(outcome, repair, width))
+        show(lambda width: block_repair_summary(outcome, repair, width))
     if outcome.interrupted:
         kept = f"the best network so far is {outcome.out}" if outcome.out else "no network was written"
         complain(f"interrupted; {kept}")

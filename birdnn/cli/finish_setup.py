@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from birdnn.cli.failures import interrupted
-from birdnn.cli.terminal import first_line, show_result
+from birdnn.cli.terminal import first_line, show
 from birdnn.formats.files import write_bytes
 from birdnn.records import DoctorOutcome, FetchOutcome
 from birdnn.report.doctored import doctor_summary
@@ -20,7 +20,7 @@ def finish_doctor(outcome: DoctorOutcome, *, json: Path | None, quiet: bool) -> 
     if quiet:
         first_line(", ".join(state.name for state in outcome.states if state.usable is not False))
     else:
-        show_result(lambda width: doctor_summary(outcome, width))
+        show(lambda width: doctor_summary(outcome, width))
     return 0
 
 
@@ -31,5 +31,5 @@ def finish_fetch(outcome: FetchOutcome, *, json: Path | None, quiet: bool) -> in
     if quiet:
         first_line(outcome.to)
     else:
-        show_result(lambda width: fetch_summary(outcome))
+        show(lambda width: fetch_summary(outcome))
     return interrupted("; what is missing comes with the same command") if outcome.interrupted else 0

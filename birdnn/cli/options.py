@@ -143,6 +143,7 @@ Seed = Annotated[
 ]
 Json = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the result for programs there.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", metavar="", help="No progress, no table: one line of output.")]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show every figure and what was tried, too.")]
 Counterexample = Annotated[
     Path | None,
     typer.Option(

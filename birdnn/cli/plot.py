@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 import typer
 
 from birdnn.cli.failures import command
+from birdnn.cli.help import Command, Group
 from birdnn.cli.localize import Form, LocalizeOptions, localised
 from birdnn.cli.options import (
     TO_READ,
@@ -35,7 +36,7 @@ HELP = """Draw a picture, as .svg or .png: readable without colours, the same by
 Values of inputs are given and shown in raw units where a suite or an NNet header says the scaling (ACAS Xu: feet, \
 radians, feet a second), otherwise in those of the network, whose inputs are then called x_0, x_1, ..."""
 
-plot = typer.Typer(name="plot", help=HELP, no_args_is_help=True, rich_markup_mode="rich")
+plot = typer.Typer(name="plot", cls=Group, help=HELP, no_args_is_help=True, rich_markup_mode="rich")
 
 MOST_CELLS = 2000
 
@@ -365,4 +366,4 @@ for _name, _command in (
     ("progress", plot_progress),
     ("change", plot_change),
 ):
-    plot.command(_name)(_command)
+    plot.command(_name, cls=Command)(_command)

@@ -8,7 +8,7 @@ from typing import Literal
 from birdnn.cli.failures import complain
 from birdnn.cli.options import command_line
 from birdnn.cli.statuses import INTERRUPTED
-from birdnn.cli.terminal import first_line, show_result
+from birdnn.cli.terminal import first_line, show
 from birdnn.formats.files import require_writable
 from birdnn.formats.together import all_or_none
 from birdnn.pipeline.reporting import read_outcome, record_at
@@ -36,7 +36,7 @@ def finish_plot(outcome: PlotOutcome, *, out: Path, json: Path | None, quiet: bo
     if quiet:
         first_line(str(out))
     else:
-        show_result(lambda width: plot_summary(outcome, out, drawing))
+        show(lambda width: plot_summary(outcome, out, drawing))
     return 0
 
 
@@ -68,7 +68,7 @@ def finish_of_repair(
     if quiet:
         first_line(str(out))
     else:
-        show_result(lambda width: drawn_summary(out, drawing))
+        show(lambda width: drawn_summary(out, drawing))
     return 0
 
 

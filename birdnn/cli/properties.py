@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from birdnn.cli.property import ConvertOptions, ExplainOptions, MakeOptions
-from birdnn.cli.terminal import first_line, show_result
+from birdnn.cli.terminal import first_line, show
 from birdnn.errors import OutputError
 from birdnn.formats import read_network, read_property
 from birdnn.formats.files import stem_and_kind, write_bytes
@@ -36,14 +36,14 @@ def finish_make(options: MakeOptions) -> int:
         first_line(str(options.out))
     else:
         told = told_property(options.out, options.net, suite=options.suite, as_name=options.as_name)
-        show_result(lambda width: property_summary(told))
+        show(lambda width: property_summary(told))
     return 0
 
 
 def finish_explain(options: ExplainOptions) -> int:
     """Say what the property says; 0."""
     told = told_property(options.prop, options.net, units=options.units.value)
-    show_result(lambda width: property_summary(told))
+    show(lambda width: property_summary(told))
     return 0
 
 

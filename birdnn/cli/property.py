@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from birdnn.cli.failures import command
+from birdnn.cli.help import Command, Group
 from birdnn.cli.options import TO_READ, AsName, Net, Quiet, Suite, Units, require_there
 
 HELP = """Write a property from a line of words, say what one says, or convert it between versions of VNN-LIB.
@@ -17,7 +18,7 @@ HELP = """Write a property from a line of words, say what one says, or convert i
 A rule speaks about inputs x0, x1, ... and outputs y0, y1, ..., or by the names of a suite that knows the network:
 y0 is max | y0 > 1.5 and y1 <= y2 | 0.8 <= y0 < 1 | 2*y0 - y1 > 0.5 or not (y2 is min)"""
 
-property_ = typer.Typer(name="property", help=HELP, no_args_is_help=True, rich_markup_mode="rich")
+property_ = typer.Typer(name="property", cls=Group, help=HELP, no_args_is_help=True, rich_markup_mode="rich")
 
 
 class Version(StrEnum):
@@ -128,6 +129,6 @@ def convert(options: ConvertOptions) -> int:
     return finish_convert(options)
 
 
-property_.command("make")(make)
-property_.command("explain")(explain)
-property_.command("convert")(convert)
+property_.command("make", cls=Command)(make)
+property_.command("explain", cls=Command)(explain)
+property_.command("convert", cls=Command)(convert)

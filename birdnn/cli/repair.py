@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import typer
 
@@ -40,6 +40,7 @@ from birdnn.cli.options import (
     Timeout,
     Units,
     UnitsOption,
+    Verbose,
     command_line,
     engines,
     positive,
@@ -87,6 +88,17 @@ class Pairing(StrEnum):
 class RepairOptions:
     """What the command line says."""
 
+    PANELS: ClassVar[Mapping[str, Sequence[str]]] = {
+        "What to repair": ("net", "prop", "keep", "points", "points_tolerance", "points_radius", "suite", "as_name",
+                           "units", "as_many"),
+        "What to keep": ("domain", "decision", "data", "test", "min_agreement", "max_mae", "max_change", "no_ties"),
+        "How": ("method", "prefer", "optimiser", "top", "alpha", "pairing", "device", "seed", "ray"),
+        "Proofs and other engines": ("semantics", "samples", "crosscheck", "crosscheck_timeout"),
+        "Limits": ("timeout", "resume"),
+        "What is written and shown": ("out", "report", "json", "verbose", "quiet"),
+        "With --method blocks": ("val", "block", "repair_block", "formula", "radius", "compare", "epochs"),
+    }  # fmt: skip
+
     net: Net
     prop: Annotated[
         list[Path] | None,
@@ -103,7 +115,7 @@ class RepairOptions:
         typer.Option(
             "--points",
             metavar="CSV",
-            help="Inputs with the decision or outputs wished for, to be put right; see below.",
+            help="Inputs with the decision or outputs wished for, to be put right; see above.",
         ),
     ] = None
     points_tolerance: Annotated[
@@ -276,6 +288,7 @@ class RepairOptions:
     crosscheck_timeout: CrosscheckTimeout = 60.0
     seed: Seed = 0
     json: Json = None
+    verbose: Verbose = False
     quiet: Quiet = False
 
 
@@ -391,4 +404,4 @@ def repair(options: RepairOptions) -> int:
 
             with said_of(outcome):
                 made(Path(outcome.report), ("html",), None)
-    return finish_repair(outcome, json=options.json, quiet=options.quiet)
+    return finish_repair(outcome, json=options.json, quiet=options.quiet, verbose=options.verbose)

@@ -1,4 +1,4 @@
-"""Where output goes: results to stdout, everything else to stderr; plain text where nobody looks at a screen."""
+"""Where output goes: answers and tables to stdout, progress and complaints to stderr; plain text off a screen."""
 
 from __future__ import annotations
 
@@ -44,22 +44,13 @@ def first_line(text: str, *, more: Sequence[str] = ()) -> None:
 
 
 def show(build: Callable[[int], RenderableType]) -> None:
-    """Something for people: to stdout on a terminal, otherwise to stderr, so that stdout stays for programs.
+    """A result for people: to stdout, be it a screen, a file or a pipe. `build` is given the number of columns.
 
-    `build` is given the number of columns.
+    Paths are never broken, so that they can be copied.
     """
-    _print(build, stderr=not sys.stdout.isatty())
-
-
-def show_result(build: Callable[[int], RenderableType]) -> None:
-    """A result for people that stdout is there for, be it a file."""
-    _print(build, stderr=False)
-
-
-def _print(build: Callable[[int], RenderableType], *, stderr: bool) -> None:
-    where = console(stderr=stderr)
+    where = console(stderr=False)
     with _reader_may_leave():
-        where.print(build(where.width))
+        where.print(build(where.width), crop=False)
         where.file.flush()
 
 

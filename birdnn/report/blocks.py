@@ -11,7 +11,7 @@ from rich.text import Text
 from birdnn.printable import readable
 from birdnn.records import Accuracy, BlockLocalisation, BlockLocalizeOutcome, BlockRepair, RepairOutcome
 from birdnn.report.risks_blocks import ROLES
-from birdnn.report.tables import add_fact, add_notes, facts_grid, plain_table
+from birdnn.report.tables import add_fact, add_notes, facts_grid, file_line, plain_table
 
 _NARROW = 72
 _WORDS = {"ochiai": "Ochiai", "tarantula": "Tarantula", "dstar": "D*"}
@@ -107,9 +107,8 @@ def block_repair_summary(outcome: RepairOutcome, repair: BlockRepair, width: int
         add_fact(facts, "against the original", told)
     add_fact(facts, "time", f"{outcome.wall_s:.1f} s")
     add_notes(facts, outcome.notes)
-    add_fact(facts, "best attempt" if outcome.attempt else "repaired network", outcome.out or "")
-    add_fact(facts, "report", outcome.report or "")
-    return Group(*parts, facts)
+    places = (("best attempt" if outcome.attempt else "repaired network", outcome.out), ("outcome", outcome.report))
+    return Group(*parts, facts, *(file_line(name, path) for name, path in places if path is not None))
 
 
 def _headline(outcome: RepairOutcome, repair: BlockRepair) -> Text:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 
 from rich import box
 from rich.table import Table
@@ -45,3 +46,13 @@ def seconds(value: float) -> str:
         return f"{value:.1f} s"
     minutes, rest = divmod(round(value), 60)
     return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def file_line(name: str, path: str, more: str = "") -> Text:
+    """Where a file is, on a line that nothing breaks; relative to the folder that the user is in, if it lies there."""
+    place = Path(path)
+    if place.is_absolute() and place.is_relative_to(Path.cwd()):
+        place = place.relative_to(Path.cwd())
+    said = Text.assemble((f"{name:<18}", "dim"), readable(str(place)), f" ({more})" if more else "")
+    said.no_wrap, said.overflow = True, "ignore"
+    return said

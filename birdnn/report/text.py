@@ -32,12 +32,15 @@ from birdnn.records import (
 )
 from birdnn.report.crosschecks import matrix
 from birdnn.report.headline import behaviour_words, right_words, said, tied_words
-from birdnn.report.tables import add_fact, add_notes, facts_grid, plain_table, seconds
+from birdnn.report.tables import add_fact, add_notes, facts_grid, file_line, plain_table, seconds
 from birdnn.report.witnesses import HOLDS, REASONS, ran
 from birdnn.report.words import percent
 
 NARROW = 72
 """Below this width tables leave out their least needed columns."""
+
+_NOTES = 2
+"""Remarks that a summary shows without being asked for all: the last ones, which are about the result."""
 
 STYLES = {"proved": "bold green", "violated": "bold red", "unknown": "bold yellow", "pac": "bold cyan"}
 _BASIS: dict[Guarantee, str] = {
@@ -75,11 +78,11 @@ def verify_summary(outcome: VerifyOutcome, width: int = 80) -> RenderableType:
             add_fact(grid, f"input that breaks {answer.name}", f"{x}{more}")
             add_fact(grid, "where it does", HOLDS[answer.verdict.witness.exactly])
     _arithmetic(grid, [(v.name, v.verdict.arithmetic) for v in outcome.verdicts])
-    add_certificate(grid, outcome.certificate)
     add_fact(grid, "time in all", seconds(outcome.wall_s))
     add_notes(grid, outcome.notes)
     add_fact(grid, "disagreement", outcome.disagreement)
-    return Group(table, *_matrix([(v.name, v.engines) for v in outcome.verdicts]), grid)
+    engines = _matrix([(v.name, v.engines) for v in outcome.verdicts])
+    return Group(table, *engines, grid, *certificate_lines(outcome.certificate))
 
 
 def _matrix(rows: Sequence[tuple[str, Sequence[EngineAnswer]]]) -> list[RenderableType]:
@@ -87,8 +90,11 @@ def _matrix(rows: Sequence[tuple[str, Sequence[EngineAnswer]]]) -> list[Renderab
     return ["", matrix(asked)] if asked else []
 
 
-def repair_summary(outcome: RepairOutcome, width: int = 80) -> RenderableType:
-    """What a person wants to know after a repair: the properties, what else changed, where the files are."""
+def repair_summary(outcome: RepairOutcome, width: int = 80, *, verbose: bool = False) -> RenderableType:
+    """What a person wants to know after a repair: the properties, what else changed, where the files are.
+
+    It fits a screen of 24 lines where properties and remarks are few; ``verbose`` tells everything.
+    """
     table = plain_table()
     table.add_column("property", overflow="fold")
     table.add_column("before")
@@ -104,13 +110,15 @@ def repair_summary(outcome: RepairOutcome, width: int = 80) -> RenderableType:
         table.add_row(name, before, after, _basis(prop), *boxes, seconds(prop.verify_s))
     grid = facts_grid()
     if outcome.out is not None:
-        _measurements(grid, outcome)
+        _measurements(grid, outcome, verbose=verbose)
     _fresh_samples(grid, (*outcome.properties, *outcome.watched))
-    _spent(grid, outcome)
-    add_notes(grid, outcome.notes)
+    _spent(grid, outcome, verbose=verbose)
+    add_notes(grid, outcome.notes if verbose else outcome.notes[-_NOTES:])
+    if not verbose and (more := len(outcome.notes) - _NOTES) > 0:
+        add_fact(grid, "notes", f"{more} more: --verbose shows them, and what was tried")
     _others(grid, outcome)
-    _files(grid, outcome)
-    return Group(headline(outcome), table, *_matrix([(p.name, p.engines) for p in outcome.properties]), grid)
+    engines = _matrix([(p.name, p.engines) for p in outcome.properties])
+    return Group(headline(outcome), table, *engines, grid, *_files(outcome))
 
 
 def headline(outcome: RepairOutcome) -> Text:
@@ -162,18 +170,20 @@ def _neighbours_text(entry: Neighbours) -> str:
     return f"{now}, {healed}; n = {entry.n:,}, at most {entry.radius:g} away in each input"
 
 
-def _measurements(grid: Table, outcome: RepairOutcome) -> None:
-    """Efficacy and generalisation, fidelity, drawdown, the change."""
+def _measurements(grid: Table, outcome: RepairOutcome, *, verbose: bool) -> None:
+    """Efficacy and generalisation, fidelity, drawdown, the change; what goes without saying only where it is asked."""
     add_fact(grid, "disagreement", outcome.disagreement)
-    add_fact(grid, "efficacy", _rate_text(outcome.efficacy))
-    if outcome.generalisation is not None or not outcome.neighbours:
-        add_fact(grid, "generalisation", _rate_text(outcome.generalisation))
+    for name, rate in (("efficacy", outcome.efficacy), ("generalisation", outcome.generalisation)):
+        certain = rate is not None and rate.by_proof
+        elsewhere = name == "generalisation" and rate is None and outcome.neighbours
+        if verbose or not (certain or elsewhere):
+            add_fact(grid, name, _rate_text(rate))
     for entry in outcome.neighbours:
         add_fact(grid, f"neighbours of {entry.name}", _neighbours_text(entry))
     if outcome.fidelity is None:
         if not outcome.behaviour:
             add_fact(grid, "fidelity", outcome.fidelity_note)
-    else:
+    elif verbose or not outcome.behaviour:  # else the headline says it
         where = f"; domain: {outcome.domain.source}" if outcome.domain else ""
         add_fact(grid, "fidelity", fidelity_text(outcome.fidelity, outcome.decision) + where)
     _behaviour(grid, outcome)
@@ -181,7 +191,8 @@ def _measurements(grid: Table, outcome: RepairOutcome) -> None:
         add_fact(grid, f"  in {name}'s region", fidelity_text(value, outcome.decision))
     add_fact(grid, "drawdown", _drawdown_text(outcome.drawdown))
     lost = ", ".join(outcome.regressions)
-    add_fact(grid, "regressions", f"{lost}: proved before, not proved now" if lost else "none")
+    if lost or verbose:
+        add_fact(grid, "regressions", f"{lost}: proved before, not proved now" if lost else "none")
     add_fact(grid, "changed", _change_text(outcome.change))
 
 
@@ -227,19 +238,21 @@ def _change_text(change: Mapping[str, InitialiserChange]) -> str:
     return f"{count:,} of {size:,} values in {len(change)} {plural}, at most by {largest.linf:.2g} ({name})"
 
 
-def _spent(grid: Table, outcome: RepairOutcome) -> None:
+def _spent(grid: Table, outcome: RepairOutcome, *, verbose: bool) -> None:
     if not outcome.rounds:
         add_fact(grid, "time", seconds(outcome.wall_s))
         _arithmetic(grid, [(prop.name, prop.arithmetic) for prop in outcome.properties])
         return
-    for entry in outcome.tried:
+    for entry in outcome.tried if verbose else ():
         add_fact(grid, "tried", _tried_text(entry))
-    if outcome.request.method == "auto":
+    if outcome.request.method == "auto" and (verbose or outcome.result != "proved"):
         add_fact(grid, "stopped", outcome.stopped)
     parts = f"repair {seconds(outcome.repair_s)}, proof {seconds(outcome.verify_s)}"
     rounds = "1 round" if outcome.rounds == 1 else f"{outcome.rounds} rounds"
     add_fact(grid, "time", f"{seconds(outcome.wall_s)}: {parts}, sampling {seconds(outcome.sample_s)}; {rounds}")
-    _arithmetic(grid, [(prop.name, prop.arithmetic) for prop in outcome.properties])
+    kinds = [(prop.name, prop.arithmetic) for prop in outcome.properties]
+    if verbose or len({kind for _, kind in kinds}) > 1:
+        _arithmetic(grid, kinds)
 
 
 def _tried_text(entry: Tried) -> str:
@@ -269,18 +282,21 @@ def _others(grid: Table, outcome: RepairOutcome) -> None:
         add_fact(grid, "also applicable", f"{names}: not asked for; --suite {suite.name} repairs and proves them too")
 
 
-def add_certificate(grid: Table, found: CertificateFile | None) -> None:
+def certificate_lines(found: CertificateFile | None) -> list[RenderableType]:
     """Where it is, how large, and what the checker says."""
     if found is None:
-        return
+        return []
     size = f"{found.size / 1e6:.2g} MB" if found.size >= 100_000 else f"{found.size / 1e3:.2g} kB"
-    add_fact(grid, "certificate", f"{found.path} ({size})")
-    add_fact(grid, "checker", f"{found.checked}; {seconds(found.check_s)}")
+    checked = Text.assemble((f"{'checker':<18}", "dim"), readable(f"{found.checked}; {seconds(found.check_s)}"))
+    return [file_line("certificate", found.path, size), checked]
 
 
-def _files(grid: Table, outcome: RepairOutcome) -> None:
-    add_fact(grid, "best attempt" if outcome.attempt else "repaired network", outcome.out or "")
-    add_certificate(grid, outcome.certificate)
-    add_fact(grid, "report", outcome.report or "")
-    if outcome.request.report and outcome.report:
-        add_fact(grid, "for an assessor", str(Path(outcome.report).with_name("report.html")))
+def _files(outcome: RepairOutcome) -> list[RenderableType]:
+    found = certificate_lines(outcome.certificate)
+    if outcome.out is not None:
+        found.append(file_line("best attempt" if outcome.attempt else "repaired network", outcome.out))
+    if outcome.report is not None:
+        found.append(file_line("outcome", outcome.report))
+        if outcome.request.report:
+            found.append(file_line("report", str(Path(outcome.report).with_name("report.html"))))
+    return found

@@ -403,3 +403,19 @@ def test_interrupted_once_keeps_what_there_is(endless: tuple[Path, Path], tmp_pa
         first = session.get_inputs()[0]
         shape = [d if isinstance(d, int) and d > 0 else 1 for d in first.shape]
         assert np.isfinite(session.run(None, {first.name: np.zeros(shape, np.float32)})[0]).all()
+
+
+def test_paths_are_whole_and_relative(
+    call: Call, requests: list[RepairRequest], net: Path, broken: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They were broken at column 100, where nobody reads them from a pipe."""
+    long = tmp_path / ("folder" * 20) / "net.repaired.onnx"
+    found = repair_outcome(out=str(long), report=str(long.with_name("repair.json")))
+    monkeypatch.setattr("birdnn.pipeline.repairing.repair_files", lambda request, **_: found)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    for folder, shown in ((tmp_path, long.relative_to(tmp_path)), (elsewhere, long)):
+        monkeypatch.chdir(folder)
+        done = call("repair", "--net", net, "--prop", broken)
+        assert f"repaired network  {shown}\n" in done.out
+        assert f"outcome           {shown.with_name('repair.json')}\n" in done.out

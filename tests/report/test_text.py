@@ -52,7 +52,7 @@ def test_tables_fit_and_claim_nothing_more(case: str, width: int) -> None:
 
 
 def test_a_proved_repair_says_what_a_person_wants_to_know() -> None:
-    text = " ".join(drawn(repair_summary(OUTCOMES["proved"]), 80).split())
+    text = " ".join(drawn(repair_summary(OUTCOMES["proved"], verbose=True), 80).split())
     for piece in (
         "Repaired and proved: 2 of 2 properties that were asked about are proved.",
         "Kept: 99.99 % same decision (argmin) on the domain (suite acasxu), mean absolute difference 8.1e-05 (0.4",
@@ -68,6 +68,18 @@ def test_a_proved_repair_says_what_a_person_wants_to_know() -> None:
         "10 of 250 values in 1 initialiser",
     ):
         assert piece in text, piece
+
+
+def test_a_repair_fits_a_screen_and_says_where_the_rest_is() -> None:
+    notes = tuple(f"Note {number}." for number in range(5))
+    text = drawn(repair_summary(repair_outcome(notes=notes, tried=()), 80), 80)
+    assert len(text.rstrip().splitlines()) <= 24
+    assert "by proof" not in text
+    assert [line.split()[1:3] for line in text.splitlines() if line.startswith("note ")] == [
+        ["Note", "3."],
+        ["Note", "4."],
+    ]
+    assert "3 more: --verbose" in text
 
 
 def test_neighbours_of_points_are_counted_and_never_proved() -> None:
