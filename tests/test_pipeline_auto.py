@@ -116,7 +116,7 @@ def test_the_report_says_what_was_tried_and_why_it_ended(tmp_path, monkeypatch) 
     report = repaired(tmp_path, monkeypatch, [-9.0], [-5.0], min_agreement=1.0)[0]
     assert [entry.result for entry in report.tried] == ["proved", "proved"]
     assert report.tried[0].kept.mae > report.tried[1].kept.mae > 0
-    assert report.method == "auto"
+    assert report.request.method_name == "auto"
     assert report.rounds == 2
     assert report.stopped
     assert "planted" in report.notes

@@ -216,7 +216,7 @@ def test_points_that_must_change_decide_nothing(tmp_path: Path) -> None:
     outcome = repair_files(case.request(props=(), points=(wrong,), domain=None), settings=FAST)
     assert outcome.result == "proved"
     assert all(entry.kept.n > 1000 for entry in outcome.tried)
-    assert all((entry.kept.agreement or 0) > 0.05 for entry in outcome.tried)
+    assert all((entry.kept.decision_agreement or 0) > 0.05 for entry in outcome.tried)
     places = [entry.ground for entry in outcome.behaviour]
     assert places[0] == "surroundings"
     assert outcome.behaviour[0].where.startswith("surroundings of the 2 points of wrong")

@@ -303,12 +303,12 @@ def test_of_as_many_as_possible_none_may_be_newly_violated(tmp_path: Path, other
     command = _Repair(case.request(as_many=True, out=tmp_path / "o"), Unwatched(), FAST, None)
     command._establish()
     violated, undecided = command.before["low"], Unknown(reason="timeout", boxes=0)
-    first = command.plan.subjects[0]
-    command.plan = replace(command.plan, subjects=(first, replace(first, prop=replace(first.prop, name="other"))))
+    first = command.case.subjects[0]
+    command.case = replace(command.case, subjects=(first, replace(first, prop=replace(first.prop, name="other"))))
     words = {"violated": violated.verdict, "unknown": undecided, "proved": Proved(boxes=1)}
     command.before["other"] = Answer(verdict=words[other], verify_s=0.0)
     won = Answer(verdict=Proved(boxes=1), verify_s=0.0)
-    best = Attempt(loaded=command.plan.loaded, answers={"low": won, "other": violated})
+    best = Attempt(loaded=command.case.loaded, answers={"low": won, "other": violated})
     assert command._repaired("violated", best) == repaired
 
 

@@ -9,7 +9,12 @@ import traceback
 from collections.abc import Sequence
 
 from birdnn.cli.began import BEGAN
-from birdnn.cli.statuses import INTERRUPTED, OWN_FAULT, UNDECIDED
+from birdnn.cli.statuses import INTERRUPTED, OWN_FAULT, UNDECIDED, UNUSABLE
+
+_MISSING = (
+    "the package {} is not installed: pip install birdnn brings all that it needs. "
+    "The checker alone is there: birdnn-check --help"
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -23,6 +28,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         from birdnn.cli.app import app
 
         app(args=arguments, prog_name="birdnn")
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] == "birdnn":
+            raise
+        print(f"birdnn: error: {_MISSING.format(error.name)}", file=sys.stderr)
+        sys.exit(UNUSABLE)
     except KeyboardInterrupt:
         print("birdnn: interrupted", file=sys.stderr)
         sys.exit(INTERRUPTED)

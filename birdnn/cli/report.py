@@ -35,6 +35,12 @@ class ReportOptions:
     out: Annotated[
         Path | None, typer.Option("--out", metavar="DIR", help="Folder for the report. Default: that of repair.json.")
     ] = None
+    author: Annotated[
+        str | None, typer.Option("--author", metavar="NAME", help="Who hands the report over, as page one says it.")
+    ] = None
+    reviewer: Annotated[
+        str | None, typer.Option("--reviewer", metavar="NAME", help="Who is to judge it, as page one says it.")
+    ] = None
     quiet: Quiet = False
 
 
@@ -59,4 +65,5 @@ def report(options: ReportOptions) -> int:
     require_there(options)
     from birdnn.cli.reporting import finish_report, made
 
-    return finish_report(*made(options.result, formats, options.out), quiet=options.quiet)
+    report = made(options.result, formats, options.out, author=options.author, reviewer=options.reviewer)
+    return finish_report(*report, quiet=options.quiet)

@@ -56,14 +56,16 @@ def written(report: SafetyReport, formats: Sequence[str]) -> list[str]:
         return [_WRITERS[name](report) for name in formats]
 
 
-def made(result: Path, formats: Sequence[str], out: Path | None) -> tuple[SafetyReport, list[Path]]:
+def made(
+    result: Path, formats: Sequence[str], out: Path | None, *, author: str | None = None, reviewer: str | None = None
+) -> tuple[SafetyReport, list[Path]]:
     """The report, and the files that were written.
 
     Raises:
         FormatError: `result` is no outcome of a repair.
         OutputError: the folder cannot be written, or an input lies where a report belongs.
     """
-    report = report_files(result)
+    report = report_files(result, author=author, reviewer=reviewer)
     record = record_of(report)
     folder = (out or record.parent).resolve()
     names = [NAMES[name] for name in formats]

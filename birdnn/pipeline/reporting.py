@@ -6,9 +6,11 @@ import base64
 import binascii
 import hashlib
 import json
+import os
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,7 +38,7 @@ from birdnn.records import (
     StatedRegion,
 )
 from birdnn.report.publish import VERSION, MisreadError, record_from
-from birdnn.report.safety import safety_report
+from birdnn.report.safety import Signed, safety_report
 from birdnn.spec import Row
 from birdnn.version import installed_version
 
@@ -55,8 +57,8 @@ _EXAMPLES: Mapping[str, FileRole] = {
 
 
 @reads
-def report_files(where: Path) -> SafetyReport:
-    """The safety report of a result folder, or of a `repair.json`.
+def report_files(where: Path, *, author: str | None = None, reviewer: str | None = None) -> SafetyReport:
+    """The safety report of a result folder, or of a `repair.json`, of today.
 
     Raises:
         FormatError: there is no `repair.json`, it is damaged, of another version, or of another command.
@@ -67,7 +69,15 @@ def report_files(where: Path) -> SafetyReport:
     certificate = _certificate(files)
     outcome, added = _completed(outcome, files, certificate)
     facts = None if certificate is None else _facts(certificate)
-    return safety_report(outcome, files, facts, added=added, version=installed_version())
+    signed = Signed(made=_today(), author=author, reviewer=reviewer)
+    return safety_report(outcome, files, facts, added=added, version=installed_version(), signed=signed)
+
+
+def _today() -> str:
+    """The day, or that of SOURCE_DATE_EPOCH, by which builds are repeated to the byte."""
+    said = os.environ.get("SOURCE_DATE_EPOCH", "")
+    when = datetime.fromtimestamp(int(said), UTC) if said.isdecimal() else datetime.now(UTC)
+    return when.date().isoformat()
 
 
 def record_at(where: Path) -> Path:

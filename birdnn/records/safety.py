@@ -44,7 +44,7 @@ class EvidenceFile:
 
 @publishes(
     "SummaryModel",
-    "verdict tone word headline explanation asked violated_before proved_after changed "
+    "verdict tone word headline explanation scope asked violated_before proved_after changed "
     "changeable initialisers watched watched_points first",
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +56,9 @@ class Summary:
     word: Annotated[str, Said("What `headline` begins with.", absent="")] = ""
     headline: Annotated[str, Said("The result in words and figures, as the terminal says it.")]
     explanation: str
+    scope: Annotated[
+        str, Said("What the proofs are about and what they leave out; which of them the certificate covers.", absent="")
+    ] = ""
     asked: Annotated[int, Said("Properties that were to be proved.")]
     violated_before: int
     proved_after: int
@@ -202,7 +205,8 @@ class CommandToType:
 
 @publishes(
     "SafetyReport",
-    "kind birdnn summary files domain properties defects moved certificate risks mapping commands added outcome",
+    "kind birdnn made author reviewer summary files domain properties defects moved certificate risks mapping commands "
+    "added outcome",
     report=True,
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -211,6 +215,11 @@ class SafetyReport:
 
     kind: Annotated[Literal["safety report"], Said(absent="safety report")] = "safety report"
     birdnn: Annotated[str, Said("Version that made the report; `outcome.versions` has the one that repaired.")]
+    made: Annotated[
+        str, Said("Day of the report, ISO 8601, UTC; of SOURCE_DATE_EPOCH where that is set.", absent="")
+    ] = ""
+    author: Annotated[str | None, Said("Who hands it over, as told.", absent=None)] = None
+    reviewer: Annotated[str | None, Said("Who is to judge it, as told.", absent=None)] = None
     summary: Summary
     files: tuple[EvidenceFile, ...]
     domain: Annotated[tuple[InputRange, ...], Said("The declared input domain; empty where there is none.")]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from birdnn.records import (
@@ -29,6 +29,18 @@ from birdnn.report.risks import risks
 from birdnn.report.risks_blocks import ROLES, judging_role
 from birdnn.report.standards import mapping
 from birdnn.report.words import domain, sides, stated
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Signed:
+    """When a report was made, ISO 8601, and by whom and for whom, where that was told."""
+
+    made: str = ""
+    author: str | None = None
+    reviewer: str | None = None
+
+
+NOBODY = Signed()
 
 _FIRST = 5
 _MOVED = 15
@@ -64,6 +76,7 @@ def safety_report(
     *,
     added: Sequence[str] = (),
     version: str,
+    signed: Signed = NOBODY,
 ) -> SafetyReport:
     """Everything that the report says.
 
@@ -73,10 +86,14 @@ def safety_report(
         certificate: None where there is none, or where it cannot be read.
         added: what `outcome` lacked and was read from files as recorded.
         version: of the birdnn that makes the report.
+        signed: when and by whom.
     """
     found = risks(outcome, files, certificate)
     report = SafetyReport(
         birdnn=version,
+        made=signed.made,
+        author=signed.author,
+        reviewer=signed.reviewer,
         summary=_summary(outcome, files, found),
         files=tuple(files),
         domain=domain(outcome),
@@ -104,6 +121,7 @@ def _summary(outcome: RepairOutcome, files: Sequence[EvidenceFile], found: Seque
         word=word,
         headline=f"{word}: {rest}" if rest else word,
         explanation=explanation,
+        scope=_scope(outcome),
         asked=len(outcome.properties),
         violated_before=sum(prop.before == "violated" for prop in outcome.properties),
         proved_after=sum(prop.after == "proved" for prop in outcome.properties),
@@ -114,6 +132,24 @@ def _summary(outcome: RepairOutcome, files: Sequence[EvidenceFile], found: Seque
         watched_points=min(watched, default=None),
         first=tuple(f"{r.topic}. {r.text}" for r in found if r.weight in ("stop", "open"))[:_FIRST],
     )
+
+
+def _scope(outcome: RepairOutcome) -> str:
+    """What nobody should read into the proofs, on the first page."""
+    proved = [prop.name for prop in outcome.properties if prop.after == "proved"]
+    if not proved:
+        return ""
+    stored = outcome.certificate
+    covered = [name for name in proved if stored is not None and name in stored.properties]
+    rest = [name for name in proved if name not in covered]
+    told = "Nothing is proved about inputs outside the regions of these properties (section 2)."
+    if covered:
+        told += f" The certificate covers the proof of {_listed(covered)}."
+    return told + (f" The proof of {_listed(rest)} has no certificate." if rest else "")
+
+
+def _listed(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
 def _verdict(outcome: RepairOutcome, files: Sequence[EvidenceFile]) -> tuple[PageVerdict, str, str, Tone, str]:
@@ -209,7 +245,7 @@ def _commands(outcome: RepairOutcome, files: Sequence[EvidenceFile]) -> tuple[Co
     judged = place.get(("network after", "network after"), net)
     if outcome.certificate is not None:
         certified = [props[name] for name in outcome.certificate.properties if name in props]
-        words = ["birdnn", "check", "--net", judged, *_each("--prop", certified)]
+        words = ["birdnn-check", "--net", judged, *_each("--prop", certified)]
         path = place.get(("certificate", "certificate"), outcome.certificate.path)
         told = "Check the certificate again, a sample of its leaves in exact arithmetic as well"
         found.append(CommandToType(purpose=told, command=shlex.join([*words, path, "--sample", "100"])))

@@ -39,7 +39,7 @@ def test_everything_said_reaches_the_pipeline(
     fixes = tmp_path / "fixes.csv"
     fixes.write_text("x_0,x_1,decision\n")
     options = [("--points", str(fixes)), ("--points-tolerance", "0.5"), ("--points-radius", "0.125")]
-    options += [("--suite", "acasxu"), ("--as", "N2,9"), ("--decision", "argmax"), ("--pairing", "input")]
+    options += [("--suite", "acasxu"), ("--as", "N2,9"), ("--decision", "argmax")]
     options += [("--domain", str(holds)), ("--out", str(tmp_path / "o")), ("--timeout", "9"), ("--seed", "4")]
     data = tmp_path / "data.csv"
     data.write_text("x_0,x_1\n")
@@ -68,7 +68,6 @@ def test_everything_said_reaches_the_pipeline(
         optimiser="pso",
         top=3,
         alpha=0.75,
-        pairing="input",
         out=tmp_path / "o",
         timeout_s=9.0,
         units="raw",
@@ -145,9 +144,10 @@ def test_a_domain_is_a_file_or_the_word_property(
         (("--max-change", "0"), "--max-change"),
         (("--method", "finetune", "--prefer", "outputs"), "--method auto"),
         (("--min-agreement", "2"), "--min-agreement"),
-        (("--top", "5"), "--optimiser pso or cmaes"),
-        (("--method", "finetune", "--top", "5"), "--optimiser pso or cmaes"),
-        (("--method", "finetune", "--optimiser", "lp", "--alpha", "0.5"), "--optimiser pso or cmaes"),
+        (("--method", "finetune", "--pairing", "input"), "--method retrain"),
+        (("--top", "5"), "--optimiser pso or --optimiser cmaes"),
+        (("--method", "finetune", "--top", "5"), "--optimiser pso or --optimiser cmaes"),
+        (("--method", "finetune", "--optimiser", "lp", "--alpha", "0.5"), "--optimiser pso or --optimiser cmaes"),
         (("--method", "finetune", "--optimiser", "pso", "--top", "0"), "--top"),
         (("--method", "finetune", "--optimiser", "pso", "--alpha", "1.5"), "--alpha"),
         (("--method", "finetune", "--optimiser", "pso", "--alpha", "nan"), "--alpha"),
@@ -297,7 +297,7 @@ def test_an_unusable_folder_is_found_before_work_starts(
     def too_late(*args: object, **options: object) -> None:
         raise AssertionError("the network was read before the folder was looked at")
 
-    monkeypatch.setattr("birdnn.pipeline.repairing.read_plan", too_late)
+    monkeypatch.setattr("birdnn.pipeline.repairing.read_case", too_late)
     occupied = tmp_path / "occupied"
     (occupied / "sum.repaired.onnx").mkdir(parents=True)
     linked = tmp_path / "linked"

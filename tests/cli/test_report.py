@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from birdnn.certify.check.__main__ import main as check_alone
 from birdnn.cli.reporting import NAMES
 from birdnn.report.schemas import schemas
 from tests.cli.conftest import Call, box_property
@@ -109,7 +110,9 @@ def test_the_commands_of_the_report_do_what_they_say(call: Call, repaired: Path,
         words = shlex.split(entry["command"])
         if words[0] == "birdnn" and not entry["purpose"].startswith("Repeat"):
             statuses[words[1]] = call(*words[1:]).status
-    assert statuses == {"falsify": 1, "check": 0, "verify": 0}
+        elif words[0] == "birdnn-check":
+            statuses[words[0]] = check_alone(words[1:])
+    assert statuses == {"falsify": 1, "birdnn-check": 0, "verify": 0}
 
 
 def test_a_folder_that_moved_is_found_and_what_changed_is_named(
@@ -251,6 +254,27 @@ def test_an_input_is_never_overwritten(call: Call, good: str, tmp_path: Path) ->
     assert mine.read_text() == good
     assert call("report", mine, "--format", "html", "--quiet").status == 0  # other names are free
     assert call("report", mine, "--out", mine).status == 4
+
+
+def test_the_first_page_says_when_who_and_what_is_not_proved(
+    call: Call, repaired: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1735689600")
+    signed = ("--author", "A. Turing", "--reviewer", "G. <Hopper>")
+    assert call("report", repaired, "--format", "html,md,json", "--out", tmp_path, *signed).status == 0
+    told = json.loads((tmp_path / "report.json").read_text())
+    assert (told["made"], told["author"], told["reviewer"]) == ("2025-01-01", "A. Turing", "G. <Hopper>")
+    page, text = ((tmp_path / name).read_text() for name in ("report.html", "report.md"))
+    for shown in (page, text):
+        front = shown[: shown.index("Scope and hashes" if shown is text else 'id="s1"')]
+        assert "2025-01-01" in front
+        assert "A. Turing" in front
+        assert "Nothing is proved about inputs outside the regions of these properties" in front
+        assert "The certificate covers the proof of broken." in front
+    assert "G. &lt;Hopper&gt;" in page
+    plain = call("report", repaired, "--format", "json", "--out", tmp_path / "plain")
+    assert plain.status == 0
+    assert json.loads((tmp_path / "plain" / "report.json").read_text())["author"] is None
 
 
 def test_formats_are_spelled_out(call: Call, tmp_path: Path) -> None:

@@ -96,3 +96,14 @@ def test_a_proof_needs_no_library_of_repairs(net: Path, holds: Path) -> None:
     assert status == 0
     assert "torch" in modules  # the account is one of imports
     assert not set(NEVER) & modules
+
+
+def test_who_installed_the_checker_alone_is_told_what_is_missing() -> None:
+    """``pip install --no-deps birdnn`` is enough for birdnn-check."""
+    without = "import sys; sys.modules['typer'] = None; from birdnn.cli import main; main(['--version'])"
+    done = subprocess.run([sys.executable, "-c", without], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (4, "")
+    assert done.stderr == (
+        "birdnn: error: the package typer is not installed: pip install birdnn brings all that it needs. "
+        "The checker alone is there: birdnn-check --help\n"
+    )

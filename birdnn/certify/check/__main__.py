@@ -1,4 +1,7 @@
-"""``python -m birdnn.certify.check``: the checker without the rest of birdnn, and without running the network."""
+"""``birdnn-check``, or ``python -m birdnn.certify.check``: the checker alone, which does not run the network.
+
+It needs NumPy and onnx, and python-flint for exact arithmetic where that is to be fast; nothing else of birdnn.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,7 @@ def _part(said: str) -> Part:
 
 def main(arguments: list[str] | None = None) -> int:
     """The exit status: 0 accepted, 1 rejected, 4 unreadable."""
-    parser = argparse.ArgumentParser(prog="python -m birdnn.certify.check", description=__doc__)
+    parser = argparse.ArgumentParser(prog="birdnn-check", description=__doc__)
     parser.add_argument("--net", required=True, metavar="FILE")
     parser.add_argument("--prop", required=True, action="append", metavar="FILE")
     parser.add_argument("--arithmetic", choices=("float64", "exact"), default="float64")
