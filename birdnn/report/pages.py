@@ -116,14 +116,18 @@ def _code(text: str) -> Markup:
 
 
 def _wrapped(command: str) -> str:
-    """A long command, an option on each line."""
+    """A long command, broken between its options."""
     if len(command) <= _LINE or "\n" in command:
         return command
+    parts: list[str] = []
+    for word in map(shlex.quote, shlex.split(command)):
+        parts = [*parts, word] if word.startswith("--") or not parts else [*parts[:-1], f"{parts[-1]} {word}"]
     lines = [""]
-    for word in shlex.split(command):
-        lines += [""] if word.startswith("--") else []
-        lines[-1] += f" {shlex.quote(word)}"
-    return " \\\n ".join(line.strip() if not n else line for n, line in enumerate(lines))
+    for part in parts:  # as many options on a line as fit, each with its value
+        if lines[-1] and len(lines[-1]) + len(part) >= _LINE:
+            lines.append("")
+        lines[-1] += f" {part}" if lines[-1] else part
+    return " \\\n  ".join(lines)
 
 
 def environment(*, markdown: bool) -> Environment:
