@@ -7,15 +7,17 @@ that said, where one of them is absent.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from birdnn.report.pages import html_page
-from tests.report.pages import made_report
+from tests.report.pages import made_report, outcome
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="no browser test without playwright")
 _NAMES = ("chromium", "chromium-browser", "google-chrome")
@@ -46,10 +48,8 @@ def page_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A report with long names."""
     path = tmp_path_factory.mktemp("page") / "report.html"
     long = "/a/folder/with/a/name/that/does/not/end/" + "x" * 120 + "/net.onnx"
-    path.write_text(
-        html_page(made_report({"network_before": "differs"}, net=long, command=f"birdnn repair --net {long}")),
-        encoding="utf-8",
-    )
+    request = replace(outcome().request, command=("birdnn", "repair", "--net", long))
+    path.write_text(html_page(made_report({"network_before": "differs"}, net=long, request=request)), encoding="utf-8")
     return path
 
 
@@ -89,6 +89,7 @@ def test_it_prints(browser: Any, page_file: Path) -> None:
     page, _ = opened(browser, page_file, 1280, "dark")
     data = page.pdf(prefer_css_page_size=True, print_background=True)
     assert data.startswith(b"%PDF")
+    assert len(re.findall(rb"/Type /Page\b", data)) <= 7
     page.emulate_media(media="print")
     assert page.evaluate("getComputedStyle(document.querySelector('nav')).display") == "none"
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
