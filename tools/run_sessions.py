@@ -24,7 +24,7 @@ from pathlib import Path
 from typer.testing import CliRunner
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
-COLUMNS = "104"
+COLUMNS = "80"
 _BLOCK = re.compile(r"(?<=^```console\n)(.*?)(?=^```$)", re.M | re.S)
 _UNSHOWN = re.compile(r"^\[ *[\d.]+ s\] .*\n| +$", re.M)  # progress, which a terminal replaces; room for columns
 HOME = "/home/you"

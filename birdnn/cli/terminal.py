@@ -14,7 +14,7 @@ from birdnn.errors import OutputError
 from birdnn.printable import printable
 
 FILE_WIDTH = 100
-"""Columns of tables that go to a file or a pipe."""
+"""Columns of tables that go to a file or a pipe, where COLUMNS does not say it."""
 
 
 class _PrintableConsole(Console):
@@ -28,7 +28,8 @@ class _PrintableConsole(Console):
 def console(*, stderr: bool) -> Console:
     """A console that wraps at the terminal's width, and at `FILE_WIDTH` where there is none. Honours NO_COLOR."""
     stream = sys.stderr if stderr else sys.stdout
-    width = None if stream.isatty() else FILE_WIDTH
+    said = os.environ.get("COLUMNS", "")
+    width = None if stream.isatty() or said.isdecimal() else FILE_WIDTH
     return _PrintableConsole(file=stream, width=width, highlight=False, markup=False, emoji=False, soft_wrap=False)
 
 
