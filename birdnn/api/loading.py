@@ -64,7 +64,8 @@ def load_network(source: NetworkLike, *, input_shape: Sequence[int] | None = Non
         return source
     if isinstance(source, nn.Module):
         if input_shape is None:
-            raise MismatchError("input_shape is missing: say the shape of one sample of the module's input")
+            told = "nothing says what the module's input is like: birdnn.load_network(module, input_shape=(...)) does"
+            raise MismatchError(f"input_shape is missing: {told}")
         return network_from_module(source, input_shape)
     return read_network(Path(source))
 
@@ -133,7 +134,7 @@ def box_property(
     )
 
 
-def repaired_module(module: nn.Module, file: File) -> nn.Module:
+def repaired_module(module: nn.Module, file: File | None) -> nn.Module:
     """A copy of a module with the weights of a repaired file, and nothing else changed.
 
     Args:
@@ -145,9 +146,11 @@ def repaired_module(module: nn.Module, file: File) -> nn.Module:
 
     Raises:
         FormatError: the file cannot be read.
-        MismatchError: the file has weights that the module has not.
+        MismatchError: the file has weights that the module has not, or there is none, as the repair wrote no network.
         DisagreementError: the copy computes something else than the file.
     """
+    if file is None:
+        raise MismatchError("there is no repaired network: the outcome's result says why none was written")
     return module_with_values(module, read_network(Path(file)))
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import doctest
+import json
 import os
 import re
 import shutil
@@ -13,6 +15,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+import birdnn
 from birdnn.cli.app import HELP
 from tools import run_sessions
 
@@ -53,6 +56,25 @@ def test_python(page: Path, demo: Path) -> None:
     assert not found.failed
 
 
+def test_the_notebook(demo: Path) -> None:
+    """Its cells run, and what they end with shows itself."""
+    cells = json.loads((ROOT / "docs" / "examples" / "notebook.ipynb").read_text(encoding="utf-8"))["cells"]
+    scope: dict[str, object] = {}
+    shown = []
+    for cell in cells:
+        if cell["cell_type"] == "code":
+            tree = ast.parse("".join(cell["source"]))
+            last = tree.body.pop()
+            assert isinstance(last, ast.Expr)
+            exec(compile(tree, "cell", "exec"), scope)
+            shown.append(eval(compile(ast.Expression(last.value), "cell", "eval"), scope))
+    assert shown[0] == birdnn.__version__
+    for result, words in ((shown[1], ("prop_1", "proved", "violated")), (shown[2], ("prop_8", "<svg"))):
+        page = result._repr_html_()  # type: ignore[attr-defined]
+        assert all(word in page for word in words)
+    assert shown[3] is True
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("page", run_sessions.pages(), ids=lambda page: page.stem)
 def test_sessions(page: Path, tmp_path: Path) -> None:
@@ -88,7 +110,7 @@ def test_options_exist(page: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from birdnn.cli import vnnlib
     from birdnn.cli.app import app
 
-    known = {"--index-url", "--fail-on-warning", "--help", "--head", "--address"}  # of pip, Sphinx and Ray
+    known = {"--index-url", "--no-deps", "--fail-on-warning", "--help", "--head", "--address"}  # of pip, Sphinx and Ray
     commands = [get_command(app)]
     for command in commands:  # which grows by sub-commands
         known |= {name for parameter in command.params for name in parameter.opts}
