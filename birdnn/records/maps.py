@@ -240,7 +240,11 @@ class LinePanel:
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MarginLine:
-    """A property's margin along a straight line between two inputs."""
+    """A property's margin along a straight line between two inputs.
+
+    Raises:
+        ValueError: its ends are those of different networks, or the input along which it runs is none of theirs.
+    """
 
     property: str
     text: str
@@ -257,3 +261,8 @@ class MarginLine:
     ]
     mark: Annotated[float | None, Said("Position of a replayed counterexample on the line.")]
     panels: Annotated[tuple[LinePanel, ...], Said(least=1, most=2)]
+
+    def __post_init__(self) -> None:
+        sizes = {len(side) for side in (self.start, self.end, self.inputs, self.shown_start, self.shown_end)}
+        if len(sizes) > 1 or not (self.along is None or 0 <= self.along < len(self.inputs)):
+            raise ValueError("the ends of a line do not fit its inputs")

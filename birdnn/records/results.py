@@ -259,11 +259,18 @@ class Domain:
 
     Attributes:
         source: where it comes from, e.g. ``"suite acasxu"``.
+
+    Raises:
+        ValueError: its corners have different lengths.
     """
 
     lower: tuple[float, ...]
     upper: tuple[float, ...]
     source: str
+
+    def __post_init__(self) -> None:
+        if len(self.lower) != len(self.upper):
+            raise ValueError("the corners of the domain have different lengths")
 
 
 @publishes("NeighboursModel", "name points radius n before after generalisation")
@@ -356,7 +363,7 @@ class RepairOutcome(Result):
         certificate: of the repaired network; None where there can be none, as `notes` say.
 
     Raises:
-        ValueError: nothing says what its proofs speak about.
+        ValueError: nothing says what its proofs speak about, or its counterexamples are those of different networks.
     """
 
     result: RepairResult
@@ -461,6 +468,9 @@ class RepairOutcome(Result):
     def __post_init__(self) -> None:
         if self.semantics is None and self.blocks is None:
             raise ValueError("semantics may be null for a repair by blocks only")
+        found = [w for prop in self.properties for w in (*prop.counterexamples, prop.remaining) if w is not None]
+        if len({(len(witness.x), len(witness.y)) for witness in found}) > 1:
+            raise ValueError("counterexamples of one network have different numbers of inputs or outputs")
 
     @classmethod
     def read_back(cls, values: dict[str, Any]) -> RepairOutcome:

@@ -17,10 +17,11 @@ from birdnn.report import headline
 from birdnn.report.intoto import statement
 from birdnn.report.pages import html_page, markdown_page
 from birdnn.report.publish import document, dumps, record_from
+from birdnn.report.safety import safety_report
 from birdnn.report.sarif import sarif
 from birdnn.report.words import Side, unsafe_words
 from birdnn.spec import Row
-from tests.report.pages import COSTS, RHO, Seen, checked_figures, made_report, outcome
+from tests.report.pages import COSTS, RHO, Seen, checked_figures, files, made_report, outcome
 
 NAMES = ("COC", "WL", "WR")
 
@@ -423,3 +424,11 @@ def test_each_place_is_judged_by_what_is_asked_for_there() -> None:
         (told,) = [risk.text for risk in found if "far out" in risk.text]
         assert [risk.topic for risk in found if risk.text == told] == [topic]
         assert ("no domain was declared" in told) == bool(changes)
+
+
+def test_a_certificate_that_cannot_be_read_spoils_no_page() -> None:
+    """Markdown could not be made of it."""
+    made = outcome()
+    report = safety_report(made, files(made, certificate="missing"), None, version="0.1.0")
+    assert "net.certificate.json.gz" in markdown_page(report)
+    assert "net.certificate.json.gz" in html_page(report)
