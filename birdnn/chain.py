@@ -13,6 +13,7 @@ from torch import Tensor
 
 from birdnn.errors import BirdnnError
 from birdnn.graph import Graph, Node
+from birdnn.merging import Merging, mergings
 from birdnn.operators import apply, magnitude, operator, peak, roundings
 from birdnn.rounding import LARGEST_FLOAT32
 
@@ -49,6 +50,7 @@ class Terms:
         roundings: how many each term passes through at most.
         underflow: see above.
         peak: no value on the way exceeds ``peak * max(1, max |x|)``.
+        merging: beside `underflow`, in a runtime that merges constants, see `birdnn.merging`; folding merges none.
     """
 
     weight: Tensor
@@ -56,6 +58,7 @@ class Terms:
     roundings: int
     underflow: float
     peak: float
+    merging: float
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -152,6 +155,7 @@ class _Folding:
     def __init__(self, graph: Graph, values: Mapping[str, Tensor]) -> None:
         self.graph = graph
         self.fixed = {name: _constant(tensor.detach().double()) for name, tensor in values.items()}
+        self.mergings = mergings(graph, values)
         self.device = next(iter(values.values())).device if values else None
         self.layers: list[Affine | Activation] = []
         self.live: dict[str, _Affine] = {}
@@ -176,7 +180,7 @@ class _Folding:
             if node.output not in graph.dependent:
                 self.fixed[node.output] = self.constant(node)
             elif (activation := as_activation(node)) is not None:
-                self.close(self.at(node.inputs[0], node))
+                self.close(self.at(node.inputs[0], node), self.mergings[node.inputs[0]])
                 self.layers.append(activation)
                 self.restart(node.output)
             else:
@@ -184,7 +188,7 @@ class _Folding:
             self.forget(node)
         if graph.output_name not in self.live:
             raise NotAChain(f"output {graph.output_name!r} is read before a later activation")
-        self.close(self.live[graph.output_name])
+        self.close(self.live[graph.output_name], self.mergings[graph.output_name])
         return tuple(self.layers)
 
     def forget(self, node: Node) -> None:
@@ -194,11 +198,18 @@ class _Folding:
             if not self.reads[name] and name != self.graph.output_name:
                 self.live.pop(name, None)
 
-    def close(self, value: _Affine) -> None:
+    def close(self, value: _Affine, merging: Merging) -> None:
         basis, absolute_basis = cast(Tensor, value.basis), cast(Tensor, value.absolute_basis)
         weight = basis.reshape(len(basis), -1).T.contiguous()
         absolute = absolute_basis.reshape(len(basis), -1).T.contiguous()
-        terms = Terms(absolute, value.absolute_offset.flatten().clone(), value.roundings, value.underflow, value.peak)
+        terms = Terms(
+            weight=absolute,
+            bias=value.absolute_offset.flatten().clone(),
+            roundings=value.roundings,
+            underflow=value.underflow,
+            peak=max(value.peak, merging.gain),
+            merging=merging.lost,
+        )
         self.layers.append(Affine(weight, value.offset.flatten().clone(), terms))
 
     def at(self, name: str, node: Node) -> _Affine:

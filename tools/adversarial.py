@@ -19,7 +19,7 @@ import math
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import pairwise
@@ -282,15 +282,53 @@ def _balls(values: np.ndarray) -> list[Any]:
 
 
 def executions(made: Made, x: np.ndarray, rng: np.random.Generator, count: int = 12) -> Iterator[np.ndarray]:
-    """What float32 executions return at ``x``: onnxruntime's, and others in random orders and manners."""
+    """What float32 executions return at ``x``: onnxruntime's, and others in random orders and manners.
+
+    A third of them merges constants before they meet the input, as onnxruntime does with some.
+    """
     session = onnxruntime.InferenceSession(made.model(), providers=["CPUExecutionProvider"])
     yield np.asarray(session.run(None, {"X": x[None]})[0])[0]
-    for _ in range(count):
-        value = x
-        for op, constants, attributes in made.steps:
-            with np.errstate(all="ignore"):
+    with np.errstate(all="ignore"):
+        for k in range(count):
+            value = x
+            for op, constants, attributes in _merged(made.steps, rng) if k % 3 == 0 else made.steps:
                 value = _executed(op, constants, attributes, value, rng)
-        yield value
+            yield value
+
+
+def _merged(steps: Sequence[Step], rng: np.random.Generator) -> list[Step]:
+    """The steps, some that follow each other replaced by one matrix and an addition, computed in float32."""
+    merged: list[Step] = []
+    for step in steps:
+        before = merged[-2:] if merged and merged[-1][0] == "Add" and len(merged) > 1 else merged[-1:]
+        maps = [_map(one) for one in (*before, step)]
+        if len(maps) == 1 or None in maps or rng.random() < 0.3:
+            merged.append(step)
+            continue
+        weight, shift = maps[-1]  # type: ignore[misc]
+        for one in reversed(maps[:-1]):
+            earlier, offset = one
+            shift = shift + np.array([_dot(offset, column, rng) for column in weight.T], np.float32)
+            weight = np.array([[_dot(row, column, rng) for column in weight.T] for row in earlier], np.float32)
+        merged[len(merged) - len(before) :] = [("MatMul", {"w": weight}, {}), ("Add", {"b": shift[None]}, {})]
+    return merged
+
+
+def _map(step: Step) -> tuple[np.ndarray, np.ndarray] | None:
+    """A step as ``z @ weight + shift`` in float32, None where it is none."""
+    op, c, attributes = step
+    if op == "MatMul":
+        return c["w"], np.zeros(c["w"].shape[1], np.float32)
+    if op == "BatchNormalization":
+        factor = c["scale"] / np.sqrt(c["var"] + np.float32(attributes["epsilon"]))
+        return np.diag(factor), c["shift"] - c["mean"] * factor
+    if op in ("Add", "Sub"):
+        shift = c["b"][0] if op == "Add" else -c["b"][0]
+        return np.eye(len(shift), dtype=np.float32), shift
+    if op in ("Mul", "Div"):
+        factor = c["b"][0] if op == "Mul" else np.float32(1) / c["b"][0]
+        return np.diag(factor), np.zeros_like(factor)
+    return None
 
 
 def _executed(

@@ -116,7 +116,7 @@ class _Layer:
         self.largest = LARGEST if semantics == "float32" or limited else RANGE64
         self.smallest = layer.lost * SMALLEST64
         if semantics == "float32":
-            self.smallest += layer.terms.underflow * SMALLEST
+            self.smallest += (layer.terms.underflow + layer.terms.merging) * SMALLEST
 
     def slack(self, reach: Tensor, *, executed: bool = True) -> Tensor:
         """How far each result may lie from the exact one, (boxes, out), given bounds of absolute inputs, (boxes, in).

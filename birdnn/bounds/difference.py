@@ -207,6 +207,7 @@ def _joint_affine(one: Affine, other: Affine, *, first: bool) -> Affine:
         roundings=max(a.roundings, b.roundings) + 1,
         underflow=a.underflow + b.underflow,
         peak=max(a.peak, b.peak),
+        merging=a.merging + b.merging,
     )
     weight = _blocks(one.weight, other.weight, other.weight - one.weight, first)
     return Affine(weight, torch.cat([one.bias, other.bias, other.bias - one.bias]), terms)

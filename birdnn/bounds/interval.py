@@ -23,6 +23,7 @@ from birdnn.boxes import Boxes
 from birdnn.chain import as_activation
 from birdnn.errors import UnsupportedOpError
 from birdnn.graph import Node
+from birdnn.merging import mergings
 from birdnn.network import Network
 from birdnn.operators import apply, magnitude, operator, operators_where, peak, roundings
 from birdnn.rounding import (
@@ -92,7 +93,7 @@ class IntervalBound:
             a = question.a[polytope]
             rows = torch.einsum("iro,io->ir", a.clamp(min=0), low[box])
             rows = rows + torch.einsum("iro,io->ir", a.clamp(max=0), high[box])
-            sizes = torch.maximum(low.abs(), high.abs())[box]
+            sizes = _size((low, high))[box]
             terms = torch.einsum("iro,io->ir", a.abs(), sizes) + question.b[polytope].abs()
             slack = gamma(2 * a.shape[2] + _ROUNDINGS, FLOAT64) * terms + LOST64
             slack = slack.where(
@@ -117,6 +118,7 @@ class IntervalBound:
 def _walk(net: Network, fixed: Mapping[str, Tensor], x: Interval, semantics: Semantics) -> Interval:
     values: dict[str, Interval] = {name: (value, value) for name, value in fixed.items()}
     values[net.input_name] = _flushed(x) if semantics == "float32" else x
+    merging = _Merging(net, fixed, x) if semantics == "float32" else None
     for node in net.nodes:
         inputs = [values[name] for name in node.inputs]
         if node.output in net.graph.dependent:
@@ -126,10 +128,45 @@ def _walk(net: Network, fixed: Mapping[str, Tensor], x: Interval, semantics: Sem
         error = _error(node, inputs, (low, high), semantics)
         if error is not None:
             low, high = low - error, high + error
+        if merging is not None and node.output in net.graph.dependent:
+            error = merging.error(node, (low, high))
+            low, high = low - error, high + error
+        if merging is not None and node.output in net.graph.dependent:
+            error = merging.error(node, (low, high))
+            low, high = low - error, high + error
         if node.output in net.graph.dependent:
             low, high = _or_unknown(low, -torch.inf), _or_unknown(high, torch.inf)
         values[node.output] = low, high
     return values[net.output_name]
+
+
+class _Merging:
+    """How far a runtime that merges constants may be from one that does not, see `birdnn.merging`.
+
+    Args:
+        net: the network.
+        fixed: its constants.
+        x: what it reads.
+    """
+
+    def __init__(self, net: Network, fixed: Mapping[str, Tensor], x: Interval) -> None:
+        self._found = mergings(net.graph, fixed)
+        self._reach = {net.input_name: _size(x).amax()}  # of what the segment reads that a value belongs to
+
+    def error(self, node: Node, output: Interval) -> Tensor:
+        """Of a node's value, a number; infinite where what is merged may overflow."""
+        merging = self._found[node.output]
+        if not merging.roundings:
+            reach = self._reach[node.output] = _size(output).amax()
+            return torch.zeros_like(reach)
+        read = [self._reach[name] for name in node.inputs if name in self._reach]
+        reach = self._reach[node.output] = torch.stack(read).amax(0)
+        error: Tensor = merging.lost * SMALLEST * (1 + reach)
+        return error.where(merging.gain * reach.clamp(min=1) < LARGEST, torch.inf)
+
+
+def _size(interval: Interval) -> Tensor:
+    return torch.maximum(interval[0].abs(), interval[1].abs())
 
 
 def _flushed(x: Interval) -> Interval:
@@ -145,7 +182,7 @@ def _error(node: Node, inputs: list[Interval], output: Interval, semantics: Sema
     """
     row = operator(node.op, node.name)
     if row.function is not None and not row.compares:
-        size = torch.maximum(output[0].abs(), output[1].abs())
+        size = _size(output)
         error = _ROUNDINGS * FLOAT64 * (1 + size)
         activation = as_activation(node) if semantics == "float32" else None
         executed = None if activation is None else execution_error(activation, *inputs[0])
@@ -153,7 +190,7 @@ def _error(node: Node, inputs: list[Interval], output: Interval, semantics: Sema
     count = roundings(node.op, [low.shape for low, _ in inputs], node.attributes)
     if not count:
         return None
-    sizes = [torch.maximum(low.abs(), high.abs()) for low, high in inputs]
+    sizes = [_size(interval) for interval in inputs]
     terms = magnitude(node.op, sizes, node.attributes)
     most = 1 + torch.stack([size.amax() for size in (*sizes, terms)]).amax()
     error = gamma(4 * count + _ROUNDINGS, FLOAT64) * terms + (4 * count + _ROUNDINGS) * most * SMALLEST64

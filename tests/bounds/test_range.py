@@ -6,14 +6,16 @@
 from __future__ import annotations
 
 import contextlib
+from collections import defaultdict
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -23,10 +25,11 @@ from birdnn.bounds.crown import CrownBound
 from birdnn.bounds.protocol import MarginBound
 from birdnn.bounds.slopes import Slopes
 from birdnn.boxes import Boxes
-from birdnn.certify.check import Rejected, check, floats, lines
+from birdnn.certify.check import Rejected, check, floats, layers, lines
 from birdnn.certify.check.layers import Activation
 from birdnn.errors import FormatError, SpecError
 from birdnn.formats.onnx import network_from_layers
+from birdnn.merging import Merging
 from birdnn.network import Network
 from birdnn.spec import Row
 from tests.bounds.builders import CPU, all_open, compiled, half_space, question_of
@@ -62,6 +65,7 @@ def never_above(question: Question) -> int:
 
 @settings(max_examples=40)
 @given(seed=SEEDS)
+@example(seed=261262612)  # onnxruntime merges its constants, and their product is zero
 def test_no_bound_is_above_what_is_attained(seed: int) -> None:
     """The row's value less its least one that is known: zero somewhere, so that no bound is positive."""
     for question in questions(seed):
@@ -212,6 +216,16 @@ BEYOND = {
         "float32",
         Fraction(1, 2),
     ),
+    "constants that onnxruntime merges": (
+        scaled(("Mul", 1e27, {}), ("Div", 1e27, {}), ("MatMul", 1, {}), ("Mul", 1e-30, {}), lower=1, upper=2),
+        "float32",
+        Fraction(1, 10**31),
+    ),
+    "constants whose product overflows": (
+        scaled(("Mul", 1e-30, {}), ("MatMul", 1, {}), ("Mul", 1e20, {}), ("Mul", 1e20, {}), lower=1, upper=2),
+        "float32",
+        Fraction(10) ** 9,
+    ),
     "an input that may be flushed": (
         scaled(("Relu", None, {}), lower=1e-40, upper=1e-39),
         "float32",
@@ -230,6 +244,19 @@ def test_what_lies_beyond_a_format_is_not_proved(case: str, tmp_path: Path, monk
     monkeypatch.setattr(producer, "MARGIN", 0.0)
     question = Question(case, made, semantics, value)  # type: ignore[arg-type]
     assert asked_by_a_producer(question, tmp_path, value, case) != "accepted"
+
+
+def test_merged_constants_prove_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """onnxruntime, as installed, returns zero where each operation by itself gives 1e-30. Planted: nobody pays."""
+    made, _, value = BEYOND["constants that onnxruntime merges"]
+    session = onnxruntime.InferenceSession(made.model(), providers=["CPUExecutionProvider"])
+    assert session.run(None, {"X": np.float32([[1.5]])})[0] == 0
+    monkeypatch.setattr(producer, "MARGIN", 0.0)
+    for module in (chain, interval):
+        monkeypatch.setattr(module, "mergings", lambda *_: defaultdict(Merging))
+    assert all(lowest(bound, made, value) > 0 for bound in bounds_of(made, "float32")), "planted"
+    monkeypatch.setattr(layers, "ceil", lambda _: 0)
+    assert asked_by_a_producer(Question("merged", made, "float32", value), tmp_path, value, "planted") == "accepted"
 
 
 @pytest.mark.parametrize("alpha", [1e-40, -1e-40])

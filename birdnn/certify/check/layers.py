@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from math import ceil
 from typing import Any
 
 import numpy as np
@@ -82,7 +83,8 @@ class Fold:
 
     ``a h + c`` is the map and ``m_a |h| + m_c`` the same with absolute constants; ``a`` and ``m_a`` are diagonals (one
     axis) until the first matrix comes. ``roundings`` counts those between an entry of h and a result, ``flushed``
-    bounds what underflow adds.
+    bounds what underflow adds where the operations are done as they stand, and ``gain``, what all ``steps`` of them
+    together make of an entry at most, what it adds where constants are merged before they meet h.
     """
 
     def __init__(self, size: int) -> None:
@@ -90,18 +92,20 @@ class Fold:
         self.m_a, self.m_c = self.a, self.c
         self.flushed = self.c + TINY  # of what is read
         self.roundings, self.peak = 0, Fraction(1)
+        self.steps, self.gain = 0, Fraction(1)
 
     def scale(self, by: Exact, roundings: int) -> None:
         size = _magnitude(by)
         self.a, self.m_a = _rows_times(by, self.a), _rows_times(size, self.m_a)
         self.c, self.m_c = by * self.c, size * self.m_c
         self.flushed = size * (self.flushed + TINY) + 2 * TINY
-        self._done(roundings)
+        self._done(roundings, max(size))
 
     def shift(self, by: Exact) -> None:
-        self.c, self.m_c = self.c + by, self.m_c + _magnitude(by)
+        size = _magnitude(by)
+        self.c, self.m_c = self.c + by, self.m_c + size
         self.flushed = self.flushed + 3 * TINY
-        self._done(1)
+        self._done(1, 1 + max(size))
 
     def matrix(self, weight: Exact) -> None:
         size = _magnitude(weight)
@@ -109,10 +113,11 @@ class Fold:
         self.a, self.m_a = _matrix_times(weight, self.a), _matrix_times(size, self.m_a)
         self.c, self.m_c = weight.dot(self.c), size.dot(self.m_c)
         self.flushed = size.dot(self.flushed + TINY) + 2 * terms * TINY
-        self._done(terms)
+        self._done(terms, max(size.sum(axis=1)))
 
-    def _done(self, roundings: int) -> None:
+    def _done(self, roundings: int, gain: Fraction) -> None:
         self.roundings += roundings
+        self.steps, self.gain = self.steps + 1, self.gain * max(Fraction(1), gain)
         rows = self.m_a if self.m_a.ndim == 1 else self.m_a.sum(axis=1)
         self.peak = max(self.peak, *(rows + self.m_c + self.flushed))
 
@@ -120,9 +125,12 @@ class Fold:
         """The map as a layer, with gamma = D u / (1 - D u); underflow may itself be enlarged on its way, by below 2."""
         spoilt = self.roundings * UNIT
         gamma = spoilt / (1 - spoilt) if spoilt < Fraction(1, 4) else Fraction(1 << 126)
-        dense = _dense(self.a)
-        error = gamma * _dense(self.m_a), gamma * self.m_c + 2 * self.flushed
-        return Layer(dense, self.c, *error, 2 * self.peak, activation, limited)
+        merged = (self.steps + 1) * (self.roundings + 1) ** 2 * ceil(self.gain) * TINY
+        weight, sizes = _dense(self.a), _dense(self.m_a)
+        error_weight = gamma * sizes
+        error_weight[sizes > 0] += merged
+        error_bias = gamma * self.m_c + 2 * self.flushed + merged
+        return Layer(weight, self.c, error_weight, error_bias, max(2 * self.peak, self.gain), activation, limited)
 
 
 def _magnitude(values: Exact) -> Exact:
