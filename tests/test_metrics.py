@@ -85,5 +85,5 @@ def test_regressions_are_properties_that_were_proved_and_are_not() -> None:
 def test_change_lists_only_what_differs() -> None:
     before = {"w": torch.zeros(2, 2), "b": torch.zeros(3)}
     after = {"w": torch.tensor([[0.0, -3.0], [1.0, 0.0]]), "b": torch.zeros(3)}
-    (entry,) = change(before, after)
-    assert (entry.name, entry.count, entry.size, entry.l1, entry.linf) == ("w", 2, 4, 4.0, 3.0)
+    ((name, entry),) = change(before, after).items()
+    assert (name, entry.count, entry.size, entry.l1, entry.linf) == ("w", 2, 4, 4.0, 3.0)

@@ -144,6 +144,19 @@ def test_errors_of_scaling_by_hand(tmp_path: Path) -> None:
     assert layer.peak == 2 * (12 + 3 * (4 * (tiny + tiny) + 2 * tiny) + 2 * tiny + 3 * tiny)
 
 
+def test_the_largest_row_and_the_largest_factor_count(tmp_path: Path) -> None:
+    """Merging adds to no entry that is zero; where the gain is small, sums decide the peak."""
+    nodes = [node("Mul", "X", "s", "a"), node("MatMul", "a", "w", "Y")]
+    constants = {"s": F32([2, 9]), "w": F32([[1, 0], [4, 3]])}
+    (layer,) = read_network(read(build(tmp_path / "n.onnx", nodes, constants, (1, 2)))).layers
+    gamma, tiny = 3 * Fraction(1, 2**24) / (1 - 3 * Fraction(1, 2**24)), Fraction(1, 2**126)
+    merged = (2 + 1) * (3 + 1) ** 2 * 9 * 5 * tiny
+    assert layer.error_weight.tolist() == [[2 * gamma + merged, 36 * gamma + merged], [0, 27 * gamma + merged]]
+    nodes = [node("Add", "X", "b", "Y")]
+    (layer,) = read_network(read(build(tmp_path / "m.onnx", nodes, {"b": F32([10, -3])}, (1, 2)))).layers
+    assert layer.peak == 2 * (1 + 10 + 4 * tiny)
+
+
 def test_a_subnormal_weight_may_be_flushed(tmp_path: Path) -> None:
     """Then all of it is the error."""
     small = F32(2.0**-130)

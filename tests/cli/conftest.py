@@ -27,6 +27,11 @@ class Result:
     def __init__(self, status: int, out: str, err: str) -> None:
         self.status, self.out, self.err = status, out, err
 
+    @property
+    def word(self) -> str:
+        """The first line of what it prints: VNN-COMP's word, or the sentence that sums it up; a table follows."""
+        return self.out.partition("\n")[0]
+
 
 def birdnn(*arguments: object, **environment: str) -> Result:
     """The command in a process of its own."""

@@ -17,8 +17,8 @@ def test_accepted_and_rejected(call: Call, net: Path, holds: Path, broken: Path,
     data = certificate(net, [holds], "float32")
     path, report = write(tmp_path / "it.certificate.json.gz", data), tmp_path / "result.json"
     done = call("check", "--net", net, "--prop", holds, path, "--json", report)
-    assert (done.status, done.out) == (0, "accepted: float64, all 1 leaves\n"), done.err
-    assert "float32" in done.err
+    assert (done.status, done.word) == (0, "accepted: float64, all 1 leaves"), done.err
+    assert "float32" in done.out
     found = json.loads(report.read_text())
     assert (found["outcome"], found["reason"], found["semantics"]) == ("accepted", None, "float32")
     assert found["properties"][0]["leaves"] == 1

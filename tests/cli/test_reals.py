@@ -46,8 +46,8 @@ def test_a_proof_over_the_reals_names_the_run_that_violates(
     target, certificate = tmp_path / "r.json", tmp_path / "c.json.gz"
     asked = ("verify", "--net", plus_one, "--prop", rounded)
     done = call(*asked, "--json", target, "--certificate", certificate)
-    assert (done.status, done.out) == (0, "unsat\n")
-    assert "proved over the reals, and yet onnxruntime rounds" in " ".join(done.err.split())
+    assert (done.status, done.word) == (0, "unsat")
+    assert "proved over the reals, and yet onnxruntime rounds" in " ".join(done.out.split())
     report = json.loads(target.read_text())
     (entry,) = report["properties"]
     assert (entry["outcome"], entry["counterexample"]) == ("proved", None)
@@ -55,7 +55,7 @@ def test_a_proof_over_the_reals_names_the_run_that_violates(
     assert entry["executed"]["y"] == [1.0]
     assert VERIFY.found(report)["note"] == "violated when run, not over the reals"
     done = call(*asked, "--quiet")
-    assert (done.status, done.out) == (0, "unsat\n")
+    assert (done.status, done.word) == (0, "unsat")
     assert "violates it" in done.err
     proof = json.loads(gzip.decompress(certificate.read_bytes()))["proofs"][0]
     assert (proof["verdict"], len(proof["executed"])) == ("proved", 1)
@@ -97,8 +97,8 @@ def test_semantics_float32_asks_about_runs(call: Call, plus_one: Path, rounded: 
     target, certificate = tmp_path / "r.json", tmp_path / "c.json.gz"
     asked = ("verify", "--net", plus_one, "--prop", rounded, "--semantics", "float32")
     done = call(*asked, "--json", target, "--certificate", certificate)
-    assert (done.status, done.out) == (1, "sat\n")
-    assert "over the reals this input does not violate" in " ".join(done.err.split())
+    assert (done.status, done.word) == (1, "sat")
+    assert "over the reals this input does not violate" in " ".join(done.out.split())
     assert json.loads(target.read_text())["counterexample"]["exactly"] is False
     proof = json.loads(gzip.decompress(certificate.read_bytes()))["proofs"][0]
     assert (proof["verdict"], proof["exactly"]) == ("violated", False)
@@ -124,11 +124,11 @@ def test_a_violation_of_both_is_preferred(call: Call, plus_one: Path, tmp_path: 
         tmp_path / "c.json.gz",
     )
     done = call("verify", "--net", plus_one, "--prop", both, "--json", target, "--certificate", certificate)
-    assert (done.status, done.out) == (1, "sat\n")
+    assert (done.status, done.word) == (1, "sat")
     found = json.loads(target.read_text())["counterexample"]
     assert found["exactly"] is True
     assert found["x"][0] <= 1e-10
-    assert "over the reals and when run" in " ".join(done.err.split())
+    assert "over the reals and when run" in " ".join(done.out.split())
     data = json.loads(gzip.decompress(certificate.read_bytes()))
     assert data["proofs"][0].pop("exactly") is True
     old = tmp_path / "old.json.gz"  # as birdnn 0.1.0 wrote them
@@ -142,8 +142,8 @@ def test_what_only_the_reals_violate_is_no_sat(call: Call, plus_one: Path, tmp_p
     """No run tells 1 + 5e-10 from 1. It ends, by itself, and says so."""
     reals, target = prop(tmp_path, "(>= Y_0 1.0000000005)", "0.0", "1e-9"), tmp_path / "r.json"
     done = call("verify", "--net", plus_one, "--prop", reals, "--json", target)
-    assert (done.status, done.out) == (3, "unknown\n")
-    assert "Over the reals the input" in " ".join(done.err.split())
+    assert (done.status, done.word) == (3, "unknown")
+    assert "Over the reals the input" in " ".join(done.out.split())
     (entry,) = json.loads(target.read_text())["properties"]
     assert entry["reason"] == "not_executed"
     assert 5e-10 <= entry["over_reals"][0] <= 1e-9
@@ -151,14 +151,14 @@ def test_what_only_the_reals_violate_is_no_sat(call: Call, plus_one: Path, tmp_p
 
 def test_an_engine_that_runs_does_not_contradict_the_reals(call: Call, plus_one: Path, rounded: Path) -> None:
     done = call("verify", "--net", plus_one, "--prop", rounded, "--crosscheck", "onnxruntime")
-    assert (done.status, done.out) == (0, "unsat\n")
-    assert "when run, not over the reals" in " ".join(done.err.split())
+    assert (done.status, done.word) == (0, "unsat")
+    assert "when run, not over the reals" in " ".join(done.out.split())
 
 
 def test_falsify_says_what_it_found(call: Call, plus_one: Path, rounded: Path) -> None:
     done = call("falsify", "--net", plus_one, "--prop", rounded)
-    assert (done.status, done.out) == (1, "sat\n")
-    assert "over the reals this input does not violate" in " ".join(done.err.split())
+    assert (done.status, done.word) == (1, "sat")
+    assert "over the reals this input does not violate" in " ".join(done.out.split())
 
 
 @pytest.mark.parametrize(("more", "word"), [((), "unsat"), (("--as-executed",), "sat")])

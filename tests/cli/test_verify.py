@@ -29,8 +29,8 @@ FIELDS = {
 def test_a_property_that_holds(call: Call, net: Path, holds: Path, tmp_path: Path) -> None:
     target = tmp_path / "result.json"
     result = call("verify", "--net", net, "--prop", holds, "--json", target)
-    assert (result.status, result.out) == (0, "unsat\n")
-    assert "complete search" in result.err
+    assert (result.status, result.word) == (0, "unsat")
+    assert "complete search" in result.out
     report = json.loads(target.read_text())
     assert set(report) >= FIELDS
     assert (report["outcome"], report["verdict"], report["counterexample"]) == ("proved", "unsat", None)
@@ -41,7 +41,7 @@ def test_a_property_that_holds(call: Call, net: Path, holds: Path, tmp_path: Pat
 def test_a_property_that_is_violated(call: Call, net: Path, broken: Path, tmp_path: Path) -> None:
     target, witness = tmp_path / "result.json", tmp_path / "witness.txt"
     result = call("verify", "--net", net, "--prop", broken, "--json", target, "--counterexample", witness)
-    assert (result.status, result.out) == (1, "sat\n")
+    assert (result.status, result.word) == (1, "sat")
     found = json.loads(target.read_text())["counterexample"]
     assert found["replayed_by"] == ["onnxruntime"]
     assert sum(found["x"]) >= 1.5
@@ -52,9 +52,9 @@ def test_a_property_that_is_violated(call: Call, net: Path, broken: Path, tmp_pa
 
 def test_several_properties_answer_with_the_worst(call: Call, net: Path, holds: Path, broken: Path) -> None:
     result = call("verify", "--net", net, "--prop", holds, "--prop", broken)
-    assert (result.status, result.out) == (1, "sat\n")
-    assert "proved" in result.err
-    assert "violated" in result.err
+    assert (result.status, result.word) == (1, "sat")
+    assert "proved" in result.out
+    assert "violated" in result.out
 
 
 def test_time_runs_out(call: Call, endless: tuple[Path, Path], tmp_path: Path) -> None:
@@ -69,14 +69,14 @@ def test_time_runs_out(call: Call, endless: tuple[Path, Path], tmp_path: Path) -
 def test_falsify_never_proves(call: Call, net: Path, holds: Path, broken: Path, tmp_path: Path) -> None:
     target = tmp_path / "result.json"
     lost = call("falsify", "--net", net, "--prop", holds, "--json", target)
-    assert (lost.status, lost.out) == (3, "unknown\n")
+    assert (lost.status, lost.word) == (3, "unknown")
     (entry,) = json.loads(target.read_text())["properties"]
     assert (entry["reason"], entry["tried"]) == ("not_found", "10 rounds of attack on 1 input region")
-    said = " ".join(lost.err.split())
+    said = " ".join(lost.out.split())
     assert "no counterexample found" in said
     assert "10 rounds" in said
     found = call("falsify", "--net", net, "--prop", broken, "--quiet")
-    assert (found.status, found.out) == (1, "sat\n")
+    assert (found.status, found.word) == (1, "sat")
 
 
 def test_a_seed_repeats_a_run(call: Call, net: Path, broken: Path, tmp_path: Path) -> None:
@@ -132,9 +132,9 @@ def test_results_never_overwrite_inputs(call: Call, net: Path, holds: Path, tmp_
 
 def test_a_real_process(net: Path, broken: Path) -> None:
     result = birdnn("verify", "--net", net, "--prop", broken)
-    assert (result.status, result.out) == (1, "sat\n")
+    assert (result.status, result.word) == (1, "sat")
     assert "\x1b" not in result.err
-    assert "replayed by onnxruntime" in result.err
+    assert "replayed by onnxruntime" in result.out
 
 
 @pytest.mark.acasxu
@@ -146,7 +146,7 @@ def test_raw_and_normalised_properties_agree(call: Call, acasxu: Path, tmp_path:
     (tmp_path / "raw.vnnlib").write_text("\n".join([*lines, "(assert (>= Y_0 1500.0))"]))
     nnet = acasxu / "nnet" / "ACASXU_experimental_v2a_1_1.nnet"
     result = call("verify", "--net", nnet, "--prop", tmp_path / "raw.vnnlib", "--units", "raw", "--timeout", 60)
-    assert (result.status, result.out) == (0, "unsat\n"), result.err
+    assert (result.status, result.word) == (0, "unsat"), result.err
 
 
 def test_a_proof_goes_on_where_a_limit_ended_it(call: Call, endless: tuple[Path, Path], tmp_path: Path) -> None:
@@ -155,7 +155,7 @@ def test_a_proof_goes_on_where_a_limit_ended_it(call: Call, endless: tuple[Path,
     kept = tmp_path / "kept"
     for seen in (1, 1):
         done = call("verify", "--net", net, "--prop", prop, "--timeout", "4", "--resume", kept)
-        assert (done.status, done.out) == (3, "timeout\n"), done.err
+        assert (done.status, done.word) == (3, "timeout"), done.err
         assert len(list(kept.iterdir())) == seen
     (file,) = kept.iterdir()
     data = file.read_bytes()
