@@ -34,6 +34,9 @@ _FILES = ("FILE", "DIR", "CSV", "NPZ")
 USED: ContextVar[Path | None] = ContextVar("used", default=None)
 """The file whose options hold."""
 
+HELD: ContextVar[Mapping[str, Any]] = ContextVar("held", default={})  # noqa: B039 (never changed in place)
+"""What it says, as `options_of` has it."""
+
 
 def options_of(path: Path, root: Command) -> dict[str, Any]:
     """What a file says, as click takes it: command -> parameter -> value.

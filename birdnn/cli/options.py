@@ -11,7 +11,7 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
-from birdnn.cli.config import USED, did_you_mean
+from birdnn.cli.config import HELD, USED, did_you_mean
 from birdnn.errors import FormatError, OutputError
 from birdnn.records.options import objection, worded
 
@@ -211,10 +211,14 @@ def flag(name: str) -> str:
 def require_each_counts(command: str, said: Mapping[str, Any]) -> None:
     """Refuse an option that would change nothing beside the others, as the Python call does.
 
+    What `birdnn.toml` says holds for each call in its folder, and is not refused in those where it does not count.
+
     Raises:
         typer.BadParameter: there is one.
     """
-    found = objection(command, said)
+    held = HELD.get().get(command, {})
+    excused = [name for name in said if name in held or flag(name)[2:].replace("-", "_") in held]
+    found = objection(command, said, excused)
     if found is not None:
         told = worded(found[1], lambda name, value: f"{flag(name)} {value}".rstrip())
         raise typer.BadParameter(told, param_hint=flag(found[0]))

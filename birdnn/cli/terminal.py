@@ -26,10 +26,14 @@ class _PrintableConsole(Console):
 
 
 def console(*, stderr: bool) -> Console:
-    """A console that wraps at the terminal's width, and at `FILE_WIDTH` where there is none. Honours NO_COLOR."""
+    """A console that wraps at the terminal's width, and at `FILE_WIDTH` where there is none. Honours NO_COLOR.
+
+    COLUMNS counts off a screen, too, from 40 on: no table has less room.
+    """
     stream = sys.stderr if stderr else sys.stdout
     said = os.environ.get("COLUMNS", "")
-    width = None if stream.isatty() or said.isdecimal() else FILE_WIDTH
+    told = min(max(int(said[:9]), 40), 1000) if said.isdecimal() else FILE_WIDTH
+    width = None if stream.isatty() else told
     return _PrintableConsole(file=stream, width=width, highlight=False, markup=False, emoji=False, soft_wrap=False)
 
 

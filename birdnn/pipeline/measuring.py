@@ -234,7 +234,14 @@ class Compared:
 
 
 def points_of(before: Network, after: Network, prop: Property, xs: Sequence[Tensor], over: Over = never) -> Compared:
-    """Compared of a property's regions, (n, inputs) for each region; the first ones where time is over."""
+    """How both networks compare at points of a property's regions; at the first ones where time is over.
+
+    Args:
+        before, after: the networks.
+        prop: the property.
+        xs: (n, inputs) for each region.
+        over: is the time over?
+    """
     x = torch.cat(list(xs))
     ys = both(before, after, x, over)
     x, sizes, n = x[: len(ys[0])], [], len(ys[0])

@@ -76,8 +76,12 @@ def report_files(where: Path, *, author: str | None = None, reviewer: str | None
 def _today() -> str:
     """The day, or that of SOURCE_DATE_EPOCH, by which builds are repeated to the byte."""
     said = os.environ.get("SOURCE_DATE_EPOCH", "")
-    when = datetime.fromtimestamp(int(said), UTC) if said.isdecimal() else datetime.now(UTC)
-    return when.date().isoformat()
+    when = int(said) if said.isdecimal() else datetime.now(UTC).timestamp()
+    try:
+        return datetime.fromtimestamp(when, UTC).date().isoformat()
+    except (ValueError, OverflowError, OSError):
+        told = "seconds since 1970, of a year below 10,000, are expected"
+        raise InputError(f"SOURCE_DATE_EPOCH is {said[:40]!r}; {told}") from None
 
 
 def record_at(where: Path) -> Path:

@@ -7,7 +7,7 @@ names options as requests do; in its words ``{method}`` stands for how the optio
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -78,12 +78,18 @@ RULES: Mapping[str, Sequence[Needs]] = {
 """Command -> its rules; the first that is broken is told."""
 
 
-def objection(command: str, said: Said) -> tuple[str, str] | None:
-    """The first option that would change nothing, and why in words; None where each one counts."""
-    spoken = {name: value for name, value in said.items() if value is not None and value is not False and value != ()}
+def objection(command: str, said: Said, excused: Collection[str] = ()) -> tuple[str, str] | None:
+    """The first option that would change nothing, and why in words; None where each one counts.
+
+    Args:
+        command: which command.
+        said: its options.
+        excused: those that were said for several commands at once: they count where they can.
+    """
+    spoken = {name: value for name, value in said.items() if not (value is None or value is False or value in ((), []))}
     for rule in RULES.get(command, ()):
         for option in rule.options:
-            if option in spoken and not rule.counts(spoken):
+            if option in spoken and option not in excused and not rule.counts(spoken):
                 return option, rule.told
     return None
 

@@ -140,12 +140,14 @@ def _scope(outcome: RepairOutcome) -> str:
     if not proved:
         return ""
     stored = outcome.certificate
-    covered = [name for name in proved if stored is not None and name in stored.properties]
+    accepted = stored is not None and stored.answer == "accepted"
+    covered = [name for name in proved if accepted and stored is not None and name in stored.properties]
     rest = [name for name in proved if name not in covered]
     told = "Nothing is proved about inputs outside the regions of these properties (section 2)."
     if covered:
         told += f" The certificate covers the proof of {_listed(covered)}."
-    return told + (f" The proof of {_listed(rest)} has no certificate." if rest else "")
+    missing = "has no certificate" if stored is None or accepted else f"has a certificate that is {stored.answer}"
+    return told + (f" The proof of {_listed(rest)} {missing}." if rest else "")
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -31,16 +31,13 @@ from birdnn.records import (
     Violated,
 )
 from birdnn.report.crosschecks import matrix
-from birdnn.report.headline import behaviour_words, right_words, said, tied_words
+from birdnn.report.headline import behaviour_words, right_words, said, tied_words, told_of
 from birdnn.report.tables import add_fact, add_notes, facts_grid, file_line, plain_table, seconds
 from birdnn.report.witnesses import HOLDS, REASONS, ran
 from birdnn.report.words import percent
 
 NARROW = 72
 """Below this width tables leave out their least needed columns."""
-
-_NOTES = 2
-"""Remarks that a summary shows without being asked for all: the last ones, which are about the result."""
 
 STYLES = {"proved": "bold green", "violated": "bold red", "unknown": "bold yellow", "pac": "bold cyan"}
 _BASIS: dict[Guarantee, str] = {
@@ -113,9 +110,7 @@ def repair_summary(outcome: RepairOutcome, width: int = 80, *, verbose: bool = F
         _measurements(grid, outcome, verbose=verbose)
     _fresh_samples(grid, (*outcome.properties, *outcome.watched))
     _spent(grid, outcome, verbose=verbose)
-    add_notes(grid, outcome.notes if verbose else outcome.notes[-_NOTES:])
-    if not verbose and (more := len(outcome.notes) - _NOTES) > 0:
-        add_fact(grid, "notes", f"{more} more: --verbose shows them, and what was tried")
+    add_notes(grid, outcome.notes)
     _others(grid, outcome)
     engines = _matrix([(p.name, p.engines) for p in outcome.properties])
     return Group(headline(outcome), table, *engines, grid, *_files(outcome))
@@ -183,7 +178,7 @@ def _measurements(grid: Table, outcome: RepairOutcome, *, verbose: bool) -> None
     if outcome.fidelity is None:
         if not outcome.behaviour:
             add_fact(grid, "fidelity", outcome.fidelity_note)
-    elif verbose or not outcome.behaviour:  # else the headline says it
+    elif verbose or not outcome.behaviour or told_of(outcome).ground != "domain":  # else the headline says it
         where = f"; domain: {outcome.domain.source}" if outcome.domain else ""
         add_fact(grid, "fidelity", fidelity_text(outcome.fidelity, outcome.decision) + where)
     _behaviour(grid, outcome)
@@ -250,9 +245,7 @@ def _spent(grid: Table, outcome: RepairOutcome, *, verbose: bool) -> None:
     parts = f"repair {seconds(outcome.repair_s)}, proof {seconds(outcome.verify_s)}"
     rounds = "1 round" if outcome.rounds == 1 else f"{outcome.rounds} rounds"
     add_fact(grid, "time", f"{seconds(outcome.wall_s)}: {parts}, sampling {seconds(outcome.sample_s)}; {rounds}")
-    kinds = [(prop.name, prop.arithmetic) for prop in outcome.properties]
-    if verbose or len({kind for _, kind in kinds}) > 1:
-        _arithmetic(grid, kinds)
+    _arithmetic(grid, [(prop.name, prop.arithmetic) for prop in outcome.properties])
 
 
 def _tried_text(entry: Tried) -> str:

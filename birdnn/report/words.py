@@ -53,7 +53,7 @@ class Side:
     """
 
     letter: str
-    quantities: Sequence[ScaledQuantity | ScaledQuantity]
+    quantities: Sequence[ScaledQuantity]
 
     def name(self, place: int) -> str:
         """What the value is called."""

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from birdnn.cli import app
+from birdnn.cli.terminal import FILE_WIDTH, console
 from birdnn.errors import BirdnnError, DisagreementError
 from tests.cli.conftest import ROOT, Call, birdnn
 
@@ -73,6 +74,13 @@ def test_help_fits(width: str) -> None:
         result = birdnn(*arguments, COLUMNS=width, NO_COLOR="1")
         assert result.status == 0
         assert max(map(len, result.out.splitlines())) <= int(width)
+
+
+@pytest.mark.parametrize(("said", "width"), [("1", 40), ("60", 60), ("9" * 30, 1000), ("wide", FILE_WIDTH)])
+def test_columns_off_a_screen(said: str, width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many as COLUMNS says, within reason."""
+    monkeypatch.setenv("COLUMNS", said)
+    assert console(stderr=False).width == width
 
 
 def _failing(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:

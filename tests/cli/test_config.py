@@ -39,6 +39,14 @@ def test_files_are_named_from_where_the_options_lie(call: Call, demo: Path) -> N
     assert call("verify", "--quiet").status == 2, "nobody named it, and it lies elsewhere"
 
 
+def test_what_does_not_count_in_a_call_is_no_mistake_of_the_file(call: Call, demo: Path) -> None:
+    """It is said for all calls; typed, the same option is refused."""
+    asked = ("verify", "--prop", "prop_8.vnnlib", "--quiet")
+    assert call(*asked, "--crosscheck-timeout", "5", "--net", "demo.onnx").status == 2
+    Path("birdnn.toml").write_text(BASE + "crosscheck-timeout = 5\n")
+    assert call(*asked).status == 1
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [

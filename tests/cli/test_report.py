@@ -277,6 +277,12 @@ def test_the_first_page_says_when_who_and_what_is_not_proved(
     assert json.loads((tmp_path / "plain" / "report.json").read_text())["author"] is None
 
 
+def test_a_day_that_is_none(call: Call, repaired: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "9" * 30)
+    done = call("report", repaired, "--format", "md", "--out", tmp_path)
+    assert (done.status, "seconds since 1970" in done.err) == (4, True)
+
+
 def test_formats_are_spelled_out(call: Call, tmp_path: Path) -> None:
     done = call("report", tmp_path, "--format", "html,pdf")
     assert done.status == 2
