@@ -10,7 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import birdnn
+from birdnn.api import asking
 from birdnn.cli.options import flag
+from birdnn.pipeline import repairing
 from birdnn.records import RepairOutcome, RepairRequest
 from birdnn.records.options import RULES, objection
 from tests.cli.conftest import Call
@@ -61,8 +63,8 @@ def test_both_refuse_the_same(
         seen.append(request)
         return repair_outcome(request=request)
 
-    monkeypatch.setattr("birdnn.pipeline.repairing.repair_files", stand_in)
-    monkeypatch.setattr("birdnn.api.asking.repair_files", stand_in)
+    for module in (repairing, asking):  # both loaded before: what is put back is their own
+        monkeypatch.setattr(module, "repair_files", stand_in)
     typed_in = call("repair", net, "--prop", holds, *typed(said))
     try:
         birdnn.repair(net, holds, out=tmp_path / "out", **said)
