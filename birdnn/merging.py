@@ -1,9 +1,10 @@
 """What is lost where a runtime computes with a network's constants before they meet the input.
 
 onnxruntime, as it is installed, merges the constants of neighbouring operations: a matrix product between two scalings
-becomes one that is scaled by the product of both, batch normalisation goes into the convolution before it. No term is
-rounded more often by this, so that the sums in `birdnn.rounding` hold as they are. But a product of two constants may
-underflow where the same factors would not with the input between them; and it may overflow.
+becomes one that is scaled by the product of both, batch normalisation goes into the convolution before it, what is
+added is there before the first product. No term is rounded more often by this than by all operations of a segment
+together, so that `birdnn.rounding` holds of a segment as a whole. But a product of two constants may underflow where
+the same factors would not with the input between them; and it may overflow.
 
 Let a segment be the operations between two that are not affine, x what it reads, and its gain how much larger all of
 them together may make an entry: the product of what each makes of ones, at least 1 each. Then an entry or a constant
@@ -74,6 +75,8 @@ def _behind(node: Node, graph: Graph, found: Mapping[str, Merging], inputs: list
     rule = operator(node.op).linear_part
     count = roundings(node.op, [size.shape for size in inputs], node.attributes)
     count += sum(found[name].roundings for name in node.inputs)
+    if not count and not all(live):  # a constant that comes in as it is may be merged as well
+        count = 1
     if not count or (any(live) and (rule is None or rule(inputs, live) is None)):
         return Merging()
     made = peak(node.op, inputs, node.attributes).nan_to_num(nan=torch.inf, posinf=torch.inf)

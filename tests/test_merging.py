@@ -6,14 +6,18 @@ import math
 from typing import Any
 
 import numpy as np
+import onnxruntime
 import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
+from birdnn.bounds.crown import CrownBound
 from birdnn.bounds.interval import propagate
+from birdnn.boxes import Boxes
 from birdnn.formats.onnx import network_from_onnx
 from birdnn.merging import Merging, mergings
 from birdnn.network import Network
+from tests.bounds.builders import all_open, half_space, question_of
 
 
 def network(nodes: list[tuple[str, list[str], str]], constants: dict[str, Any], size: int = 2) -> Network:
@@ -72,3 +76,49 @@ def test_where_what_is_merged_overflows_nothing_is_claimed(reach: float, known: 
     for semantics, finite in (("real", True), ("float32", known)):
         low, high = propagate(net, -x, x, semantics)  # type: ignore[arg-type]
         assert bool((low.isfinite() & high.isfinite()).all()) == finite
+
+
+@pytest.mark.parametrize("pooled", [False, True])
+def test_what_is_added_last_may_be_rounded_first(pooled: bool) -> None:
+    """onnxruntime makes one Gemm of both: 2**24 is there before the products, and swallows each of them."""
+    shape = (1, 1, 64, 64)
+    nodes = [("Flatten", ["X"], "f"), ("MatMul", ["f", "w"], "z"), ("Add", ["z", "c"], "Y")]
+    made = [helper.make_node(op, inputs, [output], name=output) for op, inputs, output in nodes]
+    if pooled:
+        made[0].input[0] = "p"
+        made.insert(0, helper.make_node("MaxPool", ["X"], ["p"], name="p", kernel_shape=[1, 1]))
+    constants = {"w": np.ones((4096, 1), np.float32), "c": np.full((1, 1), 2.0**24, np.float32)}
+    tensors = [numpy_helper.from_array(value, name) for name, value in constants.items()]
+    ends = [helper.make_tensor_value_info(n, TensorProto.FLOAT, s) for n, s in (("X", shape), ("Y", (1, 1)))]
+    graph = helper.make_graph(made, "added", [ends[0]], [ends[1]], tensors)
+    data = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8).SerializeToString()
+    x = np.full(shape, np.float32(0.9) / 256, np.float32)
+    run = float(onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"]).run(None, {"X": x})[0][0, 0])
+    point = torch.from_numpy(x.reshape(1, -1)).double()
+    low, high = propagate(network_from_onnx(data, check=False), point, point, "float32")
+    assert float(low) <= run <= float(high)
+    assert float(low) <= 2.0**24, "some sums lose all products"
+
+
+def test_a_constant_that_joins_by_concatenation() -> None:
+    """It is no part of what the segment reads, and what is merged meets it all the same."""
+    nodes = [
+        ("Concat", ["X", "c"], "h"),
+        ("Mul", ["h", "s"], "a"),
+        ("MatMul", ["a", "w"], "b"),
+        ("Mul", ["b", "t"], "Y"),
+    ]
+    made = [helper.make_node(op, i, [o], name=o, **({"axis": 1} if op == "Concat" else {})) for op, i, o in nodes]
+    constants = {"c": [[1e38]], "s": [[1e-23, 1e-23]], "w": [[1], [1]], "t": [[1e-23]]}
+    tensors = [numpy_helper.from_array(np.array(value, np.float32), name) for name, value in constants.items()]
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 1]) for name in ("X", "Y")]
+    graph = helper.make_graph(made, "joined", [ends[0]], [ends[1]], tensors)
+    data = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8).SerializeToString()
+    net = network_from_onnx(data, check=False)
+    assert found(net)["h"].gain > 9e37
+    point = torch.full((1, 1), 0.5, dtype=torch.float64)
+    assert float(propagate(net, point, point, "float32")[0]) <= 0
+    boxes, unsafe = Boxes(point, point), (half_space([1], 0),)  # 1e-23 * 1e-23 is zero
+    bound = CrownBound(net, torch.device("cpu"), semantics="float32")
+    lower = bound.bound(question_of(unsafe), boxes, all_open(boxes, unsafe), bound.root(1)).lower
+    assert float(lower) <= 0

@@ -128,12 +128,10 @@ def _walk(net: Network, fixed: Mapping[str, Tensor], x: Interval, semantics: Sem
         error = _error(node, inputs, (low, high), semantics)
         if error is not None:
             low, high = low - error, high + error
-        if merging is not None and node.output in net.graph.dependent:
-            error = merging.error(node, (low, high))
-            low, high = low - error, high + error
-        if merging is not None and node.output in net.graph.dependent:
-            error = merging.error(node, (low, high))
-            low, high = low - error, high + error
+        if merging is not None:
+            merged = merging.error(node, (low, high))
+            if node.output in net.graph.dependent:
+                low, high = low - merged, high + merged
         if node.output in net.graph.dependent:
             low, high = _or_unknown(low, -torch.inf), _or_unknown(high, torch.inf)
         values[node.output] = low, high
@@ -151,17 +149,28 @@ class _Merging:
 
     def __init__(self, net: Network, fixed: Mapping[str, Tensor], x: Interval) -> None:
         self._found = mergings(net.graph, fixed)
-        self._reach = {net.input_name: _size(x).amax()}  # of what the segment reads that a value belongs to
+        # of what the segment reads that a value belongs to; and the value's absolute terms, made of that
+        self._reach = {net.input_name: _size(x).amax()}
+        self._terms = {net.input_name: _size(x), **{name: value.abs() for name, value in fixed.items()}}
 
     def error(self, node: Node, output: Interval) -> Tensor:
-        """Of a node's value, a number; infinite where what is merged may overflow."""
-        merging = self._found[node.output]
+        """Of a node's value, of its shape; infinite where what is merged may overflow.
+
+        A term may be rounded as often as all operations of its segment do together, also one that came in late: as the
+        addend of a matrix product it is there before the first of them.
+        """
+        merging, name = self._found[node.output], node.output
+        live = [self._reach[read] for read in node.inputs if read in self._reach]
         if not merging.roundings:
-            reach = self._reach[node.output] = _size(output).amax()
-            return torch.zeros_like(reach)
-        read = [self._reach[name] for name in node.inputs if name in self._reach]
-        reach = self._reach[node.output] = torch.stack(read).amax(0)
-        error: Tensor = merging.lost * SMALLEST * (1 + reach)
+            self._terms[name] = _size(output)
+            if live:
+                self._reach[name] = _size(output).amax()
+            return torch.zeros_like(output[0])
+        terms = self._terms[name] = magnitude(node.op, [self._terms[read] for read in node.inputs], node.attributes)
+        if not live:
+            return torch.zeros_like(output[0])
+        reach = self._reach[name] = torch.stack(live).amax(0)
+        error: Tensor = gamma(merging.roundings + 1, FLOAT32) * terms + merging.lost * SMALLEST * (1 + reach)
         return error.where(merging.gain * reach.clamp(min=1) < LARGEST, torch.inf)
 
 
