@@ -199,7 +199,10 @@ PLACES = {
 @pytest.mark.parametrize("make", [CrownBound, compiled, IntervalBound])
 @pytest.mark.parametrize("place", PLACES)
 def test_the_worst_order_is_covered_and_hardly_more(monkeypatch: pytest.MonkeyPatch, make, place: str) -> None:
-    """Random orders err far less than the bound says; here a bound of nine tenths is one that an execution breaks."""
+    """Random orders err far less than the bound says; here a bound of nine tenths is one that an execution breaks.
+
+    Intervals pay twice: node by node, and for the segment as a whole.
+    """
     net = network_from_layers([(w, np.zeros(len(w), np.float32)) for w in PLACES[place]])
     total = np.float32(0)
     for term in UNLUCKY:
@@ -213,8 +216,8 @@ def test_the_worst_order_is_covered_and_hardly_more(monkeypatch: pytest.MonkeyPa
         return float(bound.bound(question_of(polytopes), boxes, all_open(boxes, polytopes), bound.root(1)).lower)
 
     assert least() <= 1.0
-    module = interval if make is IntervalBound else crown
-    monkeypatch.setattr(module, "gamma", lambda n, unit: gamma(n, unit) * (0.9 if unit == 2.0**-24 else 1.0))
+    module, share = (interval, 0.45) if make is IntervalBound else (crown, 0.9)
+    monkeypatch.setattr(module, "gamma", lambda n, unit: gamma(n, unit) * (share if unit == 2.0**-24 else 1.0))
     assert least() > 1.0
 
 
