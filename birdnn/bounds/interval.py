@@ -23,7 +23,7 @@ from birdnn.boxes import Boxes
 from birdnn.chain import as_activation
 from birdnn.errors import UnsupportedOpError
 from birdnn.graph import Node
-from birdnn.merging import mergings
+from birdnn.merging import Merging, mergings
 from birdnn.network import Network
 from birdnn.operators import apply, magnitude, operator, operators_where, peak, roundings
 from birdnn.rounding import (
@@ -44,20 +44,34 @@ Interval: TypeAlias = tuple[Tensor, Tensor]
 Rule: TypeAlias = Callable[[Node, "list[Interval]"], Interval]
 
 
-def propagate(net: Network, lower: Tensor, upper: Tensor, semantics: Semantics = "real") -> Interval:
+def propagate(
+    net: Network,
+    lower: Tensor,
+    upper: Tensor,
+    semantics: Semantics = "real",
+    merged: Mapping[str, Merging] | None = None,
+) -> Interval:
     """Intervals of the outputs for a batch of input boxes: (boxes, inputs) twice -> (boxes, outputs) twice.
+
+    Args:
+        net: any network.
+        lower, upper: corners.
+        semantics: what the intervals speak about.
+        merged: `mergings` of the network, where somebody has them; only float32 execution asks.
 
     Raises:
         UnsupportedOpError: an operator has no sound rule.
     """
+    if semantics == "float32" and merged is None:
+        merged = mergings(net.graph, net.values())
     fixed = {name: value.detach().to(lower) for name, value in net.values().items()}
     if net.graph.batched:
         shape = (-1, *net.input_shape[1:])
-        low, high = _walk(net, fixed, (lower.reshape(shape), upper.reshape(shape)), semantics)
+        low, high = _walk(net, fixed, (lower.reshape(shape), upper.reshape(shape)), merged)
         return low.reshape(len(lower), -1), high.reshape(len(lower), -1)
 
     def single(low: Tensor, high: Tensor) -> Interval:
-        ends = _walk(net, fixed, (low.reshape(net.input_shape), high.reshape(net.input_shape)), semantics)
+        ends = _walk(net, fixed, (low.reshape(net.input_shape), high.reshape(net.input_shape)), merged)
         return ends[0].reshape(-1), ends[1].reshape(-1)
 
     both: Interval = torch.func.vmap(single)(lower, upper)
@@ -79,6 +93,7 @@ class IntervalBound:
     def __init__(self, net: Network, device: torch.device, semantics: Semantics = "real") -> None:
         self.device, self.semantics = device, semantics
         self._net = net.with_values({}).to(device=device, dtype=torch.float64)
+        self._merged = mergings(net.graph, net.values()) if semantics == "float32" else None
 
     def root(self, boxes: int) -> Tensor:
         """Nothing is inherited: shape (boxes, 0)."""
@@ -88,7 +103,7 @@ class IntervalBound:
         """See `MarginBound.bound`; the best single row of each polytope."""
         # cuDNN may convolve by Fourier transforms, also in float64: `roundings` says nothing about these
         with torch.no_grad(), torch.backends.cudnn.flags(enabled=False):
-            low, high = propagate(self._net, boxes.lower, boxes.upper, self.semantics)
+            low, high = propagate(self._net, boxes.lower, boxes.upper, self.semantics, self._merged)
             box, polytope = opened.nonzero(as_tuple=True)
             a = question.a[polytope]
             rows = torch.einsum("iro,io->ir", a.clamp(min=0), low[box])
@@ -115,10 +130,12 @@ class IntervalBound:
         return torch.ones(len(opened), self._net.n_inputs, dtype=torch.float64, device=self.device)
 
 
-def _walk(net: Network, fixed: Mapping[str, Tensor], x: Interval, semantics: Semantics) -> Interval:
+def _walk(net: Network, fixed: Mapping[str, Tensor], x: Interval, merged: Mapping[str, Merging] | None) -> Interval:
+    """Of one sample, or of a batch; as executed in float32 where `merged` is there, else over the reals."""
+    semantics: Semantics = "real" if merged is None else "float32"
     values: dict[str, Interval] = {name: (value, value) for name, value in fixed.items()}
-    values[net.input_name] = _flushed(x) if semantics == "float32" else x
-    merging = _Merging(net, fixed, x) if semantics == "float32" else None
+    values[net.input_name] = x if merged is None else _flushed(x)
+    merging = None if merged is None else _Merging(merged, net.input_name, fixed, x)
     for node in net.nodes:
         inputs = [values[name] for name in node.inputs]
         if node.output in net.graph.dependent:
@@ -129,9 +146,9 @@ def _walk(net: Network, fixed: Mapping[str, Tensor], x: Interval, semantics: Sem
         if error is not None:
             low, high = low - error, high + error
         if merging is not None:
-            merged = merging.error(node, (low, high))
+            error = merging.error(node, (low, high))
             if node.output in net.graph.dependent:
-                low, high = low - merged, high + merged
+                low, high = low - error, high + error
         if node.output in net.graph.dependent:
             low, high = _or_unknown(low, -torch.inf), _or_unknown(high, torch.inf)
         values[node.output] = low, high
@@ -142,16 +159,17 @@ class _Merging:
     """How far a runtime that merges constants may be from one that does not, see `birdnn.merging`.
 
     Args:
-        net: the network.
+        merged: `mergings` of the network.
+        name: of what it reads.
         fixed: its constants.
         x: what it reads.
     """
 
-    def __init__(self, net: Network, fixed: Mapping[str, Tensor], x: Interval) -> None:
-        self._found = mergings(net.graph, fixed)
+    def __init__(self, merged: Mapping[str, Merging], name: str, fixed: Mapping[str, Tensor], x: Interval) -> None:
+        self._found = merged
         # of what the segment reads that a value belongs to; and the value's absolute terms, made of that
-        self._reach = {net.input_name: _size(x).amax()}
-        self._terms = {net.input_name: _size(x), **{name: value.abs() for name, value in fixed.items()}}
+        self._reach = {name: _size(x).amax()}
+        self._terms = {name: _size(x), **{constant: value.abs() for constant, value in fixed.items()}}
 
     def error(self, node: Node, output: Interval) -> Tensor:
         """Of a node's value, of its shape; infinite where what is merged may overflow.

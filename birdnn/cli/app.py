@@ -14,7 +14,7 @@ import typer
 from birdnn.cli.bench import bench
 from birdnn.cli.check import check
 from birdnn.cli.compare import compare
-from birdnn.cli.config import HELD, NAME, USED, options_of
+from birdnn.cli.config import NAME, USED, options_of
 from birdnn.cli.doctor import doctor
 from birdnn.cli.estimate import estimate
 from birdnn.cli.failures import DEBUG, complain
@@ -156,7 +156,6 @@ def _root(
 def _configure(context: Any, said: Path | None) -> None:
     """Take options from a file, where one is named or lies here."""
     USED.set(None)
-    HELD.set({})
     path = said or Path(NAME)
     if said is None and not path.is_file():
         return
@@ -168,8 +167,7 @@ def _configure(context: Any, said: Path | None) -> None:
     if not options:
         return
     context.default_map = options
-    USED.set(path)
-    HELD.set(options)
+    USED.set((path, options))
     complain(f"options of {path} hold where the command line says nothing else")
 
 

@@ -31,11 +31,8 @@ Parameter: TypeAlias = Any
 _FILES = ("FILE", "DIR", "CSV", "NPZ")
 """What stands for a file in help."""
 
-USED: ContextVar[Path | None] = ContextVar("used", default=None)
-"""The file whose options hold."""
-
-HELD: ContextVar[Mapping[str, Any]] = ContextVar("held", default={})  # noqa: B039 (never changed in place)
-"""What it says, as `options_of` has it."""
+USED: ContextVar[tuple[Path, Mapping[str, Any]] | None] = ContextVar("used", default=None)
+"""The file whose options hold, and what it says, as `options_of` has it."""
 
 
 def options_of(path: Path, root: Command) -> dict[str, Any]:

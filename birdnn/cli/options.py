@@ -11,7 +11,7 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
-from birdnn.cli.config import HELD, USED, did_you_mean
+from birdnn.cli.config import USED, did_you_mean
 from birdnn.errors import FormatError, OutputError
 from birdnn.records.options import objection, worded
 
@@ -216,7 +216,8 @@ def require_each_counts(command: str, said: Mapping[str, Any]) -> None:
     Raises:
         typer.BadParameter: there is one.
     """
-    held = HELD.get().get(command, {})
+    used = USED.get()
+    held = {} if used is None else used[1].get(command, {})
     excused = [name for name in said if name in held or flag(name)[2:].replace("-", "_") in held]
     found = objection(command, said, excused)
     if found is not None:
@@ -233,5 +234,5 @@ def require_picture(out: Path) -> None:
 def command_line() -> tuple[str, ...]:
     """The command as typed, for the record; with the file that said further options."""
     used = USED.get()
-    said = () if used is None or "--config" in sys.argv else ("--config", str(used))
+    said = () if used is None or "--config" in sys.argv else ("--config", str(used[0]))
     return ("birdnn", *said, *sys.argv[1:])

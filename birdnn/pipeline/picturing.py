@@ -14,7 +14,7 @@ from birdnn.pipeline.judging import Attempt
 from birdnn.pipeline.mapping import advisory_map, covers_of, line_through, margin_line
 from birdnn.pipeline.planes import Framing, Scene, most_influential, plane_of
 from birdnn.pipeline.plotting import scene_of
-from birdnn.records import AdvisoryMap, MapPanel, MarginLine, Proved, Witness
+from birdnn.records import AdvisoryMap, MarginLine, Proved, Witness
 from birdnn.records.limits import Over, never
 from birdnn.spec import Region
 
@@ -76,14 +76,9 @@ def _maps(scene: Scene, best: Attempt, region: Region, found: Sequence[Witness],
         except MismatchError:  # the region is flat along an axis, and nobody knows the domain
             break
         drawn.append(advisory_map(scene, plane, marks=found[:1], covers=covers))
-        if over() or _seen(drawn[0].panels[0]) >= _HARD_TO_SEE:
+        if over() or drawn[0].panels[0].unsafe_share >= _HARD_TO_SEE:
             break
     return drawn
-
-
-def _seen(panel: MapPanel) -> float:
-    """How much of the picture is violated."""
-    return panel.unsafe_cells / (panel.unsafe.rows * panel.unsafe.columns)
 
 
 def _lines(scene: Scene, region: Region, witness: Witness) -> list[MarginLine]:

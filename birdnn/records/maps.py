@@ -185,6 +185,11 @@ class MapPanel:
         None
     )
 
+    @property
+    def unsafe_share(self) -> float:
+        """How much of the picture is violated."""
+        return self.unsafe_cells / (self.unsafe.rows * self.unsafe.columns)
+
 
 Box = tuple[float, float, float, float]
 

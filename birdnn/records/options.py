@@ -46,7 +46,11 @@ _SCOPE = Needs(["as_name"], _beside("suite"), "names a network of a suite: say w
 _ENGINES = Needs(
     ["crosscheck_timeout_s"], _beside("crosscheck"), "is the limit of engines: say which with {crosscheck}"
 )
-_BY_EXAMPLES = "is no option of {method=blocks}"
+_OF_PROPERTIES = (
+    *("min_agreement", "max_mae", "max_change", "no_ties", "as_many", "resume", "ray"),
+    *("units", "semantics", "samples", "crosscheck_timeout_s", "as_name"),
+)
+"""Options of `repair` that count only where properties are repaired."""
 
 RULES: Mapping[str, Sequence[Needs]] = {
     "verify": [_ENGINES],
@@ -55,13 +59,7 @@ RULES: Mapping[str, Sequence[Needs]] = {
     "compare": [_SCOPE],
     "plot": [_SCOPE],
     "repair": [
-        Needs(
-            ["min_agreement", "max_mae", "max_change", "no_ties", "as_many", "resume", "ray", "units", "semantics"],
-            _method("auto", "retrain", "finetune"),
-            _BY_EXAMPLES,
-        ),
-        Needs(["samples", "crosscheck_timeout_s"], _method("auto", "retrain", "finetune"), _BY_EXAMPLES),
-        Needs(["as_name"], _method("auto", "retrain", "finetune"), _BY_EXAMPLES),
+        Needs(_OF_PROPERTIES, _method("auto", "retrain", "finetune"), "is no option of {method=blocks}"),
         Needs(["prefer"], _method("auto"), "is an option of {method=auto}"),
         Needs(["optimiser"], _method("finetune"), "is an option of {method=finetune}"),
         Needs(

@@ -10,10 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from birdnn.records import LEAST, LEAST_BEYOND, ApplicableOutcome, KeptAt, RepairOutcome, as_asked
+from birdnn.records import LEAST, LEAST_BEYOND, ApplicableOutcome, KeptAt, RepairOutcome, Tone, as_asked
 from birdnn.report.words import percent, sides
-
-Tone = Literal["good", "warn", "bad"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

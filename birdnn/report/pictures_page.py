@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from birdnn.records import AdvisoryMap, PropertyLocalisation, RepairOutcome
+from birdnn.records import PropertyLocalisation, RepairOutcome
 from birdnn.report.drawing import INK, SOFT, Drawing, plain_axes, style
 from birdnn.report.pictures_lines import margin_line_svg
 from birdnn.report.pictures_maps import advisory_map_svg
@@ -40,13 +40,7 @@ def pictures(outcome: RepairOutcome) -> dict[str, str]:
 def front(outcome: RepairOutcome) -> int | None:
     """Which map stands on the first page: of those that come close to violations the one that shows most of them."""
     shown = [(place, drawn) for place, drawn in enumerate(outcome.maps) if len(drawn.panels) == _BEFORE_AND_AFTER]
-    return max(shown, key=lambda entry: _seen(entry[1]), default=(None, None))[0]
-
-
-def _seen(drawn: AdvisoryMap) -> float:
-    """How much of the picture was violated before."""
-    cells = drawn.panels[0].decisions.rows * drawn.panels[0].decisions.columns
-    return drawn.panels[0].unsafe_cells / cells
+    return max(shown, key=lambda entry: entry[1].panels[0].unsafe_share, default=(None, None))[0]
 
 
 def localisation_svg(model: PropertyLocalisation) -> str:
