@@ -1,0 +1,75 @@
+"""Bounds of graphs that a runtime rewrites before it runs them; `tools.adversarial_graphs` draws and runs these."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+
+import onnx
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from birdnn import chain, rounding
+from birdnn.bounds import crown, interval
+from birdnn.merging import Merging
+from birdnn.operators import OPERATORS
+from tools.adversarial_graphs import LEVELS, drawn, sessions, wrong
+
+UNDERFLOWS = (1473, 2814)
+"""Seeds whose constants onnxruntime merges to something else than they are one after the other."""
+ROUNDS = (78, 92)
+"""Seeds whose rounding alone is seen, by intervals and by linear bounds."""
+
+
+@settings(max_examples=40)
+@given(seed=st.integers(0, 2**32 - 1))
+@example(seed=UNDERFLOWS[0])
+@example(seed=UNDERFLOWS[1])
+def test_no_bound_is_above_what_some_level_of_optimisation_returns(seed: int) -> None:
+    """Nor above what the network is over the reals."""
+    assert not list(wrong(seed, Counter()))
+
+
+def test_bounds_are_claimed() -> None:
+    """Of most networks, by intervals and by linear bounds, in both semantics: the question is not idle."""
+    count = Counter[str]()
+    for seed in range(40):
+        assert not list(wrong(seed, count))
+    for semantics in ("float32", "real"):
+        assert count[f"{semantics}, interval: a bound"] > 25
+        assert count[f"{semantics}, crown: a bound"] > 25
+
+
+def test_every_operator_is_drawn() -> None:
+    """Those that only give a value another shape have a representative."""
+    ops = {node.op_type for seed in range(300) for node in drawn(seed).graph.graph.node}
+    assert set(OPERATORS) - ops <= {"Identity", "Squeeze", "Unsqueeze"}
+
+
+def test_levels_are_different() -> None:
+    """Optimised graphs have fewer nodes: what is compared is not the same program four times."""
+    made = drawn(UNDERFLOWS[0])
+    assert len(sessions(made)) == len(LEVELS)
+    rounded = {session.run(None, {"X": made.lower.reshape(made.shape)})[0].tobytes() for session in sessions(made)}
+    assert len(rounded) > 1
+
+
+@pytest.mark.parametrize("seed", UNDERFLOWS)
+def test_planted_nobody_pays_for_merged_constants(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (chain, interval):
+        monkeypatch.setattr(module, "mergings", lambda *_: defaultdict(Merging))
+    assert list(wrong(seed, Counter()))
+
+
+@pytest.mark.parametrize("seed", ROUNDS)
+def test_planted_nobody_pays_for_rounding(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = rounding.gamma
+    for module in (chain, interval, crown):
+        if hasattr(module, "gamma"):
+            monkeypatch.setattr(module, "gamma", lambda n, unit: 0.0 if unit == rounding.FLOAT32 else real(n, unit))
+    assert {found.bound for found in wrong(seed, Counter())} == {"interval", "crown"}
+
+
+def test_drawn_models_are_models() -> None:
+    for seed in range(20):
+        onnx.checker.check_model(drawn(seed).graph)
