@@ -19,7 +19,7 @@ import math
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import pairwise
@@ -33,11 +33,7 @@ from flint import arb, ctx, fmpq
 from onnx import TensorProto, helper, numpy_helper
 
 from birdnn.bounds.compiled.bound import CompiledBound
-from birdnn.bounds.crown import CrownBound
-from birdnn.bounds.interval import IntervalBound
 from birdnn.bounds.protocol import MarginBound
-from birdnn.bounds.protocol import Question as BoundQuestion
-from birdnn.boxes import Boxes
 from birdnn.certify.check import Rejected, check
 from birdnn.certify.write import Certified, certificate_bytes
 from birdnn.chain import NotAChain
@@ -47,54 +43,16 @@ from birdnn.network import Network
 from birdnn.pipeline.claims import assumptions
 from birdnn.records import Proved
 from birdnn.rounding import Semantics
-from birdnn.spec import Polytope, Property, Region, Row
+from birdnn.spec import Property
 from birdnn.verify import AttackSettings, SearchSettings, verify
 from birdnn.verify.search import make_bound
+from tools.asked import Asked
 
 PRECISION = 4096
 """Bits of exact evaluation; numbers of float64 and what a few layers make of them are sums of far fewer."""
 
 Step = tuple[str, dict[str, np.ndarray], dict[str, float]]
 """An operator, its constants, its attributes."""
-
-
-class Asked:
-    """What is asked of a network whose box, row of coefficients, and type are known.
-
-    Attributes:
-        lower, upper: corners of the box, numbers of the network's own type.
-        coefficients: of the row, exact.
-        dtype: of all constants.
-        rows: of the conjunction that is asked about, see `property`.
-    """
-
-    lower: np.ndarray
-    upper: np.ndarray
-    coefficients: tuple[Fraction, ...]
-    dtype: type[np.floating[Any]]
-    rows: int
-
-    def model(self) -> bytes:
-        """The network as an ONNX file."""
-        raise NotImplementedError
-
-    def points(self, rng: np.random.Generator, count: int = 6) -> np.ndarray:
-        """Corners and other points of the box, (n, inputs), in the network's type."""
-        n = len(self.lower)
-        share = np.concatenate([rng.integers(0, 2, (count, n)), rng.random((2, n))])
-        with np.errstate(all="ignore"):
-            x = self.lower * (1 - share) + self.upper * share
-        return np.asarray(np.clip(x.astype(self.dtype), self.lower, self.upper))
-
-    def property(self, bound: Fraction) -> Property:
-        """Unsafe: ``coefficients @ y <= bound``; in every other row, that it is not below either, or by a hair."""
-        hair = max(abs(bound), *map(abs, self.coefficients)) / 2**900
-        below, above = Row(self.coefficients, bound), Row(tuple(-c for c in self.coefficients), hair - bound)
-        polytope = Polytope(rows=((below, above) * self.rows)[: self.rows], n_outputs=len(self.coefficients))
-        corners = [tuple(Fraction(float(v)) for v in side) for side in (self.lower, self.upper)]
-        region = Region(exact_lower=corners[0], exact_upper=corners[1], unsafe=(polytope,))
-        return Property(name="made", regions=(region,), n_inputs=len(corners[0]), n_outputs=len(self.coefficients),
-                        text=_vnnlib(region))  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -132,25 +90,6 @@ class Made(Asked):
         opset = [helper.make_opsetid("", 13)]
         model = helper.make_model(graph, opset_imports=opset, ir_version=8)
         return bytes(model.SerializeToString())
-
-
-def _vnnlib(region: Region) -> str:
-    rows = region.unsafe[0].rows
-    n, m = region.n_inputs, len(rows[0].coefficients)
-
-    def number(value: Fraction) -> str:
-        sign, value = ("- ", -value) if value < 0 else ("", value)
-        # every number here is a binary fraction, so that its decimals end; as a quotient it is shorter
-        text = f"{value.numerator}.0" if value.denominator == 1 else f"(/ {value.numerator}.0 {value.denominator}.0)"
-        return f"({sign}{text})" if sign else text
-
-    lines = [f"(declare-const X_{i} Real)" for i in range(n)] + [f"(declare-const Y_{j} Real)" for j in range(m)]
-    lines += [f"(assert (>= X_{i} {number(v)}))" for i, v in enumerate(region.exact_lower)]
-    lines += [f"(assert (<= X_{i} {number(v)}))" for i, v in enumerate(region.exact_upper)]
-    for row in rows:
-        terms = " ".join(f"(* {number(c)} Y_{j})" for j, c in enumerate(row.coefficients))
-        lines.append(f"(assert (<= (+ {terms} 0.0) {number(row.bound)}))")
-    return "\n".join(lines) + "\n"
 
 
 # --- families
@@ -509,38 +448,6 @@ class _Nobody:
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
         return np.full(1, np.nan)
-
-
-def bounds_of(made: Asked, semantics: Semantics) -> Iterator[Any]:
-    """The bound methods that take the network."""
-    net = network_from_onnx(made.model(), check=False)
-    makers: tuple[Callable[[], Any], ...] = (
-        lambda: CrownBound(net, torch.device("cpu"), semantics=semantics),
-        lambda: CompiledBound(net, semantics=semantics, always=True),
-        lambda: IntervalBound(net, torch.device("cpu"), semantics=semantics),
-    )
-    for make in makers:
-        try:
-            yield make()
-        except BirdnnError:
-            continue
-
-
-def lowest(bound: MarginBound, made: Asked, value: Fraction) -> Fraction | None:
-    """The bound of ``row - value`` over the whole box, in units of the row; None where nothing is claimed.
-
-    Raises:
-        ValueError: the bound is not a number, or infinite.
-    """
-    prop = made.property(value)
-    region = prop.regions[0]
-    boxes = Boxes(region.lower[None], region.upper[None])
-    question = BoundQuestion.of(region.unsafe, region.unsafe[0].n_outputs, torch.device("cpu"))
-    opened = torch.ones(1, 1, dtype=torch.bool)
-    lower = float(bound.bound(question, boxes, opened, bound.root(1)).lower)
-    if not lower < math.inf:
-        raise ValueError(f"{bound.name} answers {lower}")
-    return None if lower == -math.inf else Fraction(lower)
 
 
 FAMILIES = {"extreme": extreme, "absorbing": absorbing}

@@ -31,7 +31,7 @@ from birdnn.network import Network
 from birdnn.rounding import Semantics
 from birdnn.verify.balls import NotEvaluated
 from birdnn.verify.exactly import OverReals
-from tools.adversarial import Asked, bounds_of, lowest
+from tools.asked import Asked, bounds_of, lowest
 
 LEVELS = (
     onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL,

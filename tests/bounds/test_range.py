@@ -34,7 +34,8 @@ from birdnn.network import Network
 from birdnn.spec import Row
 from tests.bounds.builders import CPU, all_open, compiled, half_space, question_of
 from tests.certify import producer
-from tools.adversarial import FAMILIES, Made, Question, asked, attained, bounds_of, lowest, out_of_reach, questions
+from tools.adversarial import FAMILIES, Made, Question, asked, attained, out_of_reach, questions
+from tools.asked import bounds_of, lowest
 
 SEEDS = st.integers(0, 2**32 - 1)
 
