@@ -24,7 +24,7 @@ from birdnn.certify.check.certificate import (
     read_regions,
 )
 from birdnn.certify.check.files import File
-from birdnn.certify.check.judge import Settings, _Task
+from birdnn.certify.check.judge import Settings, _Engines, _Task
 from birdnn.certify.check.network import read_network
 from birdnn.certify.check.rounding import near, rounded, up
 from birdnn.certify.check.statement import Row, Statement, read_statement
@@ -116,8 +116,9 @@ def test_a_sample_is_of_whole_ways_down(tmp_path: Path) -> None:
     chain, stored = read_network(files.read(case.net)), read_certificate(files.read(write(case.path, case.data)))
     (made,) = read_regions(stored.proofs[0], 1, chain, "p")
     region = replace(made, axis=axis)
+    engines = _Engines(chain, False)
     for seed in range(20):
-        task = _Task(chain, stored, stored.proofs[0], "p", Settings(seed=seed), lambda phase, done, total: None)
+        task = _Task(engines, stored, stored.proofs[0], "p", Settings(seed=seed), lambda phase, done, total: None)
         (wanted,), count = task._sample([region], 2)
         assert count == 2
         assert wanted is not None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -174,6 +175,7 @@ def _checked(
         raise Rejected(f"the certificate is for a network with sha256 {found.network_sha256}, not {net_file.sha256}")
     chain = read_network(net_file)
     _check_assumptions(found, chain)
+    engines = _Engines(chain, found.semantics == "float32")
     answers = []
     for path in props:
         prop_file = files.read(path)
@@ -185,7 +187,7 @@ def _checked(
                 f"{net} has {chain.n_inputs} and {chain.n_outputs}"
             )
         where = f"proof of {Path(path).name}"
-        task = _Task(chain, found, proof, where, settings, seen, part)
+        task = _Task(engines, found, proof, where, settings, seen, part)
         answer = task.violated(statement, str(path)) if "input" in proof else task.proved(statement, str(path))
         answers.append(task.executed(statement, answer) if "executed" in proof else answer)
     return Accepted(
@@ -207,11 +209,33 @@ def _check_assumptions(certificate: Certificate, chain: Chain) -> None:
         raise Rejected(f"the certificate assumes {certificate.assumptions}; this checker assumes {needed}")
 
 
+class _Engines:
+    """A network's engines: made of exact numbers, which takes a second, and the same for all of its proofs.
+
+    Args:
+        chain: the network.
+        single: do statements speak about executions in single precision?
+    """
+
+    def __init__(self, chain: Chain, single: bool) -> None:
+        self.chain, self.single = chain, single
+
+    @cached_property
+    def float64(self) -> FloatEngine:
+        return FloatEngine(self.chain, self.single)
+
+    @cached_property
+    def exact(self) -> Engine:
+        from birdnn.certify.check.exact import ExactEngine  # python-flint is needed for this only
+
+        return ExactEngine(self.chain, self.single)
+
+
 @dataclass(frozen=True)
 class _Task:
     """One proof."""
 
-    chain: Chain
+    engines: _Engines
     certificate: Certificate
     proof: dict[str, Any]
     where: str
@@ -221,19 +245,16 @@ class _Task:
 
     def proved(self, statement: Statement, path: str) -> Answer:
         """Check that no input of the property is unsafe."""
-        regions = read_regions(self.proof, self.certificate.version, self.chain, self.where)
+        regions = read_regions(self.proof, self.certificate.version, self.engines.chain, self.where)
         cover(statement, regions, self.where)
         leaves = sum(int((region.axis == LEAF).sum()) for region in regions)
-        single = self.certificate.semantics == "float32"
         sample = self.settings.sample
         if self.settings.arithmetic == "float64" or sample is not None:
-            self._walk(FloatEngine(self.chain, single), regions, [None] * len(regions), 256)
+            self._walk(self.engines.float64, regions, [None] * len(regions), 256)
         sampled = 0
         if self.settings.arithmetic == "exact" or sample is not None:
-            from birdnn.certify.check.exact import ExactEngine  # python-flint is needed for this only
-
             wanted, sampled = self._sample(regions, sample)
-            self._walk(ExactEngine(self.chain, single), regions, wanted, _EXACT_BATCH)
+            self._walk(self.engines.exact, regions, wanted, _EXACT_BATCH)
         return Answer(path, "proved", leaves, sampled)
 
     def _walk(self, engine: Engine, regions: list[Region], wanted: Sequence[Flags | None], batch: int) -> None:
@@ -249,9 +270,8 @@ class _Task:
         for i, (region, chosen) in enumerate(zip(regions, own, strict=True)):
             if chosen is not None and not chosen.any():
                 continue
-            single = self.certificate.semantics == "float32"
             where = f"{self.where}, {engine.name}, region {i}"
-            Walk(self.chain, engine, region, where, single, chosen, batch, tell).run()
+            Walk(self.engines.chain, engine, region, where, self.engines.single, chosen, batch, tell).run()
 
     def _own(self, region: Region, wanted: Flags | None) -> Flags | None:
         """Those of the nodes wanted that belong to this part; None for all of a tree."""
@@ -296,11 +316,11 @@ class _Task:
         """An input in one of the property's boxes, and whether it violates in exact arithmetic."""
         from birdnn.certify.check.exact import evaluate
 
-        x = read_input(self.proof, key, self.chain.n_inputs, self.where)
+        x = read_input(self.proof, key, self.engines.chain.n_inputs, self.where)
         pairs = [pair for pair in statement.pairs if pair.contains(x)]
         if not pairs:
             raise Rejected(f"{self.where}: the input lies in none of the property's boxes")
-        return tuple(float(value) for value in x), _unsafe(pairs, evaluate(self.chain, x))
+        return tuple(float(value) for value in x), _unsafe(pairs, evaluate(self.engines.chain, x))
 
 
 def _unsafe(pairs: Sequence[Pair], y: Sequence[Any]) -> bool:
