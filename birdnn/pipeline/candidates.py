@@ -126,8 +126,6 @@ class Candidates:
             self._undecided = evidence.undecided
             for name, points in evidence.points.items():
                 self._points[name] = torch.cat([self._points.get(name, points[:0]), points])
-            if tried.result == "unknown" and not stage.patient:
-                return
 
     def _candidate(
         self, stage: Stage, repairer: Repairer, evidence: Evidence, number: int, left_s: float

@@ -51,14 +51,12 @@ class Stage:
         name: as reports print it, e.g. ``"finetune:lp"``.
         make: the method, ready for its first candidate.
         rounds: candidates at most.
-        patient: go on after a proof that was out of reach, not only after a counterexample.
         last_resort: only where nothing was proved by the others.
     """
 
     name: str
     make: Callable[[], Repairer]
     rounds: int
-    patient: bool = True
     last_resort: bool = False
 
 
@@ -100,7 +98,7 @@ def stages(
     if request.method == "finetune":
         return [Stage(name=request.method_name, make=finetune, rounds=settings.rounds)]
     early = settings.early_rounds
-    linear = Stage(name="finetune:lp", make=lambda: LastLayer(task, settings.linear), rounds=early, patient=False)
+    linear = Stage(name="finetune:lp", make=lambda: LastLayer(task, settings.linear), rounds=early)
     name, how = "retrain, output layer", settings.output_layer
     local = Stage(name=name, make=lambda: retrain(how), rounds=min(early, rounds))
     return [linear, local, last, *([tied(name, how, early)] if ties else []), *resort]

@@ -74,6 +74,8 @@ class RepairSettings:
         before_boxes, before_work: for deciding one property on the original: boxes at most, fewer of a network so large
             that their bounds take more multiplications than this.
         slice_boxes, slice_work: the same for each property on the first candidate; later ones get `slice_growth` more.
+            Little at first: a method asks for more margin after a proof that was out of reach, which often makes the
+            next one ten times as short.
         rounds: candidates of one method at most; `early_rounds` of one that another follows.
         rounds_before_ties: the same of one that ties may follow (`birdnn.repair.tie`), which are the last resort, and
             `share_before_ties` of the time limit.
@@ -95,7 +97,7 @@ class RepairSettings:
     light_hunt: AttackSettings = field(default_factory=_light)
     before_boxes: int = 300_000
     before_work: float = 3e12
-    slice_boxes: int = 1_000_000
+    slice_boxes: int = 100_000
     slice_work: float = 1e13
     slice_growth: float = 2.0
     rounds: int = 8

@@ -21,7 +21,7 @@ from birdnn.certify.check.files import File, Rejected
 from birdnn.certify.check.lines import Flags
 
 _SUBTREES = 64
-_WORTHWHILE = {"float64": 1_000_000, "exact": 50_000}
+_WORTHWHILE = {"float64": 250_000, "exact": 50_000}
 """Bytes of a certificate whose check in one process takes so long that others are worth their start."""
 
 
