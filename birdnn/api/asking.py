@@ -22,6 +22,7 @@ from birdnn.api.options import (
     RepairOptions,
     VerifyOptions,
     checked,
+    require_in_range,
 )
 from birdnn.api.stored import Stored
 from birdnn.certify.check import Settings
@@ -263,8 +264,7 @@ def check(
     """
     if arithmetic not in ("float64", "exact"):
         raise InputError(f"check(): arithmetic is {arithmetic!r}; 'float64' or 'exact' is expected")
-    if sample is not None and sample < 1:
-        raise InputError(f"check(): sample is {sample}; a number of leaves, at least 1, is expected")
+    require_in_range("check", {"sample": sample, "seed": seed})
     settings = Settings(arithmetic=arithmetic, sample=sample, seed=seed)
     paths = [Path(path) for path in _several(props)]
     return check_files(Path(net), paths, Path(certificate), settings=settings)

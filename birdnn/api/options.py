@@ -4,22 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
 from birdnn.errors import InputError
 from birdnn.records import AskedDevice, BoundName, Decision, Form, Formula, OptimiserName, Pairing, Prefer, Units
 from birdnn.records.options import objection, worded
+from birdnn.records.ranges import out_of_range
 from birdnn.rounding import Semantics
 
-_Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-_Radius = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-_Share = Annotated[float, Field(ge=0, le=1)]
-_Inside = Annotated[float, Field(gt=0, lt=1)]
-_Count = Annotated[int, Field(ge=1)]
-_Seed = Annotated[int, Field(ge=0, lt=2**63)]
 _Place = str | Path
 _Texts = tuple[str, ...] | list[str]
 
@@ -34,9 +29,9 @@ class FalsifyOptions(TypedDict, total=False):
         device: ``"cpu"``, ``"cuda"``, or ``"auto"``: the GPU where one is there and the network large.
     """
 
-    timeout_s: _Positive | None
+    timeout_s: float | None
     units: Units
-    seed: _Seed
+    seed: int
     device: AskedDevice
 
 
@@ -57,15 +52,15 @@ class VerifyOptions(TypedDict, total=False):
         ray: address of a Ray cluster, ``"HOST:PORT"`` or ``"auto"``, whose nodes share large proofs.
     """
 
-    timeout_s: _Positive | None
-    memory_gib: _Positive | None
+    timeout_s: float | None
+    memory_gib: float | None
     units: Units
     semantics: Semantics
-    seed: _Seed
+    seed: int
     device: AskedDevice
     bound: BoundName
     crosscheck: _Texts
-    crosscheck_timeout_s: _Positive
+    crosscheck_timeout_s: float
     resume: _Place | None
     ray: str | None
 
@@ -87,10 +82,10 @@ class EstimateOptions(TypedDict, total=False):
         device: ``"cpu"``, ``"cuda"``, or ``"auto"``: the GPU where one is there and the network large.
     """
 
-    epsilon: _Inside | None
-    delta: _Inside
-    samples: _Count | None
-    attempts: _Count
+    epsilon: float | None
+    delta: float
+    samples: int | None
+    attempts: int
     anytime: bool
     scenario: bool
     splitting: bool
@@ -98,7 +93,7 @@ class EstimateOptions(TypedDict, total=False):
     as_name: str | None
     units: Units
     measure_units: Units
-    seed: _Seed
+    seed: int
     device: AskedDevice
 
 
@@ -112,20 +107,20 @@ class LocalizeOptions(TypedDict, total=False):
     """
 
     form: Form
-    top: _Count
+    top: int
     suite: str | None
     as_name: str | None
     units: Units
-    seed: _Seed
+    seed: int
 
 
 class _BlocksOptions(TypedDict, total=False):
     chosen: Mapping[str, tuple[str, ...]]
     formula: Formula
-    radius: _Radius | None
-    examples: _Count
+    radius: float | None
+    examples: int
     device: AskedDevice
-    seed: _Seed
+    seed: int
 
 
 class LocalizeBlocksOptions(_BlocksOptions, total=False):
@@ -141,7 +136,7 @@ class LocalizeBlocksOptions(_BlocksOptions, total=False):
         seed: of every random draw.
     """
 
-    top: _Count
+    top: int
 
 
 class RepairBlocksOptions(_BlocksOptions, total=False):
@@ -156,10 +151,10 @@ class RepairBlocksOptions(_BlocksOptions, total=False):
         chosen, formula, radius, examples, device, seed: as for `birdnn.localize_blocks`.
     """
 
-    timeout_s: _Positive | None
+    timeout_s: float | None
     block: str | None
     compare: bool
-    epochs: _Count
+    epochs: int
     report: bool
 
 
@@ -196,7 +191,7 @@ class RepairOptions(TypedDict, total=False):
 
     resume: _Place | None
     ray: str | None
-    timeout_s: _Positive | None
+    timeout_s: float | None
     domain: str | Path | tuple[Any, Any] | None
     decision: Decision | None
     suite: str | None
@@ -204,26 +199,26 @@ class RepairOptions(TypedDict, total=False):
     method: Literal["auto", "retrain", "finetune"]
     data: str | Path | tuple[Any, Any] | None
     test: str | Path | tuple[Any, Any] | None
-    min_agreement: _Share | None
-    max_mae: _Positive | None
-    max_change: _Positive
+    min_agreement: float | None
+    max_mae: float | None
+    max_change: float
     no_ties: bool
     prefer: Prefer
     optimiser: OptimiserName
-    top: _Count
-    alpha: _Share
+    top: int
+    alpha: float
     pairing: Pairing
-    points_tolerance: _Positive | None
-    points_radius: _Positive
-    samples: Annotated[int, Field(ge=0)] | None
+    points_tolerance: float | None
+    points_radius: float
+    samples: int | None
     semantics: Semantics | None
     report: bool
     as_many: bool
     units: Units
-    seed: _Seed
+    seed: int
     device: AskedDevice
     crosscheck: _Texts
-    crosscheck_timeout_s: _Positive
+    crosscheck_timeout_s: float
 
 
 class RuleOptions(TypedDict, total=False):
@@ -278,12 +273,24 @@ def checked(kind: Kind, options: Mapping[str, Any], **arguments: Any) -> dict[st
         first = error.errors(include_url=False)[0]
         where, told = str(first["loc"][0]), first["msg"][:1].lower() + first["msg"][1:]
         raise InputError(f"{kind}(): {where} is {options[where]!r}; {told}") from None
+    require_in_range(kind, found)
     require_each_counts(kind, found | arguments)
     if "crosscheck" in found:
         found["crosscheck"] = tuple(found["crosscheck"])
     if found.get("resume") is not None:
         found["resume"] = Path(found["resume"])
     return found
+
+
+def require_in_range(kind: str, said: Mapping[str, Any]) -> None:
+    """Refuse a number that an option does not take, in the words of the command line.
+
+    Raises:
+        InputError: there is one.
+    """
+    found = out_of_range(kind, said)
+    if found is not None:
+        raise InputError(f"{kind}(): {found[0]} is {said[found[0]]!r}; {found[1]}")
 
 
 def require_each_counts(kind: str, said: Mapping[str, Any]) -> None:

@@ -10,7 +10,7 @@ import typer
 
 from birdnn.cli.failures import command
 from birdnn.cli.help import Command
-from birdnn.cli.options import PICTURES, Device, DeviceOption, Json, Quiet, Seed, Semantics, command_line, positive
+from birdnn.cli.options import PICTURES, Device, DeviceOption, Json, Quiet, Seed, Semantics, command_line
 from birdnn.cli.progress import TerminalWatch
 from birdnn.cli.repair import repair
 from birdnn.cli.verify import verify
@@ -48,15 +48,11 @@ class BenchOptions:
     ] = None
     timeout: Annotated[
         float | None,
-        typer.Option(
-            "--timeout", metavar="S", callback=positive, help="Seconds for each instance, whatever the file says."
-        ),
+        typer.Option("--timeout", metavar="S", help="Seconds for each instance, whatever the file says."),
     ] = None
     jobs: Annotated[
         int | None,
-        typer.Option(
-            "--jobs", "-j", metavar="N", min=1, help="Processes at a time. Default: 1; with --ray all processors."
-        ),
+        typer.Option("--jobs", "-j", metavar="N", help="Processes at a time. Default: 1; with --ray all processors."),
     ] = None
     ray: Annotated[
         str | None,
@@ -71,7 +67,6 @@ class BenchOptions:
         typer.Option(
             "--threads",
             metavar="N",
-            min=1,
             help="Threads of each. Default: the cores, by --jobs; with --ray 1.",
         ),
     ] = None
@@ -80,7 +75,6 @@ class BenchOptions:
         typer.Option(
             "--memory-limit",
             metavar="GIB",
-            callback=positive,
             help="Kill a process whose resident memory, its children's included, grows beyond it. Default: 90 % of the "
             "machine's, divided by --jobs.",
         ),
@@ -90,7 +84,6 @@ class BenchOptions:
         typer.Option(
             "--grace",
             metavar="S",
-            callback=positive,
             help="Kill a process so long after its limit. Default: 15, of repairs 120, for they write and check.",
         ),
     ] = None

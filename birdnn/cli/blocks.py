@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -16,12 +15,6 @@ class Formula(StrEnum):
     OCHIAI = "ochiai"
     TARANTULA = "tarantula"
     DSTAR = "dstar"
-
-
-def _distance(value: float | None) -> float | None:
-    if value is not None and not 0 <= value < math.inf:
-        raise typer.BadParameter("a finite number of at least 0 is expected")
-    return value
 
 
 Data = Annotated[
@@ -46,7 +39,6 @@ Radius = Annotated[
     typer.Option(
         "--radius",
         metavar="R",
-        callback=_distance,
         help="How far adversarial neighbours lie, network units; 0: none. Default: 1 % of the examples' range.",
     ),
 ]
@@ -67,5 +59,5 @@ Compare = Annotated[
 ]
 Epochs = Annotated[
     int | None,
-    typer.Option("--epochs", metavar="N", min=1, help="Passes over the examples at most, each method. Default: 30."),
+    typer.Option("--epochs", metavar="N", help="Passes over the examples at most, each method. Default: 30."),
 ]

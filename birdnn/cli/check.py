@@ -24,12 +24,6 @@ class Arithmetic(StrEnum):
     EXACT = "exact"
 
 
-def _count(value: int | None) -> int | None:
-    if value is not None and value < 1:
-        raise typer.BadParameter("a positive number is expected")
-    return value
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckOptions:
     """What the command line says."""
@@ -42,9 +36,7 @@ class CheckOptions:
     ] = Arithmetic.FLOAT64
     sample: Annotated[
         int | None,
-        typer.Option(
-            "--sample", metavar="N", callback=_count, help="All leaves in float64, and N of them in exact arithmetic."
-        ),
+        typer.Option("--sample", metavar="N", help="All leaves in float64, and N of them in exact arithmetic."),
     ] = None
     seed: Seed = 0
     json: Json = None

@@ -27,18 +27,6 @@ from birdnn.cli.options import (
 from birdnn.cli.progress import TerminalWatch
 
 
-def _count(value: int) -> int:
-    if value < 1:
-        raise typer.BadParameter("a positive number is expected")
-    return value
-
-
-def _seconds(value: float) -> float:
-    if not 0 <= value < float("inf"):
-        raise typer.BadParameter("a number of seconds is expected, 0 for none")
-    return value
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompareOptions:
     """What the command line says."""
@@ -76,15 +64,11 @@ class CompareOptions:
     ] = None
     samples: Annotated[
         int,
-        typer.Option(
-            "--samples", metavar="N", callback=_count, help="Points of the domain; a quarter of them in each region."
-        ),
+        typer.Option("--samples", metavar="N", help="Points of the domain; a quarter of them in each region."),
     ] = 400_000
     bound: Annotated[
         float,
-        typer.Option(
-            "--bound", metavar="S", callback=_seconds, help="Seconds for a proved bound of the difference; 0: none."
-        ),
+        typer.Option("--bound", metavar="S", help="Seconds for a proved bound of the difference; 0: none."),
     ] = 10.0
     timeout: Timeout = None
     units: UnitsOption = Units.NORMALISED

@@ -70,7 +70,7 @@ class LocalizeOptions:
     examples: Annotated[
         int | None,
         typer.Option(
-            "--examples", metavar="N", min=1, help="With --blocks: look at so many failing ones at most. Default: 150."
+            "--examples", metavar="N", help="With --blocks: look at so many failing ones at most. Default: 150."
         ),
     ] = None
     device: Annotated[Device | None, typer.Option("--device", help=f"With --blocks: {DEVICE_HELP}")] = None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import sys
 from collections.abc import Mapping
 from enum import StrEnum
@@ -56,19 +55,6 @@ def _close_to(path: Path) -> str:
     return did_you_mean(path.name, names)
 
 
-def positive(value: float | None) -> float | None:
-    """The value, if it is a positive finite number."""
-    if value is not None and not (value > 0 and math.isfinite(value)):
-        raise typer.BadParameter("a positive number is expected")
-    return value
-
-
-def _seed(value: int) -> int:
-    if not 0 <= value < 2**63:
-        raise typer.BadParameter("a whole number from 0 to 2**63 - 1 is expected")
-    return value
-
-
 TO_READ = "to read"
 """Beside the type of an option whose files must be there: see `require_there`."""
 
@@ -89,7 +75,7 @@ AsName = Annotated[
 ]
 Timeout = Annotated[
     float | None,
-    typer.Option("--timeout", metavar="S", callback=positive, help="Seconds for everything together. Default: none."),
+    typer.Option("--timeout", metavar="S", help="Seconds for everything together. Default: none."),
 ]
 Resume = Annotated[
     Path | None,
@@ -112,7 +98,6 @@ Memory = Annotated[
     typer.Option(
         "--memory",
         metavar="GIB",
-        callback=positive,
         help="GiB that open boxes and a recorded proof may take. Default: 4.",
     ),
 ]
@@ -138,9 +123,7 @@ DEVICE_HELP = "Where to compute. auto: on a graphics device where one is there a
 DeviceOption = Annotated[Device, typer.Option("--device", help=DEVICE_HELP)]
 
 UnitsOption = Annotated[Units, typer.Option("--units", help="What the property files speak; see birdnn --help.")]
-Seed = Annotated[
-    int, typer.Option("--seed", metavar="N", callback=_seed, help="Of every random draw; runs repeat with it.")
-]
+Seed = Annotated[int, typer.Option("--seed", metavar="N", help="Of every random draw; runs repeat with it.")]
 Json = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the result for programs there.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", metavar="", help="No progress, no table: one line of output.")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show every figure and what was tried, too.")]
@@ -163,7 +146,7 @@ Crosscheck = Annotated[
 ]
 CrosscheckTimeout = Annotated[
     float,
-    typer.Option("--crosscheck-timeout", metavar="S", callback=positive, help="Seconds for each engine and property."),
+    typer.Option("--crosscheck-timeout", metavar="S", help="Seconds for each engine and property."),
 ]
 
 

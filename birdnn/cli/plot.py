@@ -24,7 +24,6 @@ from birdnn.cli.options import (
     Units,
     UnitsOption,
     command_line,
-    positive,
     require_each_counts,
     require_picture,
     require_there,
@@ -37,8 +36,6 @@ Values of inputs are given and shown in raw units where a suite or an NNet heade
 radians, feet a second), otherwise in those of the network, whose inputs are then called x_0, x_1, ..."""
 
 plot = typer.Typer(name="plot", cls=Group, help=HELP, no_args_is_help=True, rich_markup_mode="rich")
-
-MOST_CELLS = 2000
 
 
 class View(StrEnum):
@@ -111,9 +108,7 @@ class MapOptions:
         Geometry | None,
         typer.Option("--geometry", help="encounter: seen from above, ownship in the middle. Default: as inputs allow."),
     ] = None
-    cells: Annotated[
-        int, typer.Option("--cells", metavar="N", min=2, max=MOST_CELLS, help="Cells along the longer side.")
-    ] = 300
+    cells: Annotated[int, typer.Option("--cells", metavar="N", help="Cells along the longer side.")] = 300
     certificate: Annotated[
         Path | None,
         typer.Option("--certificate", metavar="FILE", help="Draw the boxes of this proof of --prop."),
@@ -121,9 +116,7 @@ class MapOptions:
     ] = None
     prove: Annotated[
         float | None,
-        typer.Option(
-            "--prove", metavar="S", callback=positive, help="Search for a proof for S seconds and draw its boxes."
-        ),
+        typer.Option("--prove", metavar="S", help="Search for a proof for S seconds and draw its boxes."),
     ] = None
     decision: Annotated[
         Decision | None, typer.Option("--decision", help="Which output decides, where no suite says it.")

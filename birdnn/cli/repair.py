@@ -43,7 +43,6 @@ from birdnn.cli.options import (
     Verbose,
     command_line,
     engines,
-    positive,
     require_each_counts,
     require_there,
 )
@@ -123,7 +122,6 @@ class RepairOptions:
         typer.Option(
             "--points-tolerance",
             metavar="T",
-            callback=positive,
             help="How far outputs may be from those wished for, where the file has no column tolerance.",
         ),
     ] = None
@@ -132,7 +130,6 @@ class RepairOptions:
         typer.Option(
             "--points-radius",
             metavar="R",
-            callback=positive,
             help="Measure generalisation on neighbours this close in each input (network units).",
         ),
     ] = 0.01
@@ -166,8 +163,6 @@ class RepairOptions:
         typer.Option(
             "--min-agreement",
             metavar="SHARE",
-            min=0.0,
-            max=1.0,
             help="What has to be kept: so many decisions ... Less is status 3. Default: 0.99; auto aims at 0.999.",
         ),
     ] = None
@@ -176,7 +171,6 @@ class RepairOptions:
         typer.Option(
             "--max-mae",
             metavar="D",
-            callback=positive,
             help="... and outputs that differ by no more on average. Default: 5 % of their mean size; auto aims at "
             "1 %.",
         ),
@@ -195,15 +189,13 @@ class RepairOptions:
     ] = None
     top: Annotated[
         int | None,
-        typer.Option("--top", metavar="K", min=1, help="How many neurons pso and cmaes modify. Default: 10."),
+        typer.Option("--top", metavar="K", help="How many neurons pso and cmaes modify. Default: 10."),
     ] = None
     alpha: Annotated[
         float | None,
         typer.Option(
             "--alpha",
             metavar="A",
-            min=0.0,
-            max=1.0,
             help="What preserving counts against healing for pso and cmaes. Default: 0.5.",
         ),
     ] = None
@@ -216,7 +208,6 @@ class RepairOptions:
         typer.Option(
             "--max-change",
             metavar="F",
-            callback=positive,
             help="A layer's values may move by F times their size at most (Euclidean norms).",
         ),
     ] = 1.0
@@ -242,7 +233,6 @@ class RepairOptions:
         typer.Option(
             "--samples",
             metavar="N",
-            min=0,
             help="Fresh points to look at after the proofs, of each proved property, also of those that apply and were "
             "not asked for. Default: a million of each that was asked for.",
         ),

@@ -40,7 +40,6 @@ from birdnn.sample.pac import (
     anytime_upper,
     clopper_pearson,
     reached,
-    require_share,
     shared,
     upper_limit,
     zero_violation_samples,
@@ -100,7 +99,6 @@ class _Estimation:
     def __init__(self, request: EstimateRequest, watch: Watch) -> None:
         self.started = time.monotonic()
         self.request, self.watch = request, watch
-        _check(request)
         watch.update(Progress(phase=f"reading {request.net.name}"))
         case = read_case(CaseFiles.of(request))
         self.loaded = case.loaded
@@ -298,17 +296,6 @@ class _Estimation:
         missing = [s.prop.name for s in self.subjects[len(found) :]]
         if missing:
             yield f"Not sampled, because interrupted: {', '.join(missing)}."
-
-
-def _check(request: EstimateRequest) -> None:
-    """Refuse numbers without meaning before anything is read."""
-    if request.epsilon is not None:
-        require_share("epsilon", request.epsilon)
-    require_share("delta", request.delta)
-    if request.samples is not None and request.samples < 1:
-        raise InputError(f"--samples is {request.samples}: give a whole number of at least 1, or leave it out")
-    if request.attempts < 1:
-        raise InputError(f"--attempts is {request.attempts}: give how many runs share delta, at least 1")
 
 
 def _settled(tally: Tally, aim: _SampleSize) -> bool:

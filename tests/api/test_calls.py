@@ -68,7 +68,7 @@ def test_the_options_of_repair_blocks_are_those_of_its_method_and_some_of_repair
     ("options", "error", "told"),
     [
         ({"timeout": 3}, TypeError, "no option 'timeout'; it has timeout_s"),
-        ({"timeout_s": 0}, birdnn.InputError, "timeout_s is 0; input should be greater than 0"),
+        ({"timeout_s": 0}, birdnn.InputError, "timeout_s is 0.0; a positive finite number is expected"),
         ({"timeout_s": "soon"}, birdnn.InputError, "timeout_s is 'soon'"),
         ({"semantics": "float16"}, birdnn.InputError, "'real' or 'float32'"),
         ({"seed": -1}, birdnn.InputError, "seed is -1"),

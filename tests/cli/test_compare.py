@@ -130,9 +130,9 @@ def test_nnet_and_onnx_of_the_demonstration(call: Call, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("more", "status", "said"),
     [
-        (("--samples", "0"), 2, "positive"),
-        (("--bound", "-1"), 2, "seconds"),
-        (("--bound", "nan"), 2, "seconds"),
+        (("--samples", "0"), 2, "at least 1 is expected, not 0"),
+        (("--bound", "-1"), 2, "at least 0 is expected"),
+        (("--bound", "nan"), 2, "a finite number of at least 0"),
         (("--timeout", "0"), 2, "positive"),
         (("--decision", "median"), 2, "median"),
         (("--as", "N1,1"), 2, "--suite"),

@@ -84,8 +84,8 @@ def test_rare_violations_are_hunted(call: Call, tmp_path: Path) -> None:
     ("more", "status", "words"),
     [
         (("--top", "3"), 4, "2 hidden neurons; give a number from 1 to 2"),
-        (("--top", "0"), 4, "give a number from 1 to 2"),
-        (("--top", "-1"), 4, "give a number from 1 to 2"),
+        (("--top", "0"), 2, "at least 1 is expected, not 0"),
+        (("--top", "-1"), 2, "at least 1 is expected, not -1"),
         (("--form", "median"), 2, "median"),
         (("--top", "1", "--picture", "x.pdf"), 4, ".svg or .png"),
         (("--top", "1", "--as", "N1,1"), 2, "--suite"),

@@ -76,7 +76,7 @@ def test_a_repair_is_drawn_from_its_report(call: Call, picture: str, tmp_path: P
         (("--x-range", "2,1"), 2, "two numbers"),
         (("--y-range", "a,b"), 2, "separated by commas"),
         (("--as", "N1,1"), 2, "--suite"),
-        (("--cells", "1"), 2, "greater than or equal to 2"),
+        (("--cells", "1"), 2, "a whole number from 2 to 2000"),
         (("--prove", "-1"), 2, "positive"),
         (("--prove", "1", "--certificate", "c.json"), 2, "one of"),
         (("--view", "moon"), 2, "moon"),
