@@ -11,7 +11,7 @@ STAMP := $(VENV)/.installed
 DEMO_OUT := demo.birdnn
 
 .DEFAULT_GOAL := help
-.PHONY: help venv engines demo test test-all faults lint docs wheel format properties clean
+.PHONY: help venv engines demo test thorough test-all faults lint docs wheel format properties clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,10 +34,13 @@ demo: $(STAMP) ## repair the embedded network against phi-8 and phi-2, prove the
 	@echo "Report: $(CURDIR)/$(DEMO_OUT)/report.html"
 
 # threads that share a core with other work wait for each other
-test test-all: export OMP_NUM_THREADS ?= 1
+test thorough test-all: export OMP_NUM_THREADS ?= 1
 
-test: $(STAMP) ## the tests, without those that take minutes
+test: $(STAMP) ## the tests, without those that take seconds or more each
 	$(BIN)/python -m pytest -n $(WORKERS)
+
+thorough: $(STAMP) ## those that take seconds each: whole commands, long searches, networks that are trained
+	$(BIN)/python -m pytest -n $(WORKERS) -m "thorough and not slow and not faults"
 
 faults: $(STAMP) ## kill -9, full disk, two at once, Ctrl-C, too little memory: real processes, minutes
 	$(BIN)/python -m pytest -m faults tests/faults

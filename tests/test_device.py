@@ -127,6 +127,7 @@ def alike(one: Verdict, other: Verdict) -> bool:
     return all(np.array_equal(getattr(a, name), getattr(b, name), equal_nan=True) for a, b, name in pairs)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("semantics", ["real", "float32"])
 @pytest.mark.parametrize(("op", "alpha"), ACTIVATIONS)
 def test_a_search_stays_on_its_device(op: str, alpha: float | None, semantics: str) -> None:
@@ -292,6 +293,7 @@ def test_a_counterexample(second_device: SecondDevice, tmp_path: Path) -> None:
     assert isinstance(outcome.verdicts[0].verdict, Violated)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "how",
     [

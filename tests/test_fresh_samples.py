@@ -103,6 +103,7 @@ class Liar:
         return verify(*args, **options) if self.honest >= 0 else Proved(boxes=7)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("honest", [0, 1], ids=["nothing to repair", "repaired"])
 def test_samples_alone_overrule_a_proof(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, honest: int) -> None:
     """Planted bugs: a repair that changes nothing, a prover that believes in it, and metrics that do not look."""
@@ -129,6 +130,7 @@ def test_samples_alone_overrule_a_proof(tmp_path: Path, monkeypatch: pytest.Monk
 DEMO = Path(birdnn.__file__).parent / "data"
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("samples", "drawn"),
     [(None, {"prop_2"}), (3000, {"prop_2", "prop_1", "prop_3", "prop_4"})],

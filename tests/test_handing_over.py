@@ -115,6 +115,7 @@ def test_what_nobody_could_attack_is_not_called_repaired(tmp_path: Path, blind, 
     assert any("Neither proved nor attacked in full" in note for note in outcome.notes)
 
 
+@pytest.mark.thorough
 def test_what_survives_is_handed_out_as_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A true repair whose proof does not come to an end."""
     case = build(tmp_path, "Relu")
@@ -159,6 +160,7 @@ def names(folder: Path) -> list[str]:
 PROVED = ["repair.json", "small.certificate.json.gz", "small.repaired.onnx"]
 
 
+@pytest.mark.thorough
 def test_a_failed_repair_takes_the_place_of_an_earlier_success(tmp_path: Path, blind) -> None:
     """A network called repaired beside a report that says otherwise misleads whoever picks up the file."""
     case = build(tmp_path, "Relu")
@@ -172,6 +174,7 @@ def test_a_failed_repair_takes_the_place_of_an_earlier_success(tmp_path: Path, b
     assert (report["out"], report["attempt"]) == (outcome.out, True)
 
 
+@pytest.mark.thorough
 def test_a_success_takes_the_place_of_a_failed_attempt(tmp_path: Path, blind, monkeypatch) -> None:
     case = build(tmp_path, "Relu")
     with monkeypatch.context():
@@ -183,6 +186,7 @@ def test_a_success_takes_the_place_of_a_failed_attempt(tmp_path: Path, blind, mo
     assert names(tmp_path / "out") == PROVED
 
 
+@pytest.mark.thorough
 def test_nothing_to_repair_leaves_no_repaired_network_beside_its_report(tmp_path: Path) -> None:
     case = build(tmp_path, "Relu")
     repair_files(case.request(), settings=FAST)
@@ -195,6 +199,7 @@ def test_nothing_to_repair_leaves_no_repaired_network_beside_its_report(tmp_path
     assert names(tmp_path / "out") == ["repair.json"]
 
 
+@pytest.mark.thorough
 def test_the_certificate_names_the_network_as_it_is_called_in_the_end(tmp_path: Path) -> None:
     import gzip
 
@@ -212,6 +217,7 @@ def test_what_the_checker_rejects_is_not_called_repaired(tmp_path: Path, monkeyp
     assert names(tmp_path / "out") == ["repair.json", "small.attempt.onnx", "small.certificate.json.gz"]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("failing", ["small.certificate.json.gz", "repair.json"])
 @pytest.mark.parametrize("older", [False, True])
 def test_all_or_none_where_something_cannot_be_written(

@@ -47,6 +47,7 @@ def alternates(chain: Sequence[Affine | Activation]) -> bool:
     return len(chain) % 2 == 1 and all(isinstance(layer, Affine) == (i % 2 == 0) for i, layer in enumerate(chain))
 
 
+@pytest.mark.thorough
 @given(net=networks(max_hidden=4), seed=st.integers(0, 2**32 - 1))
 def test_a_chain_computes_what_the_network_does(net: Network, seed: int) -> None:
     """Proofs are made on the chain; whatever it lost would be unproved."""
@@ -56,6 +57,7 @@ def test_a_chain_computes_what_the_network_does(net: Network, seed: int) -> None
     assert torch.allclose(evaluate(chain, x), net(x), rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("rows", [1, 3, 1000])
 @given(net=networks(max_hidden=3), seed=st.integers(0, 2**32 - 1))
 def test_some_rows_at_a_time(rows: int, net: Network, seed: int) -> None:

@@ -119,6 +119,7 @@ class AlwaysRight:
         return {}
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("domain", ["property", "domain.toml", None])
 def test_a_constant_controller_is_no_success(
     controller: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, domain: str | None
@@ -308,6 +309,7 @@ def test_bad_arrays_are_named(tmp_path: Path) -> None:
             read_inputs(path, net_of_two())
 
 
+@pytest.mark.thorough
 def test_the_change_is_held_and_told(tmp_path: Path) -> None:
     """A digits network had weights changed by up to 2.8e4."""
 

@@ -76,6 +76,7 @@ def test_without_a_limit_nothing_ends_and_nothing_is_measured() -> None:
     assert unlimited().affordable(1000, lambda: pytest.fail("measured")) == 1000
 
 
+@pytest.mark.thorough
 def test_a_repair_without_a_limit_has_all_the_time_for_its_proofs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -253,6 +254,7 @@ def test_no_time_for_a_certificate_is_said(tmp_path: Path, monkeypatch: pytest.M
 # --- hard inputs -----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.thorough
 def test_small_inputs_of_each_hard_kind_are_decided_or_not_in_time(tmp_path: Path) -> None:
     """The full-sized ones are the slow test below."""
     made = [

@@ -69,6 +69,7 @@ def wishes(path: Path) -> Tensor:
         return torch.tensor([int(row["decision"]) for row in csv.DictReader(file)])
 
 
+@pytest.mark.thorough
 def test_points_get_their_decisions_and_neighbours_are_measured(tmp_path: Path) -> None:
     case, x, fixes = small(tmp_path)
     request = case.request(props=(), points=(fixes,), points_radius=0.02)
@@ -110,6 +111,7 @@ def test_outputs_up_to_a_tolerance(tmp_path: Path) -> None:
         read_case(CaseFiles.of(replace(request, points_tolerance=None)))
 
 
+@pytest.mark.thorough
 def test_points_beside_a_property(tmp_path: Path) -> None:
     case, x, fixes = small(tmp_path)
     outcome = repair_files(case.request(points=(fixes,)), settings=FAST)
@@ -195,6 +197,7 @@ def test_a_point_learns_its_own_answer_once(demo: tuple[Path, Property]) -> None
     assert torch.equal(aim.pool, prop.regions[0].lower[None].float())
 
 
+@pytest.mark.thorough
 def test_the_demonstration_network(demo: tuple[Path, Property], tmp_path: Path) -> None:
     path, prop = demo
     request = RepairRequest(net=DEMO, points=(path,), out=tmp_path / "out")

@@ -89,6 +89,7 @@ def build(folder: Path, activation: str, *, quantile: float = 0.9) -> Case:
     return Case(net, prop, domain)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("activation", ["Relu", "Tanh", "Sigmoid", "LeakyRelu"])
 def test_a_small_network_is_repaired_and_the_file_is_proved(tmp_path: Path, activation: str) -> None:
     case = build(tmp_path, activation)
@@ -110,6 +111,7 @@ def test_a_small_network_is_repaired_and_the_file_is_proved(tmp_path: Path, acti
     assert report["outcome"] == "proved"
 
 
+@pytest.mark.thorough
 def test_the_file_keeps_its_graph_and_onnxruntime_agrees_with_what_was_proved(tmp_path: Path) -> None:
     case = build(tmp_path, "Relu")
     before = hashlib.sha256(case.net.read_bytes()).hexdigest()
@@ -147,6 +149,7 @@ def test_nothing_to_repair_writes_no_network(tmp_path: Path) -> None:
     assert not list(tmp_path.rglob("*.repaired.onnx"))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("word", "result"), [("proved", "nothing_to_repair"), ("unknown", "sampled")])
 def test_a_candidate_that_changes_nothing_is_no_repair(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, word: str, result: str
@@ -186,12 +189,14 @@ def test_the_domain_may_be_where_the_properties_speak(tmp_path: Path) -> None:
     assert two.domain == Domain(lower=(0.0, 0.0), upper=(1.0, 2.0), source="the input regions of low, more")
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("pairing", ["input", "output"])
 def test_other_pairings_repair_too(tmp_path: Path, pairing: str) -> None:
     outcome = repair_files(build(tmp_path, "Relu").request(pairing=pairing), settings=FAST)
     assert outcome.result == "proved"
 
 
+@pytest.mark.thorough
 def test_a_seed_repeats_the_repair(tmp_path: Path) -> None:
     digests = []
     for name in ("first", "second"):
@@ -225,6 +230,7 @@ def test_stopping_keeps_the_attempt_on_disk_and_says_so(tmp_path: Path) -> None:
     assert not list(tmp_path.rglob(".draft*"))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("end", [KeyboardInterrupt, MemoryError, MismatchError])
 @pytest.mark.parametrize("rounds", [1, 2])
 def test_no_draft_stays_however_it_ends(
@@ -272,6 +278,7 @@ def test_an_attempt_without_answers_is_not_proved(tmp_path: Path) -> None:
     assert attempt.guarantee("low") == "unknown"
 
 
+@pytest.mark.thorough
 def test_one_property_that_cannot_be_repaired_does_not_cost_the_others(tmp_path: Path) -> None:
     """Planted: whatever output 0 is, it is unsafe near (-0.9, -0.9)."""
     case = build(tmp_path, "Relu")

@@ -125,6 +125,7 @@ def test_a_property_changed_since_it_was_read(demo: Path) -> None:
     assert outcome.verdicts[0].path == "prop_8.vnnlib"
 
 
+@pytest.mark.thorough
 def test_repairing_a_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """All that the evidence speaks about is in the folder; the module is left alone; its repaired copy is proved."""
     net, low = module(), birdnn.box_property("low", lower=[0, 0], upper=[1, 1], unsafe=[([[1, -1]], [0])])

@@ -11,6 +11,7 @@ import pytest
 from birdnn.api import asking, loading
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("module", [asking, loading], ids=lambda module: module.__name__)
 def test_the_examples(module: ModuleType, demo: Path) -> None:
     found = doctest.testmod(module, optionflags=doctest.ELLIPSIS)

@@ -152,6 +152,7 @@ def check(
     return moved, check_suspicious(net, polytopes, batch, step)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("semantics", ["real", "float32"])
 @pytest.mark.parametrize(("op", "alpha"), ACTIVATIONS)
 @settings(max_examples=15)

@@ -64,6 +64,7 @@ def both(
         yield bound, bound.bound(question_of(polytopes), boxes, opened, bound.root(len(boxes)))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("semantics", ["real", "float32"])
 @pytest.mark.parametrize(("op", "alpha"), ACTIVATIONS)
 @settings(max_examples=8)
@@ -91,6 +92,7 @@ def test_they_are_the_bounds_of_the_reference(op, alpha, seed, hidden, width, ro
     assert close(bound.sensitivity(question, opened, theirs.inherited), expected)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("record", [False, True])
 @pytest.mark.parametrize(("op", "alpha"), ACTIVATIONS)
 def test_the_ascent_is_that_of_the_reference(op: str, alpha: float | None, record: bool) -> None:
@@ -111,6 +113,7 @@ def test_the_ascent_is_that_of_the_reference(op: str, alpha: float | None, recor
     assert equal >= 0.9 * items
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("op", "alpha"), ACTIVATIONS)
 @settings(max_examples=15)
 @given(
@@ -183,6 +186,7 @@ BUGS: dict[str, tuple[str, str, Callable[[Any], Any]]] = {
 }
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("bug", BUGS)
 def test_a_planted_bug_is_seen(plain: dict[str, ModuleType], monkeypatch: pytest.MonkeyPatch, bug: str) -> None:
     """A check that cannot fail checks nothing."""
@@ -255,6 +259,7 @@ def test_one_signature_is_all_that_is_compiled() -> None:
     assert {len(each.signatures) for each in (step.bound, step.sensitivity, splits.close)} == {1}
 
 
+@pytest.mark.thorough
 def test_nothing_is_compiled_for_a_handful_of_boxes(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is on disk is used at once; where nothing is, the compiler starts as soon as work has been done."""
     begun = []

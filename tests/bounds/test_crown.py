@@ -111,6 +111,7 @@ def standard_check(seeds: range = range(3), effort: CrownSettings = CrownSetting
 # --- against samples ---------------------------------------------------------------------------------------------
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("op", "alpha"), ACTIVATIONS)
 @settings(max_examples=15)
 @given(

@@ -69,6 +69,7 @@ def check_sound(before: Network, after: Network, bound: MarginBound, seed: int) 
     assert bool((seen <= upper(bound, boxes, before.n_outputs)).all())
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("op", "alpha"), ACTIVATIONS)
 @settings(max_examples=8)
 @given(seed=SEEDS, size=st.sampled_from([0.0, 1e-4, 0.05, 2.0]), first=st.integers(0, 3))

@@ -81,6 +81,7 @@ def asked_by_a_producer(question: Question, folder: Path, value: Fraction, how: 
     return "accepted"
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("family", FAMILIES)
 def test_the_checker_accepts_nothing_that_is_attained(
     family: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -294,12 +295,14 @@ def above_attained(make: Callable[..., MarginBound]) -> int:
     return count
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("make", [CrownBound, compiled])
 def test_lines_of_very_different_sizes(make: Callable[..., MarginBound]) -> None:
     """Found by `tools.adversarial`, seed 2837: a line and the distance to the other were not the other."""
     assert above_attained(make) == 0
 
 
+@pytest.mark.thorough
 def test_a_line_and_a_distance_are_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     """Planted: the upper line as the lower one and what is between them."""
 

@@ -30,6 +30,7 @@ def test_no_bound_is_above_what_some_level_of_optimisation_returns(seed: int) ->
     assert not list(wrong(seed, Counter()))
 
 
+@pytest.mark.thorough
 def test_bounds_are_claimed() -> None:
     """Of most networks, by intervals and by linear bounds, in both semantics: the question is not idle."""
     count = Counter[str]()

@@ -67,6 +67,7 @@ def trees_of(net: Network, boxes: Any, polytopes: Any, effort: CrownSettings = H
     return bound.bound(question_of(polytopes), boxes, all_open(boxes, polytopes), bound.root(len(boxes)))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("semantics", ["real", "float32"])
 @pytest.mark.parametrize(("op", "alpha"), LINES)
 @settings(max_examples=25)
@@ -86,6 +87,7 @@ def test_no_point_beats_its_bound(op, alpha, seed, hidden, width, scale, semanti
         check_bound(net, random_boxes(seed, 8, 2, width), random_polytopes(seed, 2, (rows,)), HARD, make)
 
 
+@pytest.mark.thorough
 @settings(max_examples=40)
 @given(seed=SEEDS, power=st.sampled_from([-40, -12, 0, 12, 40]), share=st.sampled_from([-0.05, 1e-9, 1e-3, 0.2]))
 def test_against_exact_minima(seed: int, power: int, share: float) -> None:
@@ -368,6 +370,7 @@ def recorded(net: Network, prop: Property, path: Path, semantics: Any, splits: S
     return certificate_bytes(path, net.sha256, [entry], semantics=semantics, assumptions={}, tool="tests")
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("semantics", ["real", "float32"])
 @pytest.mark.parametrize("op", ["Relu", "LeakyRelu"])
 def test_the_checker_accepts_what_was_recorded(op: str, semantics: Any, tmp_path: Path) -> None:

@@ -46,6 +46,7 @@ def ran(folder: Path, names: list[str], nodes: Any, watch: Any = None, **more: A
     return campaign_files(wanted, source=folder / "instances.csv", watch=watch)
 
 
+@pytest.mark.thorough
 def test_instances_run_on_nodes_and_rows_come_home(nodes: Any, log: Path, tmp_path: Path) -> None:
     found = ran(tmp_path, ["sat-1", "unsat-2", "slow-3", "bad-4", "unsat-5"], nodes)
     assert [row.answer for row in found.rows] == ["sat", "unsat", "unsat", "error", "unsat"]
@@ -66,6 +67,7 @@ def test_instances_run_on_nodes_and_rows_come_home(nodes: Any, log: Path, tmp_pa
     assert again.kept == 5
 
 
+@pytest.mark.thorough
 def test_a_process_that_hangs_is_killed_on_its_node(nodes: Any, log: Path, tmp_path: Path) -> None:
     found = ran(tmp_path, ["hang-1", "unsat-2"], nodes, limit_s=8.0, grace_s=1.0)
     assert [row.answer for row in found.rows] == ["timeout", "unsat"]
@@ -76,6 +78,7 @@ def test_a_process_that_hangs_is_killed_on_its_node(nodes: Any, log: Path, tmp_p
     assert not Path(f"/proc/{grandchild[0]}").exists()
 
 
+@pytest.mark.thorough
 def test_an_instance_whose_worker_is_killed_runs_again(nodes: Any, log: Path, tmp_path: Path) -> None:
     victims: list[int] = []
 
@@ -97,6 +100,7 @@ def test_an_instance_whose_worker_is_killed_runs_again(nodes: Any, log: Path, tm
     assert len(list((tmp_path / "t.csv").read_text().splitlines())) == 4
 
 
+@pytest.mark.thorough
 def test_a_user_who_stops_stops_the_nodes_too(nodes: Any, log: Path, tmp_path: Path) -> None:
     found = ran(tmp_path, ["hang-1", "hang-2"], nodes, watch=Stopping(12))
     assert found.interrupted

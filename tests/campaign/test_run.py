@@ -102,6 +102,7 @@ def test_a_row_of_an_older_table_counts_where_it_says_nothing_else() -> None:
     assert not answers({**old, "version": "0.1.0"}, key)
 
 
+@pytest.mark.thorough
 def test_a_process_that_hangs_is_killed_with_all_it_started(tmp_path: Path) -> None:
     begun = time.monotonic()
     (row,), _ = run(campaign(tmp_path, ["hang-1"], limit_s=1.0, grace_s=5.0))

@@ -90,6 +90,7 @@ def spoilt(certificate: Path, place: int) -> None:
     certificate.write_bytes(gzip.compress(json.dumps(data).encode()))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "settings", [Settings(), Settings(arithmetic="exact"), Settings(sample=40)], ids=["float64", "exact", "sample"]
 )

@@ -91,6 +91,7 @@ PLANTED: dict[str, tuple[str, Any, str, Any]] = {
 }
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", PLANTED)
 def test_a_planted_divergence_is_noticed(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     kind, place, attribute, old = PLANTED[name]

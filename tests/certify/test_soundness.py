@@ -135,6 +135,7 @@ def _shuffled(chain: Chain, x: np.ndarray, draw: np.random.Generator) -> np.ndar
     return h
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 @given(
     seed=st.integers(0, 2**20),

@@ -53,6 +53,7 @@ def both(text: str) -> tuple[Statement | None, Property | None]:
     return mine, theirs
 
 
+@pytest.mark.thorough
 @given(st.lists(formulas(), min_size=1, max_size=3))
 @settings(max_examples=120)
 def test_both_readers_mean_the_same(parts: list[str]) -> None:

@@ -75,6 +75,7 @@ def written(loaded: Loaded, prop: Property, verdict: Proved | Violated, semantic
     return out
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("unsafe", UNSAFE)
 @pytest.mark.parametrize(("op", "alpha"), KINDS)
 @settings(max_examples=4, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -68,6 +68,7 @@ def test_version() -> None:
     assert birdnn("--version").out.startswith("birdnn ")
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("width", ["60", "80"])
 def test_help_fits(width: str) -> None:
     for arguments in (("--help",), *((name, "--help") for name in ("verify", "repair", "localize", "doctor"))):

@@ -186,6 +186,7 @@ def test_names_do_not_act_on_the_terminal(call: Call, net: Path, broken: Path, t
     assert "\\x1b[2J" in answers[1].err
 
 
+@pytest.mark.thorough
 def test_names_are_no_formulas_in_pictures(call: Call, net: Path, broken: Path, tmp_path: Path) -> None:
     """Matplotlib takes what stands between two dollars for a formula, and refuses one that is none."""
     odd, prop = tmp_path / "$\\frac$.onnx", tmp_path / "$\\nothing{$ [red].vnnlib"

@@ -33,6 +33,7 @@ def instances(net: Path, holds: Path, broken: Path, tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.thorough
 def test_a_campaign(call: Call, instances: Path, tmp_path: Path) -> None:
     """Cold, then resumed, then compared with itself."""
     table, out = tmp_path / "t.csv", tmp_path / "o.json"
@@ -108,6 +109,7 @@ def test_a_row_that_contradicts_itself_ends_in_status_6(
     assert (found["outcome"], found["figures"]["solved"]) == ("contradicted", 0)
 
 
+@pytest.mark.thorough
 def test_a_repair_campaign(call: Call, net: Path, broken: Path, tmp_path: Path) -> None:
     instances, table = tmp_path / "r.csv", tmp_path / "t.csv"
     instances.write_text(f"onnx,vnnlib\n{net.name},{broken.name}\n")

@@ -140,6 +140,7 @@ def test_the_best_so_far_survives_an_interruption(folder: Path, tmp_path: Path) 
     assert not (tmp_path / "early").exists()
 
 
+@pytest.mark.thorough
 def test_weights_that_another_block_reads_stay(folder: Path, tmp_path: Path) -> None:
     """Exporters leave one tensor of two equal ones; what lies before the block would not be what training saw."""
     model = onnx.load(folder / "net.onnx")

@@ -115,6 +115,7 @@ def test_decisions_and_different_structures(call: Call, tmp_path: Path) -> None:
     assert "not comparable" in page.read_text()
 
 
+@pytest.mark.thorough
 def test_nnet_and_onnx_of_the_demonstration(call: Call, tmp_path: Path) -> None:
     """The suite knows the demonstration network by content: units, names, decision and domain come from there."""
     demo, target = DATA / "demo.onnx", tmp_path / "r.json"
@@ -201,6 +202,7 @@ def test_a_time_limit_leaves_properties_undecided(call: Call, endless: tuple[Pat
     assert "1 undecided" in report["headline"]
 
 
+@pytest.mark.thorough
 @pytest.mark.acasxu
 def test_the_same_network_in_two_formats(call: Call, acasxu: Path, tmp_path: Path) -> None:
     """NNet and ONNX of N2,9: nothing corresponds by name, everything by layer, and outputs agree to rounding."""

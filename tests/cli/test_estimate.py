@@ -226,6 +226,7 @@ def test_raw_encounters_reach_a_normalised_property(call: Call, acasxu: Path, pr
     assert found["properties"][0]["n"] == 1
 
 
+@pytest.mark.thorough
 @pytest.mark.acasxu
 def test_splitting_sees_what_counting_does_not(call: Call, acasxu: Path, properties: Path, tmp_path: Path) -> None:
     """N1,9 with phi-7: 3.9e-7 by counting where the violations lie (benchmarks/acasxu/results/estimate.md)."""

@@ -102,6 +102,7 @@ def test_without_a_property_there_is_no_question(call: Call, net: Path) -> None:
     assert call("localize", "--net", net).status == 2
 
 
+@pytest.mark.thorough
 def test_the_suite_names_the_properties_and_no_display_is_needed(tmp_path: Path) -> None:
     picture = tmp_path / "demo.png"
     result = birdnn(

@@ -54,6 +54,7 @@ def test_the_records_say_it() -> None:
     assert VerifySettings(ray="auto").ray == RepairRequest(net=Path("n.onnx"), ray="auto").ray == "auto"
 
 
+@pytest.mark.thorough
 @pytest.mark.filterwarnings("ignore")
 def test_commands_on_a_cluster(net: Path, holds: Path, broken: Path, tmp_path: Path) -> None:
     """In processes of their own; what is small is proved here, and instances run there."""

@@ -64,6 +64,7 @@ def asked_besides(notes: str) -> set[str]:
     return set() if found is None else set(found[1].split(", "))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("command", ["verify", "falsify"])
 def test_a_name_does_not_hide_a_property(call: Call, liar: Path, tmp_path: Path, command: str) -> None:
     """The demo violates prop_8: whoever names a file so must still hear that it was not asked."""

@@ -372,6 +372,7 @@ def test_points_are_put_right(call: Call, net: Path, tmp_path: Path) -> None:
     assert np.abs(y - 1.25).max() <= 0.125
 
 
+@pytest.mark.thorough
 def test_interrupted_once_keeps_what_there_is(endless: tuple[Path, Path], tmp_path: Path) -> None:
     out, target = tmp_path / "out", tmp_path / "j.json"
     command = [sys.executable, "-m", "birdnn", "repair", "--net", endless[0], "--out", out, "--json", target]

@@ -63,6 +63,7 @@ def test_repair_writes_the_report(repaired: Path, net: Path) -> None:
     assert digest(repaired / "sum.repaired.onnx") in seen.text
 
 
+@pytest.mark.thorough
 def test_every_format(call: Call, repaired: Path, tmp_path: Path) -> None:
     before = {path: digest(path) for path in repaired.iterdir()}
     out = tmp_path / "for" / "the assessor"
@@ -115,6 +116,7 @@ def test_the_commands_of_the_report_do_what_they_say(call: Call, repaired: Path,
     assert statuses == {"falsify": 1, "birdnn-check": 0, "verify": 0}
 
 
+@pytest.mark.thorough
 def test_a_folder_that_moved_is_found_and_what_changed_is_named(
     call: Call, repaired: Path, broken: Path, net: Path, tmp_path: Path
 ) -> None:
@@ -138,6 +140,7 @@ def test_a_folder_that_moved_is_found_and_what_changed_is_named(
     assert "Not about these files" in (moved / "report.html").read_text()
 
 
+@pytest.mark.thorough
 def test_what_an_earlier_version_did_not_write_is_read_from_the_files(call: Call, repaired: Path) -> None:
     record = repaired / "repair.json"
     full = json.loads(record.read_text())
@@ -167,6 +170,7 @@ def test_nothing_to_repair_is_reported_without_a_network(call: Call, net: Path, 
     assert "1 of 1 property that was asked about is proved on the network as it is" in page
 
 
+@pytest.mark.thorough
 def test_a_repair_that_failed_is_reported_as_such(call: Call, net: Path, broken: Path, tmp_path: Path) -> None:
     other = tmp_path / "other.vnnlib"
     other.write_text(box_property(2, "(<= Y_0 1.6)"))  # together they forbid every output
@@ -256,6 +260,7 @@ def test_an_input_is_never_overwritten(call: Call, good: str, tmp_path: Path) ->
     assert call("report", mine, "--out", mine).status == 4
 
 
+@pytest.mark.thorough
 def test_the_first_page_says_when_who_and_what_is_not_proved(
     call: Call, repaired: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

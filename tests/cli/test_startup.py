@@ -62,6 +62,7 @@ def test_little_is_imported_where_little_is_done(arguments: list[str], status: i
     assert not {*LIGHT, "numpy", "onnx"} & found[1]
 
 
+@pytest.mark.thorough
 def test_data_is_fetched_and_a_result_reported_without_computing(net: Path, holds: Path, tmp_path: Path) -> None:
     """Neither needs a network: who fetches copies files, and a report is made from what is stored."""
     status, modules = imported("fetch", "demo", "--to", tmp_path / "demo")

@@ -130,6 +130,7 @@ def test_results_never_overwrite_inputs(call: Call, net: Path, holds: Path, tmp_
     assert call("verify", "--net", net, "--prop", holds, "--json", twice, "--counterexample", twice).status == 4
 
 
+@pytest.mark.thorough
 def test_a_real_process(net: Path, broken: Path) -> None:
     result = birdnn("verify", "--net", net, "--prop", broken)
     assert (result.status, result.word) == (1, "sat")
@@ -149,6 +150,7 @@ def test_raw_and_normalised_properties_agree(call: Call, acasxu: Path, tmp_path:
     assert (result.status, result.word) == (0, "unsat"), result.err
 
 
+@pytest.mark.thorough
 def test_a_proof_goes_on_where_a_limit_ended_it(call: Call, endless: tuple[Path, Path], tmp_path: Path) -> None:
     """The folder holds a file for the question; of another network, or damaged, it is status 4 and left alone."""
     net, prop = endless

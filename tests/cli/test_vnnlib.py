@@ -219,6 +219,7 @@ def test_the_suites_own_checks_of_the_interface(solver: Path, monkeypatch: pytes
         assert passed, told
 
 
+@pytest.mark.thorough
 @pytest.mark.filterwarnings("ignore")  # of onnxscript, which builds the suite's networks
 def test_the_suites_queries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every query that we say we support is answered right; what we do not support, we say before or refuse."""

@@ -65,6 +65,7 @@ def check(net: Network, seed: int, method: BoundMethod, boxes: int = 4) -> None:
     check_items(found, where, polytopes, points, outputs_at(net, points))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize(("op", "alpha"), [("Relu", None), ("LeakyRelu", 0.1), ("Sigmoid", None), ("Tanh", None)])
 @settings(max_examples=3)

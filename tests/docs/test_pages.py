@@ -46,6 +46,7 @@ def shell(folder: Path, script: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(["bash", "-c", script], cwd=folder, env=env, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("page", holding("pycon"), ids=lambda page: page.stem)
 def test_python(page: Path, demo: Path) -> None:
     """All snippets of a page are one session."""
@@ -56,6 +57,7 @@ def test_python(page: Path, demo: Path) -> None:
     assert not found.failed
 
 
+@pytest.mark.thorough
 def test_the_notebook(demo: Path) -> None:
     """Its cells run, and what they end with shows itself."""
     cells = json.loads((ROOT / "docs" / "examples" / "notebook.ipynb").read_text(encoding="utf-8"))["cells"]

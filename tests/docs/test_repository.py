@@ -29,6 +29,7 @@ def tools(folder: Path) -> str:
     return f"{script.parent}:{os.environ['PATH']}"
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("prop", "status", "verdict"), [("prop_1", 0, "unsat"), ("prop_8", 1, "sat")])
 def test_the_action_stops_what_is_violated(demo: Path, prop: str, status: int, verdict: str) -> None:
     """Its last step, as a runner runs it: the status of the command, the verdict as an output, the certificate."""

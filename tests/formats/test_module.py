@@ -55,6 +55,7 @@ MODULES: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
 }
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", MODULES)
 def test_a_module_is_read_and_had_back(name: str) -> None:
     """Changed values arrive in the copy; mode and the original stay; what two layers share they share again."""

@@ -441,6 +441,7 @@ def test_export_of_a_graph() -> None:
         to_onnx_bytes(Network(dataclasses.replace(net.graph, nodes=(node, *net.nodes[1:])), net.values()))
 
 
+@pytest.mark.thorough
 @pytest.mark.acasxu
 def test_the_acasxu_networks_load(acasxu: Path) -> None:
     """All 45: five inputs, seven affine maps, preprocessing untouched, and onnxruntime agrees (checked on load)."""

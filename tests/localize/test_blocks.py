@@ -86,6 +86,7 @@ def test_neighbours_stay_close_and_do_worse() -> None:
     assert (none == images.x).all()
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", ["layer1", "layer2"])
 def test_planted_damage_is_found(name: str) -> None:
     net, drawn = classifier(), quarters(300, 7)
@@ -120,6 +121,7 @@ def test_blocks_of_many_weights_step_less_and_pay_for_them() -> None:
     )
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("count", [1, 5])
 def test_few_failing_examples_suffice(count: int) -> None:
     net, images = classifier(), hard(300, 9)

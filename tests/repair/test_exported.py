@@ -95,6 +95,7 @@ def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     return made
 
 
+@pytest.mark.thorough
 def test_its_modules_are_blocks_and_one_is_repaired(folder: Path, tmp_path: Path) -> None:
     net = read_network(folder / "net.onnx")
     blocks = partition(net)

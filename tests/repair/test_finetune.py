@@ -61,6 +61,7 @@ def planted_ranking(net: Network, region: Region) -> list[Neuron]:
     return [entry.neuron for entry in localize(net, *Planted(net, region).samples(0)).ranking()]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 @pytest.mark.parametrize("optimiser", ["pso", "cmaes"])
 def test_a_planted_neuron_is_healed(activation: str, optimiser: str) -> None:

@@ -139,6 +139,7 @@ def test_an_answer_reads_back() -> None:
     assert (again.layers, again.top) == (found.layers, found.top)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("form", ["mean", "sum"])
 def test_pictures_of_narrow_wide_and_missing_layers(form: str) -> None:
     found = localisation(5, 300, 20, form=form)

@@ -72,6 +72,7 @@ def words(after: str) -> tuple[Any, ...]:
     return tuple(replace(p, after=after) for p in outcome().properties)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("states", "changes", "verdict", "tone"),
     [
@@ -384,6 +385,7 @@ def test_machines_hear_that_a_proof_alone_is_no_success(word: str, status: str, 
     assert (kept.offered == "offered") == (word == "kept")
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("rule", ["argmin", "read from the properties", "none"])
 def test_the_first_page_tells_the_worst_place(rule: str) -> None:
     """It told the first one, 99.99 %, of a network that keeps half of the decisions on the test examples."""

@@ -8,6 +8,7 @@ from birdnn.formats.suite import Suite
 from tools import cas, make_suite
 
 
+@pytest.mark.thorough
 @pytest.mark.acasxu
 def test_the_committed_suite_is_up_to_date(acasxu, properties):
     assert (properties / "acasxu.toml").read_text(encoding="utf-8") == make_suite.acasxu_suite(acasxu / "onnx")

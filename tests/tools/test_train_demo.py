@@ -42,6 +42,7 @@ def test_the_embedded_network_keeps_the_conventions():
     assert DEMO.stat().st_size < 64 * 1024
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", ["prop_2", "prop_8"])
 def test_the_embedded_network_has_what_is_to_be_repaired(name):
     """A demonstration without a defect would show nothing; nor would one that no attack has to look for."""

@@ -76,6 +76,7 @@ def replayed(net: Path, x: list[float]) -> list[float]:
     return session.run(None, {entry.name: np.array(x, dtype=np.float32).reshape(shape)})[0].ravel().tolist()
 
 
+@pytest.mark.thorough
 def test_unsat_and_sat(net: Path, holds: Path, broken: Path, away: Path) -> None:
     assert instance(net, holds, 60, away) == ("unsat", [])
     word, lines = instance(net, broken, 60, away)
@@ -87,16 +88,19 @@ def test_unsat_and_sat(net: Path, holds: Path, broken: Path, away: Path) -> None
     assert replayed(net, x) == y
 
 
+@pytest.mark.thorough
 def test_compressed_files(net: Path, holds: Path, away: Path) -> None:
     for path in (net, holds):
         path.with_name(f"{path.name}.gz").write_bytes(gzip.compress(path.read_bytes()))
     assert instance(f"{net}.gz", f"{holds}.gz", 60, away)[0] == "unsat"
 
 
+@pytest.mark.thorough
 def test_the_limit(endless: tuple[Path, Path], away: Path) -> None:
     assert instance(*endless, 8, away) == ("timeout", [])
 
 
+@pytest.mark.thorough
 def test_files_that_cannot_be_used(net: Path, holds: Path, tmp_path: Path, away: Path) -> None:
     (tmp_path / "bad.onnx").write_bytes(b"no network")
     assert instance(tmp_path / "bad.onnx", holds, 60, away) == ("error", [])
@@ -104,6 +108,7 @@ def test_files_that_cannot_be_used(net: Path, holds: Path, tmp_path: Path, away:
     assert instance(net, tmp_path / "absent.vnnlib", 60, away)[0] == "prepare_instance_error_1"
 
 
+@pytest.mark.thorough
 def test_queries_of_version_2(net: Path, tmp_path: Path, away: Path) -> None:
     """The network comes by name, the assignment is the standard's; several networks are skipped beforehand."""
     path = tmp_path / "q.vnnlib"
@@ -135,6 +140,7 @@ def test_another_version_of_the_interface_is_refused(name: str, away: Path) -> N
     assert not any(away.iterdir())
 
 
+@pytest.mark.thorough
 @pytest.mark.acasxu
 @pytest.mark.parametrize(
     ("net", "prop", "known"), [("1_1", 3, "unsat"), ("1_9", 7, "sat"), ("2_2", 2, "sat"), ("5_8", 3, "unsat")]

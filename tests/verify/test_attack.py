@@ -36,6 +36,7 @@ def attacked(net: Network, region: Region, seed: int = 0, effort: AttackSettings
     return attack(net, region, settings=effort, generator=torch.Generator().manual_seed(seed), **options)
 
 
+@pytest.mark.thorough
 @settings(max_examples=20)
 @given(seed=st.integers(0, 2**32 - 1))
 def test_it_comes_close_to_the_exact_minimum(seed: int) -> None:

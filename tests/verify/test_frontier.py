@@ -68,6 +68,7 @@ def same(one: Verdict, other: Verdict) -> None:
             assert np.array_equal(getattr(mine, field.name), getattr(theirs, field.name), equal_nan=True), field.name
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("semantics", ["real", "float32"])
 def test_interrupted_again_and_again_it_ends_the_same(semantics: str) -> None:
     """After each few batches somebody stops it; the proof, both regions of it, is that of one go."""

@@ -114,6 +114,7 @@ def test_an_estimate_ends_with_the_time(monkeypatch: pytest.MonkeyPatch, give_up
     assert made.calls <= 8
 
 
+@pytest.mark.thorough
 def test_estimates_take_a_small_part_of_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
     made, boxes = slowly(monkeypatch, timeout_s=3000.0)
     assert boxes < made.calls <= 1.3 * boxes

@@ -13,6 +13,7 @@ def answers(count: int, first: int) -> Counter[str]:
     return Counter(word(case, decide(case)) for case in map(hair, range(first, first + count)))
 
 
+@pytest.mark.thorough
 def test_hair_margins() -> None:
     """Proofs beside runs that violate, counterexamples of both, and no `sat` by rounding without a word."""
     found = answers(60, 0)

@@ -44,6 +44,7 @@ def asked(helpers: RayHelpers | None, margin: float = 0.02, **changes):
     return verify(net, prop, settings=limits, replays=[Engine(net)], keeper=keeper, watch=watch, helpers=helpers)
 
 
+@pytest.mark.thorough
 @pytest.mark.usefixtures("soon")
 @pytest.mark.parametrize("semantics", ["real", "float32"])
 def test_the_proof_is_that_of_one_process(nodes: Any, semantics: str) -> None:
@@ -72,6 +73,7 @@ class Killer(threading.Thread):
             time.sleep(0.01)
 
 
+@pytest.mark.thorough
 @pytest.mark.usefixtures("soon")
 def test_a_worker_killed_at_work_costs_a_task(nodes: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is lost, nothing counts twice."""
@@ -93,6 +95,7 @@ def test_a_worker_killed_at_work_costs_a_task(nodes: Any, monkeypatch: pytest.Mo
     assert len(lost) >= 2
 
 
+@pytest.mark.thorough
 @pytest.mark.usefixtures("soon")
 def test_a_node_lost_and_a_node_that_joins(nodes: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """A proof goes on with whoever is there."""
@@ -107,6 +110,7 @@ def test_a_node_lost_and_a_node_that_joins(nodes: Any, monkeypatch: pytest.Monke
         leaving.join()
 
 
+@pytest.mark.thorough
 def test_a_node_that_has_just_died_is_none(nodes: Any) -> None:
     """The cluster takes it for alive for some seconds still."""
     third = nodes.add_node(num_cpus=2, include_dashboard=False, object_store_memory=100 << 20)
@@ -119,6 +123,7 @@ def test_a_node_that_has_just_died_is_none(nodes: Any) -> None:
         assert helpers.count() == 2
 
 
+@pytest.mark.thorough
 @pytest.mark.usefixtures("soon")
 def test_limits_end_it_and_it_goes_on_from_there(nodes: Any) -> None:
     keeper = Kept(always=False)

@@ -357,6 +357,7 @@ def test_the_seed_decides_everything() -> None:
             assert first == second
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("batch", [1, 3, 1000])
 def test_the_batch_does_not_decide(batch: int) -> None:
     """Verdicts do not depend on how many boxes travel together."""
@@ -470,6 +471,7 @@ SEARCH_BUGS = {
 }  # fmt: skip
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("bug", SEARCH_BUGS)
 def test_a_planted_bug_of_the_search_is_seen(monkeypatch: pytest.MonkeyPatch, bug: str) -> None:
     """Each would turn some "violated" into "proved", by the reference, where all of a step can be replaced."""

@@ -43,6 +43,7 @@ def asked(net: Network, prop: Property, helpers: Hands | None, **changes) -> Ver
     return verify(net, prop, settings=limits, replays=[engine], keeper=keeper, watch=watch, helpers=helpers)
 
 
+@pytest.mark.thorough
 @given(
     number=st.integers(1, 9),
     seed=st.integers(0, 2**32 - 1),
@@ -62,6 +63,7 @@ def test_the_proof_is_that_of_one_process(number: int, seed: int, lost: float, t
     assert len(hands.pieces) > 20
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("semantics", ["real", "float32"])
 @pytest.mark.parametrize("record", [True, False])
 def test_with_or_without_a_record(semantics: str, record: bool) -> None:
