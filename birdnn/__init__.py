@@ -102,6 +102,8 @@ __all__ = sorted(_HOME)
 def __getattr__(name: str) -> Any:
     if name == "__version__":
         return str(import_module("birdnn.version").installed_version())
+    if name == "errors":  # a class in an except clause is looked up only once something was raised
+        return import_module("birdnn.errors")
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"birdnn.{_HOME[name]}"), name)

@@ -66,6 +66,13 @@ class FormatError(InputError):
         return f"{where}: {self.problem}" if where else self.problem
 
 
+_WITHOUT = dict.fromkeys(
+    ("Softmax", "LogSoftmax", "ArgMax"),
+    " (at the end of a network, export it without: the greatest output stays the greatest)",
+)
+"""Operator -> how to do without it."""
+
+
 class UnsupportedOpError(FormatError):
     """A network holds an operator that we have no rule for.
 
@@ -78,7 +85,7 @@ class UnsupportedOpError(FormatError):
 
     def __init__(self, path: str, op: str, node: str, supported: Sequence[str]) -> None:
         names = tuple(sorted(supported))
-        problem = f"operator {op!r} is not supported; supported: {', '.join(names)}"
+        problem = f"operator {op!r} is not supported{_WITHOUT.get(op, '')}; supported: {', '.join(names)}"
         super().__init__(path, f"node {node!r}", problem)
         self.args = (path, op, node, names)
         self.op, self.node, self.supported = op, node, names
@@ -159,13 +166,14 @@ class NotProvedError(BirdnnError):
 
     Args:
         problem: what is not proved, and why: a counterexample, or what ended the search.
+        exit_status: what the command line returns for such a result: 1 where something is violated, 3 where nothing
+            is known, 6 where engines contradict each other.
     """
 
-    exit_status: ClassVar[int] = 3
-
-    def __init__(self, problem: str) -> None:
+    def __init__(self, problem: str, exit_status: int = 3) -> None:
         super().__init__(problem)
         self.problem = problem
+        self.exit_status = exit_status  # type: ignore[misc]
 
 
 class DisagreementError(BirdnnError):

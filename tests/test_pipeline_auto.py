@@ -126,3 +126,32 @@ def test_the_report_says_what_was_tried_and_why_it_ended(tmp_path, monkeypatch) 
 def test_either_preference_takes_the_least_change_where_both_agree(tmp_path, monkeypatch, prefer, wins) -> None:
     outcome, _ = repaired(tmp_path, monkeypatch, [-9.0], [-5.0], min_agreement=1.0, prefer=prefer)
     assert next(iter(outcome.change.values())).linf == pytest.approx(wins, abs=1e-3)
+
+
+def before_ties(folder: Path, monkeypatch: pytest.MonkeyPatch, first: float) -> RepairOutcome:
+    """Two methods that ties may follow, of whose share of the time limit nothing is left when the first has ended."""
+
+    def stages(request, plan, task, broken, settings):
+        steps = [first], [-5.0], [-6.0]
+        made = [Raised(task.net, iter(each)) for each in steps]
+        return [
+            Stage(name=f"method {i}", make=lambda one=one: one, rounds=1, last_resort=i == 2)
+            for i, one in enumerate(made)
+        ]
+
+    monkeypatch.setattr("birdnn.pipeline.repairing.stages", stages)
+    request = build(folder, "Relu").request(min_agreement=1.0, timeout_s=600.0)
+    return repair_files(request, settings=replace(FAST, share_before_ties=0.0))
+
+
+def test_time_that_is_kept_for_ties_is_free_once_something_is_proved(tmp_path, monkeypatch) -> None:
+    """It lay idle, and nothing better was looked for."""
+    outcome = before_ties(tmp_path, monkeypatch, -9.0)
+    assert results(outcome) == [("method 0", "proved"), ("method 1", "proved")]
+    assert outcome.stopped == "everything was tried"
+
+
+def test_what_was_not_tried_for_lack_of_time_is_named(tmp_path, monkeypatch) -> None:
+    outcome = before_ties(tmp_path, monkeypatch, 0.0)
+    assert results(outcome) == [("method 0", "violated"), ("method 2", "proved")]
+    assert outcome.stopped == "the time limit left too little for more of method 1"

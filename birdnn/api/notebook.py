@@ -41,7 +41,10 @@ def repair_html(outcome: RepairOutcome) -> str:
         for prop in outcome.properties
     ]
     table = _table(("property", "before", "after", "boxes", "time"), rows)
-    lines = [f"{outcome.result.replace('_', ' ')}" + (f": {Path(outcome.out).name}" if outcome.out else "")]
+    word = outcome.result.replace("_", " ")
+    if outcome.behaviour_kept in ("badly kept", "not measured"):
+        word += f", behaviour {outcome.behaviour_kept}"
+    lines = [word + (f": {Path(outcome.out).name}" if outcome.out else "")]
     if outcome.fidelity is not None and outcome.fidelity.decision_agreement is not None:
         share = f"{100 * outcome.fidelity.decision_agreement:.4g} %"
         lines.append(f"{share} of the domain is decided as before, mean difference {outcome.fidelity.mae:.2g}")

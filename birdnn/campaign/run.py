@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import queue
 import shlex
+import subprocess
+import sys
 import tempfile
 import threading
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +27,7 @@ from birdnn.machines import Cluster
 from birdnn.pipeline.facts import machine
 from birdnn.records import Progress, Watch
 
+_LOOK_S = 0.2
 _START_S = 120.0
 """Longest that a warm process may take to load its modules."""
 
@@ -198,6 +201,8 @@ class _Runner:
         """Run the instances; how many were answered."""
         done, verb = 0, "verifying" if self._campaign.kind is not REPAIR else "repairing"
         phase = f"{verb} {len(todo)} of {len(self._campaign.instances)} instances"
+        if todo and self._cluster is None and self._campaign.program == PROGRAM:
+            self._compile()
         self._watch.update(Progress(phase=phase, done=0.0))
         work = (delayed(self._one)(instance) for instance in todo)
         # threads only wait for processes: these are ours, so that we can kill them
@@ -210,6 +215,16 @@ class _Runner:
             name = " ".join(row[column] for column in self._campaign.kind.identity)
             self._watch.update(Progress(phase=phase, done=done / len(todo), detail=f"{name}: {answer}, {seconds} s"))
         return done
+
+    def _compile(self) -> None:
+        """Have the bounds compiled, or found on the disk: each process would begin anew, and end before it is done."""
+        self._watch.update(Progress(phase="compiling the bounds, once for each version"))
+        ready = "from birdnn.bounds.compiled.bound import prepare; prepare()"
+        with subprocess.Popen([sys.executable, "-c", ready], stdin=subprocess.DEVNULL) as process:
+            while process.poll() is None and not self.stopped():
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(_LOOK_S)
+            process.kill()
 
     def stopped(self) -> bool:
         """Did the user ask to stop?"""

@@ -41,6 +41,9 @@ def finish_verify(outcome: VerifyOutcome, *, json: Path | None, counterexample: 
             write_record(outcome, json, files.add)
         if counterexample is not None and outcome.counterexample is not None:
             files.add(counterexample, counterexample_text(outcome.counterexample).encode())
+    if counterexample is not None and outcome.counterexample is None and counterexample.exists():
+        counterexample.unlink()
+        complain(f"removed {counterexample}: it was there before, and this run has no counterexample")
     if quiet:
         for line in filter(None, (remark(answer.name, answer.verdict) for answer in outcome.verdicts)):
             complain(line)

@@ -54,6 +54,14 @@ class _Screen(Protocol):
     def close(self) -> None: ...
 
 
+_LONGEST_S = 240 * 3600.0
+"""Longer estimates are none: the first boxes of a hard proof say nothing but that it is out of reach."""
+
+
+def _left(seconds: float) -> str:
+    return "more than 10 days left" if seconds > _LONGEST_S else f"about {_clock(seconds)} left"
+
+
 def _clock(seconds: float) -> str:
     """``7 s``, ``3:05``, ``1:02:03``."""
     whole = max(0, round(seconds))
@@ -104,7 +112,7 @@ class LiveScreen:
 
 def live_line(news: _News, spinner: Spinner, spent_s: float, width: int) -> Table:
     """One line of at most `width` columns; the phase has precedence, then the clock, the bar, the detail."""
-    left = "" if news.left_s is None else f", about {_clock(news.left_s)} left"
+    left = "" if news.left_s is None else f", {_left(news.left_s)}"
     share = "" if news.done is None else f"{min(100, int(news.done * 100))} %, "
     clock = f"{share}{_clock(spent_s)}{left}"
     grid = Table.grid(padding=(0, 1, 0, 0))
@@ -151,7 +159,7 @@ class PlainScreen:
         if news.done is not None:
             parts.insert(0, f"{min(100, int(news.done * 100))} %")
         if news.left_s is not None:
-            parts.append(f"about {_clock(news.left_s)} left")
+            parts.append(_left(news.left_s))
         rest = f": {', '.join(parts)}" if parts else ""
         self._console.print(Text(f"[{now:6.1f} s] {news.phase}{rest}"), soft_wrap=True)
         self._last, self._phase = now, news.phase

@@ -32,7 +32,6 @@ OPSETS = range(7, onnx.defs.onnx_opset_version() + 1)
 _FLOATS: Mapping[int, torch.dtype] = {
     TensorProto.FLOAT: torch.float32,
     TensorProto.DOUBLE: torch.float64,
-    TensorProto.FLOAT16: torch.float16,
 }
 _CONSTANTS: Mapping[str, int] = {
     "value": AttributeProto.TENSOR,
@@ -235,6 +234,8 @@ def _needed(graph: onnx.GraphProto, output: str, path: str) -> list[onnx.NodePro
 def _input_type(value: onnx.ValueInfoProto, path: str) -> tuple[tuple[int, ...], torch.dtype]:
     place = f"input {value.name!r}"
     tensor = value.type.tensor_type
+    if tensor.elem_type == TensorProto.FLOAT16:
+        raise FormatError(path, place, "half precision (float16) is not supported; convert the network to float32")
     if not value.name or tensor.elem_type not in _FLOATS or not tensor.HasField("shape"):
         raise FormatError(path, place, "a tensor of floating-point numbers with a shape is expected")
     shape = []

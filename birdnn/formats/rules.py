@@ -329,7 +329,7 @@ def _exact(what: str, value: object) -> Fraction:
     return found
 
 
-def _require_inside(when: Formula, domain: Formula, names: Names) -> None:
+def _require_inside(when: Formula, domain: Formula, names: Names, within: str) -> None:
     """See that every case of a condition has inputs in the domain: one that has none was meant in other units.
 
     Raises:
@@ -339,11 +339,20 @@ def _require_inside(when: Formula, domain: Formula, names: Names) -> None:
         try:
             build_regions(And((domain, part)), names.n_inputs, names.n_outputs, "")
         except FormatError as error:
-            raise SpecError(f"when, or a case of it, has no inputs in the domain: {error.problem}") from None
+            if isinstance(domain, And) and not domain.parts:
+                told = f"{error.problem}; nobody says between which values inputs lie: say a domain"
+                raise SpecError(f"the rule does not say which inputs it is about: {told}") from None
+            whose = f" ({within})" if within else ""
+            told = f"{error.problem}; say another domain, or in which units the rule speaks"
+            raise SpecError(f"when, or a case of it, has no inputs in the domain{whose}: {told}") from None
 
 
-def rule_property(name: str, *, when: Formula, domain: Formula, unsafe: Formula, names: Names, text: str) -> Property:
+def rule_property(
+    name: str, *, when: Formula, domain: Formula, unsafe: Formula, names: Names, text: str, within: str = ""
+) -> Property:
     """The property that a rule states: in the domain, `when` it speaks about, nothing `unsafe` comes out.
+
+    ``within`` says whose domain that is.
 
     Raises:
         SpecError: `when` speaks about outputs, `unsafe` relates an input with something else, or no input is left.
@@ -352,7 +361,7 @@ def rule_property(name: str, *, when: Formula, domain: Formula, unsafe: Formula,
         if outputs := sorted(f"y{index}" for kind, index in variables(said) if kind == "Y"):
             told = f"{what} speaks about inputs; {', '.join(outputs)} belongs to what must never or always come out"
             raise SpecError(told)
-    _require_inside(when, domain, names)
+    _require_inside(when, domain, names, within)
     try:
         regions = build_regions(And((domain, when, unsafe)), names.n_inputs, names.n_outputs, "")
     except FormatError as error:

@@ -89,8 +89,11 @@ class Candidates:
             except OutOfTime:
                 repairer = None
             if repairer is not None:
-                resort = any(later.last_resort for later in stages) and not stage.last_resort
-                self._stage(stage, repairer, self.settings.share_before_ties if resort else 1.0)
+                # what is kept for ties is free once something is proved without them
+                ties_may_follow = any(later.last_resort for later in stages) and not self._proved()
+                resort = ties_may_follow and not stage.last_resort
+                if not self._stage(stage, repairer, self.settings.share_before_ties if resort else 1.0):
+                    self.stopped = f"the time limit left too little for more of {stage.name}"
             if self.clock.over():
                 self.stopped = "interrupted" if self.clock.watch.stopped() else "the time limit"
                 break
@@ -104,28 +107,29 @@ class Candidates:
                 break
         return self.best
 
-    def _stage(self, stage: Stage, repairer: Repairer, share: float) -> None:
-        """Candidates of one method until one is proved, or passed over; up to a share of the time limit."""
+    def _stage(self, stage: Stage, repairer: Repairer, share: float) -> bool:
+        """Candidates of one method until one is proved, or passed over; false where a share of the limit ended it."""
         evidence = Evidence(points=dict(self._points), undecided=dict(self._undecided))
         for number in range(stage.rounds):
             left_s = self.clock.left_of(share) if share < 1 else math.inf
             if self.clock.over() or (left_s <= 0 and self.best is not None):
-                return
+                return False
             attempt, tried = self._candidate(stage, repairer, evidence, number, left_s)
             self.tried.append(tried)
             if attempt is None:
-                return
+                return True
             if self.best is None or self._better(attempt, tried.kept):
                 self.best, self._kept = attempt, tried.kept
                 self.repair_set, self.remarks = repairer.negatives(), repairer.remarks()
                 self.ties = repairer.ties()
                 attempt.loaded = replace(attempt.loaded, path=self.folder.keep_draft())
             if self._rank(attempt)[0]:
-                return
+                return True
             evidence = attempt.evidence()
             self._undecided = evidence.undecided
             for name, points in evidence.points.items():
                 self._points[name] = torch.cat([self._points.get(name, points[:0]), points])
+        return True
 
     def _candidate(
         self, stage: Stage, repairer: Repairer, evidence: Evidence, number: int, left_s: float

@@ -115,8 +115,8 @@ class ResultFolder:
 
     def _left(self) -> str:
         """What a repair that cannot be written leaves."""
-        there = [path.name for path in self._results() if path.exists()]
-        older = f", and what an earlier one left is as it was: {', '.join(there)}" if there else ""
+        there = ", ".join(path.name for path in self._results() if path.exists())
+        older = f", and what an earlier one left is as it was: {there}" if there else ""
         return f"no network, report or certificate of this repair is there{older}"
 
     def _locked(self) -> int:
@@ -139,6 +139,11 @@ class ResultFolder:
                 str(self.path), "another repair is at work there: wait for its end, or name another --out"
             )
         return handle
+
+    def replaced(self) -> tuple[str, ...]:
+        """What an earlier repair left there, in a sentence: the result takes its place, or it goes."""
+        there = ", ".join(path.name for path in (*self._results(), self.page) if path.exists())
+        return (f"What an earlier repair had left in the folder is gone: {there}.",) if there else ()
 
     def write_draft(self, net: Network) -> Path:
         """Write a candidate; where it lies.

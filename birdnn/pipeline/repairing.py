@@ -104,6 +104,7 @@ class _Repair:
         self.request, self.watch = request, watch
         self.folder = ResultFolder(request)
         self.folder.require_usable()
+        self.replaced = self.folder.replaced()
         self.keeper = keeper_in(request.resume, (request.net, *request.props))
         self.helpers: Helpers | None = None
         self.settings = settings
@@ -479,6 +480,7 @@ class _Repair:
         kept = [self.keeper.failure] if self.keeper is not None and self.keeper.failure else []
         said = (
             *self.case.notes,
+            *self.replaced,
             *method,
             *self.remarks,
             *kept,

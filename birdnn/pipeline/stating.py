@@ -46,7 +46,8 @@ def state_rule(request: RuleRequest) -> Property:
         domain=_domain(request.domain, loaded, names, scaling),
         unsafe=unsafe,
         names=names,
-        text=_words(request),
+        within=(within := _within(request.domain, loaded)),
+        text=_words(request, within),
     )
     return made if scaling is None else made.scaled(scaling)
 
@@ -83,14 +84,26 @@ def _domain(given: ConditionsLike | Path | None, loaded: Loaded, names: Names, s
     return And(tuple(parts))
 
 
-def _words(request: RuleRequest) -> str:
-    """The rule as a person says it."""
+def _within(given: ConditionsLike | Path | None, loaded: Loaded) -> str:
+    """Whose domain cuts the rule; empty where none does."""
+    if given is None:
+        return declared_domain(loaded)[1]
+    if isinstance(given, Path):
+        return given.name
+    return _said(given)
+
+
+def _words(request: RuleRequest, within: str) -> str:
+    """The rule as a person says it, with the domain that cuts it."""
     said = f"always {request.always}" if request.never is None else f"never {request.never}"
     raw = " (raw units)" if request.units == "raw" else ""
-    when = request.when
-    if not isinstance(when, str):
-        when = ", ".join(_range(name, value) for name, value in when.items())
-    return (f"{said}, when {when}" if when else said) + raw
+    when = _said(request.when)
+    inside = f", inside the domain ({within})" if within else ""
+    return (f"{said}, when {when}" if when else said) + inside + raw
+
+
+def _said(given: ConditionsLike) -> str:
+    return given if isinstance(given, str) else ", ".join(_range(name, value) for name, value in given.items())
 
 
 def _range(name: str, value: object) -> str:

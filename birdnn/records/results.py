@@ -515,7 +515,9 @@ class RepairOutcome(Result):
         return "; ".join(dict.fromkeys(prop.arithmetic for prop in self.properties))
 
     def __repr__(self) -> str:
-        words = [self.result, *([Path(self.out).name] if self.out else [])]
+        kept = {"badly kept": "behaviour badly kept", "not measured": "behaviour not measured"}
+        words = [self.result, *filter(None, [kept.get(self.behaviour_kept or "")])]
+        words += [Path(self.out).name] if self.out else []
         words += [f"{prop.name}: {prop.before}, then {prop.after}" for prop in self.properties]
         return in_a_line("RepairOutcome", words, self.wall_s)
 
@@ -537,7 +539,8 @@ class RepairOutcome(Result):
         """
         if not self.proved:
             told = [f"{prop.name}: {prop.after}" for prop in self.properties if prop.after != "proved"]
-            raise NotProvedError("; ".join(filter(None, [self.disagreement, *told])) or f"the result is {self.result}")
+            problem = "; ".join(filter(None, [self.disagreement, *told])) or f"the result is {self.result}"
+            raise NotProvedError(problem, 6 if self.disagreement else 1 if self.result == "violated" else 3)
 
 
 _OF_THE_REQUEST = "command", "timeout_s", "min_agreement", "max_mae", "no_ties", "units", "seed"

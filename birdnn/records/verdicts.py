@@ -229,7 +229,8 @@ class VerifyOutcome(Result):
         """
         if not self.proved:
             told = [answer.told() for answer in self.verdicts if not answer.proved]
-            raise NotProvedError("; ".join([*filter(None, [self.disagreement]), *told]))
+            status = 6 if self.disagreement else 1 if any(isinstance(a.verdict, Violated) for a in self.verdicts) else 3
+            raise NotProvedError("; ".join([*filter(None, [self.disagreement]), *told]), status)
 
     @property
     def deciding(self) -> Verdict:

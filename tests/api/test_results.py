@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import replace
 from importlib import metadata
 from typing import Any
@@ -9,6 +11,7 @@ from typing import Any
 import pytest
 
 import birdnn
+from birdnn.api.notebook import repair_html
 from birdnn.records import Result
 from tests.report.outcomes import LATE, PROVED, VIOLATED, prop, repair_outcome, verify_outcome
 
@@ -32,19 +35,19 @@ def test_what_is_proved_says_so() -> None:
 
 
 @pytest.mark.parametrize(
-    ("outcome", "told"),
+    ("outcome", "told", "status"),
     [
-        (verify_outcome(PROVED, VIOLATED), r"prop_\w+: violated at \[0\.5, -0\.25\]$"),
-        (verify_outcome(LATE), r"unknown \(timeout\)"),
-        (replace(verify_outcome(PROVED), disagreement="A says yes, B no"), "A says yes, B no"),
+        (verify_outcome(PROVED, VIOLATED), r"prop_\w+: violated at \[0\.5, -0\.25\]$", 1),
+        (verify_outcome(LATE), r"unknown \(timeout\)", 3),
+        (replace(verify_outcome(PROVED), disagreement="A says yes, B no"), "A says yes, B no", 6),
     ],
 )
-def test_what_is_not_proved_is_named(outcome: birdnn.VerifyOutcome, told: str) -> None:
-    """With the counterexample, the reason, or the contradiction."""
+def test_what_is_not_proved_is_named(outcome: birdnn.VerifyOutcome, told: str, status: int) -> None:
+    """With the counterexample, the reason, or the contradiction, and the status that the command line has for it."""
     assert not outcome.proved
     with pytest.raises(birdnn.NotProvedError, match=told) as caught:
         outcome.raise_unless_proved()
-    assert caught.value.exit_status == 3
+    assert caught.value.exit_status == status
 
 
 def test_a_repair_is_proved_where_every_property_is() -> None:
@@ -81,3 +84,18 @@ def test_notebooks_show_a_table() -> None:
 def test_the_version_is_there() -> None:
     assert birdnn.__version__ == metadata.version("birdnn")
     assert "__version__" in dir(birdnn)
+
+
+def test_errors_can_be_named_before_any_was_raised() -> None:
+    """In a process that did nothing else: an ``except`` clause is looked up only where something was raised."""
+    code = "import birdnn; print(birdnn.errors.NotProvedError is birdnn.NotProvedError)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "True\n"
+
+
+def test_a_badly_kept_repair_says_so_where_it_is_shown() -> None:
+    """In a notebook it stood in green, and in the interpreter as nothing but proved."""
+    done = replace(repair_outcome(), behaviour_kept="badly kept")
+    assert "; behaviour badly kept; " in repr(done)
+    assert "badly kept" in repair_html(done)
+    assert "badly" not in repr(repair_outcome()) + repair_html(repair_outcome())

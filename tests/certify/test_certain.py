@@ -273,6 +273,24 @@ def told(arguments: list[str]) -> tuple[int, str]:
         return main(arguments), said.getvalue()
 
 
+def test_a_checker_that_fails_has_rejected_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python's own status for a program that fails is that of a rejected certificate."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise ZeroDivisionError("\x1b[2J")
+
+    monkeypatch.setattr("birdnn.certify.check.__main__.check", fail)
+    status, said = told(["--net", "n", "--prop", "p", "c"])
+    assert status == 5
+    assert said == "error: nothing is accepted or rejected; this program failed: ZeroDivisionError: \\x1b[2J\n"
+
+
+@pytest.mark.parametrize(("option", "value"), [("--sample", "0"), ("--sample", "-3"), ("--seed", "-1")])
+def test_numbers_without_meaning_are_wrong_use(option: str, value: str) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        told(["--net", "n", "--prop", "p", "c", f"{option}={value}"])
+
+
 UNSAFE = "(declare-const X_0 Real)\n(declare-const Y_0 Real)\n"
 UNSAFE += "(assert (>= X_0 0))\n(assert (<= X_0 1))\n(assert (>= Y_0 0.5))\n"
 NARROW = "(assert (<= X_0 0.1))"

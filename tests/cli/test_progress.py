@@ -32,6 +32,12 @@ def test_the_live_line_is_one_line_and_names_the_phase(width: int) -> None:
     assert ("12,000 boxes, 340 open" in lines[0]) == (width >= 120)
 
 
+def test_an_estimate_beyond_all_reason_is_none() -> None:
+    console, stream = _plain()
+    PlainScreen(console).update(Progress(phase="proving", left_s=1e40))
+    assert stream.getvalue() == "[   0.0 s] proving: more than 10 days left\n"
+
+
 def test_plain_lines_are_throttled(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
     monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])

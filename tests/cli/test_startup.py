@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import subprocess
 import sys
@@ -97,6 +98,26 @@ def test_a_proof_needs_no_library_of_repairs(net: Path, holds: Path) -> None:
     assert status == 0
     assert "torch" in modules  # the account is one of imports
     assert not set(NEVER) & modules
+
+
+def test_the_checker_runs_where_numpy_and_onnx_are_all_there_is(net: Path, holds: Path, tmp_path: Path) -> None:
+    """Every other package is hidden from it, what it accepts by the way of threads included."""
+    certificate = tmp_path / "c.certificate.json.gz"
+    assert imported("verify", "--net", net, "--prop", holds, "--certificate", certificate)[0] == 0
+    alone = (
+        "import sys; from importlib.metadata import packages_distributions\n"
+        "theirs = {'numpy', 'onnx', 'google', 'ml_dtypes', 'typing_extensions', 'birdnn'}\n"
+        "sys.modules.update(dict.fromkeys(set(packages_distributions()) - theirs))\n"
+        "from birdnn.certify.check.__main__ import main; sys.exit(main(sys.argv[1:]))"
+    )
+    words = ["--net", str(net), "--prop", str(holds), str(certificate)]
+    done = subprocess.run([sys.executable, "-c", alone, *words], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    first, prop, about, digest = done.stdout.splitlines()
+    assert first.startswith("accepted: float64, all ")
+    assert prop == f"{holds.name}: proved"
+    assert about == "what is proved speaks about the network over the real numbers"
+    assert digest == f"sha256 of the certificate: {hashlib.sha256(certificate.read_bytes()).hexdigest()}"
 
 
 def test_who_installed_the_checker_alone_is_told_what_is_missing() -> None:

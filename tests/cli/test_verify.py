@@ -170,3 +170,16 @@ def test_a_proof_goes_on_where_a_limit_ended_it(call: Call, endless: tuple[Path,
     done = call("verify", "--net", net, "--prop", prop, "--resume", tmp_path / "taken")
     assert (done.status, done.out) == (4, "")
     assert "taken: exists and is no folder" in done.err
+
+
+def test_a_counterexample_of_an_earlier_run_is_none_of_this_one(
+    call: Call, net: Path, holds: Path, broken: Path, tmp_path: Path
+) -> None:
+    """A script that collects the file would take another instance's witness."""
+    witness = tmp_path / "w.counterexample"
+    assert call("verify", "--net", net, "--prop", broken, "--counterexample", witness).status == 1
+    assert witness.exists()
+    done = call("verify", "--net", net, "--prop", holds, "--counterexample", witness)
+    assert done.status == 0
+    assert not witness.exists()
+    assert "this run has no counterexample" in done.err

@@ -7,11 +7,20 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
+from pathlib import Path
 
 from birdnn.certify.check import UNRUN, Rejected, Settings, check
 from birdnn.certify.check.parts import Part
 from birdnn.certify.check.parts import accepted as part_accepted
 from birdnn.errors import BirdnnError
+
+_DEFECT = 5
+
+
+def _plain(text: str) -> str:
+    """No character of a file's name acts on the terminal."""
+    return ascii(text)[1:-1]
 
 
 def _part(said: str) -> Part:
@@ -21,26 +30,43 @@ def _part(said: str) -> Part:
     return Part(number, of)
 
 
+def _at_least(least: int) -> Callable[[str], int]:
+    def read(said: str) -> int:
+        if (number := int(said)) < least:
+            raise argparse.ArgumentTypeError(f"a whole number of at least {least} is expected, not {said}")
+        return number
+
+    return read
+
+
 def main(arguments: list[str] | None = None) -> int:
-    """The exit status: 0 accepted, 1 rejected, 4 unreadable."""
+    """The exit status: 0 accepted, 1 rejected, 4 unreadable, 5 where this program fails and has judged nothing."""
     parser = argparse.ArgumentParser(prog="birdnn-check", description=__doc__)
     parser.add_argument("--net", required=True, metavar="FILE")
     parser.add_argument("--prop", required=True, action="append", metavar="FILE")
     parser.add_argument("--arithmetic", choices=("float64", "exact"), default="float64")
-    parser.add_argument("--sample", type=int, metavar="N")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--sample", type=_at_least(1), metavar="N")
+    parser.add_argument("--seed", type=_at_least(0), default=0)
     parser.add_argument("--part", type=_part, metavar="N/M", help="only one of so many parts of the trees, from 0 on")
     parser.add_argument("certificate", metavar="CERTIFICATE")
     given = parser.parse_args(arguments)
-    settings = Settings(arithmetic=given.arithmetic, sample=given.sample, seed=given.seed)
     try:
-        accepted = check(given.net, given.prop, given.certificate, settings, part=given.part)
+        return _judged(given)
     except Rejected as error:
         print(f"rejected: {error.reason}")
         return 1
     except BirdnnError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_status
+    except Exception as error:  # noqa: BLE001 - Python's own status for it would read as "rejected"
+        told = "nothing is accepted or rejected; this program failed"
+        print(f"error: {told}: {type(error).__name__}: {_plain(str(error))}", file=sys.stderr)
+        return _DEFECT
+
+
+def _judged(given: argparse.Namespace) -> int:
+    settings = Settings(arithmetic=given.arithmetic, sample=given.sample, seed=given.seed)
+    accepted = check(given.net, given.prop, given.certificate, settings, part=given.part)
     if given.part is not None:
         print(part_accepted(accepted.sha256))
         return 0
@@ -53,6 +79,11 @@ def main(arguments: list[str] | None = None) -> int:
         )
         return 1
     print(f"accepted: {accepted.line()}" + (UNRUN if unrun else ""))
+    for answer in accepted.answers:
+        print(f"{_plain(Path(answer.path).name)}: {answer.verdict}")
+    about = "as executed in float32" if accepted.semantics == "float32" else "over the real numbers"
+    print(f"what is proved speaks about the network {about}")
+    print(f"sha256 of the certificate: {accepted.sha256}")
     return 0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import cached_property
@@ -10,7 +11,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 from birdnn.certify.check import files
 from birdnn.certify.check.certificate import (
@@ -90,6 +90,7 @@ class Accepted:
     """A certificate that was accepted, as far as this checker can tell without running the network.
 
     Attributes:
+        unasked: how many proofs the certificate holds beside those of the properties that were named.
         sha256: of the certificate's bytes, as they were read.
     """
 
@@ -97,6 +98,7 @@ class Accepted:
     semantics: Literal["real", "float32"]
     assumptions: dict[str, float]
     answers: tuple[Answer, ...] = field(default=())
+    unasked: int = 0
     sha256: str = ""
 
     def line(self) -> str:
@@ -110,6 +112,8 @@ class Accepted:
         violated = [answer for answer in self.answers if answer.verdict == "violated"]
         if violated:
             said.append(f"{len(violated)} violated" + (", exact" if all(a.exactly for a in violated) else ""))
+        if self.unasked:
+            said.append(f"{self.unasked} of its proofs not looked at, whose properties were not named")
         return "; ".join(said)
 
     def unrun(self) -> tuple[Answer, ...]:
@@ -142,8 +146,18 @@ def check(
     """
     settings = settings or Settings()
     certificate_file = files.read(certificate)
-    with threadpool_limits(limits=1, user_api="blas"):
+    with _one_thread():
         return _shared(net, props, certificate_file, settings, seen, part)
+
+
+def _one_thread() -> AbstractContextManager[object]:
+    """Products of small matrices, whose threads would wait for each other; the checker alone does without this."""
+    try:
+        from threadpoolctl import threadpool_limits
+    except ImportError:
+        return nullcontext()
+    limits: AbstractContextManager[object] = threadpool_limits(limits=1, user_api="blas")
+    return limits
 
 
 def _shared(
@@ -195,6 +209,7 @@ def _checked(
         semantics=found.semantics,
         assumptions=found.assumptions,
         answers=tuple(answers),
+        unasked=len(found.proofs) - len({answer.path for answer in answers}),
         sha256=certificate_file.sha256,
     )
 
