@@ -87,7 +87,7 @@ def _others(outcome: RepairOutcome) -> Iterator[Risk]:
         was = f"{entry.before} before, {entry.after or 'not verified again'} after"
         weight: Weight = "stop" if now == "violated" else "open"
         told = f"It applies to this network and was not asked for: {was}. {entry.text}"
-        yield _risk(weight, f"{entry.name} not repaired", told)
+        yield _risk(weight, f"{entry.name} {'not repaired' if now == 'violated' else 'not decided'}", told)
     if outcome.suite is not None and outcome.suite.not_named and not outcome.watched:
         names = ", ".join(outcome.suite.not_named)
         told = f"Suite {outcome.suite.name} names them for this network; they were not to be proved: {names}."

@@ -130,7 +130,12 @@ def _summary(outcome: RepairOutcome, files: Sequence[EvidenceFile], found: Seque
         initialisers=len(outcome.change),
         watched=len(watched),
         watched_points=min(watched, default=None),
-        first=tuple(f"{r.topic}. {r.text}" for r in found if r.weight in ("stop", "open"))[:_FIRST],
+        first=tuple(
+            f"{weight.capitalize()}: {r.topic}. {r.text}"
+            for weight in ("stop", "open")
+            for r in found
+            if r.weight == weight
+        )[:_FIRST],
     )
 
 
