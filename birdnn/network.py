@@ -138,6 +138,11 @@ class Network(nn.Module):
         copy = Network(self.graph, changed, constants, source=self.source, sha256="" if values else self.sha256)
         return copy.train(self.training)
 
+    def extra_repr(self) -> str:
+        """What a prompt shows of it, beside its class."""
+        count = sum(value.numel() for value in self.initialisers().values())
+        return f"{self.n_inputs} inputs, {self.n_outputs} outputs, {len(self.nodes)} nodes, {count:,} values"
+
     def forward(self, x: Tensor, interventions: Interventions = UNTOUCHED) -> Tensor:
         """The outputs for a batch of inputs, both flat: (n, n_inputs) -> (n, n_outputs).
 

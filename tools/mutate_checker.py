@@ -193,6 +193,8 @@ class _Folders:
 def _parameters(test: Any) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = [{}]
     for mark in getattr(test, "pytestmark", ()):
+        if mark.name != "parametrize":
+            continue
         names, rows = mark.args
         each = [{names: row} if isinstance(names, str) else dict(zip(names, row, strict=True)) for row in rows]
         found = [{**values, **row} for values in found for row in each]

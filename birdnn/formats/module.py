@@ -16,6 +16,7 @@ from birdnn.errors import DisagreementError, MismatchError
 from birdnn.formats.agreement import allowed_error, probes
 from birdnn.formats.onnx import network_from_onnx
 from birdnn.network import Network
+from birdnn.printable import printable
 
 _EXAMPLES = 2  # with one, torch takes the size of the batch for a constant
 
@@ -82,7 +83,7 @@ def _exported(module: nn.Module, input_shape: tuple[int, ...]) -> bytes:
             )
             return b"" if program is None else bytes(program.model_proto.SerializeToString())
     except Exception as error:  # the exporter's exceptions share no base class
-        told = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        told = _reason(error)
         shape = (_EXAMPLES, *input_shape)
         raise MismatchError(
             f"torch cannot export the module for an input of shape {shape}: {told}. The module must take one tensor "
@@ -90,18 +91,28 @@ def _exported(module: nn.Module, input_shape: tuple[int, ...]) -> bytes:
         ) from error
 
 
+def _reason(error: BaseException) -> str:
+    """What went wrong at first, in a line; the exporter wraps it in advice to its own developers."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    lines = (line.strip().rstrip(".") for line in printable(str(error)).splitlines())
+    return next(filter(None, lines), type(error).__name__)
+
+
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Keep the exporter's remarks about its own future and about packages that it would look for to itself."""
     logger = logging.getLogger("torch.onnx")
-    level = logger.level
+    level, disabled = logger.level, logging.root.manager.disable
     logger.setLevel(logging.ERROR)
+    logging.disable(logging.ERROR)  # a shape that does not fit is told in pages of errors before it is raised
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
         logger.setLevel(level)
+        logging.disable(disabled)
 
 
 def _dtype(module: nn.Module) -> torch.dtype:
