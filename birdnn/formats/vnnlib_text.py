@@ -72,6 +72,9 @@ def _heading(prop: Property) -> Iterator[str]:
         yield from itertools.takewhile(lambda line: line.startswith(";"), prop.text.splitlines())
 
 
+_TURNED = {"<=": ">=", "<": ">"}
+
+
 class _Writer:
     """Writes regions.
 
@@ -104,7 +107,12 @@ class _Writer:
             yield self.compared("<" if row.strict else "<=", _terms(row), row.bound)
 
     def compared(self, sign: str, terms: dict[tuple[str, int], Fraction], bound: Fraction) -> str:
-        """``terms sign bound``."""
+        """``terms sign bound``; a plain comparison where it is one, which solvers without arithmetic read as well."""
+        factors = list(terms.values())
+        if bound == 0 and sorted(factors) == [-1, 1]:
+            return f"({sign} {' '.join(self.name(*key) for key in sorted(terms, key=lambda key: -terms[key]))})"
+        if factors == [-1]:
+            return f"({_TURNED[sign]} {self.name(*next(iter(terms)))} {self.number(-bound)})"
         if self.typed:
             numbers = [*terms.values(), bound]
             scale = 1 if all(map(_decimal, numbers)) else math.lcm(*(number.denominator for number in numbers))

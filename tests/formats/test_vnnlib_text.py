@@ -56,6 +56,27 @@ def test_reading_gives_it_back(prop: Property) -> None:
         assert informative(parse_property(property_text(prop))) == informative(prop)
 
 
+@pytest.mark.parametrize(
+    ("coefficients", "bound", "strict", "said"),
+    [
+        ((1, -1), 0, False, "(<= {0} {1})"),
+        ((-1, 1), 0, True, "(< {1} {0})"),
+        ((-1, 0), -3, False, "(>= {0} 3"),
+        ((0, 1), 3, True, "(< {1} 3"),
+        ((2, -2), 0, False, "(+ (* 2"),
+        ((1, -1), 1, False, "(+ {0} (* -1"),
+    ],
+)
+@pytest.mark.parametrize("version", ["1.0", "2.0"])
+def test_comparisons_stay_comparisons(version: str, coefficients: tuple, bound: int, strict: bool, said: str) -> None:
+    """Solvers that compare outputs only read a file that was converted."""
+    row = Row(tuple(map(Fraction, coefficients)), Fraction(bound), strict=strict)
+    one = (Fraction(0),), (Fraction(1),)
+    region = Region(exact_lower=one[0], exact_upper=one[1], unsafe=(Polytope(rows=(row,), n_outputs=2),))
+    text = property_text(Property(name="p", regions=(region,), n_inputs=1, n_outputs=2), version)
+    assert said.format(*(("Y_0", "Y_1") if version == "1.0" else ("Y[0]", "Y[1]"))) in text
+
+
 def test_numbers_without_a_short_decimal_stay_exact(tmp_path: Path) -> None:
     prop = Property(name="awkward", regions=(AWKWARD,), n_inputs=2, n_outputs=2)
     assert branches(parse_property(property_text(prop))) == branches(prop)
