@@ -17,7 +17,8 @@ from tests import cluster as clusters
 from tests.campaign.fakes import Stopping, campaign, noted
 
 pytest.importorskip("ray", reason="Ray is not installed: make engines")
-pytestmark = pytest.mark.filterwarnings("ignore")  # Ray's own
+# warnings are Ray's own; two clusters on one machine would kill each other's workers
+pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.xdist_group("ray")]
 
 
 @pytest.fixture(scope="module")

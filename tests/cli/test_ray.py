@@ -55,6 +55,7 @@ def test_the_records_say_it() -> None:
 
 
 @pytest.mark.thorough
+@pytest.mark.xdist_group("ray")
 @pytest.mark.filterwarnings("ignore")
 def test_commands_on_a_cluster(net: Path, holds: Path, broken: Path, tmp_path: Path) -> None:
     """In processes of their own; what is small is proved here, and instances run there."""

@@ -21,7 +21,8 @@ from tests.verify.cases import SHORT_ATTACK, Engine, Impatient, effort
 from tests.verify.test_frontier import Kept, case, same
 
 pytest.importorskip("ray", reason="Ray is not installed: make engines")
-pytestmark = pytest.mark.filterwarnings("ignore")  # Ray's own
+# warnings are Ray's own; two clusters on one machine would kill each other's workers
+pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.xdist_group("ray")]
 
 
 @pytest.fixture(scope="module")
