@@ -13,7 +13,6 @@ that of "No Soundness in the Real World", arXiv:2506.01054). One in five asks ab
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import math
 import tempfile
@@ -46,7 +45,7 @@ from birdnn.rounding import Semantics
 from birdnn.spec import Property
 from birdnn.verify import AttackSettings, SearchSettings, verify
 from birdnn.verify.search import make_bound
-from tools.asked import Asked
+from tools.asked import Asked, concluded, seeds_of
 
 PRECISION = 4096
 """Bits of exact evaluation; numbers of float64 and what a few layers make of them are sums of far fewer."""
@@ -484,14 +483,10 @@ def out_of_reach(bound: Fraction) -> Fraction:
 
 def main() -> int:
     """Print a table; status 1 where something was proved that is wrong."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--networks", type=int, default=1000)
-    parser.add_argument("--seed", type=int, default=0)
-    given = parser.parse_args()
-    torch.set_num_threads(1)
+    seeds = seeds_of(__doc__)
     begun, found, wrong = time.monotonic(), Counter[str](), 0
     with tempfile.TemporaryDirectory() as name:
-        folder, seeds = Path(name), range(given.seed, given.seed + given.networks)
+        folder = Path(name)
         for seed, question in ((n, question) for n in seeds for question in questions(n)):
             about = f"{question.family:10} {question.made.dtype.__name__:8} {question.semantics:8}"
             if question.bound is None:
@@ -504,10 +499,7 @@ def main() -> int:
                 print(f"WRONG: seed {seed}, {about}: {answer}", flush=True)
             answer = asked(question.made, out_of_reach(question.bound), question.semantics, folder)
             found[f"{about} out of reach  {answer}"] += 1
-    for key in sorted(found):
-        print(f"{found[key]:7}  {key}")
-    print(f"{given.networks} networks, {wrong} wrong, {time.monotonic() - begun:.0f} s")
-    return int(wrong > 0)
+    return concluded(seeds, found, wrong, begun)
 
 
 if __name__ == "__main__":

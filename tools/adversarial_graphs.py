@@ -10,7 +10,6 @@ exact arithmetic (semantics real). Half of the boxes are points, where a bound h
 
 from __future__ import annotations
 
-import argparse
 import math
 import time
 from collections import Counter
@@ -31,7 +30,7 @@ from birdnn.network import Network
 from birdnn.rounding import Semantics
 from birdnn.verify.balls import NotEvaluated
 from birdnn.verify.exactly import OverReals
-from tools.asked import Asked, bounds_of, lowest
+from tools.asked import Asked, bounds_of, concluded, lowest, seeds_of
 
 LEVELS = (
     onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL,
@@ -416,20 +415,13 @@ def wrong(seed: int, count: Counter[str]) -> Iterator[Found]:
 
 def main() -> int:
     """Print a table; status 1 where a bound is wrong."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--networks", type=int, default=1000)
-    parser.add_argument("--seed", type=int, default=0)
-    given = parser.parse_args()
-    torch.set_num_threads(1)
+    seeds = seeds_of(__doc__)
     begun, count, bad = time.monotonic(), Counter[str](), 0
-    for seed in range(given.seed, given.seed + given.networks):
+    for seed in seeds:
         for found in wrong(seed, count):
             bad += 1
             print(f"WRONG: {found}", flush=True)
-    for key in sorted(count):
-        print(f"{count[key]:7}  {key}")
-    print(f"{given.networks} networks, {bad} wrong, {time.monotonic() - begun:.0f} s")
-    return int(bad > 0)
+    return concluded(seeds, count, bad, begun)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,10 @@
 
 from __future__ import annotations
 
+import argparse
 import math
+import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from typing import Any
@@ -22,6 +25,24 @@ from birdnn.errors import BirdnnError
 from birdnn.formats.onnx import network_from_onnx
 from birdnn.rounding import Semantics
 from birdnn.spec import Polytope, Property, Region, Row
+
+
+def seeds_of(what: str | None) -> range:
+    """The seeds that the command line asks for, as ``what`` explains it; torch takes one thread."""
+    parser = argparse.ArgumentParser(description=what, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--networks", type=int, default=1000)
+    parser.add_argument("--seed", type=int, default=0)
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    return range(given.seed, given.seed + given.networks)
+
+
+def concluded(seeds: range, count: Counter[str], wrong: int, begun: float) -> int:
+    """Print how often what was found, since ``begun`` on the monotonic clock; the exit status, 1 where it is wrong."""
+    for key in sorted(count):
+        print(f"{count[key]:7}  {key}")
+    print(f"{len(seeds)} networks, {wrong} wrong, {time.monotonic() - begun:.0f} s")
+    return int(wrong > 0)
 
 
 class Asked:

@@ -41,9 +41,7 @@ def repair_html(outcome: RepairOutcome) -> str:
         for prop in outcome.properties
     ]
     table = _table(("property", "before", "after", "boxes", "time"), rows)
-    word = outcome.result.replace("_", " ")
-    if outcome.behaviour_kept in ("badly kept", "not measured"):
-        word += f", behaviour {outcome.behaviour_kept}"
+    word = ", ".join(filter(None, [outcome.result.replace("_", " "), outcome.reservation()]))
     lines = [word + (f": {Path(outcome.out).name}" if outcome.out else "")]
     if outcome.fidelity is not None and outcome.fidelity.decision_agreement is not None:
         share = f"{100 * outcome.fidelity.decision_agreement:.4g} %"

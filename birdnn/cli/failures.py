@@ -9,7 +9,7 @@ import os
 import sys
 import tempfile
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
@@ -17,10 +17,10 @@ from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 import typer
 from typer.models import ArgumentInfo, OptionInfo
 
+from birdnn.cli.options import require_in_range
 from birdnn.cli.statuses import INTERRUPTED, OWN_FAULT, UNDECIDED, UNUSABLE
 from birdnn.errors import BirdnnError, out_of_memory
 from birdnn.printable import printable
-from birdnn.records.ranges import out_of_range
 
 DEBUG: ContextVar[bool] = ContextVar("debug", default=False)
 """Does the user want tracebacks? Set by the root command's option."""
@@ -66,7 +66,7 @@ def command(options: type[Options]) -> Callable[[Callable[[Options], int]], Call
         def run(**values: Any) -> None:
             if placed:
                 values["net"] = _the_network(values.pop(_CONTEXT), values.pop(_PLACE), values["net"])
-            _require_in_range(body.__name__, values, hints)
+            require_in_range(body.__name__, values)
             raise typer.Exit(_status(lambda: body(options(**values))))
 
         run.__name__, run.__doc__ = body.__name__, _paragraphs(body.__doc__ or "")
@@ -118,26 +118,6 @@ def _the_network(context: Any, placed: Path | None, said: Path | None) -> Path:
     if found is None:
         raise typer.BadParameter("is missing: which network?", param_hint="--net")
     return found
-
-
-_RECORDED = {
-    "timeout": "timeout_s",
-    "crosscheck_timeout": "crosscheck_timeout_s",
-    "memory": "memory_gib",
-    "bound": "bound_s",
-}
-"""Options that records name otherwise."""
-
-
-def _require_in_range(command: str, values: Mapping[str, Any], hints: Mapping[str, Any]) -> None:
-    """Refuse a number that an option does not take, in the words of the Python call."""
-    found = out_of_range(command, {_RECORDED.get(name, name): value for name, value in values.items()})
-    if found is not None:
-        name = next(name for name in values if _RECORDED.get(name, name) == found[0])
-        option = next(part for part in hints[name].__metadata__ if isinstance(part, OptionInfo))
-        words = (option.default, *(option.param_decls or ()))  # Typer keeps the first as what a default would be
-        typed = next(word for word in words if str(word).startswith("--"))
-        raise typer.BadParameter(f"{found[1]}, not {values[name]:g}", param_hint=typed)
 
 
 def _paragraphs(text: str) -> str:

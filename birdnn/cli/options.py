@@ -13,6 +13,7 @@ import typer
 from birdnn.cli.config import USED, did_you_mean
 from birdnn.errors import FormatError, OutputError
 from birdnn.records.options import objection, worded
+from birdnn.records.ranges import out_of_range
 
 PICTURES = (".svg", ".png")
 
@@ -182,13 +183,34 @@ _FLAGS = {
     "props": "--prop",
     "timeout_s": "--timeout",
     "crosscheck_timeout_s": "--crosscheck-timeout",
+    "memory_gib": "--memory",
+    "bound_s": "--bound",
 }
-"""Options that are called otherwise on the command line."""
+"""Options, as records name them, that are called otherwise on the command line."""
+
+_RECORDED = {typed[2:].replace("-", "_"): name for name, typed in _FLAGS.items()}
 
 
 def flag(name: str) -> str:
     """How an option is typed."""
     return _FLAGS.get(name, f"--{name.replace('_', '-')}")
+
+
+def recorded(field: str) -> str:
+    """How records name an option, from its field in a command's options."""
+    return _RECORDED.get(field, field)
+
+
+def require_in_range(command: str, said: Mapping[str, Any]) -> None:
+    """Refuse a number that an option does not take, in the words of the Python call; ``said``: field -> value.
+
+    Raises:
+        typer.BadParameter: there is one.
+    """
+    named = {recorded(field): value for field, value in said.items()}
+    found = out_of_range(command, named)
+    if found is not None:
+        raise typer.BadParameter(f"{found[1]}, not {named[found[0]]:g}", param_hint=flag(found[0]))
 
 
 def require_each_counts(command: str, said: Mapping[str, Any]) -> None:

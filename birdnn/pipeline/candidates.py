@@ -89,10 +89,9 @@ class Candidates:
             except OutOfTime:
                 repairer = None
             if repairer is not None:
-                # what is kept for ties is free once something is proved without them
-                ties_may_follow = any(later.last_resort for later in stages) and not self._proved()
-                resort = ties_may_follow and not stage.last_resort
-                if not self._stage(stage, repairer, self.settings.share_before_ties if resort else 1.0):
+                # what is kept for the last resort is free once something is proved without it
+                free = stage.last_resort or self._proved() or not any(later.last_resort for later in stages)
+                if not self._stage(stage, repairer, 1.0 if free else self.settings.share_before_ties):
                     self.stopped = f"the time limit left too little for more of {stage.name}"
             if self.clock.over():
                 self.stopped = "interrupted" if self.clock.watch.stopped() else "the time limit"

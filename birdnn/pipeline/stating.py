@@ -40,13 +40,14 @@ def state_rule(request: RuleRequest) -> Property:
     )
     unsafe = _unsafe(request, names)
     scaling = scaling_of(loaded) if request.units == "raw" else None
+    domain, within = _domain(request.domain, loaded, names, scaling)
     made = rule_property(
         request.name,
         when=_conditions(request.when, names, "when"),
-        domain=_domain(request.domain, loaded, names, scaling),
+        domain=domain,
         unsafe=unsafe,
         names=names,
-        within=(within := _within(request.domain, loaded)),
+        within=within,
         text=_words(request, within),
     )
     return made if scaling is None else made.scaled(scaling)
@@ -67,13 +68,18 @@ def _conditions(given: ConditionsLike, names: Names, what: str) -> Formula:
     return bounds_of(given, names, what)
 
 
-def _domain(given: ConditionsLike | Path | None, loaded: Loaded, names: Names, scaling: Scaling | None) -> Formula:
-    """Between which values inputs lie, in the units of the rule."""
+def _domain(
+    given: ConditionsLike | Path | None, loaded: Loaded, names: Names, scaling: Scaling | None
+) -> tuple[Formula, str]:
+    """Between which values inputs lie, in the units of the rule, and who says so; empty where nobody does."""
     if isinstance(given, Mapping) or (isinstance(given, str) and any(sign in given for sign in "<>=[")):
-        return _conditions(given, names, "domain")
-    corners = declared_domain(loaded)[0] if given is None else fitting_domain(given, loaded)
+        return _conditions(given, names, "domain"), _said(given)
+    if given is None:
+        corners, whose = declared_domain(loaded)
+    else:
+        corners, whose = fitting_domain(given, loaded), Path(given).name
     if corners is None:
-        return And(())  # then `when` has to say it all
+        return And(()), ""  # then `when` has to say it all
     parts: list[Formula] = []
     for relation, corner in zip((">=", "<="), corners, strict=True):
         for index, value in enumerate(corner.tolist()):
@@ -81,16 +87,7 @@ def _domain(given: ConditionsLike | Path | None, loaded: Loaded, names: Names, s
             if scaling is not None:
                 end = end * scaling.input_ranges[index] + scaling.input_means[index]
             parts.append(compare(relation, Term({("X", index): Fraction(1)}, Fraction(0)), Term({}, end), 1))
-    return And(tuple(parts))
-
-
-def _within(given: ConditionsLike | Path | None, loaded: Loaded) -> str:
-    """Whose domain cuts the rule; empty where none does."""
-    if given is None:
-        return declared_domain(loaded)[1]
-    if isinstance(given, Path):
-        return given.name
-    return _said(given)
+    return And(tuple(parts)), whose
 
 
 def _words(request: RuleRequest, within: str) -> str:

@@ -514,9 +514,12 @@ class RepairOutcome(Result):
         """Which arithmetic the answers speak about."""
         return "; ".join(dict.fromkeys(prop.arithmetic for prop in self.properties))
 
+    def reservation(self) -> str:
+        """What has to stand beside the result wherever it is said: ``"behaviour badly kept"``; empty: nothing."""
+        return "" if self.behaviour_kept in (None, "kept") else f"behaviour {self.behaviour_kept}"
+
     def __repr__(self) -> str:
-        kept = {"badly kept": "behaviour badly kept", "not measured": "behaviour not measured"}
-        words = [self.result, *filter(None, [kept.get(self.behaviour_kept or "")])]
+        words = [self.result, *filter(None, [self.reservation()])]
         words += [Path(self.out).name] if self.out else []
         words += [f"{prop.name}: {prop.before}, then {prop.after}" for prop in self.properties]
         return in_a_line("RepairOutcome", words, self.wall_s)

@@ -250,6 +250,22 @@ def test_columns_have_one_spelling(tmp_path: Path) -> None:
             check(net, [prop], write(path, made))
 
 
+def test_proofs_that_nobody_asked_about_are_mentioned(tmp_path: Path) -> None:
+    """And counted by what they speak about: a property that is named twice is one."""
+    net = build(tmp_path / "n.onnx", [node("MatMul", "X", "w", "Y")], {"w": F32([[1]])}, (1, 1))
+    props = [tmp_path / f"{bound}.vnnlib" for bound in (2, 3)]
+    for prop in props:
+        text = f"(declare-const X_0 Real)(declare-const Y_0 Real)(assert (<= 0 X_0 1))(assert (>= Y_0 {prop.stem}))"
+        prop.write_text(text)
+    made = certificate(net, props, "real")
+    assert made is not None
+    path, again = write(tmp_path / "c.json.gz", made), tmp_path / "again.vnnlib"
+    again.write_bytes(props[0].read_bytes())
+    assert check(net, props, path).line() == "float64, all 2 leaves"
+    assert check(net, props[:1], path).line().endswith("1 of its proofs not looked at, whose properties were not named")
+    assert check(net, [*props, again], path).line() == "float64, all 3 leaves"
+
+
 def test_about_a_file() -> None:
     told = {"name": "p", "file": "f", "sha256": "0123456789abcdef" * 4}
     assert _about(told, "property", ("name", "file", "sha256")) == told

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 import birdnn
 from birdnn.api.options import OPTIONS, checked
 from birdnn.cli.app import app
-from birdnn.cli.failures import _RECORDED
+from birdnn.cli.options import recorded
 from birdnn.records.ranges import _RANGES, out_of_range, range_of
 from tests.cli.conftest import Call
 
@@ -51,14 +51,10 @@ PYTHON = [
 ]
 
 
-def _recorded(option: str) -> str:
-    return _RECORDED.get(option, option)
-
-
 @pytest.mark.parametrize(("words", "option"), SHELL)
 def test_the_shell_says_what_is_expected(words: tuple[str, ...], option: str, call: Call) -> None:
     """Before any file is looked at, of every option that is a number."""
-    known = range_of(words[-1], _recorded(option))
+    known = range_of(words[-1], recorded(option))
     assert known is not None
     command = COMMANDS[words]
     typed = next(of.opts[0] for of in command.params if of.name == option)
@@ -80,7 +76,7 @@ def test_each_number_of_the_calls_has_a_range(kind: str, option: str) -> None:
 
 
 def test_each_range_is_of_an_option() -> None:
-    used = {_recorded(option) for _, option in SHELL} | {option for _, option in PYTHON}
+    used = {recorded(option) for _, option in SHELL} | {option for _, option in PYTHON}
     assert set(_RANGES) == used
 
 

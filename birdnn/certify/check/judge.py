@@ -190,9 +190,10 @@ def _checked(
     chain = read_network(net_file)
     _check_assumptions(found, chain)
     engines = _Engines(chain, found.semantics == "float32")
-    answers = []
+    answers, asked = [], set()
     for path in props:
         prop_file = files.read(path)
+        asked.add(prop_file.sha256)
         proof = proof_of(found, prop_file.sha256)
         statement = read_statement(prop_file)
         if (statement.n_inputs, statement.n_outputs) != (chain.n_inputs, chain.n_outputs):
@@ -209,7 +210,7 @@ def _checked(
         semantics=found.semantics,
         assumptions=found.assumptions,
         answers=tuple(answers),
-        unasked=len(found.proofs) - len({answer.path for answer in answers}),
+        unasked=len(found.proofs) - len(asked),
         sha256=certificate_file.sha256,
     )
 
