@@ -187,6 +187,23 @@ def test_a_success_takes_the_place_of_a_failed_attempt(tmp_path: Path, blind, mo
 
 
 @pytest.mark.thorough
+def test_what_an_earlier_repair_left_is_named_where_it_goes(tmp_path: Path) -> None:
+    """It went without a word; and where nothing is written nothing goes, nor is that said."""
+    case = build(tmp_path, "Relu")
+    first = repair_files(case.request(), settings=BRIEF)
+    assert first.out is not None
+    assert not [note for note in first.notes if "earlier repair" in note]
+    (told,) = [note for note in repair_files(case.request(), settings=BRIEF).notes if "earlier repair" in note]
+    assert told.startswith("What an earlier repair had left in the folder is gone: small.repaired.onnx")
+    again = replace(case, net=tmp_path / "small.onnx")
+    again.net.write_bytes(Path(first.out).read_bytes())
+    before = Path(first.out).read_bytes()
+    third = repair_files(again.request(), settings=BRIEF)
+    assert (third.result, third.report) == ("nothing_to_repair", None)
+    assert not [note for note in third.notes if "earlier repair" in note]
+    assert Path(first.out).read_bytes() == before
+
+
 def test_nothing_to_repair_leaves_no_repaired_network_beside_its_report(tmp_path: Path) -> None:
     case = build(tmp_path, "Relu")
     repair_files(case.request(), settings=FAST)

@@ -480,7 +480,6 @@ class _Repair:
         kept = [self.keeper.failure] if self.keeper is not None and self.keeper.failure else []
         said = (
             *self.case.notes,
-            *self.replaced,
             *method,
             *self.remarks,
             *kept,
@@ -518,7 +517,7 @@ class _Repair:
             machine=machine(self.device),
             interrupted=self.watch.stopped(),
             timed_out=self.clock.left_s() <= 0 and result != "proved",
-            notes=self._notes(best),
+            notes=(*self._notes(best), *(() if report is None else self.replaced)),
             disagreement="; ".join(self.disagreements),
             certificate=self.certificate,
             **pictured(self.case, best, self.witnesses, self.clock.stage(self.settings.shares.drawing).over),

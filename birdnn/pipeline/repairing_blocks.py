@@ -110,6 +110,7 @@ class _BlockRepair:
             raise MismatchError(f"{request.net}: blocks are repaired in ONNX files; an NNet file cannot hold them")
         self.folder = ResultFolder(request)
         self.folder.require_usable()
+        self.replaced = self.folder.replaced()
         self._say(f"reading {request.net.name}")
         self.classifier: Classifier = load_classifier(request.net, asked.chosen, request.device)
         self.net = self.classifier.net
@@ -347,8 +348,9 @@ class _BlockRepair:
     def _written(self, best: BlockCandidate | None, *, repaired: bool) -> dict[str, Any]:
         """Where the results will be, and which values differ."""
         report = str(self.folder.report) if best is not None or self.request.report else None
+        notes = (NOTHING_PROVED, *(() if report is None else self.replaced))
         if best is None:
-            return {"out": None, "out_sha256": None, "report": report, "change": {}}
+            return {"out": None, "out_sha256": None, "report": report, "notes": notes, "change": {}}
         before = read_network(self.request.net).initialisers()
         after = read_network(self.folder.attempt).initialisers()
         common = {name: value for name, value in before.items() if name in after}
@@ -357,6 +359,7 @@ class _BlockRepair:
             "out_sha256": sha256(self.folder.attempt.read_bytes()),
             "attempt": not repaired,
             "report": report,
+            "notes": notes,
             "change": change(common, after),
         }
 
@@ -383,7 +386,6 @@ class _BlockRepair:
             "versions": versions(),
             "machine": machine(self.classifier.device),
             "initialisers": {name: v.numel() for name, v in net.initialisers().items() if name in net.repairable},
-            "notes": (NOTHING_PROVED,),
         }
 
 
