@@ -107,7 +107,7 @@ class LocalizeOptions(TypedDict, total=False):
     """
 
     form: Form
-    top: int
+    top: int | None
     suite: str | None
     as_name: str | None
     units: Units
@@ -205,7 +205,7 @@ class RepairOptions(TypedDict, total=False):
     no_ties: bool
     prefer: Prefer
     optimiser: OptimiserName
-    top: int
+    top: int | None
     alpha: float
     pairing: Pairing
     points_tolerance: float | None

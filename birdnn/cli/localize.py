@@ -55,7 +55,11 @@ class LocalizeOptions:
     ] = Form.MEAN
     top: Annotated[
         int | None,
-        typer.Option("--top", metavar="K", help="How many neurons to name; with --blocks in each. Default: 10; 3."),
+        typer.Option(
+            "--top",
+            metavar="K",
+            help="How many neurons to name: by default 10, or all of fewer; with --blocks in each, by default 3.",
+        ),
     ] = None
     picture: Annotated[
         Path | None, typer.Option("--picture", metavar="FILE", help="Draw layers by neurons: .svg or .png.")
@@ -120,7 +124,7 @@ def localised(options: LocalizeOptions) -> int:
             suite=options.suite,
             as_name=options.as_name,
             form=options.form.value,
-            top=10 if options.top is None else options.top,
+            top=options.top,
             units=options.units.value,
             seed=options.seed,
             command=command_line(),

@@ -261,7 +261,10 @@ class ResponsibilityOptions:
     suite: Suite = None
     as_name: AsName = None
     form: Annotated[Form, typer.Option("--form", help="As of birdnn localize.")] = Form.MEAN
-    top: Annotated[int, typer.Option("--top", metavar="K", help="How many neurons to number.")] = 10
+    top: Annotated[
+        int | None,
+        typer.Option("--top", metavar="K", help="How many neurons to number. Default: 10, or all of fewer."),
+    ] = None
     units: UnitsOption = Units.NORMALISED
     seed: Seed = 0
     json: Json = None

@@ -189,7 +189,7 @@ class RepairOptions:
     ] = None
     top: Annotated[
         int | None,
-        typer.Option("--top", metavar="K", help="How many neurons pso and cmaes modify. Default: 10."),
+        typer.Option("--top", metavar="K", help="How many neurons pso and cmaes modify. Default: 10, or all of fewer."),
     ] = None
     alpha: Annotated[
         float | None,
@@ -324,7 +324,7 @@ def _said(options: RepairOptions) -> dict[str, Any]:
         "max_mae": options.max_mae,
         "prefer": (options.prefer or Prefer.DECISIONS).value,
         "optimiser": (options.optimiser or Optimiser.LP).value,
-        "top": 10 if options.top is None else options.top,
+        "top": options.top,
         "alpha": 0.5 if options.alpha is None else options.alpha,
         "pairing": (options.pairing or Pairing.PROJECTION).value,
         "max_change": options.max_change,

@@ -53,11 +53,7 @@ def localize_files(
     started, watch, settings = time.monotonic(), watch or Unwatched(), settings or LocalizeSettings()
     watch.update(Progress(phase=f"reading {request.net.name}"))
     case = read_case(CaseFiles.of(request))
-    size = len(neurons(case.loaded.net))
-    if not 1 <= request.top <= size:
-        raise MismatchError(
-            f"--top {request.top}: the network has {size} hidden neurons; give a number from 1 to {size}"
-        )
+    _top(request, case.loaded.net)
     return LocalizeOutcome(
         request=request,
         net=str(case.loaded.path),
@@ -70,6 +66,21 @@ def localize_files(
         interrupted=watch.stopped(),
         notes=asked_notes(case, case.asked),
     )
+
+
+def _top(request: LocalizeRequest, net: Network) -> int:
+    """How many neurons are named: as many as were asked for, by default ten, or all of a smaller network.
+
+    Raises:
+        MismatchError: the network has not so many.
+    """
+    size = len(neurons(net))
+    if not size:
+        raise MismatchError("the network has no hidden neurons, so that none can be held responsible")
+    top = min(_NAMED, size) if request.top is None else request.top
+    if not 1 <= top <= size:
+        raise MismatchError(f"--top {top}: the network has {size} hidden neurons; give a number from 1 to {size}")
+    return top
 
 
 def _answers(
@@ -88,7 +99,7 @@ def localised(
 ) -> Iterator[PropertyLocalisation]:
     """The same for the violated properties of a repair, as far as the time goes."""
     net = case.loaded.net.with_values({}).float()
-    request = LocalizeRequest(net=case.loaded.path, seed=seed, top=min(_NAMED, len(neurons(net))))
+    request = LocalizeRequest(net=case.loaded.path, seed=seed)
     for left, subject in zip(range(len(subjects), 0, -1), subjects, strict=True):
         if not isinstance(subject, Points):  # of single points there is no region to draw others from
             watch.update(Progress(phase=f"localising {subject.prop.name}"))
@@ -172,7 +183,7 @@ class _PropertyLocaliser:
             distinct=negatives,
             positives=0 if location is None else location.positives,
             layers=() if location is None else location.told(),
-            top=() if location is None else location.most(self.request.top),
+            top=() if location is None else location.most(_top(self.request, self.net)),
             checks=() if location is None else self.checked(location, found),
             note=note,
         )
@@ -197,7 +208,7 @@ class _PropertyLocaliser:
             location,
             positives=self.some(fresh.positives, generator),
             negatives=self.some(unseen, generator),
-            counts=sorted({*self.settings.counts, self.request.top}),
+            counts=sorted({*self.settings.counts, _top(self.request, self.net)}),
             generator=generator,
             over=self.over,
         )

@@ -20,12 +20,14 @@ from birdnn.repair import (
     Retrain,
     RetrainSettings,
     require_last_layer,
-    require_top,
+    top_of,
 )
 
 
-def require_method(request: RepairRequest, net: Network) -> None:
-    """Refuse, before any work, a method that is unknown or that the network has no place for.
+def with_method(request: RepairRequest, net: Network) -> RepairRequest:
+    """The request with the number of neurons that its method modifies.
+
+    A method that is unknown, or that the network has no place for, is refused before any work.
 
     Raises:
         MismatchError: saying what to give instead.
@@ -35,12 +37,11 @@ def require_method(request: RepairRequest, net: Network) -> None:
             raise MismatchError(f"{word} {said!r} is unknown; known: {', '.join(get_args(known))}")
     if not 0 <= request.alpha <= 1:
         raise MismatchError(f"alpha {request.alpha:g} is no share: give a number from 0 to 1")
-    if request.method != "finetune":
-        return
-    if request.optimiser in ("lp", "bias"):
+    if request.ranks_neurons:
+        return replace(request, top=top_of(net, request.top))
+    if request.method == "finetune":
         require_last_layer(net.with_values({}).float().cpu())
-    else:
-        require_top(net, request.top)
+    return request
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +83,9 @@ def stages(
                 return LastLayer(task, replace(settings.linear, biases_only=optimiser == "bias"))
             case optimiser:
                 ranking = responsible(case, broken, seed=request.seed, settings=settings.localize, over=task.over)
-                said = replace(settings.finetune, optimiser=optimiser, top=request.top, alpha=request.alpha)
+                said = replace(
+                    settings.finetune, optimiser=optimiser, top=top_of(task.net, request.top), alpha=request.alpha
+                )
                 return Finetune(task, said, ranking)
 
     def tied(name: str, how: RetrainSettings, rounds: int) -> Stage:

@@ -31,7 +31,7 @@ from birdnn.pipeline.keeping import keeper_in
 from birdnn.pipeline.load import Loaded
 from birdnn.pipeline.localising import localised
 from birdnn.pipeline.measuring import Comparison, Measured
-from birdnn.pipeline.methods import require_method, stages
+from birdnn.pipeline.methods import stages, with_method
 from birdnn.pipeline.picturing import pictured
 from birdnn.pipeline.reading import read_case
 from birdnn.pipeline.settings import RepairSettings
@@ -117,7 +117,7 @@ class _Repair:
         self.witnesses: dict[str, tuple[Witness, ...]] = {}
         if not self.case.loaded.net.repairable:
             raise MismatchError(f"{request.net}: its weights are constants, no initialiser may be changed")
-        require_method(request, self.case.loaded.net)
+        self.request = request = with_method(request, self.case.loaded.net)
         self.candidates: Candidates | None = None
         self.disagreements: list[str] = []
         self.disputed: set[str] = set()

@@ -235,7 +235,7 @@ class LocalizeRequest:
     Attributes:
         props, suite, as_name, units: as for ``repair``.
         form: of responsibility.
-        top: how many neurons to name.
+        top: how many neurons to name; None: ten, or all of a smaller network.
         command: the command line, for the record.
     """
 
@@ -244,7 +244,7 @@ class LocalizeRequest:
     suite: str | None = None
     as_name: str | None = None
     form: Form = "mean"
-    top: int = 10
+    top: int | None = None
     units: Units = "normalised"
     seed: int = 0
     command: CommandLine = ()

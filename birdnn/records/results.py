@@ -158,7 +158,7 @@ class RepairRequest:
     )
     prefer: Prefer = "decisions"
     optimiser: OptimiserName = "lp"
-    top: int = 10
+    top: int | None = None
     alpha: float = 0.5
     pairing: Pairing = "projection"
     max_change: float = 1.0

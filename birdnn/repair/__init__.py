@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from birdnn.repair.finetune import Finetune, FinetuneSettings, require_top
+from birdnn.repair.finetune import Finetune, FinetuneSettings, top_of
 from birdnn.repair.linear import LastLayer, LinearSettings, require_last_layer
 from birdnn.repair.protocol import Evidence, Goal, Repairer, RepairTask, Resample
 from birdnn.repair.retrain import Retrain, RetrainSettings
@@ -20,5 +20,5 @@ __all__ = [
     "Retrain",
     "RetrainSettings",
     "require_last_layer",
-    "require_top",
+    "top_of",
 ]

@@ -62,18 +62,24 @@ def scalable(net: Network) -> frozenset[Neuron]:
     return frozenset(neuron for layer in hidden_layers(net) if layer.weights for neuron in layer.neurons())
 
 
-def require_top(net: Network, top: int) -> None:
-    """Refuse a number of neurons that the network does not have.
+_MODIFIED = 10
+
+
+def top_of(net: Network, top: int | None) -> int:
+    """How many neurons are modified where ``top`` are asked for; None: ten, or all of a smaller network.
 
     Raises:
-        MismatchError: saying which numbers it has.
+        MismatchError: the network does not have so many; saying which numbers it has.
     """
     size = len(scalable(net))
     if not size:
         raise MismatchError("the network has no hidden neuron whose output can be scaled: use --method retrain")
+    if top is None:
+        return min(_MODIFIED, size)
     if not 1 <= top <= size:
         told = f"the network has {size} hidden neurons whose outputs can be scaled; give a number from 1 to {size}"
         raise MismatchError(f"--top {top}: {told}")
+    return top
 
 
 class Finetune:
@@ -89,7 +95,7 @@ class Finetune:
     """
 
     def __init__(self, task: RepairTask, settings: FinetuneSettings, ranking: Sequence[Neuron]) -> None:
-        require_top(task.net, settings.top)
+        top_of(task.net, settings.top)
         able = scalable(task.net)
         self.neurons = [neuron for neuron in dict.fromkeys(ranking) if neuron in able][: settings.top]
         if len(self.neurons) < settings.top:

@@ -34,9 +34,7 @@ def localize_summary(outcome: LocalizeOutcome, width: int = 80) -> RenderableTyp
 def _answer(answer: PropertyLocalisation, outcome: LocalizeOutcome, width: int) -> list[RenderableType]:
     if not answer.layers:
         return [Text(f"{readable(answer.name)}: {readable(answer.note)}.", "bold yellow")]
-    title = Text(
-        f"{readable(answer.name)}: the {outcome.request.top} most responsible of {answer.size:,} neurons", "bold"
-    )
+    title = Text(f"{readable(answer.name)}: the {len(answer.top)} most responsible of {answer.size:,} neurons", "bold")
     table = plain_table()
     for name in ("rank", "layer", "neuron", "responsibility", "mean, positive", "mean, negative"):
         table.add_column(name, justify="right")

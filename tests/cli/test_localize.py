@@ -80,6 +80,26 @@ def test_rare_violations_are_hunted(call: Call, tmp_path: Path) -> None:
     assert "by sampling and attack" in " ".join(result.out.split())
 
 
+def test_who_asks_for_no_number_is_told_all_neurons_of_a_small_network(
+    call: Call, net: Path, broken: Path, tmp_path: Path
+) -> None:
+    target = tmp_path / "found.json"
+    result = call("localize", "--net", net, "--prop", broken, "--json", target)
+    assert result.status == 0, result.err
+    (found,) = json.loads(target.read_text())["properties"]
+    assert len(found["top"]) == 2
+    assert "the 2 most responsible of 2 neurons" in " ".join(result.out.split())
+
+
+def test_a_network_without_hidden_neurons_has_none_that_is_responsible(call: Call, tmp_path: Path) -> None:
+    net, prop = tmp_path / "line.onnx", tmp_path / "prop.vnnlib"
+    net.write_bytes(layers_to_onnx([(np.ones((1, 2)), np.zeros(1))]))
+    prop.write_text(box_property(2, "(>= Y_0 0.5)"))
+    result = call("localize", "--net", net, "--prop", prop)
+    assert result.status == 4
+    assert "no hidden neurons" in result.err
+
+
 @pytest.mark.parametrize(
     ("more", "status", "words"),
     [
