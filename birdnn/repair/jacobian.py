@@ -105,7 +105,8 @@ class Trained:
                 if self.net.value(name).dim() > 1:
                     found.append([])
         if found[-1] and len(found) > 1:  # vectors before the first matrix have none of their own
-            found[-2] += found.pop()
+            vectors = found.pop()  # apart from the line below, which would find its place before the list got shorter
+            found[-1] += vectors
         return [torch.cat(layer) for layer in found if layer]
 
     def values(self, change: Tensor) -> dict[str, Tensor]:
