@@ -73,7 +73,7 @@ def beside(
     """A row of the table: the instance asked of both."""
     with TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        net, prop = (_plain(data / instance[name], folder) for name in ("onnx", "vnnlib"))
+        net, prop = (plain(data / instance[name], folder) for name in ("onnx", "vnnlib"))
         runs = {"birdnn": lambda: ours(net, prop, timeout_s, folder)}
         if peer is not None:
             runs["peer"] = lambda: theirs(peer, net, prop, timeout_s, folder)
@@ -95,13 +95,13 @@ def beside(
     }
 
 
-def _plain(path: Path, folder: Path) -> Path:
+def plain(path: Path, folder: Path) -> Path:
     """The file, unpacked where it is packed: not everybody reads ``.gz``."""
     if path.suffix != ".gz":
         return path
-    plain = folder / path.stem
-    plain.write_bytes(gzip.decompress(path.read_bytes()))
-    return plain
+    unpacked = folder / path.stem
+    unpacked.write_bytes(gzip.decompress(path.read_bytes()))
+    return unpacked
 
 
 def ours(net: Path, prop: Path, timeout_s: float, folder: Path) -> Run:

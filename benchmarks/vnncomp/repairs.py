@@ -1,0 +1,187 @@
+"""Repairs of other people's violated instances: ``python -m benchmarks.vnncomp.repairs --peer vibecheck``.
+
+Each instance that is known to be violated is repaired twice within a limit: as its property says, and at single inputs
+that violate it, which are told to answer as their nearest neighbours that do not. What comes out is judged without us:
+onnxruntime runs the repaired file at fresh points of the property's boxes, and another verifier decides the property
+on it. See `benchmarks.vnncomp.beside` for the folder of instances.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import onnxruntime
+import torch
+from torch import Tensor
+
+from benchmarks.common import Table, provenance, stamp
+from benchmarks.vnncomp.beside import plain, theirs
+from birdnn.campaign.table import Row
+from birdnn.formats.onnx import read_onnx
+from birdnn.formats.vnnlib import read_property
+from birdnn.network import Network
+from birdnn.sample import evaluate, from_property
+from birdnn.spec import Property
+from birdnn.verify import AttackSettings, attack
+
+RESULTS = Path(__file__).resolve().parent / "results"
+COLUMNS = (
+    "family", "onnx", "vnnlib", "by", "outcome", "status", "method", "kept", "wall_s", "limit_s", "sampled",
+    "violating_before", "violating", "peer", "in_words",
+)  # fmt: skip
+_SAMPLES, _POINTS, _JUDGED = 20_000, 20, 20_000
+_PEER_S = 60.0
+
+
+def main() -> None:
+    """Run what is missing, then write the summary."""
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("--data", type=Path, default=os.environ.get("BIRDNN_VNNCOMP"), help="folder of instances")
+    arguments.add_argument("--peer", help="the other verifier's command; without it nobody else is asked")
+    arguments.add_argument("--timeout", type=float, default=120.0, metavar="S", help="of each repair")
+    options = arguments.parse_args()
+    if options.data is None:
+        arguments.error("name the folder of the instances: --data DIR, or BIRDNN_VNNCOMP")
+    table = Table(RESULTS / "repairs.csv", COLUMNS, ("onnx", "vnnlib", "by"))
+    with (options.data / "instances.csv").open(encoding="utf-8", newline="") as file:
+        violated = [instance for instance in csv.DictReader(file) if instance["verdict"] == "sat"]
+    for instance in violated:
+        for by in ("property", "points"):
+            if not table.has(onnx=instance["onnx"], vnnlib=instance["vnnlib"], by=by):
+                with TemporaryDirectory() as scratch:
+                    case = _Case(options.data, instance, Path(scratch), options.timeout)
+                    row = table.add({**case.row(by, options.peer), **stamp()})
+                print(*(row[name] for name in ("onnx", "by", "outcome", "wall_s", "violating", "peer")), flush=True)
+    name = Path(options.peer).name if options.peer else "nobody"
+    text = summary(table.rows, name, options.timeout)
+    (RESULTS / "repairs.md").write_text(text, encoding="utf-8")
+    print(text)
+
+
+class _Case:
+    """One instance.
+
+    Args:
+        data: folder of the instances.
+        instance: its row.
+        folder: for files that are made.
+        limit_s: of the repair.
+    """
+
+    def __init__(self, data: Path, instance: Mapping[str, str], folder: Path, limit_s: float) -> None:
+        self.instance, self.folder, self.limit_s = instance, folder, limit_s
+        self.net, self.prop = (plain(data / instance[name], folder) for name in ("onnx", "vnnlib"))
+
+    def row(self, by: str, peer: str | None) -> dict[str, object]:
+        """Repair, and judge what came out."""
+        mine = {**{name: self.instance[name] for name in ("family", "onnx", "vnnlib")}, "by": by}
+        network, prop = read_onnx(self.net).with_values({}).float(), read_property(self.prop)
+        what = ["--prop", str(self.prop)] if by == "property" else self.points(network, prop)
+        if not what:
+            return {**dict.fromkeys(COLUMNS, ""), **mine, "outcome": "every sample violates: nothing to imitate"}
+        out = self.folder / by
+        command = [sys.executable, "-m", "birdnn", "repair", "--net", str(self.net), *what, "--out", str(out)]
+        done = subprocess.run(
+            [*command, "--timeout", f"{self.limit_s:g}", "--quiet"], capture_output=True, text=True, check=False
+        )
+        record = out / "repair.json"
+        report = json.loads(record.read_text(encoding="utf-8")) if record.exists() else {}
+        words = _last_line(done.stderr)
+        fresh = from_property(prop, _JUDGED, torch.Generator().manual_seed(1))
+        after = Path(report["out"]) if report.get("out") else None
+        other = None if after is None or peer is None else theirs(peer, after, self.prop, _PEER_S, self.folder)
+        return {
+            **mine,
+            "outcome": report.get("outcome", "error"),
+            "status": done.returncode,
+            "method": report.get("method", ""),
+            "kept": words.partition("Kept: ")[2].partition(". ")[0],
+            "wall_s": f"{report['wall_s']:.1f}" if report else "",
+            "limit_s": f"{self.limit_s:g}",
+            "sampled": sum(map(len, fresh)),
+            "violating_before": violating(self.net, network, prop, fresh),
+            "violating": "" if after is None else violating(after, network, prop, fresh),
+            "peer": "" if other is None else other.verdict,
+            "in_words": words.partition("Kept: ")[0].strip(),
+        }
+
+    def points(self, network: Network, prop: Property) -> list[str]:
+        """Options that name violating inputs with the answer of their nearest neighbours that do not violate.
+
+        Empty where every input does.
+        """
+        generator = torch.Generator().manual_seed(0)
+        rows = []
+        for region, x in zip(prop.regions, from_property(prop, _SAMPLES, generator), strict=True):
+            found = attack(network, region, settings=AttackSettings(), generator=generator, thorough=True)
+            x = torch.cat([x.float(), found.float()])
+            y = evaluate(network, x)
+            margin = region.margin(y)
+            good, bad = (margin > 0).nonzero()[:, 0], (margin <= 0).nonzero()[:, 0]
+            if not len(good) or not len(bad):
+                continue
+            bad = bad[torch.randperm(len(bad), generator=generator)[:_POINTS]]
+            nearest = good[torch.cdist(x[bad], x[good]).argmin(1)]
+            rows += list(zip(x[bad].tolist(), y[nearest].tolist(), strict=True))
+        if not rows:
+            return []
+        decided = all(not row.bound and sum(row.coefficients) == 0 for row in _rows(prop))
+        wishes = ["decision"] if decided else [*(f"y_{j}" for j in range(prop.n_outputs)), "tolerance"]
+        lines = [",".join([*(f"x_{i}" for i in range(prop.n_inputs)), *wishes])]
+        for point, outputs in rows[:_POINTS]:
+            wish = [outputs.index(max(outputs))] if decided else [*outputs, 0.05 * max(map(abs, outputs))]
+            lines.append(",".join(map(repr, [*point, *wish])))
+        path = self.folder / "points.csv"
+        path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        return ["--points", str(path), *(["--decision", "argmax"] if decided else [])]
+
+
+def _rows(prop: Property) -> list[Any]:
+    return [row for region in prop.regions for polytope in region.unsafe for row in polytope.rows]
+
+
+def violating(file: Path, network: Network, prop: Property, points: Sequence[Tensor]) -> int:
+    """How many of the points of each region violate when onnxruntime runs the file."""
+    session = onnxruntime.InferenceSession(file.read_bytes(), providers=["CPUExecutionProvider"])
+    name, count = session.get_inputs()[0].name, 0
+    for region, x in zip(prop.regions, points, strict=True):
+        for point in x.float():
+            y = session.run(None, {name: point.numpy().reshape(network.input_shape)})[0]
+            count += bool(region.margin(torch.from_numpy(y).double().reshape(1, -1)) <= 0)
+    return count
+
+
+def _last_line(text: str) -> str:
+    return (text.strip().splitlines() or [""])[-1].removeprefix("birdnn: ")
+
+
+def summary(rows: Sequence[Row], peer: str, limit_s: float) -> str:
+    """The table in Markdown, below what it says in all."""
+    late = sum(float(row["wall_s"] or 0) > float(row["limit_s"]) for row in rows)
+    lines = [
+        f"# Repairs of other people's violated instances, judged by onnxruntime and {peer}",
+        "",
+        provenance(f"python -m benchmarks.vnncomp.repairs --peer {peer} --timeout {limit_s:g}"),
+        f"{len(rows)} repairs of {len({row['family'] for row in rows})} families; {late} outlasted the limit.",
+        "",
+        f"| instance | by | outcome | s | violating of {_JUDGED:,}, before | after | {peer} after | in words | kept |",
+        "| --- | --- | --- | ---: | ---: | ---: | --- | --- | --- |",
+    ]
+    for row in rows:
+        name = f"{row['family']}: {Path(row['vnnlib']).name.removesuffix('.gz').removesuffix('.vnnlib')}"
+        cells = ("by", "outcome", "wall_s", "violating_before", "violating", "peer", "in_words", "kept")
+        lines.append(f"| {name} | {' | '.join(row[cell].replace('|', '/') for cell in cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    main()
