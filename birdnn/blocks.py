@@ -54,7 +54,7 @@ class Block:
         change what that block computes, before this one as well as behind it.
         """
         mine = {node.output for node in self.nodes}
-        others = _read(net, (node for node in net.nodes if node.output not in mine))
+        others = set(net.origins(name for node in net.nodes if node.output not in mine for name in node.inputs))
         read = dict.fromkeys(name for node in self.nodes for name in node.inputs)
         return tuple(name for name in read if name in net.repairable and name not in others)
 
@@ -62,18 +62,6 @@ class Block:
     def convolutions(self) -> tuple[Node, ...]:
         """Its convolutions, in order."""
         return tuple(node for node in self.nodes if node.op == "Conv")
-
-
-def _read(net: Network, nodes: Iterable[Node]) -> set[str]:
-    """What nodes read, and through nodes that do not depend on the input."""
-    makers = {node.output: node for node in net.nodes if node.output not in net.graph.dependent}
-    found, wanted = set[str](), [name for node in nodes for name in node.inputs]
-    while wanted:
-        name = wanted.pop()
-        if name not in found:
-            found.add(name)
-            wanted += makers[name].inputs if name in makers else ()
-    return found
 
 
 def partition(net: Network, chosen: Mapping[str, Sequence[str]] | None = None) -> tuple[Block, ...]:

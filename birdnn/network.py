@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import TypeAlias
 
@@ -35,9 +35,11 @@ class Network(nn.Module):
     Args:
         graph: the structure.
         initialisers: ONNX initialiser name -> value, those that the computation reads.
-        constants: value name -> value, from ``Constant`` nodes: part of the graph, never repaired.
+        constants: value name -> value, part of the graph and never repaired: from ``Constant`` nodes, unless these
+            hold the weights of layers.
         source: path of the file, empty where there is none.
         sha256: hex digest of the file, empty where there is none (or where values were changed since).
+        notes: what a user should know of how the file was read, one sentence each.
     """
 
     def __init__(
@@ -48,9 +50,10 @@ class Network(nn.Module):
         *,
         source: str = "",
         sha256: str = "",
+        notes: tuple[str, ...] = (),
     ) -> None:
         super().__init__()
-        self.graph, self.source, self.sha256 = graph, source, sha256
+        self.graph, self.source, self.sha256, self.notes = graph, source, sha256, notes
         self._keys: dict[str, str] = {}
         self._constant_names = frozenset(constants)
         for index, (name, value) in enumerate({**initialisers, **constants}.items()):
@@ -99,7 +102,8 @@ class Network(nn.Module):
     def repairable(self) -> frozenset[str]:
         """Initialisers that a repair may change: weights and biases behind or in the first weighted layer.
 
-        Never preprocessing, shapes, statistics of a normalisation, or ``Constant`` nodes, which are no initialisers.
+        Never preprocessing, shapes, or statistics of a normalisation; ``Constant`` nodes only where they hold the
+        weights of layers, as if they were initialisers.
         """
         return self.graph.repairable
 
@@ -120,6 +124,22 @@ class Network(nn.Module):
         """Name -> tensor for initialisers and constants: everything that nodes read and no node makes."""
         return {name: self.value(name) for name in self._keys}
 
+    def origins(self, names: Iterable[str]) -> tuple[str, ...]:
+        """The initialisers and constants behind some values: a node may make one of another, without the input.
+
+        In the order in which they are met, each once. What depends on the input has none.
+        """
+        makers = {node.output: node for node in self.nodes if node.output not in self.graph.dependent}
+        found, seen, wanted = dict[str, None](), set[str](), list(names)[::-1]
+        while wanted:
+            name = wanted.pop()
+            if name in self._keys:
+                found[name] = None
+            elif name in makers and name not in seen:
+                seen.add(name)
+                wanted += makers[name].inputs[::-1]
+        return tuple(found)
+
     def with_values(self, values: Mapping[str, Tensor]) -> Network:
         """A copy with other initialiser values, rounded to the data type that the initialiser has here.
 
@@ -135,7 +155,8 @@ class Network(nn.Module):
                 raise MismatchError(f"initialiser {name!r} was given shape {shapes}")
         changed = {name: values[name].to(old) if name in values else old for name, old in current.items()}
         constants = {name: self.value(name) for name in self._constant_names}
-        copy = Network(self.graph, changed, constants, source=self.source, sha256="" if values else self.sha256)
+        digest = "" if values else self.sha256
+        copy = Network(self.graph, changed, constants, source=self.source, sha256=digest, notes=self.notes)
         return copy.train(self.training)
 
     def extra_repr(self) -> str:
@@ -178,9 +199,17 @@ class Network(nn.Module):
         out: tuple[Tensor, ...] = torch.func.vmap(single)(x)
         return out
 
+    def shape_of(self, name: str) -> tuple[int, ...]:
+        """The shape of any value, for a batch of one: stored, made by a node, or the input.
+
+        Raises:
+            KeyError: there is none of that name.
+        """
+        return tuple(self.value(name).shape) if name in self._keys else self.graph.shapes[name]
+
     def size_of(self, name: str) -> int:
         """How many entries the value called `name` has for one sample."""
-        return math.prod(self.graph.shapes[name])
+        return math.prod(self.shape_of(name))
 
     def _run(self, x: Tensor, values: dict[str, Tensor], interventions: Interventions) -> dict[str, Tensor]:
         values = {**values, self.input_name: x}

@@ -7,6 +7,7 @@ that value is the network's output.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -118,15 +119,30 @@ def _own(net: Network, node: Node, value: str) -> Weights | None:
         return None
     place = node.inputs.index(value)
     shape = net.graph.shapes[value]
-    name = node.inputs[1 - place] if place < 2 else ""
-    readers = sum(list(other.inputs).count(name) for other in net.nodes)
-    if name not in net.repairable or readers != 1 or net.value(name).dim() != 2:
+    name, turned = _initialiser(net, node.inputs[1 - place] if place < 2 else "")
+    if name not in net.repairable or net.value(name).dim() != 2:
         return None
     if place == 0 and not node.attributes.get("transA") and shape[-1] == math.prod(shape):
-        return Weights(name, 1 if node.attributes.get("transB") else 0)
+        return Weights(name, int(bool(node.attributes.get("transB")) != turned))
     if place == 1 and not node.attributes.get("transB") and shape[0] == math.prod(shape):
-        return Weights(name, 0 if node.attributes.get("transA") else 1)
+        return Weights(name, int(bool(node.attributes.get("transA")) == turned))
     return None
+
+
+def _initialiser(net: Network, name: str) -> tuple[str, bool]:
+    """The initialiser that a matrix is and nobody else reads, and whether transposed; no name where there is none."""
+    makers = {node.output: node for node in net.nodes if node.output not in net.graph.dependent}
+    readers = Counter(read for node in net.nodes for read in node.inputs)
+    turned = False
+    while readers[name] == 1:
+        maker = makers.get(name)
+        if maker is None:
+            return name, turned
+        if maker.op not in ("Identity", "Transpose"):
+            break
+        turned ^= maker.op == "Transpose" and tuple(maker.attributes["perm"]) == (1, 0)
+        name = maker.inputs[0]
+    return "", False
 
 
 # --- interventions

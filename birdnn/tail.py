@@ -45,7 +45,7 @@ class Tail(nn.Module):
         self.free_names = tuple(dict.fromkeys(free))
         self.free = nn.ParameterList(nn.Parameter(net.value(name).detach().clone()) for name in self.free_names)
         read = {name for node in self.nodes for name in node.inputs} - made - set(self.free_names)
-        self._names = tuple(_closure(net, read))
+        self._names = net.origins(sorted(read))
         for place, name in enumerate(self._names):
             self.register_buffer(f"value_{place}", net.value(name).detach(), persistent=False)
         self._constant = tuple(n for n in net.nodes if n.output not in net.graph.dependent and n.output not in made)
@@ -90,16 +90,3 @@ def behind(net: Network, value: str) -> tuple[Node, ...]:
             reached.add(node.output)
             found.append(node)
     return tuple(found)
-
-
-def _closure(net: Network, names: set[str]) -> list[str]:
-    """The initialisers and constants behind some names: a node may make one of another."""
-    makers = {node.output: node for node in net.nodes if node.output not in net.graph.dependent}
-    stored, found, wanted = net.values(), set[str](), list(names)
-    while wanted:
-        name = wanted.pop()
-        if name in makers:
-            wanted += makers[name].inputs
-        elif name in stored:
-            found.add(name)
-    return [name for name in stored if name in found]

@@ -259,31 +259,40 @@ def _monotone(node: Node, inputs: list[Interval]) -> Interval:
     return _apply(node, [low for low, _ in inputs]), _apply(node, [high for _, high in inputs])
 
 
-def _affine_in_first(node: Node, inputs: list[Interval]) -> Interval:
-    """Convolution and Gemm-like operators whose first input is an interval and whose others are numbers."""
-    low, high = inputs[0]
-    others = [_number(node, interval) for interval in inputs[1:]]
-    middle = _apply(node, [(low + high) / 2, *others])
-    spread = _apply(node, [(high - low) / 2, others[0].abs(), *(torch.zeros_like(c) for c in others[1:])])
-    return middle - spread, middle + spread
+def _conv(node: Node, inputs: list[Interval]) -> Interval:
+    """Convolution; the bias may be an interval too."""
+    middle, spread = _product(node, inputs[:2])
+    low, high = middle - spread, middle + spread
+    for bias in inputs[2:]:
+        column = (-1,) + (1,) * (low.dim() - 2)
+        low, high = low + bias[0].reshape(column), high + bias[1].reshape(column)
+    return low, high
 
 
 def _gemm(node: Node, inputs: list[Interval]) -> Interval:
-    """Gemm with one interval factor; the addend may be an interval too."""
-    (low_a, high_a), (low_b, high_b) = inputs[:2]
-    if low_a is not high_a and low_b is not high_b:
-        raise UnsupportedOpError("", f"{node.op} of two variable factors", node.name, _ruled())
-    a, b = (low_a + high_a) / 2, (low_b + high_b) / 2
-    radius_a, radius_b = (high_a - low_a) / 2, (high_b - low_b) / 2
-    middle = _apply(node, [a, b])
-    spread = _apply(node, [radius_a, b.abs()]) if low_a is not high_a else _apply(node, [a.abs(), radius_b])
-    spread = spread.abs()  # Gemm's alpha may be negative
+    """Matrix product; the addend may be an interval too."""
+    middle, spread = _product(node, inputs[:2])
     low, high = middle - spread, middle + spread
     if len(inputs) < 3:
         return low, high
     beta = node.attributes["beta"]
     ends = beta * inputs[2][0], beta * inputs[2][1]
     return low + torch.minimum(*ends), high + torch.maximum(*ends)
+
+
+def _product(node: Node, factors: list[Interval]) -> Interval:
+    """Centre and radius of an operator that is linear in each of two factors: numbers or intervals.
+
+    What nodes compute of constants is known up to rounding only, and an interval as well.
+    """
+    (low_a, high_a), (low_b, high_b) = factors
+    a, b = (low_a + high_a) / 2, (low_b + high_b) / 2
+    radius_a, radius_b = (high_a - low_a) / 2, (high_b - low_b) / 2
+    if low_b is high_b:
+        spread = _apply(node, [radius_a, b.abs()])
+    else:
+        spread = _apply(node, [radius_a, b.abs() + radius_b]) + _apply(node, [a.abs(), radius_b])
+    return _apply(node, [a, b]), spread.abs()  # Gemm's alpha may be negative
 
 
 def _sub(node: Node, inputs: list[Interval]) -> Interval:
@@ -329,7 +338,7 @@ def _number(node: Node, interval: Interval) -> Tensor:
 
 RULES: Mapping[str, Rule] = {
     "BatchNormalization": _batch_normalization,
-    "Conv": _affine_in_first,
+    "Conv": _conv,
     "Div": _div,
     "Elu": _bent_at_zero,
     "Gemm": _gemm,

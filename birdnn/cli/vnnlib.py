@@ -159,7 +159,7 @@ def _supported(capability: str) -> Sequence[str]:
 
         return READ
     if capability == "--onnx-opset-versions":
-        from birdnn.formats.onnx import OPSETS
+        from birdnn.formats.prepared import OPSETS
 
         return str(OPSETS.start), str(OPSETS.stop - 1)
     return _ANSWERS[capability]

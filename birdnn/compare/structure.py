@@ -108,9 +108,11 @@ def _layers(net: Network) -> Mapping[str, int]:
     found: dict[str, int] = {}
     number = 0
     for node in net.nodes:
-        if operator(node.op).weighted and node.output in net.graph.dependent:
+        if node.output not in net.graph.dependent:
+            continue
+        if operator(node.op).weighted:
             number += 1
-        for name in node.inputs:
+        for name in net.origins(node.inputs):
             found.setdefault(name, number)
     return found
 

@@ -92,8 +92,8 @@ def ask(model: str, query: Query, seconds: float) -> tuple[str, list[float]]:
     from maraboupy import Marabou
 
     net = Marabou.read_onnx(model)
-    inputs = [int(v) for v in net.inputVars[0].flatten()]
-    outputs = [int(v) for v in net.outputVars[0].flatten()]
+    inputs = [int(v) for part in net.inputVars for v in part.flatten()]
+    outputs = [int(v) for part in net.outputVars for v in part.flatten()]
     for variable, low, up in zip(inputs, query.lower, query.upper, strict=True):
         net.setLowerBound(variable, low)
         net.setUpperBound(variable, up)

@@ -6,7 +6,6 @@ import math
 from typing import Any
 
 import numpy as np
-import onnxruntime
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -14,6 +13,7 @@ from torch import Tensor
 from birdnn.errors import FormatError
 from birdnn.network import Network
 from birdnn.operators import apply
+from birdnn.runtime import Session
 
 _SLACK = 512
 _N_PROBES, _N_PROBES_OF_LARGE, _LARGE = 4, 2, 1 << 20
@@ -72,22 +72,18 @@ def _first_line(error: Exception) -> str:
     return str(error).strip().partition("\n")[0]
 
 
-def _session(data: bytes, path: str) -> onnxruntime.InferenceSession:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 4
+def _session(data: bytes, path: str) -> Session:
     try:
-        return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+        return Session(data)
     except Exception as error:  # noqa: BLE001 - its exceptions share no base class
         raise FormatError(path, "", f"onnxruntime refuses the network: {_first_line(error)}") from None
 
 
-def _run(session: onnxruntime.InferenceSession, net: Network, x: NDArray[Any]) -> NDArray[Any]:
+def _run(session: Session, net: Network, x: NDArray[Any]) -> NDArray[Any]:
     try:
-        out: NDArray[Any] = session.run([net.output_name], {net.input_name: x.reshape(net.input_shape)})[0]
+        return session(x)
     except Exception as error:  # noqa: BLE001 - its exceptions share no base class
         raise FormatError(net.source, "", f"onnxruntime cannot run the network: {_first_line(error)}") from None
-    return out
 
 
 def _largest_value(net: Network, row: Tensor) -> float:

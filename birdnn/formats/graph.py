@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 from types import MappingProxyType
 
 import numpy as np
@@ -12,7 +13,7 @@ import onnx
 import torch
 
 from birdnn.errors import UnsupportedOpError
-from birdnn.formats.lowering import FOLDED, MAX_VALUES, READ, REWRITTEN, Site, integer_attribute, lower
+from birdnn.formats.lowering import FOLDED, MAX_VALUES, READ, REWRITTEN, Site, Steps, integer_attribute, lower
 from birdnn.formats.tensors import Array, read_attributes
 from birdnn.graph import Node
 from birdnn.operators import OPERATORS, Shape, ShapeProblem, apply, shape_of
@@ -28,6 +29,9 @@ _CASTS: Mapping[int, type[np.generic]] = {
     onnx.TensorProto.FLOAT16: np.float16,
 }
 _PROBE = 3
+
+_REAL: Mapping[int, torch.dtype] = {onnx.TensorProto.FLOAT: torch.float32, onnx.TensorProto.DOUBLE: torch.float64}
+_HALF = "half precision (float16) is not supported; convert the network to float32"
 
 MAX_TOTAL = 1 << 26
 """Most entries that all values of a graph may have together for one sample."""
@@ -91,11 +95,12 @@ class Lowering:
 
     def _rewrite(self, site: Site, output: str) -> None:
         """Lower a node to others that bear its name; the last makes its value."""
-        value, steps = site.inputs[0], REWRITTEN[site.op](site)
+        self._chain(site, REWRITTEN[site.op](site), output)
+
+    def _chain(self, site: Site, steps: Steps, output: str) -> None:
+        value = site.inputs[0]
         for place, (op, lowered) in enumerate(steps, 1):
-            made = output if place == len(steps) else f"{output}__{op}"
-            while made != output and made in self.shapes:
-                made += "_"
+            made = output if place == len(steps) else unused(f"{output}__{op}", self.shapes)
             self._append(site, Node(op, site.name, (value,), made, MappingProxyType(lowered)))
             value = made
 
@@ -108,6 +113,14 @@ class Lowering:
         elif site.op == "CastLike":
             value = self._cast_like(site)
             self.dtypes[output] = self.dtypes[site.inputs[1]]
+        elif site.op == "Cast" and site.inputs[0] in self.dtypes:
+            kind = integer_attribute(site, "to", 0)
+            if _REAL.get(kind) == self.dtypes[site.inputs[0]]:  # of its own type, as converters write it everywhere
+                self._append(site, Node("Identity", site.name, site.inputs[:1], output))
+                return True
+            value = self._cast_constant(site, kind)
+            if value.dtype.kind == "f":
+                self.dtypes[output] = torch.from_numpy(value).dtype
         elif all(name in self.known and self.known[name].dtype.kind in "iub" for name in site.inputs if name):
             value = _integer_result(site)
             if value.dtype.kind == "f":
@@ -119,6 +132,20 @@ class Lowering:
         self.known[output], self.shapes[output] = value, value.shape
         return True
 
+    def _cast_constant(self, site: Site, kind: int) -> Array:
+        """A stored floating-point constant in another data type."""
+        name = site.inputs[0]
+        if name not in self.known:
+            raise site.fail(f"changes the data type of {name!r}; networks that compute in one type are supported")
+        if kind not in _CASTS or _CASTS[kind] == np.float16:
+            raise site.fail(_HALF if kind in _CASTS else f"to data type {kind} is not supported")
+        with np.errstate(over="ignore", invalid="ignore"):
+            value = self.known[name].astype(_CASTS[kind])
+        whole = np.trunc(self.known[name].astype(np.float64))
+        if not np.isfinite(value).all() or (value.dtype.kind in "iu" and not (value == whole).all()):
+            raise site.fail(f"{name!r} holds numbers beyond the range of the type that it is turned into")
+        return value
+
     def _cast_like(self, site: Site) -> Array:
         """A constant in the data type of a floating value; exporters write numbers of an activation in this way."""
         constant, like = site.inputs[0], site.inputs[1] if len(site.inputs) > 1 else ""
@@ -127,6 +154,9 @@ class Lowering:
         return self.known[constant].astype(torch.empty(0, dtype=self.dtypes[like]).numpy().dtype)
 
     def _append(self, site: Site, node: Node) -> None:
+        bad = [name for name in node.inputs if self.dtypes.get(name) == torch.float16]
+        if bad:
+            raise site.fail(f"reads {bad[0]!r}: {_HALF}")
         bad = [name for name in node.inputs if name not in self.dtypes]
         if bad:
             raise site.fail(f"reads {bad[0]!r}, which does not hold floating-point numbers")
@@ -142,6 +172,38 @@ class Lowering:
         if any(name in self.dependent for name in node.inputs):
             self.dependent.add(node.output)
         self.nodes.append(node)
+
+    def split_input(self, names: Sequence[str], whole: str) -> None:
+        """Make the inputs called `names` parts of one flat input called `whole`, one after the other.
+
+        Those that nobody reads only take their place.
+        """
+        sizes = [math.prod(self.shapes[name]) for name in names]
+        self.input_name, self.shapes[whole], self.dtypes[whole] = whole, (1, sum(sizes)), self.dtypes[names[0]]
+        self.dependent.add(whole)
+        for name, start, size in zip(names, accumulate(sizes, initial=0), sizes, strict=False):
+            if name not in self.dependent:
+                continue
+            steps: Steps = (("Slice", {"slices": ((1, start, start + size, 1),)}),)
+            if self.shapes[name] != (1, size):
+                steps = (*steps, ("Reshape", {"shape": self.shapes[name]}))
+            self._chain(self._site("Slice", name, (whole,)), steps, name)
+
+    def join_outputs(self, names: Sequence[str], whole: str) -> str:
+        """Make a flat value called `whole` of the outputs, one after the other."""
+        parts = []
+        for name in names:
+            parts.append(name)
+            if len(self.shapes[name]) != 2 or self.shapes[name][0] != 1:
+                parts[-1] = unused(f"{name}__flat", self.shapes)
+                flat = {"shape": (1, math.prod(self.shapes[name]))}
+                self._chain(self._site("Reshape", name, (name,)), (("Reshape", flat),), parts[-1])
+        site = self._site("Concat", whole, tuple(parts))
+        self._append(site, Node("Concat", whole, site.inputs, whole, MappingProxyType({"axis": 1})))
+        return whole
+
+    def _site(self, op: str, name: str, inputs: tuple[str, ...]) -> Site:
+        return Site(self.path, op, name, inputs, {}, self.opset, self.shapes, self.known)
 
     def batched(self) -> tuple[Node, ...] | None:
         """The nodes rewritten so that the first axis of every dependent value is a batch; None where that cannot be.
@@ -170,6 +232,13 @@ class Lowering:
             return shape_of(node.op, inputs, node.attributes) == shapes[node.output]
         except ShapeProblem:
             return False
+
+
+def unused(name: str, taken: Container[str]) -> str:
+    """The name, with so many underscores that nobody has it."""
+    while name in taken:
+        name += "_"
+    return name
 
 
 def _shape_of(site: Site, node: Node, shapes: Mapping[str, Shape]) -> Shape:

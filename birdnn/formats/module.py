@@ -28,7 +28,7 @@ def network_from_module(module: nn.Module, input_shape: Sequence[int]) -> Networ
     with onnxruntime and with the module's own forward pass, on seeded inputs.
 
     Args:
-        module: takes one tensor (batch, *input_shape) and gives one (batch, ...).
+        module: takes one tensor (batch, *input_shape) and gives one (batch, ...), or several in a tuple.
         input_shape: of one sample.
 
     Raises:
@@ -87,7 +87,7 @@ def _exported(module: nn.Module, input_shape: tuple[int, ...]) -> bytes:
         shape = (_EXAMPLES, *input_shape)
         raise MismatchError(
             f"torch cannot export the module for an input of shape {shape}: {told}. The module must take one tensor "
-            "(batch, *input_shape) for batches of any size, and give one"
+            "(batch, *input_shape) for batches of any size, and give one, or a tuple of them"
         ) from error
 
 
@@ -119,6 +119,19 @@ def _dtype(module: nn.Module) -> torch.dtype:
     return next((p.dtype for p in module.parameters() if p.dtype.is_floating_point), torch.float32)
 
 
+def _flat(outputs: object) -> Tensor:
+    """All floating-point outputs of a module for a batch, one after the other: (n, outputs) float64.
+
+    Raises:
+        MismatchError: they are no tensors.
+    """
+    several = [outputs] if isinstance(outputs, Tensor) else list(outputs) if isinstance(outputs, tuple | list) else []
+    real = [part for part in several if isinstance(part, Tensor) and part.is_floating_point()]
+    if not real:
+        raise MismatchError(f"the module gives {type(outputs).__name__}; a tensor, or several in a tuple, is expected")
+    return torch.cat([part.reshape(len(part), -1) for part in real], 1).double()
+
+
 def _require_same(net: Network, module: nn.Module) -> None:
     """Compare with the module's own forward pass, as a batch and one at a time.
 
@@ -129,9 +142,8 @@ def _require_same(net: Network, module: nn.Module) -> None:
     shaped = x.reshape(len(x), *net.input_shape[1:])
     with torch.no_grad():
         ours = net(x).double()
-        outputs: list[Tensor] = [module(shaped), torch.cat([module(row[None]) for row in shaped])]
-    for theirs in outputs:
-        found = theirs.reshape(len(x), -1).double()
+        together = [_flat(module(shaped)), torch.cat([_flat(module(row[None])) for row in shaped])]
+    for found in together:
         if found.shape != ours.shape:
             raise DisagreementError(f"the module gives {found.shape[1]} outputs, its network {ours.shape[1]}")
         difference = (found - ours).abs()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -15,20 +17,19 @@ from google.protobuf.message import DecodeError, EncodeError
 from numpy.typing import ArrayLike
 from onnx import AttributeProto, TensorProto, helper, numpy_helper
 
-from birdnn.errors import FormatError, MismatchError, SpecError, UnsupportedOpError
+from birdnn.errors import FormatError, MismatchError, SpecError
 from birdnn.formats.agreement import require_agreement
 from birdnn.formats.export import model_bytes
 from birdnn.formats.files import NETWORK_BYTES, decompressed, read_bytes, read_stored, sha256, write_bytes
-from birdnn.formats.graph import Lowering
-from birdnn.formats.lowering import MAX_VALUES, READ
-from birdnn.formats.tensors import Array, embed_external, put_tensor, read_attribute, read_tensor
+from birdnn.formats.graph import Lowering, unused
+from birdnn.formats.lowering import MAX_VALUES
+from birdnn.formats.prepared import DEFAULT, Ports, inlined, needed, opset, ports
+from birdnn.formats.tensors import Array, embed_external, lift_constants, put_tensor, read_attribute, read_tensor
 from birdnn.graph import Graph, Node
 from birdnn.network import Network
 from birdnn.operators import operator, operators_where
 from birdnn.reading import reads
 
-OPSETS = range(7, onnx.defs.onnx_opset_version() + 1)
-"""Versions of the operator set that are read."""
 _FLOATS: Mapping[int, torch.dtype] = {
     TensorProto.FLOAT: torch.float32,
     TensorProto.DOUBLE: torch.float64,
@@ -41,6 +42,8 @@ _CONSTANTS: Mapping[str, int] = {
     "value_ints": AttributeProto.INTS,
 }
 """How the value of a ``Constant`` may be written; onnxruntime goes by the type and not by the name."""
+_TERMWISE: Mapping[str, int] = {"Add": 2, "Sub": 2, "Mul": 2, "Div": 1}
+"""Operator on weights that keeps an entry an entry -> how many of its first operands may be these weights."""
 
 
 @reads
@@ -81,6 +84,7 @@ def bytes_with_values(net: Network, original: str | Path) -> bytes:
     data = read_bytes(original, NETWORK_BYTES)
     model = parsed(data, str(original))
     changed = embed_external(model, original, NETWORK_BYTES)
+    lift_constants(model, net.repairable)
     tensors = {tensor.name: tensor for tensor in model.graph.initializer}
     for name, value in net.initialisers().items():
         if name not in tensors:
@@ -88,6 +92,16 @@ def bytes_with_values(net: Network, original: str | Path) -> bytes:
         read_tensor(tensors[name], str(original))
         changed |= put_tensor(tensors[name], value.detach().cpu().numpy())
     return serialised(model, str(original)) if changed else data
+
+
+def lifted(net: Network, original: str | Path) -> tuple[str, ...]:
+    """The initialisers of a network that are ``Constant`` nodes in the file `original`.
+
+    Raises:
+        FormatError: `original` cannot be read.
+    """
+    stored = {tensor.name for tensor in parsed(read_bytes(original, NETWORK_BYTES), str(original)).graph.initializer}
+    return tuple(name for name in net.initialisers() if name not in stored)
 
 
 def network_from_onnx(data: bytes, *, path: str | Path = "", digest: str = "", check: bool = True) -> Network:
@@ -105,20 +119,23 @@ def network_from_onnx(data: bytes, *, path: str | Path = "", digest: str = "", c
     model = parsed(data, str(path))
     if embed_external(model, path, NETWORK_BYTES):
         data = serialised(model, str(path))
-    lowering, output = _lower(model, str(path))
+    ends = ports(model.graph, str(path))
+    lowering, output = _lower(inlined(model, str(path)), ends, str(path))
     nodes = lowering.batched()
     batched = nodes is not None
     nodes = nodes or tuple(lowering.nodes)
-    initialisers = {tensor.name for tensor in model.graph.initializer}
     used = {name for node in nodes for name in node.inputs if name in lowering.known}
     ordered = [name for name in lowering.known if name in used]
+    stored = used.intersection(tensor.name for tensor in model.graph.initializer)
+    repairable = _repairable(nodes, lowering, stored, used.intersection(_constants(model.graph)))
+    initialisers = stored | repairable
     graph = Graph(
         nodes=nodes,
         input_name=lowering.input_name,
         output_name=output,
         shapes={name: lowering.shapes[name] for name in (lowering.input_name, *(node.output for node in nodes))},
         dependent=frozenset(lowering.dependent),
-        repairable=_repairable(nodes, frozenset(lowering.dependent), frozenset(initialisers & used)),
+        repairable=repairable,
         batched=batched,
     )
     net = Network(
@@ -127,9 +144,10 @@ def network_from_onnx(data: bytes, *, path: str | Path = "", digest: str = "", c
         {name: torch.from_numpy(lowering.known[name]) for name in ordered if name not in initialisers},
         source=str(path),
         sha256=digest,
+        notes=_notes(ends, {value.name: lowering.shapes[value.name] for value in ends.inputs}),
     )
     if check:
-        require_agreement(net, data, lowering.dtypes[lowering.input_name])
+        require_agreement(net, data, lowering.dtypes[output])
     return net
 
 
@@ -167,68 +185,57 @@ def serialised(model: onnx.ModelProto, path: str) -> bytes:
         raise FormatError(path, "", f"cannot be put into one ONNX file: {error}") from None
 
 
-def _opset(model: onnx.ModelProto, path: str) -> int:
-    versions = [entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")]
-    if len(versions) != 1 or versions[0] not in OPSETS:
-        raise FormatError(path, "opset_import", f"opset {versions} is not one of {OPSETS.start} to {OPSETS.stop - 1}")
-    return int(versions[0])
-
-
-def _lower(model: onnx.ModelProto, path: str) -> tuple[Lowering, str]:
-    known: dict[str, Array] = {}
-    for tensor in model.graph.initializer:
-        if not tensor.name or tensor.name in known:
-            raise FormatError(path, f"initialiser {tensor.name!r}", "its name is missing or given twice")
-        known[tensor.name] = read_tensor(tensor, path)
-    inputs = [value for value in model.graph.input if value.name not in known]
-    outputs = list(model.graph.output)
-    for kind, values in (("input", inputs), ("output", outputs)):
-        if len(values) != 1:
-            names = ", ".join(repr(value.name) for value in values)
-            raise FormatError(path, "", f"a network with one {kind} is expected, not {len(values)} ({names})")
-    _require_distinct((inputs[0].name, *known, *(name for node in model.graph.node for name in node.output)), path)
-    shape, dtype = _input_type(inputs[0], path)
-    output = outputs[0].name
-    needed = _needed(model.graph, output, path)
-    for node in needed:
-        if node.op_type == "Constant" and node.domain in ("", "ai.onnx"):
+def _lower(model: onnx.ModelProto, ends: Ports, path: str) -> tuple[Lowering, str]:
+    graph = model.graph
+    _require_distinct(graph, [value.name for value in ends.inputs], path)
+    types = {value.name: _input_type(value, path) for value in ends.inputs}
+    if len({dtype for _, dtype in types.values()}) > 1:
+        raise FormatError(path, "", "its inputs have different data types")
+    nodes = needed(graph, ends.outputs, path)
+    read = {*ends.outputs, *(name for node in nodes for name in node.input)}
+    known = {tensor.name: read_tensor(tensor, path) for tensor in graph.initializer if tensor.name in read}
+    for node in nodes:
+        if node.op_type == "Constant":
             known[node.output[0]] = _constant(node, path)
     lowering = Lowering(
         path=path,
-        opset=_opset(model, path),
-        input_name=inputs[0].name,
+        opset=opset(model, path),
+        input_name=ends.inputs[0].name,
         known=known,
-        shapes={inputs[0].name: shape, **{name: array.shape for name, array in known.items()}},
+        shapes={
+            **{name: shape for name, (shape, _) in types.items()},
+            **{name: array.shape for name, array in known.items()},
+        },
         dtypes={
-            inputs[0].name: dtype,
+            **{name: dtype for name, (_, dtype) in types.items()},
             **{name: torch.from_numpy(array).dtype for name, array in known.items() if array.dtype.kind == "f"},
         },
-        dependent={inputs[0].name},
+        dependent=read.intersection(types),
     )
-    for node in needed:
+    names = {*types, *(tensor.name for tensor in graph.initializer), *(name for node in nodes for name in node.output)}
+    if len(types) > 1:
+        lowering.split_input(list(types), unused("inputs", names))
+    for node in nodes:
         if node.op_type != "Constant":
             lowering.add(node)
-    if output not in lowering.dependent:
-        raise FormatError(path, f"output {output!r}", "does not depend on the input")
-    return lowering, output
+    live = [name for name in ends.outputs if name in lowering.dependent]
+    if not live:
+        raise FormatError(path, f"output {ends.outputs[0]!r}", "does not depend on the input")
+    if len(ends.outputs) == 1:
+        return lowering, live[0]
+    return lowering, lowering.join_outputs(ends.outputs, unused("outputs", names))
 
 
-def _require_distinct(names: Iterable[str], path: str) -> None:
+def _require_distinct(graph: onnx.GraphProto, inputs: Iterable[str], path: str) -> None:
     """Of two values of one name, needed or not, onnxruntime takes one or the other."""
-    twice = [name for name, count in Counter(names).items() if name and count > 1]
+    initialisers = [tensor.name for tensor in graph.initializer]
+    if not all(initialisers) or len(set(initialisers)) < len(initialisers):
+        name = next(name for name, count in Counter(initialisers).items() if not name or count > 1)
+        raise FormatError(path, f"initialiser {name!r}", "its name is missing or given twice")
+    made = (name for node in graph.node for name in node.output)
+    twice = [name for name, count in Counter([*inputs, *initialisers, *made]).items() if name and count > 1]
     if twice:
         raise FormatError(path, f"value {twice[0]!r}", "is made twice")
-
-
-def _needed(graph: onnx.GraphProto, output: str, path: str) -> list[onnx.NodeProto]:
-    wanted, needed = {output}, []
-    for node in reversed(graph.node):
-        if wanted.intersection(node.output):
-            if node.domain not in ("", "ai.onnx"):
-                raise UnsupportedOpError(path, f"{node.domain}.{node.op_type}", node.name, READ)
-            wanted.update(node.input)
-            needed.append(node)
-    return needed[::-1]
 
 
 def _input_type(value: onnx.ValueInfoProto, path: str) -> tuple[tuple[int, ...], torch.dtype]:
@@ -240,9 +247,12 @@ def _input_type(value: onnx.ValueInfoProto, path: str) -> tuple[tuple[int, ...],
         raise FormatError(path, place, "a tensor of floating-point numbers with a shape is expected")
     shape = []
     for axis, dim in enumerate(tensor.shape.dim):
-        size = dim.dim_value if dim.HasField("dim_value") else 0
-        if axis == 0 and size <= 0:
-            size = 1  # symbolic batch; some exporters write 0 or -1
+        size = dim.dim_value if dim.HasField("dim_value") else -1
+        if axis == 0 and size < 0:
+            size = 1  # a batch of any size; some exporters write -1
+        if axis == 0 and size == 0:
+            told = "axis 0, the batch, has 0 entries, so that onnxruntime runs no sample; name it, or make it 1"
+            raise FormatError(path, place, told)
         if size <= 0:
             raise FormatError(path, place, f"axis {axis} has no fixed size; only the first, the batch, may vary")
         shape.append(size)
@@ -273,19 +283,75 @@ def _constant(node: onnx.NodeProto, path: str) -> Array:
     return array
 
 
-def _repairable(nodes: Sequence[Node], dependent: frozenset[str], initialisers: frozenset[str]) -> frozenset[str]:
-    """Initialisers that are weights or biases behind or in the first weighted layer, and nothing else."""
-    makers = {node.output: node for node in nodes}
+def _constants(graph: onnx.GraphProto) -> set[str]:
+    """Values of ``Constant`` nodes that the file itself holds, not a function of it."""
+    return {node.output[0] for node in graph.node if node.op_type == "Constant" and node.domain in DEFAULT}
 
-    def sources(name: str) -> set[str]:
-        """The initialiser that `name` is, seen through layout operations; none where it is something else."""
-        while name not in initialisers:
-            maker = makers.get(name)
-            if maker is None or not operator(maker.op).is_layout or name in dependent:
-                return set()
-            name = maker.inputs[0]
-        return {name}
 
+def _notes(ends: Ports, shapes: Mapping[str, Sequence[int]]) -> tuple[str, ...]:
+    """How inputs and outputs are counted, where there are several."""
+    said = []
+    if len(ends.inputs) > 1:
+        parts, start = [], 0
+        for value in ends.inputs:
+            end = start + math.prod(shapes[value.name])
+            parts.append(f"X_{start} to X_{end - 1} are {value.name!r}")
+            start = end
+        said.append(f"The network has {len(ends.inputs)} inputs, counted one after the other: {', '.join(parts)}.")
+    if len(ends.outputs) > 1:
+        named = ", ".join(repr(name) for name in ends.outputs)
+        said.append(f"The network has {len(ends.outputs)} outputs, counted one after the other: {named}.")
+    if ends.left_out:
+        named = ", ".join(repr(name) for name in ends.left_out)
+        said.append(f"Outputs that hold no floating-point numbers are left out and not counted: {named}.")
+    return tuple(said)
+
+
+@dataclass(frozen=True, slots=True)
+class _Sources:
+    """Follows constants back to the numbers in the file.
+
+    Attributes:
+        makers: value that does not depend on the input -> the node that makes it.
+        shapes: of all values.
+        names: of initialisers, and of constants that may be treated as such.
+    """
+
+    makers: Mapping[str, Node]
+    shapes: Mapping[str, Sequence[int]]
+    names: Set[str]
+
+    def __call__(self, name: str) -> set[str]:
+        """Those that have a number for each entry of the constant called `name`, moved, scaled or shifted by others."""
+        found, wanted = set[str](), [name]
+        while wanted:
+            name = wanted.pop()
+            maker = self.makers.get(name)
+            if name in self.names:
+                found.add(name)
+            elif maker is not None and operator(maker.op).is_layout:
+                wanted.append(maker.inputs[0])
+            elif maker is not None and maker.op in _TERMWISE:
+                parts = maker.inputs[: _TERMWISE[maker.op]]
+                wanted += [part for part in parts if tuple(self.shapes[part]) == tuple(self.shapes[name])]
+        return found
+
+
+def _repairable(
+    nodes: Sequence[Node], lowering: Lowering, initialisers: Set[str], constants: Set[str]
+) -> frozenset[str]:
+    """Numbers that are weights or biases behind or in the first weighted layer, and nothing else.
+
+    ``Constant`` nodes are numbers of the exporter's, such as an epsilon; but where they hold the weights of a layer the
+    exporter writes all weights so, and they count as initialisers.
+    """
+    dependent = lowering.dependent
+    makers = {node.output: node for node in nodes if node.output not in dependent}
+    sources = _Sources(makers, lowering.shapes, initialisers | constants)
+    fixed = {node.output: [name for name in node.inputs if name not in dependent] for node in nodes}
+    layers = [fixed[node.output] for node in nodes if operator(node.op).weighted and node.output in dependent]
+    if not any(sources(name) & constants for names in layers for name in names):
+        sources = replace(sources, names=initialisers)
     weighted: set[str] = set()  # dependent values behind a weighted layer
     biasable: set[str] = set()  # values that are a weighted layer's own, up to layout
     chosen: set[str] = set()
@@ -294,15 +360,15 @@ def _repairable(nodes: Sequence[Node], dependent: frozenset[str], initialisers: 
         if node.output not in dependent:
             continue
         behind = any(name in weighted for name in node.inputs)
-        constants = set().union(*(sources(name) for name in node.inputs if name not in dependent))
+        found = set().union(*(sources(name) for name in fixed[node.output]))
         row = operator(node.op)
         takes = row.weighted
         if node.op == "Add" and any(name in biasable for name in node.inputs):
             takes = True
         if node.op == "BatchNormalization" and behind:
             chosen |= sources(node.inputs[1]) | sources(node.inputs[2])
-            constants -= sources(node.inputs[1]) | sources(node.inputs[2])
-        (chosen if takes else refused).update(constants)
+            found -= sources(node.inputs[1]) | sources(node.inputs[2])
+        (chosen if takes else refused).update(found)
         if row.weighted or behind:
             weighted.add(node.output)
         if row.weighted or (row.is_layout and node.inputs[0] in biasable):

@@ -13,7 +13,7 @@ from birdnn.errors import MismatchError
 from birdnn.formats.export import onnx_attributes
 from birdnn.formats.files import NETWORK_BYTES, read_bytes
 from birdnn.formats.onnx import parsed, serialised
-from birdnn.formats.tensors import embed_external, put_tensor, read_tensor
+from birdnn.formats.tensors import embed_external, lift_constants, put_tensor, read_tensor
 from birdnn.graph import Node
 
 Replacements = Mapping[str, tuple[tuple[Node, ...], Mapping[str, Tensor]]]
@@ -40,6 +40,8 @@ def bytes_with_nodes(original: str | Path, values: Mapping[str, Tensor], replace
     """
     model = parsed(read_bytes(original, NETWORK_BYTES), str(original))
     embed_external(model, original, NETWORK_BYTES)
+    olds = (node for node in model.graph.node if replaced.keys() & set(node.output))
+    lift_constants(model, {*values, *(name for node in olds for name in node.input)})
     tensors = {tensor.name: tensor for tensor in model.graph.initializer}
     for name, value in values.items():
         if name not in tensors:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,19 +16,19 @@ from birdnn.errors import FormatError, MismatchError
 
 Array = NDArray[np.generic]
 
-_FLOATS: Mapping[int, str] = {
-    TensorProto.FLOAT: "float_data",
-    TensorProto.DOUBLE: "double_data",
-    TensorProto.FLOAT16: "int32_data",
-}
+_WRITTEN: Mapping[int, str] = {TensorProto.FLOAT: "float_data", TensorProto.DOUBLE: "double_data"}
 _FIELDS: Mapping[int, str] = {
-    **_FLOATS,
+    **_WRITTEN,
+    TensorProto.FLOAT16: "int32_data",
     TensorProto.INT64: "int64_data",
     TensorProto.INT32: "int32_data",
     TensorProto.BOOL: "int32_data",
     TensorProto.INT8: "int32_data",
     TensorProto.UINT8: "int32_data",
 }
+
+_LISTED_UNTIL = 4
+"""Before this version of the file format initialisers have to be listed among the inputs."""
 
 _SIZES = ("offset", "0"), ("length", "-1")
 _SHOWN = 60
@@ -61,7 +61,7 @@ def read_tensor(tensor: TensorProto, path: str, kind: str = "initialiser") -> Ar
         array: Array = np.array(numpy_helper.to_array(tensor))
     except (ValueError, TypeError, OverflowError) as error:
         raise FormatError(path, place, f"cannot be read: {error}") from None
-    if tensor.data_type in _FLOATS and not np.isfinite(array).all():
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
         raise FormatError(path, place, "holds NaN or infinity")
     return array
 
@@ -122,10 +122,30 @@ def put_tensor(tensor: TensorProto, values: Array) -> bool:
     if tensor.HasField("raw_data"):
         tensor.raw_data = new.astype(dtype.newbyteorder("<")).tobytes()
         return True
-    field = getattr(tensor, _FLOATS[tensor.data_type])
+    field = getattr(tensor, _WRITTEN[tensor.data_type])
     del field[:]
-    field.extend((new.view(np.uint16) if tensor.data_type == TensorProto.FLOAT16 else new).ravel().tolist())
+    field.extend(new.ravel().tolist())
     return True
+
+
+def lift_constants(model: onnx.ModelProto, names: Container[str]) -> None:
+    """Turn the ``Constant`` nodes that make some values into initialisers of the same names, in place."""
+    graph = model.graph
+    for place in reversed(range(len(graph.node))):
+        node = graph.node[place]
+        if node.op_type != "Constant" or node.domain not in ("", "ai.onnx") or node.output[0] not in names:
+            continue
+        attribute, name = node.attribute[0], node.output[0]
+        if attribute.name == "value":
+            graph.initializer.append(attribute.t)
+            graph.initializer[-1].name = name
+        else:
+            value = np.array(read_attribute(attribute), np.float32)
+            graph.initializer.append(numpy_helper.from_array(value, name))
+        if model.ir_version < _LISTED_UNTIL:
+            tensor = graph.initializer[-1]
+            graph.input.append(onnx.helper.make_tensor_value_info(name, tensor.data_type, list(tensor.dims)))
+        del graph.node[place]
 
 
 def embed_external(model: onnx.ModelProto, path: str | Path, limit: int) -> bool:

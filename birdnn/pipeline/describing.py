@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from fractions import Fraction
 from typing import Any
 
+from birdnn.formats.onnx import lifted
 from birdnn.formats.suite import Suite
 from birdnn.pipeline.case import Case
 from birdnn.pipeline.certifying import obstacle
@@ -13,6 +14,8 @@ from birdnn.pipeline.judging import Answer, Attempt
 from birdnn.pipeline.load import Loaded
 from birdnn.pipeline.measuring import Measured
 from birdnn.records import ApplicableOutcome, Drawdowns, PacBound, PropertyLocalisation, ScaledQuantity
+
+_SHOWN = 4  # names in a note
 
 
 def quantities(loaded: Loaded) -> tuple[tuple[ScaledQuantity, ...], tuple[ScaledQuantity, ...]]:
@@ -85,6 +88,9 @@ def remarks(case: Case, before: Mapping[str, Answer], best: Attempt | None, *, a
     if best is None:
         return
     after = best.answers
+    if case.loaded.nnet is None and (raised := lifted(case.loaded.net, case.loaded.path)):
+        told = ", ".join(map(repr, raised[:_SHOWN])) + (f" and {n} more" if (n := len(raised) - _SHOWN) > 0 else "")
+        yield f"The original's Constant nodes {told} are initialisers in the repaired file."
     if as_many:
         names = [s.prop.name for s in case.asked]
         was = sum(before[name].guarantee == "proved" for name in names)

@@ -88,6 +88,7 @@ def read_case(
         semantics=semantics,
         suite=match,
         notes=(
+            *loaded.net.notes,
             *of_suite,
             *_warnings(loaded, subjects),
             *remarks,

@@ -85,7 +85,7 @@ def _told(prop: Property, name: str, suite: Suite, entry: Entry) -> str:
 
 def network_notes(loaded: Loaded, props: Sequence[Property], *, by_name: bool = False) -> tuple[str, ...]:
     """What was inferred about the network and what a user should know, one sentence each; `by_name`: by ``--as``."""
-    said = []
+    said = [*loaded.net.notes]
     if loaded.known is not None:
         suite, entry = loaded.known
         about = f"{entry.name} in suite {suite.name}"

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from birdnn.chain import Affine, NotAChain
 from birdnn.errors import MismatchError
+from birdnn.graph import Node
 from birdnn.network import Network
 
 HELD = "The change was held where a layer had moved by {:g} times its size; --max-change allows more."
@@ -99,7 +100,7 @@ class Trained:
         places = dict(zip(self.names, torch.split(torch.arange(len(self)), self._sizes), strict=True))
         found: list[list[Tensor]] = [[]]
         for node in reversed(self.net.nodes):
-            mine = [name for name in node.inputs if name in places]
+            mine = [name for name in _stored(self.net, node) if name in places]
             for name in sorted(mine, key=lambda name: self.net.value(name).dim()):
                 found[-1].append(places.pop(name))
                 if self.net.value(name).dim() > 1:
@@ -136,7 +137,7 @@ class Trained:
                 return moved
 
             derivative = torch.func.jacrev(outputs)(values)
-            return torch.cat([derivative[self._keys[name]].flatten(1) for name in self.names], 1)
+            return torch.cat([derivative[self._keys[name]].reshape(len(wanted), -1) for name in self.names], 1)
 
         stacked: Tensor = torch.func.vmap(one)(x, directions)
         return stacked.flatten(0, 1)
@@ -146,10 +147,15 @@ def _tensors(net: Network) -> list[tuple[str, Tensor]]:
     return [*net.named_parameters(), *net.named_buffers()]
 
 
+def _stored(net: Network, node: Node) -> tuple[str, ...]:
+    """What a node reads that is stored in the file; none of a node without the input, as who reads its value has it."""
+    return net.origins(node.inputs) if node.output in net.graph.dependent else ()
+
+
 def _last_initialisers(net: Network, limit: int) -> tuple[str, ...]:
     taken: list[str] = []
     for node in reversed(net.nodes):
-        names = [name for name in node.inputs if name in net.repairable and name not in taken]
+        names = [name for name in _stored(net, node) if name in net.repairable and name not in taken]
         if not names:
             continue
         total = sum(net.value(name).numel() for name in (*taken, *names))

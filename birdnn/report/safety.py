@@ -48,13 +48,16 @@ _REPLAY = """\
 import json, numpy, onnxruntime
 report = json.load(open({report}))
 session = onnxruntime.InferenceSession({net})
-entry = session.get_inputs()[0]
-kind = numpy.float64 if entry.type == "tensor(double)" else numpy.float32
-shape = [n if isinstance(n, int) and n > 0 else 1 for n in entry.shape]
+entries = session.get_inputs()
+shapes = [[n if isinstance(n, int) and n > 0 else 1 for n in entry.shape] for entry in entries]
+ends = numpy.cumsum([numpy.prod(shape, dtype=int) for shape in shapes])[:-1]
+kind = numpy.float64 if entries[0].type == "tensor(double)" else numpy.float32
+names = [out.name for out in session.get_outputs() if out.type in ("tensor(float)", "tensor(double)")]
 for prop in report["properties"]:
     for found in prop["counterexamples"]:
-        x = numpy.array(found["x"], kind).reshape(shape)
-        y = session.run(None, {{entry.name: x}})[0].ravel().tolist()
+        parts = numpy.split(numpy.array(found["x"], kind), ends)
+        fed = {{e.name: part.reshape(shape) for e, part, shape in zip(entries, parts, shapes)}}
+        y = numpy.concatenate([value.ravel() for value in session.run(names, fed)]).tolist()
         print(prop["name"], y, "as recorded" if y == found["y"] else "recorded: %s" % found["y"])
 """
 """Needs onnxruntime alone; names of files are put in as JSON, which Python reads as well."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import TypeVar
 from weakref import WeakKeyDictionary
@@ -34,11 +35,11 @@ def _count(net: Network) -> int:
     for node in net.nodes:
         if node.output not in net.graph.dependent:
             continue
-        constant = [net.value(name) for name in node.inputs if name not in net.graph.dependent]
+        constant = [net.shape_of(name) for name in node.inputs if name not in net.graph.dependent]
         if node.op == "Conv" and constant:
-            total += net.size_of(node.output) * constant[0][0].numel()
+            total += net.size_of(node.output) * math.prod(constant[0][1:])
         else:
-            total += max([net.size_of(node.output), *(value.numel() for value in constant)])
+            total += max([net.size_of(node.output), *map(math.prod, constant)])
     return total
 
 
