@@ -18,6 +18,7 @@ from birdnn.chain import Activation, Affine, NotAChain
 from birdnn.errors import MismatchError
 from birdnn.formats.onnx import network_from_layers, network_from_onnx
 from birdnn.network import Network, weights_sha256
+from birdnn.sample.pieces import multiplications
 from tests.formats.models import Array, model, node, perceptron
 from tests.formats.test_onnx_operators import CASES
 from tests.strategies import networks
@@ -229,3 +230,22 @@ def test_fingerprint_is_of_content() -> None:
     assert digest == weights_sha256(network_from_layers(layers, dtype=np.float64))
     assert digest != weights_sha256(network_from_layers([layers[0], (np.ones((1, 2)), np.array([1e-30]))]))
     assert digest != weights_sha256(network_from_layers(layers[:1]))
+
+
+def test_values_that_nodes_make_of_constants() -> None:
+    """Their shapes are known, and where they come from: who asks for a value by name need not know what it is."""
+    tensors = {"w": np.ones((3, 4), np.float32), "s": np.float32(2), "b": np.ones(3, np.float32)}
+    nodes = [
+        node("Transpose", ["w"], "t", perm=[1, 0]),
+        node("Mul", ["t", "s"], "v"),
+        node("MatMul", ["x", "v"], "m"),
+        node("Add", ["m", "b"]),
+    ]
+    net = network_from_onnx(model(nodes, tensors))
+    assert (net.shape_of("v"), net.shape_of("s"), net.shape_of("m")) == ((4, 3), (), (1, 3))
+    assert (net.size_of("w"), net.size_of("t")) == (12, 12)
+    assert net.origins(["v", "b", "x", "m"]) == ("w", "s", "b")
+    assert net.origins(["s", "v"]) == ("s", "w")
+    assert multiplications(net) == 1 + 12 + 3
+    with pytest.raises(KeyError):
+        net.shape_of("nothing")

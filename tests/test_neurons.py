@@ -114,3 +114,24 @@ def test_what_is_not_there_is_refused() -> None:
             rescaled(net, {neuron: (1.0, 0.0)})
     with pytest.raises(MismatchError, match="cannot be scaled"):
         with_scaled_outputs(other, {Neuron("r", 0): 2.0})
+
+
+def test_weights_that_are_transposed_before_they_are_read() -> None:
+    """The slice of a neuron is that of the initialiser; one that is scaled on the way has none."""
+    tensors = {"a": floats(5, 4), "b": floats(3, 5), "c": floats(3, 2), "s": floats(3, 2)}
+    nodes = [
+        node("Transpose", ["a"], "at", perm=[1, 0]),
+        node("Transpose", ["b"], "bt", perm=[1, 0]),
+        node("Mul", ["c", "s"], "cs"),
+        node("MatMul", ["x", "at"], "h"),
+        node("Relu", ["h"], "r"),
+        node("MatMul", ["r", "bt"], "i"),
+        node("Relu", ["i"], "q"),
+        node("MatMul", ["q", "cs"], "y"),
+    ]
+    net = network_from_onnx(model(nodes, tensors))
+    first, second = hidden_layers(net)
+    assert (first.weights, second.weights) == ((Weights("b", 1),), ())
+    x = inputs(net, 3)
+    scaled = with_scaled_outputs(net.double(), {Neuron("r", 2): 3.0})
+    assert torch.allclose(scaled(x), net(x, rescaled(net, {Neuron("r", 2): (3.0, 0.0)})))

@@ -69,6 +69,7 @@ class _Draft:
 
     def __init__(self, seed: int) -> None:
         self.rng = np.random.default_rng(seed)
+        self.own, self.computes = np.random.default_rng([seed, 1]), seed % 3 == 1
         self.manner = str(self.rng.choice(["calm", "wide", "absorbing"]))
         self.nodes: list[onnx.NodeProto] = []
         self.tensors: list[onnx.TensorProto] = []
@@ -120,6 +121,20 @@ class _Draft:
         self.tensors.append(numpy_helper.from_array(np.asarray(values), name))
         return name
 
+    def number(self, values: np.ndarray) -> str:
+        """A constant that weights, adds or scales; in a third of all networks nodes make every other one, of others."""
+        if not self.computes or self.own.random() < 0.5:
+            return self.constant(values)
+        op, more = str(self.own.choice(["Identity", "Transpose", "Add", "Mul", "Mul"])), list[np.ndarray]()
+        if op == "Transpose":  # of all axes, as it is without attributes
+            values = values.T.copy()
+        elif op != "Identity":
+            wide = int(self.own.integers(-60, 61)) if self.manner == "wide" and op == "Mul" else 0
+            more = [np.asarray(np.ldexp(self.own.normal(size=values.shape[-1:]), wide), np.float32)]
+        name, inputs = f"k{len(self.nodes)}", [self.constant(each) for each in (values, *more)]
+        self.nodes.append(helper.make_node(op, inputs, [name], name=f"{op}_{name}"))
+        return name
+
     def put(self, op: str, inputs: list[str], shape: tuple[int, ...], **attributes: Any) -> None:
         """Append a node whose value has this shape."""
         name = f"v{len(self.nodes)}"
@@ -153,9 +168,9 @@ def _conv(draft: _Draft) -> None:
     strides = [int(v) for v in rng.integers(1, 3, 2)] if draft.chance(0.3) else [1, 1]
     group = channels if draft.chance(0.2) else 1
     out = group * int(rng.integers(1, 3)) if group > 1 else int(rng.choice([1, 2, 3, 8, 16]))
-    inputs = [draft.live[-1][0], draft.constant(draft.factors(out, channels // group, *kernel))]
+    inputs = [draft.live[-1][0], draft.number(draft.factors(out, channels // group, *kernel))]
     if draft.chance(0.6):
-        inputs.append(draft.constant(draft.terms(out)))
+        inputs.append(draft.number(draft.terms(out)))
     places = _places((height, width), kernel, strides, pads)
     draft.put("Conv", inputs, (1, out, *places), kernel_shape=kernel, pads=pads, strides=strides, group=group)
 
@@ -200,8 +215,8 @@ def _arithmetic(draft: _Draft) -> None:
     if op == "Div":
         values = np.where(np.abs(values) < 2.0**-100, np.float32(1.5), values)
     first = op != "Div" and draft.chance(0.3)
-    inputs = [draft.constant(values), name] if first else [name, draft.constant(values)]
-    draft.put(op, inputs, draft.last)
+    other = draft.constant(values) if op == "Div" else draft.number(values)
+    draft.put(op, [other, name] if first else [name, other], draft.last)
 
 
 def _activation(draft: _Draft) -> None:
@@ -266,15 +281,15 @@ def _dense(draft: _Draft) -> None:
     if len(shape) == 2 and draft.chance(0.4):
         turned = draft.chance(0.5)
         weight = draft.factors(*((out, wide) if turned else (wide, out)))
-        inputs = [name, draft.constant(weight)]
+        inputs = [name, draft.number(weight)]
         if draft.chance(0.7):
-            inputs.append(draft.constant(draft.terms(*((out,) if draft.chance(0.5) else (1, out)))))
+            inputs.append(draft.number(draft.terms(*((out,) if draft.chance(0.5) else (1, out)))))
         factors = {"alpha": 0.5, "beta": -2.0} if draft.chance(0.3) else {}
         draft.put("Gemm", inputs, (1, out), transB=int(turned), **factors)
         return
-    draft.put("MatMul", [name, draft.constant(draft.factors(wide, out))], (*shape[:-1], out))
+    draft.put("MatMul", [name, draft.number(draft.factors(wide, out))], (*shape[:-1], out))
     if draft.chance(0.7):
-        draft.put("Add", [draft.live[-1][0], draft.constant(draft.terms(out))], (*shape[:-1], out))
+        draft.put("Add", [draft.live[-1][0], draft.number(draft.terms(out))], (*shape[:-1], out))
 
 
 def _sandwich(draft: _Draft) -> None:

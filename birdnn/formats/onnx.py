@@ -6,7 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -144,7 +144,7 @@ def network_from_onnx(data: bytes, *, path: str | Path = "", digest: str = "", c
         {name: torch.from_numpy(lowering.known[name]) for name in ordered if name not in initialisers},
         source=str(path),
         sha256=digest,
-        notes=_notes(ends, {value.name: lowering.shapes[value.name] for value in ends.inputs}),
+        notes=_notes(ends, lowering.shapes),
     )
     if check:
         require_agreement(net, data, lowering.dtypes[output])
@@ -289,22 +289,24 @@ def _constants(graph: onnx.GraphProto) -> set[str]:
 
 
 def _notes(ends: Ports, shapes: Mapping[str, Sequence[int]]) -> tuple[str, ...]:
-    """How inputs and outputs are counted, where there are several."""
+    """How inputs and outputs are counted, where there are several, and what is left out."""
     said = []
-    if len(ends.inputs) > 1:
-        parts, start = [], 0
-        for value in ends.inputs:
-            end = start + math.prod(shapes[value.name])
-            parts.append(f"X_{start} to X_{end - 1} are {value.name!r}")
-            start = end
-        said.append(f"The network has {len(ends.inputs)} inputs, counted one after the other: {', '.join(parts)}.")
-    if len(ends.outputs) > 1:
-        named = ", ".join(repr(name) for name in ends.outputs)
-        said.append(f"The network has {len(ends.outputs)} outputs, counted one after the other: {named}.")
+    ports = ("input", "X", [value.name for value in ends.inputs]), ("output", "Y", ends.outputs)
+    for kind, letter, names in ports:
+        if len(names) > 1:
+            places = _counted(letter, names, shapes)
+            said.append(f"The network has {len(names)} {kind}s, counted one after the other: {places}.")
     if ends.left_out:
         named = ", ".join(repr(name) for name in ends.left_out)
         said.append(f"Outputs that hold no floating-point numbers are left out and not counted: {named}.")
     return tuple(said)
+
+
+def _counted(letter: str, names: Sequence[str], shapes: Mapping[str, Sequence[int]]) -> str:
+    """Which variables of a property stand for which values."""
+    ends = accumulate((math.prod(shapes[name]) for name in names), initial=0)
+    places = [f"{letter}_{a} to {letter}_{b - 1} are" if b - a > 1 else f"{letter}_{a} is" for a, b in pairwise(ends)]
+    return ", ".join(f"{place} {name!r}" for place, name in zip(places, names, strict=True))
 
 
 @dataclass(frozen=True, slots=True)
@@ -371,7 +373,8 @@ def _repairable(
         (chosen if takes else refused).update(found)
         if row.weighted or behind:
             weighted.add(node.output)
-        if row.weighted or (row.is_layout and node.inputs[0] in biasable):
+        summed = row.is_layout or node.op == "Add"  # products of several inputs, before they have their bias
+        if row.weighted or (summed and biasable.issuperset(node.inputs)):
             biasable.add(node.output)
     return frozenset(chosen - refused)
 

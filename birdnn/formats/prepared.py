@@ -51,6 +51,8 @@ def inlined(model: onnx.ModelProto, path: str) -> onnx.ModelProto:
     if not model.functions:
         return model
     calls = {(f.domain, f.name, f.overload): list(_within(f.node)) for f in model.functions}
+    if own := [name for domain, name, _ in calls if domain in DEFAULT]:
+        raise FormatError(path, f"function {own[0]!r}", "is named like an operator of ONNX, and runtimes take either")
     sizes: dict[tuple[str, str, str], int] = {}
 
     def size(nodes: Iterable[onnx.NodeProto], above: tuple[tuple[str, str, str], ...]) -> int:

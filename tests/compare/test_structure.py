@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from birdnn.compare.deciding import became
@@ -114,3 +115,24 @@ def test_names_survive_a_round_trip() -> None:
     """A file that birdnn wrote compares by name with the network it came from."""
     before = net((2, 3, 2))
     assert structure(before, network_from_onnx(to_onnx_bytes(before))).changes == ()
+
+
+def test_layers_of_weights_that_nodes_move() -> None:
+    """A value belongs to the layer that reads what nodes make of it, wherever these stand."""
+    tensors = {
+        "w": np.ones((4, 3), np.float32),
+        "v": np.ones((2, 4), np.float32),
+        "b": np.ones(4, np.float32),
+    }
+    nodes = [
+        ("Transpose", ["v"], "vt", {"perm": [1, 0]}),
+        ("Transpose", ["w"], "wt", {"perm": [1, 0]}),
+        ("MatMul", ["x", "wt"], "m", {}),
+        ("Add", ["m", "b"], "a", {}),
+        ("Relu", ["a"], "r", {}),
+        ("MatMul", ["r", "vt"], "y", {}),
+    ]
+    before = graph_net(nodes, tensors, (1, 3))
+    after = before.with_values({"v": 2 * before.value("v"), "w": 2 * before.value("w")})
+    found = structure(before, after)
+    assert [(entry.layer, entry.name) for entry in found.changes if entry.change.count] == [(1, "w"), (2, "v")]

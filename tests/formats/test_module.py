@@ -27,6 +27,18 @@ class Convolutional(nn.Module):
         return out
 
 
+class Several(nn.Module):
+    """Two outputs, in a tuple or by name."""
+
+    def __init__(self, *, named: bool) -> None:
+        super().__init__()
+        self.named, self.first, self.second = named, nn.Linear(3, 2), nn.Linear(3, 1)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor] | dict[str, Tensor]:
+        first, second = self.first(x), torch.tanh(self.second(x))
+        return {"a": first, "b": second} if self.named else (first, second)
+
+
 class Tied(nn.Module):
     """One matrix, used twice under two names."""
 
@@ -114,3 +126,16 @@ def test_what_is_no_module_of_ours_is_refused() -> None:
         module_with_values(nn.Sequential(nn.Linear(3, 4)), net)
     with pytest.raises(DisagreementError):
         module_with_values(nn.Sequential(nn.Linear(2, 2), nn.ReLU()), net)
+
+
+def test_several_outputs_are_counted_one_after_the_other() -> None:
+    """And go back into the module."""
+    torch.manual_seed(5)
+    module = Several(named=False)
+    net = network_from_module(module, (3,))
+    x = torch.randn(4, 3)
+    assert torch.allclose(net(x), torch.cat(module(x), 1), atol=1e-6)
+    changed = module_with_values(module, net.with_values({"second.bias": torch.ones(1)}))
+    assert torch.equal(changed.get_parameter("second.bias"), torch.ones(1))
+    with pytest.raises(MismatchError, match="the module gives dict; a tensor, or several in a tuple, is expected"):
+        network_from_module(Several(named=True), (3,))

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
+import onnx
+import pytest
 import torch
 from onnx import helper, numpy_helper
 
-from birdnn.formats.onnx import network_from_onnx
-from tests.formats.models import Array, model, node, perceptron
+from birdnn.formats.onnx import bytes_with_values, lifted, network_from_onnx, read_onnx
+from tests.formats.models import Array, model, node, perceptron, run
 
 RNG = np.random.default_rng(11)
 
@@ -75,3 +79,79 @@ def test_a_batch_normalization_of_the_input_and_a_weight_used_twice_are_excluded
     nodes = [node("Add", ["x", "b"], "a"), node("MatMul", ["a", "w"], "c"), node("Add", ["c", "b"], "y")]
     net = network_from_onnx(model(nodes, {"w": floats(3, 3), "b": floats(3)}, (1, 3)))
     assert net.repairable == {"w"}
+
+
+def test_weights_that_nodes_move_or_scale() -> None:
+    """Each number that stands for an entry of a weight or bias; not a factor that all share, nor what divides."""
+    tensors = {
+        "w": floats(3, 4), "s": floats(1), "g": floats(4, 3), "b": floats(3), "c": floats(3), "u": floats(3, 2),
+        "d": floats(3, 2) + 3,
+    }  # fmt: skip
+    nodes = [
+        node("Transpose", ["w"], "wt", perm=[1, 0]),
+        node("Mul", ["wt", "s"], "ws"),
+        node("Mul", ["ws", "g"], "v"),
+        node("Identity", ["b"], "bi"),
+        node("Sub", ["bi", "c"], "bc"),
+        node("Div", ["u", "d"], "ud"),
+        node("MatMul", ["x", "v"], "m"),
+        node("Add", ["m", "bc"], "a"),
+        node("Relu", ["a"], "r"),
+        node("MatMul", ["r", "ud"], "y"),
+    ]
+    assert network_from_onnx(model(nodes, tensors)).repairable == {"w", "g", "b", "c", "u"}
+
+
+def test_a_bias_behind_a_sum_of_products() -> None:
+    """As of a layer with two inputs; a residual connection is no such sum."""
+    tensors = {"w": floats(4, 3), "v": floats(4, 3), "b": floats(3), "u": floats(3, 3), "c": floats(3)}
+    nodes = [
+        node("MatMul", ["x", "w"], "m"),
+        node("MatMul", ["x", "v"], "n"),
+        node("Add", ["m", "n"], "s"),
+        node("Add", ["s", "b"], "a"),
+        node("Relu", ["a"], "r"),
+        node("MatMul", ["r", "u"], "o"),
+        node("Add", ["o", "r"], "p"),
+        node("Add", ["p", "c"], "y"),
+    ]
+    assert network_from_onnx(model(nodes, tensors)).repairable == {"w", "v", "b", "u"}
+
+
+def constants(*, ir: int = 8, form: str = "value") -> bytes:
+    """All weights in ``Constant`` nodes, and a mean that is none of them; the second bias as numbers where told so."""
+    values = {"mean": floats(4), "w": floats(4, 3), "b": floats(3), "v": floats(3, 2), "c": floats(2)}
+    made = [
+        helper.make_node("Constant", [], [name], name=f"{name}_node", value=numpy_helper.from_array(value))
+        for name, value in values.items()
+        if name != "c" or form == "value"
+    ]
+    if form == "value_floats":
+        made.append(helper.make_node("Constant", [], ["c"], name="c_node", value_floats=values["c"].tolist()))
+    nodes = [
+        *made,
+        node("Sub", ["x", "mean"], "d"),
+        node("MatMul", ["d", "w"], "m"),
+        node("Add", ["m", "b"], "a"),
+        node("Relu", ["a"], "r"),
+        node("Gemm", ["r", "v", "c"], "y"),
+    ]
+    return model(nodes, {}, ir=ir, opset=8 if ir == 3 else 13)
+
+
+@pytest.mark.parametrize(("ir", "form"), [(8, "value"), (3, "value"), (8, "value_floats")])
+def test_weights_in_constant_nodes_become_initialisers(tmp_path: Path, ir: int, form: str) -> None:
+    """All that a repair may change, where it changes any; everything else keeps its bytes."""
+    path = tmp_path / "net.onnx"
+    path.write_bytes(constants(ir=ir, form=form))
+    net = read_onnx(path)
+    assert net.repairable == set(net.initialisers()) == {"w", "b", "v", "c"} == set(lifted(net, path))
+    assert bytes_with_values(net, path) == path.read_bytes()
+    changed = bytes_with_values(net.with_values({"v": torch.ones(3, 2)}), path)
+    before, after = onnx.load_model_from_string(path.read_bytes()), onnx.load_model_from_string(changed)
+    assert list(after.graph.node) == [n for n in before.graph.node if n.name not in {f"{w}_node" for w in "wbvc"}]
+    again = network_from_onnx(changed)
+    assert again.graph == net.graph
+    assert torch.equal(again.value("v"), torch.ones(3, 2))
+    x = floats(1, 4)
+    assert np.allclose(again(torch.from_numpy(x)).detach().numpy(), run(changed, x), atol=1e-5)

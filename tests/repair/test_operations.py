@@ -181,3 +181,26 @@ def test_padding_on_one_side_makes_no_slot() -> None:
     net = network_from_onnx(model.SerializeToString())
     assert node.name not in {slot.node.name for slot in slots_of(net, net.nodes)}
     assert node.name in {slot.node.name for slot in slots_of(classifier(), classifier().nodes)}
+
+
+def test_weights_in_constant_nodes_are_replaced_too(file: Path) -> None:
+    """A network of which all numbers are in nodes; those of the old convolution go, others stay."""
+    proto = onnx.load(file)
+    made = [helper.make_node("Constant", [], [t.name], name=t.name, value=t) for t in proto.graph.initializer]
+    nodes = [onnx.NodeProto.FromString(node.SerializeToString()) for node in proto.graph.node]
+    for entries in (proto.graph.initializer, proto.graph.node):
+        del entries[:]
+    proto.graph.node.extend([*made, *nodes])
+    file.write_bytes(proto.SerializeToString())
+    net = network_from_onnx(file.read_bytes())
+    slot = slots_of(net, net.nodes)[1]
+    operation = Operation("separable3x3", slot).eval()
+    data = bytes_with_nodes(file, {}, {slot.node.output: operation.nodes()})
+    gone = set(slot.node.inputs[1:])
+    after = onnx.load_model_from_string(data)
+    assert not gone.intersection(name for node in after.graph.node for name in (*node.input, *node.output))
+    assert not gone.intersection(tensor.name for tensor in after.graph.initializer)
+    x = quarters(5, 3).x
+    tail = Tail(net, net.input_name, slots={slot.node.output: operation}).eval()
+    with torch.no_grad():
+        assert torch.allclose(network_from_onnx(data)(x), tail(x.reshape(-1, 1, 8, 8)), atol=1e-4)
