@@ -20,7 +20,8 @@ from birdnn.formats.agreement import require_agreement
 from birdnn.formats.export import model_bytes
 from birdnn.formats.files import NETWORK_BYTES, decompressed, read_bytes, read_stored, sha256, write_bytes
 from birdnn.formats.graph import Lowering
-from birdnn.formats.lowering import MAX_VALUES, READ
+from birdnn.formats.lowering import MAX_VALUES
+from birdnn.formats.rewriting import READ
 from birdnn.formats.tensors import Array, embed_external, put_tensor, read_attribute, read_tensor
 from birdnn.graph import Graph, Node
 from birdnn.network import Network
@@ -118,7 +119,7 @@ def network_from_onnx(data: bytes, *, path: str | Path = "", digest: str = "", c
         output_name=output,
         shapes={name: lowering.shapes[name] for name in (lowering.input_name, *(node.output for node in nodes))},
         dependent=frozenset(lowering.dependent),
-        repairable=_repairable(nodes, frozenset(lowering.dependent), frozenset(initialisers & used)),
+        repairable=_repairable(nodes, frozenset(lowering.dependent), frozenset(initialisers & used - lowering.fixed)),
         batched=batched,
     )
     net = Network(
@@ -204,6 +205,7 @@ def _lower(model: onnx.ModelProto, path: str) -> tuple[Lowering, str]:
             **{name: torch.from_numpy(array).dtype for name, array in known.items() if array.dtype.kind == "f"},
         },
         dependent={inputs[0].name},
+        named=frozenset(str(name) for name in _names(model.graph) if name),
     )
     for node in needed:
         if node.op_type != "Constant":

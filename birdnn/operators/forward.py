@@ -102,6 +102,16 @@ def slice_(inputs: Inputs, attributes: Attributes) -> Tensor:
     return x
 
 
+def gather(inputs: Inputs, attributes: Attributes) -> Tensor:
+    x, axis = inputs[0], attributes["axis"]
+    picked = x.index_select(axis, torch.tensor(attributes["indices"], dtype=torch.int64, device=x.device))
+    return picked.reshape(*x.shape[:axis], *attributes["index_shape"], *x.shape[axis + 1 :])
+
+
+def reduce_sum(inputs: Inputs, attributes: Attributes) -> Tensor:
+    return inputs[0].sum(dim=attributes["axes"], keepdim=True)
+
+
 def global_average_pool(inputs: Inputs, attributes: Attributes) -> Tensor:
     return inputs[0].mean(dim=tuple(range(2, inputs[0].dim())), keepdim=True)
 
@@ -129,6 +139,14 @@ def mul(inputs: Inputs, _: Attributes) -> Tensor:
 
 def div(inputs: Inputs, _: Attributes) -> Tensor:
     return inputs[0] / inputs[1]
+
+
+def maximum(inputs: Inputs, _: Attributes) -> Tensor:
+    return torch.maximum(inputs[0], inputs[1])
+
+
+def minimum(inputs: Inputs, _: Attributes) -> Tensor:
+    return torch.minimum(inputs[0], inputs[1])
 
 
 def matmul(inputs: Inputs, _: Attributes) -> Tensor:

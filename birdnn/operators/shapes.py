@@ -120,3 +120,12 @@ def slice_(shapes: Sequence[Shape], attributes: Attributes) -> Shape:
 
 def transpose(shapes: Sequence[Shape], attributes: Attributes) -> Shape:
     return tuple(shapes[0][axis] for axis in attributes["perm"])
+
+
+def gather(shapes: Sequence[Shape], attributes: Attributes) -> Shape:
+    x, axis = shapes[0], attributes["axis"]
+    return (*x[:axis], *attributes["index_shape"], *x[axis + 1 :])
+
+
+def reduced(shapes: Sequence[Shape], attributes: Attributes) -> Shape:
+    return tuple(1 if axis in attributes["axes"] else size for axis, size in enumerate(shapes[0]))

@@ -121,6 +121,14 @@ def _slice_bounds(attributes: Attributes) -> Mapping[str, NDArray[Any]]:
     return {"starts": starts, "ends": ends, "axes": axes, "steps": steps}
 
 
+def _indices(attributes: Attributes) -> Mapping[str, NDArray[Any]]:
+    return {"indices": np.array(attributes["indices"], np.int64).reshape(attributes["index_shape"])}
+
+
+def _axes(attributes: Attributes) -> Mapping[str, NDArray[Any]]:
+    return {"axes": np.array(attributes["axes"], np.int64)}
+
+
 def _clip_limits(attributes: Attributes) -> Mapping[str, float | None]:
     limits = {name: float(attributes[name]) for name in ("min", "max")}
     return {name: None if math.isinf(value) else value for name, value in limits.items()}
@@ -198,6 +206,7 @@ OPERATORS: Mapping[str, Operator] = {
         elementwise=True,
     ),
     "Flatten": _reshaping(),
+    "Gather": _moving(forward.gather, shapes.gather, "entries", attributes=("axis",), as_inputs=_indices),
     "Gemm": Operator(
         forward=forward.gemm,
         shape=shapes.gemm,
@@ -234,7 +243,9 @@ OPERATORS: Mapping[str, Operator] = {
         weighted=True,
         on_integers=True,
     ),
+    "Max": Operator(forward=forward.maximum, shape=shapes.binary, operands=2, monotone=True, compares=True),
     "MaxPool": Operator(forward=forward.max_pool, shape=shapes.pool, attributes=_WINDOW, monotone=True, compares=True),
+    "Min": Operator(forward=forward.minimum, shape=shapes.binary, operands=2, monotone=True, compares=True),
     "Mul": Operator(
         forward=forward.mul,
         shape=shapes.binary,
@@ -242,6 +253,18 @@ OPERATORS: Mapping[str, Operator] = {
         linear_part=linear.exactly_one,
         sums=Sums(_times(1), forward.mul, forward.mul),
         on_integers=True,
+    ),
+    "ReduceSum": Operator(
+        forward=forward.reduce_sum,
+        shape=shapes.reduced,
+        as_inputs=_axes,
+        linear_part=linear.first_only,
+        sums=Sums(
+            lambda shapes, attributes: math.prod(shapes[0][axis] for axis in attributes["axes"]),
+            forward.reduce_sum,
+            forward.reduce_sum,
+        ),
+        monotone=True,
     ),
     "Relu": Operator(
         forward=forward.relu,

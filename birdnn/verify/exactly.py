@@ -239,6 +239,23 @@ def _max_pool(inputs: list[Balls], attributes: Mapping[str, Any]) -> Balls:
     return increasing(x, largest, x.exponent)
 
 
+def _of_two(function: Callable[[Whole, Whole], Whole]) -> Rule:
+    """A function that never decreases with either of two values, and chooses among them."""
+
+    def rule(inputs: list[Balls], attributes: Mapping[str, Any]) -> Balls:
+        a, b = aligned(inputs)
+        if a.rad is None and b.rad is None:
+            return Balls(function(a.mid, b.mid), None, a.exponent).shortened()
+        low, high = (function(*ends) for ends in zip(a.ends(), b.ends(), strict=True))
+        return Balls(low + high, high - low, a.exponent - 1).shortened()
+
+    return rule
+
+
+def _reduce_sum(inputs: list[Balls], attributes: Mapping[str, Any]) -> Balls:
+    return inputs[0].each(lambda part: np.asarray(part.sum(axis=attributes["axes"], keepdims=True)))
+
+
 def _normalised(inputs: list[Balls], attributes: Mapping[str, Any]) -> Balls:
     x, scale, shift, mean, variance = inputs
     column = (1, -1) + (1,) * (len(x.shape) - 2)
@@ -329,8 +346,11 @@ RULES: Mapping[str, Rule] = {
     "GlobalAveragePool": _global_average_pool,
     "LeakyRelu": _leaky,
     "MatMul": lambda inputs, _: product(_matmul, *inputs),
+    "Max": _of_two(np.maximum),
     "MaxPool": _max_pool,
+    "Min": _of_two(np.minimum),
     "Mul": lambda inputs, _: _times(*inputs),
+    "ReduceSum": _reduce_sum,
     "Relu": _relu,
     "Sigmoid": _smooth(lambda z: 1 / (1 + (-z).exp()), 0, 1),
     "Sub": lambda inputs, _: add(inputs[0], negative(inputs[1])),

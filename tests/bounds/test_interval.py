@@ -57,6 +57,8 @@ _STATISTICS = {
 }
 _GEMM = {"w": _floats(3, 4), "c": _floats(1, 4)}
 
+_SIGNED = np.array([[0.7, -0.2, -1.1, 0.1]], np.float32)
+
 CASES = {
     "add a constant": _one("Add", ["x", "c"], (1, 4), {"c": _floats(1, 4)}),
     "average with counted pads": _one(
@@ -75,6 +77,7 @@ CASES = {
     "elu, large": _one("Elu", ["x"], (1, 4), alpha=2.5),
     "elu, negative": _one("Elu", ["x"], (1, 4), alpha=-0.7),
     "flatten": _one("Flatten", ["x"], _IMAGE),
+    "gather": _one("Gather", ["x", "i"], (1, 4), {"i": np.array([2, 0, 2])}, axis=1),
     "gemm": _one("Gemm", ["x", "w", "c"], (1, 3), _GEMM, alpha=0.5, beta=2.0),
     "gemm, negative factors": _one("Gemm", ["x", "w", "c"], (1, 3), _GEMM, alpha=-0.7, beta=-2.0),
     "gemm, transposed weight": _one("Gemm", ["x", "w"], (1, 4), {"w": _floats(3, 4)}, transB=1, alpha=-1.0),
@@ -89,8 +92,11 @@ CASES = {
     "leaky, steep": _one("LeakyRelu", ["x"], (1, 4), alpha=1.5),
     "matmul": _one("MatMul", ["x", "w"], (1, 3), {"w": _floats(3, 4)}),
     "matmul, weight first": _one("MatMul", ["w", "x"], (3, 2), {"w": _floats(4, 3)}),
+    "maximum of two": _one("Max", ["x", "c"], (1, 4), {"c": _SIGNED}),
+    "minimum of two": _one("Min", ["x", "c"], (1, 4), {"c": _SIGNED}),
     "maximum, padded": _one("MaxPool", ["x"], _IMAGE, kernel_shape=[2, 2], pads=[1, 1, 1, 1]),
     "multiply by both signs": _one("Mul", ["x", "c"], (1, 4), {"c": _floats(1, 4)}),
+    "sum over an axis": _one("ReduceSum", ["x", "a"], _IMAGE, {"a": np.array([1])}),
     "relu": _one("Relu", ["x"], (1, 4)),
     "reshape": _one("Reshape", ["x", "n"], _IMAGE, {"n": np.array([1, 4, 2])}),
     "sigmoid": _one("Sigmoid", ["x"], (1, 4)),
