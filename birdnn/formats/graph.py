@@ -179,6 +179,8 @@ class Lowering:
         return tuple(nodes)
 
     def _takes_batch(self, node: Node, shapes: Mapping[str, Shape]) -> bool:
+        if OPERATORS[node.op].joint and node.attributes["axis"] == 0:
+            return False
         inputs = [shapes[name] for name in node.inputs]
         if node.op == "Concat" and node.attributes["axis"] > 0:  # a constant operand is repeated
             inputs = [(_PROBE, *shape[1:]) if shape[:1] == (1,) else shape for shape in inputs]

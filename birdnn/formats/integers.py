@@ -158,7 +158,6 @@ INTEGERS: Mapping[str, Rule] = {
     "ReduceMin": _reduced(np.min),
     "ReduceProd": _reduced(np.prod),
     "ReduceSum": _reduced(np.sum),
-    "Sign": _of_one(np.sign),
     "Tile": _tile,
     "Where": _where,
 }

@@ -292,6 +292,68 @@ def _conv(site: Site) -> Lowered:
     return names, {**window, "group": integer_attribute(site, "group", 1)}
 
 
+def _conv_transpose(site: Site) -> Lowered:
+    """With pads that cut; automatic ones and those of a wanted ``output_shape`` follow from it."""
+    names, weight, spatial = operands(site, 2, 3), site.shape(1), site.shape()[2:]
+    rank = len(spatial)
+    kernel = integers_attribute(site, "kernel_shape", list(weight[2:])) or []
+    if tuple(kernel) != weight[2:] or len(weight) != rank + 2 or not 1 <= rank <= 3:
+        raise site.fail(f"weight of shape {list(weight)} does not fit kernel {kernel}")
+    lists = {key: integers_attribute(site, key, [1] * rank) or [] for key in ("strides", "dilations")}
+    more, mode = (
+        integers_attribute(site, "output_padding", [0] * rank) or [],
+        site.attributes.get("auto_pad", b"NOTSET"),
+    )
+    pads, wanted = (
+        integers_attribute(site, "pads", [0] * 2 * rank) or [],
+        integers_attribute(site, "output_shape", None),
+    )
+    if {len(lists["strides"]), len(lists["dilations"]), len(more)} != {rank} or len(pads) != 2 * rank:
+        raise site.fail(f"strides, dilations, pads or output_padding do not fit {rank} spatial axes")
+    steps = lists["strides"] + lists["dilations"]
+    if min(steps) < 1 or min(*pads, *more) < 0 or max(*steps, *pads, *more) > MAX_VALUES:
+        raise site.fail("strides, dilations, pads or output_padding out of range")
+    whole = [
+        (size - 1) * stride + (k - 1) * dilation + 1 + extra
+        for size, stride, k, dilation, extra in zip(
+            spatial, lists["strides"], kernel, lists["dilations"], more, strict=True
+        )
+    ]
+    if math.prod(whole) * weight[1] > MAX_VALUES * 4:
+        raise site.fail("its value before it is cut is too large")
+    if mode not in (b"NOTSET", b"VALID", b"SAME_UPPER", b"SAME_LOWER"):
+        raise site.fail(f"auto_pad {mode!r} is unknown")
+    if mode == b"VALID":
+        pads = [0] * 2 * rank
+    if mode in (b"SAME_UPPER", b"SAME_LOWER") and wanted is None:
+        sizes = zip(spatial, lists["strides"], whole, strict=True)
+        wanted = [min(size * stride, most) for size, stride, most in sizes]
+    if wanted is not None:
+        if len(wanted) not in (rank, rank + 2):
+            raise site.fail(f"output_shape {wanted} does not fit {rank} spatial axes")
+        cut = [have - want for have, want in zip(whole, wanted[-rank:], strict=True)]
+        if min(cut) < 0:
+            raise site.fail(f"output_shape {wanted} is more than the {whole} that it has")
+        small, large = [c // 2 for c in cut], [c - c // 2 for c in cut]
+        pads = [*small, *large] if mode == b"SAME_UPPER" else [*large, *small]
+    found = {**lists, "pads": pads, "output_padding": more}
+    return names, {**{key: tuple(value) for key, value in found.items()}, "group": integer_attribute(site, "group", 1)}
+
+
+def _gelu(site: Site) -> Lowered:
+    kind = site.attributes.get("approximate", b"none")
+    if kind not in (b"none", b"tanh"):
+        raise site.fail(f"approximation {kind!r} is unknown")
+    return operands(site, 1), {"approximate": kind.decode()}
+
+
+def _layer_normalization(site: Site) -> Lowered:
+    names, epsilon = operands(site, 2, 3), real_attribute(site, "epsilon", float(np.float32(1e-5)))
+    if not epsilon > 0 or integer_attribute(site, "stash_type", 1) != 1:
+        raise site.fail("takes a positive epsilon, and computes in float32")
+    return names, {"axis": site.axis(integer_attribute(site, "axis", -1)), "epsilon": epsilon}
+
+
 def _pool(site: Site) -> Lowered:
     kernel = integers_attribute(site, "kernel_shape", None)
     if not kernel:
@@ -354,10 +416,13 @@ LOWER: Mapping[str, Callable[[Site], Lowered]] = {
     "Clip": _clip,
     "Concat": _concat,
     "Conv": _conv,
+    "ConvTranspose": _conv_transpose,
     "Flatten": _flatten,
     "Gather": _gather,
+    "Gelu": _gelu,
     "Gemm": _gemm,
     "GlobalAveragePool": _global_pool,
+    "LayerNormalization": _layer_normalization,
     "MaxPool": _pool,
     "Reshape": _reshape,
     "Slice": _slice,

@@ -198,6 +198,41 @@ def _selu(site: Site, draft: Draft) -> Sequence[str]:
 _SELU = {"alpha": 1.67326319217681884765625, "gamma": 1.05070102214813232421875}
 
 
+def _reciprocal(site: Site, draft: Draft) -> Sequence[str]:
+    return (draft.put("Div", draft.constant(1), operands(site, 1)[0]),)
+
+
+def _pow(site: Site, draft: Draft) -> Sequence[str]:
+    """With one constant exponent: a small whole number, or plus or minus a half or one."""
+    x, exponents = operands(site, 2)[0], site.array(1)
+    if not exponents.size or (exponents != exponents.flat[0]).any():
+        raise site.fail("takes one exponent for all entries")
+    if _broadcast(site, site.shape(), exponents.shape) != site.shape():
+        raise site.fail(f"an exponent of shape {list(exponents.shape)} does not fit its base")
+    exponent = float(exponents.flat[0])
+    if exponent == 1:
+        return (x,)
+    if exponent.is_integer() and 2 <= exponent <= _MOST_EXPONENT:
+        return (draft.put("Pow", x, exponent=int(exponent)),)
+    if abs(exponent) not in (0.5, 1):
+        raise site.fail(f"exponent {exponent:g} is not supported; 1 to {_MOST_EXPONENT}, 0.5, -0.5 and -1 are")
+    base = draft.put("Sqrt", x) if abs(exponent) == 0.5 else x
+    return (base if exponent > 0 else draft.put("Div", draft.constant(1), base),)
+
+
+_MOST_EXPONENT = 8
+
+
+def _softmax(site: Site, draft: Draft) -> Sequence[str]:
+    """Before opset 13 of all axes from one on together."""
+    shape, names = site.shape(), operands(site, 1)
+    if site.opset >= 13:
+        return (draft.put(site.op, *names, axis=site.axis(integer_attribute(site, "axis", -1))),)
+    axis = site.axis(integer_attribute(site, "axis", 1))
+    flat = draft.reshaped(names[0], (math.prod(shape[:axis]), math.prod(shape[axis:])))
+    return (draft.reshaped(draft.put(site.op, flat, axis=1), shape),)
+
+
 def _pad(site: Site, draft: Draft) -> Sequence[str]:
     x, rank = site.inputs[0], len(site.shape())
     pads, mode = site.integers("pads", 1, since=11) or [], site.attributes.get("mode", b"constant")
@@ -369,16 +404,20 @@ REWRITTEN: Mapping[str, Rule] = {
     "Dropout": _dropout,
     "Expand": _expand,
     "HardSigmoid": _hard_sigmoid,
+    "LogSoftmax": _softmax,
     "Max": _extreme,
     "Min": _extreme,
     "Neg": _neg,
     "PRelu": _prelu,
     "Pad": _pad,
+    "Pow": _pow,
+    "Reciprocal": _reciprocal,
     "ReduceMax": _reduce_extreme,
     "ReduceMean": _reduce_mean,
     "ReduceMin": _reduce_extreme,
     "ReduceSum": _reduce_sum,
     "Selu": _selu,
+    "Softmax": _softmax,
     "Split": _split,
     "Sum": _sum,
     "Tile": _tile,

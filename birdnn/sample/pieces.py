@@ -37,6 +37,10 @@ def _count(net: Network) -> int:
         constant = [net.value(name) for name in node.inputs if name not in net.graph.dependent]
         if node.op == "Conv" and constant:
             total += net.size_of(node.output) * constant[0][0].numel()
+        elif node.op == "ConvTranspose" and constant:
+            total += net.size_of(node.inputs[0]) * constant[0][0].numel()
+        elif node.op in ("Gemm", "MatMul") and not constant:
+            total += net.size_of(node.output) * net.graph.shapes[node.inputs[0]][-1]
         else:
             total += max([net.size_of(node.output), *(value.numel() for value in constant)])
     return total
