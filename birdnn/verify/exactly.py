@@ -332,7 +332,8 @@ def _sign(inputs: list[Balls], attributes: Mapping[str, Any]) -> Balls:
 
 
 def _power(inputs: list[Balls], attributes: Mapping[str, Any]) -> Balls:
-    return functools.reduce(_times, inputs * attributes["exponent"])
+    powers: Balls = functools.reduce(_times, inputs * attributes["exponent"])
+    return powers
 
 
 def _hard_swish(inputs: list[Balls], attributes: Mapping[str, Any]) -> Balls:
