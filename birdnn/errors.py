@@ -66,10 +66,10 @@ class FormatError(InputError):
         return f"{where}: {self.problem}" if where else self.problem
 
 
-_WITHOUT = dict.fromkeys(
-    ("Softmax", "LogSoftmax", "ArgMax"),
-    " (at the end of a network, export it without: the greatest output stays the greatest)",
-)
+_WITHOUT = {
+    "ArgMax": " (at the end of a network, export it without, and compare the outputs that it reads: the label is 3 "
+    "where Y_3 is above all others)"
+}
 """Operator -> how to do without it."""
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -24,7 +24,7 @@ import onnxruntime
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
-from birdnn.errors import BirdnnError
+from birdnn.errors import BirdnnError, SpecError
 from birdnn.formats.onnx import network_from_onnx
 from birdnn.network import Network
 from birdnn.rounding import Semantics
@@ -64,7 +64,7 @@ class Drawn(Asked):
         return bytes(self.graph.SerializeToString())
 
 
-class _Draft:
+class Draft:
     """A graph in the making; the last of `live` is the value that the next node reads."""
 
     def __init__(self, seed: int) -> None:
@@ -116,7 +116,7 @@ class _Draft:
                 values = np.ldexp(np.sign(values + 0.1), self.rng.integers(18, 28, values.shape))
         return np.asarray(values, dtype=np.float32)
 
-    def constant(self, values: np.ndarray) -> str:
+    def constant(self, values: np.ndarray | np.floating[Any]) -> str:
         name = f"c{len(self.tensors)}"
         self.tensors.append(numpy_helper.from_array(np.asarray(values), name))
         return name
@@ -155,11 +155,11 @@ class _Draft:
         return last
 
 
-Move = Callable[[_Draft], None]
+Move = Callable[[Draft], None]
 """Appends nodes, or nothing where the last value does not fit."""
 
 
-def _conv(draft: _Draft) -> None:
+def _conv(draft: Draft) -> None:
     if len(draft.last) != 4:
         return
     rng, (_, channels, height, width) = draft.rng, draft.last
@@ -182,7 +182,7 @@ def _places(sides: tuple[int, ...], kernel: list[int], strides: list[int], pads:
     ]
 
 
-def _pool(draft: _Draft) -> None:
+def _pool(draft: Draft) -> None:
     if len(draft.last) != 4:
         return
     name, (_, channels, height, width) = draft.live[-1]
@@ -198,7 +198,7 @@ def _pool(draft: _Draft) -> None:
     draft.put(op, [name], shape, kernel_shape=kernel, pads=pads, strides=strides, **more)
 
 
-def _normalization(draft: _Draft) -> None:
+def _normalization(draft: Draft) -> None:
     if len(draft.last) not in (2, 4):
         return
     width = draft.last[1]
@@ -208,7 +208,7 @@ def _normalization(draft: _Draft) -> None:
     draft.put("BatchNormalization", inputs, draft.last, epsilon=1e-5)
 
 
-def _arithmetic(draft: _Draft) -> None:
+def _arithmetic(draft: Draft) -> None:
     op = str(draft.rng.choice(["Add", "Sub", "Mul", "Div"]))
     shape, name = draft.beside(), draft.live[-1][0]
     values = draft.terms(*shape) if op in ("Add", "Sub") else draft.factors(*shape)
@@ -219,7 +219,7 @@ def _arithmetic(draft: _Draft) -> None:
     draft.put(op, [other, name] if first else [name, other], draft.last)
 
 
-def _activation(draft: _Draft) -> None:
+def _activation(draft: Draft) -> None:
     op = str(draft.rng.choice(["Relu", "Relu", "LeakyRelu", "Sigmoid", "Tanh", "Elu", "Clip"]))
     inputs, attributes = [draft.live[-1][0]], {}
     if op in ("LeakyRelu", "Elu"):
@@ -231,7 +231,7 @@ def _activation(draft: _Draft) -> None:
         draft.power = min(draft.power, 0)
 
 
-def _join(draft: _Draft) -> None:
+def _join(draft: Draft) -> None:
     """A residual, or a concatenation with a value or a constant."""
     name, shape = draft.live[-1]
     if draft.chance(0.5):
@@ -255,7 +255,7 @@ def _joins(one: tuple[int, ...], other: tuple[int, ...]) -> bool:
     return len(one) == len(other) and one[2:] == other[2:]
 
 
-def _layout(draft: _Draft) -> None:
+def _layout(draft: Draft) -> None:
     name, shape = draft.live[-1]
     kind = draft.rng.integers(4)
     if kind == 0 and len(shape) > 2:
@@ -272,7 +272,7 @@ def _layout(draft: _Draft) -> None:
         draft.put("Reshape", [name, draft.constant(np.array(target))], target)
 
 
-def _dense(draft: _Draft) -> None:
+def _dense(draft: Draft) -> None:
     """Gemm, or MatMul with what may become one."""
     name, shape = draft.live[-1]
     wide, out = shape[-1], int(draft.rng.integers(1, 5))
@@ -292,7 +292,7 @@ def _dense(draft: _Draft) -> None:
         draft.put("Add", [draft.live[-1][0], draft.number(draft.terms(out))], (*shape[:-1], out))
 
 
-def _sandwich(draft: _Draft) -> None:
+def _sandwich(draft: Draft) -> None:
     """A product between two scalings by one number each."""
     for op in ("Mul", str(draft.rng.choice(["Mul", "Div"]))):
         draft.put(op, [draft.live[-1][0], draft.constant(np.abs(draft.factors()) + np.float32(2.0**-140))], draft.last)
@@ -313,10 +313,10 @@ MOVES: tuple[tuple[Move, float], ...] = (
 )
 
 
-def drawn(seed: int) -> Drawn:
+def drawn(seed: int, weighted: Sequence[tuple[Move, float]] = MOVES, opset: int = 13) -> Drawn:
     """The network of a seed."""
-    draft = _Draft(seed)
-    moves, weights = [move for move, _ in MOVES], np.array([weight for _, weight in MOVES])
+    draft = Draft(seed)
+    moves, weights = [move for move, _ in weighted], np.array([weight for _, weight in weighted])
     for _ in range(int(draft.rng.integers(2, 12))):
         before = len(draft.nodes), len(draft.live), len(draft.tensors)
         moves[int(draft.rng.choice(len(moves), p=weights / weights.sum()))](draft)
@@ -326,10 +326,10 @@ def drawn(seed: int) -> Drawn:
         _activation(draft)
     if len(draft.last) != 2:
         draft.put("Flatten", [draft.live[-1][0]], (1, math.prod(draft.last)))
-    return _finished(draft)
+    return _finished(draft, opset)
 
 
-def _finished(draft: _Draft) -> Drawn:
+def _finished(draft: Draft, opset: int) -> Drawn:
     size, rng = math.prod(draft.last), draft.rng
     name, batch = draft.live[-1][0], 1 if draft.chance(0.5) else "N"
     values = [
@@ -337,7 +337,7 @@ def _finished(draft: _Draft) -> Drawn:
         for of, shape in (("X", draft.shape), (name, draft.last))
     ]
     graph = helper.make_graph(draft.nodes, "drawn", [values[0]], [values[1]], draft.tensors)
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
     n = math.prod(draft.shape)
     draft.power = 0
     ends = np.sort(draft.terms(2, n), axis=0)
@@ -406,9 +406,9 @@ class Found:
     above: float
 
 
-def wrong(seed: int, count: Counter[str]) -> Iterator[Found]:
+def wrong(seed: int, count: Counter[str], draw: Callable[[int], Drawn] = drawn) -> Iterator[Found]:
     """The bounds of a seed's network that are above what it attains; all are counted."""
-    made = drawn(seed)
+    made = draw(seed)
     net = network_from_onnx(made.model(), check=False)
     spoken: Semantics
     for spoken in ("float32", "real"):
@@ -421,19 +421,23 @@ def wrong(seed: int, count: Counter[str]) -> Iterator[Found]:
             count[f"{spoken}: nothing finite"] += 1
             continue
         for bound in bounds_of(made, spoken):
-            lower = lowest(bound, made, value)
+            try:
+                lower = lowest(bound, made, value)
+            except SpecError:  # no property can speak about such a number
+                count[f"{spoken}: out of range"] += 1
+                break
             said = "nothing claimed" if lower is None else "a bound"
             count[f"{spoken}, {bound.name}: {said}"] += 1
             if lower is not None and lower > 0:
                 yield Found(seed, bound.name, spoken, float(lower))
 
 
-def main() -> int:
+def main(explained: str | None = __doc__, draw: Callable[[int], Drawn] = drawn) -> int:
     """Print a table; status 1 where a bound is wrong."""
-    seeds = seeds_of(__doc__)
+    seeds = seeds_of(explained)
     begun, count, bad = time.monotonic(), Counter[str](), 0
     for seed in seeds:
-        for found in wrong(seed, count):
+        for found in wrong(seed, count, draw):
             bad += 1
             print(f"WRONG: {found}", flush=True)
     return concluded(seeds, count, bad, begun)

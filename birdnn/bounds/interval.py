@@ -11,6 +11,7 @@ Source: interval bound propagation, Gowal et al. 2018, arXiv:1810.12715.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
@@ -196,6 +197,17 @@ def _size(interval: Interval) -> Tensor:
     return torch.maximum(interval[0].abs(), interval[1].abs())
 
 
+def _largest(size: Tensor) -> Tensor:
+    """Of those that are finite: where one is not, the terms of all that is made of it say so."""
+    return size.nan_to_num(nan=0.0, posinf=0.0).amax()
+
+
+def _least_size(interval: Interval) -> Tensor:
+    """Zero where the interval holds it, or nothing is known."""
+    low, high = interval
+    return torch.maximum(low, -high).clamp(min=0).nan_to_num(nan=0.0)
+
+
 def _flushed(x: Interval) -> Interval:
     """With zero where an input may be flushed to it, even where nothing is computed with it."""
     low, high = x
@@ -208,6 +220,9 @@ def _error(node: Node, inputs: list[Interval], output: Interval, semantics: Sema
     Of shape like the output's. Infinite where an execution may overflow.
     """
     row = operator(node.op, node.name)
+    if row.unmeasured:
+        size = _size(output)
+        return torch.full_like(size, torch.inf) if semantics == "float32" else _ROUNDINGS * FLOAT64 * (1 + size)
     if row.function is not None and not row.compares:
         size = _size(output)
         error = _ROUNDINGS * FLOAT64 * (1 + size)
@@ -218,8 +233,11 @@ def _error(node: Node, inputs: list[Interval], output: Interval, semantics: Sema
     if not count:
         return None
     sizes = [_size(interval) for interval in inputs]
+    largest = torch.stack([_largest(size) for size in sizes]).amax()
+    if row.divides and len(inputs) == 2:  # a quotient is largest where its divisor is smallest
+        sizes[1] = _least_size(inputs[1])
     terms = magnitude(node.op, sizes, node.attributes)
-    most = 1 + torch.stack([size.amax() for size in (*sizes, terms)]).amax()
+    most = 1 + torch.maximum(largest, _largest(terms))
     error = gamma(4 * count + _ROUNDINGS, FLOAT64) * terms + (4 * count + _ROUNDINGS) * most * SMALLEST64
     if semantics == "float32":
         error = error + gamma(count, FLOAT32) * terms + 4 * count * most * SMALLEST
@@ -302,13 +320,19 @@ def _sub(node: Node, inputs: list[Interval]) -> Interval:
 
 def _mul(node: Node, inputs: list[Interval]) -> Interval:
     (low_a, high_a), (low_b, high_b) = inputs
+    if node.inputs[0] == node.inputs[1]:  # a square
+        return _hull([_apply(node, [x, x]) for x in (low_a, high_a, _clamped(0.0, inputs[0]))])
     return _hull([_apply(node, [a, b]) for a in (low_a, high_a) for b in (low_b, high_b)])
 
 
 def _div(node: Node, inputs: list[Interval]) -> Interval:
-    low, high = inputs[0]
-    divisor = _number(node, inputs[1])
-    return _hull([_apply(node, [low, divisor]), _apply(node, [high, divisor])])
+    """Of nothing is known where the divisor may be zero."""
+    (low_a, high_a), (low_b, high_b) = inputs
+    if low_b is high_b:
+        return _hull([_apply(node, [a, low_b]) for a in (low_a, high_a)])
+    low, high = _hull([_apply(node, [a, b]) for a in (low_a, high_a) for b in (low_b, high_b)])
+    known = (low_b > 0) | (high_b < 0)
+    return low.where(known, torch.nan), high.where(known, torch.nan)
 
 
 def _batch_normalization(node: Node, inputs: list[Interval]) -> Interval:
@@ -317,11 +341,116 @@ def _batch_normalization(node: Node, inputs: list[Interval]) -> Interval:
     return _hull([_apply(node, [low, *others]), _apply(node, [high, *others])])
 
 
-def _bent_at_zero(node: Node, inputs: list[Interval]) -> Interval:
-    """LeakyReLU and ELU: monotone on each side of zero, whatever the sign of alpha."""
+def _turning(place: Callable[[Node], float]) -> Rule:
+    """A function of one number that is monotone on each side of a place, or nearly: flat is allowed."""
+
+    def rule(node: Node, inputs: list[Interval]) -> Interval:
+        low, high = inputs[0]
+        return _hull([_apply(node, [x]) for x in (low, high, _clamped(place(node), inputs[0]))])
+
+    return rule
+
+
+def _clamped(value: float, interval: Interval) -> Tensor:
+    """The number of the interval that is nearest to `value`."""
+    return torch.full_like(interval[0], value).clamp(min=interval[0], max=interval[1])
+
+
+def _least_of_gelu(node: Node) -> float:
+    return -0.7517915246935645 if node.attributes["approximate"] == "none" else -0.7524614220710163
+
+
+def _from(least: float, holds: Callable[[Tensor, float], Tensor]) -> Rule:
+    """A function that grows where it is defined: above `least`, or from it on. Elsewhere nothing is known."""
+
+    def rule(node: Node, inputs: list[Interval]) -> Interval:
+        low, high = inputs[0]
+        known = holds(low, least)
+        return _apply(node, [low]).where(known, torch.nan), _apply(node, [high]).where(known, torch.nan)
+
+    return rule
+
+
+_FAR = 2.0**20
+"""Beyond it a period is not looked for."""
+
+
+def _wave(crest: float) -> Rule:
+    """Sine or cosine: 1 at `crest` and all full turns from it, -1 half a turn away."""
+
+    def reaches(interval: Interval, place: float) -> Tensor:
+        """May ``place + 2 k pi`` lie in the interval? Also if it lies beside it by less than rounding."""
+        low, high = interval
+        turns = torch.ceil((low - place) / math.tau - 1e-9)
+        return (place + turns * math.tau <= high + 1e-7) | ~(_size(interval) < _FAR)
+
+    def rule(node: Node, inputs: list[Interval]) -> Interval:
+        ends = torch.stack([_apply(node, [x]) for x in inputs[0]])
+        low = torch.where(reaches(inputs[0], crest + math.pi), -1.0, ends.amin(0))
+        return low, torch.where(reaches(inputs[0], crest), 1.0, ends.amax(0))
+
+    return rule
+
+
+def _odds(own: Tensor, others: Tensor, axis: int, lost: float) -> tuple[Tensor, Tensor]:
+    """``log(sum over j != i of exp(others_j)) - own_i``, and how far it may be off.
+
+    The others are summed before and behind each place, so that nothing cancels. `lost` is added for what underflows.
+    """
+    count, most = others.shape[axis], others.amax(axis, keepdim=True)
+    parts = torch.exp(others - most)
+    sums = torch.log(_sums_before(parts, axis) + _sums_before(parts.flip(axis), axis).flip(axis) + lost)
+    # an exponent is off by its own rounding, of at most 750; all beyond underflows
+    sizes = sums.abs().nan_to_num(posinf=0.0) + most.abs() + own.abs()
+    return sums + (most - own), 4 * FLOAT64 * (count + 1024 + 2 * sizes)
+
+
+def _sums_before(x: Tensor, axis: int) -> Tensor:
+    first = torch.zeros_like(x.narrow(axis, 0, 1))
+    return torch.cumsum(torch.cat([first, x.narrow(axis, 0, x.shape[axis] - 1)], axis), axis)
+
+
+def _odds_of(node: Node, inputs: list[Interval]) -> Interval:
+    """Of all other entries against each one, from below and above."""
+    (low, high), axis = inputs[0], node.attributes["axis"]
+    least, below = _odds(high, low, axis, 0.0)
+    most, above = _odds(low, high, axis, low.shape[axis] * 1e-300)
+    return least - below, most + above
+
+
+def _softmax(node: Node, inputs: list[Interval]) -> Interval:
+    low, high = _odds_of(node, inputs)
+    return torch.sigmoid(-high).nan_to_num(nan=0.0), torch.sigmoid(-low).nan_to_num(nan=1.0)
+
+
+def _log_softmax(node: Node, inputs: list[Interval]) -> Interval:
+    low, high = (apply("Softplus", [end], {}) for end in _odds_of(node, inputs))
+    return -high, -low
+
+
+def _layer_normalization(node: Node, inputs: list[Interval]) -> Interval:
+    """Each entry less the mean over the spread, which is at most the root of one less than their number."""
     low, high = inputs[0]
-    inside = torch.zeros_like(low).clamp(min=low, max=high)
-    return _hull([_apply(node, [low]), _apply(node, [high]), _apply(node, [inside])])
+    scale, *shift = [_number(node, interval) for interval in inputs[1:]]
+    axes = tuple(range(node.attributes["axis"], low.dim()))
+    count = math.prod(low.shape[axis] for axis in axes)
+    slack = gamma(4 * count + _ROUNDINGS, FLOAT64)
+    # an entry less the mean: with the entry itself at the one end and all others at the other
+    wide = slack * _size(inputs[0]).amax(axes, keepdim=True)
+    below = low - (high.sum(axes, keepdim=True) - high + low) / count - wide
+    above = high - (low.sum(axes, keepdim=True) - low + high) / count + wide
+    squares = _hull([below * below, above * above, _clamped(0.0, (below, above)) ** 2])
+    narrow, broad = (
+        torch.sqrt((1 + sign * slack) * part.sum(axes, keepdim=True) / count + node.attributes["epsilon"])
+        for sign, part in zip((-1, 1), squares, strict=True)
+    )
+    limit = math.sqrt(count) * (1 + slack)
+    least = torch.where(below < 0, below / narrow, below / broad).clamp(min=-limit, max=limit)
+    most = torch.where(above > 0, above / narrow, above / broad).clamp(min=-limit, max=limit)
+    ends = _hull([least * scale, most * scale])
+    off = slack * limit * scale.abs()
+    ends = ends[0] - off, ends[1] + off
+    return (ends[0] + shift[0], ends[1] + shift[0]) if shift else ends
 
 
 def _hull(candidates: list[Tensor]) -> Interval:
@@ -336,15 +465,29 @@ def _number(node: Node, interval: Interval) -> Tensor:
     return low
 
 
+_AT_ZERO = _turning(lambda node: 0.0)
+"""LeakyReLU and ELU whatever the sign of alpha, and powers."""
+
 RULES: Mapping[str, Rule] = {
     "BatchNormalization": _batch_normalization,
     "Conv": _conv,
+    "ConvTranspose": _conv,
+    "Cos": _wave(0.0),
     "Div": _div,
-    "Elu": _bent_at_zero,
+    "Elu": _AT_ZERO,
+    "Gelu": _turning(_least_of_gelu),
     "Gemm": _gemm,
-    "LeakyRelu": _bent_at_zero,
+    "HardSwish": _turning(lambda node: -1.5),
+    "LayerNormalization": _layer_normalization,
+    "LeakyRelu": _AT_ZERO,
+    "Log": _from(0.0, torch.gt),
+    "LogSoftmax": _log_softmax,
     "MatMul": _gemm,
     "Mul": _mul,
+    "Pow": _AT_ZERO,
+    "Sin": _wave(math.pi / 2),
+    "Softmax": _softmax,
+    "Sqrt": _from(0.0, torch.ge),
     "Sub": _sub,
 }
 """Operator -> interval rule; monotone ones need none of their own."""

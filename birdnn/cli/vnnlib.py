@@ -155,7 +155,7 @@ def _seconds(text: str) -> float:
 
 def _supported(capability: str) -> Sequence[str]:
     if capability == "--onnx-operators":
-        from birdnn.formats.lowering import READ
+        from birdnn.formats.rewriting import READ
 
         return READ
     if capability == "--onnx-opset-versions":

@@ -12,7 +12,7 @@ from birdnn.graph import Node
 from birdnn.network import Network
 from birdnn.operators import operator
 
-_IR, _OPSET = 9, 19  # the first opset whose average pooling knows dilations
+_IR, _OPSET = 9, 20  # the first opset that has Gelu
 
 
 def to_onnx_bytes(net: Network) -> bytes:

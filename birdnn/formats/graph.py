@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 import onnx
 import torch
 
 from birdnn.errors import UnsupportedOpError
-from birdnn.formats.lowering import FOLDED, MAX_VALUES, READ, REWRITTEN, Site, Steps, integer_attribute, lower
+from birdnn.formats.integers import INTEGERS, computed
+from birdnn.formats.lowering import FOLDED, MAX_VALUES, Site, dequantized, integer_attribute, lower, unused
+from birdnn.formats.rewriting import READ, REWRITTEN, SEVERAL, Draft
 from birdnn.formats.tensors import Array, read_attributes
 from birdnn.graph import Node
 from birdnn.operators import OPERATORS, Shape, ShapeProblem, apply, shape_of
@@ -29,6 +32,9 @@ _CASTS: Mapping[int, type[np.generic]] = {
     onnx.TensorProto.FLOAT16: np.float16,
 }
 _PROBE = 3
+
+_Steps = tuple[tuple[str, dict[str, Any]], ...]
+"""Operators and their lowered attributes, each reading what the one before makes."""
 
 _REAL: Mapping[int, torch.dtype] = {onnx.TensorProto.FLOAT: torch.float32, onnx.TensorProto.DOUBLE: torch.float64}
 _HALF = "half precision (float16) is not supported; convert the network to float32"
@@ -51,6 +57,8 @@ class Lowering:
         dependent: values that depend on the input; grows.
         nodes: the lowered nodes, for a single sample.
         total: entries of all their values.
+        named: the names of all values of the file, which no value that is made here takes.
+        fixed: constants of which nodes were made that do not read them: other values would need other nodes; grows.
     """
 
     path: str
@@ -62,6 +70,8 @@ class Lowering:
     dependent: set[str]
     nodes: list[Node] = field(default_factory=list)
     total: int = 0
+    named: frozenset[str] = frozenset()
+    fixed: set[str] = field(default_factory=set)
 
     def add(self, proto: onnx.NodeProto) -> None:
         """Lower one node.
@@ -72,37 +82,51 @@ class Lowering:
         """
         outputs = [name for name in proto.output if name]
         name = proto.name or (outputs[0] if outputs else proto.op_type)
-        if proto.domain not in ("", "ai.onnx") or proto.op_type not in (*OPERATORS, *REWRITTEN, *FOLDED):
+        if proto.domain not in ("", "ai.onnx") or all(
+            proto.op_type not in table for table in (OPERATORS, REWRITTEN, FOLDED, INTEGERS)
+        ):
             raise UnsupportedOpError(self.path, proto.op_type, name, READ)
         attributes = read_attributes(proto, self.path, f"node {name!r} ({proto.op_type})")
         site = Site(self.path, proto.op_type, name, tuple(proto.input), attributes, self.opset, self.shapes, self.known)
-        if len(outputs) != 1 or outputs[0] != proto.output[0]:
+        if proto.op_type not in SEVERAL and (len(outputs) != 1 or outputs[0] != proto.output[0]):
             raise site.fail(f"has {len(outputs)} outputs; only the first one is supported")
-        if outputs[0] in self.shapes:
-            raise site.fail(f"value {outputs[0]!r} is made twice")
+        twice = [made for made in outputs if made in self.shapes]
+        if twice:
+            raise site.fail(f"value {twice[0]!r} is made twice")
         missing = [part for part in site.inputs if part and part not in self.shapes]
         if missing:
             raise site.fail(f"reads {missing[0]!r}, which nothing made before")
         if not site.has(0):
             raise site.fail("has no input")
-        if self._fold(site, outputs[0]):
-            return
-        if site.op in REWRITTEN:
-            self._rewrite(site, outputs[0])
-            return
-        inputs, lowered = lower(site)
-        self._append(site, Node(site.op, name, inputs, outputs[0], MappingProxyType(lowered)))
+        before = len(self.nodes)
+        if not self._fold(site, outputs[0]):
+            if site.op in REWRITTEN:
+                self._rewrite(site, proto.output)
+            else:
+                inputs, lowered = lower(site)
+                self._append(site, Node(site.op, name, inputs, outputs[0], MappingProxyType(lowered)))
+        read = {part for node in self.nodes[before:] for part in node.inputs}
+        self.fixed |= {part for part in site.inputs if part in self.known} - read
 
-    def _rewrite(self, site: Site, output: str) -> None:
-        """Lower a node to others that bear its name; the last makes its value."""
-        self._chain(site, REWRITTEN[site.op](site), output)
-
-    def _chain(self, site: Site, steps: Steps, output: str) -> None:
+    def _chain(self, site: Site, steps: _Steps, output: str) -> None:
+        """Nodes that read each other, the last of which makes `output`."""
         value = site.inputs[0]
         for place, (op, lowered) in enumerate(steps, 1):
             made = output if place == len(steps) else unused(f"{output}__{op}", self.shapes)
             self._append(site, Node(op, site.name, (value,), made, MappingProxyType(lowered)))
             value = made
+
+    def _rewrite(self, site: Site, outputs: Sequence[str]) -> None:
+        """Lower a node to others that bear its name, and whose values are those of its outputs."""
+        dtype = next((self.dtypes[name] for name in site.inputs if name in self.dtypes), None)
+        if dtype is None:
+            raise site.fail("reads nothing that holds floating-point numbers")
+        draft = Draft(site, torch.empty(0, dtype=dtype).numpy().dtype, outputs, {*self.named, *self.shapes})
+        nodes = draft.finished(REWRITTEN[site.op](site, draft))
+        for name, array in draft.constants.items():
+            self.known[name], self.shapes[name], self.dtypes[name] = array, array.shape, dtype
+        for node in nodes:
+            self._append(site, node)
 
     def _fold(self, site: Site, output: str) -> bool:
         """Compute a node of constant integers at once: shape arithmetic that exporters leave in the graph."""
@@ -121,14 +145,17 @@ class Lowering:
             value = self._cast_constant(site, kind)
             if value.dtype.kind == "f":
                 self.dtypes[output] = torch.from_numpy(value).dtype
+        elif site.op == "DequantizeLinear":
+            value = dequantized(site)
+            self.dtypes[output] = torch.float32
         elif all(name in self.known and self.known[name].dtype.kind in "iub" for name in site.inputs if name):
             value = _integer_result(site)
             if value.dtype.kind == "f":
                 self.dtypes[output] = torch.from_numpy(value).dtype
-        elif site.op in FOLDED:
-            raise site.fail("is supported on constant integers only")
-        else:
+        elif site.op in OPERATORS or site.op in REWRITTEN:
             return False
+        else:
+            raise site.fail("is supported on constant integers only")
         self.known[output], self.shapes[output] = value, value.shape
         return True
 
@@ -184,7 +211,7 @@ class Lowering:
         for name, start, size in zip(names, accumulate(sizes, initial=0), sizes, strict=False):
             if name not in self.dependent:
                 continue
-            steps: Steps = (("Slice", {"slices": ((1, start, start + size, 1),)}),)
+            steps: _Steps = (("Slice", {"slices": ((1, start, start + size, 1),)}),)
             if self.shapes[name] != (1, size):
                 steps = (*steps, ("Reshape", {"shape": self.shapes[name]}))
             self._chain(self._site("Slice", name, (whole,)), steps, name)
@@ -225,6 +252,8 @@ class Lowering:
         return tuple(nodes)
 
     def _takes_batch(self, node: Node, shapes: Mapping[str, Shape]) -> bool:
+        if OPERATORS[node.op].joint and node.attributes["axis"] == 0:
+            return False
         inputs = [shapes[name] for name in node.inputs]
         if node.op == "Concat" and node.attributes["axis"] > 0:  # a constant operand is repeated
             inputs = [(_PROBE, *shape[1:]) if shape[:1] == (1,) else shape for shape in inputs]
@@ -232,13 +261,6 @@ class Lowering:
             return shape_of(node.op, inputs, node.attributes) == shapes[node.output]
         except ShapeProblem:
             return False
-
-
-def unused(name: str, taken: Container[str]) -> str:
-    """The name, with so many underscores that nobody has it."""
-    while name in taken:
-        name += "_"
-    return name
 
 
 def _shape_of(site: Site, node: Node, shapes: Mapping[str, Shape]) -> Shape:
@@ -257,12 +279,8 @@ def _integer_result(site: Site) -> Array:
         if kind not in _CASTS:
             raise site.fail(f"to data type {kind} is not supported")
         return arrays[0].astype(_CASTS[kind])
-    if site.op == "Gather":
-        axis = site.axis(integer_attribute(site, "axis", 0))
-        try:
-            return np.asarray(np.take(arrays[0], arrays[1].astype(np.int64), axis=axis))
-        except (IndexError, ValueError):
-            raise site.fail("gathers outside its input") from None
+    if site.op in INTEGERS:
+        return computed(site, arrays)
     if site.op not in OPERATORS or not OPERATORS[site.op].on_integers:
         raise site.fail("is not supported on integers")
     inputs, attributes = lower(site)

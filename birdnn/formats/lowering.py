@@ -7,7 +7,7 @@ in one form for all opsets, with everything that shapes decide (automatic paddin
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,7 @@ import numpy as np
 
 from birdnn.errors import FormatError
 from birdnn.formats.tensors import Array
-from birdnn.operators import OPERATORS, operator
+from birdnn.operators import operator
 from birdnn.rounding import LARGEST_FLOAT32
 
 MAX_VALUES = 1 << 22
@@ -23,8 +23,12 @@ MAX_VALUES = 1 << 22
 
 Lowered = tuple[tuple[str, ...], dict[str, Any]]
 
-Steps = tuple[tuple[str, dict[str, Any]], ...]
-"""Operators and their lowered attributes, each reading what the one before makes."""
+
+def unused(name: str, taken: Container[str]) -> str:
+    """The name, with so many underscores that nobody has it."""
+    while name in taken:
+        name += "_"
+    return name
 
 
 @dataclass
@@ -72,7 +76,7 @@ class Site:
     def integers(self, key: str, index: int, since: int) -> list[int] | None:
         """A list of integers: the attribute `key` before opset `since`, input number `index` from there on."""
         if self.opset < since:
-            return _ints(self, key, None)
+            return integers_attribute(self, key, None)
         if not self.has(index):
             return None
         array = self.array(index)
@@ -88,7 +92,7 @@ class Site:
         return value % rank
 
 
-def _ints(site: Site, key: str, default: list[int] | None) -> list[int] | None:
+def integers_attribute(site: Site, key: str, default: list[int] | None) -> list[int] | None:
     value = site.attributes.get(key, default)
     if value is not None and (not isinstance(value, list) or not all(isinstance(v, int) for v in value)):
         raise site.fail(f"attribute {key!r} must be a list of integers")
@@ -103,7 +107,7 @@ def integer_attribute(site: Site, key: str, default: int) -> int:
     return value
 
 
-def _real(site: Site, key: str, default: float) -> float:
+def real_attribute(site: Site, key: str, default: float) -> float:
     value = site.attributes.get(key, default)
     if not isinstance(value, int | float) or math.isnan(value):
         raise site.fail(f"attribute {key!r} must be a number")
@@ -120,10 +124,12 @@ def lower(site: Site) -> Lowered:
     if rule is not None:
         return rule(site)
     row = operator(site.op, site.name)
-    return _operands(site, row.operands), {key: _real(site, key, default) for key, default in row.numbers.items()}
+    return operands(site, row.operands), {
+        key: real_attribute(site, key, default) for key, default in row.numbers.items()
+    }
 
 
-def _operands(site: Site, least: int, most: int | None = None) -> tuple[str, ...]:
+def operands(site: Site, least: int, most: int | None = None) -> tuple[str, ...]:
     names = site.inputs
     while names and not names[-1]:
         names = names[:-1]
@@ -135,10 +141,10 @@ def _operands(site: Site, least: int, most: int | None = None) -> tuple[str, ...
 
 def _gemm(site: Site) -> Lowered:
     flags = {key: bool(integer_attribute(site, key, 0)) for key in ("transA", "transB")}
-    names = _operands(site, 2, 3)
+    names = operands(site, 2, 3)
     if any(len(site.shapes[name]) != 2 for name in names[:2]):
         raise site.fail("takes matrices")
-    return names, {**flags, "alpha": _real(site, "alpha", 1.0), "beta": _real(site, "beta", 1.0)}
+    return names, {**flags, "alpha": real_attribute(site, "alpha", 1.0), "beta": real_attribute(site, "beta", 1.0)}
 
 
 def _clip(site: Site) -> Lowered:
@@ -148,7 +154,7 @@ def _clip(site: Site) -> Lowered:
     bounds = {"min": -largest, "max": largest}
     for index, key in enumerate(("min", "max"), start=1):
         if site.opset < 11:
-            bounds[key] = _real(site, key, bounds[key])
+            bounds[key] = real_attribute(site, key, bounds[key])
         elif site.has(index):
             array = site.array(index)
             if array.size != 1:
@@ -162,7 +168,7 @@ def _clip(site: Site) -> Lowered:
 def _flatten(site: Site) -> Lowered:
     shape, axis = site.shape(), integer_attribute(site, "axis", 1)
     axis = axis if axis == len(shape) else site.axis(axis)
-    return _operands(site, 1), {"shape": (math.prod(shape[:axis]), math.prod(shape[axis:]))}
+    return operands(site, 1), {"shape": (math.prod(shape[:axis]), math.prod(shape[axis:]))}
 
 
 def _reshape(site: Site) -> Lowered:
@@ -207,16 +213,16 @@ def _unsqueeze(site: Site) -> Lowered:
 
 def _transpose(site: Site) -> Lowered:
     rank = len(site.shape())
-    perm = _ints(site, "perm", list(reversed(range(rank)))) or []
+    perm = integers_attribute(site, "perm", list(reversed(range(rank)))) or []
     if sorted(perm) != list(range(rank)):
         raise site.fail(f"perm {perm} does not permute {rank} axes")
-    return _operands(site, 1), {"perm": tuple(perm)}
+    return operands(site, 1), {"perm": tuple(perm)}
 
 
 def _concat(site: Site) -> Lowered:
     if "axis" not in site.attributes:
         raise site.fail("has no axis")
-    return _operands(site, 1, len(site.inputs)), {"axis": site.axis(integer_attribute(site, "axis", 0))}
+    return operands(site, 1, len(site.inputs)), {"axis": site.axis(integer_attribute(site, "axis", 0))}
 
 
 def _slice(site: Site) -> Lowered:
@@ -243,15 +249,15 @@ def _batch_normalization(site: Site) -> Lowered:
         raise site.fail("only spatial inference mode is supported")
     if len(site.shape()) < 2:
         raise site.fail("takes values with a channel axis")
-    return _operands(site, 5), {"epsilon": _real(site, "epsilon", float(np.float32(1e-5)))}
+    return operands(site, 5), {"epsilon": real_attribute(site, "epsilon", float(np.float32(1e-5)))}
 
 
 def _window(site: Site, kernel: Sequence[int]) -> dict[str, Any]:
     """Strides, dilations and explicit pads of a convolution or pooling; ``overshoot`` is what ``ceil_mode`` adds."""
     spatial = site.shape()[2:]
     rank = len(spatial)
-    strides, dilations = (_ints(site, key, [1] * rank) or [] for key in ("strides", "dilations"))
-    pads, mode = _ints(site, "pads", [0] * 2 * rank) or [], site.attributes.get("auto_pad", b"NOTSET")
+    strides, dilations = (integers_attribute(site, key, [1] * rank) or [] for key in ("strides", "dilations"))
+    pads, mode = integers_attribute(site, "pads", [0] * 2 * rank) or [], site.attributes.get("auto_pad", b"NOTSET")
     if not 1 <= rank <= 3 or {len(kernel), len(strides), len(dilations)} != {rank} or len(pads) != 2 * rank:
         raise site.fail(f"kernel, strides, dilations or pads do not fit {rank} spatial axes")
     steps = [*kernel, *strides, *dilations]
@@ -283,9 +289,9 @@ def _window(site: Site, kernel: Sequence[int]) -> dict[str, Any]:
 
 
 def _conv(site: Site) -> Lowered:
-    names = _operands(site, 2, 3)
+    names = operands(site, 2, 3)
     weight = site.shape(1)
-    kernel = _ints(site, "kernel_shape", list(weight[2:])) or []
+    kernel = integers_attribute(site, "kernel_shape", list(weight[2:])) or []
     if tuple(kernel) != weight[2:] or len(weight) != len(site.shape()):
         raise site.fail(f"weight of shape {list(weight)} does not fit kernel {kernel}")
     window = _window(site, kernel)
@@ -293,8 +299,70 @@ def _conv(site: Site) -> Lowered:
     return names, {**window, "group": integer_attribute(site, "group", 1)}
 
 
+def _conv_transpose(site: Site) -> Lowered:
+    """With pads that cut; automatic ones and those of a wanted ``output_shape`` follow from it."""
+    names, weight, spatial = operands(site, 2, 3), site.shape(1), site.shape()[2:]
+    rank = len(spatial)
+    kernel = integers_attribute(site, "kernel_shape", list(weight[2:])) or []
+    if tuple(kernel) != weight[2:] or len(weight) != rank + 2 or not 1 <= rank <= 3:
+        raise site.fail(f"weight of shape {list(weight)} does not fit kernel {kernel}")
+    lists = {key: integers_attribute(site, key, [1] * rank) or [] for key in ("strides", "dilations")}
+    more, mode = (
+        integers_attribute(site, "output_padding", [0] * rank) or [],
+        site.attributes.get("auto_pad", b"NOTSET"),
+    )
+    pads, wanted = (
+        integers_attribute(site, "pads", [0] * 2 * rank) or [],
+        integers_attribute(site, "output_shape", None),
+    )
+    if {len(lists["strides"]), len(lists["dilations"]), len(more)} != {rank} or len(pads) != 2 * rank:
+        raise site.fail(f"strides, dilations, pads or output_padding do not fit {rank} spatial axes")
+    steps = lists["strides"] + lists["dilations"]
+    if min(steps) < 1 or min(*pads, *more) < 0 or max(*steps, *pads, *more) > MAX_VALUES:
+        raise site.fail("strides, dilations, pads or output_padding out of range")
+    whole = [
+        (size - 1) * stride + (k - 1) * dilation + 1 + extra
+        for size, stride, k, dilation, extra in zip(
+            spatial, lists["strides"], kernel, lists["dilations"], more, strict=True
+        )
+    ]
+    if math.prod(whole) * weight[1] > MAX_VALUES * 4:
+        raise site.fail("its value before it is cut is too large")
+    if mode not in (b"NOTSET", b"VALID", b"SAME_UPPER", b"SAME_LOWER"):
+        raise site.fail(f"auto_pad {mode!r} is unknown")
+    if mode == b"VALID":
+        pads = [0] * 2 * rank
+    if mode in (b"SAME_UPPER", b"SAME_LOWER") and wanted is None:
+        sizes = zip(spatial, lists["strides"], whole, strict=True)
+        wanted = [min(size * stride, most) for size, stride, most in sizes]
+    if wanted is not None:
+        if len(wanted) not in (rank, rank + 2):
+            raise site.fail(f"output_shape {wanted} does not fit {rank} spatial axes")
+        cut = [have - want for have, want in zip(whole, wanted[-rank:], strict=True)]
+        if min(cut) < 0:
+            raise site.fail(f"output_shape {wanted} is more than the {whole} that it has")
+        small, large = [c // 2 for c in cut], [c - c // 2 for c in cut]
+        pads = [*small, *large] if mode == b"SAME_UPPER" else [*large, *small]
+    found = {**lists, "pads": pads, "output_padding": more}
+    return names, {**{key: tuple(value) for key, value in found.items()}, "group": integer_attribute(site, "group", 1)}
+
+
+def _gelu(site: Site) -> Lowered:
+    kind = site.attributes.get("approximate", b"none")
+    if kind not in (b"none", b"tanh"):
+        raise site.fail(f"approximation {kind!r} is unknown")
+    return operands(site, 1), {"approximate": kind.decode()}
+
+
+def _layer_normalization(site: Site) -> Lowered:
+    names, epsilon = operands(site, 2, 3), real_attribute(site, "epsilon", float(np.float32(1e-5)))
+    if not epsilon > 0 or integer_attribute(site, "stash_type", 1) != 1:
+        raise site.fail("takes a positive epsilon, and computes in float32")
+    return names, {"axis": site.axis(integer_attribute(site, "axis", -1)), "epsilon": epsilon}
+
+
 def _pool(site: Site) -> Lowered:
-    kernel = _ints(site, "kernel_shape", None)
+    kernel = integers_attribute(site, "kernel_shape", None)
     if not kernel:
         raise site.fail("has no kernel_shape")
     window = {"kernel_shape": tuple(kernel), **_window(site, kernel)}
@@ -302,31 +370,51 @@ def _pool(site: Site) -> Lowered:
         window["count_include_pad"] = bool(integer_attribute(site, "count_include_pad", 0))
     elif integer_attribute(site, "storage_order", 0):
         raise site.fail("only storage_order 0 is supported")
-    return _operands(site, 1), window
+    return operands(site, 1), window
 
 
 def _global_pool(site: Site) -> Lowered:
     if len(site.shape()) < 3:
         raise site.fail("takes values with spatial axes")
-    return _operands(site, 1), {}
+    return operands(site, 1), {}
 
 
-def _reduce_mean(site: Site) -> Steps:
-    _operands(site, 1, 1 if site.opset < 18 else 2)
-    shape, axes = site.shape(), site.integers("axes", 1, since=18)
-    spatial = list(range(2, len(shape)))
-    if not spatial or axes is None or sorted({site.axis(axis) for axis in axes}) != spatial:
-        told = f"the mean over axes {axes or 'unsaid'} of a value of shape {list(shape)} is not supported"
-        wanted = f"; the mean over all spatial axes, {spatial}, is" if spatial else ", which has no spatial axes"
-        raise site.fail(told + wanted)
-    pooled: Steps = (("GlobalAveragePool", {}),)
-    return pooled if integer_attribute(site, "keepdims", 1) else (*pooled, ("Flatten", {"shape": shape[:2]}))
+def _gather(site: Site) -> Lowered:
+    axis = site.axis(integer_attribute(site, "axis", 0))
+    indices: Any = site.array(1)
+    size = site.shape()[axis]
+    if indices.dtype.kind not in "iu" or not ((indices >= -size) & (indices < size)).all():
+        raise site.fail(f"input {site.inputs[1]!r} must be integers within axis {axis}, of size {size}")
+    flat = tuple(int(index) % size for index in indices.ravel())
+    return operands(site, 2)[:1], {"axis": axis, "indices": flat, "index_shape": indices.shape}
 
 
-def _dropout(site: Site) -> Steps:
-    if site.has(2) and site.array(2).any():
-        raise site.fail("only inference mode is supported")
-    return (("Identity", {}),)
+def dequantized(site: Site) -> Array:
+    """The numbers that quantised constants stand for, rounded as the runtime rounds them: one product in float32.
+
+    Raises:
+        FormatError: it is not constant, or quantised in blocks.
+    """
+    operands(site, 2, 3)
+    value: Any = site.array(0)
+    scale: Any = site.array(1)
+    zero = site.array(2) if site.has(2) else np.zeros_like(scale, dtype=value.dtype)
+    if scale.dtype != np.float32 or value.dtype not in (np.int8, np.uint8, np.int32) or zero.dtype != value.dtype:
+        raise site.fail("takes integers of 8 or 32 bits, a zero point of their type, and a scale in float32")
+    if integer_attribute(site, "block_size", 0) or scale.ndim > 1 or zero.shape != scale.shape:
+        raise site.fail("takes one scale for all entries, or for each of an axis")
+    if scale.size > 1:
+        axis = site.axis(integer_attribute(site, "axis", 1))
+        if scale.size != value.shape[axis]:
+            raise site.fail(f"{scale.size} scales do not fit axis {axis}")
+        column = (-1, *(1,) * (value.ndim - axis - 1))
+        scale, zero = scale.reshape(column), zero.reshape(column)
+    else:
+        scale, zero = scale.reshape(()), zero.reshape(())
+    found: Array = (value.astype(np.int32) - zero.astype(np.int32)).astype(np.float32) * scale
+    if not np.isfinite(found).all():
+        raise site.fail("makes numbers that are not finite")
+    return found
 
 
 LOWER: Mapping[str, Callable[[Site], Lowered]] = {
@@ -335,9 +423,13 @@ LOWER: Mapping[str, Callable[[Site], Lowered]] = {
     "Clip": _clip,
     "Concat": _concat,
     "Conv": _conv,
+    "ConvTranspose": _conv_transpose,
     "Flatten": _flatten,
+    "Gather": _gather,
+    "Gelu": _gelu,
     "Gemm": _gemm,
     "GlobalAveragePool": _global_pool,
+    "LayerNormalization": _layer_normalization,
     "MaxPool": _pool,
     "Reshape": _reshape,
     "Slice": _slice,
@@ -350,11 +442,5 @@ LOWER: Mapping[str, Callable[[Site], Lowered]] = {
 Those without one are read as their row in `birdnn.operators` says: so many operands, and attributes that are numbers.
 """
 
-REWRITTEN: Mapping[str, Callable[[Site], Steps]] = {"Dropout": _dropout, "ReduceMean": _reduce_mean}
-"""Operator that is read as others -> rule that says which, from its first input on."""
-
-FOLDED = frozenset({"Cast", "CastLike", "Gather", "Shape"})
+FOLDED = frozenset({"Cast", "CastLike", "DequantizeLinear", "Shape"})
 """Read where they can be computed at once, from constants."""
-
-READ: tuple[str, ...] = tuple(sorted({*OPERATORS, *REWRITTEN, "Constant"}))
-"""What an error message lists."""

@@ -21,8 +21,8 @@ from birdnn.errors import FormatError, MismatchError, SpecError
 from birdnn.formats.agreement import require_agreement
 from birdnn.formats.export import model_bytes
 from birdnn.formats.files import NETWORK_BYTES, decompressed, read_bytes, read_stored, sha256, write_bytes
-from birdnn.formats.graph import Lowering, unused
-from birdnn.formats.lowering import MAX_VALUES
+from birdnn.formats.graph import Lowering
+from birdnn.formats.lowering import MAX_VALUES, unused
 from birdnn.formats.prepared import DEFAULT, Ports, inlined, needed, opset, ports
 from birdnn.formats.tensors import Array, embed_external, lift_constants, put_tensor, read_attribute, read_tensor
 from birdnn.graph import Graph, Node
@@ -127,7 +127,8 @@ def network_from_onnx(data: bytes, *, path: str | Path = "", digest: str = "", c
     used = {name for node in nodes for name in node.inputs if name in lowering.known}
     ordered = [name for name in lowering.known if name in used]
     stored = used.intersection(tensor.name for tensor in model.graph.initializer)
-    repairable = _repairable(nodes, lowering, stored, used.intersection(_constants(model.graph)))
+    free = used - lowering.fixed
+    repairable = _repairable(nodes, lowering, stored & free, free.intersection(_constants(model.graph)))
     initialisers = stored | repairable
     graph = Graph(
         nodes=nodes,
@@ -211,6 +212,7 @@ def _lower(model: onnx.ModelProto, ends: Ports, path: str) -> tuple[Lowering, st
             **{name: torch.from_numpy(array).dtype for name, array in known.items() if array.dtype.kind == "f"},
         },
         dependent=read.intersection(types),
+        named=frozenset(str(name) for name in _names(model.graph) if name),
     )
     names = {*types, *(tensor.name for tensor in graph.initializer), *(name for node in nodes for name in node.output)}
     if len(types) > 1:

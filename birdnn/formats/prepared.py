@@ -16,7 +16,8 @@ import onnx
 from onnx import TensorProto, helper, inliner, numpy_helper
 
 from birdnn.errors import FormatError, UnsupportedOpError
-from birdnn.formats.lowering import READ
+from birdnn.formats.lowering import unused
+from birdnn.formats.rewriting import READ
 from birdnn.formats.tensors import read_attributes
 
 OPSETS = range(7, onnx.defs.onnx_opset_version() + 1)
@@ -136,7 +137,8 @@ def needed(graph: onnx.GraphProto, outputs: Iterable[str], path: str) -> list[on
         FormatError: nodes read each other in a circle.
         UnsupportedOpError: one is of a domain that we do not read.
     """
-    nodes = [part for node in graph.node for part in _plain(node, path)]
+    named = {name for node in graph.node for name in (*node.input, *node.output)}
+    nodes = [part for node in graph.node for part in _plain(node, named, path)]
     makers = {name: place for place, node in enumerate(nodes) for name in node.output if name}
     wanted, reached = list(outputs), set[int]()
     while wanted:
@@ -173,7 +175,7 @@ def _sorted(nodes: list[onnx.NodeProto], makers: Mapping[str, int], reached: set
     return found
 
 
-def _plain(node: onnx.NodeProto, path: str) -> list[onnx.NodeProto]:
+def _plain(node: onnx.NodeProto, named: set[str], path: str) -> list[onnx.NodeProto]:
     """A node as nodes of ONNX's own operators; one that cannot be said so is left as it is."""
     if node.domain != _ML or node.op_type != "Scaler":
         return [node]
@@ -183,10 +185,10 @@ def _plain(node: onnx.NodeProto, path: str) -> list[onnx.NodeProto]:
     if not isinstance(offset, list) or not isinstance(scale, list) or len(offset) != len(scale) or not offset:
         raise FormatError(path, place, "offset and scale, as many numbers of each, are expected")
     out = node.output[0]
-    parts = {"offset": offset, "scale": scale}
+    names = [unused(f"{out}__{part}", named) for part in ("offset", "scale", "less")]
     constants = [
-        helper.make_node("Constant", [], [f"{out}__{key}"], value=numpy_helper.from_array(np.array(value, np.float32)))
-        for key, value in parts.items()
+        helper.make_node("Constant", [], [name], value=numpy_helper.from_array(np.array(value, np.float32)))
+        for name, value in zip(names, (offset, scale), strict=False)
     ]
-    less = helper.make_node("Sub", [node.input[0], f"{out}__offset"], [f"{out}__less"], name=node.name)
-    return [*constants, less, helper.make_node("Mul", [f"{out}__less", f"{out}__scale"], [out], name=node.name)]
+    less = helper.make_node("Sub", [node.input[0], names[0]], [names[2]], name=node.name)
+    return [*constants, less, helper.make_node("Mul", [names[2], names[1]], [out], name=node.name)]

@@ -84,16 +84,18 @@ def read_attribute(attribute: onnx.AttributeProto) -> int | float | bytes | list
     return lists.get(kind)
 
 
-def read_attributes(node: onnx.NodeProto, path: str, place: str) -> dict[str, int | float | bytes | list[Any]]:
-    """The attributes of a node by name.
+def read_attributes(node: onnx.NodeProto, path: str, place: str) -> dict[str, Any]:
+    """The attributes of a node by name: numbers, texts, lists of them, and arrays.
 
     Raises:
         FormatError: one stands twice, of which a runtime takes which it likes, refers to that of a function, or is of
             a kind we do not read.
     """
-    found: dict[str, int | float | bytes | list[Any]] = {}
+    found: dict[str, Any] = {}
     for attribute in node.attribute:
-        name, value = attribute.name, read_attribute(attribute)
+        name = attribute.name
+        tensor = attribute.type == onnx.AttributeProto.TENSOR
+        value = read_tensor(attribute.t, path, f"{place}, attribute") if tensor else read_attribute(attribute)
         if name in found:
             raise FormatError(path, place, f"attribute {name!r} is given twice")
         if value is None or attribute.ref_attr_name:

@@ -23,6 +23,7 @@ Inputs: TypeAlias = Sequence[Tensor]
 Forward: TypeAlias = Callable[[Inputs, Attributes], Tensor]
 
 _CONV = {1: functional.conv1d, 2: functional.conv2d, 3: functional.conv3d}
+_CONV_TRANSPOSE = {1: functional.conv_transpose1d, 2: functional.conv_transpose2d, 3: functional.conv_transpose3d}
 _MAX_POOL = {1: functional.max_pool1d, 2: functional.max_pool2d, 3: functional.max_pool3d}
 
 
@@ -56,6 +57,27 @@ def conv(inputs: Inputs, attributes: Attributes) -> Tensor:
         dilation=attributes["dilations"],
         groups=attributes["group"],
     )
+
+
+def conv_transpose(inputs: Inputs, attributes: Attributes) -> Tensor:
+    """The sum of the kernel at all places, cut by ``pads``; ``output_padding`` more entries at the ends."""
+    x, weight = inputs[0], inputs[1]
+    whole = _CONV_TRANSPOSE[x.dim() - 2](
+        x, weight, None, stride=attributes["strides"], groups=attributes["group"], dilation=attributes["dilations"]
+    )
+    pads, more = attributes["pads"], attributes["output_padding"]
+    rank = len(more)
+    whole = _pad(whole, [*(-pad for pad in pads[:rank]), *(m - p for m, p in zip(more, pads[rank:], strict=True))], 0.0)
+    return whole + inputs[2].reshape(-1, *(1,) * rank) if len(inputs) > 2 else whole
+
+
+def layer_normalization(inputs: Inputs, attributes: Attributes) -> Tensor:
+    x, scale = inputs[0], inputs[1]
+    axes = tuple(range(attributes["axis"], x.dim()))
+    centred = x - x.mean(dim=axes, keepdim=True)
+    spread = torch.sqrt((centred * centred).mean(dim=axes, keepdim=True) + attributes["epsilon"])
+    out = centred / spread * scale
+    return out + inputs[2] if len(inputs) > 2 else out
 
 
 def batch_normalization(inputs: Inputs, attributes: Attributes) -> Tensor:
@@ -102,6 +124,16 @@ def slice_(inputs: Inputs, attributes: Attributes) -> Tensor:
     return x
 
 
+def gather(inputs: Inputs, attributes: Attributes) -> Tensor:
+    x, axis = inputs[0], attributes["axis"]
+    picked = x.index_select(axis, torch.tensor(attributes["indices"], dtype=torch.int64, device=x.device))
+    return picked.reshape(*x.shape[:axis], *attributes["index_shape"], *x.shape[axis + 1 :])
+
+
+def reduce_sum(inputs: Inputs, attributes: Attributes) -> Tensor:
+    return inputs[0].sum(dim=attributes["axes"], keepdim=True)
+
+
 def global_average_pool(inputs: Inputs, attributes: Attributes) -> Tensor:
     return inputs[0].mean(dim=tuple(range(2, inputs[0].dim())), keepdim=True)
 
@@ -131,6 +163,14 @@ def div(inputs: Inputs, _: Attributes) -> Tensor:
     return inputs[0] / inputs[1]
 
 
+def maximum(inputs: Inputs, _: Attributes) -> Tensor:
+    return torch.maximum(inputs[0], inputs[1])
+
+
+def minimum(inputs: Inputs, _: Attributes) -> Tensor:
+    return torch.minimum(inputs[0], inputs[1])
+
+
 def matmul(inputs: Inputs, _: Attributes) -> Tensor:
     return inputs[0] @ inputs[1]
 
@@ -157,6 +197,59 @@ def leaky_relu(inputs: Inputs, attributes: Attributes) -> Tensor:
 
 def sigmoid(inputs: Inputs, _: Attributes) -> Tensor:
     return torch.sigmoid(inputs[0])
+
+
+def erf(inputs: Inputs, _: Attributes) -> Tensor:
+    return torch.erf(inputs[0])
+
+
+def exp(inputs: Inputs, _: Attributes) -> Tensor:
+    return torch.exp(inputs[0])
+
+
+def log(inputs: Inputs, _: Attributes) -> Tensor:
+    return torch.log(inputs[0])
+
+
+def sqrt(inputs: Inputs, _: Attributes) -> Tensor:
+    return torch.sqrt(inputs[0])
+
+
+def power(inputs: Inputs, attributes: Attributes) -> Tensor:
+    return torch.pow(inputs[0], attributes["exponent"])
+
+
+def sin(inputs: Inputs, _: Attributes) -> Tensor:
+    return torch.sin(inputs[0])
+
+
+def cos(inputs: Inputs, _: Attributes) -> Tensor:
+    return torch.cos(inputs[0])
+
+
+def sign(inputs: Inputs, _: Attributes) -> Tensor:
+    return torch.sign(inputs[0])
+
+
+def softplus(inputs: Inputs, _: Attributes) -> Tensor:
+    """torch's own is the identity above a threshold."""
+    return torch.relu(inputs[0]) + torch.log1p(torch.exp(-inputs[0].abs()))
+
+
+def gelu(inputs: Inputs, attributes: Attributes) -> Tensor:
+    return functional.gelu(inputs[0], approximate=attributes["approximate"])
+
+
+def hard_swish(inputs: Inputs, _: Attributes) -> Tensor:
+    return inputs[0] * torch.clamp(inputs[0] / 6 + 0.5, 0.0, 1.0)
+
+
+def softmax(inputs: Inputs, attributes: Attributes) -> Tensor:
+    return torch.softmax(inputs[0], dim=attributes["axis"])
+
+
+def log_softmax(inputs: Inputs, attributes: Attributes) -> Tensor:
+    return torch.log_softmax(inputs[0], dim=attributes["axis"])
 
 
 def tanh(inputs: Inputs, _: Attributes) -> Tensor:

@@ -89,6 +89,26 @@ def conv(shapes: Sequence[Shape], attributes: Attributes) -> Shape:
     return (x[0], weight[0], *_windows(x[2:], weight[2:], attributes))
 
 
+def conv_transpose(shapes: Sequence[Shape], attributes: Attributes) -> Shape:
+    x, weight, group = shapes[0], shapes[1], attributes["group"]
+    _require(len(x) == len(weight) and 3 <= len(x) <= 5, "ranks do not fit")
+    _require(group >= 1 and x[1] == weight[0] and x[1] % group == 0, "channels and groups do not fit")
+    _require(len(shapes) < 3 or shapes[2] == (weight[1] * group,), "the bias does not fit the weight")
+    rank, out = len(x) - 2, []
+    for axis, (size, kernel) in enumerate(zip(x[2:], weight[2:], strict=True)):
+        whole = (size - 1) * attributes["strides"][axis] + (kernel - 1) * attributes["dilations"][axis] + 1
+        cut = attributes["pads"][axis] + attributes["pads"][axis + rank]
+        out.append(whole + attributes["output_padding"][axis] - cut)
+        _require(out[-1] > 0, "nothing is left of an axis")
+    return (x[0], weight[1] * group, *out)
+
+
+def layer_normalization(shapes: Sequence[Shape], attributes: Attributes) -> Shape:
+    own = shapes[0][attributes["axis"] :]
+    _require(all(broadcast(own, shape) == own for shape in shapes[1:]), "parameters do not fit the normalised axes")
+    return shapes[0]
+
+
 def pool(shapes: Sequence[Shape], attributes: Attributes) -> Shape:
     x = shapes[0]
     return (*x[:2], *_windows(x[2:], attributes["kernel_shape"], attributes))
@@ -120,3 +140,12 @@ def slice_(shapes: Sequence[Shape], attributes: Attributes) -> Shape:
 
 def transpose(shapes: Sequence[Shape], attributes: Attributes) -> Shape:
     return tuple(shapes[0][axis] for axis in attributes["perm"])
+
+
+def gather(shapes: Sequence[Shape], attributes: Attributes) -> Shape:
+    x, axis = shapes[0], attributes["axis"]
+    return (*x[:axis], *attributes["index_shape"], *x[axis + 1 :])
+
+
+def reduced(shapes: Sequence[Shape], attributes: Attributes) -> Shape:
+    return tuple(1 if axis in attributes["axes"] else size for axis, size in enumerate(shapes[0]))

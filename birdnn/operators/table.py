@@ -72,6 +72,9 @@ class Operator:
         weighted: is it a layer with weights?
         divides: does it divide by an operand?
         on_integers: is it computed for constant integers, which exporters use for shapes?
+        joint: does each entry of its value depend on all along its attribute ``axis``, and behind it?
+        unmeasured: is it a function whose float32 errors in runtimes are unknown, so that nothing is claimed of an
+            execution? Over the reals, our float64 function errs by a few units of the largest number that it makes.
     """
 
     forward: Forward
@@ -91,6 +94,8 @@ class Operator:
     weighted: bool = False
     divides: bool = False
     on_integers: bool = False
+    joint: bool = False
+    unmeasured: bool = False
 
     @property
     def is_layout(self) -> bool:
@@ -106,6 +111,11 @@ def _moving(compute: Forward, shape: ShapeRule, moves: Literal["shape", "order",
     )
 
 
+def _function(compute: Forward, **more: Any) -> Operator:
+    """A row of a function of one number that chains have no layer for."""
+    return Operator(forward=compute, shape=shapes.same, elementwise=True, unmeasured=True, **more)
+
+
 def _reshaping() -> Operator:
     return _moving(forward.reshape, shapes.given, "shape", as_inputs=_target_shape, written="Reshape")
 
@@ -119,6 +129,18 @@ def _slice_bounds(attributes: Attributes) -> Mapping[str, NDArray[Any]]:
     # a stop before the first entry, -1 in Python's own numbering, would count from the end
     ends = np.where(stops < 0, np.iinfo(np.int64).min, stops)
     return {"starts": starts, "ends": ends, "axes": axes, "steps": steps}
+
+
+def _indices(attributes: Attributes) -> Mapping[str, NDArray[Any]]:
+    return {"indices": np.array(attributes["indices"], np.int64).reshape(attributes["index_shape"])}
+
+
+def _axes(attributes: Attributes) -> Mapping[str, NDArray[Any]]:
+    return {"axes": np.array(attributes["axes"], np.int64)}
+
+
+def _exponent(attributes: Attributes) -> Mapping[str, float]:
+    return {"exponent": float(attributes["exponent"])}
 
 
 def _clip_limits(attributes: Attributes) -> Mapping[str, float | None]:
@@ -182,6 +204,19 @@ OPERATORS: Mapping[str, Operator] = {
         sums=Sums(lambda shapes, _: math.prod(shapes[1][1:]) + 1, forward.conv, forward.conv),
         weighted=True,
     ),
+    "ConvTranspose": Operator(
+        forward=forward.conv_transpose,
+        shape=shapes.conv_transpose,
+        attributes=("strides", "pads", "dilations", "group", "output_padding"),
+        linear_part=linear.without_bias,
+        sums=Sums(
+            lambda shapes, attributes: shapes[1][0] // attributes["group"] * math.prod(shapes[1][2:]) + 1,
+            forward.conv_transpose,
+            forward.conv_transpose,
+        ),
+        weighted=True,
+    ),
+    "Cos": _function(forward.cos),
     "Div": Operator(
         forward=forward.div,
         shape=shapes.binary,
@@ -197,7 +232,11 @@ OPERATORS: Mapping[str, Operator] = {
         function=Function("elu", straight="right", float32_error=5e-7),
         elementwise=True,
     ),
+    "Erf": _function(forward.erf, monotone=True),
+    "Exp": _function(forward.exp, monotone=True),
     "Flatten": _reshaping(),
+    "Gather": _moving(forward.gather, shapes.gather, "entries", attributes=("axis",), as_inputs=_indices),
+    "Gelu": _function(forward.gelu, attributes=("approximate",)),
     "Gemm": Operator(
         forward=forward.gemm,
         shape=shapes.gemm,
@@ -217,13 +256,25 @@ OPERATORS: Mapping[str, Operator] = {
         ),
         monotone=True,
     ),
+    "HardSwish": _function(forward.hard_swish),
     "Identity": _moving(forward.identity, shapes.same, "shape"),
+    "LayerNormalization": Operator(
+        forward=forward.layer_normalization,
+        shape=shapes.layer_normalization,
+        attributes=("axis", "epsilon"),
+        joint=True,
+        unmeasured=True,
+    ),
     "LeakyRelu": Operator(
         forward=forward.leaky_relu,
         shape=shapes.same,
         numbers={"alpha": float(np.float32(0.01))},  # attributes are float32
         function=Function("leaky_relu", straight="both sides"),
         elementwise=True,
+    ),
+    "Log": _function(forward.log),
+    "LogSoftmax": Operator(
+        forward=forward.log_softmax, shape=shapes.same, attributes=("axis",), joint=True, unmeasured=True
     ),
     "MatMul": Operator(
         forward=forward.matmul,
@@ -234,7 +285,9 @@ OPERATORS: Mapping[str, Operator] = {
         weighted=True,
         on_integers=True,
     ),
+    "Max": Operator(forward=forward.maximum, shape=shapes.binary, operands=2, monotone=True, compares=True),
     "MaxPool": Operator(forward=forward.max_pool, shape=shapes.pool, attributes=_WINDOW, monotone=True, compares=True),
+    "Min": Operator(forward=forward.minimum, shape=shapes.binary, operands=2, monotone=True, compares=True),
     "Mul": Operator(
         forward=forward.mul,
         shape=shapes.binary,
@@ -242,6 +295,19 @@ OPERATORS: Mapping[str, Operator] = {
         linear_part=linear.exactly_one,
         sums=Sums(_times(1), forward.mul, forward.mul),
         on_integers=True,
+    ),
+    "Pow": _function(forward.power, as_inputs=_exponent),
+    "ReduceSum": Operator(
+        forward=forward.reduce_sum,
+        shape=shapes.reduced,
+        as_inputs=_axes,
+        linear_part=linear.first_only,
+        sums=Sums(
+            lambda shapes, attributes: math.prod(shapes[0][axis] for axis in attributes["axes"]),
+            forward.reduce_sum,
+            forward.reduce_sum,
+        ),
+        monotone=True,
     ),
     "Relu": Operator(
         forward=forward.relu,
@@ -259,7 +325,14 @@ OPERATORS: Mapping[str, Operator] = {
         elementwise=True,
         monotone=True,
     ),
+    "Sign": Operator(
+        forward=forward.sign, shape=shapes.same, elementwise=True, monotone=True, compares=True, on_integers=True
+    ),
+    "Sin": _function(forward.sin),
     "Slice": _moving(forward.slice_, shapes.slice_, "entries", as_inputs=_slice_bounds),
+    "Softmax": Operator(forward=forward.softmax, shape=shapes.same, attributes=("axis",), joint=True, unmeasured=True),
+    "Softplus": _function(forward.softplus, monotone=True),
+    "Sqrt": _function(forward.sqrt),
     "Squeeze": _reshaping(),
     "Sub": Operator(
         forward=forward.sub,

@@ -43,6 +43,7 @@ from birdnn.records.limits import OutOfTime
 from birdnn.report.witnesses import remark
 from birdnn.spec import Property
 from birdnn.verify import SearchSettings, falsify
+from birdnn.verify.compared import left_out
 from birdnn.verify.effort import FALSIFIER_ROUNDS
 from birdnn.verify.remote import helpers_at
 
@@ -193,12 +194,20 @@ class _Verification:
                 *self.renamed,
                 *network_notes(self.loaded, [q.prop for q in self.questions]),
                 *assumption_notes(self.loaded.net, self.settings.semantics),
+                *self.left_out(),
                 *([late] if late else []),
                 *(line for v in verdicts if (line := remark(v.name, v.verdict))),
             ),
             disagreement=" | ".join(line for line in told if line),
             certificate=certificate,
         )
+
+    def left_out(self) -> list[str]:
+        """What searches left out of the network, a sentence for each property."""
+        if self.settings.certificate is not None:
+            return []
+        told = [left_out(self.loaded.net, question.prop, self.settings.semantics) for question in self.questions]
+        return [line for line in dict.fromkeys(told) if line]
 
     def certificate(self, verdicts: Sequence[PropertyVerdict]) -> CertificateFile | None:
         """Written and checked, where it was asked for and something was decided."""

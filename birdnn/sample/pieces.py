@@ -38,6 +38,10 @@ def _count(net: Network) -> int:
         constant = [net.shape_of(name) for name in node.inputs if name not in net.graph.dependent]
         if node.op == "Conv" and constant:
             total += net.size_of(node.output) * math.prod(constant[0][1:])
+        elif node.op == "ConvTranspose" and constant:
+            total += net.size_of(node.inputs[0]) * math.prod(constant[0][1:])
+        elif node.op in ("Gemm", "MatMul") and not constant:
+            total += net.size_of(node.output) * net.graph.shapes[node.inputs[0]][-1]
         else:
             total += max([net.size_of(node.output), *map(math.prod, constant)])
     return total

@@ -135,18 +135,22 @@ def product(function: Callable[[Whole, Whole], Whole], one: Balls, other: Balls)
 def quotient(one: Balls, other: Balls) -> Balls:
     """Entrywise, broadcast; exact where it can be.
 
+    ``|x / y - a / b| <= (r + |a / b| s) / (|b| - s)`` for x within r of a and y within s of b.
+
     Raises:
-        NotEvaluated: a divisor is not exact, or zero.
+        NotEvaluated: a divisor may be zero.
     """
-    if other.rad is not None or not all(other.mid.flat):
-        raise NotEvaluated("division by a number that is not exact, or zero")
+    size, spread = np.abs(other.mid), other.radius()
+    if not all((size > spread).flat):
+        raise NotEvaluated("division by what may be zero")
     bits = PRECISION + max((value.bit_length() for value in other.mid.flat), default=0)
     mid = one.mid << bits
     exponent = one.exponent - other.exponent - bits
-    if one.rad is None and not any((mid % other.mid).flat):
+    if one.rad is None and other.rad is None and not any((mid % other.mid).flat):
         return Balls(mid // other.mid, None, exponent).shortened()
-    rad = (one.radius() << bits) // np.abs(other.mid) + 2
-    return Balls(mid // other.mid, rad, exponent).shortened()
+    mid = mid // other.mid
+    rad = ((one.radius() << bits) + (np.abs(mid) + 1) * spread) // (size - spread) + 2
+    return Balls(mid, rad, exponent).shortened()
 
 
 def inverse_root(one: Balls) -> Balls:

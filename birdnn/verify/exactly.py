@@ -9,6 +9,7 @@ Nothing is shared with the checker (`birdnn.certify.check`), which evaluates cou
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
@@ -175,17 +176,51 @@ def _windows(shape: tuple[int, ...], kernel: Sequence[int], attributes: Mapping[
     for pads, number in ((attributes["pads"], _PADDING), (attributes.get("overshoot", (0, 0) * rank), _BEYOND)):
         sides = [(0, 0), *((pads[axis], pads[axis + rank]) for axis in range(rank))]
         numbers = np.pad(numbers, sides, constant_values=number)
-    dilations, strides = attributes["dilations"], attributes["strides"]
+    return _under(numbers, kernel, attributes["strides"], attributes["dilations"])
+
+
+def _under(numbers: _Index, kernel: Sequence[int], strides: Sequence[int], dilations: Sequence[int]) -> _Index:
     reach = tuple((k - 1) * d + 1 for k, d in zip(kernel, dilations, strict=True))
-    views = np.lib.stride_tricks.sliding_window_view(numbers, reach, axis=tuple(range(1, rank + 1)))
+    views = np.lib.stride_tricks.sliding_window_view(numbers, reach, axis=tuple(range(1, len(kernel) + 1)))
     places = tuple(slice(None, None, s) for s in strides)
     return views[(slice(None), *places, *(slice(None, None, d) for d in dilations))]
 
 
 def _conv(inputs: list[Balls], attributes: Mapping[str, Any]) -> Balls:
+    windows = _windows(inputs[0].shape, inputs[1].shape[2:], attributes)
+    return _convolved(inputs, windows, attributes["group"])
+
+
+def _conv_transpose(inputs: list[Balls], attributes: Mapping[str, Any]) -> Balls:
+    """A convolution with the mirrored kernel over the entries with gaps between them."""
+    x, weight, *bias = inputs
+    channels, spatial, kernel, group = x.shape[1], x.shape[2:], weight.shape[2:], attributes["group"]
+    strides, dilations, pads = attributes["strides"], attributes["dilations"], attributes["pads"]
+    rank = len(spatial)
+    reach = [(k - 1) * d for k, d in zip(kernel, dilations, strict=True)]
+    gaps = [(size - 1) * stride + 1 for size, stride in zip(spatial, strides, strict=True)]
+    numbers = np.full((channels, *gaps), _PADDING, dtype=np.int64)
+    numbers[(slice(None), *(slice(None, None, stride) for stride in strides))] = np.arange(
+        channels * math.prod(spatial)
+    ).reshape(channels, *spatial)
+    ends = [r + more for r, more in zip(reach, attributes["output_padding"], strict=True)]
+    numbers = np.pad(numbers, [(0, 0), *zip(reach, ends, strict=True)], constant_values=_PADDING)
+    windows = _under(numbers, kernel, (1,) * rank, dilations)
+    sizes = windows.shape[1 : 1 + rank]
+    windows = windows[(slice(None), *(slice(pads[i], sizes[i] - pads[i + rank]) for i in range(rank)))]
+
+    def mirrored(part: Whole) -> Whole:
+        part = np.flip(part, axis=tuple(range(2, 2 + rank)))
+        grouped = part.reshape(group, channels // group, *part.shape[1:])
+        return np.swapaxes(grouped, 1, 2).reshape(-1, channels // group, *kernel)
+
+    return _convolved([x, weight.each(mirrored), *bias], windows, group)
+
+
+def _convolved(inputs: list[Balls], windows: _Index, groups: int) -> Balls:
+    """The products of a kernel (out, channels of a group, *kernel) with the entries under each of its places."""
     x, weight = inputs[0], inputs[1]
-    rank, groups = len(x.shape) - 2, attributes["group"]
-    windows = _windows(x.shape, weight.shape[2:], attributes)
+    rank = len(x.shape) - 2
     places, count = windows.shape[1 : 1 + rank], math.prod(windows.shape[1 : 1 + rank])
 
     def convolved(values: Whole, kernel: Whole) -> Whole:
@@ -239,6 +274,23 @@ def _max_pool(inputs: list[Balls], attributes: Mapping[str, Any]) -> Balls:
     return increasing(x, largest, x.exponent)
 
 
+def _of_two(function: Callable[[Whole, Whole], Whole]) -> Rule:
+    """A function that never decreases with either of two values, and chooses among them."""
+
+    def rule(inputs: list[Balls], attributes: Mapping[str, Any]) -> Balls:
+        a, b = aligned(inputs)
+        if a.rad is None and b.rad is None:
+            return Balls(function(a.mid, b.mid), None, a.exponent).shortened()
+        low, high = (function(*ends) for ends in zip(a.ends(), b.ends(), strict=True))
+        return Balls(low + high, high - low, a.exponent - 1).shortened()
+
+    return rule
+
+
+def _reduce_sum(inputs: list[Balls], attributes: Mapping[str, Any]) -> Balls:
+    return inputs[0].each(lambda part: np.asarray(part.sum(axis=attributes["axes"], keepdims=True)))
+
+
 def _normalised(inputs: list[Balls], attributes: Mapping[str, Any]) -> Balls:
     x, scale, shift, mean, variance = inputs
     column = (1, -1) + (1,) * (len(x.shape) - 2)
@@ -273,6 +325,120 @@ def _leaky(inputs: list[Balls], attributes: Mapping[str, Any]) -> Balls:
 
 def _relu(inputs: list[Balls], attributes: Mapping[str, Any]) -> Balls:
     return increasing(inputs[0], lambda values: np.maximum(values, 0), inputs[0].exponent)
+
+
+def _sign(inputs: list[Balls], attributes: Mapping[str, Any]) -> Balls:
+    return increasing(inputs[0], lambda values: np.where(values > 0, 1, np.where(values < 0, -1, 0)).astype(object), 0)
+
+
+def _power(inputs: list[Balls], attributes: Mapping[str, Any]) -> Balls:
+    powers: Balls = functools.reduce(_times, inputs * attributes["exponent"])
+    return powers
+
+
+def _hard_swish(inputs: list[Balls], attributes: Mapping[str, Any]) -> Balls:
+    """``x * clip(x + 3, 0, 6) / 6``."""
+    x = inputs[0]
+    return quotient(_times(x, _clip([add(x, _scalar(3.0))], {"min": 0.0, "max": 6.0})), _scalar(6.0))
+
+
+def _layer_normalised(inputs: list[Balls], attributes: Mapping[str, Any]) -> Balls:
+    """Only the spread is not exact, where the input is."""
+    x, scale, *shift = inputs
+    axes = tuple(range(attributes["axis"], len(x.shape)))
+    count = _scalar(math.prod(x.shape[axis] for axis in axes))
+
+    def mean(part: Balls) -> Balls:
+        return quotient(part.each(lambda values: np.asarray(values.sum(axis=axes, keepdims=True))), count)
+
+    centred = add(x, negative(mean(x)))
+    spread = add(mean(_times(centred, centred)), _scalar(attributes["epsilon"]))
+    root = _of_each(lambda z: z.rsqrt())([spread], attributes)
+    out = _times(_times(centred, root), scale)
+    return add(out, shift[0]) if shift else out
+
+
+def _along(function: Callable[[list[Any]], list[Any]]) -> Rule:
+    """A function of the reals along the axis of a row of numbers, by Arb."""
+
+    def rule(inputs: list[Balls], attributes: Mapping[str, Any]) -> Balls:
+        from flint import arb, ctx  # takes long to load, and few networks need it
+
+        axis = attributes.get("axis", -1)
+        x = inputs[0].each(lambda part: np.moveaxis(part, axis, -1))
+        mid, rad = np.empty(x.mid.size, dtype=object), np.empty(x.mid.size, dtype=object)
+        length, radii = x.shape[-1], x.radius().reshape(-1)
+        numbers = list(zip(x.mid.reshape(-1), radii, strict=True))
+        with ctx.workprec(PRECISION + 64):
+            for start in range(0, len(numbers), length):
+                row = [arb((m, x.exponent), (r, x.exponent)) for m, r in numbers[start : start + length]]
+                for place, ball in enumerate(function(row), start):
+                    mid[place], rad[place] = _rounded(ball)
+        found = Balls(mid.reshape(x.shape), rad.reshape(x.shape), -PRECISION - 1)
+        return found.each(lambda part: np.moveaxis(part, -1, axis))
+
+    return rule
+
+
+def _of_each(function: Callable[[Any], Any]) -> Rule:
+    along = _along(lambda row: [function(z) for z in row])
+
+    def rule(inputs: list[Balls], attributes: Mapping[str, Any]) -> Balls:
+        return along(inputs, {})
+
+    return rule
+
+
+def _rounded(ball: Any) -> tuple[int, int]:
+    """A ball over ``2**-(PRECISION + 1)``.
+
+    Raises:
+        NotEvaluated: it is not finite, or too large to be written so.
+    """
+    if not ball.is_finite():
+        raise NotEvaluated("a function outside of where it is defined")
+    parts = []
+    for part in (ball.mid(), ball.rad()):
+        man, exponent = (int(value) for value in part.man_exp())
+        shift = exponent + PRECISION + 1
+        if man.bit_length() + shift > _LONG:
+            raise NotEvaluated("a number that is very large")
+        parts.append(man << shift if shift >= 0 else man >> min(-shift, man.bit_length() + 1))
+    return parts[0], parts[1] + 2
+
+
+_LONG = 4096  # bits of a function's value, more than any float64 needs
+
+
+def _shares(row: list[Any]) -> list[Any]:
+    top = max(row, key=lambda z: float(z.mid()))
+    parts = [(z - top).exp() for z in row]
+    total = sum(parts[1:], parts[0])
+    return [part / total for part in parts]
+
+
+def _log_shares(row: list[Any]) -> list[Any]:
+    top = max(row, key=lambda z: float(z.mid()))
+    parts = [(z - top).exp() for z in row]
+    total = sum(parts[1:], parts[0]).log()
+    return [z - top - total for z in row]
+
+
+def _gelu(inputs: list[Balls], attributes: Mapping[str, Any]) -> Balls:
+    from flint import arb
+
+    def exact(z: Any) -> Any:
+        return z * (1 + (z / arb(2).sqrt()).erf()) / 2
+
+    def approximate(z: Any) -> Any:
+        return z * (1 + ((2 / arb.pi()).sqrt() * (z + arb(44715) / 1000000 * z**3)).tanh()) / 2
+
+    return _of_each(exact if attributes["approximate"] == "none" else approximate)(inputs, attributes)
+
+
+def _softplus(z: Any) -> Any:
+    """``log(1 + exp(z))`` where nothing overflows."""
+    return z + (-z).exp().log1p() if z.mid() > 0 else z.exp().log1p()
 
 
 def _smooth(function: Callable[[Any], Any], low: int, high: int) -> Rule:
@@ -323,16 +489,34 @@ RULES: Mapping[str, Rule] = {
     "BatchNormalization": _normalised,
     "Clip": _clip,
     "Conv": _conv,
+    "ConvTranspose": _conv_transpose,
+    "Cos": _smooth(lambda z: z.cos(), -1, 1),
     "Div": lambda inputs, _: quotient(*inputs),
     "Elu": _elu,
+    "Erf": _smooth(lambda z: z.erf(), -1, 1),
+    "Exp": _of_each(lambda z: z.exp()),
+    "Gelu": _gelu,
     "Gemm": _gemm,
     "GlobalAveragePool": _global_average_pool,
+    "HardSwish": _hard_swish,
+    "LayerNormalization": _layer_normalised,
     "LeakyRelu": _leaky,
+    "Log": _of_each(lambda z: z.log()),
+    "LogSoftmax": _along(_log_shares),
     "MatMul": lambda inputs, _: product(_matmul, *inputs),
+    "Max": _of_two(np.maximum),
     "MaxPool": _max_pool,
+    "Min": _of_two(np.minimum),
     "Mul": lambda inputs, _: _times(*inputs),
+    "Pow": _power,
+    "ReduceSum": _reduce_sum,
     "Relu": _relu,
     "Sigmoid": _smooth(lambda z: 1 / (1 + (-z).exp()), 0, 1),
+    "Sign": _sign,
+    "Sin": _smooth(lambda z: z.sin(), -1, 1),
+    "Softmax": _along(_shares),
+    "Softplus": _of_each(_softplus),
+    "Sqrt": _of_each(lambda z: z.sqrt()),
     "Sub": lambda inputs, _: add(inputs[0], negative(inputs[1])),
     "Tanh": _smooth(lambda z: z.tanh(), -1, 1),
 }

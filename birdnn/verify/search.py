@@ -45,6 +45,7 @@ from birdnn.records.limits import OutOfTime
 from birdnn.spec import Property, Region
 from birdnn.verify.attack import AttackSettings, attack
 from birdnn.verify.branching import cut, take
+from birdnn.verify.compared import without_tail
 from birdnn.verify.effort import AT_ONCE, MANY, Due, attack_for, batch_for, box_work, boxes_within, ladder
 from birdnn.verify.float32 import other_types, require_float32
 from birdnn.verify.frontier import Frontier, Keeper, name_of
@@ -189,6 +190,7 @@ class _Search:
         prop.require_sizes(net.n_inputs, net.n_outputs)
         if settings.semantics == "float32":
             require_float32(net)
+        net = net if settings.record else without_tail(net, prop, settings.semantics)
         self.started = time.monotonic()
         self.prop, self.settings, self.watch = prop, settings, watch
         self.net = net.with_values({}).to(device=torch.device(settings.device), dtype=torch.float32)
@@ -200,8 +202,7 @@ class _Search:
         self.generator = torch.Generator().manual_seed(settings.seed)
         self.arithmetic = ARITHMETIC[settings.semantics]
         self.proofs: list[RegionProof] = []
-        self.boxes = 0
-        self.recorded = 0  # bytes
+        self.boxes, self.recorded = 0, 0  # the latter in bytes
         polytopes = max(len(region.unsafe) for region in prop.regions)
         self.batch = settings.batch or batch_for(net, settings.device, max(1, polytopes))
         self.max_boxes, self.granted = settings.max_boxes, 1.0  # so many times as many
@@ -210,8 +211,7 @@ class _Search:
         self.ladder: tuple[Due, ...] = ()
         self.pace = Pace()
         self.outlook = self._begun()
-        self.last_news = self.started
-        self.next_prognosis = _FIRST_PROGNOSIS
+        self.last_news, self.next_prognosis = self.started, _FIRST_PROGNOSIS
 
     def run(self, make: MakeBound) -> Verdict:
         settings = self.settings

@@ -11,9 +11,11 @@ from hypothesis import strategies as st
 
 from birdnn import chain, rounding
 from birdnn.bounds import crown, interval
+from birdnn.formats.rewriting import REWRITTEN
 from birdnn.merging import Merging
 from birdnn.operators import OPERATORS
 from tools.adversarial_graphs import LEVELS, drawn, sessions, wrong
+from tools.adversarial_operators import made
 
 UNDERFLOWS = (1473, 2814)
 """Seeds whose constants onnxruntime merges to something else than they are one after the other."""
@@ -41,17 +43,33 @@ def test_bounds_are_claimed() -> None:
         assert count[f"{semantics}, crown: a bound"] > 25
 
 
+@pytest.mark.parametrize("seed", range(100, 200))
+def test_operators_that_become_others(seed: int) -> None:
+    """The same of all that is read."""
+    assert not list(wrong(seed, Counter(), made))
+
+
+@pytest.mark.thorough
+def test_operators_that_become_others_in_many_graphs() -> None:
+    """Of most of them something is claimed."""
+    count = Counter[str]()
+    for seed in range(10_000, 20_000):
+        assert not list(wrong(seed, count, made))
+    assert count["float32, interval: a bound"] > 6000
+    assert count["real, interval: a bound"] > 8000
+
+
 def test_every_operator_is_drawn() -> None:
     """Those that only give a value another shape have a representative."""
-    ops = {node.op_type for seed in range(300) for node in drawn(seed).graph.graph.node}
-    assert set(OPERATORS) - ops <= {"Identity", "Squeeze", "Unsqueeze"}
+    ops = {node.op_type for seed in range(300) for node in made(seed).graph.graph.node}
+    assert {*OPERATORS, *REWRITTEN} - ops <= {"Identity", "Squeeze", "Unsqueeze", "Dropout", "Reciprocal"}
 
 
 def test_levels_are_different() -> None:
     """Optimised graphs have fewer nodes: what is compared is not the same program four times."""
-    made = drawn(UNDERFLOWS[0])
-    assert len(sessions(made)) == len(LEVELS)
-    rounded = {session.run(None, {"X": made.lower.reshape(made.shape)})[0].tobytes() for session in sessions(made)}
+    one = drawn(UNDERFLOWS[0])
+    assert len(sessions(one)) == len(LEVELS)
+    rounded = {session.run(None, {"X": one.lower.reshape(one.shape)})[0].tobytes() for session in sessions(one)}
     assert len(rounded) > 1
 
 

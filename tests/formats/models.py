@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -52,13 +52,18 @@ def node(op: str, inputs: Sequence[str], output: str = "y", **attributes: Any) -
     )
 
 
-def run(data: bytes, x: Array) -> Array:
+def runner(data: bytes) -> Callable[[Array], Array]:
     """What onnxruntime computes."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.log_severity_level = 1, 4
     session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-    out: Array = session.run(None, {session.get_inputs()[-1].name: x})[0]
-    return out
+    name = session.get_inputs()[-1].name
+    return lambda x: session.run(None, {name: x})[0]
+
+
+def run(data: bytes, x: Array) -> Array:
+    """What it computes of one input."""
+    return runner(data)(x)
 
 
 def dense(rng: np.random.Generator, *sizes: int, dtype: type[np.floating[Any]] = np.float32) -> dict[str, Array]:

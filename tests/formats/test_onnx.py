@@ -74,8 +74,8 @@ def test_names_that_are_no_text(text: bytes) -> None:
 def test_unsupported_operators_are_named() -> None:
     """The message names node, operator and what would have been accepted."""
     refuse(
-        model([node("Softmax", ["x"])], {}),
-        r"node 'the_Softmax': operator 'Softmax' .*supported: Add,",
+        model([node("Hardmax", ["x"])], {}),
+        r"node 'the_Hardmax': operator 'Hardmax' .*supported: Abs,",
         UnsupportedOpError,
     )
     foreign = helper.make_node("Relu", ["x"], ["y"], name="n", domain="com.acme")
@@ -251,7 +251,7 @@ def test_epsilon_by_default_is_a_number_of_single_precision() -> None:
 
 def test_nodes_that_the_output_does_not_need_are_ignored() -> None:
     """Dead branches, even of unknown operators, do not change what the network computes."""
-    data = model([node("Relu", ["x"]), node("Softmax", ["x"], "unused")], {"never": floats(2)})
+    data = model([node("Relu", ["x"]), node("Hardmax", ["x"], "unused")], {"never": floats(2)})
     net = network_from_onnx(data)
     assert [step.op for step in net.nodes] == ["Relu"]
     assert net.initialisers() == {}

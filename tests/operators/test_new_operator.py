@@ -22,6 +22,7 @@ from birdnn.bounds.interval import IntervalBound
 from birdnn.bounds.protocol import MarginBound
 from birdnn.chain import Activation, NotAChain
 from birdnn.errors import UnsupportedOpError
+from birdnn.formats import rewriting
 from birdnn.formats.export import to_onnx_bytes
 from birdnn.formats.onnx import network_from_layers, network_from_onnx
 from birdnn.network import Network
@@ -77,7 +78,8 @@ def softsign(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def neg(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The operator, everywhere it has to be said."""
+    """The operator, everywhere it has to be said; as if it were not read as a product."""
+    monkeypatch.delitem(rewriting.REWRITTEN, "Neg")  # type: ignore[attr-defined]
     row = Operator(
         forward=lambda inputs, _: -inputs[0],
         shape=shapes.same,

@@ -19,10 +19,12 @@ from birdnn.certify.check.exact import evaluate
 from birdnn.certify.check.network import read_network
 from birdnn.formats.onnx import layers_to_onnx, network_from_layers, network_from_onnx
 from birdnn.network import Network
+from birdnn.operators import OPERATORS, operators_where
 from birdnn.verify import exactly
 from birdnn.verify.exactly import OverReals
 from tests.bounds.builders import convolution, graph_net, half_space, make_property, random_net
 from tests.bounds.test_interval import CASES
+from tests.formats.test_onnx_operators import FUNCTIONS, REWRITES
 
 
 def enclosed(net: Network, x: np.ndarray) -> list[tuple[Fraction, Fraction]]:
@@ -48,6 +50,23 @@ def test_every_operator(case: str) -> None:
     """Whatever the importer reads is evaluated, and no rule is wrong."""
     nodes, tensors, shape = CASES[case]
     agrees_with_intervals(graph_net(nodes, tensors, shape), seed=1)
+
+
+@pytest.mark.parametrize("case", [*REWRITES, *FUNCTIONS])
+def test_every_way_to_write_one(case: str) -> None:
+    """Operators that become others, and functions that are balls."""
+    agrees_with_intervals(network_from_onnx({**REWRITES, **FUNCTIONS}[case], check=False), seed=2)
+
+
+def test_every_operator_is_evaluated() -> None:
+    read = {
+        step.op
+        for data in (*REWRITES.values(), *FUNCTIONS.values())
+        for step in network_from_onnx(data, check=False).nodes
+    }
+    read |= {nodes[0][0] for nodes, _, _ in CASES.values()}
+    assert read == set(OPERATORS)
+    assert set(exactly.RULES) == operators_where(lambda row: not row.moves)
 
 
 @settings(max_examples=10)
@@ -173,3 +192,17 @@ def test_a_planted_bug_is_seen(op: str, monkeypatch: pytest.MonkeyPatch) -> None
     case = next(name for name, (nodes, _, _) in CASES.items() if nodes[0][0] == op)
     with pytest.raises(AssertionError):
         test_every_operator(case)
+
+
+@pytest.mark.parametrize(
+    "op", ["ConvTranspose", "Gelu", "Softmax", "LayerNormalization", "Max", "Pow", "ReduceSum", "Exp"]
+)
+def test_a_planted_bug_of_a_function_is_seen(op: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(exactly.RULES, op, _half_rounded(exactly.RULES[op]))
+    case = next(
+        name
+        for name, data in {**REWRITES, **FUNCTIONS}.items()
+        if op in {step.op for step in network_from_onnx(data, check=False).nodes}
+    )
+    with pytest.raises(AssertionError):
+        test_every_way_to_write_one(case)

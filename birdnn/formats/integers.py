@@ -1,0 +1,177 @@
+"""Operators on constant integers and truth values, computed while a file is read: exporters compute shapes with them.
+
+Arithmetic is NumPy's in the integers' own type, which wraps around as the runtime's does.
+
+Source: ONNX operator specification, https://onnx.ai/onnx/operators/.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from functools import reduce
+from typing import Any
+
+import numpy as np
+
+from birdnn.formats.lowering import MAX_VALUES, Site, integer_attribute
+from birdnn.formats.tensors import Array
+
+Rule = Callable[[Site, Sequence[Any]], Any]
+"""From a node and the arrays that it reads to the one that it makes."""
+
+
+def _divided(site: Site, arrays: Sequence[Array]) -> Any:
+    """Towards zero, as in C."""
+    a, b = _pair(site, _fitting(site, arrays))
+    return _nonzero(site, (np.abs(a) // np.abs(_but_zero(b)) * np.sign(a) * np.sign(b)).astype(a.dtype), b)
+
+
+def _remainder(site: Site, arrays: Sequence[Array]) -> Any:
+    a, b = _pair(site, _fitting(site, arrays))
+    rule = np.fmod if integer_attribute(site, "fmod", 0) else np.mod
+    return _nonzero(site, rule(a, _but_zero(b)), b)
+
+
+def _but_zero(divisor: Any) -> Any:
+    return np.where(divisor == 0, np.ones_like(divisor), divisor)
+
+
+def _nonzero(site: Site, value: Any, divisor: Any) -> Any:
+    if not np.all(divisor):
+        raise site.fail("divides by zero")
+    return value
+
+
+def _pair(site: Site, arrays: Sequence[Any]) -> tuple[Any, Any]:
+    if len(arrays) != 2:
+        raise site.fail(f"takes two inputs, not {len(arrays)}")
+    return arrays[0], arrays[1]
+
+
+def _fitting(site: Site, arrays: Sequence[Array]) -> Sequence[Array]:
+    """Arrays that broadcast to no more than `MAX_VALUES` entries."""
+    _shape(site, np.array(np.broadcast_shapes(*(array.shape for array in arrays))))
+    return arrays
+
+
+def _of_one(function: Callable[[Any], Any]) -> Rule:
+    def rule(site: Site, arrays: Sequence[Any]) -> Any:
+        if len(arrays) != 1:
+            raise site.fail(f"takes one input, not {len(arrays)}")
+        return function(arrays[0])
+
+    return rule
+
+
+def _of_two(function: Callable[[Any, Any], Any]) -> Rule:
+    return lambda site, arrays: function(*_pair(site, _fitting(site, arrays)))
+
+
+def _of_all(function: Callable[[Any, Any], Any]) -> Rule:
+    return lambda site, arrays: reduce(function, _fitting(site, arrays))
+
+
+def _reduced(function: Callable[..., Any]) -> Rule:
+    """Over some axes, which an attribute holds in older files and an input in newer ones."""
+
+    def rule(site: Site, arrays: Sequence[Any]) -> Any:
+        axes = site.integers("axes", 1, since=13 if site.op == "ReduceSum" else 18)
+        if not axes and integer_attribute(site, "noop_with_empty_axes", 0):
+            return arrays[0]
+        over = tuple(site.axis(axis) for axis in axes) if axes else None
+        keepdims = bool(integer_attribute(site, "keepdims", 1))
+        return function(arrays[0], axis=over, keepdims=keepdims).astype(arrays[0].dtype)
+
+    return rule
+
+
+def _where(site: Site, arrays: Sequence[Any]) -> Any:
+    if len(arrays) != 3 or arrays[0].dtype != np.bool_:
+        raise site.fail("takes a condition and two values")
+    return np.where(*_fitting(site, arrays))
+
+
+def _range(site: Site, arrays: Sequence[Any]) -> Any:
+    if len(arrays) != 3 or any(array.size != 1 for array in arrays):
+        raise site.fail("takes three numbers")
+    start, limit, step = (int(array.reshape(())) for array in arrays)
+    if step == 0 or len(range(start, limit, step)) > MAX_VALUES:
+        raise site.fail(f"of step {step} is empty or too long")
+    return np.arange(start, limit, step, dtype=arrays[0].dtype)
+
+
+def _constant_of_shape(site: Site, arrays: Sequence[Any]) -> Any:
+    value = site.attributes.get("value", np.zeros(1, np.float32))
+    if not isinstance(value, np.ndarray) or value.size != 1:
+        raise site.fail("its value must be a tensor of one number")
+    return np.full(_shape(site, arrays[0]), value.reshape(()))
+
+
+def _expand(site: Site, arrays: Sequence[Any]) -> Any:
+    value, target = _pair(site, arrays)
+    return np.broadcast_to(value, _shape(site, np.array(np.broadcast_shapes(value.shape, _shape(site, target)))))
+
+
+def _tile(site: Site, arrays: Sequence[Any]) -> Any:
+    value, repeats = _pair(site, arrays)
+    if repeats.size != value.ndim or math.prod(map(int, repeats.ravel())) * value.size > MAX_VALUES:
+        raise site.fail("its repeats do not fit, or its value would be too large")
+    return np.tile(value, repeats.ravel())
+
+
+def _shape(site: Site, target: Array) -> tuple[int, ...]:
+    """What a list of sizes says, where it is not too large."""
+    sizes = tuple(int(size) for size in target.ravel())
+    if min(sizes, default=0) < 0 or math.prod(sizes) > MAX_VALUES:
+        raise site.fail(f"its shape {list(sizes)} makes no sense, or is too large")
+    return sizes
+
+
+def _gather(site: Site, arrays: Sequence[Any]) -> Any:
+    value, indices = _pair(site, arrays)
+    if value.size * indices.size > MAX_VALUES * max(value.shape, default=1):
+        raise site.fail("its value would be too large")
+    return np.take(value, indices.astype(np.int64), axis=site.axis(integer_attribute(site, "axis", 0)))
+
+
+INTEGERS: Mapping[str, Rule] = {
+    "Abs": _of_one(np.abs),
+    "And": _of_two(np.logical_and),
+    "ConstantOfShape": _constant_of_shape,
+    "Div": _divided,
+    "Equal": _of_two(np.equal),
+    "Expand": _expand,
+    "Gather": _gather,
+    "Greater": _of_two(np.greater),
+    "GreaterOrEqual": _of_two(np.greater_equal),
+    "Less": _of_two(np.less),
+    "LessOrEqual": _of_two(np.less_equal),
+    "Max": _of_all(np.maximum),
+    "Min": _of_all(np.minimum),
+    "Mod": _remainder,
+    "Neg": _of_one(np.negative),
+    "Not": _of_one(np.logical_not),
+    "Or": _of_two(np.logical_or),
+    "Range": _range,
+    "ReduceMax": _reduced(np.max),
+    "ReduceMin": _reduced(np.min),
+    "ReduceProd": _reduced(np.prod),
+    "ReduceSum": _reduced(np.sum),
+    "Tile": _tile,
+    "Where": _where,
+}
+"""Operator -> rule; others are computed as their row in `birdnn.operators` says, where it says `on_integers`."""
+
+
+def computed(site: Site, arrays: Sequence[Array]) -> Array:
+    """What a node makes of constant integers.
+
+    Raises:
+        FormatError: they do not fit it.
+    """
+    try:
+        with np.errstate(all="ignore"):
+            return np.asarray(INTEGERS[site.op](site, arrays))
+    except (ValueError, IndexError, TypeError) as error:
+        raise site.fail(f"cannot be computed on its integers: {error}") from None

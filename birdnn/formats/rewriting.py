@@ -1,0 +1,430 @@
+"""Operators of ONNX that are read as others, which all the rest of the package knows.
+
+A rule gets a node of the file and a draft. It puts the nodes and constants there that compute the same over the reals
+and return the names of the values that are the node's outputs. What a rule puts costs at least as many roundings as
+what it stands for, so that statements about float32 executions hold of the node of the file.
+
+Source: ONNX operator specification, https://onnx.ai/onnx/operators/.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from functools import reduce
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from birdnn.formats.lowering import MAX_VALUES, Site, integer_attribute, operands, real_attribute, unused
+from birdnn.formats.tensors import Array
+from birdnn.graph import Node
+from birdnn.operators import OPERATORS, Shape, ShapeProblem, shape_of
+from birdnn.operators.shapes import broadcast
+
+_ONE_DIMENSIONAL = {"strides": (1,), "pads": (0, 0), "dilations": (1,), "overshoot": (0, 0)}
+
+
+class Draft:
+    """The nodes that stand for one node of a file, in the making.
+
+    Args:
+        site: the node of the file.
+        dtype: of all values.
+        outputs: names of the node's values, empty where nobody reads one.
+        taken: names that no new value may have.
+
+    Attributes:
+        count: of the outputs.
+        all_named: has each a name?
+        constants: new ones, by name.
+    """
+
+    def __init__(self, site: Site, dtype: np.dtype[Any], outputs: Sequence[str], taken: set[str]) -> None:
+        self._site, self._dtype, self._outputs, self._taken = site, dtype, tuple(outputs), {*taken, *outputs}
+        self.count, self.all_named = len(self._outputs), all(self._outputs)
+        self._shapes: dict[str, Shape] = {}
+        self._nodes: list[Node] = []
+        self.constants: dict[str, Array] = {}
+
+    def put(self, op: str, *inputs: str, **attributes: Any) -> str:
+        """A node with lowered attributes; the name of its value.
+
+        Raises:
+            FormatError: the inputs' shapes do not fit, or its value would be too large.
+        """
+        try:
+            shape = shape_of(op, [self.shape(name) for name in inputs], attributes)
+        except ShapeProblem as problem:
+            raise self._site.fail(f"does not fit its inputs: {problem}") from None
+        name = self._new(op, shape)
+        self._nodes.append(Node(op, self._site.name, inputs, name, MappingProxyType(attributes)))
+        return name
+
+    def constant(self, value: npt.ArrayLike) -> str:
+        """The name of a new constant."""
+        array = np.asarray(value, dtype=self._dtype)
+        name = self._new("constant", array.shape)
+        self.constants[name] = array
+        return name
+
+    def shape(self, name: str) -> Shape:
+        """Of a value of the file, or of this draft."""
+        return self._shapes[name] if name in self._shapes else self._site.shapes[name]
+
+    def reshaped(self, name: str, shape: Shape) -> str:
+        """The same entries in another shape."""
+        return name if self.shape(name) == shape else self.put("Reshape", name, shape=shape)
+
+    def expanded(self, name: str, shape: Shape) -> str:
+        """A value repeated along the axes that `shape` has more of, which it broadcasts to; zeros are added to it."""
+        own = self.shape(name)
+        own = (*(1,) * (len(shape) - len(own)), *own)
+        name = self.reshaped(name, own)
+        if own == shape:
+            return name
+        nothing = tuple(1 if a == b else b for a, b in zip(own, shape, strict=True))
+        return self.put("Add", name, self.constant(np.zeros(nothing)))
+
+    def finished(self, values: Sequence[str]) -> list[Node]:
+        """All nodes, of which those that make `values`, one for each output, bear the outputs' names."""
+        if len(values) != len(self._outputs):
+            raise self._site.fail(f"has {len(self._outputs)} outputs, not {len(values)}")
+        names: dict[str, str] = {}
+        for value, output in zip(values, self._outputs, strict=True):
+            if output and (value in names or all(node.output != value for node in self._nodes)):
+                value = self.put("Identity", value)
+            if output:
+                names[value] = output
+        return [
+            Node(node.op, node.name, tuple(names.get(n, n) for n in node.inputs), names.get(node.output, node.output),
+                 node.attributes)
+            for node in self._nodes
+        ]  # fmt: skip
+
+    def _new(self, kind: str, shape: Shape) -> str:
+        if math.prod(shape) > MAX_VALUES:
+            raise self._site.fail(f"its value of shape {list(shape)} is larger than {MAX_VALUES} entries")
+        name = unused(f"{next((output for output in self._outputs if output), '')}__{kind}", self._taken)
+        self._taken.add(name)
+        self._shapes[name] = shape
+        return name
+
+
+Rule = Callable[[Site, Draft], Sequence[str]]
+"""Returns the names of the values that are the node's outputs, in order."""
+
+
+def _broadcast(site: Site, *shapes: Shape) -> Shape:
+    try:
+        shape = reduce(broadcast, shapes)
+    except ShapeProblem:
+        raise site.fail(f"shapes {', '.join(str(list(shape)) for shape in shapes)} do not broadcast") from None
+    if math.prod(shape) > MAX_VALUES:
+        raise site.fail(f"its value of shape {list(shape)} is larger than {MAX_VALUES} entries")
+    return shape
+
+
+def _dropout(site: Site, draft: Draft) -> Sequence[str]:
+    if site.has(2) and site.array(2).any():
+        raise site.fail("only inference mode is supported")
+    return (draft.put("Identity", site.inputs[0]),)
+
+
+def _negative(draft: Draft, name: str) -> str:
+    return draft.put("Mul", name, draft.constant(-1))
+
+
+def _neg(site: Site, draft: Draft) -> Sequence[str]:
+    return (_negative(draft, operands(site, 1)[0]),)
+
+
+def _sum(site: Site, draft: Draft) -> Sequence[str]:
+    return (reduce(lambda a, b: draft.put("Add", a, b), operands(site, 1, len(site.inputs))),)
+
+
+def _abs(site: Site, draft: Draft) -> Sequence[str]:
+    return (draft.put("LeakyRelu", operands(site, 1)[0], alpha=-1.0),)
+
+
+def _extreme(site: Site, draft: Draft) -> Sequence[str]:
+    """Max or Min of any number of values; with one constant number they are a ReLU or a Clip."""
+
+    def of_two(a: str, b: str) -> str:
+        value, limit = (b, a) if a in site.known else (a, b)
+        single = limit in site.known and value not in site.known and site.known[limit].size == 1
+        if not single or len(draft.shape(limit)) > len(draft.shape(value)):
+            return draft.put(site.op, a, b)
+        number = float(site.known[limit].reshape(()))
+        if number == 0:
+            turned = value if site.op == "Max" else _negative(draft, value)
+            active = draft.put("Relu", turned)
+            return active if site.op == "Max" else _negative(draft, active)
+        limits = {"min": number, "max": math.inf} if site.op == "Max" else {"min": -math.inf, "max": number}
+        return draft.put("Clip", value, **limits)
+
+    return (reduce(of_two, operands(site, 1, len(site.inputs))),)
+
+
+def _prelu(site: Site, draft: Draft) -> Sequence[str]:
+    """``relu(x) - slope * relu(-x)``, both of one activation, so that a chain stays one."""
+    (x, slope), slopes = operands(site, 2), site.array(1)
+    shape = draft.shape(x)
+    if _broadcast(site, shape, slopes.shape) != shape:
+        raise site.fail(f"a slope of shape {list(slopes.shape)} does not fit a value of shape {list(shape)}")
+    if (slopes == slopes.flat[0]).all():
+        return (draft.put("LeakyRelu", x, alpha=float(slopes.flat[0])),)
+    axis, size = len(shape) - 1, shape[-1]
+    both = draft.put("Relu", draft.put("Concat", x, _negative(draft, x), axis=axis))
+    above, below = (draft.put("Slice", both, slices=((axis, start, start + size, 1),)) for start in (0, size))
+    return (draft.put("Sub", above, draft.put("Mul", below, slope)),)
+
+
+def _hard_sigmoid(site: Site, draft: Draft) -> Sequence[str]:
+    alpha, beta = real_attribute(site, "alpha", float(np.float32(0.2))), real_attribute(site, "beta", 0.5)
+    scaled = draft.put("Mul", operands(site, 1)[0], draft.constant(alpha))
+    return (draft.put("Clip", draft.put("Add", scaled, draft.constant(beta)), min=0.0, max=1.0),)
+
+
+def _selu(site: Site, draft: Draft) -> Sequence[str]:
+    alpha, gamma = (real_attribute(site, key, default) for key, default in _SELU.items())
+    return (draft.put("Mul", draft.put("Elu", operands(site, 1)[0], alpha=alpha), draft.constant(gamma)),)
+
+
+_SELU = {"alpha": 1.67326319217681884765625, "gamma": 1.05070102214813232421875}
+
+
+def _reciprocal(site: Site, draft: Draft) -> Sequence[str]:
+    return (draft.put("Div", draft.constant(1), operands(site, 1)[0]),)
+
+
+def _pow(site: Site, draft: Draft) -> Sequence[str]:
+    """With one constant exponent: a small whole number, or plus or minus a half or one."""
+    x, exponents = operands(site, 2)[0], site.array(1)
+    if not exponents.size or (exponents != exponents.flat[0]).any():
+        raise site.fail("takes one exponent for all entries")
+    if _broadcast(site, site.shape(), exponents.shape) != site.shape():
+        raise site.fail(f"an exponent of shape {list(exponents.shape)} does not fit its base")
+    exponent = float(exponents.flat[0])
+    if exponent == 1:
+        return (x,)
+    if exponent.is_integer() and 2 <= exponent <= _MOST_EXPONENT:
+        return (draft.put("Pow", x, exponent=int(exponent)),)
+    if abs(exponent) not in (0.5, 1):
+        raise site.fail(f"exponent {exponent:g} is not supported; 1 to {_MOST_EXPONENT}, 0.5, -0.5 and -1 are")
+    base = draft.put("Sqrt", x) if abs(exponent) == 0.5 else x
+    return (base if exponent > 0 else draft.put("Div", draft.constant(1), base),)
+
+
+_MOST_EXPONENT = 8
+
+
+def _softmax(site: Site, draft: Draft) -> Sequence[str]:
+    """Before opset 13 of all axes from one on together."""
+    shape, names = site.shape(), operands(site, 1)
+    if site.opset >= 13:
+        return (draft.put(site.op, *names, axis=site.axis(integer_attribute(site, "axis", -1))),)
+    axis = site.axis(integer_attribute(site, "axis", 1))
+    flat = draft.reshaped(names[0], (math.prod(shape[:axis]), math.prod(shape[axis:])))
+    return (draft.reshaped(draft.put(site.op, flat, axis=1), shape),)
+
+
+def _pad(site: Site, draft: Draft) -> Sequence[str]:
+    x, rank = site.inputs[0], len(site.shape())
+    pads, mode = site.integers("pads", 1, since=11) or [], site.attributes.get("mode", b"constant")
+    axes = site.integers("axes", 3, since=11) if site.opset >= 18 else None
+    axes = list(range(rank)) if axes is None else [site.axis(axis) for axis in axes]
+    if len(pads) != 2 * len(axes) or len(set(axes)) != len(axes):
+        raise site.fail(f"{len(pads)} pads do not fit {len(axes)} axes")
+    if mode not in (b"constant", b"reflect", b"edge", b"wrap"):
+        raise site.fail(f"mode {mode!r} is unknown")
+    value = _padding(site)
+    for axis, begin, end in zip(axes, pads[: len(axes)], pads[len(axes) :], strict=True):
+        size = draft.shape(x)[axis]
+        kept = (-min(begin, 0), size + min(end, 0))
+        if kept[0] >= kept[1]:
+            raise site.fail(f"leaves nothing of axis {axis}")
+        if kept != (0, size):
+            x = draft.put("Slice", x, slices=((axis, *kept, 1),))
+        begin, end = max(begin, 0), max(end, 0)
+        if begin + end > MAX_VALUES or (mode == b"reflect" and max(begin, end) >= max(draft.shape(x)[axis], 2)):
+            raise site.fail(f"pads axis {axis} by more than it has")
+        if not begin + end:
+            continue
+        if mode == b"constant":
+            sides = [_filled(site, draft, draft.shape(x), axis, width, value) for width in (begin, end)]
+            parts = [part for part in (sides[0], x, sides[1]) if part]
+            x = draft.put("Concat", *parts, axis=axis)
+        else:
+            told: Any = mode.decode()
+            indices = np.pad(np.arange(draft.shape(x)[axis]), (begin, end), mode=told)
+            x = draft.put("Gather", x, axis=axis, indices=tuple(map(int, indices)), index_shape=indices.shape)
+    return (x,)
+
+
+def _padding(site: Site) -> float:
+    if site.opset < 11:
+        return real_attribute(site, "value", 0.0)
+    if not site.has(2):
+        return 0.0
+    array = site.array(2)
+    if array.size != 1:
+        raise site.fail(f"input {site.inputs[2]!r} must be a single number")
+    return float(array.reshape(()))
+
+
+def _filled(site: Site, draft: Draft, shape: Shape, axis: int, width: int, value: float) -> str:
+    if not width:
+        return ""
+    shape = (*shape[:axis], width, *shape[axis + 1 :])
+    if math.prod(shape) > MAX_VALUES:
+        raise site.fail(f"pads of shape {list(shape)} are too large")
+    return draft.constant(np.full(shape, value))
+
+
+def _split(site: Site, draft: Draft) -> Sequence[str]:
+    axis, count = site.axis(integer_attribute(site, "axis", 0)), draft.count
+    size, sizes = site.shape()[axis], site.integers("split", 1, since=13)
+    if not draft.all_named:
+        raise site.fail("leaves an output without a name, at which onnxruntime crashes; name it")
+    if sizes is None:
+        if integer_attribute(site, "num_outputs", count) != count:
+            raise site.fail(f"has {count} outputs")
+        part = -(-size // count)
+        sizes = [part] * (count - 1) + [size - part * (count - 1)]
+    if len(sizes) != count or sum(sizes) != size or min(sizes) < 1:
+        raise site.fail(f"parts {sizes} do not make up axis {axis}, of size {size}, in {count} outputs")
+    ends = np.cumsum(sizes).tolist()
+    return [
+        draft.put("Slice", site.inputs[0], slices=((axis, end - part, end, 1),))
+        for part, end in zip(sizes, ends, strict=True)
+    ]
+
+
+def _expand(site: Site, draft: Draft) -> Sequence[str]:
+    target = site.integers("shape", 1, since=8)
+    if target is None or min(target, default=1) < 1:
+        raise site.fail(f"target shape {target} makes no sense")
+    return (draft.expanded(site.inputs[0], _broadcast(site, site.shape(), tuple(target))),)
+
+
+def _tile(site: Site, draft: Draft) -> Sequence[str]:
+    shape, repeats = site.shape(), site.integers("repeats", 1, since=6) or []
+    if len(repeats) != len(shape) or min(repeats, default=1) < 1:
+        raise site.fail(f"repeats {repeats} do not fit a value of shape {list(shape)}")
+    x, before = site.inputs[0], shape
+    for axis, count in enumerate(repeats):
+        if count > 1:
+            x = draft.reshaped(x, (*before[:axis], 1, *before[axis:]))
+            x = draft.expanded(x, (*before[:axis], count, *before[axis:]))
+            before = (*before[:axis], count * before[axis], *before[axis + 1 :])
+            x = draft.reshaped(x, before)
+    return (x,)
+
+
+def _where(site: Site, draft: Draft) -> Sequence[str]:
+    """``a * mask + b * (1 - mask)`` of a constant mask."""
+    _, *names = operands(site, 3)
+    condition: Any = site.array(0)
+    if condition.dtype != np.bool_:
+        raise site.fail("its condition must be truth values")
+    parts = []
+    for name, mask in zip(names, (condition, ~condition), strict=True):
+        if name in site.known:
+            _broadcast(site, mask.shape, site.known[name].shape)
+            parts.append(draft.constant(np.where(mask, site.known[name], 0)))
+        else:
+            parts.append(draft.put("Mul", name, draft.constant(mask)))
+    return (draft.put("Add", *parts),)
+
+
+def _reduced_axes(site: Site, since: int) -> tuple[int, ...]:
+    """Over which axes a node reduces, in order; none where it leaves its input as it is."""
+    operands(site, 1, 1 if site.opset < since else 2)
+    axes = site.integers("axes", 1, since)
+    if not axes:
+        nothing = axes is not None or site.opset >= since
+        axes = [] if nothing and integer_attribute(site, "noop_with_empty_axes", 0) else list(range(len(site.shape())))
+    found = tuple(sorted({site.axis(axis) for axis in axes}))
+    if len(found) != len(axes):
+        raise site.fail(f"axes {axes} repeat")
+    return found
+
+
+def _kept(site: Site, axes: tuple[int, ...]) -> Shape:
+    """The shape of what is left."""
+    kept = integer_attribute(site, "keepdims", 1)
+    return tuple(1 if i in axes else size for i, size in enumerate(site.shape()) if kept or i not in axes)
+
+
+def _reduce_sum(site: Site, draft: Draft) -> Sequence[str]:
+    axes = _reduced_axes(site, 13)
+    return (
+        draft.reshaped(draft.put("ReduceSum", site.inputs[0], axes=axes), _kept(site, axes))
+        if axes
+        else site.inputs[0],
+    )
+
+
+def _reduce_mean(site: Site, draft: Draft) -> Sequence[str]:
+    """Over all spatial axes it is a pooling."""
+    axes, shape, x = _reduced_axes(site, 18), site.shape(), site.inputs[0]
+    if not axes:
+        return (x,)
+    if len(shape) > 2 and axes == tuple(range(2, len(shape))):
+        pooled = draft.put("GlobalAveragePool", x)
+        return (pooled if integer_attribute(site, "keepdims", 1) else draft.put("Flatten", pooled, shape=shape[:2]),)
+    count = math.prod(shape[axis] for axis in axes)
+    mean = draft.put("Div", draft.put("ReduceSum", x, axes=axes), draft.constant(count))
+    return (draft.reshaped(mean, _kept(site, axes)),)
+
+
+def _reduce_extreme(site: Site, draft: Draft) -> Sequence[str]:
+    """A pooling over what is reduced, laid out along the last axis."""
+    axes, shape = _reduced_axes(site, 18), site.shape()
+    if not axes:
+        return (site.inputs[0],)
+    x = site.inputs[0] if site.op == "ReduceMax" else _negative(draft, site.inputs[0])
+    perm = (*(axis for axis in range(len(shape)) if axis not in axes), *axes)
+    if perm != tuple(range(len(shape))):
+        x = draft.put("Transpose", x, perm=perm)
+    size = math.prod(shape[axis] for axis in axes)
+    x = draft.reshaped(x, (1, math.prod(shape) // size, size))
+    x = draft.put("MaxPool", x, kernel_shape=(size,), **_ONE_DIMENSIONAL)
+    x = x if site.op == "ReduceMax" else _negative(draft, x)
+    return (draft.reshaped(x, _kept(site, axes)),)
+
+
+REWRITTEN: Mapping[str, Rule] = {
+    "Abs": _abs,
+    "Dropout": _dropout,
+    "Expand": _expand,
+    "HardSigmoid": _hard_sigmoid,
+    "LogSoftmax": _softmax,
+    "Max": _extreme,
+    "Min": _extreme,
+    "Neg": _neg,
+    "PRelu": _prelu,
+    "Pad": _pad,
+    "Pow": _pow,
+    "Reciprocal": _reciprocal,
+    "ReduceMax": _reduce_extreme,
+    "ReduceMean": _reduce_mean,
+    "ReduceMin": _reduce_extreme,
+    "ReduceSum": _reduce_sum,
+    "Selu": _selu,
+    "Softmax": _softmax,
+    "Split": _split,
+    "Sum": _sum,
+    "Tile": _tile,
+    "Where": _where,
+}
+"""Operator that is read as others -> rule that says which. Some put their own row for what is left of them."""
+
+SEVERAL = frozenset({"Split"})
+"""Those with several outputs."""
+
+READ: tuple[str, ...] = tuple(sorted({*OPERATORS, *REWRITTEN, "Constant", "DequantizeLinear"}))
+"""What an error message lists."""
