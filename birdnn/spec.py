@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, Literal
 
@@ -289,6 +289,9 @@ class Property:
         path: the file, or None.
         element: what its variables are: reals, or what the network computes in float32. A proof of the latter has to
             speak about execution in float32.
+        partial: its text need not name all outputs of a network: `fitted` adds the others.
+        vacuous: why nothing satisfies its formula, so that no network violates it; then it has no region. Else empty.
+        notes: what a reader has to tell of how it was taken, one sentence each.
 
     Raises:
         SpecError: no region, or one of another size.
@@ -304,9 +307,12 @@ class Property:
     sha256: str = ""
     path: str | None = None
     element: Literal["real", "float32"] = "real"
+    partial: bool = False
+    vacuous: str = ""
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if not self.regions:
+        if not self.regions and not self.vacuous:
             raise SpecError(f"property {self.name!r} has no input region")
         for region in self.regions:
             if region.n_inputs != self.n_inputs or any(p.n_outputs != self.n_outputs for p in region.unsafe):
@@ -322,6 +328,28 @@ class Property:
             mine = f"{self.n_inputs} inputs and {self.n_outputs} outputs"
             theirs = f"the network has {n_inputs} and {n_outputs}"
             raise MismatchError(f"property {self.name!r} speaks about {mine}; {theirs}")
+
+    def fitted(self, n_inputs: int, n_outputs: int) -> Property:
+        """The property of a network of that size: where it is `partial`, of outputs that its text does not name too.
+
+        Raises:
+            MismatchError: the property speaks about other numbers of inputs or outputs.
+        """
+        missing = n_outputs - self.n_outputs
+        if not self.partial or missing <= 0:
+            self.require_sizes(n_inputs, n_outputs)
+            return self
+        more = (Fraction(0),) * missing
+
+        def padded(polytope: Polytope) -> Polytope:
+            rows = tuple(replace(row, coefficients=row.coefficients + more) for row in polytope.rows)
+            return Polytope(rows=rows, n_outputs=n_outputs)
+
+        regions = tuple(replace(region, unsafe=tuple(map(padded, region.unsafe))) for region in self.regions)
+        told = f"{self.name} speaks about {self.n_outputs} of the network's {n_outputs} outputs, the first ones."
+        made = replace(self, regions=regions, n_outputs=n_outputs, notes=(*self.notes, told))
+        made.require_sizes(n_inputs, n_outputs)
+        return made
 
     def violated(self, x: Sequence[float], y: Sequence[float]) -> bool:
         """Is an input `x` with output `y` a violation? Exact rational arithmetic on the floats as given.
@@ -359,14 +387,4 @@ class Property:
             )
         if len(scaling.input_means) != self.n_inputs:
             raise MismatchError(f"a scaling of {len(scaling.input_means)} inputs for a property of {self.n_inputs}")
-        regions = tuple(scaling._region(region) for region in self.regions)
-        return Property(
-            name=self.name,
-            regions=regions,
-            n_inputs=self.n_inputs,
-            n_outputs=self.n_outputs,
-            text=self.text,
-            sha256=self.sha256,
-            path=self.path,
-            element=self.element,
-        )
+        return replace(self, regions=tuple(scaling._region(region) for region in self.regions))

@@ -85,16 +85,16 @@ def _onnx_bytes(path: Path) -> bytes:
 
 
 @reads
-def load_property(path: Path, loaded: Loaded, units: Units) -> Property:
-    """Read a property, state it in the network's units and see that it fits.
+def load_property(path: Path, loaded: Loaded, units: Units, *, vacuous: bool = False) -> Property:
+    """Read a property, state it in the network's units and see that it fits; `vacuous`: see `read_property`.
 
     Raises:
         FormatError, SpecError: the file is unusable, or what it says makes no sense.
         MismatchError: it is for another number of inputs or outputs, or speaks raw units and nothing says the scaling.
     """
-    prop = read_property(path)
+    prop = read_property(path, vacuous=vacuous)
     try:
-        prop.require_sizes(loaded.net.n_inputs, loaded.net.n_outputs)
+        prop = prop.fitted(loaded.net.n_inputs, loaded.net.n_outputs)
     except MismatchError as error:
         raise MismatchError(f"{path}: {error.problem} ({loaded.path.name})") from None
     return prop if units == "normalised" else prop.scaled(scaling_of(loaded))

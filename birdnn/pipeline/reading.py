@@ -92,6 +92,7 @@ def read_case(
             *_warnings(loaded, subjects),
             *remarks,
             *_ruled(decision, rule_by),
+            *(note for subject in subjects for note in subject.prop.notes),
             *assumption_notes(loaded.net, semantics),
         ),
         of_suite=of_suite,

@@ -195,7 +195,7 @@ def _checked(
         prop_file = files.read(path)
         asked.add(prop_file.sha256)
         proof = proof_of(found, prop_file.sha256)
-        statement = read_statement(prop_file)
+        statement = read_statement(prop_file).of(chain.n_outputs)
         if (statement.n_inputs, statement.n_outputs) != (chain.n_inputs, chain.n_outputs):
             raise MismatchError(
                 f"{path} speaks about {statement.n_inputs} inputs and {statement.n_outputs} outputs; "

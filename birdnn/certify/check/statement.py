@@ -1,16 +1,16 @@
 """VNN-LIB 1.0, read by the checker itself: a union of (input box, rows of outputs) that describes what is unsafe.
 
-Understood are declarations of ``X_i`` and ``Y_j`` and assertions over ``and``, ``or``, ``<= >= < > =`` and linear
-``+ - * /``. Each comparison speaks about one input or about outputs only. Anything else is refused, never guessed: what
-two readers of SMT-LIB may take differently (quoted symbols, escapes in strings, a carriage return alone, white space
-that is none there, what stands behind ``(exit)``) is no text for a proof.
+Understood are declarations of ``X_i`` and ``Y_j`` (outputs that nothing is said of need none) and assertions over
+``and``, ``or``, ``<= >= < > =`` and linear ``+ - * /``. Each comparison speaks about one input or about outputs only.
+Anything else is refused, never guessed: what two readers of SMT-LIB may take differently (quoted symbols, escapes in
+strings, a carriage return alone, white space that is none there, what stands behind ``(exit)``) is no text for a proof.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import chain, pairwise, product
 from typing import Any
@@ -111,6 +111,18 @@ class Statement:
     n_inputs: int
     n_outputs: int
 
+    def of(self, n_outputs: int) -> Statement:
+        """The same about a network with so many outputs; of those that the text does not name it says nothing."""
+        missing = n_outputs - self.n_outputs
+        if missing <= 0:
+            return self
+        more = (Fraction(0),) * missing
+        pairs = [
+            replace(pair, rows=tuple(replace(row, coefficients=row.coefficients + more) for row in pair.rows))
+            for pair in self.pairs
+        ]
+        return Statement(tuple(pairs), self.n_inputs, n_outputs)
+
 
 @dataclass(frozen=True)
 class _Linear:
@@ -180,10 +192,11 @@ class _Reader:
             elif head not in _IGNORED or not all(isinstance(part, str) for part in _words(command)):
                 raise self.fail(f"command {_start(command)}")
             last, closed = head, closed or head == "check-sat"
-        n_inputs, n_outputs = (sum(name[0] == kind for name in self.declared) for kind in "XY")
-        expected = {f"X_{i}" for i in range(n_inputs)} | {f"Y_{i}" for i in range(n_outputs)}
-        if not n_inputs or not n_outputs or expected != set(self.declared):
-            raise self.fail("variables that are not X_0, X_1, ... and Y_0, Y_1, ...")
+        n_inputs, n_outputs = (
+            max((int(name[2:]) + 1 for name in self.declared if name[0] == kind), default=0) for kind in "XY"
+        )
+        if not n_inputs or not n_outputs or sum(name[0] == "X" for name in self.declared) != n_inputs:
+            raise self.fail("variables that are not X_0, X_1, ... and some of Y_0, Y_1, ...")
         branches = self._formula(["and", *asserted])
         pairs = [pair for branch in branches if (pair := self._pair(branch, n_inputs, n_outputs)) is not None]
         if not pairs:
