@@ -105,9 +105,10 @@ def scaling_of(loaded: Loaded) -> Scaling:
 
     Raises:
         MismatchError: neither says it.
+        FormatError: the header of an NNet file is too odd to say it.
     """
-    if loaded.nnet is not None:
-        return loaded.nnet.scaling
+    if loaded.nnet is not None and (loaded.nnet.scaling is not None or loaded.known is None):
+        return loaded.nnet.require_scaling()
     if loaded.known is not None:
         return loaded.known[0].scaling
     raise MismatchError(

@@ -235,9 +235,8 @@ def declared_domain(loaded: Loaded) -> tuple[tuple[Tensor, Tensor] | None, str]:
     if loaded.known is not None:
         source = f"suite {loaded.known[0].name}"
         return _require_fits(loaded.known[0].domain(), f"of {source}", loaded), source
-    if loaded.nnet is not None:
-        return loaded.nnet.domain(), "the NNet header"
-    return None, ""
+    domain = None if loaded.nnet is None else loaded.nnet.domain()
+    return domain, "" if domain is None else "the NNet header"
 
 
 def _require_fits(corners: tuple[Tensor, Tensor], source: str, loaded: Loaded) -> tuple[Tensor, Tensor]:

@@ -93,3 +93,13 @@ def test_a_query_over_float32_chooses_its_semantics(call: Call, net: Path, tmp_p
     assert "q is a query over float32: the answer is about runs in float32" in said.err
     assert json.loads(record.read_text())["semantics"] == "float32"
     assert call("verify", net, "--prop", prop, "--semantics", "real").status == 4
+
+
+def test_an_odd_nnet_header_matters_to_raw_units_only(call: Call, tmp_path: Path) -> None:
+    """As the header of a file of zeros holds no normalisation, whoever needs it is told where it should be."""
+    net, prop = tmp_path / "odd.nnet", stated(tmp_path, "(>= Y_0 2.1)", "(declare-const Y_0 Real)")
+    net.write_text("made by hand\n2\n2,2,1\n0\n0\n0\n0\n0\n1,0\n0,1\n0\n0\n1,1\n0\n")
+    assert call("verify", net, "--prop", prop).word == "unsat"
+    said = call("verify", net, "--prop", prop, "--units", "raw")
+    assert said.status == 4
+    assert "odd.nnet, line 7: the header's normalisation cannot be used: means: 3 numbers are expected" in said.err
