@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +19,7 @@ from birdnn.formats.tensors import embed_external
 from birdnn.network import Network
 from birdnn.reading import reads
 from birdnn.records import Replay, Units
-from birdnn.spec import Property, Scaling
+from birdnn.spec import NEAR, Property, Region, Scaling
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -97,7 +97,35 @@ def load_property(path: Path, loaded: Loaded, units: Units, *, vacuous: bool = F
         prop = prop.fitted(loaded.net.n_inputs, loaded.net.n_outputs)
     except MismatchError as error:
         raise MismatchError(f"{path}: {error.problem} ({loaded.path.name})") from None
-    return prop if units == "normalised" else prop.scaled(scaling_of(loaded))
+    prop = prop if units == "normalised" else prop.scaled(scaling_of(loaded))
+    return replace(prop, notes=(*prop.notes, *_run_beside(prop)))
+
+
+def _run_beside(prop: Property) -> tuple[str, ...]:
+    """Which inputs are run outside of their ranges, as these hold no float32, and which cannot be run at all."""
+    near: dict[int, Region] = {}
+    far: dict[int, Region] = {}
+    for region in prop.regions:
+        near |= {index: region for index in region.nearest if index not in near}
+        if region.unrunnable is not None:
+            far.setdefault(region.unrunnable, region)
+    told = []
+    if near:
+        index = min(near)
+        said = f"input {index} {_range_of(near[index], index)}"
+        more = f"; so it is with {len(near)} inputs in all" if len(near) > 1 else ""
+        told.append(f"{prop.name}: {said}, where no float32 is: it is run at {near[index].nearest[index]:.9g}{more}.")
+    told += [
+        f"{prop.name}: input {index} {_range_of(region, index)}, and no float32 is within {float(NEAR):g} of that: no "
+        "run can be a counterexample there."
+        for index, region in far.items()
+    ]
+    return tuple(told)
+
+
+def _range_of(region: Region, index: int) -> str:
+    low, high = float(region.exact_lower[index]), float(region.exact_upper[index])
+    return f"is fixed at {low:.9g}" if region.is_fixed(index) else f"lies in [{low:.17g}, {high:.17g}]"
 
 
 def scaling_of(loaded: Loaded) -> Scaling:

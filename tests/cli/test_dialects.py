@@ -103,3 +103,35 @@ def test_an_odd_nnet_header_matters_to_raw_units_only(call: Call, tmp_path: Path
     said = call("verify", net, "--prop", prop, "--units", "raw")
     assert said.status == 4
     assert "odd.nnet, line 7: the header's normalisation cannot be used: means: 3 numbers are expected" in said.err
+
+
+FIXED = "(declare-const X_0 Real)(declare-const X_1 Real)(assert (= X_0 0.1))(assert (>= X_1 -1))(assert (<= X_1 1))"
+
+
+@pytest.mark.parametrize("semantics", ["real", "float32"])
+def test_an_input_fixed_at_a_decimal(call: Call, net: Path, tmp_path: Path, semantics: str) -> None:
+    """0.1 is no float32: what violates is run beside it, which is said, and proofs and certificates cover both."""
+    prop, out, found = tmp_path / "p.vnnlib", tmp_path / "c.json", tmp_path / "x.txt"
+    for bound, word in (("1.0", "sat"), ("1.2", "unsat")):
+        prop.write_text(f"{FIXED}{OUTPUTS}(assert (>= Y_0 {bound}))")
+        options = ("--certificate", out, "--counterexample", found, "--semantics", semantics, "-q")
+        said = call("verify", net, "--prop", prop, *options)
+        assert said.word == word
+        assert "p: input 0 is fixed at 0.1, where no float32 is: it is run at 0.100000001." in said.err
+        checked = call("check", "--net", net, "--prop", prop, out)
+        assert checked.status == 0, checked.err
+        if word == "sat":
+            assert f"((X_0 {float(np.float32(0.1))!r})" in found.read_text()
+
+
+def test_a_violation_at_a_decimal_is_estimated_and_repaired(call: Call, net: Path, tmp_path: Path) -> None:
+    """Draws and the proof of the repair speak about the same points."""
+    prop = tmp_path / "p.vnnlib"
+    prop.write_text(f"{FIXED}{OUTPUTS}(assert (>= Y_0 1.0))")
+    assert call("falsify", net, "--prop", prop).word == "sat"
+    said = call("estimate", net, "--prop", prop, "--samples", 2000, "--json", tmp_path / "e.json")
+    assert said.status == 0, said.err
+    share = json.loads((tmp_path / "e.json").read_text())["properties"][0]["violations"] / 2000
+    assert 0.02 < share < 0.09  # x1 from 0.9 to 1 of -1 to 1
+    options = ("--domain", "property", "--decision", "none", "--out", tmp_path / "out", "-q")
+    assert call("repair", net, "--prop", prop, *options).word.startswith("proved")

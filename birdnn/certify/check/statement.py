@@ -15,6 +15,8 @@ from fractions import Fraction
 from itertools import chain, pairwise, product
 from typing import Any
 
+import numpy as np
+
 from birdnn.certify.check.files import File, Uncertain
 from birdnn.errors import FormatError
 
@@ -44,6 +46,9 @@ _DEEPEST = 100
 _LARGEST_EXPONENT = 400
 _LONGEST = 1 << 14
 """Most bits of a numerator or denominator."""
+
+NEAR = Fraction(1, 10**4)
+"""How far from its range an input may be run whose range holds no number of single precision."""
 
 Tree = str | list[Any]
 
@@ -96,6 +101,33 @@ class Pair:
     lower: tuple[tuple[Fraction, bool], ...]
     upper: tuple[tuple[Fraction, bool], ...]
     rows: tuple[Row, ...]
+
+    def meant(self, x: Sequence[Fraction]) -> tuple[Fraction, ...] | None:
+        """The point of the box that single-precision numbers stand for; None where they stand for none.
+
+        Inputs are run in single precision. Of one whose range holds no such number the nearest is run, where that is at
+        most ``NEAR`` away, and it stands for the nearest number of the range, its middle where it excludes a bound.
+        """
+        point = [self._meant(i, value) for i, value in enumerate(x)]
+        known = tuple(value for value in point if value is not None)
+        return known if len(known) == len(x) and self.contains(known) else None
+
+    def _meant(self, index: int, value: Fraction) -> Fraction | None:
+        (low, strict_low), (high, strict_high) = self.lower[index], self.upper[index]
+        if (low < value or (low == value and not strict_low)) and (value < high or (value == high and not strict_high)):
+            return value
+        beyond = value >= high  # else below
+        away = value - high if beyond else low - value
+        with np.errstate(over="ignore"):
+            other = float(np.nextafter(np.float32(float(value)), np.float32(-np.inf if beyond else np.inf)))
+        excluded = strict_low if beyond else strict_high
+        if np.isfinite(other):
+            across = low - Fraction(other) if beyond else Fraction(other) - high
+            if across < away or (across == 0 and not excluded):
+                return None  # the other number is nearer, or lies within the range
+        if away > NEAR:
+            return None
+        return (low + high) / 2 if strict_low or strict_high else (high if beyond else low)
 
     def contains(self, x: Sequence[Fraction]) -> bool:
         """Is ``x`` in the box?"""
