@@ -23,12 +23,12 @@ _NUMBER = re.compile(r"([+-]?)([0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE]([+-]?[0-9]+))?")
 _QUOTIENT = re.compile(r"([^/]+)/([0-9]*[1-9][0-9]*)")
 
 
-def parse_number(text: str) -> Fraction | None:
-    """An exact number, or None where `text` is none, or one that is too long or out of range."""
+def parse_number(text: str, largest: int = MAX_EXPONENT) -> Fraction | None:
+    """An exact number, or None where `text` is none, or one that is too long or whose exponent is beyond `largest`."""
     if len(text) > MAX_DIGITS:
         return None
     match = _NUMBER.fullmatch(text)
-    if not match or abs(int(match[3] or 0)) > MAX_EXPONENT:
+    if not match or abs(int(match[3] or 0)) > largest:
         return None
     return Fraction(text)
 

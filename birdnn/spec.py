@@ -9,8 +9,8 @@ which way is safe depends on the sign of the output. They are rounded to nearest
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, Literal
 
@@ -114,16 +114,26 @@ class Polytope:
         return all(row.holds(y) for row in self.rows)
 
 
+NEAR = Fraction(1, 10**4)
+"""How far from its range an input may be run whose range holds no float32: the tolerance of VNN-COMP."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Region:
     """One box of inputs, and what must not happen in it.
+
+    Networks are run on float32 numbers. Where the range of an input holds none, as that of an input fixed at 0.1, it is
+    run at the nearest one, if that is at most `NEAR` away; such an input stands for the exact number of the range that
+    is nearest to it (`stands_for`).
 
     Attributes:
         exact_lower, exact_upper: corners of the box.
         strict_lower, strict_upper: bounds that the box itself excludes; empty means none. Tensors and searches take
             the closed box, exact tests honour strictness.
         unsafe: the unsafe polytopes.
-        lower, upper: (n_inputs,) float64, the corners rounded outward.
+        lower, upper: (n_inputs,) float64, the corners rounded outward, and out to the numbers in `nearest`.
+        nearest: inputs whose range holds no float32 -> the one that they are run at.
+        unrunnable: the first input whose range holds none, and none is near; None without.
 
     Raises:
         SpecError: the box is empty or unbounded, or lengths differ.
@@ -136,6 +146,8 @@ class Region:
     strict_upper: tuple[bool, ...] = ()
     lower: torch.Tensor = field(init=False)
     upper: torch.Tensor = field(init=False)
+    nearest: Mapping[int, float] = field(init=False)
+    unrunnable: int | None = field(init=False)
     _float32: list[tuple[torch.Tensor, torch.Tensor]] = field(init=False, repr=False, default_factory=list)
 
     def __post_init__(self) -> None:
@@ -153,13 +165,41 @@ class Region:
         upper = torch.tensor([round_up(value) for value in self.exact_upper], dtype=torch.float64)
         if not (lower.isfinite().all() and upper.isfinite().all()):
             raise SpecError("a bound on an input is beyond the range of float64")
+        nearest: dict[int, float] = {}
+        far = None
+        for i in _without_inner(lower, upper):
+            gap, value = self._nearest(i)
+            if 0 <= gap <= NEAR:
+                nearest[i] = value
+                lower[i], upper[i] = min(float(lower[i]), value), max(float(upper[i]), value)
+            elif gap > NEAR:
+                far = i if far is None else far
+        object.__setattr__(self, "nearest", nearest)
+        object.__setattr__(self, "unrunnable", far)
         object.__setattr__(self, "lower", lower)
         object.__setattr__(self, "upper", upper)
+
+    def _nearest(self, index: int) -> tuple[Fraction, float]:
+        """The float32 nearest to the range of an input, and how far it is; -1 for one that holds a float32."""
+        low, high = self.exact_lower[index], self.exact_upper[index]
+        after, before = self._ends(index)
+        if after <= before:
+            return Fraction(-1), after
+        return min((low - _exact(before), before), (_exact(after) - high, after))
+
+    def _ends(self, index: int) -> tuple[float, float]:
+        """The first and the last float32 within the range of an input; the first is the greater one without any."""
+        first = _float32_at_least(self.exact_lower[index], self.strict_lower[index])
+        return first, -_float32_at_least(-self.exact_upper[index], self.strict_upper[index])
 
     @property
     def n_inputs(self) -> int:
         """Dimension of the box."""
         return len(self.exact_lower)
+
+    def is_fixed(self, index: int) -> bool:
+        """Is an input's range a single number?"""
+        return self.exact_lower[index] == self.exact_upper[index]
 
     @property
     def is_point(self) -> bool:
@@ -177,27 +217,57 @@ class Region:
         return torch.stack([polytope.margin(y) for polytope in self.unsafe]).amin(dim=0)
 
     def float32_box(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """The outermost float32 points inside the exact box, strictness honoured: (n_inputs,) each.
+        """The outermost float32 points that are run for the exact box, strictness honoured: (n_inputs,) each.
 
-        Where an input's range holds no float32, its first is greater than its second.
+        Where an input's range holds no float32, both are that of `nearest`; where there is none either, its first is
+        greater than its second.
         """
         if not self._float32:  # rational arithmetic: with many inputs as slow as an attack, and asked for as often
-            low = [_float32_at_least(v, s) for v, s in zip(self.exact_lower, self.strict_lower, strict=True)]
-            high = [-_float32_at_least(-v, s) for v, s in zip(self.exact_upper, self.strict_upper, strict=True)]
+            near = self.nearest
+            ends = [(near[i], near[i]) if i in near else self._ends(i) for i in range(self.n_inputs)]
+            low, high = zip(*ends, strict=True)
             self._float32.append((torch.tensor(low, dtype=torch.float32), torch.tensor(high, dtype=torch.float32)))
         lower, upper = self._float32[0]
         return lower.clone(), upper.clone()
 
     def contains(self, x: Sequence[float]) -> bool:
-        """Does the exact box contain `x`? False where `x` holds NaN or infinity, or has another length."""
+        """Does `x` stand for a point of the exact box? False where it holds NaN or infinity, or has another length."""
+        return self.stands_for(x) is not None
+
+    def stands_for(self, x: Sequence[float]) -> tuple[Fraction, ...] | None:
+        """The point of the exact box that an input means: itself, but for those that `nearest` has; None outside."""
         if len(x) != self.n_inputs or not all(math.isfinite(value) for value in x):
-            return False
-        return self._contains([Fraction(float(value)) for value in x])
+            return None
+        point = [Fraction(float(value)) for value in x]
+        for i, value in self.nearest.items():
+            if x[i] == value:
+                point[i] = self._within(i, point[i])
+        return tuple(point) if self._contains(point) else None
 
     def _contains(self, x: Sequence[Fraction]) -> bool:
         above = zip(self.exact_lower, x, self.strict_lower, strict=True)
         below = zip(x, self.exact_upper, self.strict_upper, strict=True)
         return all(a < b if strict else a <= b for pairs in (above, below) for a, b, strict in pairs)
+
+    def _within(self, index: int, value: Fraction) -> Fraction:
+        """The number of an input's range that is nearest to `value`, the middle where that bound is excluded."""
+        low, high = self.exact_lower[index], self.exact_upper[index]
+        if self.strict_lower[index] or self.strict_upper[index]:
+            return (low + high) / 2
+        return min(max(value, low), high)
+
+
+def _without_inner(lower: torch.Tensor, upper: torch.Tensor) -> list[int]:
+    """Inputs whose range, (inputs,) float64 ends rounded outward, may hold no float32; few but for fixed ones."""
+    single = lower.to(torch.float32)
+    above = torch.where(single.double() > lower, single, single.nextafter(torch.tensor(math.inf)))
+    exactly = (lower == upper) & (single.double() == lower)  # fixed at a float32
+    return (~(above.double() < upper) & ~exactly).nonzero().flatten().tolist()
+
+
+def _exact(value: float) -> Fraction:
+    """A float, or a number beyond all of them."""
+    return Fraction(value) if math.isfinite(value) else Fraction(10) ** 400 * (1 if value > 0 else -1)
 
 
 def _float32_at_least(value: Fraction, strict: bool) -> float:
@@ -289,6 +359,9 @@ class Property:
         path: the file, or None.
         element: what its variables are: reals, or what the network computes in float32. A proof of the latter has to
             speak about execution in float32.
+        partial: its text need not name all outputs of a network: `fitted` adds the others.
+        vacuous: why nothing satisfies its formula, so that no network violates it; then it has no region. Else empty.
+        notes: what a reader has to tell of how it was taken, one sentence each.
 
     Raises:
         SpecError: no region, or one of another size.
@@ -304,9 +377,12 @@ class Property:
     sha256: str = ""
     path: str | None = None
     element: Literal["real", "float32"] = "real"
+    partial: bool = False
+    vacuous: str = ""
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if not self.regions:
+        if not self.regions and not self.vacuous:
             raise SpecError(f"property {self.name!r} has no input region")
         for region in self.regions:
             if region.n_inputs != self.n_inputs or any(p.n_outputs != self.n_outputs for p in region.unsafe):
@@ -323,11 +399,33 @@ class Property:
             theirs = f"the network has {n_inputs} and {n_outputs}"
             raise MismatchError(f"property {self.name!r} speaks about {mine}; {theirs}")
 
+    def fitted(self, n_inputs: int, n_outputs: int) -> Property:
+        """The property of a network of that size: where it is `partial`, of outputs that its text does not name too.
+
+        Raises:
+            MismatchError: the property speaks about other numbers of inputs or outputs.
+        """
+        missing = n_outputs - self.n_outputs
+        if not self.partial or missing <= 0:
+            self.require_sizes(n_inputs, n_outputs)
+            return self
+        more = (Fraction(0),) * missing
+
+        def padded(polytope: Polytope) -> Polytope:
+            rows = tuple(replace(row, coefficients=row.coefficients + more) for row in polytope.rows)
+            return Polytope(rows=rows, n_outputs=n_outputs)
+
+        regions = tuple(replace(region, unsafe=tuple(map(padded, region.unsafe))) for region in self.regions)
+        told = f"{self.name} speaks about {self.n_outputs} of the network's {n_outputs} outputs, the first ones."
+        made = replace(self, regions=regions, n_outputs=n_outputs, notes=(*self.notes, told))
+        made.require_sizes(n_inputs, n_outputs)
+        return made
+
     def violated(self, x: Sequence[float], y: Sequence[float]) -> bool:
         """Is an input `x` with output `y` a violation? Exact rational arithmetic on the floats as given.
 
-        True iff `x` lies in some region's exact box and `y` in one of its unsafe polytopes. NaN or infinity in either
-        is no evidence: False.
+        True iff `x` stands for a point of some region's exact box (`Region.stands_for`) and `y` in one of its unsafe
+        polytopes. NaN or infinity in either is no evidence: False.
 
         Raises:
             MismatchError: another number of inputs or outputs.
@@ -335,10 +433,9 @@ class Property:
         self.require_sizes(len(x), len(y))
         if not all(math.isfinite(value) for value in (*x, *y)):
             return False
-        point, outputs = [Fraction(float(v)) for v in x], [Fraction(float(v)) for v in y]
+        outputs = [Fraction(float(v)) for v in y]
         return any(
-            region._contains(point) and any(polytope.holds(outputs) for polytope in region.unsafe)
-            for region in self.regions
+            region.contains(x) and any(polytope.holds(outputs) for polytope in region.unsafe) for region in self.regions
         )
 
     def outputs(self) -> frozenset[int]:
@@ -359,14 +456,4 @@ class Property:
             )
         if len(scaling.input_means) != self.n_inputs:
             raise MismatchError(f"a scaling of {len(scaling.input_means)} inputs for a property of {self.n_inputs}")
-        regions = tuple(scaling._region(region) for region in self.regions)
-        return Property(
-            name=self.name,
-            regions=regions,
-            n_inputs=self.n_inputs,
-            n_outputs=self.n_outputs,
-            text=self.text,
-            sha256=self.sha256,
-            path=self.path,
-            element=self.element,
-        )
+        return replace(self, regions=tuple(scaling._region(region) for region in self.regions))

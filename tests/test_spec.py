@@ -12,6 +12,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from birdnn.certify.check.statement import Pair
 from birdnn.errors import MismatchError, SpecError
 from birdnn.spec import Polytope, Property, Region, Row, Scaling, round_down, round_up
 from tests.strategies import properties, regions
@@ -68,6 +69,8 @@ def test_float32_box_is_the_outermost_inside(value: Fraction, width: Fraction, s
     region = Region(
         exact_lower=(value,), exact_upper=(upper,), unsafe=(), strict_lower=(strict,), strict_upper=(strict,)
     )
+    if region.nearest:
+        return
     low, high = (float(corner[0]) for corner in region.float32_box())
     infinity = np.float32(np.inf)
     if low <= high:
@@ -85,14 +88,76 @@ def test_float32_box_is_the_outermost_inside(value: Fraction, width: Fraction, s
         assert not np.isfinite(after) or not region.contains([float(after)])
 
 
+@given(
+    base=st.sampled_from([0.1, 1 / 3, 0.5, 1.0, -0.7, 1e-30, -1e-42, 0.0, 900.7]),
+    parts=st.tuples(st.fractions(0, 2), st.fractions(0, 2)),
+    shift=st.integers(-1, 1),
+    strict=st.tuples(st.booleans(), st.booleans()),
+)
+def test_an_input_whose_range_holds_no_float32_is_run_at_the_nearest(
+    base: float, parts: tuple[Fraction, Fraction], shift: int, strict: tuple[bool, bool]
+) -> None:
+    """And stands for the nearest number of the range, by the checker's reading as well; proofs cover both."""
+    first = np.float32(base)
+    here = F(float(first))
+    step = abs(F(float(np.nextafter(first, np.float32(0) if base else np.float32(1)))) - here)
+    low, high = (here + part * step * F(shift or 1) / 2 for part in sorted(parts, reverse=shift < 0))
+    if low == high and any(strict):
+        return
+    region = Region(
+        exact_lower=(low,), exact_upper=(high,), unsafe=(), strict_lower=strict[:1], strict_upper=strict[1:]
+    )
+    pair = Pair(((low, strict[0]),), ((high, strict[1]),), ())
+    near = [here + k * step for k in range(-4, 5)]
+    points = [value for value in near if F(float(np.float32(float(value)))) == value]
+    inside = [v for v in points if not (v < low or v > high or (v == low and strict[0]) or (v == high and strict[1]))]
+    assert bool(region.nearest) == (not inside)
+    lower, upper = (float(corner[0]) for corner in region.float32_box())
+    assert float(region.lower[0]) <= lower <= upper <= float(region.upper[0])
+    for value in points:
+        meant = region.stands_for([float(value)])
+        if inside:
+            assert meant == ((value,) if value in inside else None)
+            assert pair.meant((value,)) == meant
+            continue
+        distances = {v: max(low - v, v - high) for v in points}
+        if distances[value] == min(distances.values()):  # of two as near we take one, the checker both
+            ours = pair.meant((value,))
+            assert ours is not None
+            assert pair.contains(ours)
+            assert meant in (ours, None)
+            assert (meant is not None) == (region.nearest == {0: float(value)})
+            assert ours[0] == ((low + high) / 2 if any(strict) else min(max(value, low), high))
+        else:
+            assert meant is None
+            assert pair.meant((value,)) is None
+    if not inside:
+        assert lower == upper == region.nearest[0]
+
+
 def test_float32_box_may_be_empty() -> None:
-    """Between two neighbours there is nothing; far out there is nothing either."""
-    region = box([F(1) + F(1, 2**30)], [F(1) + F(1, 2**29)])
-    low, high = region.float32_box()
-    assert low > high
-    far = box([F(10) ** 39], [F(10) ** 40])
-    low, high = far.float32_box()
-    assert low > high
+    """Where floats lie further apart than an input may be off; far out there is nothing either."""
+    for low, high in ((F(10**6) + F(3, 100), F(10**6) + F(4, 100)), (F(10) ** 39, F(10) ** 40)):
+        region = box([low], [high])
+        first, last = region.float32_box()
+        assert first > last
+        assert (region.nearest, region.unrunnable) == ({}, 0)
+        pair = Pair(((low, False),), ((high, False),), ())
+        assert not any(pair.meant((F(v),)) for v in (10**6, 10**6 + 0.0625, float(np.finfo(np.float32).max)))
+    edge = F(float(np.finfo(np.float32).max)) + F(1, 20000)
+    assert box([edge], [edge]).nearest == {0: float(np.finfo(np.float32).max)}
+    assert Pair(((edge, False),), ((edge, False),), ()).meant((F(float(np.finfo(np.float32).max)),)) == (edge,)
+
+
+def test_a_violation_at_a_decimal() -> None:
+    """The nearest float32 counts as the decimal; other floats near it do not."""
+    tenth = F(1, 10)
+    made = Property(name="p", regions=(box([tenth], [tenth], (row(1),)),), n_inputs=1, n_outputs=1)
+    value = float(np.float32(0.1))
+    assert made.violated([value], [0.0])
+    assert made.regions[0].stands_for([value]) == (tenth,)
+    for other in (0.1, float(np.nextafter(np.float32(0.1), np.float32(0))), math.nan):
+        assert not made.violated([other], [0.0])
 
 
 @given(prop=properties(2, 2), seed=st.integers(0, 2**32 - 1))

@@ -42,7 +42,8 @@ class VerifyOptions(TypedDict, total=False):
         timeout_s: seconds for all properties together, reading included; None: no limit.
         memory_gib: for the open boxes of the search; None: 4.
         units: what the properties speak; ``"raw"`` needs a network that brings its scaling (NNet, or known to a suite).
-        semantics: what a proof speaks about: ``"real"``, the network over the reals, or ``"float32"``, as executed.
+        semantics: what a proof speaks about: ``"real"``, the network over the reals, or ``"float32"``, as executed;
+            None: real, or what a query of VNN-LIB 2.0 is over.
         seed: of every random draw.
         device: ``"cpu"``, ``"cuda"``, or ``"auto"``: the GPU where one is there and the network large.
         bound: whose bounds prove: ``"own"`` or ``"auto_lirpa"``.
@@ -55,7 +56,7 @@ class VerifyOptions(TypedDict, total=False):
     timeout_s: float | None
     memory_gib: float | None
     units: Units
-    semantics: Semantics
+    semantics: Semantics | None
     seed: int
     device: AskedDevice
     bound: BoundName

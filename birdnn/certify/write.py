@@ -98,8 +98,8 @@ def _input(witness: Witness) -> list[str]:
 def _region(region: Region, proof: RegionProof, split: bool) -> dict[str, Any]:
     beta = {"beta": _column(proof.beta, "<f4")} if split else {}
     return {
-        "lower": [_number(value) for value in region.exact_lower],
-        "upper": [_number(value) for value in region.exact_upper],
+        "lower": [_number(min(value, *_run(region, i))) for i, value in enumerate(region.exact_lower)],
+        "upper": [_number(max(value, *_run(region, i))) for i, value in enumerate(region.exact_upper)],
         "unsafe": [
             [
                 {
@@ -128,6 +128,12 @@ def _region(region: Region, proof: RegionProof, split: bool) -> dict[str, Any]:
             **beta,
         },
     }
+
+
+def _run(region: Region, index: int) -> tuple[Fraction, Fraction]:
+    """An input's range as the proof covers it: with the float32 that it is run at, where its own holds none."""
+    value = region.nearest.get(index)
+    return (region.exact_lower[index], region.exact_upper[index]) if value is None else (Fraction(value),) * 2
 
 
 def _column(values: npt.NDArray[Any], dtype: str) -> dict[str, str]:

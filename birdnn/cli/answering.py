@@ -54,8 +54,9 @@ def answer(options: argparse.Namespace, began: float) -> int:
     if isinstance(verdict, Violated):
         assignment = _found(verdict.witness, query, options.serialise_assignments)
     first_line(_WORDS.get(word, word), more=assignment)
-    for line in filter(None, (remark(answer.name, answer.verdict) for answer in outcome.verdicts)):
-        print(f"birdnn-vnnlib: {line}", file=sys.stderr)
+    for found in outcome.verdicts:
+        for line in filter(None, (*found.notes, remark(found.name, found.verdict))):
+            print(f"birdnn-vnnlib: {line}", file=sys.stderr)
     if outcome.disagreement:
         raise DisagreementError(outcome.disagreement)
     return 0

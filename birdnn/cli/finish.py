@@ -45,8 +45,9 @@ def finish_verify(outcome: VerifyOutcome, *, json: Path | None, counterexample: 
         counterexample.unlink()
         complain(f"removed {counterexample}: it was there before, and this run has no counterexample")
     if quiet:
-        for line in filter(None, (remark(answer.name, answer.verdict) for answer in outcome.verdicts)):
-            complain(line)
+        for answer in outcome.verdicts:
+            for line in filter(None, (*answer.notes, remark(answer.name, answer.verdict))):
+                complain(line)
     else:
         show(lambda width: verify_summary(outcome, width))
     if outcome.disagreement:

@@ -71,6 +71,6 @@ def _write(prop: Property, to: Version, out: Path, net: Path | None) -> None:
     shapes: tuple[Sequence[int], Sequence[int]] | None = None
     if net is not None:
         read = read_network(net)
-        prop.require_sizes(read.n_inputs, read.n_outputs)
+        prop = prop.fitted(read.n_inputs, read.n_outputs)
         shapes = read.input_shape, read.output_shape
     write_bytes(out, restated(prop, to, shapes).encode())

@@ -55,12 +55,13 @@ class VerifyOptions:
     memory: Memory = None
     units: UnitsOption = Units.NORMALISED
     semantics: Annotated[
-        Semantics,
+        Semantics | None,
         typer.Option(
             "--semantics",
-            help="What a proof speaks about: the network over the reals, or as executed in float32, in any order.",
+            help="What a proof speaks about: the network over the reals, or as executed in float32, in any order. "
+            "Default: real, or what a query of VNN-LIB 2.0 is over.",
         ),
-    ] = Semantics.REAL
+    ] = None
     seed: Seed = 0
     device: DeviceOption = Device.AUTO
     bound: Annotated[
@@ -108,7 +109,7 @@ def verify(options: VerifyOptions) -> int:
             timeout_s=options.timeout,
             memory_gib=options.memory,
             units=options.units.value,
-            semantics=options.semantics.value,
+            semantics=None if options.semantics is None else options.semantics.value,
             seed=options.seed,
             device=options.device.value,
             bound=options.bound.value,

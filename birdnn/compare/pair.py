@@ -128,7 +128,7 @@ def _require_same_units(case: Case, before: Loaded, after: Loaded) -> None:
     """Numbers that mean something else in both networks cannot be compared."""
     scalings: list[tuple[Path, Scaling]] = []
     for loaded in (case.loaded, before, after):
-        if loaded.nnet is not None:
+        if loaded.nnet is not None and loaded.nnet.scaling is not None:
             scalings.append((loaded.path, loaded.nnet.scaling))
         elif loaded.known is not None:
             scalings.append((loaded.path, loaded.known[0].scaling))

@@ -20,6 +20,9 @@ MAX_BOX_ENTRIES = 4_000_000
 MAX_ROW_ENTRIES = 4_000_000
 """Most coefficients of outputs over all polytopes of a property."""
 
+MAX_EXPONENT = 4000
+"""Largest exponent of a number in a formula, either way: what no output reaches may still be asked about."""
+
 _MAX_BITS = 1 << 14
 _ZERO = Fraction(0)
 
@@ -91,12 +94,27 @@ class Bound:
         return hash((self.value.numerator, self.value.denominator, self.strict, self.line))
 
 
+class Contradiction(FormatError):
+    """A formula that nothing satisfies: as a description of what is unsafe, no network violates it."""
+
+
 def compare(relation: str, left: Term, right: Term, line: int) -> Formula:
     """The formula ``left relation right``."""
     below, above = left.plus(right, Fraction(-1)), right.plus(left, Fraction(-1))
     if relation == "=":
         return And((Atom(below, False, line), Atom(above, False, line)))
     return Atom(below if relation in ("<=", "<") else above, relation in ("<", ">"), line)
+
+
+def negated(formula: Formula) -> Formula:
+    """What holds where a formula does not."""
+    match formula:
+        case Atom(term=term, strict=strict, line=line):
+            return Atom(term.times(Fraction(-1)), not strict, line)
+        case And(parts=parts):
+            return Or(tuple(map(negated, parts)))
+        case Or(parts=parts):
+            return And(tuple(map(negated, parts)))
 
 
 Branch = tuple[tuple["Limit", ...], tuple[Row, ...]]
@@ -130,8 +148,9 @@ def build_regions(formula: Formula, n_inputs: int, n_outputs: int, path: str) ->
     Branches with the same box become one region; a branch whose box is empty is dropped if another remains.
 
     Raises:
-        FormatError: a comparison relates two inputs or an input with an output, an input is unbounded or has no
-            values, or there are too many branches.
+        FormatError: a comparison relates two inputs or an input with an output, an input is unbounded, or there are too
+            many branches.
+        Contradiction: every branch contradicts itself: an input has no values, or a comparison of numbers is false.
     """
     branches = _Multiplier(n_outputs, path).branches(formula)
     common = _common(branches)
@@ -173,7 +192,7 @@ def _regions(
         empty = error
     if not merged:
         line, problem = (empty.line, empty.problem) if empty else (0, "the assertions contradict each other")
-        raise FormatError(path, f"line {line}" if line else "", problem)
+        raise Contradiction(path, f"line {line}" if line else "", problem)
     try:
         return tuple(_region(corners, rows, n_inputs, n_outputs) for corners, rows in merged.values())
     except SpecError as error:

@@ -1,7 +1,9 @@
 """NNet files: a fully connected ReLU network in text, with the constants that normalise its inputs and outputs.
 
 The network we verify and repair is the unclipped one, on normalised inputs and outputs; the header's ranges and its
-normalisation are kept beside it.
+normalisation are kept beside it. Files in the field have odd headers: text without ``//``, integers written ``3.0``, no
+flag, zeros or other numbers of values where minima, maxima, means and ranges belong. None of that changes the network;
+what cannot be read of it is an error for whoever needs it.
 
 Source: Julian, Stanford 2016, https://github.com/sisl/NNet.
 """
@@ -36,6 +38,12 @@ _MAX_LAYERS = 1000
 _MAX_SIZE = 1 << 20
 _LEAST_RANGE = Fraction(1, 10**300)
 
+_CODING = "latin-1"
+"""Every byte is a character: comments are kept whatever they are written in, and all else is ASCII."""
+
+_MARK = "\ufeff".encode().decode(_CODING)
+
+Numbers = tuple[Fraction, ...]
 Matrix = NDArray[np.float64]
 Layer = tuple[Matrix, Matrix]
 
@@ -46,16 +54,29 @@ class NNet:
 
     Attributes:
         network: unclipped, on normalised inputs and outputs, in float32; initialisers ``W0``, ``B0``, ``W1``, ...
-        scaling: the normalisation, exact as written.
-        input_lower, input_upper: the header's ranges, raw units, exact as written.
+        scaling: the normalisation, exact as written; None where the header does not hold it.
+        ranges: the header's minima and maxima of inputs, raw units, exact as written; None where it does not hold them.
         layers: weight (out, in) and bias (out,) of each layer, as written, in float64.
+        oddity: why the header does not hold the scaling; None where it does.
     """
 
     network: Network
-    scaling: Scaling
-    input_lower: tuple[Fraction, ...]
-    input_upper: tuple[Fraction, ...]
+    scaling: Scaling | None
+    ranges: tuple[Numbers, Numbers] | None
     layers: tuple[Layer, ...]
+    oddity: FormatError | None = None
+
+    def require_scaling(self) -> Scaling:
+        """The normalisation.
+
+        Raises:
+            FormatError: the header does not hold it.
+        """
+        if self.scaling is not None:
+            return self.scaling
+        path, place, problem = self.oddity.args if self.oddity is not None else (self.network.source, "", "no scaling")
+        told = "raw units need it, --units normalised does not"
+        raise FormatError(path, place, f"the header's normalisation cannot be used: {problem}; {told}")
 
     def evaluate(self, x: NDArray[Any]) -> NDArray[np.float32]:
         """Outputs for normalised inputs, both normalised, in float32: (n_inputs,) -> (n_outputs,), or batches of them.
@@ -73,11 +94,15 @@ class NNet:
         """An ONNX file of the network, for replay in other engines."""
         return to_onnx_bytes(self.network)
 
-    def domain(self) -> tuple[Tensor, Tensor]:
-        """The header's input ranges in network units, rounded outward: (n_inputs,) float64 each."""
-        lower = [round_down(value) for value in self._normalised(self.input_lower)]
-        upper = [round_up(value) for value in self._normalised(self.input_upper)]
-        return torch.tensor(lower, dtype=torch.float64), torch.tensor(upper, dtype=torch.float64)
+    def domain(self) -> tuple[Tensor, Tensor] | None:
+        """The header's input ranges in network units, rounded outward: (n_inputs,) float64 each; None without them."""
+        if self.scaling is None or self.ranges is None:
+            return None
+        lower, upper = (_normalised(side, self.scaling) for side in self.ranges)
+        return (
+            torch.tensor([round_down(value) for value in lower], dtype=torch.float64),
+            torch.tensor([round_up(value) for value in upper], dtype=torch.float64),
+        )
 
     def warnings(self, prop: Property) -> tuple[str, ...]:
         """What to tell a user whose property, in network units, leaves the header's ranges: one line for each input.
@@ -89,7 +114,9 @@ class NNet:
             MismatchError: the property is for networks of another size.
         """
         prop.require_sizes(self.network.n_inputs, self.network.n_outputs)
-        lower, upper = self._normalised(self.input_lower), self._normalised(self.input_upper)
+        if self.scaling is None or self.ranges is None or not prop.regions:
+            return ()
+        lower, upper = (_normalised(side, self.scaling) for side in self.ranges)
         lines = []
         for index in range(prop.n_inputs):
             low = min(region.exact_lower[index] for region in prop.regions)
@@ -98,16 +125,17 @@ class NNet:
             if low < lower[index] - slack or high > upper[index] + slack:
                 mean, extent = self.scaling.input_means[index], self.scaling.input_ranges[index]
                 asked = f"[{float(low * extent + mean):.9g}, {float(high * extent + mean):.9g}]"
-                given = f"[{float(self.input_lower[index]):.9g}, {float(self.input_upper[index]):.9g}]"
+                given = f"[{float(self.ranges[0][index]):.9g}, {float(self.ranges[1][index]):.9g}]"
                 lines.append(
                     f"property {prop.name!r} takes input {index} to {asked} (raw units), beyond the header's range "
                     f"{given}; the network is not clipped here"
                 )
         return tuple(lines)
 
-    def _normalised(self, raw: tuple[Fraction, ...]) -> list[Fraction]:
-        parts = zip(raw, self.scaling.input_means, self.scaling.input_ranges, strict=True)
-        return [(value - mean) / extent for value, mean, extent in parts]
+
+def _normalised(raw: Numbers, scaling: Scaling) -> list[Fraction]:
+    parts = zip(raw, scaling.input_means, scaling.input_ranges, strict=True)
+    return [(value - mean) / extent for value, mean, extent in parts]
 
 
 @reads
@@ -115,19 +143,17 @@ def read_nnet(path: str | Path) -> NNet:
     """Read an NNet file, plain or ``.gz``, and compare its ONNX form with onnxruntime and with NumPy.
 
     Raises:
-        FormatError: the file is no NNet file, or holds NaN or an empty range; names the line.
+        FormatError: the file is no NNet file, or holds NaN among its weights; names the line.
     """
     stored = read_stored(path, MAX_BYTES)
     lines = _Lines.of(decompressed(stored, path, MAX_BYTES), str(path))
-    sizes, header = _read_header(lines)
+    header = _read_header(lines)
+    sizes = header.sizes
     layers = tuple(_read_layer(lines, n_in, n_out) for n_in, n_out in pairwise(sizes))
     if (left := lines.rest()) is not None:
         raise lines.fail(left, "the file goes on after the last bias")
     network = network_from_onnx(layers_to_onnx(layers), path=path, digest=sha256(stored))
-    scaling = Scaling(
-        input_means=header[2][:-1], input_ranges=header[3][:-1], output_mean=header[2][-1], output_range=header[3][-1]
-    )
-    nnet = NNet(network=network, scaling=scaling, input_lower=header[0], input_upper=header[1], layers=layers)
+    nnet = NNet(network=network, layers=layers, scaling=header.scaling, ranges=header.ranges, oddity=header.oddity)
     _compare_with_numpy(nnet)
     return nnet
 
@@ -143,8 +169,8 @@ def write_nnet(net: Network, original: str | Path, out: str | Path) -> None:
         OutputError: `out` is `original`, or cannot be written.
     """
     lines = _Lines.of(decompressed(read_stored(original, MAX_BYTES), original, MAX_BYTES), str(original))
-    sizes, _ = _read_header(lines)
-    text = [line.rstrip() for line in lines.lines[: lines.next]]
+    sizes = _read_header(lines).sizes
+    text = [line.rstrip(" \t\r") for line in lines.lines[: lines.next]]
     values = net.initialisers()
     if len(values) != 2 * (len(sizes) - 1):
         raise MismatchError(f"{original} has {len(sizes) - 1} layers; the network has {len(values)} initialisers")
@@ -156,7 +182,7 @@ def write_nnet(net: Network, original: str | Path, out: str | Path) -> None:
             if not np.isfinite(array).all():
                 raise MismatchError(f"initialiser {name!r} would hold NaN or infinity")
             text.extend("".join(f"{value:.8e}," for value in row) for row in array.reshape(n_out, -1))
-    write_bytes(out, ("\n".join(text) + "\n").encode(), keep=original)
+    write_bytes(out, ("\n".join(text) + "\n").encode(_CODING), keep=original)
 
 
 @dataclass
@@ -169,16 +195,21 @@ class _Lines:
 
     @classmethod
     def of(cls, data: bytes, path: str) -> _Lines:
-        try:
-            text = data.decode("utf-8")
-        except UnicodeDecodeError as error:
-            raise FormatError(path, f"byte {error.start}", "not text in UTF-8") from None
-        return cls(path, text.removesuffix("\n").split("\n"))
+        return cls(path, data.decode(_CODING).removesuffix("\n").split("\n"))
+
+    def text(self, index: int) -> str:
+        """A line without what stands around it: white space, a byte order mark."""
+        return (self.lines[index] if index else self.lines[index].removeprefix(_MARK)).strip()
+
+    def begin(self) -> None:
+        """Pass over text that nobody marked as a comment: lines without any number, in front of the first with one."""
+        while self.rest() is not None and not any(map(_is_number, self.text(self.next).split(","))):
+            self.next += 1
 
     def rest(self) -> int | None:
         """Number of the next line that holds something, None at the end."""
         while self.next < len(self.lines):
-            line = self.lines[self.next].strip()
+            line = self.text(self.next)
             if line and not line.startswith("//"):
                 return self.next + 1
             self.next += 1
@@ -192,7 +223,7 @@ class _Lines:
         number = self.rest()
         if number is None:
             raise self.fail(len(self.lines), f"the file ends where {what} should come")
-        line = self.lines[self.next].strip().removesuffix(",")
+        line = self.text(self.next).removesuffix(",")
         words = [word.strip() for word in line.split(",")]
         if count is not None and len(words) != count:
             raise self.fail(number, f"{what}: {count} numbers are expected, not {len(words)}")
@@ -202,19 +233,21 @@ class _Lines:
     def integers(self, what: str, count: int | None, least: int, most: int) -> list[int]:
         """The next line as integers from `least` to `most`."""
         number, words = self.words(what, count)
-        for word in words:
-            digits = word.removeprefix("-")
-            if not (digits.isascii() and digits.isdigit() and len(digits) < 10 and least <= int(word) <= most):
+        values = [parse_number(word) for word in words]
+        for word, value in zip(words, values, strict=True):
+            if value is None or value.denominator != 1 or not least <= value <= most:
                 raise self.fail(number, f"{what}: {word[:40]!r} is no integer from {least} to {most}")
-        return [int(word) for word in words]
+        return [int(value) for value in values if value is not None]
 
-    def exact(self, what: str, count: int) -> tuple[Fraction, ...]:
-        """The next line as exact numbers."""
-        number, words = self.words(what, count)
+    def exact(self, what: str, count: int) -> Numbers | FormatError:
+        """The next line as so many exact numbers; where it does not hold them, the error to be raised."""
+        number, words = self.words(what, None)
+        if len(words) != count:
+            return self.fail(number, f"{what}: {count} numbers are expected, not {len(words)}")
         values = [parse_number(word) for word in words]
         for word, value in zip(words, values, strict=True):
             if value is None or not math.isfinite(round_up(abs(value))):
-                raise self.fail(number, f"{what}: {word[:40]!r} is no number we can read")
+                return self.fail(number, f"{what}: {word[:40]!r} is no number we can read")
         return tuple(value for value in values if value is not None)
 
     def floats(self, what: str, count: int) -> list[float]:
@@ -234,27 +267,60 @@ class _Lines:
 
 _LARGEST = float(np.finfo(np.float32).max)
 
-Header = tuple[tuple[Fraction, ...], tuple[Fraction, ...], tuple[Fraction, ...], tuple[Fraction, ...]]
+
+def _is_number(word: str) -> bool:
+    return parse_number(word.strip()) is not None
 
 
-def _read_header(lines: _Lines) -> tuple[list[int], Header]:
-    """Layer sizes, and minima, maxima, means, ranges."""
-    n_layers, n_in, n_out, _ = lines.integers("layer count, inputs, outputs, largest layer", 4, 1, _MAX_SIZE)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Header:
+    """Layer sizes, and what else could be read; see `NNet`."""
+
+    sizes: list[int]
+    scaling: Scaling | None
+    ranges: tuple[Numbers, Numbers] | None
+    oddity: FormatError | None
+
+
+def _read_header(lines: _Lines) -> _Header:
+    lines.begin()
+    what = "layer count, inputs, outputs, largest layer"
+    counts = lines.integers(what, None, 1, _MAX_SIZE)
+    n_layers = counts[0]
+    if len(counts) not in (1, 4):  # some writers leave out what the sizes say again
+        raise lines.fail(lines.next, f"{what}: 4 numbers are expected, not {len(counts)}")
     if n_layers > _MAX_LAYERS:
         raise lines.fail(lines.next, f"{n_layers} layers are more than {_MAX_LAYERS}")
     sizes = lines.integers("layer sizes", n_layers + 1, 1, _MAX_SIZE)
-    if (sizes[0], sizes[-1]) != (n_in, n_out):
-        raise lines.fail(lines.next, f"layer sizes {sizes} do not start with {n_in} and end with {n_out}")
-    lines.words("flag", 1)
+    if counts[1:3] not in ([], [sizes[0], sizes[-1]]):
+        raise lines.fail(lines.next, f"layer sizes {sizes} do not start with {counts[1]} and end with {counts[2]}")
+    if not _flag_is_empty(lines, sizes):
+        lines.words("flag", 1)
+    n_in = sizes[0]
     lower, upper = lines.exact("input minima", n_in), lines.exact("input maxima", n_in)
-    for index, (low, high) in enumerate(zip(lower, upper, strict=True)):
-        if low > high:
-            problem = f"input {index} has minimum {float(low):.9g} above maximum {float(high):.9g}"
-            raise lines.fail(lines.next, problem)
     means, ranges = lines.exact("means", n_in + 1), lines.exact("ranges", n_in + 1)
-    if any(value < _LEAST_RANGE for value in ranges):
-        raise lines.fail(lines.next, f"ranges must be positive, {float(_LEAST_RANGE):.0e} or more")
-    return sizes, (lower, upper, means, ranges)
+    ends = None if isinstance(lower, FormatError) or isinstance(upper, FormatError) else (lower, upper)
+    if ends is not None and any(low > high for low, high in zip(*ends, strict=True)):
+        ends = None
+    if isinstance(means, FormatError):
+        return _Header(sizes=sizes, scaling=None, ranges=ends, oddity=means)
+    if not isinstance(ranges, FormatError) and any(value < _LEAST_RANGE for value in ranges):
+        ranges = lines.fail(lines.next, f"ranges must be positive, {float(_LEAST_RANGE):.0e} or more")
+    if isinstance(ranges, FormatError):
+        return _Header(sizes=sizes, scaling=None, ranges=ends, oddity=ranges)
+    scaling = Scaling(input_means=means[:-1], input_ranges=ranges[:-1], output_mean=means[-1], output_range=ranges[-1])
+    return _Header(sizes=sizes, scaling=scaling, ranges=ends, oddity=None)
+
+
+def _flag_is_empty(lines: _Lines, sizes: list[int]) -> bool:
+    """Is the flag's line blank? Blank lines are passed over elsewhere: then one line less stands before the weights."""
+    if lines.next >= len(lines.lines) or lines.text(lines.next):
+        return False
+    begin, left = lines.next, 0
+    while lines.rest() is not None:
+        left, lines.next = left + 1, lines.next + 1
+    lines.next = begin
+    return left == 4 + 2 * sum(sizes[1:])
 
 
 def _read_layer(lines: _Lines, n_in: int, n_out: int) -> Layer:

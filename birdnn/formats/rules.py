@@ -21,7 +21,7 @@ from typing import NoReturn, SupportsFloat
 
 from birdnn.decimals import parse_number
 from birdnn.errors import FormatError, SpecError
-from birdnn.formats.dnf import And, Atom, Formula, Or, Term, Variable, build_regions, compare
+from birdnn.formats.dnf import And, Atom, Formula, Or, Term, Variable, build_regions, compare, negated
 from birdnn.spec import Property
 
 MAX_LENGTH = 20_000
@@ -82,17 +82,6 @@ def parse_rule(text: str, names: Names) -> Formula:
         SpecError: it cannot be read; the message says where, and what was expected.
     """
     return _Rule(text, names).whole()
-
-
-def negated(formula: Formula) -> Formula:
-    """What holds where a formula does not."""
-    match formula:
-        case Atom(term=term, strict=strict, line=line):
-            return Atom(term.times(Fraction(-1)), not strict, line)
-        case And(parts=parts):
-            return Or(tuple(map(negated, parts)))
-        case Or(parts=parts):
-            return And(tuple(map(negated, parts)))
 
 
 def variables(formula: Formula) -> frozenset[Variable]:

@@ -1,8 +1,12 @@
 """VNN-LIB properties: version 1.0 by our own parser, 2.0 through the package ``vnnlib``.
 
-The text describes what is *unsafe*. Any nest of ``and`` and ``or`` over linear comparisons is turned into a union of
-(input box, polytope of outputs); every comparison speaks either about one input or about outputs only. Constants stay
-exact rationals.
+The text describes what is *unsafe*. Any nest of ``and``, ``or``, ``not`` and ``=>`` over linear comparisons is turned
+into a union of (input box, polytope of outputs); every comparison speaks either about one input or about outputs only.
+Constants stay exact rationals.
+
+Variables of version 1.0 are called ``X_0``, ``X_1``, .. and ``Y_0``, ``Y_1``, ..; outputs that nothing is said of need
+no declaration. Names with several indices, ``X_0_0``, ``X_0_1``, .., count in the order of their declaration, which has
+to be that of their indices.
 
 Source: the VNN-COMP dialect of VNN-LIB 1.0 (SMT-LIB 2 text); VNN-LIB 2.0 standard, https://www.vnnlib.org.
 """
@@ -10,7 +14,7 @@ Source: the VNN-COMP dialect of VNN-LIB 1.0 (SMT-LIB 2 text); VNN-LIB 2.0 standa
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
@@ -19,11 +23,22 @@ from typing import NamedTuple
 
 from birdnn.decimals import parse_number
 from birdnn.errors import FormatError
-from birdnn.formats.dnf import And, Formula, Or, Term, build_regions, compare
+from birdnn.formats.dnf import (
+    MAX_EXPONENT,
+    And,
+    Contradiction,
+    Formula,
+    Or,
+    Term,
+    Variable,
+    build_regions,
+    compare,
+    negated,
+)
 from birdnn.formats.files import decompressed, read_stored, sha256, stem_and_kind
 from birdnn.formats.vnnlib2 import Query, read_query
 from birdnn.reading import reads
-from birdnn.spec import Property
+from birdnn.spec import Property, Region
 
 MAX_BYTES = 1 << 26
 """Largest file that is read, compressed or not."""
@@ -37,10 +52,14 @@ MAX_TOKENS = 1 << 23
 _TOKEN = re.compile(
     r"[ \t\f]+|;[^\r\n]*|(?P<line>\r\n?|\n)|(?P<token>[()]|\"[^\"]*\"|\|[^|]*\||[^\s()\";|]+)|(?P<bad>.)"
 )
-_VARIABLE = re.compile(r"([XY])_(0|[1-9][0-9]{0,8})")
+_VARIABLE = re.compile(r"([XY])((?:_(?:0|[1-9][0-9]{0,8})){1,8})")
 _IGNORED = frozenset(
     {"set-logic", "set-info", "set-option", "check-sat", "get-model", "get-value", "exit", "echo", "vnnlib-version"}
 )
+
+
+_CONNECTIVES = frozenset({"and", "or", "not", "=>", "assert"})
+"""What joins formulas; some writers put ``assert`` in front of each part of an ``or``."""
 
 
 class Token(NamedTuple):
@@ -69,21 +88,26 @@ class Source:
 
 
 @reads
-def read_property(path: str | Path) -> Property:
+def read_property(path: str | Path, *, vacuous: bool = False) -> Property:
     """Read a VNN-LIB property, plain or ``.gz``, version 1.0 or 2.0.
+
+    Args:
+        path: the file.
+        vacuous: give back also a property that nothing satisfies, see `Property`.
 
     Raises:
         FormatError: the file cannot be read, says something that is no union of input boxes with output polytopes, or
-            leaves an input unbounded or without values.
+            leaves an input unbounded.
+        Contradiction: its assertions contradict each other, and `vacuous` is not set.
     """
     stored = read_stored(path, MAX_BYTES)
-    return parse_property(_text(stored, path), path=str(path), digest=sha256(stored))
+    return parse_property(_text(stored, path), path=str(path), digest=sha256(stored), vacuous=vacuous)
 
 
 def _text(stored: bytes, path: str | Path) -> str:
     data = decompressed(stored, path, MAX_BYTES)
     try:
-        return data.decode("utf-8")
+        return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise FormatError(str(path), f"byte {error.start}", "not text in UTF-8") from None
 
@@ -101,7 +125,7 @@ def read_declared(path: str | Path) -> Query | None:
     return read_query(text, str(path))
 
 
-def parse_property(text: str, *, path: str = "", name: str = "", digest: str = "") -> Property:
+def parse_property(text: str, *, path: str = "", name: str = "", digest: str = "", vacuous: bool = False) -> Property:
     """The property that `text` states.
 
     Args:
@@ -109,6 +133,7 @@ def parse_property(text: str, *, path: str = "", name: str = "", digest: str = "
         path: for errors; also gives the property's name where `name` is empty.
         name: the property's name.
         digest: sha256 of the file as stored.
+        vacuous: see `read_property`.
 
     Raises:
         FormatError: see `read_property`.
@@ -117,13 +142,23 @@ def parse_property(text: str, *, path: str = "", name: str = "", digest: str = "
     commands = read_groups(text, source)
     if any(_speaks_version_2(command) for command in commands):
         query = read_query(text, path)
-        (n_inputs, n_outputs), formula, element = (query.input.size, query.output.size), query.formula, query.element
+        formula, element = query.formula, query.element
+        declared = _Sizes(query.input.size, query.output.size, partial=False)
     else:
-        (n_inputs, n_outputs), formula = _read_commands(commands, source)
+        declared, formula = _read_commands(commands, source)
         element = "real"
-    regions = build_regions(formula, n_inputs, n_outputs, path)
+    n_inputs, n_outputs = declared.n_inputs, declared.n_outputs
+    name, why = name or stem_and_kind(path)[0] or "property", ""
+    regions: tuple[Region, ...] = ()
+    try:
+        regions = build_regions(formula, n_inputs, n_outputs, path)
+    except Contradiction as error:
+        if not vacuous:
+            told = "nothing is unsafe then, every network has the property, and there is nothing to do"
+            raise Contradiction(error.path, error.place, f"{error.problem}: {told}") from None
+        why = ", ".join(part for part in (error.place, error.problem) if part)
     return Property(
-        name=name or stem_and_kind(path)[0] or "property",
+        name=name,
         regions=regions,
         n_inputs=n_inputs,
         n_outputs=n_outputs,
@@ -131,6 +166,9 @@ def parse_property(text: str, *, path: str = "", name: str = "", digest: str = "
         sha256=digest or sha256(text.encode()),
         path=path or None,
         element=element,
+        partial=declared.partial,
+        vacuous=why,
+        notes=(f"{name} is vacuous: {why}, so nothing is unsafe and every network has the property.",) if why else (),
     )
 
 
@@ -185,8 +223,16 @@ def _speaks_version_2(command: Group) -> bool:
     return head == "declare-network" or bool(versioned)
 
 
-def _read_commands(commands: Iterable[Group], source: Source) -> tuple[tuple[int, int], Formula]:
-    declared: dict[tuple[str, int], int] = {}
+class _Sizes(NamedTuple):
+    """How many inputs and outputs are spoken of; `partial`: a network may have more outputs than are named."""
+
+    n_inputs: int
+    n_outputs: int
+    partial: bool
+
+
+def _read_commands(commands: Iterable[Group], source: Source) -> tuple[_Sizes, Formula]:
+    declared: dict[str, int] = {}
     asserted: list[Formula] = []
     pending: list[Group] = []
     last, asked = "", False
@@ -203,13 +249,13 @@ def _read_commands(commands: Iterable[Group], source: Source) -> tuple[tuple[int
             pending.append(command)
         elif head not in _IGNORED:
             raise source.fail(command.line, f"command {head[:40]!r} is not known")
-    sizes = _sizes(declared, source)
-    reader = _Reader(source, frozenset(declared))
+    numbered, sizes = _numbered(declared, source)
+    reader = _Reader(source, numbered)
     asserted.extend(reader.formula(command.parts[1]) for command in pending)
     return sizes, And(tuple(asserted))
 
 
-def _declare(command: Group, declared: dict[tuple[str, int], int], source: Source) -> None:
+def _declare(command: Group, declared: dict[str, int], source: Source) -> None:
     parts = command.parts
     if _head(command) == "declare-fun":
         if len(parts) != 4 or not isinstance(parts[2], Group) or parts[2].parts:
@@ -223,23 +269,45 @@ def _declare(command: Group, declared: dict[tuple[str, int], int], source: Sourc
         raise source.fail(command.line, f"variable {words[1][:40]!r} is neither X_i nor Y_j")
     if words[2] != "Real":
         raise source.fail(command.line, f"variable {words[1]!r} has type {words[2][:40]!r}; only Real is supported")
-    key = match[1], int(match[2])
-    if key in declared:
+    if words[1] in declared:
         raise source.fail(command.line, f"variable {words[1]!r} is declared twice")
-    declared[key] = command.line
+    declared[words[1]] = command.line
 
 
-def _sizes(declared: dict[tuple[str, int], int], source: Source) -> tuple[int, int]:
-    counts = {"X": 0, "Y": 0}
-    for kind, _ in declared:
-        counts[kind] += 1
-    for (kind, index), line in declared.items():
-        if index >= counts[kind]:
-            raise source.fail(line, f"{kind}_{index} is declared, but only {counts[kind]} variables {kind}_i are")
+def _numbered(declared: Mapping[str, int], source: Source) -> tuple[dict[str, Variable], _Sizes]:
+    """Which input or output each name stands for, and how many there are."""
+    numbered: dict[str, Variable] = {}
+    counts, open_ended = {"X": 0, "Y": 0}, True
     for kind, what in (("X", "input"), ("Y", "output")):
-        if not counts[kind]:
+        names = [name for name in declared if name[0] == kind]
+        if not names:
             raise source.fail(0, f"no {what} variable {kind}_0 is declared")
-    return counts["X"], counts["Y"]
+        indices = [tuple(map(int, name.split("_")[1:])) for name in names]
+        if any(len(index) > 1 for index in indices):
+            _require_in_order(names, indices, declared, source)
+            open_ended = not any(any(index[:-1]) for index in indices)
+            places = list(range(len(names)))
+        else:
+            places = [index for (index,) in indices]
+            for name, place in zip(names, places, strict=True):
+                if kind == "X" and place >= len(names):
+                    problem = f"{name} is declared, but only {len(names)} variables {kind}_i are"
+                    raise source.fail(declared[name], problem)
+        numbered |= {name: (kind, place) for name, place in zip(names, places, strict=True)}
+        counts[kind] = max(places) + 1
+    return numbered, _Sizes(counts["X"], counts["Y"], partial=open_ended)
+
+
+def _require_in_order(
+    names: list[str], indices: list[tuple[int, ...]], declared: Mapping[str, int], source: Source
+) -> None:
+    """See that names with several indices are declared as they count: the last index first, none left out."""
+    expected = {(0,) * len(indices[0])}
+    for name, index in zip(names, indices, strict=True):
+        if index not in expected:
+            told = "names with several indices must be declared in their order, from 0 on and none left out"
+            raise source.fail(declared[name], f"which variable {name} is cannot be told: {told}")
+        expected = {(*index[:i], index[i] + 1, *(0,) * (len(index) - i - 1)) for i in range(len(index))}
 
 
 @dataclass
@@ -247,7 +315,7 @@ class _Reader:
     """Turns groups of a 1.0 file into formulas and linear terms."""
 
     source: Source
-    declared: frozenset[tuple[str, int]]
+    declared: Mapping[str, Variable]
 
     def formula(self, part: Token | Group) -> Formula:
         if isinstance(part, Token):
@@ -255,15 +323,23 @@ class _Reader:
                 return And(()) if part.text == "true" else Or(())
             raise self.source.fail(part.line, f"{part.text[:40]!r} is no formula")
         head, rest = _head(part), part.parts[1:]
-        if head in ("and", "or"):
-            parts = tuple(self.formula(inner) for inner in rest)
-            return And(parts) if head == "and" else Or(parts)
+        if head in _CONNECTIVES:
+            return self._connected(head, [self.formula(inner) for inner in rest], part.line)
         if head not in ("<=", ">=", "<", ">", "="):
-            raise self.source.fail(part.line, f"{head[:40]!r} is neither and, or nor a comparison")
+            raise self.source.fail(part.line, f"{head[:40]!r} is neither and, or, not, => nor a comparison")
         if len(rest) < 2:
             raise self.source.fail(part.line, f"{head!r} takes at least two terms")
         terms = [self.term(inner) for inner in rest]
         return And(tuple(compare(head, left, right, part.line) for left, right in pairwise(terms)))
+
+    def _connected(self, head: str, parts: list[Formula], line: int) -> Formula:
+        if head in ("and", "or"):
+            return And(tuple(parts)) if head == "and" else Or(tuple(parts))
+        if (head == "=>" and len(parts) < 2) or (head in ("not", "assert") and len(parts) != 1):
+            raise self.source.fail(line, f"{head!r} with {len(parts)} formulas is no formula")
+        if head == "=>":  # a chain of them binds to the right
+            return Or((*map(negated, parts[:-1]), parts[-1]))
+        return negated(parts[0]) if head == "not" else parts[0]
 
     def term(self, part: Token | Group) -> Term:
         if isinstance(part, Token):
@@ -295,13 +371,11 @@ class _Reader:
         return left.times(1 / right.constant)
 
     def _word(self, token: Token) -> Term:
-        match = _VARIABLE.fullmatch(token.text)
-        if match:
-            key = match[1], int(match[2])
-            if key not in self.declared:
-                raise self.source.fail(token.line, f"variable {token.text!r} is not declared")
+        if key := self.declared.get(token.text):
             return Term({key: Fraction(1)}, Fraction(0))
-        number = parse_number(token.text)
+        if _VARIABLE.fullmatch(token.text):
+            raise self.source.fail(token.line, f"variable {token.text!r} is not declared")
+        number = parse_number(token.text, MAX_EXPONENT)
         if number is None:
             raise self.source.fail(token.line, f"{token.text[:40]!r} is neither a variable nor a number we can read")
         return Term({}, number)

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from birdnn.decimals import parse_number
 from birdnn.errors import FormatError
-from birdnn.formats.dnf import And, Formula, Or, Term, compare
+from birdnn.formats.dnf import MAX_EXPONENT, And, Formula, Or, Term, compare
 from birdnn.later import later
 
 if TYPE_CHECKING:
@@ -158,7 +158,7 @@ class _Walker:
             return self.term(node.expr, line).times(Fraction(-1))
         if kind in ("Plus", "Minus", "Multiply"):
             return self.fold(kind, node, line)
-        number = parse_number(node.lexeme) if hasattr(node, "lexeme") else None
+        number = parse_number(node.lexeme, MAX_EXPONENT) if hasattr(node, "lexeme") else None
         if number is None:
             raise self.fail(line, f"{str(node)[:40]!r} is neither a variable nor a number we can read")
         return Term({}, self.rounded(number, line))

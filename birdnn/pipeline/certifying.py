@@ -118,7 +118,7 @@ def unproved(verdict: Verdict) -> Verdict:
 
 def _certifiable(entry: Decided) -> bool:
     if isinstance(entry.verdict, Proved):
-        return len(entry.verdict.proofs) == len(entry.prop.regions)
+        return 0 < len(entry.verdict.proofs) == len(entry.prop.regions)
     return isinstance(entry.verdict, Violated)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 
 from birdnn.errors import MismatchError
@@ -23,6 +25,19 @@ def semantics_of(net: Network, asked: Semantics | None) -> Semantics:
     if asked is not None:
         return asked
     return "float32" if all(value.dtype == torch.float32 for value in net.values().values()) else "real"
+
+
+def semantics_for(props: Sequence[Property], asked: Semantics | None) -> Semantics:
+    """What the proofs of some properties are to speak about: what was asked, else the reals, unless one of them is a
+    query over float32, which proofs over the reals do not answer.
+
+    Raises:
+        MismatchError: the reals were asked for, and one of them is a query over float32.
+    """
+    if asked is not None:
+        for prop in props:
+            require_semantics(prop, asked)
+    return asked or ("float32" if any(prop.element == "float32" for prop in props) else "real")
 
 
 def require_semantics(prop: Property, semantics: Semantics) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from birdnn.errors import EngineError, MismatchError
 from birdnn.pipeline.certifying import Decided, certify, obstacle, unproved, unwritten
-from birdnn.pipeline.claims import assumption_notes, require_semantics, semantics_of
+from birdnn.pipeline.claims import assumption_notes, semantics_for, semantics_of
 from birdnn.pipeline.clock import Clock, limit_of
 from birdnn.pipeline.crosschecking import (
     Inquiry,
@@ -41,6 +41,7 @@ from birdnn.records import (
 )
 from birdnn.records.limits import OutOfTime
 from birdnn.report.witnesses import remark
+from birdnn.rounding import Semantics
 from birdnn.spec import Property
 from birdnn.verify import SearchSettings, falsify
 from birdnn.verify.compared import left_out
@@ -51,6 +52,9 @@ _CERTIFYING = 0.15
 """Of the time limit, up to so long a one, is kept for writing a certificate and having it checked."""
 
 _LONG_S = 800.0
+
+VACUOUS = "none: the property is vacuous"
+"""The arithmetic of a proof that takes none."""
 
 Decide = Callable[[Loaded, Property, SearchSettings, Watch], Verdict]
 
@@ -76,14 +80,14 @@ def verify_files(
     require_engines(settings.crosscheck)
 
     def verified(loaded: Loaded, prop: Property, limits: SearchSettings, watching: Watch) -> Verdict:
+        if prop.vacuous:
+            return Proved(boxes=0, arithmetic=VACUOUS)
         return decided_by(settings.bound, loaded, prop, limits, watching, keeper, helpers)
 
     if settings.ray is not None and settings.bound != "own":
         raise EngineError("ray", f"proofs by bounds of {settings.bound} stay on this machine: choose bounds of our own")
     keeper = keeper_in(settings.resume, (net_path, *prop_paths))
     run = _Verification(net_path, prop_paths, settings, watch or Unwatched(), began)
-    for question in run.questions:
-        require_semantics(question.prop, settings.semantics)
     with helpers_at(settings.ray) as helpers:
         outcome = run.outcome(verified)
     if keeper is not None and keeper.failure:
@@ -103,13 +107,13 @@ def falsify_files(
     return _Verification(net_path, prop_paths, settings, watch or Unwatched(), began).outcome(_falsified)
 
 
-def search_settings(settings: VerifySettings, timeout_s: float, device: Device) -> SearchSettings:
+def search_settings(settings: VerifySettings, semantics: Semantics, timeout_s: float, device: Device) -> SearchSettings:
     """The engine's settings, with `timeout_s` for what is left of the time."""
     limits = SearchSettings(
         timeout_s=timeout_s,
         seed=settings.seed,
         device=device,
-        semantics=settings.semantics,
+        semantics=semantics,
         record=settings.certificate is not None,
     )
     if settings.memory_gib is None:
@@ -118,6 +122,8 @@ def search_settings(settings: VerifySettings, timeout_s: float, device: Device) 
 
 
 def _falsified(loaded: Loaded, prop: Property, settings: SearchSettings, watch: Watch) -> Verdict:
+    if prop.vacuous:
+        return Unknown(reason="not_found", boxes=0, tried="nothing, as the property is vacuous")
     # without a limit a few rounds, with one as many as fit
     rounds = 10**9 if math.isfinite(settings.timeout_s) else FALSIFIER_ROUNDS
     return falsify(loaded.net, prop, settings=settings, replays=loaded.replays, watch=watch, rounds=rounds)
@@ -144,16 +150,17 @@ class _Verification:
         # a proof is half of what was asked for where its certificate is not written and checked
         reserve = 0.0 if settings.certificate is None else _CERTIFYING * min(limit, _LONG_S)
         self.clock = Clock(timeout_s=limit, reserve_s=reserve, watch=watch)
-        self.settings, self.watch = settings, watch
+        self.watch = watch
         watch.update(Progress(phase=f"reading {net_path.name}"))
         self.loaded = load_network(net_path)
         self.device = device_for(settings.device, self.loaded.net)
-        semantics_of(self.loaded.net, settings.semantics)
-        if settings.bound != "own" and settings.semantics != "real":
-            raise MismatchError(f"bounds of {settings.bound} speak about real numbers: choose semantics real")
         if settings.certificate is not None and (told := obstacle(self.loaded, settings.units)):
             raise MismatchError(f"{net_path}: no certificate, {told}")
-        named = told_apart([load_property(path, self.loaded, settings.units) for path in prop_paths])
+        named = told_apart([load_property(path, self.loaded, settings.units, vacuous=True) for path in prop_paths])
+        self.semantics = semantics_of(self.loaded.net, semantics_for(named.props, settings.semantics))
+        if settings.bound != "own" and self.semantics != "real":
+            raise MismatchError(f"bounds of {settings.bound} speak about real numbers: choose semantics real")
+        self.asked, self.settings = settings.semantics, replace(settings, semantics=self.semantics)
         self.questions = [
             _LoadedProperty(path=path, prop=prop) for path, prop in zip(prop_paths, named.props, strict=True)
         ]
@@ -174,7 +181,7 @@ class _Verification:
             certificate = self.certificate(verdicts)
         except OutOfTime:
             late = unwritten(self.settings.certificate or Path())
-        told = [disagreement(v.name, v.engines, self.settings.semantics) for v in verdicts]
+        told = [disagreement(v.name, v.engines, self.semantics) for v in verdicts]
         if certificate is not None and certificate.answer == "rejected":
             told.append(certificate.disagreement)
             # a file that was given twice is stated once
@@ -193,8 +200,9 @@ class _Verification:
             notes=(
                 *self.renamed,
                 *network_notes(self.loaded, [q.prop for q in self.questions]),
-                *assumption_notes(self.loaded.net, self.settings.semantics),
+                *assumption_notes(self.loaded.net, self.semantics),
                 *self.left_out(),
+                *(line for v in verdicts for line in v.notes),
                 *([late] if late else []),
                 *(line for v in verdicts if (line := remark(v.name, v.verdict))),
             ),
@@ -206,7 +214,7 @@ class _Verification:
         """What searches left out of the network, a sentence for each property."""
         if self.settings.certificate is not None:
             return []
-        told = [left_out(self.loaded.net, question.prop, self.settings.semantics) for question in self.questions]
+        told = [left_out(self.loaded.net, question.prop, self.semantics) for question in self.questions]
         return [line for line in dict.fromkeys(told) if line]
 
     def certificate(self, verdicts: Sequence[PropertyVerdict]) -> CertificateFile | None:
@@ -220,7 +228,7 @@ class _Verification:
         ]
         decided = list({entry.prop.sha256: entry for entry in decided}.values())  # a certificate speaks of each once
         over = self.clock.end.over
-        return certify(self.loaded, decided, out, semantics=self.settings.semantics, watch=self.watch, over=over)
+        return certify(self.loaded, decided, out, semantics=self.semantics, watch=self.watch, over=over)
 
     def answer(self, question: _LoadedProperty, decide: Decide) -> PropertyVerdict:
         """One property's verdict."""
@@ -228,12 +236,12 @@ class _Verification:
         verdict: Verdict | None = self.refusal()
         if verdict is None:
             self.watch.update(Progress(phase=f"looking for a counterexample to {prop.name}"))
-            limits = search_settings(self.settings, self.clock.left_s(), self.device)
+            limits = search_settings(self.settings, self.semantics, self.clock.left_s(), self.device)
             verdict = decide(self.loaded, prop, limits, self.watch)
         spent = time.monotonic() - begun
         engines = self.others(prop, verdict, spent)
         if isinstance(verdict, Proved) and verdict.executed is None and (met := contradicting(engines)) is not None:
-            verdict = verdict if met.contradicts(self.settings.semantics) else replace(verdict, executed=met)
+            verdict = verdict if met.contradicts(self.semantics) else replace(verdict, executed=met)
         return PropertyVerdict(
             name=prop.name,
             path=str(question.path.resolve()),
@@ -242,11 +250,23 @@ class _Verification:
             verdict=verdict,
             solve_s=spent,
             engines=engines,
+            notes=self.notes(prop),
+        )
+
+    def notes(self, prop: Property) -> tuple[str, ...]:
+        """What a user should know of how a property was taken, one sentence each."""
+        told = f"No certificate speaks about {prop.name}: the checker takes no vacuous property."
+        uncertified = prop.vacuous and self.settings.certificate is not None
+        chosen = prop.element == "float32" and self.asked is None
+        return (
+            *prop.notes,
+            *([told] if uncertified else []),
+            *([f"{prop.name} is a query over float32: the answer is about runs in float32."] if chosen else []),
         )
 
     def others(self, prop: Property, verdict: Verdict, spent: float) -> tuple[EngineAnswer, ...]:
         """What the engines say that the user wants asked as well."""
-        if not self.settings.crosscheck:
+        if not self.settings.crosscheck or prop.vacuous:
             return ()
         inquiry = Inquiry(
             loaded=self.loaded,

@@ -22,7 +22,7 @@ def quantities(loaded: Loaded) -> tuple[tuple[ScaledQuantity, ...], tuple[Scaled
     """What the inputs and the outputs mean: from the suite, else the scaling of an NNet file; empty without either."""
     if loaded.known is not None:
         return of_suite(loaded.known[0])
-    if loaded.nnet is None:
+    if loaded.nnet is None or loaded.nnet.scaling is None:
         return (), ()
     scaling, outputs = loaded.nnet.scaling, range(loaded.net.n_outputs)
     both = zip(scaling.input_means, scaling.input_ranges, strict=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +19,7 @@ from birdnn.formats.tensors import embed_external
 from birdnn.network import Network
 from birdnn.reading import reads
 from birdnn.records import Replay, Units
-from birdnn.spec import Property, Scaling
+from birdnn.spec import NEAR, Property, Region, Scaling
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -85,19 +85,47 @@ def _onnx_bytes(path: Path) -> bytes:
 
 
 @reads
-def load_property(path: Path, loaded: Loaded, units: Units) -> Property:
-    """Read a property, state it in the network's units and see that it fits.
+def load_property(path: Path, loaded: Loaded, units: Units, *, vacuous: bool = False) -> Property:
+    """Read a property, state it in the network's units and see that it fits; `vacuous`: see `read_property`.
 
     Raises:
         FormatError, SpecError: the file is unusable, or what it says makes no sense.
         MismatchError: it is for another number of inputs or outputs, or speaks raw units and nothing says the scaling.
     """
-    prop = read_property(path)
+    prop = read_property(path, vacuous=vacuous)
     try:
-        prop.require_sizes(loaded.net.n_inputs, loaded.net.n_outputs)
+        prop = prop.fitted(loaded.net.n_inputs, loaded.net.n_outputs)
     except MismatchError as error:
         raise MismatchError(f"{path}: {error.problem} ({loaded.path.name})") from None
-    return prop if units == "normalised" else prop.scaled(scaling_of(loaded))
+    prop = prop if units == "normalised" else prop.scaled(scaling_of(loaded))
+    return replace(prop, notes=(*prop.notes, *_run_beside(prop)))
+
+
+def _run_beside(prop: Property) -> tuple[str, ...]:
+    """Which inputs are run outside of their ranges, as these hold no float32, and which cannot be run at all."""
+    near: dict[int, Region] = {}
+    far: dict[int, Region] = {}
+    for region in prop.regions:
+        near |= {index: region for index in region.nearest if index not in near}
+        if region.unrunnable is not None:
+            far.setdefault(region.unrunnable, region)
+    told = []
+    if near:
+        index = min(near)
+        said = f"input {index} {_range_of(near[index], index)}"
+        more = f"; so it is with {len(near)} inputs in all" if len(near) > 1 else ""
+        told.append(f"{prop.name}: {said}, where no float32 is: it is run at {near[index].nearest[index]:.9g}{more}.")
+    told += [
+        f"{prop.name}: input {index} {_range_of(region, index)}, and no float32 is within {float(NEAR):g} of that: no "
+        "run can be a counterexample there."
+        for index, region in far.items()
+    ]
+    return tuple(told)
+
+
+def _range_of(region: Region, index: int) -> str:
+    low, high = float(region.exact_lower[index]), float(region.exact_upper[index])
+    return f"is fixed at {low:.9g}" if region.is_fixed(index) else f"lies in [{low:.17g}, {high:.17g}]"
 
 
 def scaling_of(loaded: Loaded) -> Scaling:
@@ -105,9 +133,10 @@ def scaling_of(loaded: Loaded) -> Scaling:
 
     Raises:
         MismatchError: neither says it.
+        FormatError: the header of an NNet file is too odd to say it.
     """
-    if loaded.nnet is not None:
-        return loaded.nnet.scaling
+    if loaded.nnet is not None and (loaded.nnet.scaling is not None or loaded.known is None):
+        return loaded.nnet.require_scaling()
     if loaded.known is not None:
         return loaded.known[0].scaling
     raise MismatchError(

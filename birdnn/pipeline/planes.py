@@ -163,7 +163,7 @@ def quantities_of(loaded: Loaded, known: tuple[Suite, Entry] | None) -> tuple[Qu
             for i, q in enumerate(known[0].inputs)
         )
     plain = tuple(Quantity(input=i, name=f"x_{i}") for i in range(loaded.net.n_inputs))
-    if loaded.nnet is None:
+    if loaded.nnet is None or loaded.nnet.scaling is None:
         return plain
     means, ranges = loaded.nnet.scaling.input_means, loaded.nnet.scaling.input_ranges
     return tuple(replace(q, mean=float(m), range=float(r)) for q, m, r in zip(plain, means, ranges, strict=True))

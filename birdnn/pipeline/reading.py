@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -64,16 +64,7 @@ def read_case(
     decision, rule_by = _rule(files, decision, [] if aimless else subjects)
     corners, source = _domain(files, loaded, asked)
     data, test = (_inputs(option, files, loaded, decision) for option in ("data", "test"))
-    match = None
-    if known is not None:
-        missing = tuple(subject.prop.name for subject in subjects if isinstance(subject, Applicable))
-        match = SuiteMatch(
-            name=known[0].name,
-            entry=known[1].name,
-            by="--as" if by_name else "content",
-            applicable=known[1].applicable,
-            not_named=missing,
-        )
+    match = None if known is None else _match(known, subjects, by_name=by_name)
     of_suite, remarks = _of_suite(match), (*twice, *renamed, *found.notes)
     return Case(
         files=files,
@@ -93,11 +84,19 @@ def read_case(
             *_warnings(loaded, subjects),
             *remarks,
             *_ruled(decision, rule_by),
+            *(note for subject in subjects for note in subject.prop.notes),
             *assumption_notes(loaded.net, semantics),
         ),
         of_suite=of_suite,
         remarks=remarks,
     )
+
+
+def _match(known: Known, subjects: Iterable[Subject], *, by_name: bool) -> SuiteMatch:
+    suite, entry = known
+    missing = tuple(subject.prop.name for subject in subjects if isinstance(subject, Applicable))
+    by: Literal["--as", "content"] = "--as" if by_name else "content"
+    return SuiteMatch(name=suite.name, entry=entry.name, by=by, applicable=entry.applicable, not_named=missing)
 
 
 def asked_notes(case: Case, subjects: Sequence[Subject]) -> tuple[str, ...]:
@@ -235,9 +234,8 @@ def declared_domain(loaded: Loaded) -> tuple[tuple[Tensor, Tensor] | None, str]:
     if loaded.known is not None:
         source = f"suite {loaded.known[0].name}"
         return _require_fits(loaded.known[0].domain(), f"of {source}", loaded), source
-    if loaded.nnet is not None:
-        return loaded.nnet.domain(), "the NNet header"
-    return None, ""
+    domain = None if loaded.nnet is None else loaded.nnet.domain()
+    return domain, "" if domain is None else "the NNet header"
 
 
 def _require_fits(corners: tuple[Tensor, Tensor], source: str, loaded: Loaded) -> tuple[Tensor, Tensor]:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from birdnn.errors import FormatError, MismatchError, SpecError
 from birdnn.formats import read_property
-from birdnn.formats.dnf import And, Formula, Term, compare
-from birdnn.formats.rules import Names, bounds_of, negated, parse_rule, rule_property
+from birdnn.formats.dnf import And, Formula, Term, compare, negated
+from birdnn.formats.rules import Names, bounds_of, parse_rule, rule_property
 from birdnn.formats.vnnlib import parse_property
 from birdnn.formats.vnnlib_text import Version, property_text
 from birdnn.meaning import meaning_of
@@ -148,5 +148,5 @@ def told_property(
         inputs=inputs,
         outputs=outputs,
         recognised=f"{found.names[0]} of suite {known[0].name}" if known is not None and found.names[0] else "",
-        notes=(*found.notes, *(loaded.nnet.warnings(prop) if loaded.nnet is not None else ())),
+        notes=(*found.notes, *prop.notes, *(loaded.nnet.warnings(prop) if loaded.nnet is not None else ())),
     )

@@ -60,7 +60,10 @@ UnknownReason = Literal[
 class Witness:
     """A replayed counterexample, network units."""
 
-    x: Annotated[tuple[float, ...], Said("Inputs: float32 values inside the exact input box.")]
+    x: Annotated[
+        tuple[float, ...],
+        Said("Inputs: float32 values inside the exact input box, or nearest to a range that holds none."),
+    ]
     y: Annotated[tuple[float, ...], Said("Outputs, as the first engine of `replayed_by` gave them.")]
     replayed_by: Annotated[tuple[str, ...], Said("Engines on which it violates, with tolerance 0.")]
     exactly: Annotated[

@@ -35,7 +35,7 @@ class VerifySettings:
         timeout_s: limit for all properties together, reading included; None: no limit.
         memory_gib: limit for the open boxes of the search; None: the engine's own.
         units: what the property speaks; ``"raw"`` needs a network that brings its scaling (NNet, or known to a suite).
-        semantics: what a proof speaks about.
+        semantics: what a proof speaks about; None: the reals, or execution where a query is over float32.
         seed: of every random draw.
         device: where to attack and to prove.
         bound: whose bounds the proof rests on.
@@ -46,7 +46,7 @@ class VerifySettings:
         command: the command line, for the record.
     """
 
-    semantics: ProofSemantics = "real"
+    semantics: ProofSemantics | None = None
     certificate: Path | None = None
     resume: Path | None = None
     ray: str | None = None
@@ -73,6 +73,7 @@ class PropertyVerdict(Result):
     Attributes:
         path: absolute; `sha256` of the file.
         engines: empty unless others were asked too; then our own answer comes first.
+        notes: how the property was taken, one sentence each; the outcome's notes hold them.
     """
 
     name: str
@@ -84,6 +85,7 @@ class PropertyVerdict(Result):
     engines: Annotated[
         tuple[EngineAnswer, ...], Said("With --crosscheck: our own answer, then that of each engine.")
     ] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def proved(self) -> bool:
@@ -177,7 +179,7 @@ class PropertyVerdict(Result):
 @publishes(
     "VerifyReport",
     "command=settings.command outcome verdict interrupted wall_s solve_s boxes counterexample arithmetic "
-    "semantics=settings.semantics net net_sha256 property_sha256 properties=verdicts bound=settings.bound disagreement "
+    "semantics net net_sha256 property_sha256 properties=verdicts bound=settings.bound disagreement "
     "units=settings.units timeout_s=settings.timeout_s memory_gib=settings.memory_gib seed=settings.seed notes "
     "certificate versions machine",
     report=True,
@@ -236,6 +238,11 @@ class VerifyOutcome(Result):
     def deciding(self) -> Verdict:
         """The verdict that speaks for all."""
         return worst([answer.verdict for answer in self.verdicts])
+
+    @property
+    def semantics(self) -> ProofSemantics:
+        """What proofs speak about."""
+        return self.settings.semantics or "real"
 
     @property
     def outcome(self) -> OutcomeWord:

@@ -61,6 +61,16 @@ class Balls:
         shift = np.where(whole != 0, low - least, 0)
         return Balls(whole.astype(object) << shift.astype(object), None, least).shortened()
 
+    @staticmethod
+    def around(values: Sequence[Fraction] | Sequence[float]) -> Balls:
+        """Numbers, flat: exactly where they are floats, else within ``2**-PRECISION``."""
+        exponent = -4 * PRECISION  # finer than the smallest float64 of a network's input needs
+        scaled = [Fraction(value) * 2**-exponent for value in values]
+        mid, rad = np.empty(len(scaled), dtype=object), np.empty(len(scaled), dtype=object)
+        for i, value in enumerate(scaled):
+            mid[i], rad[i] = round(value), int(value.denominator != 1)
+        return Balls(mid, rad if rad.any() else None, exponent).shortened()
+
     @property
     def shape(self) -> tuple[int, ...]:
         """Of the tensor."""

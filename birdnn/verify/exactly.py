@@ -25,7 +25,7 @@ from birdnn.graph import Node
 from birdnn.network import Network
 from birdnn.operators import apply, operator
 from birdnn.sample.pieces import multiplications
-from birdnn.spec import Polytope, Property, Row
+from birdnn.spec import Polytope, Property, Row, round_down, round_up
 from birdnn.verify.balls import (
     PRECISION,
     Balls,
@@ -64,19 +64,21 @@ class OverReals:
     def violates(self, prop: Property, x: Sequence[float]) -> bool | None:
         """Does the network violate ``prop`` at the input ``x``, over the reals? None where that cannot be told.
 
-        False too where ``x`` lies in none of the property's boxes.
+        The function is evaluated at the point that ``x`` stands for (`Region.stands_for`). False too where ``x``
+        stands for a point of none of the property's boxes.
         """
-        regions = [region for region in prop.regions if region.contains(x)]
-        if not regions:
-            return False
+        meant = [(region, point) for region in prop.regions if (point := region.stands_for(x)) is not None]
+        outputs: dict[tuple[Fraction, ...], Balls] = {}  # which is nearly always one
+        answers: list[bool | None] = []
         try:
-            outputs = self.outputs(x)
+            for region, point in meant:
+                outputs[point] = at = outputs[point] if point in outputs else self.outputs(point)
+                answers += [_inside(polytope, at) for polytope in region.unsafe]
         except (NotEvaluated, UnsupportedOpError):
             return None
-        answers = [_inside(polytope, outputs) for region in regions for polytope in region.unsafe]
         return True if True in answers else None if None in answers else False
 
-    def outputs(self, x: Sequence[float]) -> Balls:
+    def outputs(self, x: Sequence[Fraction] | Sequence[float]) -> Balls:
         """All outputs at ``x``, flat.
 
         Raises:
@@ -85,22 +87,23 @@ class OverReals:
         """
         return self._exactly(x) if self._small else self._by_intervals(x)
 
-    def _exactly(self, x: Sequence[float]) -> Balls:
+    def _exactly(self, x: Sequence[Fraction] | Sequence[float]) -> Balls:
         net = self._net
         if self._constants is None:
             self._constants = {name: Balls.of(value) for name, value in net.values().items()}
         values = dict(self._constants)
-        values[net.input_name] = Balls.of(np.array(x, dtype=np.float64).reshape(net.input_shape))
+        values[net.input_name] = Balls.around(x).each(lambda part: part.reshape(net.input_shape))
         for node in net.nodes:
             rule = RULES.get(node.op)
             inputs = [values[name] for name in node.inputs]
             values[node.output] = _moved(node, inputs) if rule is None else rule(inputs, node.attributes)
         return values[net.output_name].each(lambda part: part.reshape(-1))
 
-    def _by_intervals(self, x: Sequence[float]) -> Balls:
-        point = torch.tensor([x], dtype=torch.float64)
+    def _by_intervals(self, x: Sequence[Fraction] | Sequence[float]) -> Balls:
+        ends = [[round_down(Fraction(value)) for value in x]], [[round_up(Fraction(value)) for value in x]]
+        lower, upper = (torch.tensor(end, dtype=torch.float64) for end in ends)
         with torch.no_grad():
-            low, high = (end[0] for end in propagate(self._net, point, point))
+            low, high = (end[0] for end in propagate(self._net, lower, upper))
         a, b = aligned([Balls.of(low), Balls.of(high)])
         return Balls(a.mid + b.mid, b.mid - a.mid, a.exponent - 1)
 

@@ -142,7 +142,7 @@ REFUSED = {
     "word outside": "hello",
     "closed twice, then more": ") (check-sat)",
     "declared twice": "(declare-const Y_0 Real)",
-    "gap in the variables": "(declare-const Y_5 Real)",
+    "gap in the variables": "(declare-const X_5 Real)",
     "other type": "(declare-const Y_2 Int)",
     "contradiction": "(assert (<= X_0 -2))",
     "too many branches": "(assert (and " + " ".join(["(or (<= Y_0 1) (<= Y_1 1))"] * 16) + "))",
@@ -182,6 +182,17 @@ def test_rows_imply_rows() -> None:
     assert Row((Fraction(-2), Fraction(4)), Fraction(6), True).normal() == Row(
         (Fraction(-1), Fraction(2)), Fraction(3), True
     )
+
+
+def test_outputs_without_a_name_are_of_no_consequence() -> None:
+    """A network may have more outputs than are named, and by both readers the index says which one is meant."""
+    text = HEAD + "(declare-const Y_3 Real)" + BOX + "(assert (<= (+ Y_1 Y_3) 1))"
+    mine, theirs = read(text).of(6), parse_property(text).fitted(2, 6)
+    assert (mine.n_outputs, [row.coefficients for row in mine.pairs[0].rows]) == (6, [(0, 1, 0, 1, 0, 0)])
+    x = (Fraction(0), Fraction(0))
+    for y in product((Fraction(0), Fraction(1)), repeat=6):
+        assert ours(mine, x, y) == theirs.violated([0.0, 0.0], [float(v) for v in y])
+    assert read(text).of(2).n_outputs == 4  # which does not fit, as its reader is told
 
 
 def test_words_come_in_commands_only() -> None:

@@ -87,7 +87,6 @@ CASES: dict[str, Spoil] = {
     "property random": _prop(lambda text: NOISE.decode("latin-1")),
     "property gigantic": _prop(lambda text: text + "(declare-const X_99999999999 Real)\n"),
     "property for three inputs": _prop(lambda text: box_property(3, "(>= Y_0 3.0)"), "3 inputs"),
-    "property lower above upper": _prop(lambda text: box_property(2, "(>= Y_0 3.0)", "2.0", "1.0"), "above"),
     "property unbounded": _prop(lambda text: text.replace("(assert (<= X_1 1.0))", ""), "X_1"),
     "property is a verse": _prop(lambda text: "the owl and the pussycat\nwent to sea\n", "line 1"),
 }

@@ -66,10 +66,11 @@ def test_by_hand(tmp_path: Path) -> None:
     expected = hidden[0] + 2 * hidden[1] - hidden[2] + 0.125
     assert net(torch.tensor([x])).item() == pytest.approx(expected, abs=1e-6)
     assert nnet.evaluate(np.array(x)).tolist() == pytest.approx([expected], abs=1e-6)
-    assert nnet.scaling.input_ranges == (20, F(1, 10))
-    assert (nnet.scaling.output_mean, nnet.scaling.output_range) == (F(15, 2), 300)
-    assert (nnet.input_lower, nnet.input_upper) == ((-10, F(1, 2)), (10, F(3, 2)))
-    lower, upper = nnet.domain()
+    scaling = nnet.require_scaling()
+    assert scaling.input_ranges == (20, F(1, 10))
+    assert (scaling.output_mean, scaling.output_range) == (F(15, 2), 300)
+    assert nnet.ranges == ((-10, F(1, 2)), (10, F(3, 2)))
+    lower, upper = nnet.domain() or ()
     assert lower.tolist() == [-0.55, -5.0]
     assert upper.tolist() == [0.45, 5.0]
 
@@ -88,7 +89,7 @@ def test_a_region_beyond_the_header_warns(tmp_path: Path) -> None:
     assert nnet.warnings(phi("-0.5500000001", "0.45")) == ()
     (line,) = nnet.warnings(phi("-0.55", "0.5"))
     assert line.startswith("property 'phi' takes input 0 to [-10, 11] (raw units), beyond the header's range [-10, 10]")
-    raw = phi("-10", "11").scaled(nnet.scaling)
+    raw = phi("-10", "11").scaled(nnet.require_scaling())
     assert len(nnet.warnings(raw)) == 2  # X_1 = 0 is 0.5 below its range in raw units
     with pytest.raises(MismatchError):
         nnet.warnings(parse_property("(declare-const X_0 Real)(declare-const Y_0 Real)(assert (= X_0 0))"))
@@ -146,10 +147,9 @@ def test_writing(tmp_path: Path) -> None:
         (replaced(4, "2,3,2,"), "line 4", "do not start with 2 and end with 1"),
         (replaced(4, "2,1000000,1,"), "line 17", "the file ends before the 1000000 weight rows"),
         (replaced(4, "2,-3,1,"), "line 4", "'-3' is no integer"),
-        (replaced(6, "-10.0,NaN,"), "line 6", "'NaN' is no number"),
-        (replaced(6, "-10.0,1.6,"), "line 7", "input 1 has minimum 1.6 above maximum 1.5"),
-        (replaced(8, "1.0,1e400,7.5,"), "line 8", "'1e400' is no number"),
-        (replaced(9, "20.0,0.0,300.0,"), "line 9", "ranges must be positive"),
+        (replaced(3, "2.5,2,1,3,"), "line 3", "'2.5' is no integer"),
+        (replaced(5, "0,0"), "line 5", "flag: 1 numbers are expected, not 2"),
+        ("\n".join([*LINES[:4], "", *LINES[6:16]]), "line 6", "flag: 1 numbers are expected, not 2"),
         (replaced(10, "1.0,inf,"), "line 10", "weights: 'inf' is no finite float32"),
         (replaced(10, "1.0,nan,"), "line 10", "'nan' is no finite"),
         (replaced(10, "1.0,1e39,"), "line 10", "'1e39' is no finite"),
@@ -159,6 +159,7 @@ def test_writing(tmp_path: Path) -> None:
         (TEXT + "1.0,\n", "line 18", "goes on after the last bias"),
         ("\n".join(LINES[:15]) + "\n", "line 15", "the file ends"),
         ("// only\n", "line 1", "the file ends where layer count"),
+        ("only words\nand more, of them\n", "line 2", "the file ends where layer count"),
     ],
 )  # fmt: skip
 def test_errors_name_the_line(tmp_path: Path, text: str, place: str, message: str) -> None:
@@ -167,6 +168,52 @@ def test_errors_name_the_line(tmp_path: Path, text: str, place: str, message: st
         read_nnet(written(tmp_path, text))
     assert message in caught.value.problem
     assert caught.value.place == place
+
+
+HEADERS = {
+    "more values than inputs": (None, None, {6: "-10,0.5,0,0", 7: "10,1.5,0,0", 8: "1,1,0,0,7.5"}, "line 8"),
+    "no value for outputs": (True, None, {8: "1.0,1.0", 9: "20.0,0.1"}, "line 8"),
+    "range 0": (True, None, {9: "20.0,0.0,300.0"}, "line 9"),
+    "NaN among means": (True, None, {8: "1.0,NaN,7.5"}, "line 8"),
+    "zeros": (None, None, {3: "2", 5: "0", 6: "0", 7: "0", 8: "0", 9: "0"}, "line 8"),
+    "infinite bounds": (None, True, {6: "-Inf,-inf", 7: "Inf,inf"}, ""),
+    "minimum above maximum": (None, True, {6: "-10.0,1.6"}, ""),
+    "integers with a point": (True, True, {3: "2.0,2.0,1.0,3.0", 4: "2.,3.0,1e0"}, ""),
+    "text without slashes": (True, True, {1: "Default header text.", 2: "of a tool, made in May"}, ""),
+    "an empty flag": (True, True, {5: ""}, ""),
+    "a blank line beside the flag": (True, True, {5: "\n0,"}, ""),
+    "a flag of a comma": (True, True, {5: ","}, ""),
+    "a byte order mark": (True, True, {1: "\u00ef\u00bb\u00bf3,4"}, ""),
+    "Latin-1": (True, True, {1: "// \u00e0 la fran\u00e7aise"}, ""),
+}
+"""Name: are ranges and scaling known, other lines by their number, and the line that raw units complain of."""
+
+
+@pytest.mark.parametrize("name", HEADERS)
+def test_odd_headers(tmp_path: Path, name: str) -> None:
+    """The network is the same; who needs what the header does not hold is told the line; what is written keeps it."""
+    ranges, scaling, others, place = HEADERS[name]
+    if name == "a byte order mark":
+        others = {1: others[1].removesuffix("3,4") + LINES[0]}
+    text = "\n".join(others.get(number, line) for number, line in enumerate(LINES, 1)) + "\n"
+    path = tmp_path / "odd.nnet"
+    path.write_bytes(text.encode("latin-1"))
+    plain, odd = read_nnet(written(tmp_path, TEXT)), read_nnet(path)
+    assert all(torch.equal(value, odd.network.value(key)) for key, value in plain.network.values().items())
+    assert ((odd.ranges is not None) or None, (odd.scaling is not None) or None) == (ranges, scaling)
+    assert (odd.domain() is not None) == (bool(ranges) and bool(scaling))
+    if not (ranges and scaling):
+        assert odd.warnings(phi("-99", "99")) == ()
+    if scaling is None:
+        with pytest.raises(FormatError, match="raw units need it, --units normalised does not") as caught:
+            odd.require_scaling()
+        assert caught.value.place == place
+    else:
+        assert odd.require_scaling() == plain.scaling
+    write_nnet(odd.network, path, tmp_path / "out.nnet")
+    head = text.partition("\n1.0,-2.0,")[0]
+    assert (tmp_path / "out.nnet").read_bytes().startswith(head.encode("latin-1"))
+    assert read_nnet(tmp_path / "out.nnet").scaling == odd.scaling
 
 
 def test_kinds_are_told_apart(tmp_path: Path) -> None:
@@ -180,7 +227,7 @@ def test_kinds_are_told_apart(tmp_path: Path) -> None:
     with pytest.raises(FormatError, match="no such file"):
         read_network(tmp_path / "absent")
     (tmp_path / "binary.nnet").write_bytes(b"\xff\xff")
-    with pytest.raises(FormatError, match="UTF-8"):
+    with pytest.raises(FormatError, match="the file ends where layer count"):
         read_network(tmp_path / "binary.nnet")
 
 
@@ -195,7 +242,7 @@ def test_nnet_and_onnx_hold_the_same_weights(acasxu: Path) -> None:
                 assert isinstance(theirs, Affine)
                 assert torch.equal(ours.weight, theirs.weight)
                 assert torch.equal(ours.bias, theirs.bias)
-        assert nnet.scaling.output_range == F("373.94992")
+        assert nnet.require_scaling().output_range == F("373.94992")
         (line,) = nnet.warnings(read_property(acasxu / "vnnlib" / "prop_6.vnnlib"))
         assert "input 0 to [12000, 62000]" in line
         assert nnet.warnings(read_property(acasxu / "vnnlib" / "prop_8.vnnlib")) == ()

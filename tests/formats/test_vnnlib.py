@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -14,8 +15,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from birdnn.errors import FormatError
+from birdnn.errors import FormatError, MismatchError
 from birdnn.formats import dnf
+from birdnn.formats.dnf import Contradiction
 from birdnn.formats.vnnlib import parse_property, read_property
 from birdnn.spec import Property
 
@@ -141,10 +143,14 @@ def formulas() -> st.SearchStrategy[str]:
     inputs = st.builds(lambda r, c: f"({r} X_0 {c})", relation, st.sampled_from(["0", "-0.5", "0.5", "0.75"]))
     return st.recursive(
         outputs | inputs,
-        lambda inner: st.builds(
-            lambda op, parts: f"({op} {' '.join(parts)})",
-            st.sampled_from(["and", "or"]),
-            st.lists(inner, min_size=1, max_size=3),
+        lambda inner: st.one_of(
+            st.builds(
+                lambda op, parts: f"({op} {' '.join(parts)})",
+                st.sampled_from(["and", "or"]),
+                st.lists(inner, min_size=1, max_size=3),
+            ),
+            st.builds(lambda op, part: f"({op} {part})", st.sampled_from(["not", "assert"]), inner),
+            st.builds(lambda parts: f"(=> {' '.join(parts)})", st.lists(inner, min_size=2, max_size=3)),
         ),
         max_leaves=8,
     )
@@ -169,6 +175,10 @@ def truth(text: str, values: dict[str, Fraction]) -> bool:
             return all(parts)
         if op == "or":
             return any(parts)
+        if op in ("not", "assert"):
+            return bool(parts[0]) == (op == "assert")
+        if op == "=>":
+            return bool(parts[-1]) or not all(parts[:-1])
         numbers = [part for part in parts if isinstance(part, Fraction)]
         if op == "-":
             return -numbers[0] if len(numbers) == 1 else numbers[0] - sum(numbers[1:], F(0))
@@ -216,14 +226,17 @@ ERRORS = {
     "nan": ("(assert (<= Y_0 nan))", "line 4", "neither a variable nor a number"),
     "hugely written": ("(assert (<= Y_0 1e999999999))", "line 4", "nor a number we can read"),
     "other digits": ("(assert (<= Y_0 ١))", "line 4", "nor a number we can read"),
-    "not": ("(assert (not (<= Y_0 1)))", "line 4", "'not' is neither and, or nor"),
-    "implication": ("(assert (=> (<= Y_0 1) (<= Y_1 1)))", "line 4", "'=>' is neither"),
+    "choice": ("(assert (ite true true false))", "line 4", "'ite' is neither and, or, not, => nor"),
+    "not": ("(assert (not (<= Y_0 1) (<= Y_1 1)))", "line 4", "'not' with 2 formulas is no formula"),
+    "implication": ("(assert (=> (<= Y_0 1)))", "line 4", "'=>' with 1 formulas"),
+    "too long": (f"(assert (<= Y_0 (* {'1e4000 ' * 3})))", "line 4", "its numbers grow too long"),
     "unclosed": ("(assert (<= Y_0 1)", "line 4", "never closed"),
     "outside": ("assert", "line 4", "stands outside"),
     "too many": (")", "line 4", "stands outside"),
     "command": ("(define-fun f () Real 1)", "line 4", "'define-fun' is not known"),
     "twice": ("(declare-const Y_0 Real)", "line 4", "declared twice"),
-    "gap": ("(declare-const Y_5 Real)", "line 4", "only 3 variables Y_i are"),
+    "gap": ("(declare-const X_5 Real)", "line 4", "X_5 is declared, but only 2 variables X_i are"),
+    "beside indices": ("(declare-const Y_0_0 Real)", "line 4", "which variable Y_0_0 is cannot be told"),
     "name": ("(declare-const Z Real)", "line 4", "neither X_i nor Y_j"),
     "type": ("(declare-const Y_2 Int)", "line 4", "only Real is supported"),
     "function": ("(declare-fun Y_2 (Real) Real)", "line 4", "declare-fun takes"),
@@ -248,6 +261,82 @@ def test_errors_name_the_line(name: str) -> None:
         parse_property(declared() + text, path="a.vnnlib")
     assert (caught.value.path, caught.value.place) == ("a.vnnlib", place)
     assert message in caught.value.problem
+
+
+def test_a_byte_order_mark_says_nothing(tmp_path: Path) -> None:
+    """Some editors put one in front of a text."""
+    path = tmp_path / "p.vnnlib"
+    path.write_bytes(b"\xef\xbb\xbf" + (declared() + bounded() + "(assert (<= Y_0 1))").encode())
+    assert rows(read_property(path)) == [[([1, 0], 1, False)]]
+
+
+def named(*names: str, formula: str) -> str:
+    boxes = "".join(f"(assert (<= -1 {name} 1))" for name in names if name[0] == "X")
+    return "".join(f"(declare-const {name} Real)\n" for name in names) + boxes + f"(assert {formula})"
+
+
+def test_names_with_several_indices_count_in_their_order() -> None:
+    """As the dimensions of a tensor, or the entries of several."""
+    made = parse_property(named("X_0_0", "X_0_1", "X_1_0", "Y_0_0", "Y_0_1", formula="(<= Y_0_1 2)"), name="p")
+    assert (made.n_inputs, made.n_outputs, made.partial) == (3, 2, True)
+    assert rows(made) == [[([0, 1], 2, False)]]
+    assert not parse_property(named("X_0_0", "Y_0_0", "Y_1_0", formula="(<= Y_1_0 2)"), name="p").partial
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("X_0_1", "X_0_0", "Y_0"),
+        ("X_0_0", "X_0_2", "Y_0"),
+        ("X_0_0", "X_1_1", "Y_0"),
+        ("X_0_0", "X_1", "Y_0"),
+        ("X_1_0", "X_1_1", "Y_0"),
+        ("X_0", "Y_0_4"),
+        ("X_0", "Y_0_0", "Y_0_0_1"),
+    ],
+)
+def test_names_that_may_be_counted_otherwise_are_refused(names: tuple[str, ...]) -> None:
+    """By declaration and by index another variable would be meant."""
+    with pytest.raises(FormatError, match="cannot be told"):
+        parse_property(named(*names, formula="true"), name="p")
+
+
+def test_outputs_that_nothing_is_said_of_need_no_declaration() -> None:
+    """The index in the name counts, and a network may have more."""
+    made = parse_property(named("X_0", "Y_2", formula="(<= Y_2 1)"), name="p").fitted(1, 5)
+    assert rows(made) == [[([0, 0, 1, 0, 0], 1, False)]]
+    assert made.notes == ("p speaks about 3 of the network's 5 outputs, the first ones.",)
+    assert made.violated([0.0], [9.0, 9.0, 1.0, 9.0, 9.0])
+    assert not made.violated([0.0], [0.0, 0.0, 1.5, 0.0, 0.0])
+    for sizes in ((2, 5), (1, 4)):
+        with pytest.raises(MismatchError, match="speaks about 1 inputs and 5 outputs"):
+            made.fitted(*sizes)
+    with pytest.raises(MismatchError, match="speaks about 1 inputs and 3 outputs"):
+        replace(made, regions=prop("(<= Y_0 1)", n_outputs=3).regions, n_outputs=3, partial=False).fitted(1, 5)
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        (bounded() + "(assert (<= 1 0))", "the assertions contradict each other"),
+        (bounded() + "(assert (>= X_0 2))", "line 5, input X_0 has lower bound 2 above upper bound 1"),
+        ("(assert (<= Y_0 1))(assert false)", "the assertions contradict each other"),
+    ],
+)
+def test_what_nothing_satisfies_is_vacuous(text: str, why: str) -> None:
+    """Who can use such a property says so; for all others there is nothing to do."""
+    made = parse_property(declared() + text, name="p", vacuous=True)
+    assert (made.regions, made.vacuous) == ((), why)
+    assert made.notes == (f"p is vacuous: {why}, so nothing is unsafe and every network has the property.",)
+    assert not made.violated([0.0], [0.0, 0.0])
+    with pytest.raises(Contradiction, match="there is nothing to do"):
+        parse_property(declared() + text, name="p")
+
+
+def test_numbers_that_no_output_reaches() -> None:
+    """They are exact all the same."""
+    assert rows(prop("(>= Y_0 1e401)")) == [[([-1, 0], -(F(10) ** 401), False)]]
+    assert rows(prop("(<= Y_0 1e-4000)")) == [[([1, 0], F(10) ** -4000, False)]]
 
 
 def test_nothing_declared() -> None:

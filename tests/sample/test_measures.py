@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -81,8 +82,10 @@ def test_a_region_that_fixes_an_input_is_drawn_from() -> None:
     """phi-4 fixes an angle: the others keep their distribution."""
     x = marginals(NORMAL, NORMAL).draws(prop(box((0, 0.25), (1, 0.25), 0.0)), generator()).take(100)
     assert set(x[:, 1].tolist()) == {0.25}
+    x = UNIFORM.draws(prop(box((0, 0.05), (1, 0.05), 0.0)), generator()).take(100)
+    assert x[:, 1].unique().tolist() == [float(np.float32(0.05))]
     with pytest.raises(InputError, match="input 1: no float32 lies in"):
-        UNIFORM.draws(prop(box((0, 0.05), (1, 0.05), 0.0)), generator())
+        UNIFORM.draws(prop(box((0, 1e6 + 0.03), (1, 1e6 + 0.03), 0.0)), generator())
 
 
 @pytest.mark.parametrize(

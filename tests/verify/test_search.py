@@ -182,10 +182,10 @@ def test_points_and_empty_unsafe_sets() -> None:
 
 
 def test_a_box_between_two_float32_numbers_is_undecided_not_endless() -> None:
-    """1/3 exactly: unsafe there, but no float32 input shows it; the box of two float64 numbers cannot be cut."""
+    """A million and 1/30: unsafe there, but no float32 is near; the box of two float64 numbers cannot be cut."""
     net, replay = with_replay([([[1.0]], [2.0]), ([[1.0]], [-2.0])])
-    third = (Fraction(1, 3),)
-    prop = property_of(Region(exact_lower=third, exact_upper=third, unsafe=(half_space([1.0], 1.0),)))
+    far = (10**6 + Fraction(1, 30),)
+    prop = property_of(Region(exact_lower=far, exact_upper=far, unsafe=(half_space([1.0], 2e6),)))
     verdict = verify(net, prop, settings=effort(max_boxes=1000), replays=[replay])
     assert isinstance(verdict, Unknown)
     assert verdict.reason == "precision"

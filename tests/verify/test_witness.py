@@ -123,12 +123,25 @@ def test_snapped_points_lie_in_the_exact_box(ends, x, strict) -> None:
 
 
 def test_a_box_without_a_float32_point_has_no_witness() -> None:
-    """1/3 exactly: no network input in float32 lies there."""
-    third = (Fraction(1, 3),)
-    region = Region(exact_lower=third, exact_upper=third, unsafe=(half_space([0.0], 1.0),))
+    """A million and 0.03: the nearest float32 is further away than an input may be off."""
+    far = (10**6 + Fraction(3, 100),)
+    region = Region(exact_lower=far, exact_upper=far, unsafe=(half_space([0.0], 1.0),))
     engine = Engine(identity())
     assert judge_of(property_of(region), engine).first(region, points(0.3, 0.4)) is None
     assert not engine.asked
+
+
+def test_an_input_at_a_decimal_is_run_beside_it() -> None:
+    """At the nearest float32; the witness says what holds at the decimal itself."""
+    third, single = (Fraction(1, 3),), Fraction(float(np.float32(1 / 3)))
+    assert single > third[0]
+    net = identity()
+    for bound, exactly in ((0.25, True), (float(single), False)):  # y >= bound is unsafe
+        region = Region(exact_lower=third, exact_upper=third, unsafe=(half_space([-1.0], -bound),))
+        judge = Judge(net, property_of(region), [Engine(identity())], source=net)
+        found, _ = judge.first_over_reals(region, points(0.3, 0.4))
+        assert found is not None
+        assert (found.x, found.exactly) == ((float(single),), exactly)
 
 
 def test_a_point_outside_every_region_is_no_witness() -> None:

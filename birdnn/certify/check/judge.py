@@ -195,7 +195,7 @@ def _checked(
         prop_file = files.read(path)
         asked.add(prop_file.sha256)
         proof = proof_of(found, prop_file.sha256)
-        statement = read_statement(prop_file)
+        statement = read_statement(prop_file).of(chain.n_outputs)
         if (statement.n_inputs, statement.n_outputs) != (chain.n_inputs, chain.n_outputs):
             raise MismatchError(
                 f"{path} speaks about {statement.n_inputs} inputs and {statement.n_outputs} outputs; "
@@ -329,14 +329,18 @@ class _Task:
         return replace(proved, input=x, exactly=False)
 
     def _input(self, key: str, statement: Statement) -> tuple[tuple[float, ...], bool]:
-        """An input in one of the property's boxes, and whether it violates in exact arithmetic."""
+        """An input that stands for a point of one of the property's boxes, and whether that violates exactly."""
         from birdnn.certify.check.exact import evaluate
 
         x = read_input(self.proof, key, self.engines.chain.n_inputs, self.where)
-        pairs = [pair for pair in statement.pairs if pair.contains(x)]
+        pairs: dict[tuple[Fraction, ...], list[Pair]] = {}
+        for pair in statement.pairs:
+            if (point := pair.meant(x)) is not None:
+                pairs.setdefault(point, []).append(pair)
         if not pairs:
             raise Rejected(f"{self.where}: the input lies in none of the property's boxes")
-        return tuple(float(value) for value in x), _unsafe(pairs, evaluate(self.engines.chain, x))
+        exactly = any(_unsafe(own, evaluate(self.engines.chain, point)) for point, own in pairs.items())
+        return tuple(float(value) for value in x), exactly
 
 
 def _unsafe(pairs: Sequence[Pair], y: Sequence[Any]) -> bool:

@@ -1,19 +1,21 @@
 """VNN-LIB 1.0, read by the checker itself: a union of (input box, rows of outputs) that describes what is unsafe.
 
-Understood are declarations of ``X_i`` and ``Y_j`` and assertions over ``and``, ``or``, ``<= >= < > =`` and linear
-``+ - * /``. Each comparison speaks about one input or about outputs only. Anything else is refused, never guessed: what
-two readers of SMT-LIB may take differently (quoted symbols, escapes in strings, a carriage return alone, white space
-that is none there, what stands behind ``(exit)``) is no text for a proof.
+Understood are declarations of ``X_i`` and ``Y_j`` (outputs that nothing is said of need none) and assertions over
+``and``, ``or``, ``<= >= < > =`` and linear ``+ - * /``. Each comparison speaks about one input or about outputs only.
+Anything else is refused, never guessed: what two readers of SMT-LIB may take differently (quoted symbols, escapes in
+strings, a carriage return alone, white space that is none there, what stands behind ``(exit)``) is no text for a proof.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import chain, pairwise, product
 from typing import Any
+
+import numpy as np
 
 from birdnn.certify.check.files import File, Uncertain
 from birdnn.errors import FormatError
@@ -44,6 +46,9 @@ _DEEPEST = 100
 _LARGEST_EXPONENT = 400
 _LONGEST = 1 << 14
 """Most bits of a numerator or denominator."""
+
+NEAR = Fraction(1, 10**4)
+"""How far from its range an input may be run whose range holds no number of single precision."""
 
 Tree = str | list[Any]
 
@@ -97,6 +102,33 @@ class Pair:
     upper: tuple[tuple[Fraction, bool], ...]
     rows: tuple[Row, ...]
 
+    def meant(self, x: Sequence[Fraction]) -> tuple[Fraction, ...] | None:
+        """The point of the box that single-precision numbers stand for; None where they stand for none.
+
+        Inputs are run in single precision. Of one whose range holds no such number the nearest is run, where that is at
+        most ``NEAR`` away, and it stands for the nearest number of the range, its middle where it excludes a bound.
+        """
+        point = [self._meant(i, value) for i, value in enumerate(x)]
+        known = tuple(value for value in point if value is not None)
+        return known if len(known) == len(x) and self.contains(known) else None
+
+    def _meant(self, index: int, value: Fraction) -> Fraction | None:
+        (low, strict_low), (high, strict_high) = self.lower[index], self.upper[index]
+        if (low < value or (low == value and not strict_low)) and (value < high or (value == high and not strict_high)):
+            return value
+        beyond = value >= high  # else below
+        away = value - high if beyond else low - value
+        with np.errstate(over="ignore"):
+            other = float(np.nextafter(np.float32(float(value)), np.float32(-np.inf if beyond else np.inf)))
+        excluded = strict_low if beyond else strict_high
+        if np.isfinite(other):
+            across = low - Fraction(other) if beyond else Fraction(other) - high
+            if across < away or (across == 0 and not excluded):
+                return None  # the other number is nearer, or lies within the range
+        if away > NEAR:
+            return None
+        return (low + high) / 2 if strict_low or strict_high else (high if beyond else low)
+
     def contains(self, x: Sequence[Fraction]) -> bool:
         """Is ``x`` in the box?"""
         above = all(low < v if strict else low <= v for v, (low, strict) in zip(x, self.lower, strict=True))
@@ -110,6 +142,18 @@ class Statement:
     pairs: tuple[Pair, ...]
     n_inputs: int
     n_outputs: int
+
+    def of(self, n_outputs: int) -> Statement:
+        """The same about a network with so many outputs; of those that the text does not name it says nothing."""
+        missing = n_outputs - self.n_outputs
+        if missing <= 0:
+            return self
+        more = (Fraction(0),) * missing
+        pairs = [
+            replace(pair, rows=tuple(replace(row, coefficients=row.coefficients + more) for row in pair.rows))
+            for pair in self.pairs
+        ]
+        return Statement(tuple(pairs), self.n_inputs, n_outputs)
 
 
 @dataclass(frozen=True)
@@ -180,10 +224,11 @@ class _Reader:
             elif head not in _IGNORED or not all(isinstance(part, str) for part in _words(command)):
                 raise self.fail(f"command {_start(command)}")
             last, closed = head, closed or head == "check-sat"
-        n_inputs, n_outputs = (sum(name[0] == kind for name in self.declared) for kind in "XY")
-        expected = {f"X_{i}" for i in range(n_inputs)} | {f"Y_{i}" for i in range(n_outputs)}
-        if not n_inputs or not n_outputs or expected != set(self.declared):
-            raise self.fail("variables that are not X_0, X_1, ... and Y_0, Y_1, ...")
+        n_inputs, n_outputs = (
+            max((int(name[2:]) + 1 for name in self.declared if name[0] == kind), default=0) for kind in "XY"
+        )
+        if not n_inputs or not n_outputs or sum(name[0] == "X" for name in self.declared) != n_inputs:
+            raise self.fail("variables that are not X_0, X_1, ... and some of Y_0, Y_1, ...")
         branches = self._formula(["and", *asserted])
         pairs = [pair for branch in branches if (pair := self._pair(branch, n_inputs, n_outputs)) is not None]
         if not pairs:
