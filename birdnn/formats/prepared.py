@@ -7,7 +7,7 @@ operator of `ai.onnx.ml` that pipelines of scikit-learn begin with becomes two o
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
 
@@ -26,7 +26,13 @@ DEFAULT = ("", "ai.onnx")
 """The two names of ONNX's own domain."""
 
 _ML = "ai.onnx.ml"
-_FLOATS = (TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16)
+_NO_NUMBERS = frozenset(
+    getattr(TensorProto, name)
+    for name in ("BOOL", "STRING", *(f"{kind}{bits}" for kind in ("INT", "UINT") for bits in (8, 16, 32, 64)))
+)
+"""Data types of outputs that are left out: labels, indices, masks."""
+_MORE_OUTPUTS = frozenset({"Dropout", "LayerNormalization", "MaxPool"})
+"""Operators whose first output does not depend on which of the others there are; that of BatchNormalization does."""
 _MAX_NODES = 1 << 20
 
 
@@ -124,10 +130,10 @@ def ports(graph: onnx.GraphProto, path: str) -> Ports:
 
 def _may_be_real(value: onnx.ValueInfoProto) -> bool:
     kind = value.type.WhichOneof("value")
-    return kind is None or (kind == "tensor_type" and value.type.tensor_type.elem_type in (0, *_FLOATS))
+    return kind is None or (kind == "tensor_type" and value.type.tensor_type.elem_type not in _NO_NUMBERS)
 
 
-def needed(graph: onnx.GraphProto, outputs: Iterable[str], path: str) -> list[onnx.NodeProto]:
+def needed(graph: onnx.GraphProto, outputs: Sequence[str], path: str) -> list[onnx.NodeProto]:
     """The nodes that outputs need, each behind those that it reads, otherwise in the order of the file.
 
     The standard wants files sorted; onnxruntime, as we do, sorts them.
@@ -147,7 +153,17 @@ def needed(graph: onnx.GraphProto, outputs: Iterable[str], path: str) -> list[on
     for place in sorted(reached):
         if nodes[place].domain not in DEFAULT:
             raise UnsupportedOpError(path, f"{nodes[place].domain}.{nodes[place].op_type}", nodes[place].name, READ)
-    return [nodes[place] for place in _sorted(nodes, makers, reached, path)]
+    read = {*outputs, *(name for place in reached for name in nodes[place].input)}
+    return [_without(nodes[place], read) for place in _sorted(nodes, makers, reached, path)]
+
+
+def _without(node: onnx.NodeProto, read: Container[str]) -> onnx.NodeProto:
+    """A node without further outputs that nobody reads: the mask of a dropout, the places of maxima."""
+    if node.op_type not in _MORE_OUTPUTS or len(node.output) < 2:
+        return node
+    bare = onnx.NodeProto.FromString(node.SerializeToString())
+    bare.output[:] = [bare.output[0], *(name if name in read else "" for name in bare.output[1:])]
+    return bare
 
 
 def _sorted(nodes: list[onnx.NodeProto], makers: Mapping[str, int], reached: set[int], path: str) -> list[int]:

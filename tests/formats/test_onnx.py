@@ -156,8 +156,15 @@ def graph_errors() -> dict[str, tuple[bytes, str]]:
         ),
         "sparse": (edited(data, lambda p: p.graph.sparse_initializer.add()), "sparse"),
         "empty": (edited(data, lambda p: p.graph.ClearField("node")), "holds no graph"),
-        "half used": (
-            model([helper.make_node("MaxPool", ["x"], ["y", "i"], name="p", kernel_shape=[2])], {}, (1, 1, 4)),
+        "places of maxima": (
+            model(
+                [
+                    helper.make_node("MaxPool", ["x"], ["p", "i"], name="p", kernel_shape=[2]),
+                    node("Reshape", ["p", "i"]),
+                ],
+                {},
+                (1, 1, 4),
+            ),
             "has 2 outputs",
         ),
     }

@@ -117,6 +117,18 @@ def test_what_nobody_reads_may_be_anything() -> None:
     refuse(model([node("Add", ["x", "bad"])], {"bad": np.array([np.nan], np.float32)}), "holds NaN")
 
 
+def test_further_outputs_of_a_node_that_nobody_reads() -> None:
+    """The places of maxima, the mask of a dropout; those of a normalisation say that it is one of training."""
+    nodes = [
+        helper.make_node("MaxPool", ["x"], ["p", "places"], kernel_shape=[2]),
+        helper.make_node("Dropout", ["p"], ["d", "mask"]),
+        node("BatchNormalization", ["d", "a", "a", "a", "a"]),
+    ]
+    data = model(nodes, {"a": np.ones(1, np.float32)}, (1, 1, 4), opset=8)
+    assert [step.op for step in network_from_onnx(data).nodes] == ["MaxPool", "Identity", "BatchNormalization"]
+    refuse(edited(data, lambda p: p.graph.node[2].output.extend(["m", "v", "s", "t"])), "has 5 outputs")
+
+
 def test_a_batch_of_nothing() -> None:
     """onnxruntime takes 0 at its word, and -1 as any size."""
     data = model([node("Relu", ["x"])], {}, (0, 4))
