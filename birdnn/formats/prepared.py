@@ -161,7 +161,8 @@ def _without(node: onnx.NodeProto, read: Container[str]) -> onnx.NodeProto:
     """A node without further outputs that nobody reads: the mask of a dropout, the places of maxima."""
     if node.op_type not in _MORE_OUTPUTS or len(node.output) < 2:
         return node
-    bare = onnx.NodeProto.FromString(node.SerializeToString())
+    bare = onnx.NodeProto()
+    bare.CopyFrom(node)
     bare.output[:] = [bare.output[0], *(name if name in read else "" for name in bare.output[1:])]
     return bare
 

@@ -128,7 +128,7 @@ def _holds(row: Row, outputs: Balls) -> bool | None:
 
 
 def _moved(node: Node, inputs: list[Balls], shapes: list[tuple[int, ...]]) -> Balls:
-    """An operator that only moves entries, done to their numbers; of inputs of these shapes, where balls have an axis."""
+    """An operator that only moves entries, done to their numbers; `shapes` also where balls have an axis too many."""
     if not operator(node.op).moves:
         raise NotEvaluated(f"operator {node.op}")
     numbers, start = [], 0
