@@ -7,6 +7,7 @@ from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 import onnx
@@ -75,7 +76,7 @@ class Lowering:
         if proto.domain not in ("", "ai.onnx") or proto.op_type not in (*OPERATORS, *REWRITTEN, *FOLDED):
             raise UnsupportedOpError(self.path, proto.op_type, name, READ)
         attributes = read_attributes(proto, self.path, f"node {name!r} ({proto.op_type})")
-        site = Site(self.path, proto.op_type, name, tuple(proto.input), attributes, self.opset, self.shapes, self.known)
+        site = self._site(proto.op_type, name, tuple(proto.input), attributes)
         if len(outputs) != 1 or outputs[0] != proto.output[0]:
             raise site.fail(f"has {len(outputs)} outputs; only the first one is supported")
         if outputs[0] in self.shapes:
@@ -202,8 +203,11 @@ class Lowering:
         self._append(site, Node("Concat", whole, site.inputs, whole, MappingProxyType({"axis": 1})))
         return whole
 
-    def _site(self, op: str, name: str, inputs: tuple[str, ...]) -> Site:
-        return Site(self.path, op, name, inputs, {}, self.opset, self.shapes, self.known)
+    def _site(
+        self, op: str, name: str, inputs: tuple[str, ...], attributes: Mapping[str, Any] = MappingProxyType({})
+    ) -> Site:
+        double = self.dtypes.get(inputs[0] if inputs else "") == torch.float64
+        return Site(self.path, op, name, inputs, dict(attributes), self.opset, self.shapes, self.known, double)
 
     def batched(self) -> tuple[Node, ...] | None:
         """The nodes rewritten so that the first axis of every dependent value is a batch; None where that cannot be.

@@ -177,6 +177,19 @@ def test_numbers_that_a_cast_cannot_keep() -> None:
     assert network_from_onnx(data)(torch.zeros(1, 4)).tolist() == [[1, 0, 7, 8]]
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_limits_that_are_left_out_are_those_of_the_value(dtype: type[np.floating[Any]]) -> None:
+    """Whatever else the file stores."""
+    nodes = [
+        cast("w", 1 if dtype is np.float32 else 11, "v"),
+        node("Add", ["x", "v"], "a"),
+        node("Clip", ["a", "zero"]),
+    ]
+    stored = np.ones(4, np.float64 if dtype is np.float32 else np.float32)
+    net = network_from_onnx(model(nodes, {"w": stored, "zero": np.array(0, dtype)}, dtype=dtype))
+    assert net.nodes[-1].attributes["max"] == (float(np.finfo(np.float32).max) if dtype is np.float32 else np.inf)
+
+
 def half() -> dict[str, tuple[bytes, str]]:
     one = np.ones(4, np.float16)
     into = [cast("x", 10, "h"), cast("h", 1, "y")]
@@ -279,7 +292,45 @@ def test_a_function_named_like_an_operator() -> None:
     refuse(edited(model([node("Relu", ["x"])], {}), lambda p: p.functions.append(relu)), "named like an operator")
 
 
-# --- scikit-learn
+# --- Keras and scikit-learn
+
+
+def test_keras_by_tf2onnx(tmp_path: Any) -> None:
+    """Images with channels last, transpositions around convolutions, names with slashes and colons, domains unused."""
+    tensors = {
+        "conv/Conv2D/ReadVariableOp:0": floats(2, 1, 3, 3),
+        "conv/BiasAdd/ReadVariableOp:0": floats(2),
+        "dense/MatMul/ReadVariableOp:0": floats(32, 3),
+        "dense/BiasAdd/ReadVariableOp:0": floats(3),
+        "const_fold_opt__12": np.array([-1, 32]),
+    }
+    nodes = [
+        node("Transpose", ["x"], "model/conv/Conv2D__6:0", perm=[0, 3, 1, 2]),
+        node("Conv", ["model/conv/Conv2D__6:0", *list(tensors)[:2]], "c:0", pads=[1, 1, 1, 1], kernel_shape=[3, 3]),
+        node("Relu", ["c:0"], "r:0"),
+        node("Transpose", ["r:0"], "t:0", perm=[0, 2, 3, 1]),
+        node("Reshape", ["t:0", "const_fold_opt__12"], "flatten/Reshape:0"),
+        node("MatMul", ["flatten/Reshape:0", "dense/MatMul/ReadVariableOp:0"], "m:0"),
+        node("Add", ["m:0", "dense/BiasAdd/ReadVariableOp:0"]),
+    ]
+
+    def noise(proto: onnx.ModelProto) -> None:
+        proto.opset_import.extend([helper.make_opsetid("ai.onnx.ml", 2), helper.make_opsetid("com.microsoft", 1)])
+        proto.graph.value_info.append(VALUE("m:0", TensorProto.FLOAT, ["unk__3", 3]))
+        proto.doc_string = proto.graph.doc_string = proto.graph.node[0].doc_string = "converted from model"
+        proto.metadata_props.add(key="by", value="tf2onnx")
+
+    path = tmp_path / "net.onnx"
+    path.write_bytes(edited(model(nodes, tensors, ("unk__2", 4, 4, 1)), noise))
+    net = network_from_onnx(path.read_bytes())
+    assert net.graph.batched
+    assert net.repairable == set(list(tensors)[:4])
+    bias = {"dense/BiasAdd/ReadVariableOp:0": torch.ones(3)}
+    before = onnx.load(path)
+    after = onnx.load_model_from_string(bytes_with_values(net.with_values(bias), path))
+    for proto in (before, after):
+        del proto.graph.initializer[:]
+    assert before == after
 
 
 def scaled(scaler: dict[str, list[float]], **more: Any) -> bytes:
