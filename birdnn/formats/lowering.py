@@ -188,6 +188,8 @@ def _reshape(site: Site) -> Lowered:
 
 def _squeeze(site: Site) -> Lowered:
     shape, axes = site.shape(), site.integers("axes", 1, since=13)
+    if axes == []:
+        raise site.fail("has no axes in its list of axes, which is none of them or all")
     gone = {i for i, size in enumerate(shape) if size == 1} if axes is None else {site.axis(a) for a in axes}
     if any(shape[axis] != 1 for axis in gone):
         raise site.fail(f"cannot squeeze axes {sorted(gone)} of shape {list(shape)}")

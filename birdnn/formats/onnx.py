@@ -218,11 +218,12 @@ def _lower(model: onnx.ModelProto, ends: Ports, path: str) -> tuple[Lowering, st
     for node in nodes:
         if node.op_type != "Constant":
             lowering.add(node)
-    live = [name for name in ends.outputs if name in lowering.dependent]
-    if not live:
+    if missing := [name for name in ends.outputs if name not in lowering.shapes]:
+        raise FormatError(path, f"output {missing[0]!r}", "is made by no node")
+    if not lowering.dependent.intersection(ends.outputs):
         raise FormatError(path, f"output {ends.outputs[0]!r}", "does not depend on the input")
     if len(ends.outputs) == 1:
-        return lowering, live[0]
+        return lowering, ends.outputs[0]
     return lowering, lowering.join_outputs(ends.outputs, unused("outputs", names))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from random import Random
 from typing import Any
 
@@ -216,9 +216,17 @@ def test_half_precision_is_refused_in_a_sentence(name: str) -> None:
 # --- local functions
 
 
-def functions(body: list[onnx.NodeProto], *, domain: str = "own", calls: int = 1) -> bytes:
+BODY = [
+    helper.make_node("Constant", [], ["k"], value=numpy_helper.from_array(np.float32([0.5] * 4))),
+    helper.make_node("MatMul", ["a", "w"], ["m"]),
+    helper.make_node("Add", ["m", "k"], ["s"]),
+    helper.make_node("Relu", ["s"], ["b"]),
+]
+
+
+def functions(body: Sequence[onnx.NodeProto] = BODY, *, domain: str = "own", calls: int = 1) -> bytes:
     """A perceptron whose layer is a function of its input and weights, called `calls` times."""
-    layer = helper.make_function(domain, "Layer", ["a", "w"], ["b"], body, [helper.make_opsetid("", 13)])
+    layer = helper.make_function(domain, "Layer", ["a", "w"], ["b"], list(body), [helper.make_opsetid("", 13)])
     nodes, value = [], "x"
     for place in range(calls):
         after = "y" if place == calls - 1 else f"h{place}"
@@ -232,17 +240,9 @@ def functions(body: list[onnx.NodeProto], *, domain: str = "own", calls: int = 1
     return made.SerializeToString()
 
 
-BODY = [
-    helper.make_node("Constant", [], ["k"], value=numpy_helper.from_array(np.float32([0.5] * 4))),
-    helper.make_node("MatMul", ["a", "w"], ["m"]),
-    helper.make_node("Add", ["m", "k"], ["s"]),
-    helper.make_node("Relu", ["s"], ["b"]),
-]
-
-
 def test_local_functions(tmp_path: Any) -> None:
     """As PyTorch's exporter and onnxscript write modules. The file keeps them when weights change."""
-    data = functions(BODY, calls=3)
+    data = functions(calls=3)
     net = network_from_onnx(data)
     assert [step.op for step in net.nodes] == ["MatMul", "Add", "Relu"] * 3
     assert net.repairable == {"W0", "W1", "W2"}
@@ -271,7 +271,7 @@ def test_functions_that_never_end() -> None:
     with pytest.raises(FormatError, match="function 'Layer': calls itself"):
         network_from_onnx(functions(again), check=False)
     twice = [("a", "c"), ("c", "b")]
-    proto = onnx.load_model_from_string(functions(BODY))
+    proto = onnx.load_model_from_string(functions())
     del proto.functions[:]
     for level in range(40):
         op, domain = ("Relu", "") if level == 0 else (f"F{level - 1}", "own")
