@@ -349,17 +349,18 @@ def _ports(made: onnx.ModelProto, draw: Random) -> None:
         name = draw.choice(list(graph.node)).output[0]
         graph.output.insert(0, helper.make_tensor_value_info(name, draw.choice((0, 1, 1)), None))
     elif what == 1:
-        graph.input.insert(
-            draw.randint(0, 1),
-            helper.make_tensor_value_info("Z", draw.choice((1, 1, 11)), draw.choice(([1], [1, 2], ["N", 1]))),
-        )
+        shape: list[int | str | None] = draw.choice(([1], [1, 2], ["N", 1]))
+        more = helper.make_tensor_value_info("Z", draw.choice((1, 1, 11)), shape)
+        graph.input.insert(draw.randint(0, 1), more)
         if draw.random() < 0.7:
             graph.node.append(helper.make_node("Mul", [graph.output[0].name, "Z"], ["scaled"]))
             graph.output[0].name = "scaled"
     elif what == 2 and tensor is not None:
         read = [(node, place) for node in graph.node for place, name in enumerate(node.input) if name == tensor.name]
-        op = draw.choice((("Identity", {}), ("Transpose", {}), ("Cast", {"to": draw.choice((1, 1, 10, 11))})))
-        graph.node.append(helper.make_node(op[0], [tensor.name], ["made"], **op[1]))
+        made_of = helper.make_node(draw.choice(("Identity", "Transpose", "Cast")), [tensor.name], ["made"])
+        if made_of.op_type == "Cast":
+            made_of.attribute.append(helper.make_attribute("to", draw.choice((1, 1, 10, 11))))
+        graph.node.append(made_of)
         for node, place in read:
             node.input[place] = "made"
     elif what == 3:
