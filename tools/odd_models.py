@@ -349,8 +349,8 @@ def _ports(made: onnx.ModelProto, draw: Random) -> None:
         name = draw.choice(list(graph.node)).output[0]
         graph.output.insert(0, helper.make_tensor_value_info(name, draw.choice((0, 1, 1)), None))
     elif what == 1:
-        shape: list[int | str | None] = draw.choice(([1], [1, 2], ["N", 1]))
-        more = helper.make_tensor_value_info("Z", draw.choice((1, 1, 11)), shape)
+        shapes: tuple[list[int | str | None], ...] = [1], [1, 2], ["N", 1]
+        more = helper.make_tensor_value_info("Z", draw.choice((1, 1, 11)), draw.choice(shapes))
         graph.input.insert(draw.randint(0, 1), more)
         if draw.random() < 0.7:
             graph.node.append(helper.make_node("Mul", [graph.output[0].name, "Z"], ["scaled"]))
