@@ -14,7 +14,7 @@ import onnx
 import torch
 
 from birdnn.errors import UnsupportedOpError
-from birdnn.formats.lowering import FOLDED, MAX_VALUES, READ, REWRITTEN, Site, Steps, integer_attribute, lower
+from birdnn.formats.lowering import FOLDED, MAX_VALUES, READ, REWRITTEN, Site, integer_attribute, lower
 from birdnn.formats.tensors import Array, read_attributes
 from birdnn.graph import Node
 from birdnn.operators import OPERATORS, Shape, ShapeProblem, apply, shape_of
@@ -52,6 +52,7 @@ class Lowering:
         dependent: values that depend on the input; grows.
         nodes: the lowered nodes, for a single sample.
         total: entries of all their values.
+        named: the names of all values of the file, which no value that is made here takes.
     """
 
     path: str
@@ -63,6 +64,7 @@ class Lowering:
     dependent: set[str]
     nodes: list[Node] = field(default_factory=list)
     total: int = 0
+    named: frozenset[str] = frozenset()
 
     def add(self, proto: onnx.NodeProto) -> None:
         """Lower one node.
@@ -96,12 +98,11 @@ class Lowering:
 
     def _rewrite(self, site: Site, output: str) -> None:
         """Lower a node to others that bear its name; the last makes its value."""
-        self._chain(site, REWRITTEN[site.op](site), output)
-
-    def _chain(self, site: Site, steps: Steps, output: str) -> None:
-        value = site.inputs[0]
+        value, steps = site.inputs[0], REWRITTEN[site.op](site)
         for place, (op, lowered) in enumerate(steps, 1):
-            made = output if place == len(steps) else unused(f"{output}__{op}", self.shapes)
+            made = output if place == len(steps) else f"{output}__{op}"
+            while made != output and made in self.shapes:
+                made += "_"
             self._append(site, Node(op, site.name, (value,), made, MappingProxyType(lowered)))
             value = made
 
@@ -111,9 +112,6 @@ class Lowering:
             whole = site.shape()
             part = slice(integer_attribute(site, "start", 0), integer_attribute(site, "end", len(whole)))
             value: Array = np.array(whole[part], dtype=np.int64)
-        elif site.op == "CastLike":
-            value = self._cast_like(site)
-            self.dtypes[output] = self.dtypes[site.inputs[1]]
         elif site.op == "Cast" and site.inputs[0] in self.dtypes:
             kind = integer_attribute(site, "to", 0)
             if _REAL.get(kind) == self.dtypes[site.inputs[0]]:  # of its own type, as converters write it everywhere
@@ -122,6 +120,9 @@ class Lowering:
             value = self._cast_constant(site, kind)
             if value.dtype.kind == "f":
                 self.dtypes[output] = torch.from_numpy(value).dtype
+        elif site.op == "CastLike":
+            value = self._cast_like(site)
+            self.dtypes[output] = self.dtypes[site.inputs[1]]
         elif all(name in self.known and self.known[name].dtype.kind in "iub" for name in site.inputs if name):
             value = _integer_result(site)
             if value.dtype.kind == "f":
@@ -183,12 +184,11 @@ class Lowering:
         self.input_name, self.shapes[whole], self.dtypes[whole] = whole, (1, sum(sizes)), self.dtypes[names[0]]
         self.dependent.add(whole)
         for name, start, size in zip(names, accumulate(sizes, initial=0), sizes, strict=False):
-            if name not in self.dependent:
-                continue
-            steps: Steps = (("Slice", {"slices": ((1, start, start + size, 1),)}),)
-            if self.shapes[name] != (1, size):
-                steps = (*steps, ("Reshape", {"shape": self.shapes[name]}))
-            self._chain(self._site("Slice", name, (whole,)), steps, name)
+            if name in self.dependent:
+                part = name if self.shapes[name] == (1, size) else unused(f"{name}__flat", {*self.named, *self.shapes})
+                self._put("Slice", name, (whole,), part, slices=((1, start, start + size, 1),))
+                if part != name:
+                    self._put("Reshape", name, (part,), name, shape=self.shapes[name])
 
     def join_outputs(self, names: Sequence[str], whole: str) -> str:
         """Make a flat value called `whole` of the outputs, one after the other."""
@@ -196,12 +196,14 @@ class Lowering:
         for name in names:
             parts.append(name)
             if len(self.shapes[name]) != 2 or self.shapes[name][0] != 1:
-                parts[-1] = unused(f"{name}__flat", self.shapes)
-                flat = {"shape": (1, math.prod(self.shapes[name]))}
-                self._chain(self._site("Reshape", name, (name,)), (("Reshape", flat),), parts[-1])
-        site = self._site("Concat", whole, tuple(parts))
-        self._append(site, Node("Concat", whole, site.inputs, whole, MappingProxyType({"axis": 1})))
+                parts[-1] = unused(f"{name}__flat", {*self.named, *self.shapes})
+                self._put("Reshape", name, (name,), parts[-1], shape=(1, math.prod(self.shapes[name])))
+        self._put("Concat", whole, tuple(parts), whole, axis=1)
         return whole
+
+    def _put(self, op: str, name: str, inputs: tuple[str, ...], output: str, **attributes: Any) -> None:
+        """Append a node of ours."""
+        self._append(self._site(op, name, inputs), Node(op, name, inputs, output, MappingProxyType(attributes)))
 
     def _site(
         self, op: str, name: str, inputs: tuple[str, ...], attributes: Mapping[str, Any] = MappingProxyType({})

@@ -211,10 +211,10 @@ def _lower(model: onnx.ModelProto, ends: Ports, path: str) -> tuple[Lowering, st
             **{name: torch.from_numpy(array).dtype for name, array in known.items() if array.dtype.kind == "f"},
         },
         dependent=read.intersection(types),
+        named=frozenset(str(name) for name in _names(model.graph) if name),
     )
-    names = {*types, *(tensor.name for tensor in graph.initializer), *(name for node in nodes for name in node.output)}
     if len(types) > 1:
-        lowering.split_input(list(types), unused("inputs", names))
+        lowering.split_input(list(types), unused("inputs", lowering.named))
     for node in nodes:
         if node.op_type != "Constant":
             lowering.add(node)
@@ -224,7 +224,7 @@ def _lower(model: onnx.ModelProto, ends: Ports, path: str) -> tuple[Lowering, st
         raise FormatError(path, f"output {ends.outputs[0]!r}", "does not depend on the input")
     if len(ends.outputs) == 1:
         return lowering, ends.outputs[0]
-    return lowering, lowering.join_outputs(ends.outputs, unused("outputs", names))
+    return lowering, lowering.join_outputs(ends.outputs, unused("outputs", lowering.named))
 
 
 def _require_distinct(graph: onnx.GraphProto, inputs: Iterable[str], path: str) -> None:
