@@ -16,6 +16,7 @@ import onnx
 from onnx import TensorProto, helper, inliner, numpy_helper
 
 from birdnn.errors import FormatError, UnsupportedOpError
+from birdnn.formats.graph import unused
 from birdnn.formats.lowering import READ
 from birdnn.formats.tensors import read_attributes
 
@@ -142,7 +143,8 @@ def needed(graph: onnx.GraphProto, outputs: Sequence[str], path: str) -> list[on
         FormatError: nodes read each other in a circle.
         UnsupportedOpError: one is of a domain that we do not read.
     """
-    nodes = [part for node in graph.node for part in _plain(node, path)]
+    taken = {name for node in graph.node for name in (*node.input, *node.output)}
+    nodes = [part for node in graph.node for part in _plain(node, taken, path)]
     makers = {name: place for place, node in enumerate(nodes) for name in node.output if name}
     wanted, reached = list(outputs), set[int]()
     while wanted:
@@ -190,20 +192,23 @@ def _sorted(nodes: list[onnx.NodeProto], makers: Mapping[str, int], reached: set
     return found
 
 
-def _plain(node: onnx.NodeProto, path: str) -> list[onnx.NodeProto]:
+def _plain(node: onnx.NodeProto, taken: Container[str], path: str) -> list[onnx.NodeProto]:
     """A node as nodes of ONNX's own operators; one that cannot be said so is left as it is."""
     if node.domain != _ML or node.op_type != "Scaler":
         return [node]
     place = f"node {node.name or ''.join(node.output)!r} (Scaler)"
     attributes = read_attributes(node, path, place)
-    offset, scale = (attributes.get(key) for key in ("offset", "scale"))
-    if not isinstance(offset, list) or not isinstance(scale, list) or len(offset) != len(scale) or not offset:
-        raise FormatError(path, place, "offset and scale, as many numbers of each, are expected")
-    out = node.output[0]
-    parts = {"offset": offset, "scale": scale}
-    constants = [
-        helper.make_node("Constant", [], [f"{out}__{key}"], value=numpy_helper.from_array(np.array(value, np.float32)))
-        for key, value in parts.items()
+    numbers = [attributes.get(key) for key in ("offset", "scale")]
+    sizes = {len(value) if isinstance(value, list) else 0 for value in numbers}
+    if len(sizes) > 1 or 0 in sizes or len(node.input) != 1 or len(node.output) != 1:
+        raise FormatError(path, place, "offset and scale, as many numbers of each, are expected, and one input")
+    x, y = node.input[0], node.output[0]
+    offset, scale, less = (unused(f"{y}__{part}", taken) for part in ("offset", "scale", "less"))
+    return [
+        *(
+            helper.make_node("Constant", [], [name], value=numpy_helper.from_array(np.array(value, np.float32)))
+            for name, value in zip((offset, scale), numbers, strict=True)
+        ),
+        helper.make_node("Sub", [x, offset], [less], name=node.name),
+        helper.make_node("Mul", [less, scale], [y], name=node.name),
     ]
-    less = helper.make_node("Sub", [node.input[0], f"{out}__offset"], [f"{out}__less"], name=node.name)
-    return [*constants, less, helper.make_node("Mul", [f"{out}__less", f"{out}__scale"], [out], name=node.name)]
