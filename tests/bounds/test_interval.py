@@ -173,6 +173,14 @@ def test_weights_that_nodes_compute(semantics: Semantics) -> None:
     assert float((high - low).max()) < 1e-4
 
 
+def test_a_kernel_that_depends_on_the_input() -> None:
+    """A convolution is linear in its kernel as well."""
+    nodes = [("Tanh", ["x"], "t", {}), ("Conv", ["x", "t"], "y", {"pads": [1, 0, 0, 1]})]
+    net = graph_net(nodes, {}, (1, 1, 2, 2))
+    for seed in range(10):
+        check_intervals(net, random_boxes(seed, 6, 4, 2.0))
+
+
 @pytest.mark.parametrize(("op", "alpha"), ACTIVATIONS)
 @settings(max_examples=10)
 @given(seed=st.integers(0, 2**32 - 1), width=st.sampled_from([1e-9, 0.1, 3.0]))
