@@ -181,16 +181,20 @@ def _runtime(data: bytes) -> Callable[[list[float]], Any] | Literal["no kernel"]
         session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # noqa: BLE001 - its exceptions share no base class
         return "no kernel" if "NOT_IMPLEMENTED" in str(error) else None
-    needed = session.get_inputs()[0]
-    shape = [size if isinstance(size, int) and size > 0 else 1 for size in needed.shape]
-    kind = np.float64 if needed.type == "tensor(double)" else np.float16 if "16" in needed.type else np.float32
+    inputs, real = session.get_inputs(), {"tensor(float)": np.float32, "tensor(double)": np.float64}
+    shapes = [[size if isinstance(size, int) and size > 0 else 1 for size in entry.shape] for entry in inputs]
+    names = [entry.name for entry in session.get_outputs() if entry.type in real]
 
     def run(x: list[float]) -> Any:
+        parts = np.split(np.array(x), np.cumsum([int(np.prod(shape)) for shape in shapes])[:-1])
         try:
-            out = session.run(None, {needed.name: np.array(x, dtype=kind).reshape(shape)})
+            fed = {
+                entry.name: part.astype(real[entry.type]).reshape(shape)
+                for entry, part, shape in zip(inputs, parts, shapes, strict=True)
+            }
+            return np.concatenate([np.asarray(out, dtype=np.float64).reshape(-1) for out in session.run(names, fed)])
         except Exception:  # noqa: BLE001 - its exceptions share no base class
             return None
-        return out[0].astype(np.float64).reshape(-1)
 
     return run
 

@@ -156,7 +156,7 @@ def model(draw: Random) -> bytes:
         graph, opset_imports=[helper.make_opsetid("", draft.opset)], ir_version=draw.choice((3, 4, 7, 8, 10))
     )
     for _ in range(draw.choice((0, 0, 1, 1, 2))):
-        with suppress(IndexError, ValueError, TypeError):  # what the first one leaves may not bear the second
+        with suppress(IndexError, ValueError, TypeError, onnx.checker.ValidationError):  # what the first one leaves
             draw.choice(ODDITIES)(made, draw)
     data: bytes = made.SerializeToString()
     return data + b"\xfa\x7f\x01a" if draw.random() < 0.02 else data
@@ -341,6 +341,41 @@ def _model(made: onnx.ModelProto, draw: Random) -> None:
         made.metadata_props.add().key = "harmless"
 
 
+def _ports(made: onnx.ModelProto, draw: Random) -> None:
+    """More inputs, more outputs, and values that nodes make of constants or of what they are already."""
+    graph, what = made.graph, draw.randint(0, 4)
+    tensor = _some(graph.initializer, draw)
+    if what == 0:
+        name = draw.choice(list(graph.node)).output[0]
+        graph.output.insert(0, helper.make_tensor_value_info(name, draw.choice((0, 1, 1)), None))
+    elif what == 1:
+        shapes: tuple[list[int | str | None], ...] = [1], [1, 2], ["N", 1]
+        more = helper.make_tensor_value_info("Z", draw.choice((1, 1, 11)), draw.choice(shapes))
+        graph.input.insert(draw.randint(0, 1), more)
+        if draw.random() < 0.7:
+            graph.node.append(helper.make_node("Mul", [graph.output[0].name, "Z"], ["scaled"]))
+            graph.output[0].name = "scaled"
+    elif what == 2 and tensor is not None:
+        read = [(node, place) for node in graph.node for place, name in enumerate(node.input) if name == tensor.name]
+        made_of = helper.make_node(draw.choice(("Identity", "Transpose", "Cast")), [tensor.name], ["made"])
+        if made_of.op_type == "Cast":
+            made_of.attribute.append(helper.make_attribute("to", draw.choice((1, 1, 10, 11))))
+        graph.node.append(made_of)
+        for node, place in read:
+            node.input[place] = "made"
+    elif what == 3:
+        graph.node.append(helper.make_node("Cast", [graph.output[0].name], ["cast"], to=draw.choice((1, 1, 10, 11))))
+        graph.output[0].name = "cast"
+    else:
+        entry = draw.choice(list(graph.node))
+        body = onnx.NodeProto.FromString(entry.SerializeToString())
+        function = helper.make_function("own", "F", list(body.input), list(body.output), [body], made.opset_import)
+        made.functions.append(function)
+        made.opset_import.append(helper.make_opsetid("own", 1))
+        entry.op_type, entry.domain = "F", "own"
+        del entry.attribute[:]
+
+
 def _operator(made: onnx.ModelProto, draw: Random) -> None:
     draw.choice(list(made.graph.node)).op_type = draw.choice(
         ("Relu", "Identity", "Tanh", "Flatten", "Add", "MatMul", "Gemm", "Clip", "Dropout", "Cast", "Shape", "relu", "")
@@ -356,4 +391,6 @@ ODDITIES: tuple[Callable[[onnx.ModelProto, Random], None], ...] = (
     _declarations,
     _model,
     _operator,
+    _ports,
+    _ports,
 )

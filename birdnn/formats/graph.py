@@ -33,9 +33,6 @@ _CASTS: Mapping[int, type[np.generic]] = {
 }
 _PROBE = 3
 
-_Steps = tuple[tuple[str, dict[str, Any]], ...]
-"""Operators and their lowered attributes, each reading what the one before makes."""
-
 _REAL: Mapping[int, torch.dtype] = {onnx.TensorProto.FLOAT: torch.float32, onnx.TensorProto.DOUBLE: torch.float64}
 _HALF = "half precision (float16) is not supported; convert the network to float32"
 
@@ -87,7 +84,7 @@ class Lowering:
         ):
             raise UnsupportedOpError(self.path, proto.op_type, name, READ)
         attributes = read_attributes(proto, self.path, f"node {name!r} ({proto.op_type})")
-        site = Site(self.path, proto.op_type, name, tuple(proto.input), attributes, self.opset, self.shapes, self.known)
+        site = self._site(proto.op_type, name, tuple(proto.input), attributes)
         if proto.op_type not in SEVERAL and (len(outputs) != 1 or outputs[0] != proto.output[0]):
             raise site.fail(f"has {len(outputs)} outputs; only the first one is supported")
         twice = [made for made in outputs if made in self.shapes]
@@ -108,14 +105,6 @@ class Lowering:
         read = {part for node in self.nodes[before:] for part in node.inputs}
         self.fixed |= {part for part in site.inputs if part in self.known} - read
 
-    def _chain(self, site: Site, steps: _Steps, output: str) -> None:
-        """Nodes that read each other, the last of which makes `output`."""
-        value = site.inputs[0]
-        for place, (op, lowered) in enumerate(steps, 1):
-            made = output if place == len(steps) else unused(f"{output}__{op}", self.shapes)
-            self._append(site, Node(op, site.name, (value,), made, MappingProxyType(lowered)))
-            value = made
-
     def _rewrite(self, site: Site, outputs: Sequence[str]) -> None:
         """Lower a node to others that bear its name, and whose values are those of its outputs."""
         dtype = next((self.dtypes[name] for name in site.inputs if name in self.dtypes), None)
@@ -134,9 +123,6 @@ class Lowering:
             whole = site.shape()
             part = slice(integer_attribute(site, "start", 0), integer_attribute(site, "end", len(whole)))
             value: Array = np.array(whole[part], dtype=np.int64)
-        elif site.op == "CastLike":
-            value = self._cast_like(site)
-            self.dtypes[output] = self.dtypes[site.inputs[1]]
         elif site.op == "Cast" and site.inputs[0] in self.dtypes:
             kind = integer_attribute(site, "to", 0)
             if _REAL.get(kind) == self.dtypes[site.inputs[0]]:  # of its own type, as converters write it everywhere
@@ -148,6 +134,9 @@ class Lowering:
         elif site.op == "DequantizeLinear":
             value = dequantized(site)
             self.dtypes[output] = torch.float32
+        elif site.op == "CastLike":
+            value = self._cast_like(site)
+            self.dtypes[output] = self.dtypes[site.inputs[1]]
         elif all(name in self.known and self.known[name].dtype.kind in "iub" for name in site.inputs if name):
             value = _integer_result(site)
             if value.dtype.kind == "f":
@@ -209,12 +198,11 @@ class Lowering:
         self.input_name, self.shapes[whole], self.dtypes[whole] = whole, (1, sum(sizes)), self.dtypes[names[0]]
         self.dependent.add(whole)
         for name, start, size in zip(names, accumulate(sizes, initial=0), sizes, strict=False):
-            if name not in self.dependent:
-                continue
-            steps: _Steps = (("Slice", {"slices": ((1, start, start + size, 1),)}),)
-            if self.shapes[name] != (1, size):
-                steps = (*steps, ("Reshape", {"shape": self.shapes[name]}))
-            self._chain(self._site("Slice", name, (whole,)), steps, name)
+            if name in self.dependent:
+                part = name if self.shapes[name] == (1, size) else unused(f"{name}__flat", {*self.named, *self.shapes})
+                self._put("Slice", name, (whole,), part, slices=((1, start, start + size, 1),))
+                if part != name:
+                    self._put("Reshape", name, (part,), name, shape=self.shapes[name])
 
     def join_outputs(self, names: Sequence[str], whole: str) -> str:
         """Make a flat value called `whole` of the outputs, one after the other."""
@@ -222,15 +210,20 @@ class Lowering:
         for name in names:
             parts.append(name)
             if len(self.shapes[name]) != 2 or self.shapes[name][0] != 1:
-                parts[-1] = unused(f"{name}__flat", self.shapes)
-                flat = {"shape": (1, math.prod(self.shapes[name]))}
-                self._chain(self._site("Reshape", name, (name,)), (("Reshape", flat),), parts[-1])
-        site = self._site("Concat", whole, tuple(parts))
-        self._append(site, Node("Concat", whole, site.inputs, whole, MappingProxyType({"axis": 1})))
+                parts[-1] = unused(f"{name}__flat", {*self.named, *self.shapes})
+                self._put("Reshape", name, (name,), parts[-1], shape=(1, math.prod(self.shapes[name])))
+        self._put("Concat", whole, tuple(parts), whole, axis=1)
         return whole
 
-    def _site(self, op: str, name: str, inputs: tuple[str, ...]) -> Site:
-        return Site(self.path, op, name, inputs, {}, self.opset, self.shapes, self.known)
+    def _put(self, op: str, name: str, inputs: tuple[str, ...], output: str, **attributes: Any) -> None:
+        """Append a node of ours."""
+        self._append(self._site(op, name, inputs), Node(op, name, inputs, output, MappingProxyType(attributes)))
+
+    def _site(
+        self, op: str, name: str, inputs: tuple[str, ...], attributes: Mapping[str, Any] = MappingProxyType({})
+    ) -> Site:
+        double = self.dtypes.get(inputs[0] if inputs else "") == torch.float64
+        return Site(self.path, op, name, inputs, dict(attributes), self.opset, self.shapes, self.known, double)
 
     def batched(self) -> tuple[Node, ...] | None:
         """The nodes rewritten so that the first axis of every dependent value is a batch; None where that cannot be.

@@ -43,6 +43,7 @@ class Site:
         opset: version of the operator set.
         shapes: value name -> shape for a batch of one.
         known: value name -> array, for initialisers and constants.
+        double: does its first input hold float64?
     """
 
     path: str
@@ -53,6 +54,7 @@ class Site:
     opset: int
     shapes: Mapping[str, tuple[int, ...]]
     known: Mapping[str, Array]
+    double: bool = False
 
     def fail(self, problem: str) -> FormatError:
         """An error at this node, to be raised."""
@@ -149,8 +151,7 @@ def _gemm(site: Site) -> Lowered:
 
 def _clip(site: Site) -> Lowered:
     """A limit that is left out is the largest number of the type: of an attribute's, or of the value's own."""
-    wide = site.opset >= 11 and any(array.dtype == np.float64 for array in site.known.values())
-    largest = math.inf if wide else LARGEST_FLOAT32
+    largest = math.inf if site.opset >= 11 and site.double else LARGEST_FLOAT32
     bounds = {"min": -largest, "max": largest}
     for index, key in enumerate(("min", "max"), start=1):
         if site.opset < 11:
@@ -193,6 +194,8 @@ def _reshape(site: Site) -> Lowered:
 
 def _squeeze(site: Site) -> Lowered:
     shape, axes = site.shape(), site.integers("axes", 1, since=13)
+    if axes == []:
+        raise site.fail("has no axes in its list of axes, which is none of them or all")
     gone = {i for i, size in enumerate(shape) if size == 1} if axes is None else {site.axis(a) for a in axes}
     if any(shape[axis] != 1 for axis in gone):
         raise site.fail(f"cannot squeeze axes {sorted(gone)} of shape {list(shape)}")

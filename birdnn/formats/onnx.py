@@ -214,18 +214,18 @@ def _lower(model: onnx.ModelProto, ends: Ports, path: str) -> tuple[Lowering, st
         dependent=read.intersection(types),
         named=frozenset(str(name) for name in _names(model.graph) if name),
     )
-    names = {*types, *(tensor.name for tensor in graph.initializer), *(name for node in nodes for name in node.output)}
     if len(types) > 1:
-        lowering.split_input(list(types), unused("inputs", names))
+        lowering.split_input(list(types), unused("inputs", lowering.named))
     for node in nodes:
         if node.op_type != "Constant":
             lowering.add(node)
-    live = [name for name in ends.outputs if name in lowering.dependent]
-    if not live:
+    if missing := [name for name in ends.outputs if name not in lowering.shapes]:
+        raise FormatError(path, f"output {missing[0]!r}", "is made by no node")
+    if not lowering.dependent.intersection(ends.outputs):
         raise FormatError(path, f"output {ends.outputs[0]!r}", "does not depend on the input")
     if len(ends.outputs) == 1:
-        return lowering, live[0]
-    return lowering, lowering.join_outputs(ends.outputs, unused("outputs", names))
+        return lowering, ends.outputs[0]
+    return lowering, lowering.join_outputs(ends.outputs, unused("outputs", lowering.named))
 
 
 def _require_distinct(graph: onnx.GraphProto, inputs: Iterable[str], path: str) -> None:

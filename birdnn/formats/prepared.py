@@ -7,7 +7,7 @@ operator of `ai.onnx.ml` that pipelines of scikit-learn begin with becomes two o
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
 
@@ -27,7 +27,13 @@ DEFAULT = ("", "ai.onnx")
 """The two names of ONNX's own domain."""
 
 _ML = "ai.onnx.ml"
-_FLOATS = (TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16)
+_NO_NUMBERS = frozenset(
+    getattr(TensorProto, name)
+    for name in ("BOOL", "STRING", *(f"{kind}{bits}" for kind in ("INT", "UINT") for bits in (8, 16, 32, 64)))
+)
+"""Data types of outputs that are left out: labels, indices, masks."""
+_MORE_OUTPUTS = frozenset({"Dropout", "LayerNormalization", "MaxPool"})
+"""Operators whose first output does not depend on which of the others there are; that of BatchNormalization does."""
 _MAX_NODES = 1 << 20
 
 
@@ -125,10 +131,10 @@ def ports(graph: onnx.GraphProto, path: str) -> Ports:
 
 def _may_be_real(value: onnx.ValueInfoProto) -> bool:
     kind = value.type.WhichOneof("value")
-    return kind is None or (kind == "tensor_type" and value.type.tensor_type.elem_type in (0, *_FLOATS))
+    return kind is None or (kind == "tensor_type" and value.type.tensor_type.elem_type not in _NO_NUMBERS)
 
 
-def needed(graph: onnx.GraphProto, outputs: Iterable[str], path: str) -> list[onnx.NodeProto]:
+def needed(graph: onnx.GraphProto, outputs: Sequence[str], path: str) -> list[onnx.NodeProto]:
     """The nodes that outputs need, each behind those that it reads, otherwise in the order of the file.
 
     The standard wants files sorted; onnxruntime, as we do, sorts them.
@@ -137,8 +143,8 @@ def needed(graph: onnx.GraphProto, outputs: Iterable[str], path: str) -> list[on
         FormatError: nodes read each other in a circle.
         UnsupportedOpError: one is of a domain that we do not read.
     """
-    named = {name for node in graph.node for name in (*node.input, *node.output)}
-    nodes = [part for node in graph.node for part in _plain(node, named, path)]
+    taken = {name for node in graph.node for name in (*node.input, *node.output)}
+    nodes = [part for node in graph.node for part in _plain(node, taken, path)]
     makers = {name: place for place, node in enumerate(nodes) for name in node.output if name}
     wanted, reached = list(outputs), set[int]()
     while wanted:
@@ -149,7 +155,18 @@ def needed(graph: onnx.GraphProto, outputs: Iterable[str], path: str) -> list[on
     for place in sorted(reached):
         if nodes[place].domain not in DEFAULT:
             raise UnsupportedOpError(path, f"{nodes[place].domain}.{nodes[place].op_type}", nodes[place].name, READ)
-    return [nodes[place] for place in _sorted(nodes, makers, reached, path)]
+    read = {*outputs, *(name for place in reached for name in nodes[place].input)}
+    return [_without(nodes[place], read) for place in _sorted(nodes, makers, reached, path)]
+
+
+def _without(node: onnx.NodeProto, read: Container[str]) -> onnx.NodeProto:
+    """A node without further outputs that nobody reads: the mask of a dropout, the places of maxima."""
+    if node.op_type not in _MORE_OUTPUTS or len(node.output) < 2:
+        return node
+    bare = onnx.NodeProto()
+    bare.CopyFrom(node)
+    bare.output[:] = [bare.output[0], *(name if name in read else "" for name in bare.output[1:])]
+    return bare
 
 
 def _sorted(nodes: list[onnx.NodeProto], makers: Mapping[str, int], reached: set[int], path: str) -> list[int]:
@@ -175,20 +192,23 @@ def _sorted(nodes: list[onnx.NodeProto], makers: Mapping[str, int], reached: set
     return found
 
 
-def _plain(node: onnx.NodeProto, named: set[str], path: str) -> list[onnx.NodeProto]:
+def _plain(node: onnx.NodeProto, taken: Container[str], path: str) -> list[onnx.NodeProto]:
     """A node as nodes of ONNX's own operators; one that cannot be said so is left as it is."""
     if node.domain != _ML or node.op_type != "Scaler":
         return [node]
     place = f"node {node.name or ''.join(node.output)!r} (Scaler)"
     attributes = read_attributes(node, path, place)
-    offset, scale = (attributes.get(key) for key in ("offset", "scale"))
-    if not isinstance(offset, list) or not isinstance(scale, list) or len(offset) != len(scale) or not offset:
-        raise FormatError(path, place, "offset and scale, as many numbers of each, are expected")
-    out = node.output[0]
-    names = [unused(f"{out}__{part}", named) for part in ("offset", "scale", "less")]
-    constants = [
-        helper.make_node("Constant", [], [name], value=numpy_helper.from_array(np.array(value, np.float32)))
-        for name, value in zip(names, (offset, scale), strict=False)
+    numbers = [attributes.get(key) for key in ("offset", "scale")]
+    sizes = {len(value) if isinstance(value, list) else 0 for value in numbers}
+    if len(sizes) > 1 or 0 in sizes or len(node.input) != 1 or len(node.output) != 1:
+        raise FormatError(path, place, "offset and scale, as many numbers of each, are expected, and one input")
+    x, y = node.input[0], node.output[0]
+    offset, scale, less = (unused(f"{y}__{part}", taken) for part in ("offset", "scale", "less"))
+    return [
+        *(
+            helper.make_node("Constant", [], [name], value=numpy_helper.from_array(np.array(value, np.float32)))
+            for name, value in zip((offset, scale), numbers, strict=True)
+        ),
+        helper.make_node("Sub", [x, offset], [less], name=node.name),
+        helper.make_node("Mul", [less, scale], [y], name=node.name),
     ]
-    less = helper.make_node("Sub", [node.input[0], names[0]], [names[2]], name=node.name)
-    return [*constants, less, helper.make_node("Mul", [names[2], names[1]], [out], name=node.name)]

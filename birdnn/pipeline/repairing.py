@@ -116,7 +116,8 @@ class _Repair:
         self.before: dict[str, Answer] = {}
         self.witnesses: dict[str, tuple[Witness, ...]] = {}
         if not self.case.loaded.net.repairable:
-            raise MismatchError(f"{request.net}: its weights are constants, no initialiser may be changed")
+            told = "nothing may be changed: no layer has weights or a bias that stand as float32 or float64 in the file"
+            raise MismatchError(f"{request.net}: {told}")
         self.request = request = with_method(request, self.case.loaded.net)
         self.candidates: Candidates | None = None
         self.disagreements: list[str] = []

@@ -96,7 +96,8 @@ class OverReals:
         for node in net.nodes:
             rule = RULES.get(node.op)
             inputs = [values[name] for name in node.inputs]
-            values[node.output] = _moved(node, inputs) if rule is None else rule(inputs, node.attributes)
+            shapes = [net.shape_of(name) for name in node.inputs]
+            values[node.output] = _moved(node, inputs, shapes) if rule is None else rule(inputs, node.attributes)
         return values[net.output_name].each(lambda part: part.reshape(-1))
 
     def _by_intervals(self, x: Sequence[Fraction] | Sequence[float]) -> Balls:
@@ -130,13 +131,13 @@ def _holds(row: Row, outputs: Balls) -> bool | None:
 # --- rules: inputs and lowered attributes, see `birdnn.operators`
 
 
-def _moved(node: Node, inputs: list[Balls]) -> Balls:
-    """An operator that only moves entries, done to their numbers."""
+def _moved(node: Node, inputs: list[Balls], shapes: list[tuple[int, ...]]) -> Balls:
+    """An operator that only moves entries, done to their numbers; `shapes` also where balls have an axis too many."""
     if not operator(node.op).moves:
         raise NotEvaluated(f"operator {node.op}")
     numbers, start = [], 0
-    for part in inputs:
-        numbers.append(torch.arange(start, start + part.mid.size).reshape(part.shape))
+    for part, shape in zip(inputs, shapes, strict=True):
+        numbers.append(torch.arange(start, start + part.mid.size).reshape(shape))
         start += part.mid.size
     index = np.atleast_1d(apply(node.op, numbers, node.attributes, node.name).numpy())
     parts = aligned(inputs)
@@ -147,7 +148,7 @@ def _moved(node: Node, inputs: list[Balls]) -> Balls:
 
 
 def _matmul(a: Whole, b: Whole) -> Whole:
-    out: Whole = np.asarray(np.matmul(a, b), dtype=object)
+    out: Whole = np.atleast_1d(np.asarray(np.matmul(a, b), dtype=object))  # of two vectors it is a number
     return out
 
 

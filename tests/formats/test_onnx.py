@@ -140,7 +140,7 @@ def graph_errors() -> dict[str, tuple[bytes, str]]:
     dims = {"": "axis 1 has no fixed size"}
     return {
         "dangling": (model([node("Relu", ["nowhere"])], {}), "reads 'nowhere', which nothing made"),
-        "missing output": (edited(data, lambda p: setattr(p.graph.output[0], "name", "q")), "does not depend"),
+        "missing output": (edited(data, lambda p: setattr(p.graph.output[0], "name", "q")), "'q': is made by no"),
         "twice": (model([node("Relu", ["x"], "y"), node("Tanh", ["x"], "y")], {}), "made twice"),
         "old opset": (model([node("Relu", ["x"])], {}, opset=6), "opset .6. is not one of 7 to"),
         "no opset": (edited(data, lambda p: p.ClearField("opset_import")), "opset"),
@@ -156,8 +156,15 @@ def graph_errors() -> dict[str, tuple[bytes, str]]:
         ),
         "sparse": (edited(data, lambda p: p.graph.sparse_initializer.add()), "sparse"),
         "empty": (edited(data, lambda p: p.graph.ClearField("node")), "holds no graph"),
-        "half used": (
-            model([helper.make_node("MaxPool", ["x"], ["y", "i"], name="p", kernel_shape=[2])], {}, (1, 1, 4)),
+        "places of maxima": (
+            model(
+                [
+                    helper.make_node("MaxPool", ["x"], ["p", "i"], name="p", kernel_shape=[2]),
+                    node("Reshape", ["p", "i"]),
+                ],
+                {},
+                (1, 1, 4),
+            ),
             "has 2 outputs",
         ),
     }
@@ -215,6 +222,10 @@ def ambiguous() -> dict[str, tuple[bytes, str]]:
         "activation of integers": (
             model([node("LeakyRelu", ["r"], "s"), node("Reshape", ["x", "s"])], {"r": np.array([4])}),
             "not supported on integers",
+        ),
+        "no axes": (
+            model([node("Squeeze", ["x", "a"])], {"a": np.zeros(0, np.int64)}, (1, 1, 4)),
+            "has no axes in its list",
         ),
         "cast to text": (
             model([node("Cast", ["r"], "s", to=8), node("Reshape", ["x", "s"])], {"r": np.array([4])}),

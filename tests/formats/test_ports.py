@@ -148,3 +148,12 @@ def test_inputs_of_other_types(place: str, kind: int, message: str) -> None:
     entry.type.tensor_type.elem_type = kind
     with pytest.raises(FormatError, match=message):
         network_from_onnx(proto.SerializeToString(), check=False)
+
+
+@pytest.mark.parametrize("name", ["", "nowhere"])
+def test_an_output_that_nothing_makes(name: str) -> None:
+    """Among others that are made."""
+    proto = onnx.load_model_from_string(several())
+    proto.graph.output.append(VALUE(name, TensorProto.FLOAT, None))
+    with pytest.raises(FormatError, match=f"output '{name}': is made by no node"):
+        network_from_onnx(proto.SerializeToString(), check=False)

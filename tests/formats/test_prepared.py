@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from random import Random
 from typing import Any
 
@@ -117,6 +117,18 @@ def test_what_nobody_reads_may_be_anything() -> None:
     refuse(model([node("Add", ["x", "bad"])], {"bad": np.array([np.nan], np.float32)}), "holds NaN")
 
 
+def test_further_outputs_of_a_node_that_nobody_reads() -> None:
+    """The places of maxima, the mask of a dropout; those of a normalisation say that it is one of training."""
+    nodes = [
+        helper.make_node("MaxPool", ["x"], ["p", "places"], kernel_shape=[2]),
+        helper.make_node("Dropout", ["p"], ["d", "mask"]),
+        node("BatchNormalization", ["d", "a", "a", "a", "a"]),
+    ]
+    data = model(nodes, {"a": np.ones(1, np.float32)}, (1, 1, 4), opset=8)
+    assert [step.op for step in network_from_onnx(data).nodes] == ["MaxPool", "Identity", "BatchNormalization"]
+    refuse(edited(data, lambda p: p.graph.node[2].output.extend(["m", "v", "s", "t"])), "has 5 outputs")
+
+
 def test_a_batch_of_nothing() -> None:
     """onnxruntime takes 0 at its word, and -1 as any size."""
     data = model([node("Relu", ["x"])], {}, (0, 4))
@@ -165,6 +177,19 @@ def test_numbers_that_a_cast_cannot_keep() -> None:
     assert network_from_onnx(data)(torch.zeros(1, 4)).tolist() == [[1, 0, 7, 8]]
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_limits_that_are_left_out_are_those_of_the_value(dtype: type[np.floating[Any]]) -> None:
+    """Whatever else the file stores."""
+    nodes = [
+        cast("w", 1 if dtype is np.float32 else 11, "v"),
+        node("Add", ["x", "v"], "a"),
+        node("Clip", ["a", "zero"]),
+    ]
+    stored = np.ones(4, np.float64 if dtype is np.float32 else np.float32)
+    net = network_from_onnx(model(nodes, {"w": stored, "zero": np.array(0, dtype)}, dtype=dtype))
+    assert net.nodes[-1].attributes["max"] == (float(np.finfo(np.float32).max) if dtype is np.float32 else np.inf)
+
+
 def half() -> dict[str, tuple[bytes, str]]:
     one = np.ones(4, np.float16)
     into = [cast("x", 10, "h"), cast("h", 1, "y")]
@@ -191,9 +216,17 @@ def test_half_precision_is_refused_in_a_sentence(name: str) -> None:
 # --- local functions
 
 
-def functions(body: list[onnx.NodeProto], *, domain: str = "own", calls: int = 1) -> bytes:
+BODY = [
+    helper.make_node("Constant", [], ["k"], value=numpy_helper.from_array(np.float32([0.5] * 4))),
+    helper.make_node("MatMul", ["a", "w"], ["m"]),
+    helper.make_node("Add", ["m", "k"], ["s"]),
+    helper.make_node("Relu", ["s"], ["b"]),
+]
+
+
+def functions(body: Sequence[onnx.NodeProto] = BODY, *, domain: str = "own", calls: int = 1) -> bytes:
     """A perceptron whose layer is a function of its input and weights, called `calls` times."""
-    layer = helper.make_function(domain, "Layer", ["a", "w"], ["b"], body, [helper.make_opsetid("", 13)])
+    layer = helper.make_function(domain, "Layer", ["a", "w"], ["b"], list(body), [helper.make_opsetid("", 13)])
     nodes, value = [], "x"
     for place in range(calls):
         after = "y" if place == calls - 1 else f"h{place}"
@@ -207,17 +240,9 @@ def functions(body: list[onnx.NodeProto], *, domain: str = "own", calls: int = 1
     return made.SerializeToString()
 
 
-BODY = [
-    helper.make_node("Constant", [], ["k"], value=numpy_helper.from_array(np.float32([0.5] * 4))),
-    helper.make_node("MatMul", ["a", "w"], ["m"]),
-    helper.make_node("Add", ["m", "k"], ["s"]),
-    helper.make_node("Relu", ["s"], ["b"]),
-]
-
-
 def test_local_functions(tmp_path: Any) -> None:
     """As PyTorch's exporter and onnxscript write modules. The file keeps them when weights change."""
-    data = functions(BODY, calls=3)
+    data = functions(calls=3)
     net = network_from_onnx(data)
     assert [step.op for step in net.nodes] == ["MatMul", "Add", "Relu"] * 3
     assert net.repairable == {"W0", "W1", "W2"}
@@ -246,7 +271,7 @@ def test_functions_that_never_end() -> None:
     with pytest.raises(FormatError, match="function 'Layer': calls itself"):
         network_from_onnx(functions(again), check=False)
     twice = [("a", "c"), ("c", "b")]
-    proto = onnx.load_model_from_string(functions(BODY))
+    proto = onnx.load_model_from_string(functions())
     del proto.functions[:]
     for level in range(40):
         op, domain = ("Relu", "") if level == 0 else (f"F{level - 1}", "own")
@@ -267,7 +292,45 @@ def test_a_function_named_like_an_operator() -> None:
     refuse(edited(model([node("Relu", ["x"])], {}), lambda p: p.functions.append(relu)), "named like an operator")
 
 
-# --- scikit-learn
+# --- Keras and scikit-learn
+
+
+def test_keras_by_tf2onnx(tmp_path: Any) -> None:
+    """Images with channels last, transpositions around convolutions, names with slashes and colons, domains unused."""
+    tensors = {
+        "conv/Conv2D/ReadVariableOp:0": floats(2, 1, 3, 3),
+        "conv/BiasAdd/ReadVariableOp:0": floats(2),
+        "dense/MatMul/ReadVariableOp:0": floats(32, 3),
+        "dense/BiasAdd/ReadVariableOp:0": floats(3),
+        "const_fold_opt__12": np.array([-1, 32]),
+    }
+    nodes = [
+        node("Transpose", ["x"], "model/conv/Conv2D__6:0", perm=[0, 3, 1, 2]),
+        node("Conv", ["model/conv/Conv2D__6:0", *list(tensors)[:2]], "c:0", pads=[1, 1, 1, 1], kernel_shape=[3, 3]),
+        node("Relu", ["c:0"], "r:0"),
+        node("Transpose", ["r:0"], "t:0", perm=[0, 2, 3, 1]),
+        node("Reshape", ["t:0", "const_fold_opt__12"], "flatten/Reshape:0"),
+        node("MatMul", ["flatten/Reshape:0", "dense/MatMul/ReadVariableOp:0"], "m:0"),
+        node("Add", ["m:0", "dense/BiasAdd/ReadVariableOp:0"]),
+    ]
+
+    def noise(proto: onnx.ModelProto) -> None:
+        proto.opset_import.extend([helper.make_opsetid("ai.onnx.ml", 2), helper.make_opsetid("com.microsoft", 1)])
+        proto.graph.value_info.append(VALUE("m:0", TensorProto.FLOAT, ["unk__3", 3]))
+        proto.doc_string = proto.graph.doc_string = proto.graph.node[0].doc_string = "converted from model"
+        proto.metadata_props.add(key="by", value="tf2onnx")
+
+    path = tmp_path / "net.onnx"
+    path.write_bytes(edited(model(nodes, tensors, ("unk__2", 4, 4, 1)), noise))
+    net = network_from_onnx(path.read_bytes())
+    assert net.graph.batched
+    assert net.repairable == set(list(tensors)[:4])
+    bias = {"dense/BiasAdd/ReadVariableOp:0": torch.ones(3)}
+    before = onnx.load(path)
+    after = onnx.load_model_from_string(bytes_with_values(net.with_values(bias), path))
+    for proto in (before, after):
+        del proto.graph.initializer[:]
+    assert before == after
 
 
 def scaled(scaler: dict[str, list[float]], **more: Any) -> bytes:

@@ -76,6 +76,22 @@ def test_convolutions(seed: int) -> None:
     agrees_with_intervals(convolution(seed, "sigmoid"), seed)
 
 
+def test_numbers_without_axes() -> None:
+    """Moved, scaled and added to what has axes; a value of the network may have none, too."""
+    tensors = {"s": np.array(0.5, np.float32), "w": np.array([1, -2, 4], np.float32)}
+    nodes = [
+        ("Transpose", ["s"], "t", {}),
+        ("Identity", ["t"], "i", {}),
+        ("MatMul", ["x", "w"], "m", {}),
+        ("Transpose", ["m"], "n", {}),
+        ("Mul", ["n", "i"], "p", {}),
+        ("Add", ["p", "s"], "y", {}),
+    ]
+    net = graph_net(nodes, tensors, (3,))
+    outputs = OverReals(net).outputs([1.0, 2.0, 3.0])
+    assert outputs.fraction(0) == (Fraction(5), Fraction(0))
+
+
 def test_what_cannot_be_told_is_not_told() -> None:
     """A LeakyRelu that falls first, behind a root: nothing, rather than something wrong."""
     prop = make_property([-1.0] * 18, [1.0] * 18, half_space([1.0, 0.0], 0.0))
