@@ -244,7 +244,17 @@ FUNCTIONS: Mapping[str, bytes] = {
     "conv-transpose-shape": transposed((1, 2, 3, 4), (2, 1, 3, 3), 1, strides=[2, 2], output_shape=[6, 8]),
 }
 
+WEIGHTED: Mapping[str, bytes] = {
+    "biased": model([node("MatMul", ["x", "w"], "m"), node("Add", ["m", "b"])], {"w": floats(4, 3), "b": floats(3)}),
+    "normalized": model(
+        [node("Conv", ["x", "w"], "c"), node("BatchNormalization", ["c", "s", "b", "m", "v"])],
+        {"w": floats(3, 2, 2, 2), "s": floats(3), "b": floats(3), "m": floats(3), "v": np.abs(floats(3))},
+        IMAGE,
+    ),
+}
+
 CASES: Mapping[str, bytes] = {
+    **WEIGHTED,
     "add": simple("Add", floats(4)),
     "add-batch-1": simple("Add", floats(1, 4)),
     "add-higher-rank": simple("Add", floats(1, 1, 4)),
