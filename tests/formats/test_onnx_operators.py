@@ -275,6 +275,7 @@ CASES: Mapping[str, bytes] = {
     "clip-6": simple("Clip", opset=10, min=-0.2, max=0.5),
     "clip-6-open": simple("Clip", opset=10, max=0.5),
     "clip-11": simple("Clip", np.float32(-0.2), np.float32(0.5)),
+    "clip-relu": simple("Clip", np.float32(0)),
     "clip-11-max-only": model([node("Clip", ["x", "", "t"])], {"t": np.float32(0.1)}),
     "matmul": simple("MatMul", floats(4, 3)),
     "matmul-vector": simple("MatMul", floats(4)),
