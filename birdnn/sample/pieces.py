@@ -30,11 +30,11 @@ def multiplications(net: Network) -> int:
 
 
 def _count(net: Network) -> int:
-    total = 1
+    total, stored = 1, net.values()
     for node in net.nodes:
         if node.output not in net.graph.dependent:
             continue
-        constant = [net.value(name) for name in node.inputs if name not in net.graph.dependent]
+        constant = [stored[name] for name in node.inputs if name in stored]
         if node.op == "Conv" and constant:
             total += net.size_of(node.output) * constant[0][0].numel()
         elif node.op == "ConvTranspose" and constant:
