@@ -313,8 +313,23 @@ def _gemm(node: Node, inputs: list[Interval]) -> Interval:
 
 
 def _sub(node: Node, inputs: list[Interval]) -> Interval:
+    """Operators that grow with the first of their inputs and fall with the second."""
     (low_a, high_a), (low_b, high_b) = inputs
     return _apply(node, [low_a, high_b]), _apply(node, [high_a, low_b])
+
+
+def _where(node: Node, inputs: list[Interval]) -> Interval:
+    """Both values where nothing is known of the condition."""
+    (may_fail, may_hold), one, other = inputs[0], inputs[1], inputs[2]
+    holds, fails = may_fail > 0, ~(may_hold > 0)
+
+    def chosen(a: Tensor, b: Tensor, both: Tensor) -> Tensor:
+        return torch.where(holds, a, torch.where(fails, b, both))
+
+    return (
+        chosen(one[0], other[0], torch.minimum(one[0], other[0])),
+        chosen(one[1], other[1], torch.maximum(one[1], other[1])),
+    )
 
 
 def _mul(node: Node, inputs: list[Interval]) -> Interval:
@@ -476,6 +491,8 @@ RULES: Mapping[str, Rule] = {
     "Elu": _AT_ZERO,
     "Gelu": _turning(_least_of_gelu),
     "Gemm": _gemm,
+    "Greater": _sub,
+    "GreaterOrEqual": _sub,
     "HardSwish": _turning(lambda node: -1.5),
     "LayerNormalization": _layer_normalization,
     "LeakyRelu": _AT_ZERO,
@@ -488,5 +505,6 @@ RULES: Mapping[str, Rule] = {
     "Softmax": _softmax,
     "Sqrt": _from(0.0, torch.ge),
     "Sub": _sub,
+    "Where": _where,
 }
 """Operator -> interval rule; monotone ones need none of their own."""

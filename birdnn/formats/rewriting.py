@@ -325,8 +325,10 @@ def _tile(site: Site, draft: Draft) -> Sequence[str]:
 
 
 def _where(site: Site, draft: Draft) -> Sequence[str]:
-    """``a * mask + b * (1 - mask)`` of a constant mask."""
-    _, *names = operands(site, 3)
+    """``a * mask + b * (1 - mask)`` of a constant mask, so that a chain stays one."""
+    asked, *names = operands(site, 3)
+    if asked not in site.known:
+        return (draft.put("Where", asked, *names),)
     condition: Any = site.array(0)
     if condition.dtype != np.bool_:
         raise site.fail("its condition must be truth values")
@@ -397,25 +399,138 @@ def _reduce_extreme(site: Site, draft: Draft) -> Sequence[str]:
     return (draft.reshaped(x, _kept(site, axes)),)
 
 
+def _norm(site: Site, draft: Draft) -> Sequence[str]:
+    """Sums of absolute values, squares or exponentials, and what is made of them."""
+    axes, x = _reduced_axes(site, 18), site.inputs[0]
+    if not axes:
+        raise site.fail("over no axes is not supported")
+    if site.op == "ReduceL1":
+        x = draft.put("LeakyRelu", x, alpha=-1.0)
+    elif site.op in ("ReduceL2", "ReduceSumSquare"):
+        x = draft.put("Pow", x, exponent=2)
+    elif site.op == "ReduceLogSumExp":
+        x = draft.put("Exp", x)
+    x = draft.put("ReduceSum", x, axes=axes)
+    if site.op == "ReduceL2":
+        x = draft.put("Sqrt", x)
+    elif site.op in ("ReduceLogSum", "ReduceLogSumExp"):
+        x = draft.put("Log", x)
+    return (draft.reshaped(x, _kept(site, axes)),)
+
+
+def _mean(site: Site, draft: Draft) -> Sequence[str]:
+    return (draft.put("Div", *_sum(site, draft), draft.constant(len(site.inputs))),)
+
+
+def _celu(site: Site, draft: Draft) -> Sequence[str]:
+    """``alpha * elu(x / alpha)``."""
+    alpha = real_attribute(site, "alpha", 1.0)
+    if not alpha > 0:
+        raise site.fail("takes a positive alpha")
+    scale = draft.constant(alpha)
+    return (draft.put("Mul", draft.put("Elu", draft.put("Div", operands(site, 1)[0], scale), alpha=1.0), scale),)
+
+
+def _mish(site: Site, draft: Draft) -> Sequence[str]:
+    x = operands(site, 1)[0]
+    return (draft.put("Mul", x, draft.put("Tanh", draft.put("Softplus", x))),)
+
+
+def _less(site: Site, draft: Draft) -> Sequence[str]:
+    first, second = operands(site, 2)
+    return (draft.put(site.op.replace("Less", "Greater"), second, first),)
+
+
+def _gather_nd(site: Site, draft: Draft) -> Sequence[str]:
+    """Constant indices into the first axes, as one axis."""
+    shape, indices = site.shape(), site.array(1)
+    if indices.dtype.kind != "i" or not indices.ndim or integer_attribute(site, "batch_dims", 0):
+        raise site.fail("takes a table of integers, and batch_dims 0")
+    depth = indices.shape[-1]
+    if not 1 <= depth <= len(shape):
+        raise site.fail(f"indices of {depth} axes do not fit a value of rank {len(shape)}")
+    rows: Any = indices.reshape(-1, depth)
+    sizes = np.array(shape[:depth])
+    if ((rows < -sizes) | (rows >= sizes)).any():
+        raise site.fail("gathers outside its input")
+    flat = np.ravel_multi_index(tuple((rows % sizes).T), shape[:depth])
+    whole = draft.reshaped(site.inputs[0], (math.prod(shape[:depth]), *shape[depth:]))
+    picked = tuple(int(index) for index in flat)
+    return (draft.put("Gather", whole, axis=0, indices=picked, index_shape=indices.shape[:-1]),)
+
+
+def _depth_to_space(site: Site, draft: Draft) -> Sequence[str]:
+    shape, size, mode = site.shape(), integer_attribute(site, "blocksize", 0), site.attributes.get("mode", b"DCR")
+    if len(shape) != 4 or size < 1 or shape[1] % size**2 or mode not in (b"DCR", b"CRD"):
+        raise site.fail(f"block size {size} and mode {mode!r} do not fit a value of shape {list(shape)}")
+    n, channels, height, width = shape
+    inner = channels // size**2
+    parts, perm = (
+        ((size, size, inner), (0, 3, 4, 1, 5, 2)) if mode == b"DCR" else ((inner, size, size), (0, 1, 4, 2, 5, 3))
+    )
+    x = draft.reshaped(operands(site, 1)[0], (n, *parts, height, width))
+    return (draft.reshaped(draft.put("Transpose", x, perm=perm), (n, inner, height * size, width * size)),)
+
+
+def _space_to_depth(site: Site, draft: Draft) -> Sequence[str]:
+    shape, size = site.shape(), integer_attribute(site, "blocksize", 0)
+    if len(shape) != 4 or size < 1 or shape[2] % size or shape[3] % size:
+        raise site.fail(f"block size {size} does not fit a value of shape {list(shape)}")
+    n, channels, height, width = shape
+    x = draft.reshaped(operands(site, 1)[0], (n, channels, height // size, size, width // size, size))
+    x = draft.put("Transpose", x, perm=(0, 3, 5, 1, 2, 4))
+    return (draft.reshaped(x, (n, channels * size**2, height // size, width // size)),)
+
+
+def _group_normalization(site: Site, draft: Draft) -> Sequence[str]:
+    """Of each channel, or of each of several groups of channels, over all places."""
+    (x, scale, shift), shape = operands(site, 3), site.shape()
+    groups = integer_attribute(site, "num_groups", 0) if site.op == "GroupNormalization" else shape[1]
+    epsilon = real_attribute(site, "epsilon", float(np.float32(1e-5)))
+    if len(shape) < 3 or groups < 1 or shape[1] % groups or not epsilon > 0 or site.shape(1) != shape[1:2]:
+        raise site.fail(f"its groups, scales or epsilon do not fit a value of shape {list(shape)}")
+    flat = draft.reshaped(x, (shape[0], groups, math.prod(shape[1:]) // groups))
+    one = draft.constant(1)
+    even = draft.reshaped(draft.put("LayerNormalization", flat, one, axis=2, epsilon=epsilon), shape)
+    column = (shape[1], *(1,) * (len(shape) - 2))
+    scaled = draft.put("Mul", even, draft.reshaped(scale, column))
+    return (draft.put("Add", scaled, draft.reshaped(shift, column)),)
+
+
 REWRITTEN: Mapping[str, Rule] = {
     "Abs": _abs,
+    "Celu": _celu,
+    "DepthToSpace": _depth_to_space,
     "Dropout": _dropout,
     "Expand": _expand,
+    "GatherND": _gather_nd,
+    "GroupNormalization": _group_normalization,
     "HardSigmoid": _hard_sigmoid,
+    "InstanceNormalization": _group_normalization,
+    "Less": _less,
+    "LessOrEqual": _less,
     "LogSoftmax": _softmax,
     "Max": _extreme,
+    "Mean": _mean,
     "Min": _extreme,
+    "Mish": _mish,
     "Neg": _neg,
     "PRelu": _prelu,
     "Pad": _pad,
     "Pow": _pow,
     "Reciprocal": _reciprocal,
+    "ReduceL1": _norm,
+    "ReduceL2": _norm,
+    "ReduceLogSum": _norm,
+    "ReduceLogSumExp": _norm,
     "ReduceMax": _reduce_extreme,
     "ReduceMean": _reduce_mean,
     "ReduceMin": _reduce_extreme,
     "ReduceSum": _reduce_sum,
+    "ReduceSumSquare": _norm,
     "Selu": _selu,
     "Softmax": _softmax,
+    "SpaceToDepth": _space_to_depth,
     "Split": _split,
     "Sum": _sum,
     "Tile": _tile,

@@ -171,6 +171,19 @@ def minimum(inputs: Inputs, _: Attributes) -> Tensor:
     return torch.minimum(inputs[0], inputs[1])
 
 
+def greater(inputs: Inputs, _: Attributes) -> Tensor:
+    """One where it holds, zero elsewhere: truth values are numbers here."""
+    return (inputs[0] > inputs[1]).to(inputs[0].dtype)
+
+
+def greater_or_equal(inputs: Inputs, _: Attributes) -> Tensor:
+    return (inputs[0] >= inputs[1]).to(inputs[0].dtype)
+
+
+def where(inputs: Inputs, _: Attributes) -> Tensor:
+    return torch.where(inputs[0] != 0, inputs[1], inputs[2])
+
+
 def matmul(inputs: Inputs, _: Attributes) -> Tensor:
     return inputs[0] @ inputs[1]
 

@@ -38,6 +38,10 @@ def binary(shapes: Sequence[Shape], _: Attributes) -> Shape:
     return broadcast(shapes[0], shapes[1])
 
 
+def ternary(shapes: Sequence[Shape], _: Attributes) -> Shape:
+    return broadcast(broadcast(shapes[0], shapes[1]), shapes[2])
+
+
 def same(shapes: Sequence[Shape], _: Attributes) -> Shape:
     return shapes[0]
 

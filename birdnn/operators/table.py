@@ -256,6 +256,8 @@ OPERATORS: Mapping[str, Operator] = {
         ),
         monotone=True,
     ),
+    "Greater": Operator(forward=forward.greater, shape=shapes.binary, operands=2, compares=True),
+    "GreaterOrEqual": Operator(forward=forward.greater_or_equal, shape=shapes.binary, operands=2, compares=True),
     "HardSwish": _function(forward.hard_swish),
     "Identity": _moving(forward.identity, shapes.same, "shape"),
     "LayerNormalization": Operator(
@@ -351,6 +353,7 @@ OPERATORS: Mapping[str, Operator] = {
     ),
     "Transpose": _moving(forward.transpose, shapes.transpose, "order", attributes=("perm",)),
     "Unsqueeze": _reshaping(),
+    "Where": Operator(forward=forward.where, shape=shapes.ternary, operands=3, compares=True),
 }
 """Operator, as ONNX spells it -> its row."""
 

@@ -291,6 +291,27 @@ def _of_two(function: Callable[[Whole, Whole], Whole]) -> Rule:
     return rule
 
 
+def _compared(holds: Callable[[Whole], Whole]) -> Rule:
+    """One where the difference of two numbers is such, zero where not; where it may be either nothing is known."""
+
+    def rule(inputs: list[Balls], attributes: Mapping[str, Any]) -> Balls:
+        answers = [holds(end) for end in add(inputs[0], negative(inputs[1])).ends()]
+        if (answers[0] != answers[1]).any():
+            raise NotEvaluated("a comparison of numbers that are too close")
+        return Balls(np.where(answers[0].astype(bool), 1, 0).astype(object), None, 0)
+
+    return rule
+
+
+def _where(inputs: list[Balls], attributes: Mapping[str, Any]) -> Balls:
+    condition, one, other = inputs[0], *aligned(inputs[1:])
+    if condition.rad is not None:
+        raise NotEvaluated("a condition that is not exact")
+    holds = condition.mid != 0
+    rad = None if one.rad is None and other.rad is None else np.where(holds, one.radius(), other.radius())
+    return Balls(np.where(holds, one.mid, other.mid), rad, one.exponent)
+
+
 def _reduce_sum(inputs: list[Balls], attributes: Mapping[str, Any]) -> Balls:
     return inputs[0].each(lambda part: np.asarray(part.sum(axis=attributes["axes"], keepdims=True)))
 
@@ -502,6 +523,8 @@ RULES: Mapping[str, Rule] = {
     "Gelu": _gelu,
     "Gemm": _gemm,
     "GlobalAveragePool": _global_average_pool,
+    "Greater": _compared(lambda difference: difference > 0),
+    "GreaterOrEqual": _compared(lambda difference: difference >= 0),
     "HardSwish": _hard_swish,
     "LayerNormalization": _layer_normalised,
     "LeakyRelu": _leaky,
@@ -523,5 +546,6 @@ RULES: Mapping[str, Rule] = {
     "Sqrt": _of_each(lambda z: z.sqrt()),
     "Sub": lambda inputs, _: add(inputs[0], negative(inputs[1])),
     "Tanh": _smooth(lambda z: z.tanh(), -1, 1),
+    "Where": _where,
 }
 """Operator -> rule; those that only move entries need none."""

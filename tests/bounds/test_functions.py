@@ -81,13 +81,32 @@ SEVERAL: Mapping[str, Network] = {
         check=False,
     ),
     "maximum": pair_of("Max", (1, 4)),
+    "greater": pair_of("Greater", (1, 4)),
+    "greater or equal": pair_of("GreaterOrEqual", (1, 4)),
+    "choice": network_from_onnx(
+        model(
+            [HALVES, node("Greater", ["a", "k"], "c"), node("Where", ["c", "b", "n"])],
+            {"k": np.float32(0.1), "n": _floats(1, 2)},
+            (1, 4),
+        ),
+        check=False,
+    ),
     "transposed convolution": net_of(
         "ConvTranspose", {"w": _floats(2, 1, 2, 2), "b": _floats(1)}, (1, 2, 2, 2), strides=[2, 1], pads=[1, 0, 0, 0]
     ),
 }
 """Operators of several numbers."""
 
-EXACT = {"softmax", "softmax, other axis", "log softmax", "product", "maximum", "transposed convolution"}
+EXACT = {
+    "greater",
+    "greater or equal",
+    "softmax",
+    "softmax, other axis",
+    "log softmax",
+    "product",
+    "maximum",
+    "transposed convolution",
+}
 """Those whose extremes lie at corners."""
 
 
@@ -270,6 +289,8 @@ def test_a_planted_bug_of_a_function_is_seen(
         ("MatMul", _narrow, "matrix product"),
         ("LayerNormalization", _monotone, "layer normalization"),
         ("ConvTranspose", _monotone, "transposed convolution"),
+        ("Greater", _monotone, "greater"),
+        ("Where", _monotone, "choice"),
     ],
 )
 def test_a_planted_bug_of_an_operator_is_seen(

@@ -157,6 +157,15 @@ REWRITES: Mapping[str, bytes] = {
     "reduce-mean-channels": reduction("ReduceMean", 18, (1, 2, 3), IMAGE),
     "reduce-mean-all": reduction("ReduceMean", 13, None, IMAGE),
     "reduce-mean-nothing": reduction("ReduceMean", 18, None, IMAGE, noop_with_empty_axes=1),
+    "reduce-l1": reduction("ReduceL1", 13, (1,), ("N", 3, 4), keepdims=0),
+    "mean-3": model([node("Mean", ["x", "t", "x"])], {"t": floats(4)}),
+    "celu": simple("Celu"),
+    "celu-own": simple("Celu", alpha=0.3),
+    "gather-nd": simple("GatherND", np.array([[0, 1], [0, -1], [0, 0]]), shape=(1, 3, 2)),
+    "gather-nd-rows": simple("GatherND", np.array([[[2], [0]]]), shape=(3, 2)),
+    "depth-to-space": simple("DepthToSpace", shape=("N", 8, 2, 3), blocksize=2),
+    "depth-to-space-columns": simple("DepthToSpace", shape=(1, 8, 2, 3), blocksize=2, mode="CRD"),
+    "space-to-depth": simple("SpaceToDepth", shape=("N", 2, 4, 6), blocksize=2),
     "reduce-max-13": reduction("ReduceMax", 13, (1,), ("N", 3, 4), keepdims=0),
     "reduce-max-18": reduction("ReduceMax", 18, (-1, 1), IMAGE),
     "reduce-max-all": reduction("ReduceMax", 13, None, (2, 3)),
@@ -210,6 +219,21 @@ FUNCTIONS: Mapping[str, bytes] = {
     "pow-root": model([node("Exp", ["x"], "p"), node("Pow", ["p", "t"])], {"t": np.float32(0.5)}),
     "pow-inverse-root": model([node("Exp", ["x"], "p"), node("Pow", ["p", "t"])], {"t": np.float32(-0.5)}),
     "pow-inverse": model([node("Exp", ["x"], "p"), node("Pow", ["p", "t"])], {"t": np.float32(-1)}),
+    "reduce-l2": reduction("ReduceL2", 18, (1,), ("N", 4)),
+    "reduce-sum-square": reduction("ReduceSumSquare", 13, (1, 2), (1, 3, 2), keepdims=0),
+    "reduce-log-sum": model([node("Exp", ["x"], "p"), node("ReduceLogSum", ["p"], axes=[1])], {}, ("N", 4)),
+    "reduce-log-sum-exp": reduction("ReduceLogSumExp", 18, (-1,), ("N", 4)),
+    "mish": simple("Mish", opset=18),
+    "instance-normalization": simple("InstanceNormalization", floats(2), floats(2), shape=("N", *IMAGE[1:])),
+    "group-normalization": simple(
+        "GroupNormalization", floats(4), floats(4), shape=("N", 4, 3, 2), opset=21, num_groups=2
+    ),
+    **{
+        op: model(
+            [node("Tanh", ["x"], "h"), node(op, ["x", "t"], "c"), node("Where", ["c", "h", "x"])], {"t": floats(4)}
+        )
+        for op in ("Greater", "GreaterOrEqual", "Less", "LessOrEqual")
+    },
     "mul-two": live("Mul"),
     "div-two": live("Div"),
     "matmul-two": attention(),
@@ -244,7 +268,17 @@ FUNCTIONS: Mapping[str, bytes] = {
     "conv-transpose-shape": transposed((1, 2, 3, 4), (2, 1, 3, 3), 1, strides=[2, 2], output_shape=[6, 8]),
 }
 
+WEIGHTED: Mapping[str, bytes] = {
+    "biased": model([node("MatMul", ["x", "w"], "m"), node("Add", ["m", "b"])], {"w": floats(4, 3), "b": floats(3)}),
+    "normalized": model(
+        [node("Conv", ["x", "w"], "c"), node("BatchNormalization", ["c", "s", "b", "m", "v"])],
+        {"w": floats(3, 2, 2, 2), "s": floats(3), "b": floats(3), "m": floats(3), "v": np.abs(floats(3))},
+        IMAGE,
+    ),
+}
+
 CASES: Mapping[str, bytes] = {
+    **WEIGHTED,
     "add": simple("Add", floats(4)),
     "add-batch-1": simple("Add", floats(1, 4)),
     "add-higher-rank": simple("Add", floats(1, 1, 4)),
@@ -265,6 +299,7 @@ CASES: Mapping[str, bytes] = {
     "clip-6": simple("Clip", opset=10, min=-0.2, max=0.5),
     "clip-6-open": simple("Clip", opset=10, max=0.5),
     "clip-11": simple("Clip", np.float32(-0.2), np.float32(0.5)),
+    "clip-relu": simple("Clip", np.float32(0)),
     "clip-11-max-only": model([node("Clip", ["x", "", "t"])], {"t": np.float32(0.1)}),
     "matmul": simple("MatMul", floats(4, 3)),
     "matmul-vector": simple("MatMul", floats(4)),
