@@ -92,12 +92,15 @@ class Proved(Result):
         proofs: what a certificate needs of each region, where that was recorded.
         executed: of a proof over the reals, an input at which the network violates all the same when it is run: runs
             round. None where none was met.
+        touched: boxes that float64 left open, as the threshold is touched there, and that were closed exactly; no
+            certificate can say that.
     """
 
     boxes: int
     proofs: tuple[RegionProof, ...] = field(default=(), compare=False, repr=False)
     arithmetic: str = ARITHMETIC["real"]
     executed: Witness | None = field(default=None, repr=False)
+    touched: int = field(default=0, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,7 +20,7 @@ REASONS: Mapping[UnknownReason, str] = {
     "memory": "memory limit",
     "boxes": "limit of boxes",
     "interrupted": "interrupted",
-    "precision": "a box too small to cut stays open",
+    "precision": "a box stays open that is too small to cut, as where the threshold is touched",
     "not_found": "no counterexample found, no proof tried",
     "not_executed": "violated over the reals, but in no run that was tried",
     "rejected": "the independent checker or another engine contradicts the proof",
@@ -42,6 +42,11 @@ def remark(name: str, verdict: Verdict) -> str:
                 f"{name} is proved over the reals, and yet {who} rounds so that the input {shown(witness.x)} violates "
                 "it; semantics float32 asks about runs."
             )
+        case Proved(touched=boxes) if boxes:
+            return (
+                f"{name} holds by nothing to spare: bounds reach its threshold, and {_boxes(boxes)} closed in exact "
+                "arithmetic, which a certificate has no form for: none can be written."
+            )
         case Violated(witness=witness, undecided=reason) if witness.exactly is False:
             rest = f", where nothing is decided ({REASONS[reason]})" if reason not in (None, "not_found") else ""
             rest = "; another input violates there" if reason == "not_executed" else rest
@@ -54,6 +59,10 @@ def remark(name: str, verdict: Verdict) -> str:
         case Unknown(over_reals=x) if x:
             return f"Over the reals the input {shown(x)} violates {name}; no run of the network was found that does."
     return ""
+
+
+def _boxes(count: int) -> str:
+    return f"{count:,} boxes were" if count > 1 else "1 box was"
 
 
 def shown(x: Sequence[float]) -> str:

@@ -97,7 +97,7 @@ class OverReals:
             rule = RULES.get(node.op)
             inputs = [values[name] for name in node.inputs]
             shapes = [net.shape_of(name) for name in node.inputs]
-            values[node.output] = _moved(node, inputs, shapes) if rule is None else rule(inputs, node.attributes)
+            values[node.output] = moved(node, inputs, shapes) if rule is None else rule(inputs, node.attributes)
         return values[net.output_name].each(lambda part: part.reshape(-1))
 
     def _by_intervals(self, x: Sequence[Fraction] | Sequence[float]) -> Balls:
@@ -131,7 +131,7 @@ def _holds(row: Row, outputs: Balls) -> bool | None:
 # --- rules: inputs and lowered attributes, see `birdnn.operators`
 
 
-def _moved(node: Node, inputs: list[Balls], shapes: list[tuple[int, ...]]) -> Balls:
+def moved(node: Node, inputs: list[Balls], shapes: list[tuple[int, ...]]) -> Balls:
     """An operator that only moves entries, done to their numbers; `shapes` also where balls have an axis too many."""
     if not operator(node.op).moves:
         raise NotEvaluated(f"operator {node.op}")

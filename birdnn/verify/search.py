@@ -56,12 +56,12 @@ from birdnn.verify.recording import Recorder
 from birdnn.verify.settings import SearchSettings
 from birdnn.verify.sifting import left_open
 from birdnn.verify.spread import PARTS, Crew, Errand, Helpers, Task, alone, dealt, first_budget, smallest_edges
+from birdnn.verify.touching import Touching
 from birdnn.verify.treesize import boxes_below
 from birdnn.verify.witness import Judge
 from birdnn.verify.work import Step, Work, candidates, examine
 
-_KEPT_UNDECIDED = 2048
-_DESCENTS = 256
+_KEPT_UNDECIDED, _DESCENTS = 2048, 256
 _NEWS_EVERY_S = 0.2
 _FIRST_PROGNOSIS = 16_384  # boxes; later ones after four times as many each
 _HOPELESS = 1.5
@@ -203,6 +203,7 @@ class _Search:
         self.arithmetic = ARITHMETIC[settings.semantics]
         self.proofs: list[RegionProof] = []
         self.boxes, self.recorded = 0, 0  # the latter in bytes
+        self.exact = Touching(net, settings.semantics)
         polytopes = max(len(region.unsafe) for region in prop.regions)
         self.batch = settings.batch or batch_for(net, settings.device, max(1, polytopes))
         self.max_boxes, self.granted = settings.max_boxes, 1.0  # so many times as many
@@ -308,9 +309,9 @@ class _Search:
 
     def concluded(self, verdict: Verdict) -> Verdict:
         """The verdict, with the input that violates when run only, if one was met."""
-        if isinstance(verdict, Unknown):
-            return self.falsified(verdict)
-        return replace(verdict, executed=self.executed) if isinstance(verdict, Proved) else verdict
+        if not isinstance(verdict, Proved):
+            return self.falsified(verdict) if isinstance(verdict, Unknown) else verdict
+        return replace(verdict, executed=self.executed, touched=self.exact.closed)
 
     def falsified(self, verdict: Unknown) -> Violated | Unknown:
         """The input that violates when run only, where nothing was decided over the reals."""
@@ -353,7 +354,7 @@ class _Search:
 
     def _search(self, bound: MarginBound, part: Part) -> Verdict | None:
         """None once the region is proved, but for boxes that are given up; it is attacked harder as time goes by."""
-        region, stack, recorder = part.region, part.stack, part.recorder
+        region, stack = part.region, part.stack
         question = Question.of(region.unsafe, self.prop.n_outputs, bound.device)
         smallest = smallest_edges(self.settings, region).to(bound.device)
         while stack:
@@ -372,7 +373,7 @@ class _Search:
             step = self._examine(bound, question, batch, stack)
             if step is None:
                 continue
-            if recorder is not None:
+            if (recorder := part.recorder) is not None:
                 recorded = recorder.bytes
                 recorder.examined(batch, step)
                 self.recorded += recorder.bytes - recorded
@@ -382,15 +383,16 @@ class _Search:
                 witness = self._attack_again(part, [*stack, step.remains], self.boxes - part.boxes_before)
             if witness is not None:
                 return Violated(witness=witness, boxes=self.boxes)
-            halves, small = cut(step, smallest, recorder)
+            step = self.exact.close(part, step, first=self.boxes - part.boxes_before == len(batch))
+            halves, small = cut(step, smallest, part.recorder)
             self.gave_up += small
             stack += halves
             self._tell(bound, question, stack)
             reason = self._hopeless(bound, question, stack)
             if reason is not None:
                 return self._given_up(reason, part)
-        if recorder is not None:
-            self.proofs.append(recorder.finish())
+        if part.recorder is not None:
+            self.proofs.append(part.recorder.finish())
         return None
 
     def _large(self, bound: MarginBound, part: Part) -> bool:
@@ -462,8 +464,8 @@ class _Search:
         if self.boxes + left > _HOPELESS * self.max_boxes:
             return "boxes"
         self.granted = _HOPELESS
-        spent = time.monotonic() - self.started
-        return "timeout" if left * spent / self.boxes > _HOPELESS * self._left_s() else None
+        needed = left * (time.monotonic() - self.started) / self.boxes
+        return "timeout" if needed > _HOPELESS * self._left_s() else None
 
     def _estimate(self, bound: MarginBound, question: Question, stack: list[Work], until: float) -> float | None:
         """Boxes of this region still to examine, estimated, also for the outlook; None at a time limit, or `until`."""
@@ -507,11 +509,10 @@ class _Search:
 
     def _given_up(self, reason: UnknownReason, part: Part) -> Verdict:
         """A limit is reached. Where it is not time, and nobody else decides, what is open is attacked once more."""
-        witness = None
         if reason in ("boxes", "memory") and not self.settings.give_up:
             witness = self._attack_again(part, part.stack, math.inf)
-        if witness is not None:
-            return Violated(witness=witness, boxes=self.boxes)
+            if witness is not None:
+                return Violated(witness=witness, boxes=self.boxes)
         if self.keeper is not None:
             self._keep(part)
         return self._undecided(reason, part.stack)
@@ -570,12 +571,11 @@ class _Search:
 
     def _undecided(self, reason: UnknownReason, stack: list[Work]) -> Unknown:
         boxes = [w.boxes for w in reversed(stack)]
-        total = sum(len(b) for b in boxes)
         return Unknown(
             reason=reason,
             boxes=self.boxes,
             undecided=Boxes.concatenate(boxes)[:_KEPT_UNDECIDED].to("cpu"),
-            open_boxes=total,
+            open_boxes=sum(map(len, boxes)),
             arithmetic=self.arithmetic,
         )
 

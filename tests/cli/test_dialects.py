@@ -135,3 +135,14 @@ def test_a_violation_at_a_decimal_is_estimated_and_repaired(call: Call, net: Pat
     assert 0.02 < share < 0.09  # x1 from 0.9 to 1 of -1 to 1
     options = ("--domain", "property", "--decision", "none", "--out", tmp_path / "out", "-q")
     assert call("repair", net, "--prop", prop, *options).word.startswith("proved")
+
+
+def test_a_threshold_that_is_touched(call: Call, net: Path, tmp_path: Path) -> None:
+    """Proved at once, without a certificate, and both is said; one that is not touched keeps its certificate."""
+    out = tmp_path / "c.json"
+    said = call("verify", net, "--prop", stated(tmp_path, "(> Y_0 2)"), "--certificate", out, "-q")
+    assert (said.status, said.word) == (0, "unsat")
+    assert "p holds by nothing to spare" in said.err
+    assert not out.exists()
+    said = call("verify", net, "--prop", stated(tmp_path, "(> Y_0 2.001)"), "--certificate", out, "-q")
+    assert (said.status, said.word, out.exists()) == (0, "unsat", True)
