@@ -107,6 +107,8 @@ class Traceable(nn.Module):
         Engines sum over axes that broadcasting adds, and confuse them with the batch.
         """
         inputs = list(node.inputs)
+        if node.op == "Div" and inputs[1] not in self.values:
+            raise _refuse(node, "divides by what depends on the input")
         for i, name in enumerate(inputs):
             if name not in self.values:
                 continue
@@ -116,8 +118,6 @@ class Traceable(nn.Module):
             if value.dim() >= len(shape):
                 raise _refuse(node, "has a constant with a batch axis")
             if node.op == "Div":
-                if i == 0:
-                    raise _refuse(node, "divides by what depends on the input")
                 value = 1 / value
             inputs[i] = f"{node.output}.{i}"
             self.values[inputs[i]] = value.expand(shape[1:]).contiguous()

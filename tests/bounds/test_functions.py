@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -17,9 +18,10 @@ from birdnn.boxes import Boxes
 from birdnn.formats.onnx import network_from_onnx
 from birdnn.graph import Node
 from birdnn.network import Network
-from birdnn.operators import operators_where
+from birdnn.operators import OPERATORS, operators_where
 from tests.bounds.builders import outputs_at, points_of, random_boxes
-from tests.formats.models import Array, model, node
+from tests.formats.models import Array, model, node, runner
+from tests.formats.test_onnx_operators import CASES
 
 _RNG = np.random.default_rng(5)
 
@@ -247,6 +249,41 @@ def test_nothing_is_claimed_of_unmeasured_executions() -> None:
     assert seen == unmeasured
 
 
+ABSORBING: Mapping[str, tuple[Network, list[float]]] = {
+    "sum": (net_of("ReduceSum", {"a": np.array([1])}, (1, 64)), [2.0**24] + [1.0] * 63),
+    "transposed convolution": (
+        net_of("ConvTranspose", {"w": np.ones((64, 1, 1), np.float32)}, (1, 64, 1)),
+        [2.0**24] + [1.0] * 63,
+    ),
+    "matrix product": (pair_of("MatMul", (1, 2, 64), [0, 2, 1]), [2.0**24] + [1.0] * 127),
+}
+"""Sums of a large number and of ones, each of which is lost in some orders and in others none."""
+
+
+def check_any_order(name: str) -> None:
+    net, numbers = ABSORBING[name]
+    point = torch.tensor([numbers], dtype=torch.float64)
+    low, high = propagate(net, point, point, "float32")
+    total = 2.0**24 + 63
+    assert float(low) <= 2.0**24 < total <= float(high)
+    assert float(high - low) < 1e3, "far more than there is to lose"
+
+
+@pytest.mark.parametrize("name", ABSORBING)
+def test_sums_in_any_order(name: str) -> None:
+    check_any_order(name)
+
+
+@pytest.mark.parametrize(("op", "name"), [("ReduceSum", "sum"), ("ConvTranspose", "transposed convolution")])
+def test_a_row_that_forgets_its_roundings_is_seen(op: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    row = OPERATORS[op]
+    assert row.sums is not None
+    forgetful = replace(row, sums=replace(row.sums, roundings=lambda shapes, attributes: 0))
+    monkeypatch.setitem(OPERATORS, op, forgetful)  # type: ignore[arg-type]
+    with pytest.raises(AssertionError):
+        check_any_order(name)
+
+
 def _monotone(node: Node, inputs):
     return interval._monotone(node, inputs)
 
@@ -299,3 +336,16 @@ def test_a_planted_bug_of_an_operator_is_seen(
     monkeypatch.setitem(interval.RULES, op, rule)  # type: ignore[arg-type]
     with pytest.raises(AssertionError, match="its interval"):
         check_several(name, range(20))
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_executions_lie_inside(name: str) -> None:
+    """At points, near zero and far, where an interval has nothing but its account of rounding."""
+    data = CASES[name]
+    net, run = network_from_onnx(data, check=False), runner(data)
+    x = np.random.default_rng(6).normal(size=(60, net.n_inputs)) * np.repeat([1e-3, 1.0, 30.0, 1e4], 15)[:, None]
+    points = torch.from_numpy(x.astype(np.float32))
+    low, high = propagate(net, points.double(), points.double(), "float32")
+    theirs = torch.stack([torch.from_numpy(run(row.reshape(net.input_shape).numpy())).flatten() for row in points])
+    for y in (theirs.double(), net(points).detach().double()):
+        assert bool(((low <= y) & (y <= high) | y.isnan()).all())

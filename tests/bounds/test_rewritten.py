@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from dataclasses import replace
 
 import onnx
 import pytest
@@ -19,6 +20,8 @@ from tools.adversarial_operators import made
 
 UNDERFLOWS = (1473, 2814)
 """Seeds whose constants onnxruntime merges to something else than they are one after the other."""
+TRANSPOSED = 20764
+"""A seed in which a transposed convolution's rounding is seen."""
 ROUNDS = (78, 92)
 """Seeds whose rounding alone is seen, by intervals and by linear bounds."""
 
@@ -87,6 +90,15 @@ def test_planted_nobody_pays_for_rounding(seed: int, monkeypatch: pytest.MonkeyP
         if hasattr(module, "gamma"):
             monkeypatch.setattr(module, "gamma", lambda n, unit: 0.0 if unit == rounding.FLOAT32 else real(n, unit))
     assert {found.bound for found in wrong(seed, Counter())} == {"interval", "crown"}
+
+
+def test_planted_a_transposed_convolution_without_roundings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In linear bounds, behind other layers."""
+    row = OPERATORS["ConvTranspose"]
+    assert row.sums is not None
+    forgetful = replace(row, sums=replace(row.sums, roundings=lambda shapes, attributes: 0))
+    monkeypatch.setitem(OPERATORS, "ConvTranspose", forgetful)  # type: ignore[arg-type]
+    assert {found.bound for found in wrong(TRANSPOSED, Counter(), made)} == {"crown"}
 
 
 def test_drawn_models_are_models() -> None:

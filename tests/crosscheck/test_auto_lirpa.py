@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from itertools import product
 
@@ -16,6 +17,7 @@ from birdnn.boxes import Boxes
 from birdnn.crosscheck import traceable
 from birdnn.crosscheck.auto_lirpa import AutoLirpaBound, AutoLirpaSettings, BoundMethod
 from birdnn.errors import EngineError
+from birdnn.formats.onnx import network_from_onnx
 from birdnn.network import Network
 from birdnn.records import Proved, Unknown
 from birdnn.verify import verify
@@ -36,6 +38,7 @@ from tests.bounds.builders import (
 )
 from tests.bounds.test_crown import check_items
 from tests.crosscheck.engines import needs
+from tests.formats.test_onnx_operators import FUNCTIONS, REWRITES
 from tests.verify.cases import effort, with_replay
 
 pytestmark = needs("auto_lirpa")
@@ -179,6 +182,14 @@ def test_what_it_has_no_sound_rule_for_is_refused(net, told: str) -> None:
 
 
 # --- planted bugs --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", [*REWRITES, *FUNCTIONS])
+def test_operators_that_become_others(name: str) -> None:
+    """Bounded rightly or refused: whatever they became must be said in words that it has sound rules for."""
+    net = network_from_onnx({**REWRITES, **FUNCTIONS}[name], check=False)
+    with contextlib.suppress(EngineError):
+        check(net, 0, "CROWN")
 
 
 def test_a_network_traced_wrongly_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
