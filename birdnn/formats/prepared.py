@@ -34,7 +34,7 @@ _NO_NUMBERS = frozenset(
 """Data types of outputs that are left out: labels, indices, masks."""
 _MORE_OUTPUTS = frozenset({"Dropout", "LayerNormalization", "MaxPool"})
 """Operators whose first output does not depend on which of the others there are; that of BatchNormalization does."""
-_MAX_NODES = 1 << 20
+_MAX_NODES = 1 << 17
 
 
 def opset(model: onnx.ModelProto, path: str) -> int:
@@ -53,7 +53,7 @@ def inlined(model: onnx.ModelProto, path: str) -> onnx.ModelProto:
     """The model without local functions: their nodes stand where they were called. Initialisers keep their names.
 
     Raises:
-        FormatError: a function calls itself, or all calls together make more than a million nodes.
+        FormatError: a function calls itself, or all calls together make more nodes than `_MAX_NODES`.
     """
     if not model.functions:
         return model
