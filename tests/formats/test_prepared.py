@@ -288,7 +288,7 @@ def test_functions_that_never_end() -> None:
 def test_names_in_functions_that_are_no_text() -> None:
     """As in the graph."""
     data = functions([*BODY[:-1], helper.make_node("Relu", ["s"], ["b"], name="the_last_one")])
-    refuse(data.replace(b"the_last_one", b"\xff\xfe_last_one"), "a name in it is not UTF-8")
+    refuse(data.replace(b"the_last_one", b"\xff\xfee_last_one"), "a name in it is not UTF-8")
 
 
 def test_a_function_named_like_an_operator() -> None:
