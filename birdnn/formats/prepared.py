@@ -165,7 +165,8 @@ def _without(node: onnx.NodeProto, read: Container[str]) -> onnx.NodeProto:
         return node
     bare = onnx.NodeProto()
     bare.CopyFrom(node)
-    bare.output[:] = [bare.output[0], *(name if name in read else "" for name in bare.output[1:])]
+    while len(bare.output) > 1 and bare.output[-1] not in read:
+        del bare.output[-1]
     return bare
 
 
