@@ -38,11 +38,12 @@ def load_network(source: NetworkLike, *, input_shape: Sequence[int] | None = Non
 
     Args:
         source: a file (``.onnx`` or ``.nnet``, also with ``.gz``), a module that takes one tensor of shape
-            ``(batch, *input_shape)`` and gives one, or a network.
+            ``(batch, *input_shape)`` and gives one or a tuple of them, or a network.
         input_shape: of one sample, for a module.
 
     Returns:
-        A network whose call takes a batch of flat inputs (n, n_inputs) to flat outputs (n, n_outputs).
+        A network whose call takes a batch of flat inputs (n, n_inputs) to flat outputs (n, n_outputs). Several inputs
+        or outputs of a file are counted one after the other, as its ``notes`` say.
 
     Raises:
         FormatError: the file cannot be read as a network.

@@ -159,7 +159,8 @@ def parsed(data: bytes, path: str) -> onnx.ModelProto:
         raise FormatError(path, "", f"not an ONNX file: {error}") from None
     if not model.HasField("graph") or not model.graph.node:
         raise FormatError(path, "", "not an ONNX file: it holds no graph")
-    if any(isinstance(text, bytes) for text in _names(model.graph)):
+    inside = (text for function in model.functions for text in _named(function.node))
+    if any(isinstance(text, bytes) for text in (*_names(model.graph), *inside)):
         raise FormatError(path, "", "not an ONNX file: a name in it is not UTF-8")
     if model.graph.sparse_initializer:
         raise FormatError(path, "", "sparse initialisers are not supported")
@@ -174,7 +175,11 @@ def _names(graph: onnx.GraphProto) -> Iterator[str | bytes]:
         yield from (axis.dim_param for axis in value.type.tensor_type.shape.dim)
     for tensor in graph.initializer:
         yield from (text for entry in tensor.external_data for text in (entry.key, entry.value))
-    for node in graph.node:
+    yield from _named(graph.node)
+
+
+def _named(nodes: Iterable[onnx.NodeProto]) -> Iterator[str | bytes]:
+    for node in nodes:
         yield from (node.name, node.op_type, node.domain, *node.input, *node.output)
         yield from (attribute.name for attribute in node.attribute)
 

@@ -34,7 +34,7 @@ _NO_NUMBERS = frozenset(
 """Data types of outputs that are left out: labels, indices, masks."""
 _MORE_OUTPUTS = frozenset({"Dropout", "LayerNormalization", "MaxPool"})
 """Operators whose first output does not depend on which of the others there are; that of BatchNormalization does."""
-_MAX_NODES = 1 << 20
+_MAX_NODES = 1 << 17
 
 
 def opset(model: onnx.ModelProto, path: str) -> int:
@@ -53,7 +53,7 @@ def inlined(model: onnx.ModelProto, path: str) -> onnx.ModelProto:
     """The model without local functions: their nodes stand where they were called. Initialisers keep their names.
 
     Raises:
-        FormatError: a function calls itself, or all calls together make more than a million nodes.
+        FormatError: a function calls itself, or all calls together make more nodes than `_MAX_NODES`.
     """
     if not model.functions:
         return model
@@ -165,7 +165,8 @@ def _without(node: onnx.NodeProto, read: Container[str]) -> onnx.NodeProto:
         return node
     bare = onnx.NodeProto()
     bare.CopyFrom(node)
-    bare.output[:] = [bare.output[0], *(name if name in read else "" for name in bare.output[1:])]
+    while len(bare.output) > 1 and bare.output[-1] not in read:
+        del bare.output[-1]
     return bare
 
 

@@ -281,8 +281,14 @@ def test_functions_that_never_end() -> None:
         )
     del proto.graph.node[:]
     proto.graph.node.append(helper.make_node("F39", ["x"], ["y"], domain="own"))
-    with pytest.raises(FormatError, match="more than 1,048,576 nodes"):
+    with pytest.raises(FormatError, match="more than 131,072 nodes"):
         network_from_onnx(proto.SerializeToString(), check=False)
+
+
+def test_names_in_functions_that_are_no_text() -> None:
+    """As in the graph."""
+    data = functions([*BODY[:-1], helper.make_node("Relu", ["s"], ["b"], name="the_last_one")])
+    refuse(data.replace(b"the_last_one", b"\xff\xfee_last_one"), "a name in it is not UTF-8")
 
 
 def test_a_function_named_like_an_operator() -> None:
