@@ -489,6 +489,8 @@ def test_refusals_of_rewritten_operators() -> None:
     """What cannot be treated is told with the node, before anything is computed or crashes."""
     cases = {
         "without a name": split("a", "", "c", axis=1),
+        "an input without a name": model([node("Max", ["x", "t", ""])], {"t": floats(4)}),
+        "has no input number 2": model([node("Gather", ["x"], axis=1)], {}),
         "do not make up axis 1": split("a", "b", tensors={"s": ints(2, 5)}, axis=1),
         "leaves nothing of axis 1": padded(13, (0, -1, 0, 0, 0, -1, 0, 0)),
         "by more than it has": padded(13, (0, 0, 3, 0, 0, 0, 0, 0), mode="reflect"),
