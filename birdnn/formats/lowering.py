@@ -361,6 +361,8 @@ def _gelu(site: Site) -> Lowered:
 
 def _layer_normalization(site: Site) -> Lowered:
     names, epsilon = operands(site, 2, 3), real_attribute(site, "epsilon", float(np.float32(1e-5)))
+    if len(site.inputs) > 2 and not site.inputs[2]:
+        raise site.fail("has a shift without a name, at which onnxruntime crashes; leave it out")
     if not epsilon > 0 or integer_attribute(site, "stash_type", 1) != 1:
         raise site.fail("takes a positive epsilon, and computes in float32")
     return names, {"axis": site.axis(integer_attribute(site, "axis", -1)), "epsilon": epsilon}

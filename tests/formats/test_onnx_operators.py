@@ -490,6 +490,7 @@ def test_refusals_of_rewritten_operators() -> None:
     cases = {
         "without a name": split("a", "", "c", axis=1),
         "an input without a name": model([node("Max", ["x", "t", ""])], {"t": floats(4)}),
+        "shift without a name": model([node("LayerNormalization", ["x", "t", ""])], {"t": floats(4)}, opset=17),
         "has no input number 2": model([node("Gather", ["x"], axis=1)], {}),
         "do not make up axis 1": split("a", "b", tensors={"s": ints(2, 5)}, axis=1),
         "leaves nothing of axis 1": padded(13, (0, -1, 0, 0, 0, -1, 0, 0)),
