@@ -66,14 +66,19 @@ class Site:
 
     def shape(self, index: int = 0) -> tuple[int, ...]:
         """Shape of the input number `index`."""
-        return self.shapes[self.inputs[index]]
+        return self.shapes[self._name(index)]
 
     def array(self, index: int) -> Array:
         """Value of an input that must be a constant."""
-        name = self.inputs[index]
+        name = self._name(index)
         if name not in self.known:
             raise self.fail(f"input {name!r} must be a constant")
         return self.known[name]
+
+    def _name(self, index: int) -> str:
+        if not self.has(index):
+            raise self.fail(f"has no input number {index + 1}")
+        return self.inputs[index]
 
     def integers(self, key: str, index: int, since: int) -> list[int] | None:
         """A list of integers: the attribute `key` before opset `since`, input number `index` from there on."""
@@ -139,6 +144,13 @@ def operands(site: Site, least: int, most: int | None = None) -> tuple[str, ...]
     if not least <= len(names) <= most or not all(names):
         raise site.fail(f"takes {least} to {most} inputs, not {len(site.inputs)}")
     return names
+
+
+def variadic(site: Site) -> tuple[str, ...]:
+    """The names of one or more inputs, all given: without a name in their list onnxruntime crashes."""
+    if not site.inputs or not all(site.inputs):
+        raise site.fail("has an input without a name")
+    return site.inputs
 
 
 def _gemm(site: Site) -> Lowered:
@@ -225,7 +237,7 @@ def _transpose(site: Site) -> Lowered:
 def _concat(site: Site) -> Lowered:
     if "axis" not in site.attributes:
         raise site.fail("has no axis")
-    return operands(site, 1, len(site.inputs)), {"axis": site.axis(integer_attribute(site, "axis", 0))}
+    return variadic(site), {"axis": site.axis(integer_attribute(site, "axis", 0))}
 
 
 def _slice(site: Site) -> Lowered:
@@ -359,6 +371,8 @@ def _gelu(site: Site) -> Lowered:
 
 def _layer_normalization(site: Site) -> Lowered:
     names, epsilon = operands(site, 2, 3), real_attribute(site, "epsilon", float(np.float32(1e-5)))
+    if len(site.inputs) > 2 and not site.inputs[2]:
+        raise site.fail("has a shift without a name, at which onnxruntime crashes; leave it out")
     if not epsilon > 0 or integer_attribute(site, "stash_type", 1) != 1:
         raise site.fail("takes a positive epsilon, and computes in float32")
     return names, {"axis": site.axis(integer_attribute(site, "axis", -1)), "epsilon": epsilon}
@@ -404,7 +418,7 @@ def dequantized(site: Site) -> Array:
     zero = site.array(2) if site.has(2) else np.zeros_like(scale, dtype=value.dtype)
     if scale.dtype != np.float32 or value.dtype not in (np.int8, np.uint8, np.int32) or zero.dtype != value.dtype:
         raise site.fail("takes integers of 8 or 32 bits, a zero point of their type, and a scale in float32")
-    if integer_attribute(site, "block_size", 0) or scale.ndim > 1 or zero.shape != scale.shape:
+    if integer_attribute(site, "block_size", 0) or scale.ndim > 1 or zero.shape != scale.shape or not scale.size:
         raise site.fail("takes one scale for all entries, or for each of an axis")
     if scale.size > 1:
         axis = site.axis(integer_attribute(site, "axis", 1))

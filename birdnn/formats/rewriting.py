@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from birdnn.formats.lowering import MAX_VALUES, Site, integer_attribute, operands, real_attribute, unused
+from birdnn.formats.lowering import MAX_VALUES, Site, integer_attribute, operands, real_attribute, unused, variadic
 from birdnn.formats.tensors import Array
 from birdnn.graph import Node
 from birdnn.operators import OPERATORS, Shape, ShapeProblem, shape_of
@@ -142,7 +142,7 @@ def _neg(site: Site, draft: Draft) -> Sequence[str]:
 
 
 def _sum(site: Site, draft: Draft) -> Sequence[str]:
-    return (reduce(lambda a, b: draft.put("Add", a, b), operands(site, 1, len(site.inputs))),)
+    return (reduce(lambda a, b: draft.put("Add", a, b), variadic(site)),)
 
 
 def _abs(site: Site, draft: Draft) -> Sequence[str]:
@@ -165,7 +165,7 @@ def _extreme(site: Site, draft: Draft) -> Sequence[str]:
         limits = {"min": number, "max": math.inf} if site.op == "Max" else {"min": -math.inf, "max": number}
         return draft.put("Clip", value, **limits)
 
-    return (reduce(of_two, operands(site, 1, len(site.inputs))),)
+    return (reduce(of_two, variadic(site)),)
 
 
 def _prelu(site: Site, draft: Draft) -> Sequence[str]:
