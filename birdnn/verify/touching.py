@@ -114,7 +114,7 @@ class Touching:
         try:
             for least in self._methods(lower, upper, box):
                 for place, polytope in enumerate(polytopes):
-                    spares = [spare for row in polytope.rows if (spare := least(row)) is not None]
+                    spares = [spare for row in _implied(polytope) if (spare := least(row)) is not None]
                     if found[place] is None and spares:
                         found[place] = max(spares)
                 if None not in found:
@@ -148,6 +148,16 @@ class Touching:
     @cached_property
     def _merged(self) -> Mapping[str, Merging] | None:
         return mergings(self._net.graph, self._net.values()) if self._semantics == "float32" else None
+
+
+def _implied(polytope: Polytope) -> tuple[Row, ...]:
+    """Its rows, and their sum: an output in all of them lies in that as well."""
+    if len(polytope.rows) < 2:
+        return polytope.rows
+    rows = [row.normal() for row in polytope.rows]
+    coefficients = tuple(sum(column, Fraction(0)) for column in zip(*(row.coefficients for row in rows), strict=True))
+    total = Row(coefficients, sum((row.bound for row in rows), Fraction(0)), any(row.strict for row in rows))
+    return (*polytope.rows, total)
 
 
 def _ends(region: Region, index: int, low: float, high: float) -> tuple[Ends, Ends]:
