@@ -15,7 +15,7 @@ from birdnn.network import Network
 from birdnn.records import Proved, Unknown, Violated
 from birdnn.rounding import Semantics
 from birdnn.spec import Polytope, Property, Region, Row
-from birdnn.verify import verify
+from birdnn.verify import touching, verify
 from birdnn.verify.touching import Touching
 from tests.bounds.builders import make_property, property_of
 from tests.verify.test_exactly import convolution
@@ -87,14 +87,14 @@ def test_the_end_of_a_relu_is_exact_in_runs_too(semantics: Semantics) -> None:
     draw = np.random.default_rng(0)
     layers = [(draw.normal(size=(40, 9)), draw.normal(size=40)), (draw.normal(size=(3, 40)), draw.normal(size=3))]
     net = network_from_layers([*layers, (np.eye(3), np.zeros(3))])
-    touching = Touching(net, semantics)
+    exact = Touching(net, semantics)
     (region,) = asked(row(1, 0, 0), n_inputs=9).regions
     ends = region.lower.tolist(), region.upper.tolist()
     ends_in_relu = with_tail(net)
     assert Touching(ends_in_relu, semantics).spare(region, *ends, region.unsafe) == 0
     closed = asked(row(1, 0, 0, strict=False), n_inputs=9).regions[0]
     assert Touching(ends_in_relu, semantics).spare(closed, *ends, closed.unsafe) is None
-    assert touching.spare(closed, *ends, closed.unsafe) is None
+    assert exact.spare(closed, *ends, closed.unsafe) is None
 
 
 def with_tail(net: Network) -> Network:
@@ -177,6 +177,17 @@ def test_curved_and_convolved_values_are_enclosed() -> None:
         spare = Touching(net, "real").spare(region, region.lower.tolist(), region.upper.tolist(), [below])
         assert spare is not None
         assert 0 <= float(spare) <= 10
+
+
+@pytest.mark.parametrize("name", ["the largest sum", "an open box", "a size", "two outputs"])
+def test_what_stays_undecided_is_told_early(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a network is too large for exact forms no box is cut for ever at a corner that touches the threshold."""
+    monkeypatch.setattr(touching, "EXACT", 0)
+    layers, prop = CASES[name]
+    net, replay = with_replay(layers)
+    verdict = verify(net, prop, settings=effort(max_boxes=2000), replays=[replay])
+    assert isinstance(verdict, Unknown)
+    assert verdict.reason == "precision"
 
 
 def test_attempts_end() -> None:
