@@ -360,6 +360,8 @@ class Property:
         element: what its variables are: reals, or what the network computes in float32. A proof of the latter has to
             speak about execution in float32.
         partial: its text need not name all outputs of a network: `fitted` adds the others.
+        relational: its rows speak about the outputs and, behind them, the inputs, and `n_outputs` counts both: it is a
+            property of the network that hands on its inputs (`birdnn.verify.relating`).
         vacuous: why nothing satisfies its formula, so that no network violates it; then it has no region. Else empty.
         notes: what a reader has to tell of how it was taken, one sentence each.
 
@@ -378,6 +380,7 @@ class Property:
     path: str | None = None
     element: Literal["real", "float32"] = "real"
     partial: bool = False
+    relational: bool = False
     vacuous: str = ""
     notes: tuple[str, ...] = ()
 
@@ -394,8 +397,9 @@ class Property:
         Raises:
             MismatchError: the property speaks about other numbers of inputs or outputs.
         """
-        if (n_inputs, n_outputs) != (self.n_inputs, self.n_outputs):
-            mine = f"{self.n_inputs} inputs and {self.n_outputs} outputs"
+        own = self.n_outputs - (self.n_inputs if self.relational else 0)
+        if n_inputs != self.n_inputs or n_outputs not in (own, self.n_outputs):
+            mine = f"{self.n_inputs} inputs and {own} outputs"
             theirs = f"the network has {n_inputs} and {n_outputs}"
             raise MismatchError(f"property {self.name!r} speaks about {mine}; {theirs}")
 
@@ -405,21 +409,21 @@ class Property:
         Raises:
             MismatchError: the property speaks about other numbers of inputs or outputs.
         """
-        missing = n_outputs - self.n_outputs
-        if not self.partial or missing <= 0:
-            self.require_sizes(n_inputs, n_outputs)
+        own = self.n_outputs - (self.n_inputs if self.relational else 0)
+        missing = n_outputs - own
+        if not self.partial or missing <= 0 or n_inputs != self.n_inputs:
+            replace(self, relational=False, n_outputs=own, regions=(), vacuous="?").require_sizes(n_inputs, n_outputs)
             return self
         more = (Fraction(0),) * missing
 
         def padded(polytope: Polytope) -> Polytope:
-            rows = tuple(replace(row, coefficients=row.coefficients + more) for row in polytope.rows)
-            return Polytope(rows=rows, n_outputs=n_outputs)
+            cut = [(row.coefficients[:own], row.coefficients[own:], row) for row in polytope.rows]
+            rows = tuple(replace(row, coefficients=(*first, *more, *last)) for first, last, row in cut)
+            return Polytope(rows=rows, n_outputs=self.n_outputs + missing)
 
         regions = tuple(replace(region, unsafe=tuple(map(padded, region.unsafe))) for region in self.regions)
-        told = f"{self.name} speaks about {self.n_outputs} of the network's {n_outputs} outputs, the first ones."
-        made = replace(self, regions=regions, n_outputs=n_outputs, notes=(*self.notes, told))
-        made.require_sizes(n_inputs, n_outputs)
-        return made
+        told = f"{self.name} speaks about {own} of the network's {n_outputs} outputs, the first ones."
+        return replace(self, regions=regions, n_outputs=self.n_outputs + missing, notes=(*self.notes, told))
 
     def violated(self, x: Sequence[float], y: Sequence[float]) -> bool:
         """Is an input `x` with output `y` a violation? Exact rational arithmetic on the floats as given.
@@ -433,7 +437,8 @@ class Property:
         self.require_sizes(len(x), len(y))
         if not all(math.isfinite(value) for value in (*x, *y)):
             return False
-        outputs = [Fraction(float(v)) for v in y]
+        values = (*y, *x) if self.relational and len(y) < self.n_outputs else y
+        outputs = [Fraction(float(v)) for v in values]
         return any(
             region.contains(x) and any(polytope.holds(outputs) for polytope in region.unsafe) for region in self.regions
         )
@@ -447,9 +452,11 @@ class Property:
         """This property, in raw units, restated exactly in network units.
 
         Raises:
-            MismatchError: the scaling is for another number of inputs, or the property speaks about float32 entries of
-                the network itself.
+            MismatchError: the scaling is for another number of inputs, or the property relates inputs, or speaks about
+                float32 entries of the network itself.
         """
+        if self.relational:
+            raise MismatchError(f"property {self.name!r} relates inputs, which is decided in network units: not raw")
         if self.element == "float32":
             raise MismatchError(
                 f"property {self.name!r} is over float32, so over what the network itself reads: not raw"

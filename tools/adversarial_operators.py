@@ -136,7 +136,7 @@ def _products(draft: Draft) -> None:
 
 def _functions(draft: Draft) -> None:
     name, shape = draft.live[-1]
-    op = str(draft.rng.choice(["Softplus", "Gelu", "HardSwish", "Sin", "Cos", "Erf", "Exp", "Sign", "Pow", "Softmax",
+    op = str(draft.rng.choice(["Softplus", "Gelu", "HardSwish", "Sin", "Cos", "Erf", "Exp", "Sign", "Floor", "Round", "Pow", "Softmax",
                                "LogSoftmax", "LayerNormalization", "Log", "Sqrt"]))  # fmt: skip
     inputs, options = [name], dict[str, Any]()
     if op in ("Log", "Sqrt"):

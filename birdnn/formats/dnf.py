@@ -142,17 +142,28 @@ Box = dict[tuple[int, bool], Bound]
 Corners = tuple[tuple[Fraction, bool], ...]
 
 
-def build_regions(formula: Formula, n_inputs: int, n_outputs: int, path: str) -> tuple[Region, ...]:
+def relates_inputs(formula: Formula) -> bool:
+    """Does a comparison speak about several inputs, or about inputs and outputs?"""
+    if isinstance(formula, Atom):
+        return len(formula.term.factors) > 1 and any(kind == "X" for kind, _ in formula.term.factors)
+    return any(map(relates_inputs, formula.parts))
+
+
+def build_regions(
+    formula: Formula, n_inputs: int, n_outputs: int, path: str, *, relational: bool = False
+) -> tuple[Region, ...]:
     """The regions of a formula that describes the unsafe set.
 
-    Branches with the same box become one region; a branch whose box is empty is dropped if another remains.
+    Branches with the same box become one region; a branch whose box is empty is dropped if another remains. Where it is
+    `relational`, rows are of the outputs and, behind them, the inputs, and may relate any of these.
 
     Raises:
         FormatError: a comparison relates two inputs or an input with an output, an input is unbounded, or there are too
             many branches.
         Contradiction: every branch contradicts itself: an input has no values, or a comparison of numbers is false.
     """
-    branches = _Multiplier(n_outputs, path).branches(formula)
+    branches = _Multiplier(n_outputs, path, n_inputs if relational else 0).branches(formula)
+    n_outputs += n_inputs if relational else 0
     common = _common(branches)
     boxes: dict[frozenset[Limit], list[tuple[Row, ...]]] = {}
     for limits, rows in branches:
@@ -258,8 +269,8 @@ def _short(value: Fraction) -> str:
 class _Multiplier:
     """Multiplies a formula out into branches."""
 
-    def __init__(self, n_outputs: int, path: str) -> None:
-        self.n_outputs, self.path = n_outputs, path
+    def __init__(self, n_outputs: int, path: str, n_inputs: int = 0) -> None:
+        self.n_outputs, self.n_inputs, self.path = n_outputs, n_inputs, path
         self.entries = 0
 
     def branches(self, formula: Formula) -> list[Branch]:
@@ -296,20 +307,21 @@ class _Multiplier:
         if not kinds:
             holds = constant < 0 if atom.strict else constant <= 0
             return [((), ())] if holds else []
-        if kinds == {"Y"}:
-            factors = atom.term.factors
-            self.entries += self.n_outputs
+        if kinds == {"Y"} or (self.n_inputs and len(atom.term.factors) > 1):
+            factors, width = atom.term.factors, self.n_outputs + self.n_inputs
+            self.entries += width
             if self.entries > MAX_ROW_ENTRIES:
                 raise FormatError(
                     self.path, f"line {atom.line}", "the constraints on outputs have too many coefficients"
                 )
-            coefficients = [_ZERO] * self.n_outputs
-            for (_, index), factor in factors.items():
-                coefficients[index] = factor
+            coefficients = [_ZERO] * width
+            for (kind, index), factor in factors.items():
+                coefficients[index + (self.n_outputs if kind == "X" else 0)] = factor
             return [((), (Row(tuple(coefficients), -constant, atom.strict),))]
         if len(atom.term.factors) > 1:
             names = ", ".join(f"{kind}_{index}" for kind, index in sorted(atom.term.factors)[:4])
-            problem = f"a comparison that relates {names} is not supported: the inputs must form boxes"
+            told = "only verify and falsify take it, of a property's file; elsewhere the inputs must form boxes"
+            problem = f"a comparison that relates {names}: {told}"
             raise FormatError(self.path, f"line {atom.line}", problem)
         ((_, index), factor) = next(iter(atom.term.factors.items()))
         return [((Limit(index, factor > 0, Bound(-constant / factor, atom.strict, atom.line)),), ())]

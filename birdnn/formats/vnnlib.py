@@ -2,7 +2,8 @@
 
 The text describes what is *unsafe*. Any nest of ``and``, ``or``, ``not`` and ``=>`` over linear comparisons is turned
 into a union of (input box, polytope of outputs); every comparison speaks either about one input or about outputs only.
-Constants stay exact rationals.
+Others, such as ``Y_0 <= X_0``, are rows of outputs and inputs, for those who decide properties. Constants stay exact
+rationals.
 
 Variables of version 1.0 are called ``X_0``, ``X_1``, .. and ``Y_0``, ``Y_1``, ..; outputs that nothing is said of need
 no declaration. Names with several indices, ``X_0_0``, ``X_0_1``, .., count in the order of their declaration, which has
@@ -34,6 +35,7 @@ from birdnn.formats.dnf import (
     build_regions,
     compare,
     negated,
+    relates_inputs,
 )
 from birdnn.formats.files import decompressed, read_stored, sha256, stem_and_kind
 from birdnn.formats.vnnlib2 import Query, read_query
@@ -88,20 +90,21 @@ class Source:
 
 
 @reads
-def read_property(path: str | Path, *, vacuous: bool = False) -> Property:
+def read_property(path: str | Path, *, deciding: bool = False) -> Property:
     """Read a VNN-LIB property, plain or ``.gz``, version 1.0 or 2.0.
 
     Args:
         path: the file.
-        vacuous: give back also a property that nothing satisfies, see `Property`.
+        deciding: give back also what only those who decide a property have a use for: one that nothing satisfies, and
+            one that relates inputs with each other or with outputs, see `Property`.
 
     Raises:
         FormatError: the file cannot be read, says something that is no union of input boxes with output polytopes, or
             leaves an input unbounded.
-        Contradiction: its assertions contradict each other, and `vacuous` is not set.
+        Contradiction: its assertions contradict each other, and `deciding` is not set.
     """
     stored = read_stored(path, MAX_BYTES)
-    return parse_property(_text(stored, path), path=str(path), digest=sha256(stored), vacuous=vacuous)
+    return parse_property(_text(stored, path), path=str(path), digest=sha256(stored), deciding=deciding)
 
 
 def _text(stored: bytes, path: str | Path) -> str:
@@ -125,7 +128,7 @@ def read_declared(path: str | Path) -> Query | None:
     return read_query(text, str(path))
 
 
-def parse_property(text: str, *, path: str = "", name: str = "", digest: str = "", vacuous: bool = False) -> Property:
+def parse_property(text: str, *, path: str = "", name: str = "", digest: str = "", deciding: bool = False) -> Property:
     """The property that `text` states.
 
     Args:
@@ -133,7 +136,7 @@ def parse_property(text: str, *, path: str = "", name: str = "", digest: str = "
         path: for errors; also gives the property's name where `name` is empty.
         name: the property's name.
         digest: sha256 of the file as stored.
-        vacuous: see `read_property`.
+        deciding: see `read_property`.
 
     Raises:
         FormatError: see `read_property`.
@@ -148,12 +151,13 @@ def parse_property(text: str, *, path: str = "", name: str = "", digest: str = "
         declared, formula = _read_commands(commands, source)
         element = "real"
     n_inputs, n_outputs = declared.n_inputs, declared.n_outputs
+    relational = deciding and relates_inputs(formula)
     name, why = name or stem_and_kind(path)[0] or "property", ""
     regions: tuple[Region, ...] = ()
     try:
-        regions = build_regions(formula, n_inputs, n_outputs, path)
+        regions = build_regions(formula, n_inputs, n_outputs, path, relational=relational)
     except Contradiction as error:
-        if not vacuous:
+        if not deciding:
             told = "nothing is unsafe then, every network has the property, and there is nothing to do"
             raise Contradiction(error.path, error.place, f"{error.problem}: {told}") from None
         why = ", ".join(part for part in (error.place, error.problem) if part)
@@ -161,12 +165,13 @@ def parse_property(text: str, *, path: str = "", name: str = "", digest: str = "
         name=name,
         regions=regions,
         n_inputs=n_inputs,
-        n_outputs=n_outputs,
+        n_outputs=n_outputs + (n_inputs if relational else 0),
         text=text,
         sha256=digest or sha256(text.encode()),
         path=path or None,
         element=element,
         partial=declared.partial,
+        relational=relational,
         vacuous=why,
         notes=(f"{name} is vacuous: {why}, so nothing is unsafe and every network has the property.",) if why else (),
     )

@@ -244,6 +244,19 @@ def sign(inputs: Inputs, _: Attributes) -> Tensor:
     return torch.sign(inputs[0])
 
 
+def floor(inputs: Inputs, _: Attributes) -> Tensor:
+    return torch.floor(inputs[0])
+
+
+def ceil(inputs: Inputs, _: Attributes) -> Tensor:
+    return torch.ceil(inputs[0])
+
+
+def round_(inputs: Inputs, _: Attributes) -> Tensor:
+    """Halves to even."""
+    return torch.round(inputs[0])
+
+
 def softplus(inputs: Inputs, _: Attributes) -> Tensor:
     """torch's own is the identity above a threshold."""
     return torch.relu(inputs[0]) + torch.log1p(torch.exp(-inputs[0].abs()))

@@ -116,6 +116,13 @@ def _function(compute: Forward, **more: Any) -> Operator:
     return Operator(forward=compute, shape=shapes.same, elementwise=True, unmeasured=True, **more)
 
 
+def _stepping(compute: Forward) -> Operator:
+    """A row of a function that jumps from one whole number to the next."""
+    return Operator(
+        forward=compute, shape=shapes.same, elementwise=True, monotone=True, compares=True, on_integers=True
+    )
+
+
 def _reshaping() -> Operator:
     return _moving(forward.reshape, shapes.given, "shape", as_inputs=_target_shape, written="Reshape")
 
@@ -185,6 +192,7 @@ OPERATORS: Mapping[str, Operator] = {
         sums=Sums(_times(8), terms.batch_normalization_magnitude, terms.batch_normalization_peak),
         divides=True,
     ),
+    "Ceil": _stepping(forward.ceil),
     "Clip": Operator(
         forward=forward.clip,
         shape=shapes.same,
@@ -235,6 +243,7 @@ OPERATORS: Mapping[str, Operator] = {
     "Erf": _function(forward.erf, monotone=True),
     "Exp": _function(forward.exp, monotone=True),
     "Flatten": _reshaping(),
+    "Floor": _stepping(forward.floor),
     "Gather": _moving(forward.gather, shapes.gather, "entries", attributes=("axis",), as_inputs=_indices),
     "Gelu": _function(forward.gelu, attributes=("approximate",)),
     "Gemm": Operator(
@@ -320,6 +329,7 @@ OPERATORS: Mapping[str, Operator] = {
         compares=True,
     ),
     "Reshape": _reshaping(),
+    "Round": _stepping(forward.round_),
     "Sigmoid": Operator(
         forward=forward.sigmoid,
         shape=shapes.same,
@@ -327,9 +337,7 @@ OPERATORS: Mapping[str, Operator] = {
         elementwise=True,
         monotone=True,
     ),
-    "Sign": Operator(
-        forward=forward.sign, shape=shapes.same, elementwise=True, monotone=True, compares=True, on_integers=True
-    ),
+    "Sign": _stepping(forward.sign),
     "Sin": _function(forward.sin),
     "Slice": _moving(forward.slice_, shapes.slice_, "entries", as_inputs=_slice_bounds),
     "Softmax": Operator(forward=forward.softmax, shape=shapes.same, attributes=("axis",), joint=True, unmeasured=True),

@@ -117,6 +117,8 @@ def unproved(verdict: Verdict) -> Verdict:
 
 
 def _certifiable(entry: Decided) -> bool:
+    if entry.prop.relational:
+        return False
     if isinstance(entry.verdict, Proved):
         return 0 < len(entry.verdict.proofs) == len(entry.prop.regions)
     return isinstance(entry.verdict, Violated)

@@ -46,6 +46,7 @@ from birdnn.spec import Property
 from birdnn.verify import SearchSettings, falsify
 from birdnn.verify.compared import left_out
 from birdnn.verify.effort import FALSIFIER_ROUNDS
+from birdnn.verify.relating import beside_inputs
 from birdnn.verify.remote import helpers_at
 
 _CERTIFYING = 0.15
@@ -156,8 +157,11 @@ class _Verification:
         self.device = device_for(settings.device, self.loaded.net)
         if settings.certificate is not None and (told := obstacle(self.loaded, settings.units)):
             raise MismatchError(f"{net_path}: no certificate, {told}")
-        named = told_apart([load_property(path, self.loaded, settings.units, vacuous=True) for path in prop_paths])
+        named = told_apart([load_property(path, self.loaded, settings.units, deciding=True) for path in prop_paths])
         self.semantics = semantics_of(self.loaded.net, semantics_for(named.props, settings.semantics))
+        if any(prop.relational for prop in named.props) and (self.semantics != "real" or settings.bound != "own"):
+            told = "over the reals, by bounds of our own"
+            raise MismatchError(f"a property that relates inputs, as one of these does, is decided {told}, only")
         if settings.bound != "own" and self.semantics != "real":
             raise MismatchError(f"bounds of {settings.bound} speak about real numbers: choose semantics real")
         self.asked, self.settings = settings.semantics, replace(settings, semantics=self.semantics)
@@ -237,7 +241,7 @@ class _Verification:
         if verdict is None:
             self.watch.update(Progress(phase=f"looking for a counterexample to {prop.name}"))
             limits = search_settings(self.settings, self.semantics, self.clock.left_s(), self.device)
-            verdict = decide(self.loaded, prop, limits, self.watch)
+            verdict = decide(self.loaded_for(prop), prop, limits, self.watch)
         spent = time.monotonic() - begun
         engines = self.others(prop, verdict, spent)
         if isinstance(verdict, Proved) and verdict.executed is None and (met := contradicting(engines)) is not None:
@@ -255,8 +259,9 @@ class _Verification:
 
     def notes(self, prop: Property) -> tuple[str, ...]:
         """What a user should know of how a property was taken, one sentence each."""
-        told = f"No certificate speaks about {prop.name}: the checker takes no vacuous property."
-        uncertified = prop.vacuous and self.settings.certificate is not None
+        why = "is vacuous" if prop.vacuous else "relates inputs"
+        told = f"No certificate speaks about {prop.name}: the checker takes no property that {why}."
+        uncertified = (prop.vacuous or prop.relational) and self.settings.certificate is not None
         chosen = prop.element == "float32" and self.asked is None
         return (
             *prop.notes,
@@ -264,9 +269,15 @@ class _Verification:
             *([f"{prop.name} is a query over float32: the answer is about runs in float32."] if chosen else []),
         )
 
+    def loaded_for(self, prop: Property) -> Loaded:
+        """The network; one that hands on its inputs, where the property relates them."""
+        if not prop.relational or prop.vacuous:
+            return self.loaded
+        return replace(self.loaded, net=beside_inputs(self.loaded.net, prop))
+
     def others(self, prop: Property, verdict: Verdict, spent: float) -> tuple[EngineAnswer, ...]:
         """What the engines say that the user wants asked as well."""
-        if not self.settings.crosscheck or prop.vacuous:
+        if not self.settings.crosscheck or prop.vacuous or prop.relational:
             return ()
         inquiry = Inquiry(
             loaded=self.loaded,

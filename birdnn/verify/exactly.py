@@ -356,6 +356,23 @@ def _sign(inputs: list[Balls], attributes: Mapping[str, Any]) -> Balls:
     return increasing(inputs[0], lambda values: np.where(values > 0, 1, np.where(values < 0, -1, 0)).astype(object), 0)
 
 
+def _to_whole(function: Callable[[Whole, int], Whole]) -> Rule:
+    """A rounding to whole numbers, of integers over a power of two with so many bits behind the point."""
+
+    def rule(inputs: list[Balls], attributes: Mapping[str, Any]) -> Balls:
+        x = inputs[0].at(min(inputs[0].exponent, -1))
+        return increasing(x, lambda values: function(values, -x.exponent), 0)
+
+    return rule
+
+
+def _nearest(values: Whole, bits: int) -> Whole:
+    """Halves go to the even one."""
+    whole, half = values >> bits, 1 << (bits - 1)
+    rest = values - (whole << bits)
+    return whole + ((rest > half) | ((rest == half) & (whole & 1 == 1))).astype(object)
+
+
 def _power(inputs: list[Balls], attributes: Mapping[str, Any]) -> Balls:
     powers: Balls = functools.reduce(_times, inputs * attributes["exponent"])
     return powers
@@ -512,6 +529,7 @@ RULES: Mapping[str, Rule] = {
     "Add": lambda inputs, _: add(*inputs),
     "AveragePool": _average_pool,
     "BatchNormalization": _normalised,
+    "Ceil": _to_whole(lambda values, bits: -((-values) >> bits)),
     "Clip": _clip,
     "Conv": _conv,
     "ConvTranspose": _conv_transpose,
@@ -520,6 +538,7 @@ RULES: Mapping[str, Rule] = {
     "Elu": _elu,
     "Erf": _smooth(lambda z: z.erf(), -1, 1),
     "Exp": _of_each(lambda z: z.exp()),
+    "Floor": _to_whole(lambda values, bits: values >> bits),
     "Gelu": _gelu,
     "Gemm": _gemm,
     "GlobalAveragePool": _global_average_pool,
@@ -538,6 +557,7 @@ RULES: Mapping[str, Rule] = {
     "Pow": _power,
     "ReduceSum": _reduce_sum,
     "Relu": _relu,
+    "Round": _to_whole(_nearest),
     "Sigmoid": _smooth(lambda z: 1 / (1 + (-z).exp()), 0, 1),
     "Sign": _sign,
     "Sin": _smooth(lambda z: z.sin(), -1, 1),

@@ -383,9 +383,9 @@ class _Search:
                 witness = self._attack_again(part, [*stack, step.remains], self.boxes - part.boxes_before)
             if witness is not None:
                 return Violated(witness=witness, boxes=self.boxes)
-            step = self.exact.close(part, step, first=self.boxes - part.boxes_before == len(batch))
+            step, stuck = self.exact.close(part, step, first=self.boxes - part.boxes_before == len(batch))
             halves, small = cut(step, smallest, part.recorder)
-            self.gave_up += small
+            self.gave_up += [*small, *stuck]
             stack += halves
             self._tell(bound, question, stack)
             reason = self._hopeless(bound, question, stack)

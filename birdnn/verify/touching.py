@@ -26,6 +26,7 @@ import torch
 from torch import Tensor
 
 from birdnn.bounds.interval import propagate
+from birdnn.boxes import Boxes
 from birdnn.errors import UnsupportedOpError, out_of_memory
 from birdnn.graph import Node
 from birdnn.merging import Merging, mergings
@@ -45,6 +46,7 @@ EXACT = 200_000
 _FAILURES = 2_000_000  # such multiplications of attempts that decide nothing, in a search
 _ATTEMPT = 2_000  # what an attempt costs beside them
 _NEAR = 1e-9  # of the size of a threshold: bounds that are this close to zero may touch it
+_LAST_BITS = 2.0**-46  # of the size of a threshold: as much is lost to rounding
 _AT_ONCE = 20_000  # multiplications that are spent on the first box, however far from zero its bound is
 _SUMS, _PRODUCTS = frozenset({"Add", "Sub"}), frozenset({"Gemm", "MatMul", "Mul"})
 _LINEAR_IN_FIRST = frozenset({"AveragePool", "BatchNormalization", "Conv", "Div", "GlobalAveragePool"})
@@ -75,10 +77,14 @@ class Touching:
         self._cost, self._left = 2 * work + _ATTEMPT, _FAILURES
         self._first = work <= _AT_ONCE
 
-    def close(self, part: Part, step: Step, *, first: bool) -> Step:
+    def close(self, part: Part, step: Step, *, first: bool) -> tuple[Step, list[Boxes]]:
         """The step without boxes that stay open in float64 only; of a small network the `first` one is tried anyway.
 
-        Nothing more is recorded of the part then: no certificate can be written.
+        Where one was decided nothing more is recorded of the part: no certificate can be written.
+
+        Returns:
+            The step; and boxes that are taken from it as nothing decides them: no exact form is made, or no more, and
+            their margin is zero to the last bits, at a corner, so that no bound in float64 will exclude it.
         """
         region = part.region
         size = max((float(p.b.abs().max()) for p in region.unsafe if p.rows), default=0.0)
@@ -94,11 +100,26 @@ class Touching:
             spare = self.spare(region, corners[0], corners[1], polytopes)
             kept[place] = spare is None or spare > room
             self._left -= self._cost if kept[place] else 0
-        if bool(kept.all()):
-            return step
         self.closed += int((~kept).sum())
-        part.recorder = None
-        return _without(step, kept.to(step.left.score.device))
+        part.recorder = None if self.closed else part.recorder
+        stuck = near & kept
+        if bool(stuck.any()) and (self._forms is None or self._left <= 0):
+            stuck[stuck.clone()] = self._margins(region, step, stuck).abs() <= _LAST_BITS * (1 + size)
+        else:
+            stuck[:] = False
+        kept &= ~stuck
+        if bool(kept.all()):
+            return step, []
+        device = step.left.score.device
+        return _without(step, kept.to(device)), [step.remains.boxes[stuck.to(device)]] if bool(stuck.any()) else []
+
+    def _margins(self, region: Region, step: Step, which: Tensor) -> Tensor:
+        """Margins in float64 where the bounds of some open boxes are attained."""
+        which = which.to(step.left.score.device)
+        parent, boxes = step.left.parent[which], step.remains.boxes[which]
+        plane = step.result.plane[torch.searchsorted(step.result.box, parent), -1]
+        with torch.no_grad():
+            return region.margin(self._double(torch.where(plane > 0, boxes.lower, boxes.upper).cpu()))
 
     def spare(
         self, region: Region, lower: Sequence[float], upper: Sequence[float], polytopes: Sequence[Polytope]
@@ -114,7 +135,7 @@ class Touching:
         try:
             for least in self._methods(lower, upper, box):
                 for place, polytope in enumerate(polytopes):
-                    spares = [spare for row in polytope.rows if (spare := least(row)) is not None]
+                    spares = [spare for row in _implied(polytope) if (spare := least(row)) is not None]
                     if found[place] is None and spares:
                         found[place] = max(spares)
                 if None not in found:
@@ -148,6 +169,16 @@ class Touching:
     @cached_property
     def _merged(self) -> Mapping[str, Merging] | None:
         return mergings(self._net.graph, self._net.values()) if self._semantics == "float32" else None
+
+
+def _implied(polytope: Polytope) -> tuple[Row, ...]:
+    """Its rows, and their sum: an output in all of them lies in that as well."""
+    if len(polytope.rows) < 2:
+        return polytope.rows
+    rows = [row.normal() for row in polytope.rows]
+    coefficients = tuple(sum(column, Fraction(0)) for column in zip(*(row.coefficients for row in rows), strict=True))
+    total = Row(coefficients, sum((row.bound for row in rows), Fraction(0)), any(row.strict for row in rows))
+    return (*polytope.rows, total)
 
 
 def _ends(region: Region, index: int, low: float, high: float) -> tuple[Ends, Ends]:

@@ -52,7 +52,7 @@ NUMBERS: Mapping[str, Network] = {
     "erf": net_of("Erf"),
     "exp": net_of("Exp"),
     "softplus": net_of("Softplus"),
-    "sign": net_of("Sign"),
+    **{op.lower(): net_of(op) for op in ("Ceil", "Floor", "Round", "Sign")},
     "gelu": net_of("Gelu"),
     "gelu, approximate": net_of("Gelu", approximate="tanh"),
     "hard swish": net_of("HardSwish"),

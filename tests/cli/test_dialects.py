@@ -146,3 +146,30 @@ def test_a_threshold_that_is_touched(call: Call, net: Path, tmp_path: Path) -> N
     assert not out.exists()
     said = call("verify", net, "--prop", stated(tmp_path, "(> Y_0 2.001)"), "--certificate", out, "-q")
     assert (said.status, said.word, out.exists()) == (0, "unsat", True)
+
+
+def test_inputs_and_outputs_that_are_related(call: Call, net: Path, tmp_path: Path) -> None:
+    """Decided over the reals, without a certificate; commands that need boxes of inputs say so."""
+    out = tmp_path / "c.json"
+    for formula, word in (
+        ("(<= Y_0 (- X_0 0.1))", "unsat"),
+        ("(<= Y_0 (+ X_0 0.1))", "sat"),
+        ("(and (<= (+ X_0 X_1) 1) (>= Y_0 1.6))", "unsat"),
+        ("(and (<= (+ X_0 X_1) 1) (>= Y_0 0.9))", "sat"),
+    ):
+        prop = stated(tmp_path, formula)
+        said = call("verify", net, "--prop", prop, "--certificate", out, "--timeout", 60, "-q")
+        assert said.word == word
+        assert "No certificate speaks about p: the checker takes no property that relates inputs." in said.err
+        assert not out.exists()
+        assert call("falsify", net, "--prop", prop).word == ("sat" if word == "sat" else "unknown")
+    for command in ("estimate", "localize", "repair"):
+        said = call(command, "--net", net, "--prop", prop)
+        assert said.status == 4
+        assert "only verify and falsify take it" in said.err
+    assert call("verify", net, "--prop", prop, "--semantics", "float32").status == 4
+    said = call("verify", net, "--prop", stated(tmp_path, "(>= (+ X_0 Y_0) 9)", "(declare-const Y_0 Real)"))
+    assert (said.word, "1 of the network's 2 outputs" in " ".join(said.err.split() + said.out.split())) == (
+        "unsat",
+        True,
+    )

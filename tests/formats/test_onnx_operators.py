@@ -205,7 +205,7 @@ FUNCTIONS: Mapping[str, bytes] = {
     "sqrt": positive("Sqrt"),
     "reciprocal": positive("Reciprocal"),
     "softplus": simple("Softplus", shape=("N", 4)),
-    "sign": simple("Sign"),
+    **{op.lower(): simple(op) for op in ("Ceil", "Floor", "Round", "Sign")},
     "gelu": simple("Gelu", opset=20),
     "gelu-tanh": simple("Gelu", opset=20, approximate="tanh"),
     "hard-swish": simple("HardSwish", opset=14),

@@ -15,7 +15,7 @@ from birdnn.network import Network
 from birdnn.records import Proved, Unknown, Violated
 from birdnn.rounding import Semantics
 from birdnn.spec import Polytope, Property, Region, Row
-from birdnn.verify import verify
+from birdnn.verify import touching, verify
 from birdnn.verify.balls import Balls, NotEvaluated
 from birdnn.verify.touching import Touching, _Box, _Form, _relu, _spare_of_form
 from tests.bounds.builders import make_property, property_of
@@ -88,14 +88,14 @@ def test_the_end_of_a_relu_is_exact_in_runs_too(semantics: Semantics) -> None:
     draw = np.random.default_rng(0)
     layers = [(draw.normal(size=(40, 9)), draw.normal(size=40)), (draw.normal(size=(3, 40)), draw.normal(size=3))]
     net = network_from_layers([*layers, (np.eye(3), np.zeros(3))])
-    touching = Touching(net, semantics)
+    exact = Touching(net, semantics)
     (region,) = asked(row(1, 0, 0), n_inputs=9).regions
     ends = region.lower.tolist(), region.upper.tolist()
     ends_in_relu = with_tail(net)
     assert Touching(ends_in_relu, semantics).spare(region, *ends, region.unsafe) == 0
     closed = asked(row(1, 0, 0, strict=False), n_inputs=9).regions[0]
     assert Touching(ends_in_relu, semantics).spare(closed, *ends, closed.unsafe) is None
-    assert touching.spare(closed, *ends, closed.unsafe) is None
+    assert exact.spare(closed, *ends, closed.unsafe) is None
 
 
 def with_tail(net: Network) -> Network:
@@ -191,6 +191,17 @@ def test_a_slope_that_was_rounded_is_not_taken_for_exact() -> None:
         box.ends(relaxed)
     with pytest.raises(NotEvaluated):
         _spare_of_form(row(1, bound=0), relaxed, [((F(-1), False), (F(2), False))])
+
+
+@pytest.mark.parametrize("name", ["the largest sum", "an open box", "a size", "two outputs"])
+def test_what_stays_undecided_is_told_early(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a network is too large for exact forms no box is cut for ever at a corner that touches the threshold."""
+    monkeypatch.setattr(touching, "EXACT", 0)
+    layers, prop = CASES[name]
+    net, replay = with_replay(layers)
+    verdict = verify(net, prop, settings=effort(max_boxes=2000), replays=[replay])
+    assert isinstance(verdict, Unknown)
+    assert verdict.reason == "precision"
 
 
 def test_attempts_end() -> None:
