@@ -136,8 +136,8 @@ def _products(draft: Draft) -> None:
 
 def _functions(draft: Draft) -> None:
     name, shape = draft.live[-1]
-    op = str(draft.rng.choice(["Softplus", "Gelu", "HardSwish", "Sin", "Cos", "Erf", "Exp", "Sign", "Floor", "Round", "Pow", "Softmax",
-                               "LogSoftmax", "LayerNormalization", "Log", "Sqrt"]))  # fmt: skip
+    op = str(draft.rng.choice(["Softplus", "Gelu", "HardSwish", "Sin", "Cos", "Erf", "Exp", "Sign", "Floor", "Round",
+                               "Pow", "Softmax", "LogSoftmax", "LayerNormalization", "Log", "Sqrt"]))  # fmt: skip
     inputs, options = [name], dict[str, Any]()
     if op in ("Log", "Sqrt"):
         draft.put("Softplus", inputs, shape)

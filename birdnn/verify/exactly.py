@@ -370,7 +370,8 @@ def _nearest(values: Whole, bits: int) -> Whole:
     """Halves go to the even one."""
     whole, half = values >> bits, 1 << (bits - 1)
     rest = values - (whole << bits)
-    return whole + ((rest > half) | ((rest == half) & (whole & 1 == 1))).astype(object)
+    up: Whole = ((rest > half) | ((rest == half) & (whole & 1 == 1))).astype(object)
+    return np.asarray(whole + up)
 
 
 def _power(inputs: list[Balls], attributes: Mapping[str, Any]) -> Balls:
