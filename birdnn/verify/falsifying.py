@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import islice
+from itertools import chain, islice
 
 from birdnn.network import Network
 from birdnn.records import Replay, Unknown, Unwatched, Violated, Watch
@@ -31,7 +31,7 @@ def falsify(
     polytopes = sum(len(suspect.region.unsafe) for suspect in suspects)
     first = first_of(net, polytopes, settings.attack, settings.device)
     harder = islice(rounds_of(net, polytopes, settings.attack, settings.device), rounds)
-    for done, effort in enumerate((first, *harder) if suspects else ()):
+    for done, effort in enumerate(chain([first], harder) if suspects else ()):
         witness = search.attack(suspects, effort)
         if witness is not None:
             return Violated(witness=witness, boxes=0)

@@ -525,14 +525,14 @@ def test_a_region_is_attacked_harder_as_the_search_goes_on(monkeypatch: pytest.M
         least = float(net(2 * torch.rand(20_000, 2, generator=torch.Generator().manual_seed(0)) - 1).min())
     far, near = (half_space([1.0], least - apart) for apart in (3.0, 0.004))
     prop = make_property([-1.0] * 2, [1.0] * 2, far, near)
-    whole = AttackSettings(evaluations=6400)
+    whole = AttackSettings(evaluations=16)
     monkeypatch.setattr(work_of, "_LEAST", 1e-9)  # so that an attack costs what the network says, not its calls
     verdict = verify(net, prop, settings=effort(attack=whole, batch=2), replays=[Engine(net)])
     assert isinstance(verdict, Proved)
     assert verdict.boxes > 16
-    assert asked == [(128, 1, 1), (1024, 1, 1), (6400, 1, 1)]
+    assert asked == [(1, 1, 1), (8, 1, 1), (16, 1, 1)]
     few = len(asked)
     verdict = verify(net, prop, settings=effort(attack=whole, batch=2, max_boxes=4), replays=[Engine(net)])
     assert isinstance(verdict, Unknown)
-    assert asked[few:][0] == (128, 1, 1)
-    assert asked[-1] == (6400, 1, 1)  # before the search is given up
+    assert asked[few:][0] == (1, 1, 1)
+    assert asked[-1] == (16, 1, 1)  # before the search is given up
