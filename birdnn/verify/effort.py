@@ -13,7 +13,7 @@ from birdnn.verify.attack import AttackSettings
 
 MANY = 16
 """Polytopes of which each is attacked however dear its bound is; of more, bounds say first which are worth one."""
-AT_ONCE = 1e9
+AT_ONCE = 2e8
 """Multiplications of a bound that is worth having before any attack: a fraction of a second."""
 FALSIFIER_ROUNDS = 10
 """Attacks on each input region where nothing is proved afterwards and no time limit says how many fit."""

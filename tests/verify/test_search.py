@@ -21,7 +21,7 @@ from birdnn.formats.onnx import network_from_layers
 from birdnn.network import Network
 from birdnn.records import Proved, Unknown, Verdict, Violated
 from birdnn.spec import Polytope, Property, Region, Row
-from birdnn.verify import AttackSettings, branching, falsify, outlook, search, verify, work
+from birdnn.verify import AttackSettings, branching, falsify, outlook, search, sifting, verify, work
 from birdnn.verify import effort as work_of
 from birdnn.verify.attack import Found
 from birdnn.verify.work import Work
@@ -468,6 +468,9 @@ SEARCH_BUGS = {
     ),
     "boxes beyond a batch lost": (
         search, "take", lambda stack, wanted: [stack.pop()[:1], stack.clear()][0]
+    ),
+    "regions taken for closed that are open": (
+        sifting, "left_open", lambda bound, suspects, together, stopped: []
     ),
 }  # fmt: skip
 
