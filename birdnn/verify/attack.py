@@ -109,6 +109,8 @@ def attack(
         thorough: go on after the first unsafe point, to return as many as the effort finds.
         stopped: looked at between pieces of the work; True ends the attack with what it has found.
     """
+    if region.is_point:  # whatever its polytopes are
+        return region.lower[None].to(_device(net), torch.float32)
     (found,) = attack_all(
         net,
         [region],
@@ -138,7 +140,7 @@ def attack_all(
         accepts: asked as soon as a point is unsafe, and again once one is twice as far inside; None: every unsafe point
             is returned, and only the effort ends the attack.
     """
-    device = next((value.device for value in (*net.parameters(), *net.buffers())), torch.device("cpu"))
+    device = _device(net)
     found: list[list[Found]] = [[] for _ in regions]
     for targets in _together(regions, hints, settings, device):
         hunt = _Hunt(net, targets, generator, accepts, stopped)
@@ -151,6 +153,10 @@ def attack_all(
         _joined(region.lower.to(device, torch.float32)[None][:0], parts)
         for region, parts in zip(regions, found, strict=True)
     ]
+
+
+def _device(net: nn.Module) -> torch.device:
+    return next((value.device for value in (*net.parameters(), *net.buffers())), torch.device("cpu"))
 
 
 def _joined(none: Tensor, parts: Sequence[Found]) -> Found:

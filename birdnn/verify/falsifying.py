@@ -27,7 +27,7 @@ def falsify(
     Rounds end at one that violates when run; the first round prefers one that violates over the reals as well.
     """
     search = Search(net, prop, settings, replays, watch or Unwatched())
-    suspects = search.suspects(search.made(make_bound), make_bound)
+    suspects = search.suspects(make_bound)
     polytopes = sum(len(suspect.region.unsafe) for suspect in suspects)
     first = first_of(net, polytopes, settings.attack, settings.device)
     harder = islice(rounds_of(net, polytopes, settings.attack, settings.device), rounds)

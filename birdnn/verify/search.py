@@ -42,17 +42,11 @@ from birdnn.records import (
     Witness,
 )
 from birdnn.records.limits import OutOfTime
+from birdnn.rounding import Semantics
 from birdnn.spec import Property, Region
 from birdnn.verify.attack import AttackSettings, attack_all
 from birdnn.verify.branching import cut, take
-from birdnn.verify.effort import (
-    MANY,
-    Due,
-    batch_for,
-    boxes_within,
-    first_of,
-    ladder,
-)
+from birdnn.verify.effort import MANY, Due, batch_for, boxes_within, first_of, ladder
 from birdnn.verify.float32 import require_float32
 from birdnn.verify.frontier import Frontier, Keeper, name_of
 from birdnn.verify.outlook import Outlook
@@ -188,6 +182,7 @@ class Search:
         self.keeper, self.name, self.helpers = keeper, "", helpers
         self.gave_up: list[Boxes] = []
         self.ladder: tuple[Due, ...] = ()
+        self.bound: MarginBound | None = None
         self.pace = Pace()
         self.outlook = self._begun()
         self.last_news = self.started
@@ -195,11 +190,9 @@ class Search:
 
     def run(self, make: MakeBound) -> Verdict:
         settings = self.settings
-        bound = self.made(make)
-        suspected = self.suspects(bound, make)
+        suspected = self.suspects(make)
         first = first_of(self.source, sum(len(s.region.unsafe) for s in suspected), settings.attack, settings.device)
-        self.ladder = ladder(self.source, bound, first, settings.attack)
-        kept = self._resumed(bound)
+        kept = self._resumed(make, first) if self.keeper is not None else None
         if kept is None and suspected:
             witness = self.attack(suspected, first)
             if witness is not None:
@@ -207,6 +200,8 @@ class Search:
             reason = self.limit_reached()
             if reason is not None:
                 return Unknown(reason=reason, boxes=self.boxes)
+        bound = self._bound_of(make)  # after the first attack: folding a large network takes seconds
+        self.ladder = ladder(self.source, bound, first, settings.attack)
         self.outlook = self._begun()
         recorded = settings.record and bound.record  # a certificate needs every region
         todo = {*range(len(self.prop.regions))} if recorded else {suspect.place for suspect in suspected}
@@ -235,7 +230,12 @@ class Search:
     def _begun(self) -> Outlook:
         return Outlook(regions=len(self.prop.regions), now=lambda: time.monotonic())
 
-    def made(self, make: MakeBound, **other: Any) -> MarginBound:
+    def _bound_of(self, make: MakeBound) -> MarginBound:
+        """The bound method of the search, made once."""
+        self.bound = self.bound or self._made(make)
+        return self.bound
+
+    def _made(self, make: MakeBound, **other: Any) -> MarginBound:
         """The bound method, by `other` settings, and how many boxes the work allowed is worth with it."""
         bound = make(self.source, replace(self.settings, **other))
         if isinstance(bound, CrownBound):
@@ -244,13 +244,15 @@ class Search:
             self.max_boxes = min(self.max_boxes, boxes_within(self.settings.max_work, self.source, bound))
         return bound
 
-    def suspects(self, bound: MarginBound, make: MakeBound) -> list[Suspect]:
+    def suspects(self, make: MakeBound) -> list[Suspect]:
         """The regions that are worth an attack (`birdnn.verify.sifting`)."""
 
-        def executed() -> MarginBound:
-            return self.made(make, semantics="float32", record=False)
+        def speaking(semantics: Semantics) -> MarginBound:
+            own = semantics == self.settings.semantics
+            return self._bound_of(make) if own else self._made(make, semantics=semantics, record=False)
 
-        return suspects(self.source, self.prop, bound, self.settings.semantics, executed, self.batch, self._late)
+        settings = self.settings
+        return suspects(self.source, self.prop, settings.semantics, speaking, settings.device, self.batch, self._late)
 
     def _attack_again(self, part: Part, work: list[Work], boxes: float) -> Witness | None:
         """The hardest attack that is due after so many boxes, on the polytopes that are open in ``work``."""
@@ -513,7 +515,7 @@ class Search:
             self._keep(part)
         return self._undecided(reason, part.stack)
 
-    def _resumed(self, bound: MarginBound) -> Part | None:
+    def _resumed(self, make: MakeBound, first: AttackSettings) -> Part | None:
         """The region that a keeper has the search in, and its whole state; None where there is nothing to go on with.
 
         A network that was not read from a file has no name, so that nothing is kept of it.
@@ -521,6 +523,7 @@ class Search:
         if self.keeper is None or not self.source.sha256:
             self.keeper = None
             return None
+        bound = self._bound_of(make)
         self.name = name_of(self.source, self.prop, self.settings, type(bound).__name__)
         found = self.keeper.read(self.name, self.prop.regions)
         if found is None:
@@ -536,7 +539,7 @@ class Search:
             place=found.place,
             region=self.prop.regions[found.place],
             boxes_before=found.boxes_before,
-            attacks=list(self.ladder[1 + found.attacks :]),
+            attacks=list(ladder(self.source, bound, first, self.settings.attack)[1 + found.attacks :]),
             stack=[work.to(bound.device) for work in found.stack],
             rounds=[*found.rounds],
             recorder=found.recorder,

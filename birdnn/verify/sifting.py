@@ -47,9 +47,9 @@ def _middle(region: Region) -> Tensor:
 def suspects(
     net: Network,
     prop: Property,
-    bound: MarginBound,
     semantics: Semantics,
-    executed: Callable[[], MarginBound],
+    make: Callable[[Semantics], MarginBound],
+    device: str,
     together: int,
     stopped: Over,
 ) -> list[Suspect]:
@@ -59,24 +59,23 @@ def suspects(
     cost more than a moment come after intervals, and only where polytopes are many.
 
     Args:
-        bound: of the search; `semantics`: what it speaks about.
-        executed: makes one that speaks about execution in float32.
+        semantics: what the search speaks about.
+        make: makes bounds that speak about something; making them may take a while where a network is large.
+        device: of the search.
         together, stopped: see `left_open`.
     """
     found = Suspect.all_of(prop)
-    speaks = semantics
+    speaks: Semantics = semantics
     if semantics == "real":
         if not other_types(net):
             speaks = "float32"
         elif sum(len(suspect.region.unsafe) for suspect in found) <= MANY:
             return found
-    dear, loose = box_work(net) * len(found) > AT_ONCE, bound.name == "interval"
-    if dear or loose:
-        found = left_open(IntervalBound(net, bound.device, speaks), found, together, stopped)
-    few = sum(len(suspect.region.unsafe) for suspect in found) <= MANY
-    if not found or loose or (few and dear):
-        return found
-    return left_open(bound if speaks == semantics else executed(), found, together, stopped)
+    if box_work(net) * len(found) > AT_ONCE:
+        found = left_open(IntervalBound(net, torch.device(device), speaks), found, together, stopped)
+        if sum(len(suspect.region.unsafe) for suspect in found) <= MANY:
+            return found
+    return left_open(make(speaks), found, together, stopped)
 
 
 def left_open(bound: MarginBound, suspects: Sequence[Suspect], together: int, stopped: Over) -> list[Suspect]:
