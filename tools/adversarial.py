@@ -390,7 +390,7 @@ def _of_balls(made: Made, y: list[arb]) -> Fraction | None:
         return Fraction(int(mantissa)) * Fraction(2) ** int(exponent)
 
 
-NO_ATTACK = AttackSettings(samples=16, generations=1, population=8, elite=4, starts=1, steps=1)
+NO_ATTACK = AttackSettings(evaluations=16)
 """Only proofs are looked for."""
 
 Answer = Literal["proved", "accepted", "not proved", "refused"]

@@ -33,7 +33,7 @@ INSTANCES = (
 )  # fmt: skip
 """Network and property: the hardest that hold."""
 
-NO_ATTACK = AttackSettings(samples=1, starts=0, steps=0, generations=0)
+NO_ATTACK = AttackSettings(evaluations=1)
 BY_BOXES = CrownSettings()
 HEADER = (
     "instance", "boxes", "torch, s", "compiled, s", "ratio", "boxes where neurons are split", "compiled, s", "ratio",

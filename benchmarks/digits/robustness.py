@@ -39,11 +39,8 @@ COLUMNS = (
 BOXES = 4096
 """Examined for one proof at most. What the first few do not prove, a million would not: the boxes have 64 sides."""
 
-HARD = AttackSettings(samples=64, generations=0, population=1, elite=8, starts=16, steps=15, last_step=0.02)
-LIGHT = AttackSettings(
-    samples=32, generations=0, population=1, elite=8, starts=4, steps=4, first_step=1.0, last_step=0.1
-)
-"""Gradients only: a classifier is nearly linear on so small a box, and the population search is lost in 64 inputs."""
+HARD, LIGHT = AttackSettings(evaluations=800), AttackSettings(evaluations=80)
+"""Little: a classifier is nearly linear on so small a box."""
 
 SETTINGS = RepairSettings(
     retrain=RetrainSettings(

@@ -37,7 +37,7 @@ from birdnn.verify.spread import Errand, Piece, Task, dealt_again
 
 RESULTS = Path(__file__).parent / "results"
 TASKS = RESULTS / "tasks.json.gz"
-_NO_ATTACK = AttackSettings(samples=1, starts=0, steps=0, generations=0)
+_NO_ATTACK = AttackSettings(evaluations=1)
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from birdnn.spec import Polytope, Region, Row
 from birdnn.verify import AttackSettings, attack
 
 _KEPT = 32
-_STARTS = 8
+_STARTS, _NEARBY = 8, 64  # points that are seen best, and others near each
 
 
 class Both(nn.Module):
@@ -57,18 +57,15 @@ class _Search:
     def hunt(self, aim: Polytope, seen: Tensor) -> Tensor:
         """The best of the points that an attack finds, begun everywhere and close to the best that were seen."""
         region = replace(self.region, unsafe=(aim,))
-        start = Boxes(region.lower[None], region.upper[None])
-        if len(seen):
-            reach = self.near * (region.upper - region.lower)
-            centres = self.best(aim, seen, _STARTS).double()
-            around = Boxes(torch.maximum(centres - reach, region.lower), torch.minimum(centres + reach, region.upper))
-            start = Boxes.concatenate([start, around])
+        hints = self.best(aim, seen, _STARTS).double()
+        reach = self.near * (region.upper - region.lower)
+        around = Boxes(torch.maximum(hints - reach, region.lower), torch.minimum(hints + reach, region.upper))
         points = attack(
             self.both,
             region,
             settings=self.effort,
             generator=self.generator,
-            inside=start,
+            hints=torch.cat([hints, around.uniform(_NEARBY, self.generator).flatten(0, 1)]),
             thorough=True,
             stopped=self.over,
         )

@@ -8,11 +8,11 @@ from birdnn.verify import AttackSettings
 
 
 def _thorough() -> AttackSettings:
-    return AttackSettings(samples=4096, generations=24, population=1024, elite=200, starts=32, steps=20)
+    return AttackSettings(evaluations=30_000)
 
 
 def _light() -> AttackSettings:
-    return AttackSettings(samples=1024, generations=10, population=512, elite=100, starts=16, steps=10)
+    return AttackSettings(evaluations=6_000)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -47,7 +47,7 @@ POINTS = 10_000
 """Replayed through onnxruntime where we found no counterexample."""
 
 _REPLAYED = "float32 in onnxruntime, property exact"
-_NO_ATTACK = AttackSettings(samples=1, generations=0, starts=0, steps=1)
+_NO_ATTACK = AttackSettings(evaluations=1)
 _BATCH = 128
 _STREAM = 0xC4EC
 

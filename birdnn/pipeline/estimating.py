@@ -47,8 +47,10 @@ from birdnn.sample.pac import (
 from birdnn.sample.pieces import drawable
 from birdnn.sample.scenario import closest_affine, scenario_epsilon, scenario_samples, variables
 from birdnn.sample.splitting import SplittingSettings, violation_probability
-from birdnn.sample.tally import Tally, run
+from birdnn.sample.tally import KEPT, Tally, run
 from birdnn.spec import Property, Region
+from birdnn.verify.attack import AttackSettings, attack_all
+from birdnn.verify.effort import hunt_for
 from birdnn.verify.witness import Judge
 
 EPSILON = 1e-5
@@ -238,7 +240,23 @@ class _Estimation:
             measure=self.measure.name,
             watch=self.watch,
         )
+        if not event.estimate:
+            points = self._attacked(index, prop)
         return (None if self.watch.stopped() else event), points
+
+    def _attacked(self, index: int, prop: Property) -> torch.Tensor:
+        """What an attack finds where splitting found nothing: a part of a region that no repetition met."""
+        self.watch.update(Progress(phase=f"attacking {prop.name}"))
+        polytopes = sum(len(region.unsafe) for region in prop.regions)
+        found = attack_all(
+            self.net,
+            prop.regions,
+            settings=hunt_for(self.net, polytopes, 1, AttackSettings()),
+            generator=torch.Generator().manual_seed(self.request.seed + index),
+            accepts=lambda region, points: True,
+            stopped=self.watch.stopped,
+        )
+        return torch.cat([each.points[each.margin <= 0][:KEPT] for each in found]).cpu()
 
     def _surrogates(self, index: int, prop: Property) -> Iterable[Surrogate]:
         rows = [(i, p) for i, region in enumerate(prop.regions) for p in range(len(region.unsafe))]
@@ -293,6 +311,8 @@ class _Estimation:
                     f"{entry.name}: {entry.violations:,} samples violate in torch, none of those tried does so through "
                     "onnxruntime: margins within rounding of zero."
                 )
+            if entry.rare is not None and not entry.rare.estimate and entry.counterexample is not None:
+                yield f"{entry.name}: no repetition of splitting met the violation; its estimate of 0 is too low."
         missing = [s.prop.name for s in self.subjects[len(found) :]]
         if missing:
             yield f"Not sampled, because interrupted: {', '.join(missing)}."

@@ -9,7 +9,7 @@ from birdnn.verify import AttackSettings
 
 
 def _light() -> AttackSettings:
-    return AttackSettings(samples=4096, generations=12, population=1024, elite=200, starts=32, steps=10)
+    return AttackSettings(evaluations=16_000)
 
 
 def _output_layer() -> RetrainSettings:

@@ -13,7 +13,7 @@ from birdnn.pipeline.judging import Answer, Attempt, Effort
 from birdnn.pipeline.load import Loaded
 from birdnn.records import Progress, Unknown, Violated, Watch
 from birdnn.verify import SearchSettings, falsify
-from birdnn.verify.effort import FALSIFIER_ROUNDS, attack_for
+from birdnn.verify.effort import FALSIFIER_ROUNDS
 
 AFTER_STOP_S, ALL_AFTER_STOP_S = 3.0, 10.0
 """Of one property and of all together, after the user wants an end: whoever asks for less interrupts twice."""
@@ -79,27 +79,20 @@ def survivors(attempt: Attempt, subjects: Sequence[Subject], clock: Clock, effor
 
 
 def _attacked(loaded: Loaded, subject: Subject, effort: Effort, clock: Clock, rounds: int) -> Violated | Unknown:
-    """The attack that `verify` begins with, then those of `falsify`, with their default seed: it is asked next.
-
-    `tried` is empty where not even the first was finished.
-    """
+    """The attacks of `falsify`, with its default seed: it is asked next. `tried` is empty where none was finished."""
     watch = _Deaf(clock.watch) if clock.watch.stopped() else clock.watch
-    prop, begun = subject.prop, time.monotonic()
-    polytopes = max(len(region.unsafe) for region in prop.regions)
     limits = SearchSettings(
-        timeout_s=effort.seconds,
-        semantics=effort.semantics,
-        attack=attack_for(loaded.net, polytopes, effort.attack, "cpu"),
-        device=effort.device,
+        timeout_s=effort.seconds, semantics=effort.semantics, attack=effort.attack, device=effort.device
     )
-    first = falsify(loaded.net, prop, settings=limits, replays=loaded.replays, watch=watch)
-    left_s = effort.seconds - (time.monotonic() - begun)
-    same_again = all(region.is_point for region in prop.regions)
-    if isinstance(first, Violated) or not first.tried or rounds == 1 or same_again or left_s <= 0:
-        return first
-    limits = replace(limits, timeout_s=left_s)
-    more = falsify(loaded.net, prop, settings=limits, replays=loaded.replays, watch=watch, rounds=rounds)
-    return more if isinstance(more, Violated) or more.tried else first
+    same_again = all(region.is_point for region in subject.prop.regions)
+    return falsify(
+        loaded.net,
+        subject.prop,
+        settings=limits,
+        replays=loaded.replays,
+        watch=watch,
+        rounds=1 if same_again else rounds,
+    )
 
 
 def said(survived: set[str], attempt: Attempt, subjects: Sequence[Subject]) -> tuple[str, ...]:

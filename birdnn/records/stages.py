@@ -133,7 +133,7 @@ class Unknown(Result):
         undecided: boxes that were still open, at most a few thousand of them. Those that were cut last come first;
             they stem from boxes that were hard, but the order is no ranking.
         open_boxes: how many were open in all.
-        tried: what falsification did, e.g. ``"10 rounds of attack"``, where the reason is ``"not_found"``.
+        tried: what falsification did, e.g. ``"10 rounds of attack"``, where nothing else was asked for.
         over_reals: an input at which the function over the reals violates, and no engine does; empty without one.
     """
 

@@ -97,7 +97,8 @@ def _statements(grid: Table, entry: PropertyEstimate) -> None:
         x = ", ".join(f"{v:.6g}" for v in entry.counterexample.x[:_SHOWN_INPUTS])
         more = f" (of {len(entry.counterexample.x)})" if len(entry.counterexample.x) > _SHOWN_INPUTS else ""
         by = ran(entry.counterexample.replayed_by, entry.counterexample.exactly)
-        found = "" if entry.violations else "found by splitting, "
+        by_splitting = entry.rare is not None and entry.rare.estimate
+        found = "" if entry.violations else "found by splitting, " if by_splitting else "found by an attack, "
         add_fact(grid, "  violated at", f"{x}{more}; {found}{by}")
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from birdnn.verify.attack import AttackSettings, attack
+from birdnn.verify.falsifying import falsify
 from birdnn.verify.float32 import require_float32
-from birdnn.verify.search import MakeBound, estimate_boxes, falsify, verify
+from birdnn.verify.search import MakeBound, estimate_boxes, verify
 from birdnn.verify.settings import SearchSettings
 
 __all__ = [

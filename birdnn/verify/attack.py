@@ -1,75 +1,91 @@
-"""Falsification: a population search that needs no gradient, then projected signed-gradient descent.
+"""Falsification: a sample, a population search that needs no gradient, and descents along signed gradients.
 
-Both minimise the margin of one unsafe polytope at a time, in float32, in batches. The population search keeps the best
-points and scatters new ones around them with shrinking spread; it sees over the flat and jagged margins of small
-control networks, on which gradients get stuck (N1,9 with phi-7: found in 10 of 10 runs, by gradients in 0 or 1 of 10).
-Gradients win where inputs are many. What comes out are suspicious points; only a replay makes one a counterexample.
+All three minimise the margin of an unsafe polytope, in float32, for each pair of a region and a polytope, and for all
+pairs together: the network is evaluated on their points in one batch. What comes out are suspicious points; only a
+replay makes one a counterexample, and whoever can replay is asked as soon as there is one.
+
+* The sample holds the middle of a region, points that the caller proposes (corners at which a bound is attained,
+  middles of boxes that a search left open), uniform points and random corners.
+* The population search keeps the best points and scatters new ones around them with shrinking spread. It sees over the
+  flat and jagged margins of small control networks, on which gradients get stuck (N1,9 with phi-7), and is left out
+  where many inputs vary.
+* Descents begin at the best points so far, at those proposed and at random ones. Their first step is half of a box's
+  width, so that every corner is within reach, their last one a thousandth. Most follow the sign of the gradient, with
+  momentum as Dong et al. 2018 (arXiv:1710.06081), some the gradient itself; most the row of a polytope that lacks most,
+  some the sum of all rows that lack something.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
-from birdnn.boxes import Boxes
 from birdnn.records.limits import Over, never
 from birdnn.sample.pieces import drawable, evaluated, in_memory, piece_of
 from birdnn.spec import Polytope, Region
 
-_FEW = 32
+Accepts = Callable[[int, Tensor], bool]
+"""Is one of these points, (m, inputs), of the region of that number what is looked for? True ends the attack."""
+
+_LEAST = 64  # evaluations
+_GRADIENT = 3  # evaluations that one costs
+_FEW_INPUTS = 20  # that vary
+_SAMPLED, _SCATTERED = 0.35, 0.55  # of all evaluations, where inputs are few
+_SAMPLES_OF_MANY = 256  # at most: where inputs are many, random points are much alike
+_CORNERS = 0.1  # of the sample
+_GENERATIONS, _ELITE = 40, 0.1  # in an attack of the default effort; share of the population
+_FIRST_SPREAD, _LAST_SPREAD = 0.4, 0.01
+_FIRST_STARTS, _MOST_STARTS, _MOST_STEPS = 4, 64, 40
+_FIRST_STEP, _LAST_STEP, _MOMENTUM = 1.0, 1e-2, 0.75
+_ENTRIES = 1 << 22  # of the largest tensor of pairs that are attacked together
+_KEPT = 256  # points of each target that came closest
+_SHOWN = 8  # regions, and points of each, that are shown at once to whoever can replay
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttackSettings:
-    """How hard to look, for each polytope of a region.
+    """How hard to look.
 
     Attributes:
-        samples: uniform points to begin with.
-        generations, population, elite: rounds of the population search, new points in each, points kept.
-        first_spread, last_spread: standard deviation of new points as a share of the box's width; geometric between.
-        starts: gradient descents, from the best uniform points and as many random ones.
-        steps: gradient steps of each descent.
-        first_step, last_step: step sizes as a share of the box's width; geometric in between.
+        evaluations: of the network, about, for each polytope of a region; a gradient counts as three. One is a look at
+            the middle of the region.
     """
 
-    samples: int = 8192
-    generations: int = 40
-    population: int = 2048
-    elite: int = 400
-    first_spread: float = 0.4
-    last_spread: float = 0.01
-    starts: int = 48
-    steps: int = 20
-    first_step: float = 0.1
-    last_step: float = 1e-3
+    evaluations: int = 100_000
 
-    @property
-    def evaluations(self) -> int:
-        """About how many evaluations of the network it takes; a gradient costs about two more."""
-        return self.samples + self.generations * self.population + 3 * self.starts * self.steps
-
-    def scaled(self, shares: Mapping[str, float]) -> AttackSettings:
-        """The same with shares of some numbers, rounded up."""
-        return replace(self, **{name: math.ceil(share * getattr(self, name)) for name, share in shares.items()})
+    def scaled(self, share: float) -> AttackSettings:
+        """The same with a share of the evaluations, rounded up."""
+        return replace(self, evaluations=math.ceil(share * self.evaluations))
 
     def within(self, evaluations: float) -> AttackSettings:
-        """The same with at most about so many evaluations of the network in either search, but a few in any case."""
-        drawn = self.samples + self.generations * self.population
-        descended = 3 * self.starts * self.steps  # a gradient costs about two evaluations more
-        points, descents = (min(1.0, evaluations / max(1, all_)) for all_ in (drawn, descended))
-        population = min(self.population, max(_FEW, int(points * self.population)))
-        return replace(
-            self,
-            samples=min(self.samples, max(_FEW, int(points * self.samples))),
-            generations=min(self.generations, int(points * self.generations * self.population / population)),
-            population=population,
-            elite=min(self.elite, max(_FEW // 4, int(points * self.elite))),
-            starts=min(self.starts, max(2, int(descents * self.starts))),
-        )
+        """The same with at most about so many evaluations, but a few in any case."""
+        return replace(self, evaluations=min(self.evaluations, max(_LEAST, int(min(evaluations, 1e18)))))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Found:
+    """What an attack reached in one region.
+
+    Attributes:
+        points: shape (m, inputs), float32.
+        margin: of each by the polytope that it was found for, shape (m,), float64; infinite where an output is NaN.
+    """
+
+    points: Tensor
+    margin: Tensor
+
+    @property
+    def least(self) -> float:
+        """The least margin; infinite without points."""
+        return float(self.margin.amin()) if len(self.margin) else math.inf
+
+    def best(self, count: int) -> Tensor:
+        """So many of the points, the best first."""
+        return self.points[self.margin.argsort()[:count]]
 
 
 def attack(
@@ -78,7 +94,7 @@ def attack(
     *,
     settings: AttackSettings,
     generator: torch.Generator,
-    inside: Boxes | None = None,
+    hints: Tensor | None = None,
     thorough: bool = False,
     stopped: Over = never,
 ) -> Tensor:
@@ -89,114 +105,240 @@ def attack(
         region: where to look and for what.
         settings: effort.
         generator: on the CPU.
-        inside: boxes of the region to draw the first points from; default the whole region.
+        hints: points to begin with, (k, inputs).
         thorough: go on after the first unsafe point, to return as many as the effort finds.
-        stopped: looked at in every generation and step, and between pieces of a large network's work; True ends the
-            attack with what it has found.
+        stopped: looked at between pieces of the work; True ends the attack with what it has found.
+    """
+    if region.is_point:  # whatever its polytopes are
+        return region.lower[None].to(_device(net), torch.float32)
+    (found,) = attack_all(
+        net,
+        [region],
+        settings=settings,
+        generator=generator,
+        hints=None if hints is None else [hints.expand(len(region.unsafe), *hints.shape)],
+        accepts=None if thorough else lambda region, points: True,
+        stopped=stopped,
+    )
+    return found.points
+
+
+def attack_all(
+    net: nn.Module,
+    regions: Sequence[Region],
+    *,
+    settings: AttackSettings,
+    generator: torch.Generator,
+    hints: Sequence[Tensor] | None = None,
+    accepts: Accepts | None = None,
+    stopped: Over = never,
+) -> list[Found]:
+    """`attack` on several regions and all of their polytopes together: what it reached in each region.
+
+    Args:
+        hints: for each region, points to begin with for each of its polytopes, (polytopes, k, inputs).
+        accepts: asked as soon as a point is unsafe, and again once one is twice as far inside; None: every unsafe point
+            is returned, and only the effort ends the attack.
     """
     device = _device(net)
-    if region.is_point:  # nothing to search
-        return region.lower[None].to(device, torch.float32)
-    boxes = Boxes(region.lower[None], region.upper[None]) if inside is None else inside
-    samples = drawable(settings.samples, len(region.lower))
-    points = boxes.uniform(-(-samples // len(boxes)), generator).flatten(0, 1).to(device, torch.float32)
-    found = [points[:0]]
-    outputs = evaluated(net, points, stopped)
-    points = points[: len(outputs)]
-    for polytope in region.unsafe:
-        margin = polytope.margin(outputs)
-        hunt = _Hunt(net, polytope, region, settings, generator, thorough, stopped)
-        found.append(hunt.by_population(points, margin))
-        if polytope.rows and (thorough or not hunt.successful):  # without rows the margin has no gradient
-            found.append(hunt.by_gradient(points, margin))
-        if stopped() or (hunt.successful and not thorough):
+    found: list[list[Found]] = [[] for _ in regions]
+    for targets in _together(regions, hints, settings, device):
+        hunt = _Hunt(net, targets, generator, accepts, stopped)
+        hunt.run()
+        for place, part in hunt.found():
+            found[place].append(part)
+        if hunt.accepted or stopped():
             break
-    return torch.cat(found)
+    return [
+        _joined(region.lower.to(device, torch.float32)[None][:0], parts)
+        for region, parts in zip(regions, found, strict=True)
+    ]
 
 
 def _device(net: nn.Module) -> torch.device:
     return next((value.device for value in (*net.parameters(), *net.buffers())), torch.device("cpu"))
 
 
+def _joined(none: Tensor, parts: Sequence[Found]) -> Found:
+    """All parts; without any, no point."""
+    points, margin = ([getattr(part, name) for part in parts] for name in ("points", "margin"))
+    return Found(torch.cat([none, *points]), torch.cat([none[:, 0].double(), *margin]))
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What an attack's evaluations are spent on, for one target: numbers of points, generations, descents and steps."""
+
+    samples: int
+    generations: int
+    population: int
+    starts: int
+    steps: int
+
+    @property
+    def widest(self) -> int:
+        """About how many points of a target there are at the same time."""
+        return max(self.samples, 2 * self.population, min(self.starts, _MOST_STARTS), _KEPT)
+
+
+def _plan(evaluations: int, free: int, n_inputs: int) -> _Plan:
+    """For a box of which so many edges have a width."""
+    if not free:
+        return _Plan(1, 0, 0, 0, 0)
+    samples, scattered = max(1, int(_SAMPLED * evaluations)), int(_SCATTERED * evaluations)
+    if free > _FEW_INPUTS:
+        samples, scattered = min(samples, _SAMPLES_OF_MANY), 0
+    generations = min(scattered, round(_GENERATIONS * math.sqrt(evaluations / AttackSettings().evaluations)))
+    population = scattered // max(1, generations)
+    gradients = (evaluations - samples - generations * population) // _GRADIENT
+    steps = min(_MOST_STEPS, math.ceil(0.75 * math.sqrt(max(0, gradients))))
+    return _Plan(drawable(samples, n_inputs), generations, population, gradients // max(1, steps), steps)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Targets:
+    """Pairs of a region and one of its polytopes, t of them, whose boxes allow for the same plan.
+
+    Attributes:
+        place: numbers of the regions, (t,).
+        lower, upper: the outermost float32 points of the boxes, (t, inputs); where there is none, the nearest one.
+        a, b: rows of the polytopes, padded by their last ones, (t, rows, outputs) and (t, rows), float64.
+        hints: points to begin with, (t, k, inputs).
+    """
+
+    place: Tensor
+    lower: Tensor
+    upper: Tensor
+    a: Tensor
+    b: Tensor
+    hints: Tensor
+    plan: _Plan
+
+    def __len__(self) -> int:
+        return len(self.place)
+
+    def margin(self, y: Tensor) -> Tensor:
+        """The largest ``a @ y - b`` of outputs (t, k, outputs): (t, k), float64; infinite where one is NaN."""
+        return _known(torch.baddbmm(-self.b[:, None], y.double(), self.a.mT).amax(2))
+
+    def clamp(self, x: Tensor) -> Tensor:
+        """Points (t, k, inputs) in the boxes."""
+        return torch.minimum(torch.maximum(x.nan_to_num(), self.lower[:, None]), self.upper[:, None])
+
+
+def _together(
+    regions: Sequence[Region], hints: Sequence[Tensor] | None, settings: AttackSettings, device: torch.device
+) -> Iterator[_Targets]:
+    """All pairs, in groups that fit into memory; those first that take least."""
+    boxes = [_float32_box(region) for region in regions]
+    plans = [_plan(settings.evaluations, int((upper > lower).sum()), len(upper)) for lower, upper in boxes]
+    pairs = [(place, p) for place, region in enumerate(regions) for p in range(len(region.unsafe))]
+    for plan in sorted(set(plans), key=lambda plan: plan.widest):
+        of_plan = [pair for pair in pairs if plans[pair[0]] == plan]
+        rows = max([1, *(regions[place].unsafe[p].a.numel() for place, p in of_plan)])
+        size = max(1, _ENTRIES // (plan.widest * (regions[0].n_inputs + rows)))
+        for begin in range(0, len(of_plan), size):
+            some = of_plan[begin : begin + size]
+            places = [place for place, _ in some]
+            a, b = _rows([regions[place].unsafe[p] for place, p in some])
+            lower, upper = (torch.stack([boxes[place][side] for place in places]) for side in (0, 1))
+            proposed = lower[:, None][:, :0] if hints is None else torch.stack([hints[place][p] for place, p in some])
+            lower, upper, a, b, proposed = (value.to(device) for value in (lower, upper, a, b, proposed.to(lower)))
+            yield _Targets(torch.tensor(places), lower, upper, a, b, proposed, plan)
+
+
+def _float32_box(region: Region) -> tuple[Tensor, Tensor]:
+    """The outermost float32 points of its box, (inputs,) each; where a range holds none, the nearest one."""
+    lower, upper = region.float32_box()
+    middle = (region.lower + (region.upper - region.lower) / 2).to(torch.float32).nan_to_num()
+    return lower.where(lower <= upper, middle), upper.where(lower <= upper, middle)
+
+
+def _rows(polytopes: Sequence[Polytope]) -> tuple[Tensor, Tensor]:
+    """Rows as in `_Targets`; what is to be below a bound may not reach it, and without rows all is unsafe."""
+    most = max([1, *(len(polytope.rows) for polytope in polytopes)])
+    a = torch.zeros(len(polytopes), most, polytopes[0].n_outputs, dtype=torch.float64)
+    b = torch.zeros(len(polytopes), most, dtype=torch.float64)
+    for i, polytope in enumerate(polytopes):
+        if polytope.rows:
+            pick = torch.arange(most).clamp(max=len(polytope.rows) - 1)
+            below = polytope.b.where(~polytope.strict, polytope.b.nextafter(torch.tensor(-torch.inf).double()))
+            a[i], b[i] = polytope.a[pick], below[pick]
+    return a, b
+
+
 class _Hunt:
-    """The search for one polytope."""
+    """The search for all targets of a group; t of them, k points of each at a time."""
 
     def __init__(
         self,
         net: nn.Module,
-        polytope: Polytope,
-        region: Region,
-        settings: AttackSettings,
+        targets: _Targets,
         generator: torch.Generator,
-        thorough: bool,
+        accepts: Accepts | None,
         stopped: Over,
     ) -> None:
-        self.net, self.polytope, self.settings, self.generator = net, polytope, settings, generator
-        self.thorough, self.stopped = thorough, stopped
-        device = _device(net)
-        self.lower, self.upper = (side.to(device, torch.float32) for side in (region.lower, region.upper))
-        self.width = self.upper - self.lower
-        self.successful = False
+        self.net, self.targets, self.plan, self.generator = net, targets, targets.plan, generator
+        self.accepts, self.stopped = accepts, stopped
+        self.width = targets.upper - targets.lower
+        self.asked = torch.full_like(targets.b[:, 0], 5e-324)  # a margin has to be below it
+        self.accepted = False
+        self.parts: list[tuple[Tensor, Tensor, Tensor]] = []  # numbers of targets, their points, margins
 
-    def by_population(self, points: Tensor, margin: Tensor) -> Tensor:
-        """The last elite; with `thorough` also every unsafe point on the way."""
-        s = self.settings
-        ratio = (s.last_spread / s.first_spread) ** (1 / max(1, s.generations - 1))
-        spread, unsafe = s.first_spread, [points[margin <= 0]]
-        for _ in range(s.generations):
-            order = margin.argsort()[: s.elite]
-            points, margin = points[order], margin[order]
-            self.successful |= bool((margin <= 0).any())
-            if self.stopped() or (self.successful and not self.thorough):
+    def run(self) -> None:
+        """All three searches, as far as there is need."""
+        points = self._sample()
+        margin = self._margin(points)
+        if not self._over(points, margin):
+            points, margin = self._scattered(points, margin)
+        points, margin = _best(points, margin, max(_KEPT, self.plan.starts))
+        self._keep(points[:, :_KEPT], margin[:, :_KEPT])
+        if not (self.accepted or self.stopped()):
+            self._descend_all(points)
+
+    def found(self) -> Iterator[tuple[int, Found]]:
+        """What was reached in each region."""
+        which, points, margin = (torch.cat(column) for column in zip(*self.parts, strict=True))
+        place = self.targets.place.to(which.device)[which]
+        for number in sorted({*self.targets.place.tolist()}):
+            here = place == number
+            yield number, Found(points[here], margin[here])
+
+    # --- points to begin with
+
+    def _sample(self) -> Tensor:
+        """The middles, what was proposed, uniform points and as many corners."""
+        middle = self.targets.lower + self.width / 2
+        corners = int(_CORNERS * (self.plan.samples - 1))
+        drawn = [self._uniform(self.plan.samples - 1 - corners), self._corners(corners)]
+        return self.targets.clamp(torch.cat([middle[:, None], self.targets.hints, *drawn], 1))
+
+    def _uniform(self, count: int) -> Tensor:
+        return self.targets.lower[:, None] + self._draw(count) * self.width[:, None]
+
+    def _corners(self, count: int) -> Tensor:
+        return torch.where(self._draw(count) < 0.5, self.targets.lower[:, None], self.targets.upper[:, None])
+
+    def _draw(self, count: int) -> Tensor:
+        """Uniform numbers in 0..1, (t, count, inputs)."""
+        return torch.rand(len(self.width), count, self.width.shape[1], generator=self.generator).to(self.width.device)
+
+    # --- population
+
+    def _scattered(self, points: Tensor, margin: Tensor) -> tuple[Tensor, Tensor]:
+        """The best points of all generations."""
+        plan = self.plan
+        elite = max(1, math.ceil(_ELITE * plan.population))
+        for spread in _geometric(_FIRST_SPREAD, _LAST_SPREAD, plan.generations):
+            points, margin = _best(points, margin, elite)
+            parent = torch.randint(points.shape[1], (len(points), plan.population), generator=self.generator)
+            parents = points.take_along_dim(parent.to(points.device)[..., None], 1)
+            children = self.targets.clamp(parents + spread * self.width[:, None] * self._mutation(parents))
+            of_children = self._margin(children)
+            points, margin = torch.cat([points, children], 1), torch.cat([margin, of_children], 1)
+            if self._over(children, of_children):
                 break
-            parents = points[torch.randint(len(points), (s.population,), generator=self.generator).to(points.device)]
-            children = self._clamp(parents + spread * self.width * self._mutation(parents))
-            child_margin = self.polytope.margin(evaluated(self.net, children, self.stopped))
-            children = children[: len(child_margin)]
-            unsafe.append(children[child_margin <= 0])
-            points, margin = torch.cat([points, children]), torch.cat([margin, child_margin])
-            spread *= ratio
-        best = points[margin.argsort()[: s.elite]]
-        return torch.cat([best, *unsafe]) if self.thorough else best
-
-    def by_gradient(self, points: Tensor, margin: Tensor) -> Tensor:
-        """The best and the last point of each descent."""
-        s = self.settings
-        best_of = margin.argsort()[: s.starts // 2]
-        others = torch.randperm(len(points), generator=self.generator)[: s.starts // 2].to(points.device)
-        x = points[torch.cat([best_of, others])]
-        best, best_margin = x, torch.full_like(x[:, 0], torch.inf)
-        ratio, step = (s.last_step / s.first_step) ** (1 / max(1, s.steps - 1)), s.first_step
-        for _ in range(s.steps):
-            if self.stopped():
-                break
-            now, gradient = self._slope(x)
-            if len(now) < len(x):  # time was up
-                x = x[: len(now)]
-                best, best_margin = best[: len(now)], best_margin[: len(now)]
-            better = now < best_margin
-            best, best_margin = torch.where(better[:, None], x, best), torch.where(better, now, best_margin)
-            x = self._clamp(x - step * self.width * gradient.sign())
-            step *= ratio
-        self.successful |= bool((best_margin <= 0).any())
-        return torch.cat([best, x])
-
-    def _slope(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Margins and gradients at the points, or at the first ones of them."""
-        found: list[tuple[Tensor, Tensor]] = []
-        for part in torch.split(x, max(1, piece_of(self.net) // 3)):  # a gradient costs two evaluations more
-            if found and self.stopped():
-                break
-            found += in_memory(self._slope_of, part)
-        margins, gradients = (torch.cat(column) for column in zip(*found, strict=True))
-        return margins, gradients
-
-    def _slope_of(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        here = x.detach().requires_grad_(True)
-        with torch.enable_grad():
-            margin = self.polytope.margin(self.net(here))
-            (gradient,) = torch.autograd.grad(margin.sum(), here)
-        return margin.detach(), gradient
+        return points, margin
 
     def _mutation(self, parents: Tensor) -> Tensor:
         """Normal draws on about half of the inputs of each point."""
@@ -204,5 +346,127 @@ class _Hunt:
         chosen = torch.rand(parents.shape, generator=self.generator) < 0.5
         return (normal * chosen).to(parents.device)
 
-    def _clamp(self, x: Tensor) -> Tensor:
-        return torch.minimum(torch.maximum(x, self.lower), self.upper)
+    # --- descents
+
+    def _descend_all(self, points: Tensor) -> None:
+        """Descents from points of their own: few first, then more at a time; after a population many at once."""
+        left, count, used = self.plan.starts, _MOST_STARTS if self.plan.population else _FIRST_STARTS, 0
+        hints = self.targets.hints
+        while left > 0 and not self.accepted and not self.stopped():
+            count = min(count, left, _MOST_STARTS)
+            best = points[:, used : used + math.ceil(count / 2)]
+            proposed = hints[:, : count - best.shape[1]]
+            drawn = count - best.shape[1] - proposed.shape[1]
+            others = [self._corners(drawn - drawn // 2), self._uniform(drawn // 2)]
+            self._descend(self.targets.clamp(torch.cat([best, proposed, *others], 1)))
+            hints, used = hints[:, proposed.shape[1] :], used + best.shape[1]
+            left, count = left - count, 2 * count
+
+    def _descend(self, x: Tensor) -> None:
+        """Descents from (t, k, inputs), of all kinds; their best and last points are kept."""
+        kind = torch.arange(x.shape[1], device=x.device) % 4
+        summed, by_sign = kind == 1, (kind != 3)[:, None]
+        best, best_margin, momentum = x, torch.full_like(x[..., 0], torch.inf).double(), torch.zeros_like(x)
+        for step in _geometric(_FIRST_STEP, _LAST_STEP, self.plan.steps):
+            margin, gradient = self._slope(x, summed)
+            better = margin < best_margin
+            best, best_margin = torch.where(better[..., None], x, best), torch.where(better, margin, best_margin)
+            if self._over(x, margin):
+                break
+            momentum = _MOMENTUM * momentum + gradient / gradient.abs().mean(-1, keepdim=True).clamp(min=1e-30)
+            scaled = momentum * self.width[:, None]
+            scaled = scaled / scaled.abs().amax(-1, keepdim=True).clamp(min=1e-30)
+            x = self.targets.clamp(x - step * self.width[:, None] * torch.where(by_sign, momentum.sign(), scaled))
+        else:
+            margin = self._margin(x)
+            self._over(x, margin)
+            best, best_margin = torch.cat([best, x], 1), torch.cat([best_margin, margin], 1)
+        self._keep(best, best_margin)
+
+    def _slope(self, x: Tensor, summed: Tensor) -> tuple[Tensor, Tensor]:
+        """Margins, and gradients of the worst row or of all rows that lack something, of (t, k, inputs)."""
+        which, summed = self._targets_of(x), summed.expand(x.shape[:2]).flatten()
+        every = torch.arange(len(which), device=x.device)
+        flat = x.flatten(0, 1)
+        margins: list[Tensor] = []
+        gradients: list[Tensor] = []
+        for part in torch.split(every, max(1, piece_of(self.net) // _GRADIENT)):
+            if margins and self.stopped():
+                break
+            for margin, gradient in in_memory(lambda i: self._slope_of(flat[i], which[i], summed[i]), part):
+                margins.append(margin)
+                gradients.append(gradient)
+        margin, gradient = _filled(margins, len(flat), torch.inf), _filled(gradients, len(flat), 0.0)
+        return margin.reshape(x.shape[:2]), gradient.reshape(x.shape)
+
+    def _slope_of(self, x: Tensor, which: Tensor, summed: Tensor) -> tuple[Tensor, Tensor]:
+        here = x.detach().requires_grad_(True)
+        with torch.enable_grad():
+            y = self.net(here)
+        a = self.targets.a[which]
+        rows = torch.linalg.vecdot(a, y.detach().double()[:, None]) - self.targets.b[which]
+        worst = nn.functional.one_hot(rows.nan_to_num(nan=torch.inf).argmax(1), rows.shape[1])
+        weights = torch.where(summed[:, None] & (rows > 0), 1.0, worst.to(rows))
+        pull = torch.linalg.vecdot(weights[:, None], a.mT).to(y)
+        if not y.requires_grad:  # the outputs do not depend on the inputs
+            return _known(rows.amax(1)), torch.zeros_like(x)
+        (gradient,) = torch.autograd.grad(y, here, pull, allow_unused=True)
+        return _known(rows.amax(1)), torch.zeros_like(x) if gradient is None else gradient.nan_to_num()
+
+    # --- what all of them need
+
+    def _targets_of(self, x: Tensor) -> Tensor:
+        """The target of each of the points (t, k, inputs), flat."""
+        return torch.arange(len(x), device=x.device).repeat_interleave(x.shape[1])
+
+    def _margin(self, x: Tensor) -> Tensor:
+        """Margins of points (t, k, inputs), (t, k); infinite where nobody looked, because time was up."""
+        y = evaluated(self.net, x.flatten(0, 1), self.stopped)
+        y = _filled([y], x.shape[0] * x.shape[1], torch.nan)
+        return self.targets.margin(y.reshape(*x.shape[:2], -1))
+
+    def _over(self, x: Tensor, margin: Tensor) -> bool:
+        """Is there reason to end? What is unsafe is kept, or shown to whoever can replay."""
+        if self.accepts is None:
+            unsafe = margin <= 0
+            which, points = self._targets_of(x)[unsafe.flatten()], x[unsafe]
+            self.parts.append((which, points, margin[unsafe]))
+        elif bool((margin.amin(1) < self.asked).any()):
+            self._show(self.accepts, x, margin)
+        return self.accepted or self.stopped()
+
+    def _show(self, accepts: Accepts, x: Tensor, margin: Tensor) -> None:
+        """The worst points of the worst targets that are much worse than what was shown before."""
+        worst = margin.amin(1)
+        for target in worst.where(worst < self.asked, torch.inf).argsort()[:_SHOWN].tolist():
+            if worst[target] < self.asked[target] and not self.accepted:
+                self.asked[target] = 2 * worst[target]
+                order = margin[target].argsort()[:_SHOWN]
+                points = x[target][order[margin[target][order] <= 0]]
+                self.accepted = accepts(int(self.targets.place[target]), points)
+
+    def _keep(self, x: Tensor, margin: Tensor) -> None:
+        self.parts.append((self._targets_of(x), x.flatten(0, 1), margin.flatten()))
+
+
+def _geometric(first: float, last: float, count: int) -> list[float]:
+    """So many numbers from the first to the last."""
+    ratio = (last / first) ** (1 / max(1, count - 1))
+    return [first * ratio**i for i in range(count)]
+
+
+def _best(points: Tensor, margin: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """The best points of each target, best first."""
+    order = margin.argsort(1)[:, :count]
+    return points.take_along_dim(order[..., None], 1), margin.take_along_dim(order, 1)
+
+
+def _known(margin: Tensor) -> Tensor:
+    """Infinite where an output is no number: no run there is a violation."""
+    return margin.nan_to_num(nan=torch.inf, posinf=torch.inf, neginf=-torch.inf)
+
+
+def _filled(parts: Sequence[Tensor], length: int, value: float) -> Tensor:
+    """The parts one behind the other, and so many more entries that there are as many as asked for."""
+    known = torch.cat([*parts])
+    return torch.cat([known, known.new_full((length - len(known), *known.shape[1:]), value)])

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 from birdnn.bounds.compiled.bound import CompiledBound
 from birdnn.bounds.protocol import MarginBound
@@ -11,22 +12,20 @@ from birdnn.sample.pieces import multiplications
 from birdnn.verify.attack import AttackSettings
 
 MANY = 16
-"""Polytopes, over all regions, of which each gets a whole attack; of more, bounds say first which are worth one."""
-AT_ONCE = 1e9
+"""Polytopes of which each is attacked however dear its bound is; of more, bounds say first which are worth one."""
+AT_ONCE = 2e8
 """Multiplications of a bound that is worth having before any attack: a fraction of a second."""
 FALSIFIER_ROUNDS = 10
 """Attacks on each input region where nothing is proved afterwards and no time limit says how many fit."""
 
 _STEP = 5e9  # multiplications of one step on a CPU: a second or so
 _DEVICE_STEP = 2e12  # of one on a graphics device, which has to be filled: seconds on one that is slow in float64
-_ATTACK = 2e10  # of an attack before a search
-_HUNTS = 16 * _ATTACK  # of one hunt in all regions
+_FIRST = 2e9  # of the attack before a search: a fraction of a second
+_ATTACK = 2e10  # of one of `falsify`, which grow
+_HUNTS = 16 * _ATTACK  # of one hunt in all regions, and the most of one attack of `falsify`
 _LEAST = 1e4  # an evaluation costs as much as so many, however small the network is
 _ITEMS = 1 << 16  # boxes times polytopes of one step
-_LADDER = (
-    {"samples": 1 / 16, "generations": 1 / 5, "population": 1 / 8, "elite": 1 / 8, "starts": 1 / 6, "steps": 1 / 4},
-    {"samples": 1 / 4, "generations": 1 / 4, "starts": 1 / 2, "steps": 1 / 2},
-)  # shares of an attack; the first finds 43 of the 47 violations of the ACAS Xu instances, the second 46
+_FIRST_SHARE, _GROWTH = 1 / 50, 8  # of a whole attack, and how much harder the next ones are
 _PATIENCE = 12.0  # compiled bounds leave most of `box_work` out: so many times as much of it takes no longer
 
 
@@ -57,36 +56,40 @@ class Due:
     attack: AttackSettings
 
 
-def ladder(net: Network, bound: MarginBound, whole: AttackSettings) -> tuple[Due, ...]:
-    """Attacks on one polytope, up to the whole one: each is due once bounds have cost as much, the first one at once.
+def ladder(net: Network, bound: MarginBound, first: AttackSettings, whole: AttackSettings) -> tuple[Due, ...]:
+    """Attacks on one polytope, from the first to a whole one: each is due once bounds have cost as much.
 
     Most regions are decided by few boxes, or by a few hundred points; who waits for neither loses little.
     """
     patience = _PATIENCE if isinstance(bound, CompiledBound) else 1.0
-    steps = [*(whole.scaled(shares) for shares in _LADDER), whole]
-    costs = [patience * step.evaluations * max(_LEAST, multiplications(net)) for step in steps]
-    boxes = [0.0, *(boxes_within(cost, net, bound) for cost in costs[1:])]
-    return tuple(Due(*step) for step in zip(boxes, steps, strict=True))
+    found, evaluations = [Due(0.0, first)], first.evaluations
+    while evaluations < whole.evaluations:
+        evaluations = min(whole.evaluations, _GROWTH * evaluations)
+        cost = patience * evaluations * _cost(net)
+        found.append(Due(boxes_within(cost, net, bound), AttackSettings(evaluations=evaluations)))
+    return tuple(found)
 
 
-def attack_for(net: Network, polytopes: int, attack: AttackSettings, device: str) -> AttackSettings:
-    """How hard to attack a region before a search: not so hard that bounds would not get their turn."""
-    if device != "cpu":
-        return attack
-    return _shorter(attack, polytopes).within(_ATTACK / (max(_LEAST, multiplications(net)) * max(1, polytopes)))
+def first_of(net: Network, polytopes: int, whole: AttackSettings, device: str) -> AttackSettings:
+    """The attack on so many polytopes together that comes before anything else: over before anybody waits for it."""
+    share = whole.scaled(_FIRST_SHARE)
+    return share if device != "cpu" else share.within(_FIRST / (_cost(net) * max(1, polytopes)))
+
+
+def rounds_of(net: Network, polytopes: int, whole: AttackSettings, device: str) -> Iterator[AttackSettings]:
+    """The attacks on so many polytopes together where nothing is proved, without end: each harder than those before."""
+    work = _ATTACK
+    while True:
+        yield whole if device != "cpu" else whole.within(work / (_cost(net) * max(1, polytopes)))
+        work = min(_HUNTS, _GROWTH * work)
 
 
 def hunt_for(net: Network, polytopes: int, regions: int, attack: AttackSettings) -> AttackSettings:
     """How hard to look for hard inputs in one of some regions, again and again while a network is repaired."""
     work = min(_ATTACK, _HUNTS / max(1, regions))
-    short = _shorter(attack, polytopes * regions)
-    return short.within(work / (max(_LEAST, multiplications(net)) * max(1, polytopes)))
+    return attack.within(work / (_cost(net) * max(1, polytopes)))
 
 
-def _shorter(attack: AttackSettings, polytopes: int) -> AttackSettings:
-    """Fewer rounds where polytopes are many: however few points a round has, it takes its millisecond."""
-    if polytopes <= MANY:
-        return attack
-    share = MANY / polytopes
-    generations, steps = max(2, int(share * attack.generations)), max(4, int(share * attack.steps))
-    return replace(attack, generations=min(attack.generations, generations), steps=min(attack.steps, steps))
+def _cost(net: Network) -> float:
+    """Of an evaluation, in multiplications."""
+    return max(_LEAST, multiplications(net))

@@ -42,19 +42,20 @@ from birdnn.records import (
     Witness,
 )
 from birdnn.records.limits import OutOfTime
+from birdnn.rounding import Semantics
 from birdnn.spec import Property, Region
-from birdnn.verify.attack import AttackSettings, attack
+from birdnn.verify.attack import AttackSettings, attack_all
 from birdnn.verify.branching import cut, take
 from birdnn.verify.compared import without_tail
-from birdnn.verify.effort import AT_ONCE, MANY, Due, attack_for, batch_for, box_work, boxes_within, ladder
-from birdnn.verify.float32 import other_types, require_float32
+from birdnn.verify.effort import MANY, Due, batch_for, boxes_within, first_of, ladder
+from birdnn.verify.float32 import require_float32
 from birdnn.verify.frontier import Frontier, Keeper, name_of
 from birdnn.verify.outlook import Outlook
 from birdnn.verify.pace import Pace
 from birdnn.verify.part import Part
 from birdnn.verify.recording import Recorder
 from birdnn.verify.settings import SearchSettings
-from birdnn.verify.sifting import left_open
+from birdnn.verify.sifting import Suspect, suspects
 from birdnn.verify.spread import PARTS, Crew, Errand, Helpers, Task, alone, dealt, first_budget, smallest_edges
 from birdnn.verify.touching import Touching
 from birdnn.verify.treesize import boxes_below
@@ -62,6 +63,8 @@ from birdnn.verify.witness import Judge
 from birdnn.verify.work import Step, Work, candidates, examine
 
 _KEPT_UNDECIDED, _DESCENTS = 2048, 256
+_HINTS = 64  # open boxes whose middles an attack begins with
+_JUDGED = 512  # points of a region that come closest, looked at closely
 _NEWS_EVERY_S = 0.2
 _FIRST_PROGNOSIS = 16_384  # boxes; later ones after four times as many each
 _HOPELESS = 1.5
@@ -102,7 +105,7 @@ def verify(
         InputError: what was kept cannot be read.
         EngineError: helpers lose the same task again and again.
     """
-    search = _Search(net, prop, settings, replays, watch or Unwatched(), keeper, helpers)
+    search = Search(net, prop, settings, replays, watch or Unwatched(), keeper, helpers)
     try:
         verdict = search.run(bound or make_bound)
     except (MemoryError, RuntimeError) as error:
@@ -112,35 +115,6 @@ def verify(
     if search.keeper is not None and not isinstance(verdict, Unknown):
         search.keeper.done(search.name)
     return search.concluded(verdict)
-
-
-def falsify(
-    net: Network,
-    prop: Property,
-    *,
-    settings: SearchSettings,
-    replays: Sequence[Replay],
-    watch: Watch | None = None,
-    rounds: int = 1,
-) -> Violated | Unknown:
-    """Look for a counterexample only: ``rounds`` attacks on each region, as the time allows.
-
-    Rounds end at one that violates when run; the first round prefers one that violates over the reals as well.
-    """
-    search = _Search(net, prop, settings, replays, watch or Unwatched())
-    for _ in range(rounds):
-        for region in prop.regions:
-            witness = search.attack(region, settings.attack)
-            if witness is not None:
-                return Violated(witness=witness, boxes=0)
-            reason = search.limit_reached()
-            if reason is not None:
-                return search.falsified(Unknown(reason=reason, boxes=0))
-        if search.executed is not None:
-            return search.falsified(Unknown(reason="not_found", boxes=0))
-    each = "1 input region" if len(prop.regions) == 1 else f"each of {len(prop.regions)} input regions"
-    tried = f"{rounds} {'round' if rounds == 1 else 'rounds'} of attack on {each}"
-    return Unknown(reason="not_found", boxes=0, tried=tried)
 
 
 def make_bound(net: Network, settings: SearchSettings) -> MarginBound:
@@ -174,8 +148,8 @@ def _root(bound: MarginBound, region: Region) -> Work:
     return Work(boxes, opened, bound.root(1), torch.zeros(1, dtype=torch.int64, device=bound.device))
 
 
-class _Search:
-    """The state of one verification."""
+class Search:
+    """The state of one verification, or of one falsification."""
 
     def __init__(
         self,
@@ -210,31 +184,35 @@ class _Search:
         self.keeper, self.name, self.helpers = keeper, "", helpers
         self.gave_up: list[Boxes] = []
         self.ladder: tuple[Due, ...] = ()
+        self.bound: MarginBound | None = None
         self.pace = Pace()
         self.outlook = self._begun()
         self.last_news, self.next_prognosis = self.started, _FIRST_PROGNOSIS
 
     def run(self, make: MakeBound) -> Verdict:
         settings = self.settings
-        bound = self._made(make)
-        suspects = self._suspects(bound, make)
-        polytopes = sum(len(region.unsafe) for region in suspects)
-        whole = attack_for(self.source, polytopes, settings.attack, settings.device)
-        self.ladder = ladder(self.source, bound, whole)
-        kept = self._resumed(bound)
-        for region in suspects if kept is None else ():
-            witness = self.attack(region, self.ladder[0].attack)
+        suspected = self.suspects(make)
+        first = first_of(self.source, sum(len(s.region.unsafe) for s in suspected), settings.attack, settings.device)
+        kept = self._resumed(make, first) if self.keeper is not None else None
+        if kept is None and suspected:
+            witness = self.attack(suspected, first)
             if witness is not None:
                 return Violated(witness=witness, boxes=self.boxes)
             reason = self.limit_reached()
             if reason is not None:
                 return Unknown(reason=reason, boxes=self.boxes)
+        bound = self._bound_of(make)  # after the first attack: folding a large network takes seconds
+        self.ladder = ladder(self.source, bound, first, settings.attack)
         self.outlook = self._begun()
+        recorded = settings.record and bound.record  # a certificate needs every region
+        todo = {*range(len(self.prop.regions))} if recorded else {suspect.place for suspect in suspected}
+        self.boxes += len(self.prop.regions) - len(todo) if kept is None else 0
         for place, region in enumerate(self.prop.regions):
-            if kept is None or place > kept.place:
-                part: Part | None = self._part(bound, place, region)
-            else:
-                part = kept if place == kept.place else None  # those before it are done
+            part: Part | None = None  # it is done
+            if kept is not None and place == kept.place:
+                part = kept
+            elif place in todo and (kept is None or place > kept.place):
+                part = self._part(bound, place, region)
             verdict = None if part is None else self._search(bound, part)
             if verdict is not None:
                 return verdict
@@ -253,6 +231,11 @@ class _Search:
     def _begun(self) -> Outlook:
         return Outlook(regions=len(self.prop.regions), now=lambda: time.monotonic())
 
+    def _bound_of(self, make: MakeBound) -> MarginBound:
+        """The bound method of the search, made once."""
+        self.bound = self.bound or self._made(make)
+        return self.bound
+
     def _made(self, make: MakeBound, **other: Any) -> MarginBound:
         """The bound method, by `other` settings, and how many boxes the work allowed is worth with it."""
         bound = make(self.source, replace(self.settings, **other))
@@ -262,20 +245,15 @@ class _Search:
             self.max_boxes = min(self.max_boxes, boxes_within(self.settings.max_work, self.source, bound))
         return bound
 
-    def _suspects(self, bound: MarginBound, make: MakeBound) -> tuple[Region, ...]:
-        """The regions that are worth an attack, with those of their polytopes that bounds of whole regions leave open.
+    def suspects(self, make: MakeBound) -> list[Suspect]:
+        """The regions that are worth an attack (`birdnn.verify.sifting`)."""
 
-        An input that violates when run only has to be told, too: what is left out is out of reach of any run.
-        """
-        few = sum(len(region.unsafe) for region in self.prop.regions) <= MANY
-        if few and box_work(self.source) > AT_ONCE:
-            return self.prop.regions
-        if self.settings.semantics == "real":
-            if not other_types(self.source):
-                bound = self._made(make, semantics="float32", record=False)
-            elif few:
-                return self.prop.regions
-        return left_open(bound, self.prop)
+        def speaking(semantics: Semantics) -> MarginBound:
+            own = semantics == self.settings.semantics
+            return self._bound_of(make) if own else self._made(make, semantics=semantics, record=False)
+
+        settings = self.settings
+        return suspects(self.source, self.prop, settings.semantics, speaking, settings.device, self.batch, self._late)
 
     def _attack_again(self, part: Part, work: list[Work], boxes: float) -> Witness | None:
         """The hardest attack that is due after so many boxes, on the polytopes that are open in ``work``."""
@@ -287,12 +265,33 @@ class _Search:
         if not due or not unsafe:
             return None
         del part.attacks[: len(due)]
-        return self.attack(replace(part.region, unsafe=unsafe), due[-1].attack)
+        middles = Boxes.concatenate([each.boxes for each in work]).centres().cpu()
+        some = middles[:: -(-len(middles) // _HINTS)]
+        region = replace(part.region, unsafe=unsafe)
+        return self.attack([Suspect(part.place, region, some.expand(len(unsafe), *some.shape))], due[-1].attack)
 
-    def attack(self, region: Region, settings: AttackSettings) -> Witness | None:
-        """One round of falsification."""
-        points = attack(self.net, region, settings=settings, generator=self.generator, stopped=self._late)
-        return self.witness(region, points)
+    def attack(self, suspected: Sequence[Suspect], settings: AttackSettings) -> Witness | None:
+        """One attack on all of them together."""
+        witnesses: list[Witness] = []
+
+        def accepts(number: int, points: Tensor) -> bool:
+            witness = self.witness(suspected[number].region, points)
+            witnesses.extend([] if witness is None else [witness])
+            return witness is not None
+
+        found = attack_all(
+            self.net,
+            [suspect.region for suspect in suspected],
+            settings=settings,
+            generator=self.generator,
+            hints=[suspect.hints for suspect in suspected],
+            accepts=accepts,
+            stopped=self._late,
+        )
+        closest = sorted(range(len(found)), key=lambda number: found[number].least)[:MANY]
+        for number in () if witnesses else closest:  # runs and reals differ by a hair
+            accepts(number, found[number].best(_JUDGED))
+        return witnesses[0] if witnesses else None
 
     def witness(self, region: Region, points: Tensor) -> Witness | None:
         """A counterexample among ``points`` to what is spoken of; what is half of one is kept."""
@@ -517,7 +516,7 @@ class _Search:
             self._keep(part)
         return self._undecided(reason, part.stack)
 
-    def _resumed(self, bound: MarginBound) -> Part | None:
+    def _resumed(self, make: MakeBound, first: AttackSettings) -> Part | None:
         """The region that a keeper has the search in, and its whole state; None where there is nothing to go on with.
 
         A network that was not read from a file has no name, so that nothing is kept of it.
@@ -525,6 +524,7 @@ class _Search:
         if self.keeper is None or not self.source.sha256:
             self.keeper = None
             return None
+        bound = self._bound_of(make)
         self.name = name_of(self.source, self.prop, self.settings, type(bound).__name__)
         found = self.keeper.read(self.name, self.prop.regions)
         if found is None:
@@ -540,7 +540,7 @@ class _Search:
             place=found.place,
             region=self.prop.regions[found.place],
             boxes_before=found.boxes_before,
-            attacks=list(self.ladder[1 + found.attacks :]),
+            attacks=list(ladder(self.source, bound, first, self.settings.attack)[1 + found.attacks :]),
             stack=[work.to(bound.device) for work in found.stack],
             rounds=[*found.rounds],
             recorder=found.recorder,

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from birdnn.cli.interrupt import Interrupt
-from birdnn.records import EstimateOutcome
+from birdnn.pipeline import estimating
+from birdnn.records import EstimateOutcome, RareEvent
 from birdnn.report.publish import model_of
 from tests.cli.conftest import Call, box_property
 
@@ -88,6 +91,24 @@ def test_the_text_names_the_measure_at_every_statement(call: Call, net: Path, ho
     assert "float32 inference by torch" in text
     assert "replayed by onnxruntime" in text
     assert "safe" not in text.lower()
+
+
+def test_what_splitting_does_not_meet_an_attack_finds(
+    call: Call, net: Path, broken: Path, holds: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A repetition climbs where it began; a part of the region that is far from there is never seen."""
+    split = estimating.violation_probability
+
+    def blind(*args: Any, **options: Any) -> tuple[RareEvent, torch.Tensor]:
+        event, points = split(*args, **options)
+        return replace(event, estimate=0.0, repetitions=(0.0,) * 10), points[:0]
+
+    monkeypatch.setattr(estimating, "violation_probability", blind)
+    for prop, found in ((broken, True), (holds, False)):
+        done = call("estimate", "--net", net, "--prop", prop, "--samples", 1, "--splitting")
+        text = " ".join((done.out + done.err).split())
+        assert ("no repetition of splitting met the violation" in text) == found
+        assert ("found by an attack, replayed by onnxruntime" in text) <= found
 
 
 def test_a_printed_bound_is_never_below_the_one_computed() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import Call, birdnn
+from tests.cli.conftest import Call, birdnn, box_property
 
 FIELDS = {
     "outcome",
@@ -68,13 +68,17 @@ def test_time_runs_out(call: Call, endless: tuple[Path, Path], tmp_path: Path) -
 
 def test_falsify_never_proves(call: Call, net: Path, holds: Path, broken: Path, tmp_path: Path) -> None:
     target = tmp_path / "result.json"
-    lost = call("falsify", "--net", net, "--prop", holds, "--json", target)
-    assert (lost.status, lost.word) == (3, "unknown")
-    (entry,) = json.loads(target.read_text())["properties"]
-    assert (entry["reason"], entry["tried"]) == ("not_found", "10 rounds of attack on 1 input region")
-    said = " ".join(lost.out.split())
-    assert "no counterexample found" in said
-    assert "10 rounds" in said
+    # what is touched and not exceeded is left open by bounds
+    touched = tmp_path / "touched.vnnlib"
+    touched.write_text(box_property(2, "(> Y_0 2.0)"))
+    tried = "10 rounds of attack on 1 input region", "bounds, which leave nothing to attack"
+    for prop, how in zip((touched, holds), tried, strict=True):
+        lost = call("falsify", "--net", net, "--prop", prop, "--json", target)
+        assert (lost.status, lost.word) == (3, "unknown")
+        (entry,) = json.loads(target.read_text())["properties"]
+        assert (entry["reason"], entry["tried"]) == ("not_found", how)
+        said = " ".join(lost.out.split())
+        assert f"no counterexample found, no proof tried: {how}" in said
     found = call("falsify", "--net", net, "--prop", broken, "--quiet")
     assert (found.status, found.word) == (1, "sat")
 

@@ -15,10 +15,10 @@ from birdnn.records import Progress
 from birdnn.verify import AttackSettings, SearchSettings
 from tests.bounds.builders import Layers
 
-NO_ATTACK = AttackSettings(samples=1, generations=0, starts=0, steps=1)
+NO_ATTACK = AttackSettings(evaluations=1)
 """So that the search itself has to find what there is to find."""
 
-SHORT_ATTACK = AttackSettings(samples=256, generations=8, population=64, elite=16, starts=8, steps=8)
+SHORT_ATTACK = AttackSettings(evaluations=1000)
 
 
 def effort(**changes) -> SearchSettings:

@@ -24,7 +24,7 @@ from birdnn.spec import Polytope, Property, Region, Row
 from birdnn.verify import AttackSettings, SearchSettings, verify
 
 Layers = list[tuple[np.ndarray, np.ndarray]]
-ATTACK = AttackSettings(samples=512, generations=6, population=256, elite=64, starts=8, steps=10)
+ATTACK = AttackSettings(evaluations=2500)
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from fractions import Fraction
 
@@ -21,8 +21,9 @@ from birdnn.formats.onnx import network_from_layers
 from birdnn.network import Network
 from birdnn.records import Proved, Unknown, Verdict, Violated
 from birdnn.spec import Polytope, Property, Region, Row
-from birdnn.verify import AttackSettings, branching, falsify, outlook, search, verify, work
+from birdnn.verify import AttackSettings, branching, falsify, outlook, search, sifting, verify, work
 from birdnn.verify import effort as work_of
+from birdnn.verify.attack import Found
 from birdnn.verify.work import Work
 from tests.bounds.builders import (
     ACTIVATIONS,
@@ -468,6 +469,9 @@ SEARCH_BUGS = {
     "boxes beyond a batch lost": (
         search, "take", lambda stack, wanted: [stack.pop()[:1], stack.clear()][0]
     ),
+    "regions taken for closed that are open": (
+        sifting, "left_open", lambda bound, suspects, together, stopped: []
+    ),
 }  # fmt: skip
 
 
@@ -481,10 +485,21 @@ def test_a_planted_bug_of_the_search_is_seen(monkeypatch: pytest.MonkeyPatch, bu
         check_verdicts(range(0, 60, 2))  # those without an attack
 
 
+def noted_attacks(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int, int]]:
+    """Evaluations, regions and polytopes of each attack from now on, none of which finds anything."""
+    asked: list[tuple[int, int, int]] = []
+
+    def noted(net: Network, regions: Sequence[Region], *, settings: AttackSettings, **options: object) -> list[Found]:
+        asked.append((settings.evaluations, len(regions), sum(len(region.unsafe) for region in regions)))
+        return [Found(region.lower[None].float(), torch.ones(1, dtype=torch.float64)) for region in regions]
+
+    monkeypatch.setattr(search, "attack_all", noted)
+    return asked
+
+
 def test_what_bounds_exclude_at_once_is_not_attacked(monkeypatch: pytest.MonkeyPatch) -> None:
     """Easy instances took as long as their attack."""
-    asked: list[int] = []
-    monkeypatch.setattr(search, "attack", lambda net, region, **options: asked.append(1) or region.lower[None].float())
+    asked = noted_attacks(monkeypatch)
     net = random_net(0, (2, 4, 1))
     far, near = (make_property([-1.0] * 2, [1.0] * 2, half_space([1.0], bound)) for bound in (-1e3, -0.2))
     for prop, attacks in ((far, 0), (near, 1)):
@@ -496,8 +511,7 @@ def test_what_bounds_exclude_at_once_is_not_attacked(monkeypatch: pytest.MonkeyP
 
 def test_what_no_run_reaches_is_more_than_what_the_reals_do_not(monkeypatch: pytest.MonkeyPatch) -> None:
     """Over the reals a bound of a hair excludes it; a run may reach it, and that is looked for."""
-    asked: list[int] = []
-    monkeypatch.setattr(search, "attack", lambda net, region, **options: asked.append(1) or region.lower[None].float())
+    asked = noted_attacks(monkeypatch)
     net = network_from_layers([(np.float32([[1.0, 1.0]]), np.float32([0.0]))])
     hair = make_property([0.0] * 2, [1.0] * 2, half_space([1.0], -1e-12))
     verdict = verify(net, hair, settings=effort(semantics="real"), replays=[Engine(net)])
@@ -508,26 +522,20 @@ def test_what_no_run_reaches_is_more_than_what_the_reals_do_not(monkeypatch: pyt
 
 def test_a_region_is_attacked_harder_as_the_search_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
     """A little at first; more once bounds have cost as much, on what is still open only."""
-    asked: list[tuple[int, int, int]] = []
-
-    def noted(net: Network, region: Region, *, settings: AttackSettings, **options: object) -> torch.Tensor:
-        asked.append((settings.samples, settings.starts, len(region.unsafe)))
-        return region.lower[None].float()
-
-    monkeypatch.setattr(search, "attack", noted)
+    asked = noted_attacks(monkeypatch)
     net = random_net(3, (2, 8, 8, 1))
     with torch.no_grad():
         least = float(net(2 * torch.rand(20_000, 2, generator=torch.Generator().manual_seed(0)) - 1).min())
     far, near = (half_space([1.0], least - apart) for apart in (3.0, 0.004))
     prop = make_property([-1.0] * 2, [1.0] * 2, far, near)
-    whole = AttackSettings(samples=16, starts=12, generations=0, steps=0)
+    whole = AttackSettings(evaluations=16)
     monkeypatch.setattr(work_of, "_LEAST", 1e-9)  # so that an attack costs what the network says, not its calls
     verdict = verify(net, prop, settings=effort(attack=whole, batch=2), replays=[Engine(net)])
     assert isinstance(verdict, Proved)
     assert verdict.boxes > 16
-    assert asked == [(1, 2, 1), (4, 6, 1), (16, 12, 1)]
+    assert asked == [(1, 1, 1), (8, 1, 1), (16, 1, 1)]
     few = len(asked)
     verdict = verify(net, prop, settings=effort(attack=whole, batch=2, max_boxes=4), replays=[Engine(net)])
     assert isinstance(verdict, Unknown)
-    assert asked[few:][0] == (1, 2, 1)
-    assert asked[-1] == (16, 12, 1)  # before the search is given up
+    assert asked[few:][0] == (1, 1, 1)
+    assert asked[-1] == (16, 1, 1)  # before the search is given up

@@ -1,0 +1,1 @@
+"""How violations are found, one version of the code beside another."""

@@ -1,0 +1,56 @@
+"""Falsification by itself: attacks that grow harder, on what bounds leave open."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import chain, islice
+
+from birdnn.network import Network
+from birdnn.records import Replay, Unknown, Unwatched, Violated, Watch
+from birdnn.spec import Property
+from birdnn.verify.effort import first_of, rounds_of
+from birdnn.verify.search import Search, make_bound
+from birdnn.verify.settings import SearchSettings
+
+
+def falsify(
+    net: Network,
+    prop: Property,
+    *,
+    settings: SearchSettings,
+    replays: Sequence[Replay],
+    watch: Watch | None = None,
+    rounds: int = 1,
+) -> Violated | Unknown:
+    """Look for a counterexample only: ``rounds`` attacks on each region, as the time allows.
+
+    Rounds end at one that violates when run; the first round prefers one that violates over the reals as well.
+    """
+    search = Search(net, prop, settings, replays, watch or Unwatched())
+    suspects = search.suspects(make_bound)
+    polytopes = sum(len(suspect.region.unsafe) for suspect in suspects)
+    first = first_of(net, polytopes, settings.attack, settings.device)
+    harder = islice(rounds_of(net, polytopes, settings.attack, settings.device), rounds)
+    for done, effort in enumerate(chain([first], harder) if suspects else ()):
+        witness = search.attack(suspects, effort)
+        if witness is not None:
+            return Violated(witness=witness, boxes=0)
+        reason = search.limit_reached()
+        if reason is not None:
+            tried = _tried(done - 1, len(suspects), len(prop.regions))
+            return search.falsified(Unknown(reason=reason, boxes=0, tried=tried))
+        if search.executed is not None and done:
+            return search.falsified(Unknown(reason="not_found", boxes=0))
+    return Unknown(reason="not_found", boxes=0, tried=_tried(rounds, len(suspects), len(prop.regions)))
+
+
+def _tried(rounds: int, attacked: int, regions: int) -> str:
+    """What was done, in words; nothing where no round was finished."""
+    if rounds < 1:
+        return ""
+    if not attacked:
+        return "bounds, which leave nothing to attack"
+    each = "1 input region" if regions == 1 else f"each of {regions} input regions"
+    if attacked < regions:
+        each = f"{attacked} of {regions} input regions, those that bounds leave open"
+    return f"{rounds} {'round' if rounds == 1 else 'rounds'} of attack on {each}"
