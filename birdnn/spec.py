@@ -397,11 +397,18 @@ class Property:
         Raises:
             MismatchError: the property speaks about other numbers of inputs or outputs.
         """
-        own = self.n_outputs - (self.n_inputs if self.relational else 0)
-        if n_inputs != self.n_inputs or n_outputs not in (own, self.n_outputs):
-            mine = f"{self.n_inputs} inputs and {own} outputs"
-            theirs = f"the network has {n_inputs} and {n_outputs}"
-            raise MismatchError(f"property {self.name!r} speaks about {mine}; {theirs}")
+        if n_inputs != self.n_inputs or n_outputs not in (self._named, self.n_outputs):
+            raise self._mismatch(n_inputs, n_outputs)
+
+    @property
+    def _named(self) -> int:
+        """Outputs that it speaks about, without the inputs behind them."""
+        return self.n_outputs - (self.n_inputs if self.relational else 0)
+
+    def _mismatch(self, n_inputs: int, n_outputs: int) -> MismatchError:
+        mine = f"{self.n_inputs} inputs and {self._named} outputs"
+        theirs = f"the network has {n_inputs} and {n_outputs}"
+        return MismatchError(f"property {self.name!r} speaks about {mine}; {theirs}")
 
     def fitted(self, n_inputs: int, n_outputs: int) -> Property:
         """The property of a network of that size: where it is `partial`, of outputs that its text does not name too.
@@ -409,10 +416,11 @@ class Property:
         Raises:
             MismatchError: the property speaks about other numbers of inputs or outputs.
         """
-        own = self.n_outputs - (self.n_inputs if self.relational else 0)
+        own = self._named
         missing = n_outputs - own
-        if not self.partial or missing <= 0 or n_inputs != self.n_inputs:
-            replace(self, relational=False, n_outputs=own, regions=(), vacuous="?").require_sizes(n_inputs, n_outputs)
+        if n_inputs != self.n_inputs or missing < 0 or (missing and not self.partial):
+            raise self._mismatch(n_inputs, n_outputs)
+        if not missing:
             return self
         more = (Fraction(0),) * missing
 
