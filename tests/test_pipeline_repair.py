@@ -40,6 +40,7 @@ from birdnn.records import (
 )
 from birdnn.repair import Retrain, RetrainSettings
 from birdnn.sample import evaluate, uniform
+from birdnn.verify import AttackSettings
 
 FAST = RepairSettings(
     retrain=RetrainSettings(domain_points=1000, region_points=500),
@@ -265,7 +266,7 @@ def test_the_time_limit_holds(tmp_path: Path) -> None:
 
 def test_the_time_limit_ends_a_hunt(tmp_path: Path) -> None:
     """One attack of this effort takes minutes."""
-    endless = replace(FAST, hunt=replace(FAST.hunt, generations=10**6), light_hunt=replace(FAST.hunt, steps=10**6))
+    endless = replace(FAST, hunt=AttackSettings(evaluations=10**9), light_hunt=AttackSettings(evaluations=10**8))
     outcome = repair_files(build(tmp_path, "Relu").request(timeout_s=2.0), settings=endless)
     assert outcome.timed_out
     assert outcome.wall_s < 15
@@ -287,7 +288,7 @@ def test_one_property_that_cannot_be_repaired_does_not_cost_the_others(tmp_path:
     lines += [f"(assert (>= X_{i} -0.91))\n(assert (<= X_{i} -0.9))" for i in range(2)]
     hopeless.write_text("\n".join([*lines, "(assert (or (>= Y_0 0.0) (<= Y_0 0.0)))"]) + "\n")
     retrain = replace(FAST.retrain, constraints=20, steps=3, ridges=(0.3,))  # what contradicts itself is slow to solve
-    small = replace(FAST.hunt, samples=200, generations=5, population=100, elite=50, starts=8)
+    small = AttackSettings(evaluations=1000)
     brief = replace(FAST, rounds=3, retrain=retrain, hunt=small, light_hunt=small, slice_boxes=20_000)
     after = {}
     for as_many in (False, True):
