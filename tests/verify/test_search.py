@@ -211,8 +211,9 @@ def test_what_does_not_fit_is_refused() -> None:
                  make_property([0.0, 0.0], [1.0, 1.0], half_space([1.0], -99.0))):  # fmt: skip
         with pytest.raises(MismatchError):
             verify(net, prop, settings=effort(), replays=[replay])
-    odd = graph_net([("Tanh", ["x"], "t", {}), ("Conv", ["x", "t"], "y", {})], {}, (1, 1, 1, 2))
-    prop = make_property([1.0, 1.0], [2.0, 2.0], half_space([1.0], -99.0))
+    nodes = [("Reshape", ["x", "s"], "u", {}), ("BatchNormalization", ["x", "u", "o", "o", "o"], "y", {})]
+    odd = graph_net(nodes, {"s": np.array([2]), "o": np.ones(2, np.float32)}, (1, 2))  # a scale of its own input
+    prop = make_property([1.0, 1.0], [2.0, 2.0], half_space([1.0, 1.0], -99.0))
     with pytest.raises(UnsupportedOpError):
         verify(odd, prop, settings=effort(), replays=[Engine(odd)])
 
