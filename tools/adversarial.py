@@ -44,7 +44,7 @@ from birdnn.records import Proved
 from birdnn.rounding import Semantics
 from birdnn.spec import Property
 from birdnn.verify import AttackSettings, SearchSettings, verify
-from birdnn.verify.search import make_bound
+from birdnn.verify.bounding import make_bound
 from tools.asked import Asked, concluded, seeds_of
 
 PRECISION = 4096

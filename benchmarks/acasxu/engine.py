@@ -25,7 +25,7 @@ from birdnn.pipeline.load import load_network, load_property
 from birdnn.records import Proved
 from birdnn.rounding import Semantics
 from birdnn.verify import AttackSettings, SearchSettings, verify
-from birdnn.verify.search import MakeBound
+from birdnn.verify.bounding import MakeBound
 
 INSTANCES = (
     ("3_3", 2), ("4_2", 2), ("4_7", 1), ("3_7", 1), ("1_7", 1),

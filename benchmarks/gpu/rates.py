@@ -40,7 +40,7 @@ from birdnn.sample.measures import UNIFORM
 from birdnn.sample.tally import Tally
 from birdnn.spec import Polytope, Property, Region, Row
 from birdnn.verify import SearchSettings, verify
-from birdnn.verify.search import make_bound
+from birdnn.verify.bounding import make_bound
 
 SIZES = {"5-50x6-5": (5, *[50] * 6, 5), "5-800x3-5": (5, *[800] * 3, 5)}
 """As ACAS Xu's, and one that the compiled loops leave to matrix products."""

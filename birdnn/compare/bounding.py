@@ -20,7 +20,7 @@ from birdnn.pipeline.clock import Clock
 from birdnn.records import ARITHMETIC, Progress, ProvedApart
 from birdnn.records.limits import OutOfTime
 from birdnn.verify import SearchSettings
-from birdnn.verify.search import make_bound
+from birdnn.verify.bounding import make_bound
 from birdnn.verify.work import Work, edges, halve
 
 _STEPS = 2  # while boxes are wide, cutting pays more than optimising

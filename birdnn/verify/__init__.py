@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from birdnn.verify.attack import AttackSettings, attack
+from birdnn.verify.bounding import MakeBound
 from birdnn.verify.falsifying import falsify
 from birdnn.verify.float32 import require_float32
-from birdnn.verify.search import MakeBound, estimate_boxes, verify
+from birdnn.verify.search import verify
 from birdnn.verify.settings import SearchSettings
+from birdnn.verify.treesize import estimate_boxes
 
 __all__ = [
     "AttackSettings",

@@ -8,8 +8,9 @@ from itertools import chain, islice
 from birdnn.network import Network
 from birdnn.records import Replay, Unknown, Unwatched, Violated, Watch
 from birdnn.spec import Property
+from birdnn.verify.bounding import make_bound
 from birdnn.verify.effort import first_of, rounds_of
-from birdnn.verify.search import Search, make_bound
+from birdnn.verify.search import Search
 from birdnn.verify.settings import SearchSettings
 
 

@@ -13,9 +13,9 @@ import torch
 
 from birdnn.boxes import Boxes
 from birdnn.machines import Cluster, Lost, cluster_at, here
+from birdnn.verify.bounding import make_bound
 from birdnn.verify.frontier import arrays_of, work_of
 from birdnn.verify.recording import Recorder
-from birdnn.verify.search import make_bound
 from birdnn.verify.spread import Errand, Explorer, Piece, Task
 from birdnn.verify.work import Work
 

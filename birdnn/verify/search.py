@@ -12,19 +12,16 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, TypeAlias, cast
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from birdnn.bounds.compiled.bound import LARGE, CompiledBound, available
 from birdnn.bounds.crown import CrownBound
-from birdnn.bounds.interval import IntervalBound
 from birdnn.bounds.protocol import MarginBound, Question
 from birdnn.boxes import Boxes
-from birdnn.chain import NotAChain
 from birdnn.errors import EngineError, out_of_memory
 from birdnn.network import Network
 from birdnn.records import (
@@ -45,6 +42,7 @@ from birdnn.records.limits import OutOfTime
 from birdnn.rounding import Semantics
 from birdnn.spec import Property, Region
 from birdnn.verify.attack import AttackSettings, attack_all
+from birdnn.verify.bounding import MakeBound, make_bound, root_of
 from birdnn.verify.branching import cut, take
 from birdnn.verify.compared import without_tail
 from birdnn.verify.effort import MANY, Due, batch_for, boxes_within, first_of, ladder
@@ -74,10 +72,6 @@ are nearly done would be cut, dearest of all."""
 _RUNS, _PROOF = 4096, 65_536
 """Boxes, beside as many as so far: to find a run that violates, where the function over the reals is known to do so;
  to prove that it does not, where a run is known to do so. Such margins are a hair, and a search may never end."""
-
-
-MakeBound: TypeAlias = Callable[[Network, SearchSettings], MarginBound]
-"""Makes the bound method of a search, on the settings' device."""
 
 
 def verify(
@@ -116,37 +110,6 @@ def verify(
     if search.keeper is not None and not isinstance(verdict, Unknown):
         search.keeper.done(search.name)
     return search.concluded(verdict)
-
-
-def make_bound(net: Network, settings: SearchSettings) -> MarginBound:
-    """The tightest bound method that the network's graph allows, in the form that is fastest for it."""
-    device = torch.device(settings.device)
-    small = sum(value.numel() for value in net.values().values()) < LARGE
-    try:
-        if device.type == "cpu" and small and available():
-            return CompiledBound(net, settings.crown, settings.semantics, settings.record)
-        return CrownBound(net, device, settings.crown, settings.semantics, settings.record)
-    except NotAChain:
-        return IntervalBound(net, device, settings.semantics)
-
-
-def estimate_boxes(net: Network, prop: Property, *, settings: SearchSettings, descents: int = 256) -> float:
-    """Estimated number of boxes of a complete proof (see `birdnn.verify.treesize`)."""
-    bound = make_bound(net, settings)
-    generator = torch.Generator().manual_seed(settings.seed)
-    total = 0.0
-    for region in prop.regions:
-        question = Question.of(region.unsafe, prop.n_outputs, bound.device)
-        work = _root(bound, region)
-        below = boxes_below(bound, question, work, descents=descents, generator=generator, over=lambda: False)
-        total += cast("float", below)  # it is never over
-    return total
-
-
-def _root(bound: MarginBound, region: Region) -> Work:
-    boxes = Boxes(region.lower[None].to(bound.device), region.upper[None].to(bound.device))
-    opened = torch.ones(1, len(region.unsafe), dtype=torch.bool, device=bound.device)
-    return Work(boxes, opened, bound.root(1), torch.zeros(1, dtype=torch.int64, device=bound.device))
 
 
 class Search:
@@ -358,7 +321,7 @@ class Search:
             region=region,
             boxes_before=self.boxes,
             attacks=list(self.ladder[1:]),
-            stack=[_root(bound, region)],
+            stack=[root_of(bound, region)],
             rounds=[],
             recorder=recorder,
         )

@@ -28,7 +28,7 @@ from birdnn.records import Proved, RegionProof
 from birdnn.records.limits import OutOfTime
 from birdnn.rounding import Semantics
 from birdnn.verify import SearchSettings, verify
-from birdnn.verify.search import make_bound
+from birdnn.verify.bounding import make_bound
 from tests.bounds.builders import (
     ACTIVATIONS,
     CPU,

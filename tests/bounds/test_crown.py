@@ -21,7 +21,7 @@ from birdnn.formats.onnx import network_from_layers
 from birdnn.network import Network
 from birdnn.spec import Polytope
 from birdnn.verify import SearchSettings
-from birdnn.verify.search import make_bound
+from birdnn.verify.bounding import make_bound
 from tests.bounds.builders import (
     ACTIVATIONS,
     CPU,

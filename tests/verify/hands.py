@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from birdnn.verify.search import make_bound
+from birdnn.verify.bounding import make_bound
 from birdnn.verify.spread import Errand, Explorer, Piece, Task
 
 

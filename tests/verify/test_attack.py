@@ -18,7 +18,7 @@ from birdnn.network import Network
 from birdnn.spec import Polytope, Region, Row
 from birdnn.verify import SearchSettings, effort
 from birdnn.verify.attack import AttackSettings, _Hunt, attack, attack_all
-from birdnn.verify.search import make_bound
+from birdnn.verify.bounding import make_bound
 from tests.bounds.builders import ACTIVATIONS, convolution, exact_margin, half_space, make_property, random_layers
 from tests.bounds.builders import random_net as net_of
 from tests.classifiers import classifier

@@ -15,9 +15,9 @@ from birdnn.network import Network
 from birdnn.records import Proved, Violated
 from birdnn.spec import Property
 from birdnn.verify import verify
+from birdnn.verify.bounding import make_bound
 from birdnn.verify.exactly import OverReals
 from birdnn.verify.relating import beside_inputs
-from birdnn.verify.search import make_bound
 from tests.bounds.builders import half_space, make_property, random_net
 from tests.verify.test_exactly import convolution
 from tests.verify.test_search import effort, with_replay

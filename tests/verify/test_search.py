@@ -24,6 +24,7 @@ from birdnn.spec import Polytope, Property, Region, Row
 from birdnn.verify import AttackSettings, branching, falsify, outlook, search, sifting, verify, work
 from birdnn.verify import effort as work_of
 from birdnn.verify.attack import Found
+from birdnn.verify.bounding import make_bound
 from birdnn.verify.work import Work
 from tests.bounds.builders import (
     ACTIVATIONS,
@@ -131,7 +132,7 @@ def test_graphs_are_decided_by_the_bounds_they_have(last: str) -> None:
     corners = Boxes(*(torch.tensor([side], dtype=torch.float64) for side in (lower, upper)))
     with torch.no_grad():
         values = net(points_of(corners, count=4000)[0])[:, 0]
-    assert search.make_bound(net, effort()).name == {"residual": "interval", "sigmoid": "crown"}[last]
+    assert make_bound(net, effort()).name == {"residual": "interval", "sigmoid": "crown"}[last]
     for gap, expected in ((-1e-3, Violated), (0.02, Proved)):
         prop = make_property(lower, upper, half_space([1.0, 0.0], float(values.amin()) - gap))
         assert isinstance(verify(net, prop, settings=effort(), replays=[Engine(net)]), expected)

@@ -18,8 +18,8 @@ from birdnn.network import Network
 from birdnn.records import Proved, Unknown, Verdict, Violated
 from birdnn.spec import Property
 from birdnn.verify import search, spread, verify
+from birdnn.verify.bounding import make_bound
 from birdnn.verify.recording import Recorder
-from birdnn.verify.search import make_bound
 from birdnn.verify.spread import Errand, Explorer, Piece, Task, dealt
 from birdnn.verify.work import Work
 from tests.verify.cases import SHORT_ATTACK, Engine, Impatient, effort
