@@ -129,8 +129,9 @@ class Touching:
         Not negative; zero is a proof too.
         """
         box = [_ends(region, index, low, high) for index, (low, high) in enumerate(zip(lower, upper, strict=True))]
-        if any(low[0] > high[0] or (low[0] == high[0] and (low[1] or high[1])) for low, high in box):
-            return Fraction(0)  # it holds no point of the region
+        empty = any(low[0] > high[0] or (low[0] == high[0] and (low[1] or high[1])) for low, high in box)
+        if empty and self._semantics == "real":  # runs may be at a number beside the region, see `Region.nearest`
+            return Fraction(0)
         found: list[Fraction | None] = [None] * len(polytopes)
         try:
             for least in self._methods(lower, upper, box):

@@ -137,23 +137,25 @@ def terms() -> st.SearchStrategy[str]:
     )
 
 
-def formulas() -> st.SearchStrategy[str]:
+def formulas(more: bool = True) -> st.SearchStrategy[str]:
+    """Nests of comparisons; `more` than and and or, which is all that the checker reads."""
     relation = st.sampled_from(["<=", "<", ">=", ">", "="])
     outputs = st.builds(lambda r, a, b: f"({r} {a} {b})", relation, terms(), terms())
     inputs = st.builds(lambda r, c: f"({r} X_0 {c})", relation, st.sampled_from(["0", "-0.5", "0.5", "0.75"]))
     return st.recursive(
         outputs | inputs,
-        lambda inner: st.one_of(
-            st.builds(
-                lambda op, parts: f"({op} {' '.join(parts)})",
-                st.sampled_from(["and", "or"]),
-                st.lists(inner, min_size=1, max_size=3),
-            ),
-            st.builds(lambda op, part: f"({op} {part})", st.sampled_from(["not", "assert"]), inner),
-            st.builds(lambda parts: f"(=> {' '.join(parts)})", st.lists(inner, min_size=2, max_size=3)),
-        ),
+        lambda inner: st.one_of(*nests(inner)[: 3 if more else 1]),
         max_leaves=8,
     )
+
+
+def nests(inner: st.SearchStrategy[str]) -> list[st.SearchStrategy[str]]:
+    several = st.lists(inner, min_size=1, max_size=3)
+    return [
+        st.builds(lambda op, parts: f"({op} {' '.join(parts)})", st.sampled_from(["and", "or"]), several),
+        st.builds(lambda op, part: f"({op} {part})", st.sampled_from(["not", "assert"]), inner),
+        st.builds(lambda first, parts: f"(=> {first} {' '.join(parts)})", inner, several),
+    ]
 
 
 def truth(text: str, values: dict[str, Fraction]) -> bool:

@@ -98,6 +98,15 @@ def test_the_end_of_a_relu_is_exact_in_runs_too(semantics: Semantics) -> None:
     assert exact.spare(closed, *ends, closed.unsafe) is None
 
 
+def test_a_number_that_is_run_beside_its_range_counts_for_runs() -> None:
+    """A box beside 0.1 holds no point of the region, and the float32 that is run for it."""
+    net = network_from_layers([([[1.0]], [0.0])])
+    (region,) = asked(row(1, bound=1, strict=False), low=F(1, 10), high=F(1, 10), n_inputs=1).regions
+    run = region.nearest[0]
+    assert Touching(net, "real").spare(region, [run], [run], region.unsafe) == 0
+    assert Touching(net, "float32").spare(region, [run], [run], region.unsafe) is None
+
+
 def with_tail(net: Network) -> Network:
     """The network without what comes behind its last ReLU."""
     from dataclasses import replace
