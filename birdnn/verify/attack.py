@@ -11,8 +11,8 @@ replay makes one a counterexample, and whoever can replay is asked as soon as th
   where many inputs vary.
 * Descents begin at the best points so far, at those proposed and at random ones. Their first step is the width of the
   box, so that every corner is within reach, their last one a hundredth of it. Most follow the sign of the gradient,
-  with momentum as Dong et al. 2018 (arXiv:1710.06081), some the gradient itself; most the row of a polytope that lacks most,
-  some the sum of all rows that lack something.
+  with momentum as Dong et al. 2018 (arXiv:1710.06081), some the gradient itself; most the row of a polytope that
+  lacks most, some the sum of all rows that lack something.
 """
 
 from __future__ import annotations
