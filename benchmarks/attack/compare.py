@@ -88,11 +88,11 @@ def acasxu(folder: Path) -> Iterator[Instance]:
 
 
 def others() -> Iterator[Instance]:
-    """The public instances of other families; none where the folder is not there."""
+    """The public instances of other families, violated ones first; none where the folder is not there."""
     folder = Path(os.environ.get("BIRDNN_VNNCOMP", ROOT / "../shared/vnncomp"))
     if not (folder / "instances.csv").is_file():
         return
-    for row in read(folder / "instances.csv"):
+    for row in sorted(read(folder / "instances.csv"), key=lambda row: row["verdict"] != "sat"):
         name = f"{Path(row['onnx']).stem} {Path(row['vnnlib']).name.split('.vnnlib')[0]}"
         yield row["family"], name, folder / row["onnx"], folder / row["vnnlib"], row["verdict"]
 

@@ -5,14 +5,14 @@ pairs together: the network is evaluated on their points in one batch. What come
 replay makes one a counterexample, and whoever can replay is asked as soon as there is one.
 
 * The sample holds the middle of a region, points that the caller proposes (corners at which a bound is attained,
-  middles of boxes that a search left open), uniform points and random corners.
+  middles of boxes that a search left open), uniform points and some random corners.
 * The population search keeps the best points and scatters new ones around them with shrinking spread. It sees over the
   flat and jagged margins of small control networks, on which gradients get stuck (N1,9 with phi-7), and is left out
   where many inputs vary.
-* Descents begin at the best points so far, at those proposed and at random ones. Their first step is half of a box's
-  width, so that every corner is within reach, their last one a thousandth. Most follow the sign of the gradient, with
-  momentum as Dong et al. 2018 (arXiv:1710.06081), some the gradient itself; most the row of a polytope that lacks most,
-  some the sum of all rows that lack something.
+* Descents begin at the best points so far, at those proposed and at random ones. Their first step is the width of the
+  box, so that every corner is within reach, their last one a hundredth of it. Most follow the sign of the gradient,
+  with momentum as Dong et al. 2018 (arXiv:1710.06081), some the gradient itself; most the row of a polytope that
+  lacks most, some the sum of all rows that lack something.
 """
 
 from __future__ import annotations
@@ -300,14 +300,17 @@ class _Hunt:
         """What was reached in each region."""
         which, points, margin = (torch.cat(column) for column in zip(*self.parts, strict=True))
         place = self.targets.place.to(which.device)[which]
-        for number in sorted({*self.targets.place.tolist()}):
-            here = place == number
-            yield number, Found(points[here], margin[here])
+        order = place.argsort(stable=True)
+        counts = place.bincount().tolist()
+        parts = zip(torch.split(points[order], counts), torch.split(margin[order], counts), strict=True)
+        for number, part in enumerate(parts):
+            if counts[number]:
+                yield number, Found(*part)
 
     # --- points to begin with
 
     def _sample(self) -> Tensor:
-        """The middles, what was proposed, uniform points and as many corners."""
+        """The middles, what was proposed, uniform points and some corners."""
         middle = self.targets.lower + self.width / 2
         corners = int(_CORNERS * (self.plan.samples - 1))
         drawn = [self._uniform(self.plan.samples - 1 - corners), self._corners(corners)]
