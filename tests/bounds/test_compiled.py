@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import math
 import threading
 import time
@@ -27,7 +26,7 @@ from birdnn.network import Network
 from birdnn.records import Proved, RegionProof
 from birdnn.records.limits import OutOfTime
 from birdnn.rounding import Semantics
-from birdnn.verify import SearchSettings, verify
+from birdnn.verify import SearchSettings, bounding, verify
 from birdnn.verify.bounding import make_bound
 from tests.bounds.builders import (
     ACTIVATIONS,
@@ -43,7 +42,6 @@ from tests.bounds.builders import (
 )
 from tests.bounds.test_crown import SEEDS, check_bound
 
-search = importlib.import_module("birdnn.verify.search")  # a function of the package hides the module's name
 CLOSE = 1e-9
 """Of the largest number: both round, in different orders."""
 
@@ -283,9 +281,9 @@ def test_which_form_a_search_takes(monkeypatch: pytest.MonkeyPatch) -> None:
     net = random_net(0, (2, 3, 2))
     assert isinstance(make_bound(net, SearchSettings()), CompiledBound)
     with monkeypatch.context() as patch:
-        patch.setattr(search, "LARGE", 10)
+        patch.setattr(bounding, "LARGE", 10)
         assert type(make_bound(net, SearchSettings())) is CrownBound
-    monkeypatch.setattr(search, "available", lambda: False)
+    monkeypatch.setattr(bounding, "available", lambda: False)
     assert type(make_bound(net, SearchSettings())) is CrownBound
 
 

@@ -21,7 +21,18 @@ from birdnn.formats.onnx import network_from_layers
 from birdnn.network import Network
 from birdnn.records import Proved, Unknown, Verdict, Violated
 from birdnn.spec import Polytope, Property, Region, Row
-from birdnn.verify import AttackSettings, branching, falsify, outlook, search, sifting, verify, work
+from birdnn.verify import (
+    AttackSettings,
+    SearchSettings,
+    bounding,
+    branching,
+    falsify,
+    outlook,
+    search,
+    sifting,
+    verify,
+    work,
+)
 from birdnn.verify import effort as work_of
 from birdnn.verify.attack import Found
 from birdnn.verify.bounding import make_bound
@@ -481,18 +492,19 @@ SEARCH_BUGS = {
 @pytest.mark.parametrize("bug", SEARCH_BUGS)
 def test_a_planted_bug_of_the_search_is_seen(monkeypatch: pytest.MonkeyPatch, bug: str) -> None:
     """Each would turn some "violated" into "proved", by the reference, where all of a step can be replaced."""
-    monkeypatch.setattr(search, "available", lambda: False)
+    monkeypatch.setattr(bounding, "available", lambda: False)
     monkeypatch.setattr(*SEARCH_BUGS[bug])
     with pytest.raises(AssertionError, match="wrong verdict: Proved"):
         check_verdicts(range(0, 60, 2))  # those without an attack
 
 
 def noted_attacks(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int, int]]:
-    """Evaluations, regions and polytopes of each attack from now on, none of which finds anything."""
+    """Evaluations, regions and polytopes of each attack but the first glance; none finds anything."""
     asked: list[tuple[int, int, int]] = []
 
     def noted(net: Network, regions: Sequence[Region], *, settings: AttackSettings, **options: object) -> list[Found]:
-        asked.append((settings.evaluations, len(regions), sum(len(region.unsafe) for region in regions)))
+        if settings.evaluations > search._GLANCE:
+            asked.append((settings.evaluations, len(regions), sum(len(region.unsafe) for region in regions)))
         return [Found(region.lower[None].float(), torch.ones(1, dtype=torch.float64)) for region in regions]
 
     monkeypatch.setattr(search, "attack_all", noted)
@@ -509,6 +521,17 @@ def test_what_bounds_exclude_at_once_is_not_attacked(monkeypatch: pytest.MonkeyP
             asked.clear()
             verify(net, prop, settings=effort(semantics=semantics), replays=[Engine(net)])
             assert len(asked) == attacks, (attacks, semantics)
+
+
+def test_what_a_glance_meets_needs_no_bounds() -> None:
+    """A violation at the middle of a box is told before anything is loaded for bounds."""
+    net, replay = with_replay([([[1.0]], [2.0]), ([[1.0]], [-2.0])])
+    prop = make_property([-1.0], [1.0], half_space([1.0], 0.0))
+
+    def none(net: Network, settings: SearchSettings) -> protocol.MarginBound:
+        raise AssertionError("bounds were asked for")
+
+    assert isinstance(verify(net, prop, settings=effort(), replays=[replay], bound=none), Violated)
 
 
 def test_what_no_run_reaches_is_more_than_what_the_reals_do_not(monkeypatch: pytest.MonkeyPatch) -> None:
