@@ -136,19 +136,26 @@ def _products(draft: Draft) -> None:
 
 def _functions(draft: Draft) -> None:
     name, shape = draft.live[-1]
-    op = str(draft.rng.choice(["Softplus", "Gelu", "HardSwish", "Sin", "Cos", "Erf", "Exp", "Sign", "Floor", "Round",
-                               "Pow", "Softmax", "LogSoftmax", "LayerNormalization", "Log", "Sqrt"]))  # fmt: skip
+    op = str(draft.rng.choice(["Softplus", "Gelu", "HardSwish", "Sin", "Cos", "Erf", "Exp", "Sign", "Ceil", "Floor",
+                               "Round", "Pow", "Softmax", "LogSoftmax", "LayerNormalization", "Log", "Sqrt", "Greater",
+                               "GreaterOrEqual"]))  # fmt: skip
     inputs, options = [name], dict[str, Any]()
     if op in ("Log", "Sqrt"):
         draft.put("Softplus", inputs, shape)
         inputs = [draft.live[-1][0]]
     if op == "Pow":
         inputs.append(draft.constant(np.float32(draft.rng.choice([2, 3]))))
+    if op.startswith("Greater"):  # one value where it is above a constant, another elsewhere
+        inputs.append(draft.constant(draft.terms(*draft.beside())))
     if op == "Gelu":
         options["approximate"] = str(draft.rng.choice(["none", "tanh"]))
     if op == "LayerNormalization":
         inputs.append(draft.constant(draft.factors(shape[-1])))
     draft.put(op, inputs, shape, **options)
+    if op.startswith("Greater"):
+        other = str(draft.rng.choice([value for value, its in draft.live[:-1] if its == shape]))
+        draft.put("Where", [draft.live[-1][0], name, other], shape)
+        del draft.live[-2]  # truth values, which nothing else reads
     draft.power = 0
 
 
