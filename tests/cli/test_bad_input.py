@@ -54,9 +54,9 @@ def _nan(data: bytes) -> bytes:
     return layers_to_onnx([(np.array([[1.0, np.nan]]), np.array([0.0]))])
 
 
-def _cosine(data: bytes) -> bytes:
+def _inverse_sine(data: bytes) -> bytes:
     ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 2]) for name in ("X", "Y")]
-    graph = helper.make_graph([helper.make_node("Cos", ["X"], ["Y"], name="wave")], "g", ends[:1], ends[1:])
+    graph = helper.make_graph([helper.make_node("Asin", ["X"], ["Y"], name="wave")], "g", ends[:1], ends[1:])
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8).SerializeToString()
 
 
@@ -78,7 +78,7 @@ CASES: dict[str, Spoil] = {
     "net random": _net(lambda data: NOISE),
     "net gigantic": _net(_gigantic, "W0"),
     "net holds NaN": _net(_nan, "W0", "NaN"),
-    "net with an unsupported operator": _net(_cosine, "'wave'", "Cos", "supported:"),
+    "net with an unsupported operator": _net(_inverse_sine, "'wave'", "Asin", "supported:"),
     "net with data outside": _net(_outside, "secret.bin"),
     "net truncated gzip": _net(lambda data: gzip.compress(data)[:-9], "gzip"),
     "property missing": _missing(1),
@@ -169,7 +169,7 @@ def test_names_do_not_act_on_the_terminal(call: Call, net: Path, broken: Path, t
     prop = tmp_path / f"prop{ESCAPE}.vnnlib"
     prop.write_text(f"; stay {ESCAPE} below\n" + broken.read_text())
     wrong = tmp_path / f"wrong{ESCAPE}.onnx"
-    wrong.write_bytes(_named(_cosine(b""), ESCAPE))
+    wrong.write_bytes(_named(_inverse_sine(b""), ESCAPE))
     answers = [
         call("verify", "--net", odd, "--prop", prop),
         call("verify", "--net", wrong, "--prop", prop),

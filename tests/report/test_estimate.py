@@ -65,7 +65,15 @@ OUTCOME = EstimateOutcome(
     measure=MEASURE,
     properties=(
         entry("a", asked=1e-5, reached=True),
-        entry("b", asked=1e-6, reached=False, rare=RARE, surrogates=(surrogate(0.25), surrogate(-0.25))),
+        entry(
+            "b",
+            asked=1e-6,
+            reached=False,
+            rare=RARE,
+            surrogates=(surrogate(0.25), surrogate(-0.25)),
+            violations=0,
+            counterexample=WITNESS,
+        ),
         entry("c", n=0, sample_s=0.0, bound=bound(anytime=True), violations=0, counterexample=WITNESS),
     ),
     wall_s=2.0,
@@ -93,6 +101,7 @@ def test_every_statement_has_its_measure_and_its_confidence() -> None:
     assert "least value -0.25, not positive all over the region" in text
     assert "confidence 99.95 %, whenever one stops" in text
     assert "found by splitting, replayed by onnxruntime" in text
+    assert "found by an attack, replayed by onnxruntime" in text
     assert "99.90 % for all statements, shared by 3 properties, 3 attempts, bound and surrogate" in text
 
 

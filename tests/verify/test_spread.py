@@ -18,7 +18,7 @@ from birdnn.network import Network
 from birdnn.records import Proved, Unknown, Verdict, Violated
 from birdnn.spec import Property
 from birdnn.verify import search, spread, verify
-from birdnn.verify.bounding import make_bound
+from birdnn.verify.bounding import make_bound, root_of
 from birdnn.verify.recording import Recorder
 from birdnn.verify.spread import Errand, Explorer, Piece, Task, dealt
 from birdnn.verify.work import Work
@@ -82,7 +82,7 @@ def test_what_a_task_gives_depends_on_the_task_alone() -> None:
     errand = Errand(net=net, region=prop.regions[0], settings=limits, batch=4, budget=20, record=True)
     bound = make_bound(net, limits)
     first, other = (Explorer(errand, make_bound(net, limits)) for _ in range(2))
-    task = Task(search._root(bound, prop.regions[0]), 0)
+    task = Task(root_of(bound, prop.regions[0]), 0)
     other.explore(Task(task.work, 2))  # somebody who has done something else before
     one, two = first.explore(task), other.explore(task)
     assert one.boxes == two.boxes >= 20

@@ -19,6 +19,7 @@ from birdnn.sample import pieces
 from birdnn.spec import Property
 from birdnn.verify import AttackSettings, attack, effort, falsify, search, sifting, verify
 from birdnn.verify.attack import attack_all
+from birdnn.verify.bounding import root_of
 from tests.bounds.builders import CPU, half_space, make_property, property_of, random_layers, random_net
 from tests.verify.cases import NO_ATTACK, Engine
 from tests.verify.cases import effort as settings_of
@@ -57,7 +58,7 @@ def test_time_may_run_out_within_one_bound(monkeypatch: pytest.MonkeyPatch) -> N
     net, prop = restless()
     bound = CrownBound(net, CPU)
     bound.over = lambda: True
-    work = search._root(bound, prop.regions[0])
+    work = root_of(bound, prop.regions[0])
     with pytest.raises(OutOfTime):
         bound.bound(search.Question.of(prop.regions[0].unsafe, 1, CPU), work.boxes, work.opened, work.inherited)
 
