@@ -126,7 +126,7 @@ def headline(outcome: RepairOutcome) -> Text:
 def _because(verdict: Verdict) -> str:
     match verdict:
         case Proved():
-            return _BASIS["proved"]
+            return _BASIS["proved"] if verdict.boxes else "nothing is unsafe"  # nothing was searched
         case Violated():
             return ran(verdict.witness.replayed_by, verdict.witness.exactly)
         case Unknown():

@@ -63,6 +63,10 @@ def test_a_vacuous_property(call: Call, net: Path, tmp_path: Path) -> None:
     assert "p is vacuous: the assertions contradict each other" in said.err
     assert "No certificate speaks about p" in said.err
     assert not out.exists()
+    said = call("verify", net, "--prop", prop)
+    table = said.out + said.err
+    assert "nothing is unsafe" in table
+    assert "complete search" not in table
     told = json.loads(record.read_text())
     assert (told["outcome"], told["certificate"], told["properties"][0]["boxes"]) == ("proved", None, 0)
     assert call("falsify", net, "--prop", prop).status == 3
