@@ -54,12 +54,12 @@ def test_operators_that_become_others(seed: int) -> None:
 
 @pytest.mark.thorough
 def test_operators_that_become_others_in_many_graphs() -> None:
-    """Of most of them something is claimed; ``python -m tools.adversarial_operators`` looks at ten thousand."""
+    """Of most of them something is claimed; ``python -m tools.adversarial_operators`` looks at as many as asked for."""
     count = Counter[str]()
-    for seed in range(10_000, 11_000):
+    for seed in range(10_000, 10_400):
         assert not list(wrong(seed, count, made))
-    assert count["float32, interval: a bound"] > 600
-    assert count["real, interval: a bound"] > 800
+    assert count["float32, interval: a bound"] > 240
+    assert count["real, interval: a bound"] > 320
 
 
 def test_every_operator_is_drawn() -> None:
