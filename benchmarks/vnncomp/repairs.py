@@ -151,7 +151,9 @@ def _rows(prop: Property) -> list[Any]:
 
 def violating(file: Path, network: Network, prop: Property, points: Sequence[Tensor]) -> int:
     """How many of the points of each region violate when onnxruntime runs the file."""
-    session = onnxruntime.InferenceSession(file.read_bytes(), providers=["CPUExecutionProvider"])
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    session = onnxruntime.InferenceSession(file.read_bytes(), options, providers=["CPUExecutionProvider"])
     name, count = session.get_inputs()[0].name, 0
     for region, x in zip(prop.regions, points, strict=True):
         for point in x.float():

@@ -12,6 +12,7 @@ from birdnn.chain import Affine, NotAChain
 from birdnn.errors import MismatchError
 from birdnn.graph import Node
 from birdnn.network import Network
+from birdnn.operators import operator
 
 HELD = "The change was held where a layer had moved by {:g} times its size; --max-change allows more."
 """What a user is told of `Trained.reach`."""
@@ -154,14 +155,16 @@ def _stored(net: Network, node: Node) -> tuple[str, ...]:
 
 def _last_initialisers(net: Network, limit: int) -> tuple[str, ...]:
     taken: list[str] = []
+    layers = 0
     for node in reversed(net.nodes):
         names = [name for name in _stored(net, node) if name in net.repairable and name not in taken]
         if not names:
             continue
         total = sum(net.value(name).numel() for name in (*taken, *names))
-        if total > limit and any(max(net.value(name).shape, default=1) < net.value(name).numel() for name in taken):
+        if total > limit and layers:
             break
         taken += names
+        layers += operator(node.op).weighted  # of one output the weights are a vector, and a layer all the same
         if total > _MOST:
             raise MismatchError(f"node {node.name!r} makes {total:,} values to retrain; at most {_MOST:,} can be")
     return tuple(taken)

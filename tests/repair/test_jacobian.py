@@ -68,6 +68,19 @@ def test_weights_are_taken_from_the_output_backwards() -> None:
     assert torch.equal(layer.weight, net.value("W1").detach().double())
 
 
+def test_the_last_layer_of_one_output_is_a_layer() -> None:
+    """However large the one before it is: a layer of one output has a vector of weights."""
+    tensors = dense(np.random.default_rng(2), 300, 100, 1)
+    nodes = [
+        node("MatMul", ["x", "W0"], "m0"),
+        node("Add", ["m0", "B0"], "a0"),
+        node("Relu", ["a0"], "r0"),
+        node("MatMul", ["r0", "W1"], "m1"),
+        node("Add", ["m1", "B1"]),
+    ]
+    assert Trained(network_from_onnx(model(nodes, tensors, (1, 300))), 50).names == ("B1", "W1")
+
+
 @pytest.mark.parametrize("sizes", [(30, 8, 2), (30, 8, 8, 2)])
 def test_a_bias_whose_matrix_is_left_out_belongs_to_the_layer_behind_it(sizes: tuple[int, ...]) -> None:
     """Of a ``MatMul`` followed by an ``Add`` the bias may be trained where the matrix is too large to be."""
