@@ -139,10 +139,10 @@ def _walk(net: Network, fixed: Mapping[str, Tensor], x: Interval, merged: Mappin
     merging = None if merged is None else _Merging(merged, net.input_name, fixed, x)
     for node in net.nodes:
         inputs = [values[name] for name in node.inputs]
-        if node.output in net.graph.dependent:
-            low, high = rule_for(node)(node, inputs)
-        else:
+        if node.output not in net.graph.dependent and all(low is high for low, high in inputs):
             low = high = _apply(node, [number for number, _ in inputs])
+        else:  # what nodes make of constants is known up to rounding only, and an interval from there on
+            low, high = rule_for(node)(node, inputs)
         error = _error(node, inputs, (low, high), semantics)
         if error is not None:
             low, high = low - error, high + error
@@ -150,7 +150,7 @@ def _walk(net: Network, fixed: Mapping[str, Tensor], x: Interval, merged: Mappin
             error = merging.error(node, (low, high))
             if node.output in net.graph.dependent:
                 low, high = low - error, high + error
-        if node.output in net.graph.dependent:
+        if low is not high or not bool(low.isfinite().all()):
             low, high = _or_unknown(low, -torch.inf), _or_unknown(high, torch.inf)
         values[node.output] = low, high
     return values[net.output_name]
@@ -459,8 +459,9 @@ def _layer_normalization(node: Node, inputs: list[Interval]) -> Interval:
         for sign, part in zip((-1, 1), squares, strict=True)
     )
     limit = math.sqrt(count) * (1 + slack)
-    least = torch.where(below < 0, below / narrow, below / broad).clamp(min=-limit, max=limit)
-    most = torch.where(above > 0, above / narrow, above / broad).clamp(min=-limit, max=limit)
+    known = broad.isfinite()  # squares may overflow, and a quotient by infinity would be zero
+    least = torch.where(below < 0, below / narrow, below / broad).where(known, -limit).clamp(min=-limit, max=limit)
+    most = torch.where(above > 0, above / narrow, above / broad).where(known, limit).clamp(min=-limit, max=limit)
     ends = _hull([least * scale, most * scale])
     off = slack * limit * scale.abs()
     ends = ends[0] - off, ends[1] + off

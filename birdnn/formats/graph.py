@@ -31,7 +31,7 @@ _CASTS: Mapping[int, type[np.generic]] = {
     onnx.TensorProto.DOUBLE: np.float64,
     onnx.TensorProto.FLOAT16: np.float16,
 }
-_PROBE = 3
+_PROBE = 104_729  # of a batch; a prime that no axis is likely to have
 
 _REAL: Mapping[int, torch.dtype] = {onnx.TensorProto.FLOAT: torch.float32, onnx.TensorProto.DOUBLE: torch.float64}
 _HALF = "half precision (float16) is not supported; convert the network to float32"

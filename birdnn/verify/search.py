@@ -275,7 +275,8 @@ class Search:
         found, over_reals = self.judge.first_over_reals(region, points)
         if over_reals and not self.over_reals:
             self.over_reals, self.enough_boxes = over_reals, min(self.enough_boxes, 2 * self.boxes + _RUNS)
-        if found is None or found.exactly is not False:
+        told = found is not None and (found.exactly is not None or not region.nearest)
+        if found is None or (told and found.exactly is not False):
             return found
         if self.executed is None:
             self.executed, self.enough_boxes = found, min(self.enough_boxes, 2 * self.boxes + _PROOF)

@@ -349,3 +349,13 @@ def test_executions_lie_inside(name: str) -> None:
     theirs = torch.stack([torch.from_numpy(run(row.reshape(net.input_shape).numpy())).flatten() for row in points])
     for y in (theirs.double(), net(points).detach().double()):
         assert bool(((low <= y) & (y <= high) | y.isnan()).all())
+
+
+def test_a_normalisation_whose_squares_overflow() -> None:
+    """A quotient by infinity would be a bound of zero, where the value is one."""
+    tensors = {"s": np.ones(2, np.float64), "o": np.zeros(2, np.float64)}
+    nodes = [node("LayerNormalization", ["x", "s", "o"])]
+    net = network_from_onnx(model(nodes, tensors, (1, 2), opset=17, dtype=np.float64), check=False)
+    low, high = (torch.tensor([ends], dtype=torch.float64) for ends in ([1e160, -1.5e160], [1.5e160, -1e160]))
+    least, most = propagate(net, low, high)
+    assert float(least[0, 0]) <= 1 <= float(most[0, 0])
