@@ -168,7 +168,7 @@ def _last_line(text: str) -> str:
 
 def summary(rows: Sequence[Row], peer: str, limit_s: float) -> str:
     """The table in Markdown, below what it says in all."""
-    late = sum(float(row["wall_s"] or 0) > float(row["limit_s"]) for row in rows)
+    late = sum(float(row["wall_s"] or 0) > limit_s for row in rows)
     lines = [
         f"# Repairs of other people's violated instances, judged by onnxruntime and {peer}",
         "",
