@@ -243,7 +243,7 @@ def test_the_suites_queries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     for case in runnable:
         words = [word for name, path in case.onnx_paths.items() for word in ("--network", f"{name}={path}")]
         try:
-            _, lines = ask("verify", case.vnnlib_path, *words, "--timeout", 30)
+            _, lines = ask("verify", case.vnnlib_path, *words, "--timeout", 60)
         except BirdnnError as error:
             refused[case.id] = str(error)
             continue
