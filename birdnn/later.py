@@ -8,10 +8,16 @@ from typing import Any
 
 
 class _Later(ModuleType):
-    """Stands for a module until somebody asks it for a name."""
+    """Stands for a module until somebody asks it for a name.
+
+    It takes no names itself: a test's patch would be seen by those alone who use this stand-in.
+    """
 
     def __getattr__(self, name: str) -> Any:
         return getattr(import_module(self.__name__), name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        raise AttributeError(f"{self.__name__} is loaded later: set {name!r} on the module itself")
 
 
 def later(name: str) -> Any:

@@ -122,7 +122,8 @@ def _layout(draft: Draft) -> None:
         attributes = {"allowzero": draft.draw.randint(0, 1)} if draft.draw.random() < 0.1 else {}
         draft.node(kind, np.array(target, dtype=np.int64), **attributes)
         sizes = [shape[i] if size == 0 and i < rank else size for i, size in enumerate(target)]
-        draft.shape = tuple(total // abs(int(np.prod(sizes))) or 1 if size == -1 else size for size in sizes)
+        rest = abs(int(np.prod(sizes))) or 1  # an axis of 0 entries may have come before
+        draft.shape = tuple(total // rest or 1 if size == -1 else size for size in sizes)
         return None
     ones = [i for i, size in enumerate(shape[:-1]) if size == 1]
     axes = draft.draw.choice(([0], [0, 1], [-1], [1], [1, 0], [0, 0], [], ones, ones[:1]))
@@ -270,9 +271,9 @@ def _tensor(made: onnx.ModelProto, draw: Random) -> None:
     elif what == 7:
         tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor).astype(np.float64), tensor.name))
     elif what == 8:
-        tensor.CopyFrom(
-            numpy_helper.from_array(np.nan_to_num(numpy_helper.to_array(tensor)).astype(np.int64), tensor.name)
-        )
+        with np.errstate(invalid="ignore"):  # numbers beyond all integers become any
+            whole = np.nan_to_num(numpy_helper.to_array(tensor)).astype(np.int64)
+        tensor.CopyFrom(numpy_helper.from_array(whole, tensor.name))
     elif what == 9:
         made.graph.initializer.append(helper.make_tensor("unmentioned", TensorProto.FLOAT, [1], [1.0]))
     elif what == 10 and tensor.data_type == TensorProto.FLOAT:

@@ -13,9 +13,10 @@ from birdnn.reading import reads
 
 if TYPE_CHECKING:
     from birdnn import network
-    from birdnn.formats import nnet, onnx
-else:
-    network, nnet, onnx = later("birdnn.network"), later("birdnn.formats.nnet"), later("birdnn.formats.onnx")
+    from birdnn.formats import nnet as _nnet
+    from birdnn.formats import onnx as _onnx
+else:  # by other names: `birdnn.formats.onnx` is the module
+    network, _nnet, _onnx = later("birdnn.network"), later("birdnn.formats.nnet"), later("birdnn.formats.onnx")
 
 __all__ = ["network_kind", "read_network", "read_property", "write_network"]
 
@@ -44,7 +45,7 @@ def read_network(path: str | Path) -> network.Network:
     Raises:
         FormatError: the file cannot be read as a network.
     """
-    return nnet.read_nnet(path).network if network_kind(path) == "nnet" else onnx.read_onnx(path)
+    return _nnet.read_nnet(path).network if network_kind(path) == "nnet" else _onnx.read_onnx(path)
 
 
 def write_network(net: network.Network, original: str | Path, out: str | Path) -> None:
@@ -54,5 +55,5 @@ def write_network(net: network.Network, original: str | Path, out: str | Path) -
         OutputError: `out` is `original`, or cannot be written.
         MismatchError: `net` does not have the initialisers of `original`.
     """
-    writer = nnet.write_nnet if network_kind(original) == "nnet" else onnx.write_onnx
+    writer = _nnet.write_nnet if network_kind(original) == "nnet" else _onnx.write_onnx
     writer(net, original, out)

@@ -57,6 +57,20 @@ def _old_constant(node: onnx.NodeProto, path: str) -> Any:
     return np.array(numpy_helper.to_array(attribute.t) if attribute.name == "value" else np.float32(attribute.f))
 
 
+def _keep_first(graph: onnx.GraphProto, *_: Any) -> None:
+    """Of two constants of one name the first, where onnxruntime takes the last."""
+    taken: set[str] = set()
+    for values in (graph.initializer, graph.node):
+        kept = []
+        for value in values:
+            name = value.name if isinstance(value, onnx.TensorProto) else next(iter(value.output), "")
+            if name not in taken:
+                kept.append(value)
+            taken.add(name)
+        del values[:]
+        values.extend(kept)
+
+
 def _deaf(read: Callable[..., Any]) -> Callable[..., Any]:
     """A reader for which (exit) and (check-sat) are nothing."""
 
@@ -85,7 +99,7 @@ PLANTED: dict[str, tuple[str, Any, str, Any]] = {
     "the checker ignores declarations": ("models", network._Reader, "_require_declared", lambda *_: None),
     "the checker ignores fields": ("models", network._Reader, "_require_known", lambda *_: None),
     "the checker takes operands of any type": ("models", network._Reader, "_float", network._Reader._constant),
-    "the prover takes the last constant": ("models", prover, "_require_distinct", lambda *_: None),
+    "the prover takes the first constant": ("models", prover, "_require_distinct", _keep_first),
     "the prover reads constants by name": ("models", prover, "_constant", _old_constant),
     "the checker takes the first member": ("archives", files, "unpacked", _first_member),
 }
