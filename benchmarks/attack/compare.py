@@ -19,6 +19,7 @@ from pathlib import Path
 
 from benchmarks.acasxu.common import data_folder, short_name
 from benchmarks.common import ROOT, Table, provenance, stamp
+from benchmarks.vnncomp.common import DATA, instances_of
 
 RESULTS = Path(__file__).resolve().parent / "results"
 KEY = "set", "instance", "what", "code"
@@ -89,12 +90,11 @@ def acasxu(folder: Path) -> Iterator[Instance]:
 
 def others() -> Iterator[Instance]:
     """The public instances of other families, violated ones first; none where the folder is not there."""
-    folder = Path(os.environ.get("BIRDNN_VNNCOMP", ROOT / "../shared/vnncomp"))
-    if not (folder / "instances.csv").is_file():
+    if not (DATA / "instances.csv").is_file():
         return
-    for row in sorted(read(folder / "instances.csv"), key=lambda row: row["verdict"] != "sat"):
+    for row in sorted(instances_of(DATA), key=lambda row: row["verdict"] != "sat"):
         name = f"{Path(row['onnx']).stem} {Path(row['vnnlib']).name.split('.vnnlib')[0]}"
-        yield row["family"], name, folder / row["onnx"], folder / row["vnnlib"], row["verdict"]
+        yield row["family"], name, DATA / row["onnx"], DATA / row["vnnlib"], row["verdict"]
 
 
 def read(path: Path) -> list[dict[str, str]]:

@@ -8,55 +8,28 @@ are not part of the project: ``--data``, or ``BIRDNN_VNNCOMP``, names a folder w
 
 from __future__ import annotations
 
-import argparse
-import csv
-import gzip
-import os
-import re
-import resource
-import subprocess
 import sys
-import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from benchmarks.common import Table, provenance, stamp
+from benchmarks.vnncomp.common import RESULTS, Run, asked, instances_of, last_line, plain, run, theirs
 from birdnn.campaign.table import Row
 
-RESULTS = Path(__file__).resolve().parent / "results"
 COLUMNS = (
     "family", "onnx", "vnnlib", "known", "birdnn", "birdnn_cpu_s", "birdnn_wall_s", "reason",
     "peer", "peer_cpu_s", "peer_wall_s",
 )  # fmt: skip
 _DECIDED = "sat", "unsat"
-_OVERTIME_S = 60.0
-
-
-@dataclass(frozen=True, slots=True)
-class Run:
-    """What one process said: its verdict, processor and wall seconds, and the last line of its errors."""
-
-    verdict: str
-    cpu_s: float
-    wall_s: float
-    reason: str
 
 
 def main() -> None:
     """Run what is missing, then write the summary."""
-    arguments = argparse.ArgumentParser(description=__doc__)
-    arguments.add_argument("--data", type=Path, default=os.environ.get("BIRDNN_VNNCOMP"), help="folder of instances")
-    arguments.add_argument("--peer", help="the other verifier's command; without it only birdnn runs")
-    arguments.add_argument("--timeout", type=float, default=60.0, metavar="S", help="of each process")
-    options = arguments.parse_args()
-    if options.data is None:
-        arguments.error("name the folder of the instances: --data DIR, or BIRDNN_VNNCOMP")
+    options = asked(__doc__, timeout_s=60.0)
     table = Table(RESULTS / "beside.csv", COLUMNS, ("onnx", "vnnlib"))
-    with (options.data / "instances.csv").open(encoding="utf-8", newline="") as file:
-        instances = list(csv.DictReader(file))
+    instances = instances_of(options.data)
     if instances:
         beside(options.data, instances[0], None, 10.0, peer_first=False)  # compiles what is compiled once and kept
     for number, instance in enumerate(instances):
@@ -97,56 +70,13 @@ def beside(
     }
 
 
-def plain(path: Path, folder: Path) -> Path:
-    """The file, unpacked where it is packed: not everybody reads ``.gz``."""
-    if path.suffix != ".gz":
-        return path
-    unpacked = folder / path.stem
-    unpacked.write_bytes(gzip.decompress(path.read_bytes()))
-    return unpacked
-
-
 def ours(net: Path, prop: Path, timeout_s: float, folder: Path) -> Run:
     """birdnn, as its command line."""
     command = [sys.executable, "-m", "birdnn", "verify", "--net", str(net), "--prop", str(prop)]
-    done, cpu_s, wall_s = _run([*command, "--timeout", f"{timeout_s:g}", "--quiet"], timeout_s, folder)
+    done, cpu_s, wall_s = run([*command, "--timeout", f"{timeout_s:g}", "--quiet"], timeout_s, folder)
     verdict = done.stdout.strip().partition("\n")[0]
-    reason = "" if verdict in _DECIDED else _last_line(done.stderr)
+    reason = "" if verdict in _DECIDED else last_line(done.stderr)[:300]
     return Run(verdict or "error", cpu_s, wall_s, reason.replace(str(net), net.name).replace(str(prop), prop.name))
-
-
-def theirs(peer: str, net: Path, prop: Path, timeout_s: float, folder: Path) -> Run:
-    """The other verifier, by the options and the file of results that vibecheck has."""
-    results = folder / "results.txt"
-    command = [peer, "--net", str(net), "--spec", str(prop), "--timeout", f"{timeout_s:g}", "--device", "cpu"]
-    done, cpu_s, wall_s = _run([*command, "--results-file", str(results)], timeout_s, folder)
-    word = results.read_text(encoding="utf-8").partition("\n")[0].strip() if results.exists() else ""
-    return Run(word or "error", cpu_s, wall_s, "" if word else _last_line(done.stderr))
-
-
-def _run(
-    command: Sequence[str], timeout_s: float, folder: Path
-) -> tuple[subprocess.CompletedProcess[str], float, float]:
-    """The process, with its processor and wall seconds; ended where it outlasts its limit by far."""
-    before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
-    core = {max(os.sched_getaffinity(0))}
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
-    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # bytecode is kept, as it is by who installs
-    try:
-        done = subprocess.run(
-            command, cwd=folder, env=environment, capture_output=True, text=True, check=False,
-            timeout=timeout_s + _OVERTIME_S, preexec_fn=lambda: os.sched_setaffinity(0, core),
-        )  # fmt: skip
-    except subprocess.TimeoutExpired:
-        done = subprocess.CompletedProcess(list(command), 124, "killed", "outlasted its limit by a minute")
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    cpu_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return done, cpu_s, time.monotonic() - began
-
-
-def _last_line(text: str) -> str:
-    lines = [line.strip() for line in text.splitlines() if line.strip() and not re.match(r"\[ *[0-9.]+ s\]", line)]
-    return lines[-1][:300] if lines else ""
 
 
 def summary(rows: Sequence[Row], peer: str | None, timeout_s: float) -> str:

@@ -3,15 +3,12 @@
 Each instance that is known to be violated is repaired twice within a limit: as its property says, and at single inputs
 that violate it, which are told to answer as their nearest neighbours that do not. What comes out is judged without us:
 onnxruntime runs the repaired file at fresh points of the property's boxes, and another verifier decides the property
-on it. See `benchmarks.vnncomp.beside` for the folder of instances.
+on it. See `benchmarks.vnncomp.common` for the folder of instances.
 """
 
 from __future__ import annotations
 
-import argparse
-import csv
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -24,7 +21,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.common import Table, provenance, stamp
-from benchmarks.vnncomp.beside import plain, theirs
+from benchmarks.vnncomp.common import RESULTS, asked, instances_of, last_line, plain, theirs
 from birdnn.campaign.table import Row
 from birdnn.formats.onnx import read_onnx
 from birdnn.formats.vnnlib import read_property
@@ -33,7 +30,6 @@ from birdnn.sample import evaluate, from_property
 from birdnn.spec import Property
 from birdnn.verify import AttackSettings, attack
 
-RESULTS = Path(__file__).resolve().parent / "results"
 COLUMNS = (
     "family", "onnx", "vnnlib", "by", "outcome", "status", "method", "kept", "wall_s", "limit_s", "sampled",
     "violating_before", "violating", "peer", "in_words",
@@ -44,16 +40,9 @@ _PEER_S = 60.0
 
 def main() -> None:
     """Run what is missing, then write the summary."""
-    arguments = argparse.ArgumentParser(description=__doc__)
-    arguments.add_argument("--data", type=Path, default=os.environ.get("BIRDNN_VNNCOMP"), help="folder of instances")
-    arguments.add_argument("--peer", help="the other verifier's command; without it nobody else is asked")
-    arguments.add_argument("--timeout", type=float, default=120.0, metavar="S", help="of each repair")
-    options = arguments.parse_args()
-    if options.data is None:
-        arguments.error("name the folder of the instances: --data DIR, or BIRDNN_VNNCOMP")
+    options = asked(__doc__, timeout_s=120.0)
     table = Table(RESULTS / "repairs.csv", COLUMNS, ("onnx", "vnnlib", "by"))
-    with (options.data / "instances.csv").open(encoding="utf-8", newline="") as file:
-        violated = [instance for instance in csv.DictReader(file) if instance["verdict"] == "sat"]
+    violated = [instance for instance in instances_of(options.data) if instance["verdict"] == "sat"]
     for instance in violated:
         for by in ("property", "points"):
             if not table.has(onnx=instance["onnx"], vnnlib=instance["vnnlib"], by=by):
@@ -95,7 +84,7 @@ class _Case:
         )
         record = out / "repair.json"
         report = json.loads(record.read_text(encoding="utf-8")) if record.exists() else {}
-        words = _last_line(done.stderr)
+        words = last_line(done.stderr).removeprefix("birdnn: ")
         fresh = from_property(prop, _JUDGED, torch.Generator().manual_seed(1))
         after = Path(report["out"]) if report.get("out") else None
         other = None if after is None or peer is None else theirs(peer, after, self.prop, _PEER_S, self.folder)
@@ -160,10 +149,6 @@ def violating(file: Path, network: Network, prop: Property, points: Sequence[Ten
             y = session.run(None, {name: point.numpy().reshape(network.input_shape)})[0]
             count += bool(region.margin(torch.from_numpy(y).double().reshape(1, -1)) <= 0)
     return count
-
-
-def _last_line(text: str) -> str:
-    return (text.strip().splitlines() or [""])[-1].removeprefix("birdnn: ")
 
 
 def summary(rows: Sequence[Row], peer: str, limit_s: float) -> str:

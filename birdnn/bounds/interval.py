@@ -277,33 +277,36 @@ def _monotone(node: Node, inputs: list[Interval]) -> Interval:
     return _apply(node, [low for low, _ in inputs]), _apply(node, [high for _, high in inputs])
 
 
-def _affine_in_first(node: Node, inputs: list[Interval]) -> Interval:
-    """Convolution: linear in a value and in weights, with a bias. Weights that nodes compute are intervals, too."""
-    centres = [low if low is high else (low + high) / 2 for low, high in inputs]
-    radii = [(high - low) / 2 for low, high in inputs]
-    weight, bias = centres[1], centres[2:]
-    middle = _apply(node, centres)
-    if inputs[1][0] is inputs[1][1]:
-        spread = _apply(node, [radii[0], weight.abs(), *radii[2:]])
-    else:
-        spread = _apply(node, [radii[0], weight.abs() + radii[1], *radii[2:]])
-        spread = spread + _apply(node, [centres[0].abs(), radii[1], *(torch.zeros_like(c) for c in bias)])
-    return middle - spread, middle + spread
+def _product(node: Node, factors: list[Interval]) -> tuple[Tensor, Tensor]:
+    """Centre and radius of what is linear in each of two factors: ``|A B - a b| <= |a| s + r |b| + r s``.
 
-
-def _gemm(node: Node, inputs: list[Interval]) -> Interval:
-    """Gemm, of which each part may be an interval: of centres and radii, ``|A B - a b| <= |a| s + r |b| + r s``."""
-    (low_a, high_a), (low_b, high_b) = inputs[:2]
+    Either may be an interval; one that is a number costs nothing.
+    """
+    (low_a, high_a), (low_b, high_b) = factors
     a, b = (low_a + high_a) / 2, (low_b + high_b) / 2
     radius_a, radius_b = (high_a - low_a) / 2, (high_b - low_b) / 2
-    middle = _apply(node, [a, b])
     if low_a is high_a:
         spread = _apply(node, [a.abs(), radius_b])
     elif low_b is high_b:
         spread = _apply(node, [radius_a, b.abs()])
     else:
         spread = _apply(node, [a.abs() + radius_a, radius_b]) + _apply(node, [radius_a, b.abs()])
-    spread = spread.abs()  # Gemm's alpha may be negative
+    return _apply(node, [a, b]), spread.abs()  # Gemm's alpha may be negative
+
+
+def _conv(node: Node, inputs: list[Interval]) -> Interval:
+    """Convolution, transposed or not; the bias may be an interval too."""
+    middle, spread = _product(node, inputs[:2])
+    low, high = middle - spread, middle + spread
+    if len(inputs) < 3:
+        return low, high
+    column = (-1, *(1,) * (low.dim() - 2))
+    return low + inputs[2][0].reshape(column), high + inputs[2][1].reshape(column)
+
+
+def _gemm(node: Node, inputs: list[Interval]) -> Interval:
+    """Matrix product; the addend may be an interval too."""
+    middle, spread = _product(node, inputs[:2])
     low, high = middle - spread, middle + spread
     if len(inputs) < 3:
         return low, high
@@ -485,8 +488,8 @@ _AT_ZERO = _turning(lambda node: 0.0)
 
 RULES: Mapping[str, Rule] = {
     "BatchNormalization": _batch_normalization,
-    "Conv": _affine_in_first,
-    "ConvTranspose": _affine_in_first,
+    "Conv": _conv,
+    "ConvTranspose": _conv,
     "Cos": _wave(0.0),
     "Div": _div,
     "Elu": _AT_ZERO,

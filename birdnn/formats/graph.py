@@ -33,8 +33,10 @@ _CASTS: Mapping[int, type[np.generic]] = {
 }
 _PROBE = 104_729  # of a batch; a prime that no axis is likely to have
 
-_REAL: Mapping[int, torch.dtype] = {onnx.TensorProto.FLOAT: torch.float32, onnx.TensorProto.DOUBLE: torch.float64}
-_HALF = "half precision (float16) is not supported; convert the network to float32"
+FLOATS: Mapping[int, torch.dtype] = {onnx.TensorProto.FLOAT: torch.float32, onnx.TensorProto.DOUBLE: torch.float64}
+"""The types that a network may compute in."""
+
+HALF = "half precision (float16) is not supported; convert the network to float32"
 
 MAX_TOTAL = 1 << 26
 """Most entries that all values of a graph may have together for one sample."""
@@ -125,7 +127,7 @@ class Lowering:
             value: Array = np.array(whole[part], dtype=np.int64)
         elif site.op == "Cast" and site.inputs[0] in self.dtypes:
             kind = integer_attribute(site, "to", 0)
-            if _REAL.get(kind) == self.dtypes[site.inputs[0]]:  # of its own type, as converters write it everywhere
+            if FLOATS.get(kind) == self.dtypes[site.inputs[0]]:  # of its own type, as converters write it everywhere
                 self._append(site, Node("Identity", site.name, site.inputs[:1], output))
                 return True
             value = self._cast_constant(site, kind)
@@ -154,7 +156,7 @@ class Lowering:
         if name not in self.known:
             raise site.fail(f"changes the data type of {name!r}; networks that compute in one type are supported")
         if kind not in _CASTS or _CASTS[kind] == np.float16:
-            raise site.fail(_HALF if kind in _CASTS else f"to data type {kind} is not supported")
+            raise site.fail(HALF if kind in _CASTS else f"to data type {kind} is not supported")
         with np.errstate(over="ignore", invalid="ignore"):
             value = self.known[name].astype(_CASTS[kind])
         whole = np.trunc(self.known[name].astype(np.float64))
@@ -172,7 +174,7 @@ class Lowering:
     def _append(self, site: Site, node: Node) -> None:
         bad = [name for name in node.inputs if self.dtypes.get(name) == torch.float16]
         if bad:
-            raise site.fail(f"reads {bad[0]!r}: {_HALF}")
+            raise site.fail(f"reads {bad[0]!r}: {HALF}")
         bad = [name for name in node.inputs if name not in self.dtypes]
         if bad:
             raise site.fail(f"reads {bad[0]!r}, which does not hold floating-point numbers")

@@ -21,7 +21,7 @@ from birdnn.errors import FormatError, MismatchError, SpecError
 from birdnn.formats.agreement import require_agreement
 from birdnn.formats.export import model_bytes
 from birdnn.formats.files import NETWORK_BYTES, decompressed, read_bytes, read_stored, sha256, write_bytes
-from birdnn.formats.graph import Lowering
+from birdnn.formats.graph import FLOATS, HALF, Lowering
 from birdnn.formats.lowering import MAX_VALUES, unused
 from birdnn.formats.prepared import DEFAULT, Ports, inlined, needed, opset, ports
 from birdnn.formats.tensors import Array, embed_external, lift_constants, put_tensor, read_attribute, read_tensor
@@ -30,10 +30,6 @@ from birdnn.network import Network
 from birdnn.operators import operator, operators_where
 from birdnn.reading import reads
 
-_FLOATS: Mapping[int, torch.dtype] = {
-    TensorProto.FLOAT: torch.float32,
-    TensorProto.DOUBLE: torch.float64,
-}
 _CONSTANTS: Mapping[str, int] = {
     "value": AttributeProto.TENSOR,
     "value_float": AttributeProto.FLOAT,
@@ -249,8 +245,8 @@ def _input_type(value: onnx.ValueInfoProto, path: str) -> tuple[tuple[int, ...],
     place = f"input {value.name!r}"
     tensor = value.type.tensor_type
     if tensor.elem_type == TensorProto.FLOAT16:
-        raise FormatError(path, place, "half precision (float16) is not supported; convert the network to float32")
-    if not value.name or tensor.elem_type not in _FLOATS or not tensor.HasField("shape"):
+        raise FormatError(path, place, HALF)
+    if not value.name or tensor.elem_type not in FLOATS or not tensor.HasField("shape"):
         raise FormatError(path, place, "a tensor of floating-point numbers with a shape is expected")
     shape = []
     for axis, dim in enumerate(tensor.shape.dim):
@@ -266,7 +262,7 @@ def _input_type(value: onnx.ValueInfoProto, path: str) -> tuple[tuple[int, ...],
     total = int(np.prod([float(size) for size in shape])) if shape else 0
     if not 0 < total <= MAX_VALUES:
         raise FormatError(path, place, f"shape {shape} has no entries or more than {MAX_VALUES}")
-    return tuple(shape), _FLOATS[tensor.elem_type]
+    return tuple(shape), FLOATS[tensor.elem_type]
 
 
 def _constant(node: onnx.NodeProto, path: str) -> Array:

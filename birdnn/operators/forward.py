@@ -142,33 +142,36 @@ def reshape(inputs: Inputs, attributes: Attributes) -> Tensor:
     return inputs[0].reshape(attributes["shape"])
 
 
+def _plain(function: Callable[..., Tensor]) -> Forward:
+    """A function of tensors that has no attributes."""
+    return lambda inputs, _: function(*inputs)
+
+
+add = _plain(torch.add)
+sub = _plain(torch.sub)
+mul = _plain(torch.mul)
+div = _plain(torch.div)
+maximum = _plain(torch.maximum)
+minimum = _plain(torch.minimum)
+matmul = _plain(torch.matmul)
+relu = _plain(torch.relu)
+sigmoid = _plain(torch.sigmoid)
+erf = _plain(torch.erf)
+exp = _plain(torch.exp)
+log = _plain(torch.log)
+sqrt = _plain(torch.sqrt)
+sin = _plain(torch.sin)
+cos = _plain(torch.cos)
+sign = _plain(torch.sign)
+floor = _plain(torch.floor)
+ceil = _plain(torch.ceil)
+round_ = _plain(torch.round)  # halves to even
+tanh = _plain(torch.tanh)
+
+
 def elu(inputs: Inputs, attributes: Attributes) -> Tensor:
     x, alpha = inputs[0], attributes["alpha"]
     return torch.where(x > 0, x, alpha * torch.expm1(torch.clamp(x, max=0.0)))
-
-
-def add(inputs: Inputs, _: Attributes) -> Tensor:
-    return inputs[0] + inputs[1]
-
-
-def sub(inputs: Inputs, _: Attributes) -> Tensor:
-    return inputs[0] - inputs[1]
-
-
-def mul(inputs: Inputs, _: Attributes) -> Tensor:
-    return inputs[0] * inputs[1]
-
-
-def div(inputs: Inputs, _: Attributes) -> Tensor:
-    return inputs[0] / inputs[1]
-
-
-def maximum(inputs: Inputs, _: Attributes) -> Tensor:
-    return torch.maximum(inputs[0], inputs[1])
-
-
-def minimum(inputs: Inputs, _: Attributes) -> Tensor:
-    return torch.minimum(inputs[0], inputs[1])
 
 
 def greater(inputs: Inputs, _: Attributes) -> Tensor:
@@ -184,10 +187,6 @@ def where(inputs: Inputs, _: Attributes) -> Tensor:
     return torch.where(inputs[0] != 0, inputs[1], inputs[2])
 
 
-def matmul(inputs: Inputs, _: Attributes) -> Tensor:
-    return inputs[0] @ inputs[1]
-
-
 def identity(inputs: Inputs, _: Attributes) -> Tensor:
     return inputs[0]
 
@@ -200,61 +199,12 @@ def clip(inputs: Inputs, attributes: Attributes) -> Tensor:
     return torch.clamp(inputs[0], attributes["min"], attributes["max"])
 
 
-def relu(inputs: Inputs, _: Attributes) -> Tensor:
-    return torch.relu(inputs[0])
-
-
 def leaky_relu(inputs: Inputs, attributes: Attributes) -> Tensor:
     return functional.leaky_relu(inputs[0], attributes["alpha"])
 
 
-def sigmoid(inputs: Inputs, _: Attributes) -> Tensor:
-    return torch.sigmoid(inputs[0])
-
-
-def erf(inputs: Inputs, _: Attributes) -> Tensor:
-    return torch.erf(inputs[0])
-
-
-def exp(inputs: Inputs, _: Attributes) -> Tensor:
-    return torch.exp(inputs[0])
-
-
-def log(inputs: Inputs, _: Attributes) -> Tensor:
-    return torch.log(inputs[0])
-
-
-def sqrt(inputs: Inputs, _: Attributes) -> Tensor:
-    return torch.sqrt(inputs[0])
-
-
 def power(inputs: Inputs, attributes: Attributes) -> Tensor:
     return torch.pow(inputs[0], attributes["exponent"])
-
-
-def sin(inputs: Inputs, _: Attributes) -> Tensor:
-    return torch.sin(inputs[0])
-
-
-def cos(inputs: Inputs, _: Attributes) -> Tensor:
-    return torch.cos(inputs[0])
-
-
-def sign(inputs: Inputs, _: Attributes) -> Tensor:
-    return torch.sign(inputs[0])
-
-
-def floor(inputs: Inputs, _: Attributes) -> Tensor:
-    return torch.floor(inputs[0])
-
-
-def ceil(inputs: Inputs, _: Attributes) -> Tensor:
-    return torch.ceil(inputs[0])
-
-
-def round_(inputs: Inputs, _: Attributes) -> Tensor:
-    """Halves to even."""
-    return torch.round(inputs[0])
 
 
 def softplus(inputs: Inputs, _: Attributes) -> Tensor:
@@ -276,7 +226,3 @@ def softmax(inputs: Inputs, attributes: Attributes) -> Tensor:
 
 def log_softmax(inputs: Inputs, attributes: Attributes) -> Tensor:
     return torch.log_softmax(inputs[0], dim=attributes["axis"])
-
-
-def tanh(inputs: Inputs, _: Attributes) -> Tensor:
-    return torch.tanh(inputs[0])

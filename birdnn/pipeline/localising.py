@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -163,6 +164,11 @@ class _PropertyLocaliser:
         self.over = over
         self.prop: Property = subject.prop
 
+    @cached_property
+    def top(self) -> int:
+        """How many neurons are named."""
+        return _top(self.request, self.net)
+
     def answer(self) -> PropertyLocalisation:
         """Localise, and check on points of another seed."""
         found = self.look(torch.Generator().manual_seed(self.request.seed))
@@ -183,7 +189,7 @@ class _PropertyLocaliser:
             distinct=negatives,
             positives=0 if location is None else location.positives,
             layers=() if location is None else location.told(),
-            top=() if location is None else location.most(_top(self.request, self.net)),
+            top=() if location is None else location.most(self.top),
             checks=() if location is None else self.checked(location, found),
             note=note,
         )
@@ -208,7 +214,7 @@ class _PropertyLocaliser:
             location,
             positives=self.some(fresh.positives, generator),
             negatives=self.some(unseen, generator),
-            counts=sorted({*self.settings.counts, _top(self.request, self.net)}),
+            counts=sorted({*self.settings.counts, self.top}),
             generator=generator,
             over=self.over,
         )

@@ -83,9 +83,7 @@ def stages(
                 return LastLayer(task, replace(settings.linear, biases_only=optimiser == "bias"))
             case optimiser:
                 ranking = responsible(case, broken, seed=request.seed, settings=settings.localize, over=task.over)
-                said = replace(
-                    settings.finetune, optimiser=optimiser, top=top_of(task.net, request.top), alpha=request.alpha
-                )
+                said = replace(settings.finetune, optimiser=optimiser, top=request.top, alpha=request.alpha)
                 return Finetune(task, said, ranking)
 
     def tied(name: str, how: RetrainSettings, rounds: int) -> Stage:

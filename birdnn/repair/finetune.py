@@ -34,7 +34,7 @@ class FinetuneSettings:
 
     Attributes:
         optimiser: which one.
-        top: how many neurons.
+        top: how many neurons; None: ten, or all of a smaller network.
         alpha: what preserving counts against healing, between 0 and 1.
         evaluations: candidates of one search; the paper's release has 20 particles and 100 iterations.
         searches: at most, for one candidate of the repair-verify loop.
@@ -45,7 +45,7 @@ class FinetuneSettings:
     """
 
     optimiser: SearchKind = "cmaes"
-    top: int = 10
+    top: int | None = None
     alpha: float = 0.5
     evaluations: int = 2000
     searches: int = 4
@@ -95,11 +95,11 @@ class Finetune:
     """
 
     def __init__(self, task: RepairTask, settings: FinetuneSettings, ranking: Sequence[Neuron]) -> None:
-        top_of(task.net, settings.top)
+        top = top_of(task.net, settings.top)
         able = scalable(task.net)
-        self.neurons = [neuron for neuron in dict.fromkeys(ranking) if neuron in able][: settings.top]
-        if len(self.neurons) < settings.top:
-            raise MismatchError(f"{settings.top} neurons are to be modified, {len(self.neurons)} were ranked")
+        self.neurons = [neuron for neuron in dict.fromkeys(ranking) if neuron in able][:top]
+        if len(self.neurons) < top:
+            raise MismatchError(f"{top} neurons are to be modified, {len(self.neurons)} were ranked")
         self.task, self.settings = task, settings
         self.generator = torch.Generator().manual_seed(task.seed)
         self.teacher = task.net.with_values({}).float().to(task.device).requires_grad_(False)

@@ -196,12 +196,11 @@ class Search:
 
     def _at_a_glance(self) -> Witness | None:
         """A violation that a few hundred evaluations meet, before anything is loaded or folded for bounds."""
-        everything, settings = Suspect.all_of(self.prop), self.settings
-        polytopes = sum(len(suspect.region.unsafe) for suspect in everything)
-        if polytopes > MANY or self.keeper is not None:
+        polytopes, settings = sum(len(region.unsafe) for region in self.prop.regions), self.settings
+        if polytopes > MANY or self.keeper is not None:  # a search that goes on where it was repeats no attack
             return None
         glance = first_of(self.source, polytopes, settings.attack, settings.device).within(_GLANCE)
-        return self.attack(everything, glance)
+        return self.attack(Suspect.all_of(self.prop), glance)
 
     def _begun(self) -> Outlook:
         return Outlook(regions=len(self.prop.regions), now=lambda: time.monotonic())

@@ -61,6 +61,13 @@ def runner(data: bytes) -> Callable[[Array], Array]:
     return lambda x: session.run(None, {name: x})[0]
 
 
+def edited(data: bytes, change: Callable[[onnx.ModelProto], Any]) -> bytes:
+    """The file with something changed in place."""
+    proto = onnx.load_model_from_string(data)
+    change(proto)
+    return proto.SerializeToString()
+
+
 def run(data: bytes, x: Array) -> Array:
     """What it computes of one input."""
     return runner(data)(x)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import gzip
 import math
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,19 +26,13 @@ from birdnn.formats.onnx import (
     write_onnx,
 )
 from birdnn.network import Network, weights_sha256
-from tests.formats.models import Array, dense, model, node, perceptron, run
+from tests.formats.models import Array, dense, edited, model, node, perceptron, run
 
 RNG = np.random.default_rng(11)
 
 
 def floats(*shape: int) -> Array:
     return RNG.normal(size=shape).astype(np.float32)
-
-
-def edited(data: bytes, change: Callable[[onnx.ModelProto], Any]) -> bytes:
-    proto = onnx.load_model_from_string(data)
-    change(proto)
-    return proto.SerializeToString()
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

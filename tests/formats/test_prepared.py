@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from random import Random
 from typing import Any
 
@@ -17,7 +17,7 @@ from onnx import TensorProto, helper, numpy_helper
 from birdnn.errors import FormatError, UnsupportedOpError
 from birdnn.formats.onnx import bytes_with_values, network_from_onnx
 from birdnn.network import Network
-from tests.formats.models import Array, dense, model, node, perceptron, run
+from tests.formats.models import Array, dense, edited, model, node, perceptron, run
 
 RNG = np.random.default_rng(5)
 VALUE = helper.make_tensor_value_info
@@ -25,12 +25,6 @@ VALUE = helper.make_tensor_value_info
 
 def floats(*shape: int) -> Array:
     return RNG.normal(size=shape).astype(np.float32)
-
-
-def edited(data: bytes, change: Callable[[onnx.ModelProto], Any]) -> bytes:
-    proto = onnx.load_model_from_string(data)
-    change(proto)
-    return proto.SerializeToString()
 
 
 def refuse(data: bytes, match: str, error: type[FormatError] = FormatError) -> None:
