@@ -70,6 +70,11 @@ class Draft:
         self.constants[name] = array
         return name
 
+    def filled(self, value: float, shape: Shape) -> str:
+        """The name of a new constant of one number; memory is taken only where the shape is no larger than allowed."""
+        self._require_few(shape)
+        return self.constant(np.full(shape, value))
+
     def shape(self, name: str) -> Shape:
         """Of a value of the file, or of this draft."""
         return self._shapes[name] if name in self._shapes else self._site.shapes[name]
@@ -86,7 +91,7 @@ class Draft:
         if own == shape:
             return name
         nothing = tuple(1 if a == b else b for a, b in zip(own, shape, strict=True))
-        return self.put("Add", name, self.constant(np.zeros(nothing)))
+        return self.put("Add", name, self.filled(0.0, nothing))
 
     def finished(self, values: Sequence[str]) -> list[Node]:
         """All nodes, of which those that make `values`, one for each output, bear the outputs' names."""
@@ -104,9 +109,12 @@ class Draft:
             for node in self._nodes
         ]  # fmt: skip
 
-    def _new(self, kind: str, shape: Shape) -> str:
+    def _require_few(self, shape: Shape) -> None:
         if math.prod(shape) > MAX_VALUES:
             raise self._site.fail(f"its value of shape {list(shape)} is larger than {MAX_VALUES} entries")
+
+    def _new(self, kind: str, shape: Shape) -> str:
+        self._require_few(shape)
         name = unused(f"{next((output for output in self._outputs if output), '')}__{kind}", self._taken)
         self._taken.add(name)
         self._shapes[name] = shape
@@ -279,9 +287,7 @@ def _filled(site: Site, draft: Draft, shape: Shape, axis: int, width: int, value
     if not width:
         return ""
     shape = (*shape[:axis], width, *shape[axis + 1 :])
-    if math.prod(shape) > MAX_VALUES:
-        raise site.fail(f"pads of shape {list(shape)} are too large")
-    return draft.constant(np.full(shape, value))
+    return draft.filled(value, shape)
 
 
 def _split(site: Site, draft: Draft) -> Sequence[str]:
