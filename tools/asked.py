@@ -18,6 +18,7 @@ import torch
 
 from birdnn.bounds.compiled.bound import CompiledBound
 from birdnn.bounds.crown import CrownBound
+from birdnn.bounds.graph import GraphBound
 from birdnn.bounds.interval import IntervalBound
 from birdnn.bounds.protocol import MarginBound, Question
 from birdnn.boxes import Boxes
@@ -110,6 +111,7 @@ def bounds_of(made: Asked, semantics: Semantics) -> Iterator[Any]:
         lambda: CrownBound(net, torch.device("cpu"), semantics=semantics),
         lambda: CompiledBound(net, semantics=semantics, always=True),
         lambda: IntervalBound(net, torch.device("cpu"), semantics=semantics),
+        *((lambda: GraphBound(net, torch.device("cpu")),) if semantics == "real" else ()),
     )
     for make in makers:
         try:

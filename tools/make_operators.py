@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 import textwrap
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,6 +16,8 @@ import onnx
 import torch
 
 from birdnn.bounds.interval import rule_for
+from birdnn.bounds.planes import RULES
+from birdnn.bounds.steps import steps_of
 from birdnn.certify.check import network as checker
 from birdnn.chain import as_activation
 from birdnn.errors import UnsupportedOpError
@@ -44,8 +46,10 @@ intervals
   logarithm, a root or a quotient may be undefined, nothing is claimed of its value.
 
 linear bounds
-: Is a network of such operators a chain, which has the tight bounds of complete search? "partly": not in each form, for
-  example not with two operands that depend on the input.
+: "chains": a network of such operators is a chain, which has the fastest bounds, those of float32 executions too.
+  "graphs": bounds are propagated backwards through it in any graph, over the reals. Where there are both, one depends
+  on the form, for example on how many operands depend on the input. Where there is none, its value lies between the
+  ends of its interval.
 
 certificate
 : Does the independent checker read it? Where it does not, a certificate is written and says `not checked`.
@@ -75,7 +79,7 @@ class _Seen:
 
     became: set[str] = field(default_factory=set)
     intervals: set[str] = field(default_factory=set)
-    linear: set[bool] = field(default_factory=set)
+    linear: set[str] = field(default_factory=set)
     repaired: bool = False
 
 
@@ -112,8 +116,11 @@ def _look(net: Network, op: str, found: _Seen) -> None:
         found.intervals.add("reals" if operator(node.op).unmeasured else "reals, float32")
         rule_for(node)
         found.repaired |= bool(net.repairable.intersection(node.inputs))
-    if nodes:
-        found.linear.add(all(_is_linear(net, node) for node in nodes))
+    bounded = {step.output for step in steps_of(net) if step.affine or step.node.op in {*RULES, "MaxPool"}}
+    if nodes and all(_is_linear(net, node) for node in nodes):
+        found.linear.add("chains")
+    elif nodes and all(node.output in bounded for node in nodes):
+        found.linear.add("graphs")
 
 
 def _is_linear(net: Network, node: Node) -> bool:
@@ -133,20 +140,13 @@ def _cells(op: str, found: _Seen) -> Iterator[str]:
         return
     yield ", ".join(sorted(found.became)) if became else ""
     yield min(found.intervals, key=len)
-    yield _WORD[frozenset(found.linear)]
+    yield ", ".join(sorted(found.linear))
     yield _yes(op in checker.SUPPORTED)
     yield _yes(found.repaired)
 
 
 def _yes(holds: bool) -> str:
     return "yes" if holds else ""
-
-
-_WORD: Mapping[frozenset[bool], str] = {
-    frozenset({True}): "yes",
-    frozenset({False}): "",
-    frozenset({True, False}): "partly",
-}
 
 
 def main() -> int:

@@ -14,7 +14,7 @@ All arithmetic is float64, and its rounding is accounted for. The pre-activation
 network in which every affine map may err by as much as a float32 execution does, if that is spoken of, and by as much
 as our own float64 arithmetic makes of a row that is propagated through it (`_Layer.slack`): backward propagation
 subtracts ``|row| @ slack``. What a row errs by at an activation is in the lines (`birdnn.bounds.rules`), what the last
-products err by, and what underflows anywhere, is in `_minimum`. `docs/soundness.md` has the argument.
+products err by, and what underflows anywhere, is in `minimum_of`. `docs/soundness.md` has the argument.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from itertools import pairwise, zip_longest
 import torch
 from torch import Tensor
 
+from birdnn.bounds.minima import minimum_of, or_unknown, outward, step_multipliers
 from birdnn.bounds.protocol import BoundResult, Choices, Question
 from birdnn.bounds.rules import Relaxation, bent, computes_function, execution_error, relax, value
 from birdnn.bounds.slopes import Slopes, slopes_used
@@ -238,7 +239,7 @@ class CrownBound:
         Returns:
             The relaxation of each activation, and the slack of each affine map.
         """
-        centre, radius = boxes.centres(), _outward(boxes)
+        centre, radius = boxes.centres(), outward(boxes)
         reach = torch.maximum(boxes.lower.abs(), boxes.upper.abs())
         relaxations: list[Relaxation] = []
         slacks: list[Tensor] = []
@@ -250,8 +251,8 @@ class CrownBound:
                 first = self._layer[0]
                 middle = torch.addmm(first.bias, centre, first.weight.T)
                 spread = radius @ first.size.T + slacks[0]
-                low.copy_(torch.maximum(low, _or_unknown(middle - spread - LOST64)))
-                up.copy_(torch.minimum(up, -_or_unknown(-middle - spread - LOST64)))
+                low.copy_(torch.maximum(low, or_unknown(middle - spread - LOST64)))
+                up.copy_(torch.minimum(up, -or_unknown(-middle - spread - LOST64)))
             else:
                 self._tighten_layer(low, up, slopes, slacks[k], centre, radius)
             relaxations.append(self._relax(k, low, up))
@@ -300,7 +301,7 @@ class CrownBound:
             for m in range(k - 1, -1, -1):
                 rows, constant = slopes[m].of_rows(twice).back(rows, constant)
                 rows, constant = self._layer[m].back(rows, constant)
-            minimum = _minimum(rows, constant, centre[twice], radius[twice])
+            minimum = minimum_of(rows, constant, centre[twice], radius[twice])
             low[i, j] = torch.maximum(low[i, j], minimum[: len(i)])
             up[i, j] = torch.minimum(up[i, j], -minimum[len(i) :])
 
@@ -321,7 +322,7 @@ class _FinalRows:
         self.net, self.question = net, question
         self.box, self.polytope = box, polytope
         self.relaxations, self.slacks = relaxations, slacks
-        self.centre, self.radius = boxes.centres()[box], _outward(boxes)[box]
+        self.centre, self.radius = boxes.centres()[box], outward(boxes)[box]
         self.a, self.b = question.a[polytope], question.b[polytope]
         self.choices: Choices | None = None
 
@@ -335,7 +336,7 @@ class _FinalRows:
         plane, constant, _ = self._back(rows, constant, first)
         centre, radius = self.centre.repeat_interleave(n_rows, 0), self.radius.repeat_interleave(n_rows, 0)
         plane = plane.view(items, n_rows, plane.shape[1])
-        minimum = _minimum(plane.flatten(0, 1), constant, centre, radius).view(items, n_rows)
+        minimum = minimum_of(plane.flatten(0, 1), constant, centre, radius).view(items, n_rows)
         best, row = minimum.max(1)
         if self.net.record:
             slopes = torch.full((items, self.net._neurons), torch.nan, dtype=torch.float32, device=row.device)
@@ -383,7 +384,7 @@ class _FinalRows:
             ]
             rows, constant = self._start(*_combined(weights, a, b), *_combined(weights, a.abs(), b.abs()), box)
             plane, constant, passed = self._back(rows, constant, slopes)
-            minimum = _minimum(plane, constant, centre, radius)
+            minimum = minimum_of(plane, constant, centre, radius)
             better = (minimum > best) & hopeful
             best = torch.where(better, minimum, best)
             best_plane = torch.where(better[:, None], plane, best_plane)
@@ -402,7 +403,7 @@ class _FinalRows:
                 low[k], up[k] = _step(r, passed[k], z, low[k], up[k], size)
             if weights.shape[1] > 1:
                 y = torch.addmm(self.net._layer[-1].bias, h, self.net._layer[-1].weight.T)
-                weights = _step_weights(weights, torch.einsum("iro,io->ir", a, y) - b, size / 2)
+                weights = step_multipliers(weights, torch.einsum("iro,io->ir", a, y) - b, size / 2)
             size *= settings.decay
         return best, best_plane
 
@@ -422,23 +423,6 @@ def _combined(weights: Tensor, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     return torch.einsum("ir,iro->io", weights, a), bound
 
 
-def _outward(boxes: Boxes) -> Tensor:
-    """Half of the widths, and what the rounding of centres, widths and products with them can hide: (boxes, inputs)."""
-    size = torch.maximum(boxes.lower.abs(), boxes.upper.abs())
-    return boxes.widths() / 2 + (SUM_ROUNDINGS + 2 * size.shape[1]) * FLOAT64 * size
-
-
-def _minimum(rows: Tensor, constant: Tensor, centre: Tensor, radius: Tensor) -> Tensor:
-    """Minimum of ``rows @ x + constant`` over each box, shape (rows,), with `radius` from `_outward`."""
-    minimum = torch.linalg.vecdot(rows, centre) - torch.linalg.vecdot(rows.abs(), radius) + constant
-    return _or_unknown(minimum - 4 * FLOAT64 * constant.abs() - LOST64)
-
-
-def _or_unknown(lower: Tensor) -> Tensor:
-    """Minus infinity for each lower bound that overflowed: NaN would pass for the bound of an inactive ReLU."""
-    return lower.nan_to_num(nan=-torch.inf, posinf=-torch.inf, neginf=-torch.inf)
-
-
 def _step(
     r: Relaxation, rows: Tensor, z: Tensor, low: Tensor, up: Tensor | None, size: float
 ) -> tuple[Tensor, Tensor | None]:
@@ -452,14 +436,3 @@ def _step(
 def _coarse(weight: Tensor) -> Tensor:
     """In 0..1, as a multiple of 2**-12: a number that float32 holds, for certificates."""
     return weight.clamp(0, 1).mul(4096).round().div(4096)
-
-
-def _step_weights(weights: Tensor, margins: Tensor, size: float) -> Tensor:
-    """Move the multipliers towards the rows with the larger margins, within the simplex."""
-    slope = margins - margins.mean(1, keepdim=True)
-    slope = slope / slope.abs().amax(1, keepdim=True).clamp(min=1e-12)
-    moved = (weights + size * slope).clamp(min=0)
-    # rounded down, so that none is negative when the largest one takes what is left
-    coarse = (moved / moved.sum(1, keepdim=True)).clamp(0, 1).mul(4096).floor().div(4096)
-    largest = coarse.argmax(1, keepdim=True)
-    return coarse.scatter_add(1, largest, 1 - coarse.sum(1, keepdim=True))

@@ -12,7 +12,7 @@ Source: interval bound propagation, Gowal et al. 2018, arXiv:1810.12715.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from typing import TypeAlias
 
 import torch
@@ -106,16 +106,7 @@ class IntervalBound:
         with torch.no_grad(), torch.backends.cudnn.flags(enabled=False):
             low, high = propagate(self._net, boxes.lower, boxes.upper, self.semantics, self._merged)
             box, polytope = opened.nonzero(as_tuple=True)
-            a = question.a[polytope]
-            rows = torch.einsum("iro,io->ir", a.clamp(min=0), low[box])
-            rows = rows + torch.einsum("iro,io->ir", a.clamp(max=0), high[box])
-            sizes = _size((low, high))[box]
-            terms = torch.einsum("iro,io->ir", a.abs(), sizes) + question.b[polytope].abs()
-            slack = gamma(2 * a.shape[2] + _ROUNDINGS, FLOAT64) * terms + LOST64
-            slack = slack.where(
-                sizes.amax(1, keepdim=True) < RANGE64, torch.inf
-            )  # or a coefficient of 0 hides too much
-            lower = _or_unknown(rows - question.b[polytope] - slack, -torch.inf).amax(1)
+            lower = least_rows(question.a[polytope], question.b[polytope], (low[box], high[box])).amax(1)
             return BoundResult(
                 box,
                 polytope,
@@ -131,6 +122,18 @@ class IntervalBound:
         return torch.ones(len(opened), self._net.n_inputs, dtype=torch.float64, device=self.device)
 
 
+def least_rows(a: Tensor, b: Tensor, outputs: Interval) -> Tensor:
+    """Lower bounds of ``a @ y - b``, (items, rows), for outputs within intervals, (items, outputs)."""
+    low, high = outputs
+    rows = torch.einsum("iro,io->ir", a.clamp(min=0), low) + torch.einsum("iro,io->ir", a.clamp(max=0), high)
+    sizes = _size(outputs)
+    terms = torch.einsum("iro,io->ir", a.abs(), sizes) + b.abs()
+    slack = gamma(2 * a.shape[2] + _ROUNDINGS, FLOAT64) * terms + LOST64
+    # a coefficient of 0 would hide too much
+    slack = slack.where(sizes.amax(1, keepdim=True) < RANGE64, torch.inf)
+    return _or_unknown(rows - b - slack, -torch.inf)
+
+
 def _walk(net: Network, fixed: Mapping[str, Tensor], x: Interval, merged: Mapping[str, Merging] | None) -> Interval:
     """Of one sample, or of a batch; as executed in float32 where `merged` is there, else over the reals."""
     semantics: Semantics = "real" if merged is None else "float32"
@@ -139,21 +142,43 @@ def _walk(net: Network, fixed: Mapping[str, Tensor], x: Interval, merged: Mappin
     merging = None if merged is None else _Merging(merged, net.input_name, fixed, x)
     for node in net.nodes:
         inputs = [values[name] for name in node.inputs]
-        if node.output not in net.graph.dependent and all(low is high for low, high in inputs):
-            low = high = _apply(node, [number for number, _ in inputs])
-        else:  # what nodes make of constants is known up to rounding only, and an interval from there on
-            low, high = rule_for(node)(node, inputs)
-        error = _error(node, inputs, (low, high), semantics)
-        if error is not None:
-            low, high = low - error, high + error
-        if merging is not None:
-            error = merging.error(node, (low, high))
-            if node.output in net.graph.dependent:
-                low, high = low - error, high + error
-        if low is not high or not bool(low.isfinite().all()):
-            low, high = _or_unknown(low, -torch.inf), _or_unknown(high, torch.inf)
-        values[node.output] = low, high
+        values[node.output] = through(node, inputs, net.graph.dependent, semantics, merging)
     return values[net.output_name]
+
+
+def through(
+    node: Node,
+    inputs: list[Interval],
+    dependent: Container[str],
+    semantics: Semantics = "real",
+    merging: _Merging | None = None,
+) -> Interval:
+    """The interval of a node's value, of one sample or of a batch, as everything that it errs by widens it.
+
+    Args:
+        node: which.
+        inputs: of what it reads; a number is the same tensor twice.
+        dependent: names of the values that depend on the network's input.
+        semantics: what the intervals speak about.
+        merging: of a float32 execution.
+
+    Raises:
+        UnsupportedOpError: the operator has no sound rule.
+    """
+    if node.output not in dependent and all(low is high for low, high in inputs):
+        low = high = _apply(node, [number for number, _ in inputs])
+    else:  # what nodes make of constants is known up to rounding only, and an interval from there on
+        low, high = rule_for(node)(node, inputs)
+    error = _error(node, inputs, (low, high), semantics)
+    if error is not None:
+        low, high = low - error, high + error
+    if merging is not None:
+        error = merging.error(node, (low, high))
+        if node.output in dependent:
+            low, high = low - error, high + error
+    if low is high and bool(low.isfinite().all()):
+        return low, high
+    return _or_unknown(low, -torch.inf), _or_unknown(high, torch.inf)
 
 
 class _Merging:

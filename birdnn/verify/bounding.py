@@ -9,6 +9,7 @@ import torch
 
 from birdnn.bounds.compiled.bound import LARGE, CompiledBound, available
 from birdnn.bounds.crown import CrownBound
+from birdnn.bounds.graph import GraphBound
 from birdnn.bounds.interval import IntervalBound
 from birdnn.bounds.protocol import MarginBound
 from birdnn.boxes import Boxes
@@ -31,6 +32,8 @@ def make_bound(net: Network, settings: SearchSettings) -> MarginBound:
             return CompiledBound(net, settings.crown, settings.semantics, settings.record)
         return CrownBound(net, device, settings.crown, settings.semantics, settings.record)
     except NotAChain:
+        if settings.semantics == "real":
+            return GraphBound(net, device, settings.crown)
         return IntervalBound(net, device, settings.semantics)
 
 

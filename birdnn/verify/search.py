@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from birdnn.bounds.crown import CrownBound
+from birdnn.bounds.graph import GraphBound
 from birdnn.bounds.protocol import MarginBound, Question
 from birdnn.boxes import Boxes
 from birdnn.errors import EngineError, out_of_memory
@@ -213,7 +214,7 @@ class Search:
     def _made(self, make: MakeBound, **other: Any) -> MarginBound:
         """The bound method, by `other` settings, and how many boxes the work allowed is worth with it."""
         bound = make(self.source, replace(self.settings, **other))
-        if isinstance(bound, CrownBound):
+        if isinstance(bound, CrownBound | GraphBound):
             bound.over = self._late
         if not math.isinf(self.settings.max_work):
             self.max_boxes = min(self.max_boxes, boxes_within(self.settings.max_work, self.source, bound))

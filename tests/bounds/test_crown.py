@@ -14,6 +14,7 @@ from torch import Tensor
 
 from birdnn.bounds import crown
 from birdnn.bounds.crown import CrownBound, CrownSettings
+from birdnn.bounds.minima import minimum_of, step_multipliers
 from birdnn.bounds.protocol import BoundResult, MarginBound, Question
 from birdnn.boxes import Boxes
 from birdnn.chain import Affine, NotAChain
@@ -146,7 +147,7 @@ def test_any_slopes_and_multipliers_are_valid(seed: int, which: int) -> None:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(crown, "_step", step)
-        patch.setattr(crown, "_step_weights", weights)
+        patch.setattr(crown, "step_multipliers", weights)
         torch.manual_seed(seed)
         net = random_net(seed, (2, 4, 4, 2), *ACTIVATIONS[which])
         check_bound(net, random_boxes(seed, 5, 2), random_polytopes(seed, 2), CrownSettings(steps=8))
@@ -160,10 +161,10 @@ def test_multipliers_stay_on_the_simplex() -> None:
         margins = torch.randn(64, 4, generator=generator, dtype=torch.float64) * 10.0 ** torch.randint(
             -14, 3, (64, 1), generator=generator
         )
-        weights = crown._step_weights(weights, margins, 0.3)
+        weights = step_multipliers(weights, margins, 0.3)
         assert bool((weights >= 0).all())
         assert torch.allclose(weights.sum(1), torch.ones(64, dtype=torch.float64), atol=1e-14)
-    assert torch.allclose(crown._step_weights(weights, torch.zeros_like(weights), 0.3), weights)
+    assert torch.allclose(step_multipliers(weights, torch.zeros_like(weights), 0.3), weights)
 
 
 # --- against exact values ----------------------------------------------------------------------------------------
@@ -379,7 +380,7 @@ def _back_with(change: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]):
     return back
 
 
-def _tight_minimum(rows, constant, centre, radius, right=crown._minimum):
+def _tight_minimum(rows, constant, centre, radius, right=minimum_of):
     return right(rows, constant, centre, 0.9 * radius)
 
 
@@ -393,7 +394,7 @@ def _relax_with(change):
 
 
 BUGS = {
-    "radius of the box times 0.9": ("_minimum", _tight_minimum),
+    "radius of the box times 0.9": ("minimum_of", _tight_minimum),
     "rows times 0.9": ("Slopes.back", _back_with(lambda rows, constant: (0.9 * rows, constant))),
     "offsets times 0.9": ("Slopes.back", _back_with(lambda rows, constant: (rows, 0.9 * constant))),
     "sign of the offsets": ("Slopes.back", _back_with(lambda rows, constant: (rows, -constant))),
@@ -401,7 +402,7 @@ BUGS = {
         "relax",
         _relax_with(lambda found, right, activation, lower, upper: right(activation, 0.9 * lower, 0.9 * upper)),
     ),
-    "overflowing weights of the rows": ("_step_weights", lambda weights, margins, size: 1.5 * weights),
+    "overflowing weights of the rows": ("step_multipliers", lambda weights, margins, size: 1.5 * weights),
     "slopes out of their range": (
         "_step",
         lambda r, rows, z, low, up, size: (low - 2 * (rows > 0) * z.sign(), None if up is None else up + 2),

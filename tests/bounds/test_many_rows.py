@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from birdnn.bounds import crown
 from birdnn.bounds.compiled import state, step
 from birdnn.bounds.crown import CrownBound, CrownSettings
+from birdnn.bounds.minima import step_multipliers
 from birdnn.bounds.protocol import BoundResult
 from birdnn.boxes import Boxes
 from birdnn.formats.onnx import network_from_layers
@@ -49,7 +50,7 @@ def test_multipliers_stay_on_the_simplex(seed: int, rows: int, kind: str) -> Non
     weights = weights_of(seed, rows, kind)
     ours = weights.copy()
     step.settle(ours, rows)
-    theirs = crown._step_weights(torch.from_numpy(weights)[None], torch.zeros(1, rows, dtype=torch.float64), 0.1)
+    theirs = step_multipliers(torch.from_numpy(weights)[None], torch.zeros(1, rows, dtype=torch.float64), 0.1)
     for found in (ours, theirs[0].numpy()):
         assert (found >= 0).all()
         assert found.sum() == 1
@@ -143,7 +144,7 @@ def test_torch_rounds_down_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
         return torch.from_numpy(made)
 
     assert not bounded(CrownBound)[0]
-    monkeypatch.setattr(crown, "_step_weights", nearest)
+    monkeypatch.setattr(crown, "step_multipliers", nearest)
     assert bounded(CrownBound)[0], "the test would not see it"
 
 

@@ -1,0 +1,451 @@
+"""Planes around operators that are not affine: the table that bound propagation on graphs looks up.
+
+Over intervals of its operands each entry of an operator's value lies between planes, functions that are affine in the
+operands' entries. Each rule gives two valid lower and two valid upper planes; every convex combination of valid planes
+is valid, and that is the freedom which optimisation uses. An operator without a rule lies between the ends of its
+interval (`birdnn.bounds.interval`), which is always valid.
+
+Activations of chains have their lines in `birdnn.bounds.rules`. A smooth function stays above its chord less
+``K w^2 / 8``, where ``K`` is the largest second derivative on an interval of width ``w``, and above its tangents where
+it is convex; a product of two values lies between the planes of McCormick (1976, Mathematical Programming 10).
+
+All arithmetic is float64; whatever a plane was computed with, it is moved away by more than that errs by.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import torch
+from torch import Tensor
+
+from birdnn.bounds.interval import Interval
+from birdnn.bounds.rules import relax
+from birdnn.chain import as_activation
+from birdnn.graph import Node
+from birdnn.operators import apply
+from birdnn.rounding import FLOAT64
+
+_ROUNDINGS = 1024
+"""Of a plane, relative to the largest number that it is made of; far more than there are."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Plane:
+    """``sum of slopes[k] * operand k + offset``, each tensor of shape (boxes, *value)."""
+
+    slopes: tuple[Tensor, ...]
+    offset: Tensor
+
+    def moved(self, by: Tensor) -> Plane:
+        """Up by so much."""
+        return Plane(self.slopes, self.offset + by)
+
+    def size(self, operands: Sequence[Interval]) -> Tensor:
+        """A bound of its absolute terms, on operands within intervals."""
+        terms = [slope.abs() * _size(operand) for slope, operand in zip(self.slopes, operands, strict=True)]
+        return torch.stack([*terms, self.offset.abs()]).sum(0)
+
+    def where(self, chosen: Tensor, other: Plane) -> Plane:
+        """This plane where it is chosen, elsewhere the other one."""
+        slopes = tuple(a.where(chosen, b) for a, b in zip(self.slopes, other.slopes, strict=True))
+        return Plane(slopes, self.offset.where(chosen, other.offset))
+
+    def take(self, box: Tensor) -> Plane:
+        """Those of the boxes ``box``, in that order."""
+        return Plane(tuple(slope[box] for slope in self.slopes), self.offset[box])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Planes:
+    """Two planes below a value and two above it.
+
+    Attributes:
+        low, up: the planes.
+        start: first guess of the weight of the second plane, lower and upper, in 0..1.
+    """
+
+    low: tuple[Plane, Plane]
+    up: tuple[Plane, Plane]
+    start: tuple[Tensor, Tensor]
+
+    def take(self, box: Tensor) -> Planes:
+        """The planes of the boxes ``box``, in that order."""
+
+        def taken(pair: tuple[Plane, Plane]) -> tuple[Plane, Plane]:
+            first = pair[0].take(box)
+            return first, first if pair[0] is pair[1] else pair[1].take(box)
+
+        return Planes(taken(self.low), taken(self.up), (self.start[0][box], self.start[1][box]))
+
+    def mixed(self, low: Tensor, up: Tensor) -> tuple[Plane, Plane]:
+        """One plane below and one above, with such weights of the second ones, each (boxes, *value)."""
+        return _between(self.low, low), _between(self.up, up)
+
+    def size(self, operands: Sequence[Interval]) -> Tensor:
+        """A bound of the absolute terms of each."""
+        return torch.stack([plane.size(operands) for plane in (*self.low, *self.up)]).amax(0)
+
+    def folded(self, operands: Sequence[Interval], kept: Sequence[int]) -> Planes:
+        """In the operands at the places `kept` alone; what the others add, at worst, is in the offsets."""
+
+        def folded(plane: Plane, sign: int) -> Plane:
+            offset = plane.offset
+            for place, (slope, (low, up)) in enumerate(zip(plane.slopes, operands, strict=True)):
+                if place not in kept:
+                    ends = torch.stack([slope * low, slope * up])
+                    offset = offset + (ends.amax(0) if sign > 0 else ends.amin(0))
+            return Plane(tuple(plane.slopes[place] for place in kept), offset)
+
+        def both(pair: tuple[Plane, Plane], sign: int) -> tuple[Plane, Plane]:
+            first = folded(pair[0], sign)
+            return first, first if pair[0] is pair[1] else folded(pair[1], sign)
+
+        return self if len(kept) == len(operands) else Planes(both(self.low, -1), both(self.up, 1), self.start)
+
+
+def _between(pair: tuple[Plane, Plane], weight: Tensor) -> Plane:
+    first, second = pair
+    if first is second:
+        return first
+    slopes = tuple(torch.lerp(a, b, weight) for a, b in zip(first.slopes, second.slopes, strict=True))
+    return Plane(slopes, torch.lerp(first.offset, second.offset, weight))
+
+
+Rule: TypeAlias = Callable[[Node, "list[Interval]", Interval], "Planes | None"]
+
+
+def planes_of(node: Node, operands: list[Interval], result: Interval) -> Planes:
+    """Planes around the value of a node that is not affine.
+
+    Args:
+        node: which.
+        operands: intervals of all that it reads, spread to the shape of its value, (boxes, *value); none where its
+            operator has no rule.
+        result: an interval of the value.
+    """
+    flat = _flat(operands, result)
+    made = RULES[node.op](node, operands, result) if operands else None
+    if made is None:
+        return flat
+    room = FLOAT64 * _ROUNDINGS * (1 + _size(result) + torch.stack([_size(operand) for operand in operands]).sum(0))
+
+    def outside(planes: tuple[Plane, Plane], sign: int, other: Plane) -> tuple[Plane, Plane]:
+        moved = [plane.moved(sign * (room + FLOAT64 * _ROUNDINGS * plane.size(operands))) for plane in planes]
+        first, second = (plane.where(_finite(plane), other) for plane in moved)
+        return first, second
+
+    return Planes(outside(made.low, -1, flat.low[0]), outside(made.up, 1, flat.up[0]), made.start)
+
+
+def _size(interval: Interval) -> Tensor:
+    return torch.maximum(interval[0].abs(), interval[1].abs())
+
+
+def _finite(plane: Plane) -> Tensor:
+    return torch.stack([*plane.slopes, plane.offset]).isfinite().all(0)
+
+
+def _flat(operands: Sequence[Interval], result: Interval) -> Planes:
+    """The ends of the value's interval."""
+    nothing = tuple(torch.zeros_like(result[0]) for _ in operands)
+    low, up = Plane(nothing, result[0]), Plane(nothing, result[1])
+    half = torch.full_like(result[0], 0.5)
+    return Planes((low, low), (up, up), (half, half))
+
+
+def _activation(node: Node, operands: list[Interval], result: Interval) -> Planes | None:
+    """Lines of an activation that chains know."""
+    del result
+    activation = as_activation(node)
+    if activation is None:
+        return None
+    low, up = operands[0]
+    found = relax(activation, low.flatten(1), up.flatten(1))
+
+    def plane(slope: Tensor, offset: Tensor | None) -> Plane:
+        level = torch.zeros_like(slope) if offset is None else offset
+        return Plane((slope.reshape(low.shape),), level.reshape(low.shape))
+
+    lows, ups = ([plane(line.slope, line.offset) for line in lines] for lines in (found.low, found.up))
+    start = found.start.reshape(low.shape)
+    return Planes((lows[0], lows[1]), (ups[0], ups[1]), (start, start))
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """A function with a second derivative.
+
+    Attributes:
+        value, slope: itself and its derivative.
+        curvature: the least and the greatest second derivative on an interval.
+    """
+
+    value: Callable[[Tensor], Tensor]
+    slope: Callable[[Tensor], Tensor]
+    curvature: Callable[[Tensor, Tensor], Interval]
+
+    def planes(self, operand: Interval, result: Interval) -> Planes:
+        """The chord, moved by what the function may bend away from it; tangents where it bends one way only."""
+        low, up = operand
+        width = up - low
+        at_low = self.value(low)
+        rise = ((self.value(up) - at_low) / width).where(width > 0, torch.zeros_like(width))
+        chord = Plane((rise,), at_low - rise * low)
+        least, most = self.curvature(low, up)
+        bend = (1 + 2.0**-30) / 8 * width * width
+        below, above = chord.moved(-bend * most.clamp(min=0)), chord.moved(bend * (-least).clamp(min=0))
+        tangents = [self._tangent(torch.lerp(low, up, weight)) for weight in (0.25, 0.75)]
+        nothing = torch.zeros_like(width)
+        floor, ceiling = Plane((nothing,), result[0]), Plane((nothing,), result[1])
+        convex, concave, half = least >= 0, most <= 0, torch.full_like(width, 0.5)
+        return Planes(
+            (tangents[0].where(convex, below), tangents[1].where(convex, floor)),
+            (tangents[0].where(concave, above), tangents[1].where(concave, ceiling)),
+            (half.where(convex, nothing), half.where(concave, nothing)),
+        )
+
+    def _tangent(self, point: Tensor) -> Plane:
+        slope = self.slope(point)
+        return Plane((slope,), self.value(point) - slope * point)
+
+
+def _curved(curve: Callable[[Node], Curve | None]) -> Rule:
+    def rule(node: Node, operands: list[Interval], result: Interval) -> Planes | None:
+        found = curve(node)
+        return None if found is None else found.planes(operands[0], result)
+
+    return rule
+
+
+def _value_of(node: Node) -> Callable[[Tensor], Tensor]:
+    return lambda x: apply(node.op, [x], node.attributes)
+
+
+def _exp(node: Node) -> Curve:
+    return Curve(torch.exp, torch.exp, lambda low, up: (torch.exp(low), torch.exp(up)))
+
+
+def _log(node: Node) -> Curve:
+    """Its interval is infinite where an operand is not positive, and nothing is said there."""
+    return Curve(torch.log, torch.reciprocal, lambda low, up: (-1 / (low * low), -1 / (up * up)))
+
+
+def _sqrt(node: Node) -> Curve:
+    def curvature(low: Tensor, up: Tensor) -> Interval:
+        return torch.full_like(low, -torch.inf), torch.zeros_like(up)
+
+    return Curve(torch.sqrt, lambda x: 0.5 / torch.sqrt(x), curvature)
+
+
+def _softplus(node: Node) -> Curve:
+    return Curve(_value_of(node), torch.sigmoid, lambda low, up: (torch.zeros_like(low), torch.full_like(up, 0.25)))
+
+
+def _erf(node: Node) -> Curve:
+    """Convex below zero, concave above; ``|f''|`` is at most ``sqrt(8 / (pi e))``."""
+    steepest = 0.96789
+
+    def curvature(low: Tensor, up: Tensor) -> Interval:
+        least = torch.full_like(low, -steepest).where(up > 0, torch.zeros_like(low))
+        return least, torch.full_like(low, steepest).where(low < 0, torch.zeros_like(low))
+
+    return Curve(torch.erf, lambda x: 1.1283791670955126 * torch.exp(-x * x), curvature)
+
+
+def _gelu(node: Node) -> Curve | None:
+    """``f'' = (2 - x^2) phi(x)``: from ``-2 phi(2)`` to ``2 phi(0)``, positive within the square root of 2."""
+    if node.attributes["approximate"] != "none":
+        return None
+
+    def slope(x: Tensor) -> Tensor:
+        return 0.5 * torch.erfc(-x * 0.7071067811865476) + x * 0.3989422804014327 * torch.exp(-x * x / 2)
+
+    def curvature(low: Tensor, up: Tensor) -> Interval:
+        inside, turn = (low > -1.4142) & (up < 1.4142), 1.41422
+        outside = (up < -turn) | (low > turn)
+        least = torch.full_like(low, -0.10799).where(~inside, torch.zeros_like(low))
+        return least, torch.full_like(low, 0.79789).where(~outside, torch.zeros_like(low))
+
+    return Curve(_value_of(node), slope, curvature)
+
+
+def _wave(sign_of_slope: int, derivative: Callable[[Tensor], Tensor]) -> Rule:
+    """Sine and cosine, which bend as far as they reach: ``f'' = -f``."""
+
+    def rule(node: Node, operands: list[Interval], result: Interval) -> Planes:
+        room = 2.0**-40
+        curve = Curve(
+            _value_of(node),
+            lambda x: sign_of_slope * derivative(x),
+            lambda low, up: (-(result[1] + room), -(result[0] - room)),
+        )
+        return curve.planes(operands[0], result)
+
+    return rule
+
+
+def _power(node: Node) -> Curve | None:
+    """Squares and cubes, of which the second derivative is monotone."""
+    exponent = float(node.attributes["exponent"])
+    if exponent not in (2.0, 3.0):
+        return None
+
+    def curvature(low: Tensor, up: Tensor) -> Interval:
+        if exponent == 2.0:
+            return torch.full_like(low, 2.0), torch.full_like(up, 2.0)
+        return 6 * low, 6 * up
+
+    return Curve(_value_of(node), lambda x: exponent * x ** (exponent - 1), curvature)
+
+
+_SQUARE = Curve(lambda x: x * x, lambda x: 2 * x, lambda low, up: (torch.full_like(low, 2.0), torch.full_like(up, 2.0)))
+
+
+def _reciprocal_curvature(low: Tensor, up: Tensor) -> Interval:
+    """Of ``2 / x^3``, which falls on each side of zero."""
+    return 2 / up**3, 2 / low**3
+
+
+_RECIPROCAL = Curve(torch.reciprocal, lambda x: -1 / (x * x), _reciprocal_curvature)
+
+
+def _products(u: Interval, v: Interval) -> tuple[tuple[Plane, Plane], tuple[Plane, Plane]]:
+    """Two planes below and two above ``u v`` (McCormick)."""
+    (low_u, up_u), (low_v, up_v) = u, v
+    low = Plane((low_v, low_u), -low_u * low_v), Plane((up_v, up_u), -up_u * up_v)
+    up = Plane((low_v, up_u), -up_u * low_v), Plane((up_v, low_u), -low_u * up_v)
+    return low, up
+
+
+def _mul(node: Node, operands: list[Interval], result: Interval) -> Planes:
+    half = torch.full_like(result[0], 0.5)
+    if node.inputs[0] == node.inputs[1]:
+        found = _SQUARE.planes(operands[0], result)
+
+        def of_both(plane: Plane) -> Plane:
+            return Plane((plane.slopes[0], torch.zeros_like(plane.offset)), plane.offset)
+
+        low, up = ((of_both(a), of_both(b)) for a, b in (found.low, found.up))
+        return Planes(low, up, found.start)
+    low, up = _products(*operands)
+    return Planes(low, up, (half, half))
+
+
+def _div(node: Node, operands: list[Interval], result: Interval) -> Planes:
+    """A product with the reciprocal; nothing is said where the divisor may be zero: its interval is infinite."""
+    low_v, up_v = operands[1]
+    inverse = 1 / up_v, 1 / low_v
+    room = 2.0**-50 * _size(inverse)
+    inverse = inverse[0] - room, inverse[1] + room
+    lines = _RECIPROCAL.planes(operands[1], inverse)
+    low, up = _products(operands[0], inverse)
+    half = torch.full_like(result[0], 0.5)
+    # what the lines were computed with would be multiplied, and is not in the room that `planes_of` leaves
+    far = FLOAT64 * _ROUNDINGS * (1 + _size(operands[1]) + _size(inverse))
+
+    below, above = (
+        line.moved(sign * (far + FLOAT64 * _ROUNDINGS * line.size(operands[1:])))
+        for line, sign in zip(lines.mixed(*lines.start), (-1, 1), strict=True)
+    )
+
+    def substituted(plane: Plane, sign: int) -> Plane:
+        alpha, beta = plane.slopes
+        chosen = below.where(sign * beta < 0, above)
+        return Plane((alpha, beta * chosen.slopes[0]), plane.offset + beta * chosen.offset)
+
+    return Planes(
+        (substituted(low[0], -1), substituted(low[1], -1)), (substituted(up[0], 1), substituted(up[1], 1)), (half, half)
+    )
+
+
+def _max(node: Node, operands: list[Interval], result: Interval) -> Planes:
+    """``v + relu(u - v)``."""
+    (low_u, up_u), (low_v, up_v) = operands
+    low, up = low_u - up_v, up_u - low_v
+    open_ = (low < 0) & (up > 0)
+    share = (up / (up - low)).where(open_, (low >= 0).to(up.dtype))
+    offset = (-share * low).where(open_, torch.zeros_like(up))
+    one, nothing = torch.ones_like(up), torch.zeros_like(up)
+    first, second = Plane((nothing, one), nothing), Plane((one, nothing), nothing)
+    settled = first.where(up <= 0, second)  # which is the larger one, where that is known
+    start = (up > -low).to(up.dtype)
+    lows = first.where(open_, settled), second.where(open_, settled)
+    above = Plane((share, 1 - share), offset)
+    ceiling = Plane((nothing, nothing), result[1]).where(open_, above)
+    return Planes(lows, (above, ceiling), (start, nothing))
+
+
+def _min(node: Node, operands: list[Interval], result: Interval) -> Planes:
+    """The greater of both with the other sign."""
+    mirrored = [(-up, -low) for low, up in operands]
+    found = _max(node, mirrored, (-result[1], -result[0]))
+
+    def turned(pair: tuple[Plane, Plane]) -> tuple[Plane, Plane]:
+        # a slope on ``-u`` is one on ``u`` of the other sign, and the value's sign turns it back
+        first, second = (Plane(plane.slopes, -plane.offset) for plane in pair)
+        return first, second
+
+    return Planes(turned(found.up), turned(found.low), (found.start[1], found.start[0]))
+
+
+def _clip(node: Node, operands: list[Interval], result: Interval) -> Planes:
+    """Flat, steep, flat: convex at the lower kink, concave at the upper one."""
+    least, most = (torch.full_like(result[0], float(node.attributes[name])) for name in ("min", "max"))
+    up = _above_clip(operands[0], least, most)
+    low = _above_clip((-operands[0][1], -operands[0][0]), -most, -least)
+
+    def turned(plane: Plane) -> Plane:
+        return Plane(plane.slopes, -plane.offset)
+
+    nothing = torch.zeros_like(result[0])
+    return Planes((turned(low[0]), turned(low[1])), up, (nothing, nothing))
+
+
+def _above_clip(operand: Interval, least: Tensor, most: Tensor) -> tuple[Plane, Plane]:
+    """From the value at the lower end through the upper kink, or through the value at the upper end; and flat."""
+    low, up = operand
+    at_low, at_up = low.clamp(min=least, max=most), up.clamp(min=least, max=most)
+    end = torch.minimum(up, most)  # the kink, where it is within
+    width = end - low
+    rise = ((at_up - at_low) / width).where(width > 0, torch.zeros_like(low)).clamp(min=0, max=1)
+    offset = torch.maximum(at_low - rise * low, at_up - rise * end).where(width > 0, at_up)
+    return Plane((rise,), offset), Plane((torch.zeros_like(low),), at_up)
+
+
+def _where(node: Node, operands: list[Interval], result: Interval) -> Planes:
+    """One of both where the condition is known."""
+    (may_fail, may_hold), *_ = operands
+    holds, fails = may_fail > 0, ~(may_hold > 0)
+    one, nothing = torch.ones_like(result[0]), torch.zeros_like(result[0])
+    first, second = Plane((nothing, one, nothing), nothing), Plane((nothing, nothing, one), nothing)
+    floor, ceiling = (Plane((nothing, nothing, nothing), end) for end in result)
+    low, up = (first.where(holds, second.where(fails, level)) for level in (floor, ceiling))
+    return Planes((low, low), (up, up), (nothing, nothing))
+
+
+RULES: Mapping[str, Rule] = {
+    "Clip": _clip,
+    "Cos": _wave(-1, torch.sin),
+    "Div": _div,
+    "Elu": _activation,
+    "Erf": _curved(_erf),
+    "Exp": _curved(_exp),
+    "Gelu": _curved(_gelu),
+    "LeakyRelu": _activation,
+    "Log": _curved(_log),
+    "Max": _max,
+    "Min": _min,
+    "Mul": _mul,
+    "Pow": _curved(_power),
+    "Relu": _activation,
+    "Sigmoid": _activation,
+    "Sin": _wave(1, torch.cos),
+    "Softplus": _curved(_softplus),
+    "Sqrt": _curved(_sqrt),
+    "Tanh": _activation,
+    "Where": _where,
+}
+"""Operator -> planes around it; all others lie between the ends of their intervals."""

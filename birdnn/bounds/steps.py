@@ -1,0 +1,358 @@
+"""The nodes of a graph as backward propagation sees them: affine ones are transposed, others lie between planes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from birdnn.bounds.interval import Interval, through
+from birdnn.bounds.planes import RULES, Plane, Planes, planes_of
+from birdnn.bounds.rules import bent
+from birdnn.chain import as_activation
+from birdnn.graph import Graph, Node
+from birdnn.network import Network
+from birdnn.operators import apply, magnitude, operator, roundings
+from birdnn.rounding import FLOAT64, RANGE64, SMALLEST64, gamma
+
+Back = tuple[list[Tensor], Tensor, Tensor]
+"""Rows on what a node reads, (n, *value) each; a constant of each row; how large the constant's terms are."""
+
+_BY_OPERANDS = frozenset({"Add", "Concat", "Conv", "ConvTranspose", "Gemm", "MatMul", "Mul", "Sub"})
+"""Operators that are linear in each of their operands, so that a constant which is known up to rounding has a price."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Step:
+    """A node whose value depends on the network's input.
+
+    All shapes are those of one sample, without the axis of a batch.
+
+    Attributes:
+        node: which.
+        shape: of its value.
+        batched: is the first axis of the graph's values the batch? Else functions of one sample are mapped.
+        reads: the operands that depend on the input: places among all, and names.
+        shapes: of these.
+        operands: the intervals of the others, in their places.
+        affine: is it affine in what it reads?
+        multiplications: for one row, about.
+    """
+
+    node: Node
+    shape: tuple[int, ...]
+    batched: bool
+    reads: tuple[tuple[int, str], ...]
+    shapes: tuple[tuple[int, ...], ...]
+    operands: tuple[Interval | None, ...]
+    affine: bool
+    multiplications: float
+
+    @property
+    def output(self) -> str:
+        """The name of its value."""
+        return self.node.output
+
+    def interval(self, values: Sequence[Interval], dependent: frozenset[str]) -> Interval:
+        """Of its value on each box, from those of what it reads."""
+
+        def one(*ends: Tensor) -> Interval:
+            operands = list(self.operands)
+            for (place, _), pair in zip(self.reads, zip(ends[::2], ends[1::2], strict=True), strict=True):
+                operands[place] = pair
+            return through(self.node, [operand for operand in operands if operand is not None], dependent)
+
+        ends = [end for pair in values for end in pair]
+        low, up = one(*ends) if self.batched else torch.func.vmap(one)(*ends)
+        return low, up
+
+    def computed(self, *values: Tensor) -> Tensor:
+        """What it computes of what it reads, of a batch or of one sample."""
+        return apply(self.node.op, self._filled(values, _middle), self.node.attributes, self.node.name)
+
+    def linear(self, *values: Tensor) -> Tensor:
+        """Its linear part, where it is affine."""
+        part = operator(self.node.op).linear_part
+        operands = part(self._filled(values, _middle), [known is None for known in self.operands]) if part else None
+        if operands is None:
+            raise AssertionError(f"{self.node.op} is not affine in what it reads")
+        return apply(self.node.op, operands, self.node.attributes, self.node.name)
+
+    def terms(self, constant: Callable[[Interval], Tensor], *values: Tensor) -> Tensor:
+        """The sum of the absolute terms of an affine node, of absolute values and what `constant` makes of others."""
+        return magnitude(self.node.op, self._filled(values, constant), self.node.attributes)
+
+    def transposed(self, rows: Tensor) -> tuple[Tensor, ...]:
+        """Rows on its value, (n, *value), to rows on what it reads, where it is affine."""
+        return self._pulled(self.linear, rows)
+
+    def flow(self, rows: Tensor) -> tuple[Tensor, ...]:
+        """The same with the absolute values of all constants."""
+        return self._pulled(partial(self.terms, reach_of), rows)
+
+    def mapped(self, function: Callable[..., Tensor], values: Sequence[Tensor]) -> Tensor:
+        """A function of what it reads, of a batch of it."""
+        found: Tensor = function(*values) if self.batched else torch.func.vmap(function)(*values)
+        return found
+
+    def roundings(self) -> int:
+        """Of a term in its own sums."""
+        shapes = iter(self.shapes)
+        whole = [(*(1,) * self.batched, *next(shapes)) if known is None else known[0].shape for known in self.operands]
+        return roundings(self.node.op, whole, self.node.attributes)
+
+    def spread(self, values: Sequence[Interval]) -> list[Interval]:
+        """All operands, constants too, in the shape of its value, (boxes, *value) each."""
+        whole, reads, found = (len(values[0][0]), *self.shape), iter(zip(values, self.shapes, strict=True)), []
+        for operand in self.operands:
+            low, up = operand or next(_each(ends, (-1, *self._aligned(shape))) for ends, shape in reads)
+            found.append((low.expand(whole), up.expand(whole)))
+        return found
+
+    def gathered(self, rows: Tensor, shape: tuple[int, ...]) -> Tensor:
+        """Rows on an operand that was spread to the value's shape, (n, *value), to rows on itself, (n, *shape)."""
+        wide = [k + 1 for k, size in enumerate(self._aligned(shape)) if size == 1 and self.shape[k] != 1]
+        whole: Tensor = rows.sum(wide, keepdim=True) if wide else rows
+        return whole.reshape(len(rows), *shape)
+
+    def needs(self, place: int, low: Tensor, up: Tensor) -> Tensor:
+        """Where the planes around its value depend on the interval of the operand at a place, of its shape."""
+        node, activation = self.node, as_activation(self.node)
+        if node.op == "Clip":
+            least, most = node.attributes["min"], node.attributes["max"]
+            kinked: Tensor = (low < most) & (up > least) & ((low < least) | (up > most))
+            return kinked
+        if activation is not None:
+            return bent(activation, low, up)
+        return torch.zeros_like(low).bool() if node.op == "Where" and place == 0 else low < up
+
+    def _aligned(self, shape: Sequence[int]) -> tuple[int, ...]:
+        return (*(1,) * (len(self.shape) - len(shape)), *shape)
+
+    def _filled(self, values: Sequence[Tensor], constant: Callable[[Interval], Tensor]) -> list[Tensor]:
+        """All operands: `values` of those that it reads, and what `constant` makes of the others."""
+        reads = iter(values)
+        return [next(reads) if known is None else constant(known) for known in self.operands]
+
+    def _pulled(self, function: Callable[..., Tensor], rows: Tensor) -> tuple[Tensor, ...]:
+        """The vector-Jacobian product of a linear function of what it reads."""
+        lead = (len(rows),) * self.batched
+        pull = _pull(function, *(rows.new_ones(*lead, *shape) for shape in self.shapes))
+        found: tuple[Tensor, ...] = pull(rows) if self.batched else torch.func.vmap(pull)(rows)
+        return found
+
+
+def steps_of(net: Network) -> list[Step]:
+    """The nodes that depend on the input, in their order, with intervals of the constants that they read.
+
+    Raises:
+        UnsupportedOpError: an operator has no sound rule.
+    """
+    graph, known, steps = net.graph, dict[str, Interval](), list[Step]()
+    for name, value in net.values().items():
+        number = value.detach()
+        known[name] = number, number
+    for node in graph.nodes:
+        if node.output not in graph.dependent:
+            known[node.output] = through(node, [known[name] for name in node.inputs], graph.dependent)
+            continue
+        reads = tuple((place, name) for place, name in enumerate(node.inputs) if name in graph.dependent)
+        operands = tuple(known.get(name) for name in node.inputs)
+        steps.append(
+            Step(
+                node=node,
+                shape=sample(graph, node.output),
+                batched=graph.batched,
+                reads=reads,
+                shapes=tuple(sample(graph, name) for _, name in reads),
+                operands=operands,
+                affine=_is_affine(node, operands, graph),
+                multiplications=_multiplications(net, node),
+            )
+        )
+    return steps
+
+
+def sample(graph: Graph, name: str) -> tuple[int, ...]:
+    """The shape of a value for one sample, without the axis of a batch."""
+    return tuple(graph.shapes[name][graph.batched :])
+
+
+def reach_of(interval: Interval) -> Tensor:
+    """A bound of absolute values."""
+    return torch.maximum(interval[0].abs(), interval[1].abs())
+
+
+def _middle(interval: Interval) -> Tensor:
+    low, up = interval
+    return low if low is up else (low + up) / 2
+
+
+def _each(interval: Interval, shape: tuple[int, ...]) -> Interval:
+    return interval[0].reshape(shape), interval[1].reshape(shape)
+
+
+def _is_affine(node: Node, operands: Sequence[Interval | None], graph: Graph) -> bool:
+    """Is it affine in what depends on the input, with constants that are known well enough?"""
+    part = operator(node.op, node.name).linear_part
+    rough = any(known is not None and known[0] is not known[1] for known in operands)
+    if part is None or (rough and node.op not in _BY_OPERANDS):
+        return False
+    inputs = [
+        torch.empty(graph.shapes[name], device="meta") if known is None else known[0]
+        for name, known in zip(node.inputs, operands, strict=True)
+    ]
+    return part(inputs, [known is None for known in operands]) is not None
+
+
+def _multiplications(net: Network, node: Node) -> float:
+    constant = [net.shape_of(name) for name in node.inputs if name not in net.graph.dependent]
+    size = net.size_of(node.output)
+    if node.op in ("Conv", "ConvTranspose") and constant:
+        return float(size * math.prod(constant[0][1:]))
+    return float(max([size, *map(math.prod, constant)]))
+
+
+def _pull(function: Callable[..., Tensor], *values: Tensor) -> Callable[[Tensor], tuple[Tensor, ...]]:
+    """The vector-Jacobian product of a function at a point."""
+    pull: Callable[[Tensor], tuple[Tensor, ...]] = torch.func.vjp(function, *values)[1]
+    return pull
+
+
+class Straight:
+    """An affine node on a batch of boxes.
+
+    Args:
+        step: the node.
+        values: intervals of what it reads.
+        count: roundings of the sums that rows on it go through, beside its own.
+
+    Attributes:
+        slack: how far its value may seem to lie from the exact one, (boxes, *value), by what bounds round; infinite
+            where values are too large.
+    """
+
+    def __init__(self, step: Step, values: Sequence[Interval], count: int) -> None:
+        self.step = step
+        self._offset = step.mapped(step.computed, [torch.zeros_like(low[:1]) for low, _ in values])
+        reaches = [reach_of(value) for value in values]
+        terms = step.mapped(partial(step.terms, reach_of), reaches)
+        count += 2 * step.roundings()
+        slack = 4 * gamma(count, FLOAT64) * terms + count * SMALLEST64
+        if any(known is not None and known[0] is not known[1] for known in step.operands):
+            slack = slack + (terms - step.mapped(partial(step.terms, _least), reaches)).clamp(min=0)
+        self.slack = slack.where(_in_range(terms, reaches), torch.inf)
+
+    def back(self, rows: Tensor, box: Tensor) -> Back:
+        """Rows on its value, (n, *value), of the boxes ``box``, (n,), to rows on what it reads."""
+        level = (rows * self._offset).flatten(1)
+        lost = _lost(rows, self.slack, box)
+        return list(self.step.transposed(rows)), level.sum(1) - lost, level.abs().sum(1) + lost
+
+    def flow(self, rows: Tensor) -> Sequence[Tensor]:
+        """Absolute rows on its value, one for each box, to such rows on what it reads."""
+        return self.step.flow(rows)
+
+
+def _least(interval: Interval) -> Tensor:
+    return _middle(interval).abs()
+
+
+def _in_range(terms: Tensor, reaches: Sequence[Tensor]) -> Tensor:
+    """Where float64 bounds hold: what underflows is small beside everything, see `birdnn.rounding.LOST64`."""
+    largest = torch.stack([reach.flatten(1).amax(1) for reach in reaches]).amax(0)
+    return (terms < RANGE64) & (largest < RANGE64).reshape(-1, *(1,) * (terms.dim() - 1))
+
+
+def _lost(rows: Tensor, slack: Tensor, box: Tensor) -> Tensor:
+    lost: Tensor = torch.linalg.vecdot(rows.abs().flatten(1), slack.flatten(1)[box])
+    return lost
+
+
+class Bent:
+    """A node that is not affine, on a batch of boxes, and the planes around its value.
+
+    Args:
+        step: the node.
+        values: intervals of what it reads.
+        result: of its value.
+        count: roundings of the sums that rows on it go through.
+
+    Attributes:
+        planes: in what it reads; in what it picks where it is a pooling node; in nothing where its operator has no
+            rule, and its value lies between the ends of its interval.
+        slack: see `Straight`.
+    """
+
+    def __init__(self, step: Step, values: Sequence[Interval], result: Interval, count: int) -> None:
+        self.step, self._picked = step, values[0][0] if step.node.op == "MaxPool" else None
+        if self._picked is not None:
+            operands, planes = [result], _pooled(step, values[0], result)
+        else:
+            operands = step.spread(values) if step.node.op in RULES else []
+            planes = planes_of(step.node, operands, result)
+        terms = planes.size(operands)
+        slack = 4 * gamma(count, FLOAT64) * terms + count * SMALLEST64
+        self.slack = slack.where(_in_range(terms, [reach_of(value) for value in values]), torch.inf)
+        places = [place for place, _ in step.reads]
+        self.planes = planes.folded(operands, places) if operands and self._picked is None else planes
+        self._lines = self.planes.mixed(*self.planes.start)
+
+    def back(self, rows: Tensor, box: Tensor, lines: tuple[Plane, Plane] | None = None) -> Back:
+        """Rows on its value, (n, *value), of the boxes ``box``, (n,), to rows on what it reads.
+
+        Args:
+            rows, box: see above.
+            lines: the planes for each row; by default those that nobody improved.
+        """
+        low, up = lines or (plane.take(box) for plane in self._lines)
+        pos, neg = rows.clamp(min=0), rows.clamp(max=0)
+        level = (pos * low.offset + neg * up.offset).flatten(1)
+        parts = [pos * a + neg * b for a, b in zip(low.slopes, up.slopes, strict=True)]
+        lost = _lost(rows, self.slack, box)
+        return self._unspread(parts, box), level.sum(1) - lost, level.abs().sum(1) + lost
+
+    def flow(self, rows: Tensor) -> Sequence[Tensor]:
+        """Absolute rows on its value, one for each box, to such rows on what it reads, through the upper planes."""
+        first, second = self.planes.up
+        parts = [rows * torch.maximum(a.abs(), b.abs()) for a, b in zip(first.slopes, second.slopes, strict=True)]
+        return self._unspread(parts, torch.arange(len(rows), device=rows.device))
+
+    def _unspread(self, parts: list[Tensor], box: Tensor) -> list[Tensor]:
+        if self._picked is not None:
+            return [_unpicked(self.step, self._picked[box], parts[0])]
+        shapes = self.step.shapes[: len(parts)]
+        return [self.step.gathered(part, shape) for part, shape in zip(parts, shapes, strict=True)]
+
+
+def _unpicked(step: Step, values: Tensor, rows: Tensor) -> Tensor:
+    """Rows on the largest entries of windows of `values` to rows on what holds these."""
+
+    def one(x: Tensor, row: Tensor) -> Tensor:
+        return _pull(step.computed, x)(row)[0]
+
+    found: Tensor = one(values, rows) if step.batched else torch.func.vmap(one)(values, rows)
+    return found
+
+
+def _pooled(step: Step, interval: Interval, result: Interval) -> Planes:
+    """Planes in the entry of each window whose lower end is largest: below; above where no other one reaches it."""
+    attributes = step.node.attributes
+    sizes = zip(attributes["kernel_shape"], attributes["dilations"], attributes["strides"], strict=True)
+    # of windows that share entries, one may pick an entry that another holds and does not pick
+    apart = all(stride >= dilation * (kernel - 1) + 1 for kernel, dilation, stride in sizes)
+
+    def settled(low: Tensor, up: Tensor) -> Tensor:
+        most = step.computed(low)
+        picked = _pull(step.computed, low)(torch.ones_like(most))[0] > 0
+        return step.computed(torch.where(picked, -torch.inf, up)) <= most
+
+    one, nothing = torch.ones_like(result[0]), torch.zeros_like(result[0])
+    known = step.mapped(settled, interval) if apart else nothing.bool()
+    low = Plane((one,), nothing)
+    up = low.where(known, Plane((nothing,), result[1]))
+    return Planes((low, low), (up, up), (nothing, nothing))
