@@ -102,7 +102,7 @@ class Left:
         parent: indices into the batch of the boxes that stay open, shape (m,).
         boxes: these after clipping; `opened`: their polytopes that are not yet excluded, shape (m, polytopes).
         score: lower bound of the worst open item of each, shape (m,).
-        edge: which edge of each to halve, shape (m,).
+        edge: which edge of each to halve, shape (m,); from the number of inputs on neurons are counted.
         suspicious: on which of them a candidate (`birdnn.verify.work.candidates`) may be a counterexample, shape (m,);
             all where nobody has looked.
         used: the plane that closed each item, none where neurons were split, or those that moved a face of its box
@@ -135,6 +135,8 @@ class BoundResult:
         splits: of items that are proved by splitting neurons, each the only one left of its box; their planes prove
             nothing.
         left: where the method says itself what is left of the boxes; else `birdnn.verify.work` does.
+        neuron: which one to split each box by, shape (boxes,), where the method is one that `SplitsNeurons`; -1 where
+            an edge is better.
     """
 
     box: Tensor
@@ -146,6 +148,7 @@ class BoundResult:
     choices: Choices | None = None
     splits: NeuronSplits | None = None
     left: Left | None = None
+    neuron: Tensor | None = None
 
 
 @runtime_checkable
@@ -168,3 +171,16 @@ class MarginBound(Protocol):
 
     def sensitivity(self, question: Question, opened: Tensor, inherited: Tensor) -> Tensor:
         """How strongly the bounds of a box depend on each input's width, shape (boxes, inputs); for branching."""
+
+
+@runtime_checkable
+class SplitsNeurons(Protocol):
+    """A bound method of which a search may also divide the inputs of a box by the sign of a pre-activation."""
+
+    def split(self, inherited: Tensor, neuron: Tensor) -> Tensor:
+        """What both sides start from, (2 n, k), first all negative ones, from what n boxes have, (n, k).
+
+        Args:
+            inherited: see above.
+            neuron: which one, (n,); -1 leaves a box's two copies as they are.
+        """

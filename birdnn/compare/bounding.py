@@ -79,7 +79,7 @@ class _Tightening:
         kept = torch.ones(len(self.work), dtype=torch.bool, device=which.device)
         kept[which] = False
         parents = self.work[which]
-        halves, upper = self.examined(halve(parents, edges(self.bound, self.question, parents)))
+        halves, upper = self.examined(halve(self.bound, parents, edges(self.bound, self.question, parents)))
         known = self.upper[which].repeat(2, 1)
         self.work = Work.concatenate([self.work[kept], halves])
         self.upper = torch.cat([self.upper[kept], torch.minimum(upper, known)])

@@ -27,12 +27,15 @@ def make_bound(net: Network, settings: SearchSettings) -> MarginBound:
     """The tightest bound method that the network's graph allows, in the form that is fastest for it."""
     device = torch.device(settings.device)
     small = sum(value.numel() for value in net.values().values()) < LARGE
+    over_reals = settings.semantics == "real"
+    if settings.many_inputs and over_reals and not settings.record:
+        return GraphBound(net, device, settings.crown)
     try:
         if device.type == "cpu" and small and available():
             return CompiledBound(net, settings.crown, settings.semantics, settings.record)
         return CrownBound(net, device, settings.crown, settings.semantics, settings.record)
     except NotAChain:
-        if settings.semantics == "real":
+        if over_reals:
             return GraphBound(net, device, settings.crown)
         return IntervalBound(net, device, settings.semantics)
 

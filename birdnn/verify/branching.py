@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from torch import Tensor
 
+from birdnn.bounds.protocol import MarginBound
 from birdnn.boxes import Boxes
 from birdnn.verify.recording import Recorder
 from birdnn.verify.work import Step, Work, halve
@@ -24,15 +25,18 @@ def take(stack: list[Work], wanted: int) -> Work:
     return parts[0] if len(parts) == 1 else Work.concatenate(parts)
 
 
-def cut(step: Step, smallest: Tensor, recorder: Recorder | None) -> tuple[list[Work], list[Boxes]]:
+def cut(bound: MarginBound, step: Step, smallest: Tensor, recorder: Recorder | None) -> tuple[list[Work], list[Boxes]]:
     """The halves of what remains, the next ones last, and boxes that are too small to cut; none is an empty list.
 
     Args:
+        bound: the method that examined them.
         step: what became of a batch.
         smallest: edges of a box that is given up, shape (inputs,).
         recorder: numbers the halves.
     """
+    on_input = step.left.edge < len(smallest)
     tiny = (step.remains.boxes.widths() <= smallest).all(1) | ~step.remains.boxes.divisible().any(1)
+    tiny &= on_input
     small = [step.remains.boxes[tiny]] if bool(tiny.any()) else []
     # hardest last: the stack's end is taken first, and hard boxes are where counterexamples are
     order = step.left.score.argsort(descending=True)
@@ -40,5 +44,5 @@ def cut(step: Step, smallest: Tensor, recorder: Recorder | None) -> tuple[list[W
     if not len(order):
         return [], small
     remains = step.remains[order]
-    halves = halve(remains, step.left.edge[order])
+    halves = halve(bound, remains, step.left.edge[order])
     return [halves if recorder is None else replace(halves, node=recorder.cut(remains, halves))], small

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from birdnn.bounds.compiled.bound import CompiledBound
+from birdnn.bounds.graph import FEW_INPUTS, GraphBound
 from birdnn.bounds.protocol import MarginBound
 from birdnn.network import Network
 from birdnn.sample.pieces import multiplications
@@ -29,15 +30,25 @@ _FIRST_SHARE, _GROWTH = 1 / 50, 8  # of a whole attack, and how much harder the 
 _PATIENCE = 12.0  # compiled bounds leave most of `box_work` out: so many times as much of it takes no longer
 
 
-def batch_for(net: Network, device: str, polytopes: int = 1) -> int:
+def batch_for(net: Network, device: str, polytopes: int = 1, bound: MarginBound | None = None) -> int:
     """How many boxes to examine together: many, but a step must not outlast a time limit by much."""
+    work = box_work(net) if bound is None else work_of_box(net, bound)
     if device != "cpu":
-        return max(1, min(1 << 14, int(_DEVICE_STEP / box_work(net)), 16 * _ITEMS // polytopes))
-    return max(1, min(256, int(_STEP / box_work(net)), _ITEMS // polytopes))
+        return max(1, min(1 << 14, int(_DEVICE_STEP / work), 16 * _ITEMS // polytopes))
+    return max(1, min(256, int(_STEP / work), _ITEMS // polytopes))
+
+
+def work_of_box(net: Network, bound: MarginBound) -> float:
+    """About how many multiplications the bounds of one box take, by a method."""
+    if bound.name == "interval":
+        return 2.0 * multiplications(net)
+    if isinstance(bound, GraphBound) and bound.n_inputs > FEW_INPUTS:  # the first box bounds neurons, later ones do not
+        return 16.0 * (bound.settings.steps + 1) * multiplications(net)
+    return box_work(net)
 
 
 def box_work(net: Network) -> float:
-    """About how many multiplications the bounds of one box take, by backward propagation."""
+    """About how many multiplications the bounds of one box take, by backward propagation to each neuron."""
     weights = sum(value.numel() for value in net.values().values())
     rows = sum(net.size_of(node.output) for node in net.nodes if node.output in net.graph.dependent)
     return float(max(1, weights * rows))
@@ -45,7 +56,7 @@ def box_work(net: Network) -> float:
 
 def boxes_within(work: float, net: Network, bound: MarginBound) -> float:
     """How many boxes so many multiplications are worth, however fast or busy the machine is."""
-    return max(1.0, work / (2 * multiplications(net) if bound.name == "interval" else box_work(net)))
+    return max(1.0, work / work_of_box(net, bound))
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,6 +70,9 @@ _FIRST_PROGNOSIS = 16_384  # boxes; later ones after four times as many each
 _HOPELESS = 1.5
 """An estimate may be wrong by so much. Where it lets a search go on, the limit of boxes grows by as much: those that
 are nearly done would be cut, dearest of all."""
+_MANY_INPUTS = 100
+"""That vary, from which on a chain is searched by the signs of its neurons as well; compiled bounds of boxes are faster
+where few do."""
 _RUNS, _PROOF = 4096, 65_536
 """Boxes, beside as many as so far: to find a run that violates, where the function over the reals is known to do so;
  to prove that it does not, where a run is known to do so. Such margins are a hair, and a search may never end."""
@@ -131,6 +134,8 @@ class Search:
             require_float32(net)
         net = net if settings.record else without_tail(net, prop, settings.semantics)
         self.started = time.monotonic()
+        varying = max(int((region.lower < region.upper).sum()) for region in prop.regions)
+        settings = replace(settings, many_inputs=varying > _MANY_INPUTS)
         self.prop, self.settings, self.watch = prop, settings, watch
         self.net = net.with_values({}).to(device=torch.device(settings.device), dtype=torch.float32)
         self.source = net
@@ -143,8 +148,8 @@ class Search:
         self.proofs: list[RegionProof] = []
         self.boxes, self.recorded = 0, 0  # the latter in bytes
         self.exact = Touching(net, settings.semantics)
-        polytopes = max(len(region.unsafe) for region in prop.regions)
-        self.batch = settings.batch or batch_for(net, settings.device, max(1, polytopes))
+        self.polytopes = max(1, *(len(region.unsafe) for region in prop.regions))
+        self.batch = settings.batch or batch_for(net, settings.device, self.polytopes)
         self.max_boxes, self.granted = settings.max_boxes, 1.0  # so many times as many
         self.keeper, self.name, self.helpers = keeper, "", helpers
         self.gave_up: list[Boxes] = []
@@ -208,7 +213,9 @@ class Search:
 
     def _bound_of(self, make: MakeBound) -> MarginBound:
         """The bound method of the search, made once."""
-        self.bound = self.bound or self._made(make)
+        if self.bound is None:
+            self.bound = self._made(make)
+            self.batch = self.settings.batch or batch_for(self.source, self.settings.device, self.polytopes, self.bound)
         return self.bound
 
     def _made(self, make: MakeBound, **other: Any) -> MarginBound:
@@ -359,7 +366,7 @@ class Search:
             if witness is not None:
                 return Violated(witness=witness, boxes=self.boxes)
             step, stuck = self.exact.close(part, step, first=self.boxes - part.boxes_before == len(batch))
-            halves, small = cut(step, smallest, part.recorder)
+            halves, small = cut(bound, step, smallest, part.recorder)
             self.gave_up += [*small, *stuck]
             stack += halves
             self._tell(bound, question, stack)

@@ -27,6 +27,7 @@ class SearchSettings:
         record: keep what a certificate needs, some hundred bytes for each box.
         give_up: end early where an estimate of what is left says that the limits will not do; where it says that they
             about will, there may be half as many boxes again.
+        many_inputs: do so many inputs vary that boxes are better divided by the signs of neurons than by inputs?
         seed: of every random draw.
         device: torch device of the search.
         attack, crown: effort of falsification and of the bounds; of the attack before a search on a CPU, less where
@@ -42,6 +43,7 @@ class SearchSettings:
     semantics: Semantics = "real"
     record: bool = False
     give_up: bool = False
+    many_inputs: bool = False
     seed: int = 0
     device: str = "cpu"
     attack: AttackSettings = field(default_factory=AttackSettings)

@@ -163,7 +163,7 @@ class Explorer:
                 recorder.examined(batch, step)
             if sum(map(len, points)) < _SHOWN:
                 points.append(self._suspects.unsafe(errand.region, candidates(batch, step)).cpu())
-            halves, tiny = cut(step, self._smallest, recorder)
+            halves, tiny = cut(self.bound, step, self._smallest, recorder)
             stack += halves
             small += tiny
         return Piece(

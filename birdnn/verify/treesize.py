@@ -42,7 +42,7 @@ def boxes_below(
         count = len(step.remains)
         if not count:
             break
-        halves = halve(step.remains, step.left.edge)
+        halves = halve(bound, step.remains, step.left.edge)
         side = torch.randint(2, (count,), generator=generator).to(bound.device)
         current = halves[torch.arange(count, device=bound.device) + side * count]
         weight *= 2

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from birdnn.bounds.protocol import BoundResult, Left, MarginBound, Question
+from birdnn.bounds.protocol import BoundResult, Left, MarginBound, Question, SplitsNeurons
 from birdnn.boxes import Boxes
 
 
@@ -96,6 +96,9 @@ def left_of(bound: MarginBound, question: Question, work: Work, result: BoundRes
     parent = opened.any(1).nonzero()[:, 0]
     remains = Work(Boxes(hull_lower, hull_upper), opened, result.inherited, work.node)[parent]
     edge = edges(bound, question, remains)
+    if result.neuron is not None:
+        neuron = result.neuron[parent]
+        edge = torch.where(neuron >= 0, remains.boxes.lower.shape[1] + neuron, edge)
     used = None if result.choices is None else _used(work, result, closed, parent, remains.boxes)
     everywhere = torch.ones_like(parent, dtype=torch.bool)
     return Left(closed, parent, remains.boxes, remains.opened, score[parent], edge, everywhere, used)
@@ -125,10 +128,17 @@ def edges(bound: MarginBound, question: Question, work: Work) -> Tensor:
     return score.masked_fill(~work.boxes.divisible(), -1.0).argmax(1)
 
 
-def halve(work: Work, edge: Tensor) -> Work:
-    """Bisect each box at its ``edge``; first halves first, then second halves."""
-    halves = work.boxes.bisect(edge)
-    return Work(halves, work.opened.repeat(2, 1), work.inherited.repeat(2, 1), work.node.repeat(2))
+def halve(bound: MarginBound, work: Work, edge: Tensor) -> Work:
+    """Divide each box at its ``edge``, or by its neuron (`Left.edge`); all first halves come first, then the others."""
+    inputs = work.boxes.lower.shape[1]
+    on_input = edge < inputs
+    halves = work.boxes.bisect(edge.clamp(max=inputs - 1))
+    inherited = work.inherited.repeat(2, 1)
+    if isinstance(bound, SplitsNeurons) and not bool(on_input.all()):
+        whole = Boxes(work.boxes.lower.repeat(2, 1), work.boxes.upper.repeat(2, 1))
+        halves = halves.where(on_input.repeat(2), whole)
+        inherited = bound.split(work.inherited, torch.where(on_input, -1, edge - inputs))
+    return Work(halves, work.opened.repeat(2, 1), inherited, work.node.repeat(2))
 
 
 def candidates(batch: Work, step: Step) -> Tensor:

@@ -339,7 +339,7 @@ def test_an_overflowed_neuron_is_not_inactive(monkeypatch: pytest.MonkeyPatch) -
     boxes = Boxes(centre - 0.3, centre + 0.3)  # at the upper corner the margin is 1 - 1.05
     with pytest.raises(NotAChain, match="multiply to"):
         CrownBound(net, CPU)
-    assert make_bound(net, SearchSettings()).name == "interval"
+    assert make_bound(net, SearchSettings()).name == "graph"
     monkeypatch.setattr("birdnn.bounds.crown.RANGE64", np.inf)
     assert not bool(excluded(CrownBound(net, CPU), question_of((half_space([1.0], 0.0),)), boxes).any())
 

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from birdnn import chain
-from birdnn.bounds import crown, interval
+from birdnn.bounds import crown, interval, minima
 from birdnn.bounds.crown import CrownBound
 from birdnn.bounds.protocol import MarginBound
 from birdnn.bounds.slopes import Slopes
@@ -134,7 +134,8 @@ def test_rows_that_underflow_prove_nothing(monkeypatch: pytest.MonkeyPatch, tmp_
     question = Question("hidden", made, "real", between)
     monkeypatch.setattr(producer, "MARGIN", 0.0)
     assert asked_by_a_producer(question, tmp_path, between, "") != "accepted"
-    monkeypatch.setattr(crown, "LOST64", 0.0)
+    for module in (crown, minima):
+        monkeypatch.setattr(module, "LOST64", 0.0)
     assert any(above(bound, made, between) for bound in bounds_of(made, "real")), "planted"
     monkeypatch.setattr(floats, "_UNDERFLOW", 0.0)
     monkeypatch.setattr(floats, "_HUGE", np.inf)
@@ -163,7 +164,7 @@ def test_a_tiny_coefficient_is_not_zero(tmp_path: Path, monkeypatch: pytest.Monk
     question = Question("coefficient", made, "real", value)
     assert asked_by_a_producer(question, tmp_path, value, "") != "accepted"
     monkeypatch.setattr(Row, "normal", lambda self: self)
-    for module in (crown, interval):
+    for module in (crown, interval, minima):
         monkeypatch.setattr(module, "LOST64", 0.0)
     assert any(above(bound, made, value) for bound in bounds), "planted"
 

@@ -38,10 +38,10 @@ def graphs() -> dict[str, tuple[Network, str]]:
     return {
         "ReLU": (random_net(0, (3, 5, 4, 2)), "crown"),
         "LeakyReLU": (network_from_layers(layers(1), "LeakyRelu", alpha=0.25), "crown"),
-        "tanh": (network_from_layers(layers(2), "Tanh"), "interval"),
+        "tanh": (network_from_layers(layers(2), "Tanh"), "graph"),
         "float64": (network_from_layers(layers(3), dtype=np.float64), "crown"),
         "one layer": (network_from_layers(layers(4)[:1]), "crown"),
-        "residual": (convolution(0, "residual"), "interval"),
+        "residual": (convolution(0, "residual"), "graph"),
     }
 
 

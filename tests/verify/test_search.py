@@ -136,14 +136,14 @@ def test_verdicts_agree_with_a_grid(op: str, alpha: float | None) -> None:
 
 @pytest.mark.parametrize("last", ["residual", "sigmoid"])
 def test_graphs_are_decided_by_the_bounds_they_have(last: str) -> None:
-    """Intervals for a residual network, crown for one that folds; two of 18 inputs move."""
+    """Those of graphs for a residual network, of chains for one that folds; two of 18 inputs move."""
     net = convolution(3, last)
     lower = [0.25] * 18
     upper = [0.5 if i in (4, 13) else 0.25 for i in range(18)]
     corners = Boxes(*(torch.tensor([side], dtype=torch.float64) for side in (lower, upper)))
     with torch.no_grad():
         values = net(points_of(corners, count=4000)[0])[:, 0]
-    assert make_bound(net, effort()).name == {"residual": "interval", "sigmoid": "crown"}[last]
+    assert make_bound(net, effort()).name == {"residual": "graph", "sigmoid": "crown"}[last]
     for gap, expected in ((-1e-3, Violated), (0.02, Proved)):
         prop = make_property(lower, upper, half_space([1.0, 0.0], float(values.amin()) - gap))
         assert isinstance(verify(net, prop, settings=effort(), replays=[Engine(net)]), expected)
@@ -415,7 +415,7 @@ def check_step(seed: int, make: Callable[..., CrownBound] = CrownBound) -> None:
     boxes = Boxes(lower, lower + torch.rand(8, 2, generator=generator, dtype=torch.float64))
     batch = Work(boxes, torch.ones(8, 3, dtype=torch.bool), bound.root(8), torch.zeros(8, dtype=torch.int64))
     step = work.examine(bound, question, batch)
-    halves = work.halve(step.remains, step.left.edge)
+    halves = work.halve(bound, step.remains, step.left.edge)
     parents = torch.cat([step.left.parent] * 2)
     assert len(halves) == len(parents)
     for box, polytope in itertools.product(range(8), range(3)):
@@ -447,8 +447,8 @@ def _intersection(bound, question, batch, right=work.examine):
     return replace(step, remains=replace(step.remains, boxes=Boxes(lower, upper)))
 
 
-def _one_side(batch, edge, right=work.halve):
-    halves = right(batch, edge)
+def _one_side(bound, batch, edge, right=work.halve):
+    halves = right(bound, batch, edge)
     return replace(halves, boxes=Boxes.concatenate([halves.boxes[: len(batch)]] * 2))
 
 
