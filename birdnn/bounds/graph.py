@@ -131,9 +131,7 @@ class GraphBound:
 def _is_kinked(step: Step) -> bool:
     """Is it an activation of two straight sides?"""
     activation = as_activation(step.node)
-    return (
-        not step.affine and activation is not None and activation_function(activation.kind)[1].straight == "both sides"
-    )
+    return activation is not None and activation_function(activation.kind)[1].straight == "both sides"
 
 
 def _hardest(box: Tensor, lower: Tensor) -> Tensor:
@@ -177,16 +175,16 @@ class _Batch:
         bent: the nodes that are not affine, by the names of their values.
         lower, upper: ends of the values that planes depend on, (boxes, neurons).
         splits: see `GraphBound.root`.
-        by_neurons: which boxes are divided by the signs of neurons, (boxes,).
-        decided: on which of these every sign is known, so that multipliers alone close them.
+        by_neurons: which boxes come with signs of neurons that are not known, and are divided by these, (boxes,).
+        decided: on which of those with many inputs every sign is known now, so that multipliers alone may close them.
     """
 
     def __init__(self, bound: GraphBound, boxes: Boxes, inherited: Tensor) -> None:
         self.bound, self._centre, self._radius = bound, boxes.centres(), outward(boxes)
         known = inherited[:, : 3 * bound.neurons].reshape(len(boxes), 3, bound.neurons)
         self.lower, self.upper, self.splits = (known[:, k].clone() for k in range(3))
-        self.by_neurons = (boxes.widths() > 0).sum(1) > FEW_INPUTS
-        self.decided = self.by_neurons
+        many = (boxes.widths() > 0).sum(1) > FEW_INPUTS
+        self.by_neurons = many & self._undecided()
         whole = (-1, *sample(bound.graph, bound.graph.input_name))
         self.intervals: dict[str, Interval] = {
             bound.graph.input_name: (boxes.lower.reshape(whole), boxes.upper.reshape(whole))
@@ -195,9 +193,15 @@ class _Batch:
         self._straight = dict[str, Straight]()
         for step in bound.steps:
             self._through(step)
-        for step in bound.kinked:
-            span = bound.spans[step.reads[0][1]]
-            self.decided = self.decided & ~((self.lower[:, span] < 0) & (self.upper[:, span] > 0)).any(1)
+        self.decided = many & ~self._undecided()
+
+    def _undecided(self) -> Tensor:
+        """On which boxes the sign of a neuron is not known."""
+        found = torch.zeros(len(self.lower), dtype=torch.bool, device=self.lower.device)
+        for step in self.bound.kinked:
+            span = self.bound.spans[step.reads[0][1]]
+            found = found | ((self.lower[:, span] < 0) & (self.upper[:, span] > 0)).any(1)
+        return found
 
     def _through(self, step: Step) -> None:
         """The interval of a node's value, and what stands for the node."""

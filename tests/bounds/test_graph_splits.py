@@ -12,14 +12,14 @@ from torch import Tensor
 
 from birdnn.bounds import graph
 from birdnn.bounds.crown import CrownSettings
-from birdnn.bounds.graph import GraphBound
+from birdnn.bounds.graph import FEW_INPUTS, GraphBound
 from birdnn.bounds.protocol import SplitsNeurons
 from birdnn.bounds.settling import best_multipliers
 from birdnn.boxes import Boxes
 from birdnn.formats.onnx import network_from_layers
 from birdnn.network import Network
 from birdnn.records import Proved, Violated
-from birdnn.verify import verify, work
+from birdnn.verify import search, verify, work
 from birdnn.verify.bounding import make_bound
 from birdnn.verify.settings import SearchSettings
 from birdnn.verify.work import Work
@@ -135,8 +135,9 @@ def test_an_edge_or_a_neuron() -> None:
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_searches_end_with_the_exact_answer(seed: int) -> None:
+def test_searches_end_with_the_exact_answer(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """A little below the exact minimum, which linear programs find, it is proved; a little above, violated."""
+    monkeypatch.setattr(search, "_MANY_INPUTS", FEW_INPUTS)
     layers, row = random_layers(seed, (MANY, 5, 4, 2)), [1.0, -0.5]
     net, lower, upper = network_from_layers(layers), [-0.5] * MANY, [0.5] * MANY
     least = exact_margin(layers, lower, upper, half_space(row, 0.0))
@@ -159,6 +160,28 @@ def test_who_is_asked() -> None:
         SearchSettings(many_inputs=True, semantics="float32"),
     ):
         assert not isinstance(make_bound(net, settings), GraphBound)
+
+
+@pytest.mark.parametrize("op", ["Tanh", "Relu"])
+def test_without_neurons_to_split_edges_are_cut_and_bounds_follow(op: str) -> None:
+    """Of many inputs, where no activation has a kink, or all signs are known: halves are bounded anew."""
+    layers = random_layers(1, (MANY, 6, 2), 0.3)
+    if op == "Relu":
+        layers[0] = layers[0][0], layers[0][1] + np.float32(20)
+    net = network_from_layers([*layers, (np.eye(2, dtype=np.float32), np.zeros(2, np.float32))], "Tanh")
+    if op == "Relu":
+        net = network_from_layers(layers)
+    bound, side = GraphBound(net, CPU), torch.ones(1, MANY, dtype=torch.float64)
+    question, opened = question_of((half_space([1.0, 0.0], 1e6),)), torch.ones(1, 1, dtype=torch.bool)
+    batch = Work(Boxes(-side, side), opened, bound.root(1), torch.zeros(1, dtype=torch.int64))
+    first = work.examine(bound, question, batch)
+    assert int(first.left.edge[0]) < MANY
+    halves = work.halve(bound, first.remains, first.left.edge)
+    second = bound.bound(question, halves.boxes, halves.opened, halves.inherited)
+    n = bound.neurons
+    narrower = first.result.inherited[:, n : 2 * n] - second.inherited[:, n : 2 * n]
+    assert op == "Relu" or float(narrower.max()) > 0
+    assert float(second.lower.max()) > float(first.result.lower[0])
 
 
 def test_half_spaces_that_miss_each_other() -> None:
