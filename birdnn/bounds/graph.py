@@ -73,6 +73,7 @@ class GraphBound:
         self.spans = _spans(self.steps, net)
         self.neurons = sum(span.stop - span.start for span in self.spans.values())
         self.kinked = [step for step in self.steps if _is_kinked(step) and step.reads[0][1] in self.spans]
+        self.piecewise = all(step.affine or step in self.kinked for step in self.steps)
         self.well_known = _well_known(self.steps, net.input_name)
         self.n_inputs = net.n_inputs
         self._cost = torch.tensor([step.multiplications for step in self.steps]).cumsum(0).tolist()
@@ -176,7 +177,7 @@ class _Batch:
         lower, upper: ends of the values that planes depend on, (boxes, neurons).
         splits: see `GraphBound.root`.
         by_neurons: which boxes come with signs of neurons that are not known, and are divided by these, (boxes,).
-        decided: on which of those with many inputs every sign is known now, so that multipliers alone may close them.
+        decided: on which of those with many inputs the network is affine now, so that multipliers alone close them.
     """
 
     def __init__(self, bound: GraphBound, boxes: Boxes, inherited: Tensor) -> None:
@@ -193,7 +194,7 @@ class _Batch:
         self._straight = dict[str, Straight]()
         for step in bound.steps:
             self._through(step)
-        self.decided = many & ~self._undecided()
+        self.decided = many & ~self._undecided() & bound.piecewise
 
     def _undecided(self) -> Tensor:
         """On which boxes the sign of a neuron is not known."""
@@ -206,7 +207,7 @@ class _Batch:
     def _through(self, step: Step) -> None:
         """The interval of a node's value, and what stands for the node."""
         values = [self.intervals[name] for _, name in step.reads]
-        low, up = step.interval(values, self.bound.graph.dependent)
+        low, up = own = step.interval(values, self.bound.graph.dependent)
         span = self.bound.spans.get(step.output)
         if span is not None:
             low = torch.maximum(low, self.lower[:, span].reshape(low.shape))
@@ -215,7 +216,7 @@ class _Batch:
         if step.affine:
             self._straight[step.output] = Straight(step, values, count)
         else:
-            self.bent[step.output] = Bent(step, values, (low, up), count)
+            self.bent[step.output] = Bent(step, values, own, (low, up), count)
         if span is not None:
             if step.output not in self.bound.well_known:
                 low, up = self._tightened(step, low, up)
@@ -303,13 +304,13 @@ class _Batch:
             name = step.reads[0][1]
             splits = self.splits[:, self.bound.spans[name]]
             if bool(splits.any()):
-                found[name] = splits[box].reshape(-1, *step.shape)
+                found[name] = splits[box].reshape(-1, *step.shapes[0])
         return found
 
     def half_spaces(self, box: Tensor) -> tuple[list[str], list[int], Tensor, Tensor]:
         """What a box, (1,), on which every sign is known, is divided by: values, entries, planes and constants.
 
-        A plane, (inputs,), and its constant are not negative on the box's side.
+        A plane, (inputs,), with its constant is how far a value lies on the box's side, up to rounding.
         """
         names, places = list[str](), list[int]()
         planes, levels = [self._centre.new_zeros(0, self.bound.n_inputs)], [self._centre.new_zeros(0)]

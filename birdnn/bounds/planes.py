@@ -117,16 +117,18 @@ def _between(pair: tuple[Plane, Plane], weight: Tensor) -> Plane:
 Rule: TypeAlias = Callable[[Node, "list[Interval]", Interval], "Planes | None"]
 
 
-def planes_of(node: Node, operands: list[Interval], result: Interval) -> Planes:
+def planes_of(node: Node, operands: list[Interval], result: Interval, known: Interval | None = None) -> Planes:
     """Planes around the value of a node that is not affine.
 
     Args:
         node: which.
         operands: intervals of all that it reads, spread to the shape of its value, (boxes, *value); none where its
             operator has no rule.
-        result: an interval of the value.
+        result: an interval that holds the value at every point of the operands' intervals: rules say of these what is
+            true on all of them.
+        known: a narrower one that holds it wherever the planes will be asked, as on one side of a split.
     """
-    flat = _flat(operands, result)
+    flat = _flat(operands, known or result)
     made = RULES[node.op](node, operands, result) if operands else None
     if made is None:
         return flat
@@ -337,7 +339,8 @@ def _mul(node: Node, operands: list[Interval], result: Interval) -> Planes:
 def _div(node: Node, operands: list[Interval], result: Interval) -> Planes:
     """A product with the reciprocal; nothing is said where the divisor may be zero: its interval is infinite."""
     low_v, up_v = operands[1]
-    inverse = 1 / up_v, 1 / low_v
+    of_one_sign = (low_v > 0) | (up_v < 0)
+    inverse = (1 / up_v).where(of_one_sign, -torch.inf), (1 / low_v).where(of_one_sign, torch.inf)
     room = 2.0**-50 * _size(inverse)
     inverse = inverse[0] - room, inverse[1] + room
     lines = _RECIPROCAL.planes(operands[1], inverse)

@@ -33,9 +33,11 @@ def best_multipliers(
         lower, upper: corners of the box.
 
     Returns:
-        None where the solver gave up.
+        None where a number is infinite, or the solver gave up.
     """
     (a, b), (sign, level) = rows, sides
+    if not all(np.isfinite(numbers).all() for numbers in (*rows, *sides, lower, upper)):
+        return None
     box = [*zip(lower, upper, strict=True)]
     # variables x and t: t is to be least, and no row above it
     dual = _duals(
@@ -53,6 +55,7 @@ def best_multipliers(
     missed = -float(dual @ level + np.maximum(plane * lower, plane * upper).sum())
     if not missed > 0:
         return None
+    # more than any row can miss, so that the sum is positive
     needed = float(np.abs(a).sum() * max(np.abs(lower).max(), np.abs(upper).max()) + np.abs(b).sum() + 1.0)
     return np.full(len(b), 1.0 / len(b)), dual * (needed / missed)
 

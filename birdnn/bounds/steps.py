@@ -279,7 +279,8 @@ class Bent:
     Args:
         step: the node.
         values: intervals of what it reads.
-        result: of its value.
+        result: of its value, made of these alone.
+        known: of its value, with all that is known of the box.
         count: roundings of the sums that rows on it go through.
 
     Attributes:
@@ -288,13 +289,13 @@ class Bent:
         slack: see `Straight`.
     """
 
-    def __init__(self, step: Step, values: Sequence[Interval], result: Interval, count: int) -> None:
+    def __init__(self, step: Step, values: Sequence[Interval], result: Interval, known: Interval, count: int) -> None:
         self.step, self._picked = step, values[0][0] if step.node.op == "MaxPool" else None
         if self._picked is not None:
             operands, planes = [result], _pooled(step, values[0], result)
         else:
             operands = step.spread(values) if step.node.op in RULES else []
-            planes = planes_of(step.node, operands, result)
+            planes = planes_of(step.node, operands, result, known)
         terms = planes.size(operands)
         slack = 4 * gamma(count, FLOAT64) * terms + count * SMALLEST64
         self.slack = slack.where(_in_range(terms, [reach_of(value) for value in values]), torch.inf)

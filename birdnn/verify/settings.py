@@ -27,7 +27,8 @@ class SearchSettings:
         record: keep what a certificate needs, some hundred bytes for each box.
         give_up: end early where an estimate of what is left says that the limits will not do; where it says that they
             about will, there may be half as many boxes again.
-        many_inputs: do so many inputs vary that boxes are better divided by the signs of neurons than by inputs?
+        many_inputs: do so many inputs vary that boxes are better divided by the signs of neurons than by inputs? A
+            search finds that out itself.
         seed: of every random draw.
         device: torch device of the search.
         attack, crown: effort of falsification and of the bounds; of the attack before a search on a CPU, less where

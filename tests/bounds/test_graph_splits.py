@@ -13,12 +13,13 @@ from torch import Tensor
 from birdnn.bounds import graph
 from birdnn.bounds.crown import CrownSettings
 from birdnn.bounds.graph import FEW_INPUTS, GraphBound
+from birdnn.bounds.planes import planes_of
 from birdnn.bounds.protocol import SplitsNeurons
 from birdnn.bounds.settling import best_multipliers
 from birdnn.boxes import Boxes
 from birdnn.formats.onnx import network_from_layers
 from birdnn.network import Network
-from birdnn.records import Proved, Violated
+from birdnn.records import Proved, Unknown, Violated
 from birdnn.verify import search, verify, work
 from birdnn.verify.bounding import make_bound
 from birdnn.verify.settings import SearchSettings
@@ -28,6 +29,7 @@ from tests.bounds.builders import (
     all_open,
     convolution,
     exact_margin,
+    graph_net,
     half_space,
     make_property,
     outputs_at,
@@ -48,7 +50,17 @@ def nets(seed: int) -> list[Network]:
         random_net(seed, (MANY, 8, 6, 2)),
         random_net(seed, (MANY, 8, 6, 2), "LeakyRelu", 0.1),
         convolution(seed, "residual"),
+        *(of_a_wave(op, seed) for op in ("Sin", "Cos")),
     ]
+
+
+def of_a_wave(op: str, seed: int) -> Network:
+    """What is divided by its sign is no monotone function of anything: a side says nothing of what it reads."""
+    rng = np.random.default_rng(seed)
+    nodes = [("MatMul", ["x", "w"], "z", {}), (op, ["z"], "s", {}), ("Relu", ["s"], "r", {}),
+             ("Concat", ["s", "r"], "c", {"axis": 1}), ("MatMul", ["c", "v"], "y", {})]  # fmt: skip
+    tensors = {"w": rng.normal(size=(MANY, 3)), "v": rng.normal(size=(6, 2))}
+    return graph_net(nodes, {name: value.astype(np.float32) for name, value in tensors.items()}, (1, MANY))
 
 
 def sides(bound: GraphBound, net: Network, known: Tensor, points: Tensor) -> Tensor:
@@ -98,6 +110,40 @@ def check(net: Network, seed: int, depth: int = 3) -> int:
 @pytest.mark.parametrize("seed", range(4))
 def test_no_point_of_a_side_beats_its_bound(seed: int) -> None:
     assert sum(check(net, seed) for net in nets(seed)) > 1000
+
+
+def test_a_side_of_a_sine_says_nothing_of_its_operand() -> None:
+    """Where a sine is negative it was taken for convex, also on a wide interval, and a violation was proved away."""
+    nodes = [("MatMul", ["x", "w"], "z", {}), ("Sin", ["z"], "s", {}), ("Relu", ["s"], "r", {}),
+             ("Add", ["s", "r"], "y", {})]  # fmt: skip
+    net = graph_net(nodes, {"w": np.full((MANY, 1), 1 / MANY, np.float32)}, (1, MANY))
+    t = torch.linspace(-3, 6, 2001, dtype=torch.float64)[:, None].expand(-1, MANY)
+    boxes = Boxes(t[:1].clone(), t[-1:].clone())
+    bound, polytope = GraphBound(net, CPU), half_space([-1.0], 0.05)  # unsafe: y >= -0.05
+    question, opened = question_of((polytope,)), torch.ones(1, 1, dtype=torch.bool)
+    whole = bound.bound(question, boxes, opened, bound.root(1))
+    (place,) = [span.start for name, span in bound.spans.items() if name == "s"]
+    known = bound.split(whole.inherited, torch.tensor([place]))
+    both = Boxes(boxes.lower.repeat(2, 1), boxes.upper.repeat(2, 1))
+    found = bound.bound(question, both, opened.repeat(2, 1), known)
+    with torch.no_grad():
+        margin = polytope.margin(net(t))
+        negative = torch.sin(t[:, 0]) <= 0
+    assert float(found.lower[0]) <= float(margin[negative].min())
+    assert float(found.lower[1]) <= float(margin[~negative].min())
+
+
+def test_what_is_unbounded_settles_nothing() -> None:
+    """A root of what may be negative beside neurons whose signs are all known."""
+    weights = np.random.default_rng(0).normal(size=(MANY, 2)).astype(np.float32)
+    nodes = [("MatMul", ["x", "w"], "z", {}), ("Relu", ["z"], "r", {}), ("Mul", ["z", "z"], "q", {}),
+             ("Sub", ["q", "z"], "d", {}), ("Add", ["d", "one"], "e", {}), ("Sqrt", ["e"], "s", {}),
+             ("Add", ["r", "s"], "y", {})]  # fmt: skip
+    net = graph_net(nodes, {"w": weights, "one": np.float32([[0.3, 0.3]])}, (1, MANY))
+    prop = make_property([-0.5] * MANY, [0.5] * MANY, half_space([1.0, 1.0], 0.1))
+    assert isinstance(verify(net, prop, settings=effort(max_boxes=100), replays=[Engine(net)]), Unknown)
+    nothing = np.full((1, 2), np.inf), np.zeros(1)
+    assert best_multipliers(nothing, (np.zeros((0, 2)), np.zeros(0)), -np.ones(2), np.ones(2)) is None
 
 
 @pytest.mark.parametrize("seed", [0, 2, 3])  # on the boxes of seed 1 all signs are known
@@ -216,17 +262,21 @@ def _swapped(self: GraphBound, inherited: Tensor, neuron: Tensor, right: Any = G
 
 
 BUGS: dict[str, tuple[str, Any]] = {
-    "sides mixed up": ("GraphBound.split", _swapped),
-    "multipliers of the wrong sign": ("_side", lambda splits: -splits.sign()),
-    "multipliers below zero": ("_multiplier", lambda splits: -3 * (splits.abs() - 1).clamp(min=0)),
-    "multipliers of neurons that nobody split": ("_side", lambda splits: splits.sign() + (splits == 0)),
+    "sides mixed up": ("graph.GraphBound.split", _swapped),
+    "rules that see one side of a value": (
+        "steps.planes_of",
+        lambda node, operands, result, known, right=planes_of: right(node, operands, known, known),
+    ),
+    "multipliers of the wrong sign": ("graph._side", lambda splits: -splits.sign()),
+    "multipliers below zero": ("graph._multiplier", lambda splits: -3 * (splits.abs() - 1).clamp(min=0)),
+    "multipliers of neurons that nobody split": ("graph._side", lambda splits: splits.sign() + (splits == 0)),
 }
 
 
 @pytest.mark.parametrize("bug", BUGS)
 def test_a_planted_bug_is_seen(monkeypatch: pytest.MonkeyPatch, bug: str) -> None:
     place, wrong = BUGS[bug]
-    monkeypatch.setattr(f"birdnn.bounds.graph.{place}", wrong)
+    monkeypatch.setattr(f"birdnn.bounds.{place}", wrong)
     if "nobody" in bug:
         monkeypatch.setattr(graph, "_multiplier", lambda splits: (splits.abs() - 1).clamp(min=0) + 0.5)
     with pytest.raises(AssertionError, match="above a reachable margin"):
