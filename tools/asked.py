@@ -76,7 +76,8 @@ class Asked:
 
     def property(self, bound: Fraction) -> Property:
         """Unsafe: ``coefficients @ y <= bound``; in every other row, that it is not below either, or by a hair."""
-        hair = max(abs(bound), *map(abs, self.coefficients)) / 2**900
+        # a bound that is not below what is attained has 60 bits: rows closer than its last two would miss the point
+        hair = max(abs(bound) / 2**58, max(abs(bound), *map(abs, self.coefficients)) / 2**900)
         below, above = Row(self.coefficients, bound), Row(tuple(-c for c in self.coefficients), hair - bound)
         polytope = Polytope(rows=((below, above) * self.rows)[: self.rows], n_outputs=len(self.coefficients))
         corners = [tuple(Fraction(float(v)) for v in side) for side in (self.lower, self.upper)]
