@@ -477,7 +477,7 @@ SEARCH_BUGS = {
         Boxes, "cuts", lambda self, plane, minimum, right=Boxes.cuts: right(self, plane, 0.5 * minimum)
     ),
     "second halves lost": (
-        branching, "halve", lambda batch, edge, right=work.halve: right(batch, edge)[: len(batch)]
+        branching, "halve", lambda bound, batch, edge, right=work.halve: right(bound, batch, edge)[: len(batch)]
     ),
     "boxes beyond a batch lost": (
         search, "take", lambda stack, wanted: [stack.pop()[:1], stack.clear()][0]
