@@ -29,6 +29,7 @@ from birdnn.network import Network
 from birdnn.sample import evaluate, from_property
 from birdnn.spec import Property
 from birdnn.verify import AttackSettings, attack
+from birdnn.verify.effort import hunt_for
 
 COLUMNS = (
     "family", "onnx", "vnnlib", "by", "outcome", "status", "method", "kept", "wall_s", "limit_s", "sampled",
@@ -111,7 +112,8 @@ class _Case:
         generator = torch.Generator().manual_seed(0)
         rows = []
         for region, x in zip(prop.regions, from_property(prop, _SAMPLES, generator), strict=True):
-            found = attack(network, region, settings=AttackSettings(), generator=generator, thorough=True)
+            effort = hunt_for(network, len(region.unsafe), len(prop.regions), AttackSettings())
+            found = attack(network, region, settings=effort, generator=generator, thorough=True)
             x = torch.cat([x.float(), found.float()])
             y = evaluate(network, x)
             margin = region.margin(y)
