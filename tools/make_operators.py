@@ -15,9 +15,9 @@ from pathlib import Path
 import onnx
 import torch
 
+from birdnn.bounds.graph import GraphBound
 from birdnn.bounds.interval import rule_for
 from birdnn.bounds.planes import RULES
-from birdnn.bounds.steps import steps_of
 from birdnn.certify.check import network as checker
 from birdnn.chain import as_activation
 from birdnn.errors import UnsupportedOpError
@@ -116,7 +116,8 @@ def _look(net: Network, op: str, found: _Seen) -> None:
         found.intervals.add("reals" if operator(node.op).unmeasured else "reals, float32")
         rule_for(node)
         found.repaired |= bool(net.repairable.intersection(node.inputs))
-    bounded = {step.output for step in steps_of(net) if step.affine or step.node.op in {*RULES, "MaxPool"}}
+    steps = GraphBound(net, torch.device("cpu")).steps
+    bounded = {step.output for step in steps if step.affine or step.node.op in {*RULES, "MaxPool"}}
     if nodes and all(_is_linear(net, node) for node in nodes):
         found.linear.add("chains")
     elif nodes and all(node.output in bounded for node in nodes):

@@ -27,7 +27,7 @@ from itertools import pairwise, zip_longest
 import torch
 from torch import Tensor
 
-from birdnn.bounds.minima import minimum_of, or_unknown, outward, step_multipliers
+from birdnn.bounds.minima import combined, minimum_of, or_unknown, outward, step_multipliers
 from birdnn.bounds.protocol import BoundResult, Choices, Question
 from birdnn.bounds.rules import Relaxation, bent, computes_function, execution_error, relax, value
 from birdnn.bounds.slopes import Slopes, slopes_used
@@ -382,7 +382,7 @@ class _FinalRows:
                 Slopes.of(r, s, lo, hi, storable=self.net.record)
                 for r, s, lo, hi in zip(relaxations, slacks, low, up, strict=True)
             ]
-            rows, constant = self._start(*_combined(weights, a, b), *_combined(weights, a.abs(), b.abs()), box)
+            rows, constant = self._start(*combined(weights, a, b), *combined(weights, a.abs(), b.abs()), box)
             plane, constant, passed = self._back(rows, constant, slopes)
             minimum = minimum_of(plane, constant, centre, radius)
             better = (minimum > best) & hopeful
@@ -415,12 +415,6 @@ class _FinalRows:
             rows, constant = slopes[k].back(rows, constant)
             rows, constant = self.net._layer[k].back(rows, constant)
         return rows, constant, passed[::-1]
-
-
-def _combined(weights: Tensor, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-    """The rows of each item, weighed: (items, rows, outputs) and (items, rows) -> (items, outputs) and (items,)."""
-    bound: Tensor = torch.linalg.vecdot(weights, b)
-    return torch.einsum("ir,iro->io", weights, a), bound
 
 
 def _step(

@@ -15,19 +15,19 @@ slack``. Nothing is claimed where a value may exceed `RANGE64`. The bounds speak
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from birdnn.bounds.crown import CrownSettings
-from birdnn.bounds.interval import Interval, least_rows
-from birdnn.bounds.minima import minimum_of, outward, step_multipliers
+from birdnn.bounds.interval import Interval, least_rows, reach_of
+from birdnn.bounds.minima import combined, minimum_of, outward, step_multipliers
 from birdnn.bounds.planes import Plane
 from birdnn.bounds.protocol import BoundResult, Question
 from birdnn.bounds.settling import best_multipliers
-from birdnn.bounds.steps import Bent, Step, Straight, reach_of, sample, steps_of
+from birdnn.bounds.steps import Bent, Step, Straight, sample, steps_of
 from birdnn.boxes import Boxes
 from birdnn.chain import as_activation
 from birdnn.network import Network
@@ -68,9 +68,10 @@ class GraphBound:
         self.device, self.settings = device, settings or CrownSettings()
         self.over: Over = never
         net = net.with_values({}).to(device=device, dtype=torch.float64)
-        self.graph, self.steps = net.graph, steps_of(net)
+        self.graph, self.steps = net.graph, steps_of(net, device)
         self.places = {step.output: place for place, step in enumerate(self.steps)}
-        self.spans = _spans(self.steps, net)
+        self.readers = _readers(self.steps)
+        self.spans = _spans(self.readers, net)
         self.neurons = sum(span.stop - span.start for span in self.spans.values())
         self.kinked = [step for step in self.steps if _is_kinked(step) and step.reads[0][1] in self.spans]
         self.piecewise = all(step.affine or step in self.kinked for step in self.steps)
@@ -142,14 +143,22 @@ def _hardest(box: Tensor, lower: Tensor) -> Tensor:
     return order[torch.from_numpy(first).to(order.device)]
 
 
-def _spans(steps: Sequence[Step], net: Network) -> dict[str, slice]:
+def _readers(steps: Sequence[Step]) -> dict[str, list[tuple[Step, int]]]:
+    """The nodes that are not affine in a value, and its places among their operands."""
+    found = dict[str, list[tuple[Step, int]]]()
+    for step in steps:
+        for place, name in () if step.affine else step.reads:
+            found.setdefault(name, []).append((step, place))
+    return found
+
+
+def _spans(names: Iterable[str], net: Network) -> dict[str, slice]:
     """Places of the values on which planes depend, among all their entries; the input itself is known."""
     spans, end = dict[str, slice](), 0
-    for step in steps:
-        for _, name in () if step.affine else step.reads:
-            if name not in spans and name != net.input_name:
-                spans[name] = slice(end, end + net.size_of(name))
-                end = spans[name].stop
+    for name in names:
+        if name != net.input_name:
+            spans[name] = slice(end, end + net.size_of(name))
+            end = spans[name].stop
     return spans
 
 
@@ -225,8 +234,7 @@ class _Batch:
 
     def _tightened(self, step: Step, low: Tensor, up: Tensor) -> Interval:
         """Ends of a value, (boxes, *value), by backward propagation wherever planes depend on them."""
-        readers = [(reader, place) for reader in self.bound.steps if not reader.affine
-                   for place, name in reader.reads if name == step.output]  # fmt: skip
+        readers = self.bound.readers[step.output]
         needed = torch.stack([reader.needs(place, low, up) for reader, place in readers]).any(0).flatten(1)
         # what a split of neurons tells of others is left to intervals: there are too many of them
         needed &= ~self.by_neurons[:, None] | self.lower[:, self.bound.spans[step.output]].isinf()
@@ -412,9 +420,9 @@ class _FinalRows:
         """Planes and minima of ``a @ y - b``; sizes are those of the terms that a and b were combined of."""
         output = self.batch.bound.graph.output_name
         reach = reach_of(self.batch.intervals[output]).flatten(1)[box]
-        combined = FLOAT64 * (SUM_ROUNDINGS + 8 * self.b.shape[1]) * (torch.linalg.vecdot(size[0], reach) + size[1])
+        room = FLOAT64 * (SUM_ROUNDINGS + 8 * self.b.shape[1]) * (torch.linalg.vecdot(size[0], reach) + size[1])
         rows = side[0].reshape(-1, *sample(self.batch.bound.graph, output))
-        return self.batch.back(output, rows, -side[1] - combined, box, lines, splits)
+        return self.batch.back(output, rows, -side[1] - room, box, lines, splits)
 
     def _settle(self, item: Tensor, best: Tensor, best_plane: Tensor) -> None:
         """The best multipliers of an item, (1,), on whose box every sign is known; betters `best` in place."""
@@ -445,11 +453,8 @@ class _FinalRows:
 
     def _combined(self, weights: Tensor, which: Tensor) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
         """The rows of items, weighed, and the sizes of their terms, each (items, outputs) and (items,)."""
-        side, size = (
-            (torch.einsum("ir,iro->io", weights, a), torch.linalg.vecdot(weights, b))
-            for a, b in ((self.a[which], self.b[which]), (self.a[which].abs(), self.b[which].abs()))
-        )
-        return side, size
+        a, b = self.a[which], self.b[which]
+        return combined(weights, a, b), combined(weights, a.abs(), b.abs())
 
     def _ascend(self, which: Tensor, weights: Tensor, best: Tensor, best_plane: Tensor) -> None:
         """Gradient ascent on planes and multipliers of the items ``which``; betters `best` in place."""

@@ -126,7 +126,7 @@ def least_rows(a: Tensor, b: Tensor, outputs: Interval) -> Tensor:
     """Lower bounds of ``a @ y - b``, (items, rows), for outputs within intervals, (items, outputs)."""
     low, high = outputs
     rows = torch.einsum("iro,io->ir", a.clamp(min=0), low) + torch.einsum("iro,io->ir", a.clamp(max=0), high)
-    sizes = _size(outputs)
+    sizes = reach_of(outputs)
     terms = torch.einsum("iro,io->ir", a.abs(), sizes) + b.abs()
     slack = gamma(2 * a.shape[2] + _ROUNDINGS, FLOAT64) * terms + LOST64
     # a coefficient of 0 would hide too much
@@ -194,8 +194,8 @@ class _Merging:
     def __init__(self, merged: Mapping[str, Merging], name: str, fixed: Mapping[str, Tensor], x: Interval) -> None:
         self._found = merged
         # of what the segment reads that a value belongs to; and the value's absolute terms, made of that
-        self._reach = {name: _size(x).amax()}
-        self._terms = {name: _size(x), **{constant: value.abs() for constant, value in fixed.items()}}
+        self._reach = {name: reach_of(x).amax()}
+        self._terms = {name: reach_of(x), **{constant: value.abs() for constant, value in fixed.items()}}
 
     def error(self, node: Node, output: Interval) -> Tensor:
         """Of a node's value, of its shape; infinite where what is merged may overflow.
@@ -206,9 +206,9 @@ class _Merging:
         merging, name = self._found[node.output], node.output
         live = [self._reach[read] for read in node.inputs if read in self._reach]
         if not merging.roundings:
-            self._terms[name] = _size(output)
+            self._terms[name] = reach_of(output)
             if live:
-                self._reach[name] = _size(output).amax()
+                self._reach[name] = reach_of(output).amax()
             return torch.zeros_like(output[0])
         terms = self._terms[name] = magnitude(node.op, [self._terms[read] for read in node.inputs], node.attributes)
         if not live:
@@ -218,7 +218,8 @@ class _Merging:
         return error.where(merging.gain * reach.clamp(min=1) < LARGEST, torch.inf)
 
 
-def _size(interval: Interval) -> Tensor:
+def reach_of(interval: Interval) -> Tensor:
+    """A bound of absolute values."""
     return torch.maximum(interval[0].abs(), interval[1].abs())
 
 
@@ -246,10 +247,10 @@ def _error(node: Node, inputs: list[Interval], output: Interval, semantics: Sema
     """
     row = operator(node.op, node.name)
     if row.unmeasured:
-        size = _size(output)
+        size = reach_of(output)
         return torch.full_like(size, torch.inf) if semantics == "float32" else _ROUNDINGS * FLOAT64 * (1 + size)
     if row.function is not None and not row.compares:
-        size = _size(output)
+        size = reach_of(output)
         error = _ROUNDINGS * FLOAT64 * (1 + size)
         activation = as_activation(node) if semantics == "float32" else None
         executed = None if activation is None else execution_error(activation, *inputs[0])
@@ -257,7 +258,7 @@ def _error(node: Node, inputs: list[Interval], output: Interval, semantics: Sema
     count = roundings(node.op, [low.shape for low, _ in inputs], node.attributes)
     if not count:
         return None
-    sizes = [_size(interval) for interval in inputs]
+    sizes = [reach_of(interval) for interval in inputs]
     largest = torch.stack([_largest(size) for size in sizes]).amax()
     if row.divides and len(inputs) == 2:  # a quotient is largest where its divisor is smallest
         sizes[1] = _least_size(inputs[1])
@@ -424,7 +425,7 @@ def _wave(crest: float) -> Rule:
         """May ``place + 2 k pi`` lie in the interval? Also if it lies beside it by less than rounding."""
         low, high = interval
         turns = torch.ceil((low - place) / math.tau - 1e-9)
-        return (place + turns * math.tau <= high + 1e-7) | ~(_size(interval) < _FAR)
+        return (place + turns * math.tau <= high + 1e-7) | ~(reach_of(interval) < _FAR)
 
     def rule(node: Node, inputs: list[Interval]) -> Interval:
         ends = torch.stack([_apply(node, [x]) for x in inputs[0]])
@@ -478,7 +479,7 @@ def _layer_normalization(node: Node, inputs: list[Interval]) -> Interval:
     count = math.prod(low.shape[axis] for axis in axes)
     slack = gamma(4 * count + _ROUNDINGS, FLOAT64)
     # an entry less the mean: with the entry itself at the one end and all others at the other
-    wide = slack * _size(inputs[0]).amax(axes, keepdim=True)
+    wide = slack * reach_of(inputs[0]).amax(axes, keepdim=True)
     below = low - (high.sum(axes, keepdim=True) - high + low) / count - wide
     above = high - (low.sum(axes, keepdim=True) - low + high) / count + wide
     squares = _hull([below * below, above * above, _clamped(0.0, (below, above)) ** 2])

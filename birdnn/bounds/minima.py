@@ -26,6 +26,12 @@ def or_unknown(lower: Tensor) -> Tensor:
     return lower.nan_to_num(nan=-torch.inf, posinf=-torch.inf, neginf=-torch.inf)
 
 
+def combined(weights: Tensor, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    """The rows of each item, weighed: (items, rows, outputs) and (items, rows) -> (items, outputs) and (items,)."""
+    bound: Tensor = torch.linalg.vecdot(weights, b)
+    return torch.einsum("ir,iro->io", weights, a), bound
+
+
 def step_multipliers(weights: Tensor, margins: Tensor, size: float) -> Tensor:
     """Move the multipliers towards the rows with the larger margins, within the simplex."""
     slope = margins - margins.mean(1, keepdim=True)

@@ -21,7 +21,7 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
-from birdnn.bounds.interval import Interval
+from birdnn.bounds.interval import Interval, reach_of
 from birdnn.bounds.rules import relax
 from birdnn.chain import as_activation
 from birdnn.graph import Node
@@ -45,7 +45,7 @@ class Plane:
 
     def size(self, operands: Sequence[Interval]) -> Tensor:
         """A bound of its absolute terms, on operands within intervals."""
-        terms = [slope.abs() * _size(operand) for slope, operand in zip(self.slopes, operands, strict=True)]
+        terms = [slope.abs() * reach_of(operand) for slope, operand in zip(self.slopes, operands, strict=True)]
         return torch.stack([*terms, self.offset.abs()]).sum(0)
 
     def where(self, chosen: Tensor, other: Plane) -> Plane:
@@ -132,7 +132,9 @@ def planes_of(node: Node, operands: list[Interval], result: Interval, known: Int
     made = RULES[node.op](node, operands, result) if operands else None
     if made is None:
         return flat
-    room = FLOAT64 * _ROUNDINGS * (1 + _size(result) + torch.stack([_size(operand) for operand in operands]).sum(0))
+    room = (
+        FLOAT64 * _ROUNDINGS * (1 + reach_of(result) + torch.stack([reach_of(operand) for operand in operands]).sum(0))
+    )
 
     def outside(planes: tuple[Plane, Plane], sign: int, other: Plane) -> tuple[Plane, Plane]:
         moved = [plane.moved(sign * (room + FLOAT64 * _ROUNDINGS * plane.size(operands))) for plane in planes]
@@ -140,10 +142,6 @@ def planes_of(node: Node, operands: list[Interval], result: Interval, known: Int
         return first, second
 
     return Planes(outside(made.low, -1, flat.low[0]), outside(made.up, 1, flat.up[0]), made.start)
-
-
-def _size(interval: Interval) -> Tensor:
-    return torch.maximum(interval[0].abs(), interval[1].abs())
 
 
 def _finite(plane: Plane) -> Tensor:
@@ -341,13 +339,13 @@ def _div(node: Node, operands: list[Interval], result: Interval) -> Planes:
     low_v, up_v = operands[1]
     of_one_sign = (low_v > 0) | (up_v < 0)
     inverse = (1 / up_v).where(of_one_sign, -torch.inf), (1 / low_v).where(of_one_sign, torch.inf)
-    room = 2.0**-50 * _size(inverse)
+    room = 2.0**-50 * reach_of(inverse)
     inverse = inverse[0] - room, inverse[1] + room
     lines = _RECIPROCAL.planes(operands[1], inverse)
     low, up = _products(operands[0], inverse)
     half = torch.full_like(result[0], 0.5)
     # what the lines were computed with would be multiplied, and is not in the room that `planes_of` leaves
-    far = FLOAT64 * _ROUNDINGS * (1 + _size(operands[1]) + _size(inverse))
+    far = FLOAT64 * _ROUNDINGS * (1 + reach_of(operands[1]) + reach_of(inverse))
 
     below, above = (
         line.moved(sign * (far + FLOAT64 * _ROUNDINGS * line.size(operands[1:])))

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
 from torch import Tensor
 
-from birdnn.bounds.interval import Interval, through
+from birdnn.bounds.interval import Interval, reach_of, through
 from birdnn.bounds.planes import RULES, Plane, Planes, planes_of
 from birdnn.bounds.rules import bent
 from birdnn.chain import as_activation
@@ -41,6 +41,7 @@ class Step:
         operands: the intervals of the others, in their places.
         affine: is it affine in what it reads?
         multiplications: for one row, about.
+        offset: of an affine one, its value where all that it reads is zero, (1, *value).
     """
 
     node: Node
@@ -51,6 +52,7 @@ class Step:
     operands: tuple[Interval | None, ...]
     affine: bool
     multiplications: float
+    offset: Tensor | None = None
 
     @property
     def output(self) -> str:
@@ -146,8 +148,8 @@ class Step:
         return found
 
 
-def steps_of(net: Network) -> list[Step]:
-    """The nodes that depend on the input, in their order, with intervals of the constants that they read.
+def steps_of(net: Network, device: torch.device) -> list[Step]:
+    """The nodes that depend on the input, in their order, with intervals of the constants that they read, on a device.
 
     Raises:
         UnsupportedOpError: an operator has no sound rule.
@@ -162,29 +164,26 @@ def steps_of(net: Network) -> list[Step]:
             continue
         reads = tuple((place, name) for place, name in enumerate(node.inputs) if name in graph.dependent)
         operands = tuple(known.get(name) for name in node.inputs)
-        steps.append(
-            Step(
-                node=node,
-                shape=sample(graph, node.output),
-                batched=graph.batched,
-                reads=reads,
-                shapes=tuple(sample(graph, name) for _, name in reads),
-                operands=operands,
-                affine=_is_affine(node, operands, graph),
-                multiplications=_multiplications(net, node),
-            )
+        step = Step(
+            node=node,
+            shape=sample(graph, node.output),
+            batched=graph.batched,
+            reads=reads,
+            shapes=tuple(sample(graph, name) for _, name in reads),
+            operands=operands,
+            affine=_is_affine(node, operands, graph),
+            multiplications=_multiplications(net, node),
         )
+        if step.affine:
+            zeros = [torch.zeros(1, *shape, dtype=torch.float64, device=device) for shape in step.shapes]
+            step = replace(step, offset=step.mapped(step.computed, zeros))
+        steps.append(step)
     return steps
 
 
 def sample(graph: Graph, name: str) -> tuple[int, ...]:
     """The shape of a value for one sample, without the axis of a batch."""
     return tuple(graph.shapes[name][graph.batched :])
-
-
-def reach_of(interval: Interval) -> Tensor:
-    """A bound of absolute values."""
-    return torch.maximum(interval[0].abs(), interval[1].abs())
 
 
 def _middle(interval: Interval) -> Tensor:
@@ -238,7 +237,9 @@ class Straight:
 
     def __init__(self, step: Step, values: Sequence[Interval], count: int) -> None:
         self.step = step
-        self._offset = step.mapped(step.computed, [torch.zeros_like(low[:1]) for low, _ in values])
+        if step.offset is None:
+            raise AssertionError(f"{step.node.op} is not affine in what it reads")
+        self._offset = step.offset
         reaches = [reach_of(value) for value in values]
         terms = step.mapped(partial(step.terms, reach_of), reaches)
         count += 2 * step.roundings()
@@ -336,8 +337,7 @@ def _unpicked(step: Step, values: Tensor, rows: Tensor) -> Tensor:
     def one(x: Tensor, row: Tensor) -> Tensor:
         return _pull(step.computed, x)(row)[0]
 
-    found: Tensor = one(values, rows) if step.batched else torch.func.vmap(one)(values, rows)
-    return found
+    return step.mapped(one, (values, rows))
 
 
 def _pooled(step: Step, interval: Interval, result: Interval) -> Planes:
