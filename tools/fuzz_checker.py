@@ -82,13 +82,13 @@ VALUES: tuple[Any, ...] = (
 class Case:
     """Files of an accepted certificate."""
 
-    def __init__(self, folder: Path, model: onnx.ModelProto, unsafe: str) -> None:
+    def __init__(self, folder: Path, model: onnx.ModelProto, unsafe: str, *, graph: bool = False) -> None:
         net, prop = folder / "net.onnx", folder / "prop.vnnlib"
         net.write_bytes(model.SerializeToString())
         made = None
         for threshold in (0.5, 1, 2, 4, 8, 16, 32, 64):
             prop.write_text(_BOX + unsafe.format(t=threshold))
-            made = made or certificate(net, [prop], "real", slopes=0.5)
+            made = made or certificate(net, [prop], "real", slopes=0.5, graph=graph, neurons=0.3 * graph)
             if made is not None:
                 self.net, self.prop, self.certificate = net.read_bytes(), prop.read_bytes(), made
                 return
@@ -115,7 +115,7 @@ def _model(opset: int, nodes: _Nodes, shape: list[Any], constants: dict[str, Any
 
 
 def cases(folder: Path) -> list[Case]:
-    """Small ones, with cuts, faces and slopes, and every operator that the checker reads."""
+    """Small ones, with cuts, faces, slopes and splits, of a chain or a graph."""
     rng = np.random.default_rng(3)
 
     def f32(*shape: int) -> Any:
@@ -147,6 +147,27 @@ def cases(folder: Path) -> list[Case]:
         ("Sigmoid", ["."], {}),
         ("Elu", ["."], {"alpha": 0.5}),
     ]
+    joined: _Nodes = [
+        ("Reshape", [".", "r"], {}),
+        ("Conv", [".", "k", "s"], {"pads": [0, 1, 0, 1]}),
+        ("Relu", ["."], {}),  # v3
+        ("BatchNormalization", [".", "s", "m", "m", "d"], {}),
+        ("Elu", ["."], {"alpha": 0.5}),
+        ("Add", [".", "v3"], {}),
+        ("MaxPool", ["."], {"kernel_shape": [1, 2]}),
+        ("Concat", [".", "v3"], {"axis": 3}),
+        ("Slice", [".", "one", "four", "three"], {}),
+        ("Gather", [".", "places"], {"axis": 1}),
+        ("AveragePool", ["."], {"kernel_shape": [1, 2], "pads": [0, 1, 0, 0]}),
+        ("Transpose", ["."], {"perm": [0, 3, 2, 1]}),
+        ("ReduceMean", ["."], {"axes": [1], "keepdims": 0}),
+        ("Neg", ["."], {}),
+        ("Flatten", ["."], {"axis": 1}),
+        ("Gemm", [".", "w"], {"alpha": 0.5}),
+    ]
+    numbers = {name: np.array([number]) for name, number in (("one", 1), ("four", 4), ("three", 3))}
+    image = {"r": np.array([1, 1, 1, 2]), "k": f32(2, 1, 1, 2), "s": f32(2), "m": f32(2), "w": f32(2, 2), **numbers}
+    image |= {"d": np.abs(f32(2)), "places": np.array([1, -2])}
     gemm = {"w": f32(3, 2), "b": f32(3), "v": f32(3, 2), "c": f32(2)}
     many = {"r": np.array([0, -1]), "a": np.array([0]), "m": f32(2), "s": f32(2), "w": f32(2, 2), "b": f32(1, 2)}
     return [
@@ -155,6 +176,7 @@ def cases(folder: Path) -> list[Case]:
         ),
         Case(folder, _model(13, second, [1, 1, 1, 2], {**many, "z": np.float32(0)}), "(assert (>= (+ Y_0 Y_1) {t}))"),
         Case(folder, _model(11, third, [1, 2], {"w": f32(2, 2)}), "(assert (or (>= Y_0 {t}) (<= Y_1 -{t})))"),
+        Case(folder, _model(13, joined, [1, 2], image), "(assert (or (>= Y_0 {t}) (<= Y_1 -{t})))", graph=True),
     ]
 
 

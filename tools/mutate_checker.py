@@ -36,10 +36,16 @@ MODULES = (
     "exact",
     "files",
     "floats",
+    "graphs.exact",
+    "graphs.floats",
+    "graphs.nodes",
+    "graphs.reader",
+    "graphs.walk",
     "judge",
     "layers",
     "lines",
     "network",
+    "onnxfile",
     "parts",
     "rounding",
     "statement",
@@ -63,7 +69,7 @@ _NAMES = {"maximum": "minimum", "minimum": "maximum", "max": "min", "min": "max"
 def mutants(module: str) -> Iterator[tuple[str, ast.Module]]:
     """Each mutant's name and tree; where a function has the same expression again, the name ends in a number."""
     times: Counter[str] = Counter()
-    for function, what, tree in _mutants((FOLDER / f"{module}.py").read_text()):
+    for function, what, tree in _mutants((FOLDER / f"{module.replace('.', '/')}.py").read_text()):
         name = f"{module}.{function}: {what}"
         times[name] += 1
         yield name if times[name] == 1 else f"{name} ({times[name]})", tree
@@ -126,6 +132,11 @@ def _purge() -> None:
 
 def suite(module: str, material: dict[str, Any]) -> None:
     """The tests, those of the mutated module's numbers first; an exception is a kill."""
+    if module.startswith("graphs."):
+        quiet = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-m", "not thorough"]
+        if pytest.main([*quiet, str(ROOT / "tests" / "certify" / "graphs")]):
+            raise AssertionError("a test of graphs fails")
+        return
     own = _OWN.get(module, module if module in _BY_HAND else "boundaries")
     shared = ("parts",) if module in _SHARED else ()  # it starts processes
     by_hand = sorted((*_BY_HAND, *shared), key=lambda name: name != own)
@@ -174,7 +185,7 @@ _SHARED = "parts", "judge"
 _OWN = {
     "parts": "parts",
     **dict.fromkeys(("certificate", "files", "statement"), "certain"),
-    "network": "certain_networks",
+    **dict.fromkeys(("network", "onnxfile"), "certain_networks"),
 }
 _SEPARATE = (
     "test_lines_hold_and_touch",

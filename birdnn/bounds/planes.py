@@ -22,11 +22,16 @@ import torch
 from torch import Tensor
 
 from birdnn.bounds.interval import Interval, reach_of
+from birdnn.bounds.minima import flat
 from birdnn.bounds.rules import relax
 from birdnn.chain import as_activation
 from birdnn.graph import Node
 from birdnn.operators import apply
 from birdnn.rounding import FLOAT64
+
+NEARLY_ZERO = 2.0**-40
+"""Nearer to zero an activation is a constant: which way its lines tilt there is decided by rounding alone, and whoever
+makes the bounds again has to decide as we do."""
 
 _ROUNDINGS = 1024
 """Of a plane, relative to the largest number that it is made of; far more than there are."""
@@ -158,18 +163,22 @@ def _flat(operands: Sequence[Interval], result: Interval) -> Planes:
 
 def _activation(node: Node, operands: list[Interval], result: Interval) -> Planes | None:
     """Lines of an activation that chains know."""
-    del result
     activation = as_activation(node)
     if activation is None:
         return None
     low, up = operands[0]
-    found = relax(activation, low.flatten(1), up.flatten(1))
+    found = relax(activation, flat(low), flat(up))
 
     def plane(slope: Tensor, offset: Tensor | None) -> Plane:
         level = torch.zeros_like(slope) if offset is None else offset
         return Plane((slope.reshape(low.shape),), level.reshape(low.shape))
 
-    lows, ups = ([plane(line.slope, line.offset) for line in lines] for lines in (found.low, found.up))
+    nothing = torch.zeros_like(low)
+    constant = torch.maximum(low.abs(), up.abs()) < NEARLY_ZERO
+    lows, ups = (
+        [Plane((nothing,), end).where(constant, plane(line.slope, line.offset)) for line in lines]
+        for lines, end in ((found.low, result[0]), (found.up, result[1]))
+    )
     start = found.start.reshape(low.shape)
     return Planes((lows[0], lows[1]), (ups[0], ups[1]), (start, start))
 
@@ -392,8 +401,10 @@ def _min(node: Node, operands: list[Interval], result: Interval) -> Planes:
     return Planes(turned(found.up), turned(found.low), (found.start[1], found.start[0]))
 
 
-def _clip(node: Node, operands: list[Interval], result: Interval) -> Planes:
-    """Flat, steep, flat: convex at the lower kink, concave at the upper one."""
+def _clip(node: Node, operands: list[Interval], result: Interval) -> Planes | None:
+    """Flat, steep, flat: convex at the lower kink, concave at the upper one; or the lines of a ReLU, if it is one."""
+    if as_activation(node) is not None:
+        return _activation(node, operands, result)
     least, most = (torch.full_like(result[0], float(node.attributes[name])) for name in ("min", "max"))
     up = _above_clip(operands[0], least, most)
     low = _above_clip((-operands[0][1], -operands[0][0]), -most, -least)

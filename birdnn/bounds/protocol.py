@@ -65,10 +65,16 @@ class Choices:
     Attributes:
         multipliers: of the polytope's rows, shape (items, rows).
         slopes: of the lines that were taken, shape (items, hidden neurons), float32; NaN for a default one.
+        sides: multipliers of the neurons that are split above each box, of the planes of single rows and of the last
+            one, shape (items, hidden neurons) each, float32; NaN where none is. None where the method splits none.
+        intervals: on a graph, the numbers of the activations whose neurons are bounded by intervals only; None on a
+            chain.
     """
 
     multipliers: Tensor
     slopes: Tensor
+    sides: tuple[Tensor, Tensor] | None = None
+    intervals: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

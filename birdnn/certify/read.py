@@ -22,9 +22,10 @@ from birdnn.spec import Property, round_down, round_up
 
 Box = tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]
 
-_COLUMNS = {"axis": "<u2", "cut": "<f8"}
-_FACES = {"node": "<u4", "face": "<u2", "at": "<f8"}
-_ITEMS = {"node": "<u4", "polytope": "<u2", "multiplier": "<f4", "slopes": "<u4", "neuron": "<u2", "slope": "<f4"}
+_COLUMNS = {"axis": "", "cut": "<f8"}
+_FACES = {"node": "<u4", "face": "", "at": "<f8"}
+_ITEMS = {"node": "<u4", "polytope": "<u2", "multiplier": "<f4", "slopes": "<u4", "neuron": "", "slope": "<f4"}
+"""Types of columns; those that name inputs and neurons are wider where the network is a graph."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -54,7 +55,7 @@ def read_proof(path: Path, prop: Property) -> StoredProof:
     try:
         certificate = read_certificate(read(path))
         proof = proof_of(certificate, prop.sha256)
-        regions = tuple(_region(data, prop.n_inputs) for data in proof.get("regions", ()))
+        regions = tuple(_region(data, prop.n_inputs, certificate.version) for data in proof.get("regions", ()))
     except Rejected as error:
         raise FormatError(str(path), "", f"{prop.name}: {error.reason}") from None
     except (KeyError, TypeError, ValueError, OverflowError, ZeroDivisionError, binascii.Error) as error:
@@ -112,14 +113,16 @@ def _boxes(region: StoredRegion, at: npt.NDArray[np.float64], fixed: npt.NDArray
                 waiting[2 * int(cuts[node]) + 1 + side] = half
 
 
-def _region(data: Any, n_inputs: int) -> StoredRegion:
+def _region(data: Any, n_inputs: int, version: int) -> StoredRegion:
+    place = "<u4" if version > 2 else "<u2"
     lower = np.array([round_down(exact_number(text)) for text in data["lower"]])
     upper = np.array([round_up(exact_number(text)) for text in data["upper"]])
-    columns = {name: _column(data[name], kind) for name, kind in _COLUMNS.items()}
-    faces = {name: _column(data["faces"][name], kind) for name, kind in _FACES.items()}
-    items = {name: _column(data["items"][name], kind) for name, kind in _ITEMS.items()}
+    columns = {name: _column(data[name], kind or place) for name, kind in _COLUMNS.items()}
+    faces = {name: _column(data["faces"][name], kind or place) for name, kind in _FACES.items()}
+    items = {name: _column(data["items"][name], kind or place) for name, kind in _ITEMS.items()}
     items["beta"] = _column(data["items"]["beta"], "<f4") if "beta" in data["items"] else np.empty(0, "<f4")
-    cut = columns["axis"] != LEAF
+    cut = columns["axis"] != np.iinfo(place).max
+    columns["axis"] = np.where(cut, columns["axis"].astype(np.uint32), np.uint32(LEAF))
     sound = (
         len(lower) == len(upper) == n_inputs
         and len(cut) == 2 * cut.sum() + 1
@@ -133,11 +136,13 @@ def _region(data: Any, n_inputs: int) -> StoredRegion:
     proof = RegionProof(
         **columns,
         face_node=faces["node"],
-        face=faces["face"],
+        face=faces["face"].astype(np.uint32),
         face_at=faces["at"],
         item_node=items["node"],
         item_polytope=items["polytope"],
-        **{name: items[name] for name in ("multiplier", "slopes", "neuron", "slope", "beta")},
+        neuron=items["neuron"].astype(np.uint32),
+        **{name: items[name] for name in ("multiplier", "slopes", "slope", "beta")},
+        intervals=np.array(data["intervals"], np.int64) if "intervals" in data else None,
     )
     return StoredRegion(lower=lower, upper=upper, proof=proof)
 

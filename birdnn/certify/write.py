@@ -18,8 +18,10 @@ from birdnn.records.limits import Over, never, require_time
 from birdnn.rounding import Semantics
 from birdnn.spec import Property, Region, Row
 
-VERSION, PLAIN = 2, 1
-"""Of the format; and of files in which no neuron is split."""
+PLAIN, SPLIT, GRAPH = 1, 2, 3
+"""Versions of the format: no neuron is split; some are; the network is a graph."""
+
+_LEAF = {1: 65535, 2: 65535, 3: LEAF}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -43,23 +45,34 @@ def certificate_bytes(
     semantics: Semantics,
     assumptions: Mapping[str, float],
     tool: str,
+    chain: bool = True,
     over: Over = never,
 ) -> bytes:
     """The certificate of some properties of one network, JSON that is yet to be compressed.
+
+    Args:
+        net, net_sha256: the network's file, as the certificate is to name it.
+        certified: the properties.
+        semantics, assumptions: what is stated, and what it rests on.
+        tool: who writes.
+        chain: is the network a chain of layers?
+        over: when to give up.
 
     Raises:
         OutOfTime: it was ``over`` between two regions.
         ValueError: a proof was not recorded.
     """
-    split = any(_splits(region, proof) for entry in certified for region, proof in _proofs(entry))
+    proofs = [both for entry in certified for both in _proofs(entry)]
+    graph = any(proof.intervals is not None for _, proof in proofs) or not chain
+    version = GRAPH if graph else SPLIT if any(_splits(region, proof) for region, proof in proofs) else PLAIN
     data = {
         "format": "birdnn certificate",
-        "version": VERSION if split else PLAIN,
+        "version": version,
         "tool": tool,
         "network": {"file": net.name, "sha256": net_sha256},
         "semantics": semantics,
         "assumptions": dict(assumptions),
-        "proofs": [_proof(entry, over, split) for entry in certified],
+        "proofs": [_proof(entry, over, version) for entry in certified],
     }
     return json.dumps(data, indent=1).encode()
 
@@ -74,7 +87,7 @@ def _splits(region: Region, proof: RegionProof) -> bool:
     return bool(((proof.axis >= len(region.exact_lower)) & (proof.axis != LEAF)).any())
 
 
-def _proof(entry: Certified, over: Over, split: bool) -> dict[str, Any]:
+def _proof(entry: Certified, over: Over, version: int) -> dict[str, Any]:
     prop, verdict = entry.prop, entry.verdict
     about = {"name": prop.name, "file": Path(prop.path or prop.name).name, "sha256": prop.sha256}
     if isinstance(verdict, Violated):
@@ -86,7 +99,7 @@ def _proof(entry: Certified, over: Over, split: bool) -> dict[str, Any]:
     regions = []
     for region, proved in zip(prop.regions, verdict.proofs, strict=True):
         require_time(over)
-        regions.append(_region(region, proved, split))
+        regions.append(_region(region, proved, version))
     proof = {"property": about, "verdict": "proved", "regions": regions}
     return proof if verdict.executed is None else {**proof, "executed": _input(verdict.executed)}
 
@@ -95,8 +108,11 @@ def _input(witness: Witness) -> list[str]:
     return [_number(Fraction(value)) for value in witness.x]
 
 
-def _region(region: Region, proof: RegionProof, split: bool) -> dict[str, Any]:
-    beta = {"beta": _column(proof.beta, "<f4")} if split else {}
+def _region(region: Region, proof: RegionProof, version: int) -> dict[str, Any]:
+    beta = {"beta": _column(proof.beta, "<f4")} if version > PLAIN else {}
+    known = [] if proof.intervals is None else proof.intervals.tolist()
+    intervals = {"intervals": known} if version == GRAPH else {}
+    place = "<u4" if version == GRAPH else "<u2"  # of inputs and neurons
     return {
         "lower": [_number(min(value, *_run(region, i))) for i, value in enumerate(region.exact_lower)],
         "upper": [_number(max(value, *_run(region, i))) for i, value in enumerate(region.exact_upper)],
@@ -111,11 +127,12 @@ def _region(region: Region, proof: RegionProof, split: bool) -> dict[str, Any]:
             ]
             for polytope in region.unsafe
         ],
-        "axis": _column(proof.axis, "<u2"),
+        **intervals,
+        "axis": _column(np.where(proof.axis == LEAF, _LEAF[version], proof.axis), place),
         "cut": _column(proof.cut, "<f8"),
         "faces": {
             "node": _column(proof.face_node, "<u4"),
-            "face": _column(proof.face, "<u2"),
+            "face": _column(proof.face, place),
             "at": _column(proof.face_at, "<f8"),
         },
         "items": {
@@ -123,7 +140,7 @@ def _region(region: Region, proof: RegionProof, split: bool) -> dict[str, Any]:
             "polytope": _column(proof.item_polytope, "<u2"),
             "multiplier": _column(proof.multiplier, "<f4"),
             "slopes": _column(proof.slopes, "<u4"),
-            "neuron": _column(proof.neuron, "<u2"),
+            "neuron": _column(proof.neuron, place),
             "slope": _column(proof.slope, "<f4"),
             **beta,
         },

@@ -11,8 +11,10 @@ from pathlib import Path
 
 from birdnn.certify.check import UNRUN, Rejected, Uncertain, check
 from birdnn.certify.write import Certified, certificate_bytes
+from birdnn.chain import NotAChain
 from birdnn.errors import FormatError, InputError, MismatchError
 from birdnn.formats.files import compressed, write_bytes
+from birdnn.network import Network
 from birdnn.pipeline.checking import Stopped, follow
 from birdnn.pipeline.claims import assumptions
 from birdnn.pipeline.load import Loaded
@@ -85,6 +87,7 @@ def certify(
         semantics=semantics,
         assumptions=assumptions(loaded.net, semantics),
         tool=f"birdnn {metadata.version('birdnn')}",
+        chain=_is_chain(loaded.net),
         over=over,
     )
     place = write(out, compressed(data, over) if out.name.lower().endswith(".gz") else data)
@@ -102,6 +105,14 @@ def certify(
         write_s=ready - begun,
         check_s=time.monotonic() - ready,
     )
+
+
+def _is_chain(net: Network) -> bool:
+    try:
+        net.chain()
+    except NotAChain:
+        return False
+    return True
 
 
 def unwritten(out: Path) -> str:

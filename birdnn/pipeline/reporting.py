@@ -19,7 +19,7 @@ import numpy as np
 from pydantic import ValidationError
 
 from birdnn.certify.check import Rejected
-from birdnn.certify.check.certificate import LEAF, Certificate, read_certificate
+from birdnn.certify.check.certificate import Certificate, read_certificate
 from birdnn.certify.check.files import read
 from birdnn.decimals import exact_number
 from birdnn.errors import FormatError, InputError
@@ -234,7 +234,7 @@ def _facts(found: Certificate) -> CertificateFacts | None:
                     "property": proof["property"]["name"],
                     "verdict": proof["verdict"],
                     "regions": len(proof.get("regions", ())),
-                    "leaves": sum(_leaves(region["axis"]["data"]) for region in proof.get("regions", ())),
+                    "leaves": sum(_leaves(region["axis"]) for region in proof.get("regions", ())),
                 }
                 for proof in found.proofs
             ],
@@ -244,8 +244,10 @@ def _facts(found: Certificate) -> CertificateFacts | None:
         return None
 
 
-def _leaves(column: str) -> int:
-    return int((np.frombuffer(base64.b64decode(column), dtype="<u2") == LEAF).sum())
+def _leaves(column: Mapping[str, str]) -> int:
+    """In a column of axes: the largest number of its type stands for a leaf."""
+    axes = np.frombuffer(base64.b64decode(column["data"]), dtype=column["dtype"])
+    return int((axes == np.iinfo(axes.dtype).max).sum())
 
 
 # --- what an earlier version did not write

@@ -18,7 +18,7 @@ else:
 CheckAnswer = Literal["accepted", "rejected", "not checked"]
 """What the independent checker says of a certificate. Rejected: prover and checker disagree."""
 
-LEAF = 65535
+LEAF = 2**32 - 1
 """Stands for the axis of a node that was not cut."""
 
 
@@ -73,26 +73,29 @@ class RegionProof:
     """The proof of one input region; docs/certificate.md says what each array is.
 
     Attributes:
-        axis: (nodes,) uint16, from the number of inputs on a neuron; `cut`: (cuts,) float64.
-        face_node, face, face_at: the faces that were moved, (faces,) uint32, uint16, float64.
+        axis: (nodes,) uint32, from the number of inputs on a neuron; `cut`: (cuts,) float64.
+        face_node, face, face_at: the faces that were moved, (faces,) uint32, uint32, float64.
         item_node, item_polytope: (items,) uint32, uint16.
         multiplier: of all items one after the other, one for each row of its polytope, float32.
-        slopes: how many each item has, (items,) uint32; `neuron`, `slope`: these, uint16 and float32.
+        slopes: how many each item has, (items,) uint32; `neuron`, `slope`: these, uint32 and float32.
         beta: of all items one after the other, one for each neuron that is split above its node, float32.
+        intervals: numbers of the activations whose neurons are bounded by intervals only, int64, where the network was
+            seen as a graph; None where as a chain of layers.
     """
 
-    axis: npt.NDArray[np.uint16]
+    axis: npt.NDArray[np.uint32]
     cut: npt.NDArray[np.float64]
     face_node: npt.NDArray[np.uint32]
-    face: npt.NDArray[np.uint16]
+    face: npt.NDArray[np.uint32]
     face_at: npt.NDArray[np.float64]
     item_node: npt.NDArray[np.uint32]
     item_polytope: npt.NDArray[np.uint16]
     multiplier: npt.NDArray[np.float32]
     slopes: npt.NDArray[np.uint32]
-    neuron: npt.NDArray[np.uint16]
+    neuron: npt.NDArray[np.uint32]
     slope: npt.NDArray[np.float32]
     beta: npt.NDArray[np.float32]
+    intervals: npt.NDArray[np.int64] | None = None
 
     @property
     def leaves(self) -> int:

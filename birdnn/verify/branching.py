@@ -44,5 +44,6 @@ def cut(bound: MarginBound, step: Step, smallest: Tensor, recorder: Recorder | N
     if not len(order):
         return [], small
     remains = step.remains[order]
-    halves = halve(bound, remains, step.left.edge[order])
-    return [halves if recorder is None else replace(halves, node=recorder.cut(remains, halves))], small
+    edge = step.left.edge[order]
+    halves = halve(bound, remains, edge)
+    return [halves if recorder is None else replace(halves, node=recorder.cut(remains, halves, edge))], small

@@ -27,7 +27,7 @@ from birdnn.verify.recording import Recorder
 from birdnn.verify.settings import SearchSettings
 from birdnn.verify.work import Work
 
-VERSION = 3
+VERSION = 4
 """Of what is written; another one is not read."""
 
 Arrays = Mapping[str, npt.NDArray[Any]]
@@ -117,7 +117,8 @@ def packed(name: str, frontier: Frontier) -> bytes:
     for part, boxes in _numbered("small", frontier.gave_up):
         arrays |= {f"{part}lower": _array(boxes.lower), f"{part}upper": _array(boxes.upper)}
     for part, proof in _numbered("proof", frontier.proofs):
-        arrays |= {part + field.name: getattr(proof, field.name) for field in fields(RegionProof)}
+        columns = {field.name: getattr(proof, field.name) for field in fields(RegionProof)}
+        arrays |= {part + name: column for name, column in columns.items() if column is not None}
     recorder = frontier.recorder
     if recorder is not None:
         arrays |= recorder.arrays()
@@ -195,7 +196,7 @@ def _array(tensor: Tensor) -> npt.NDArray[Any]:
 
 
 def _fields(arrays: Arrays, part: str) -> dict[str, npt.NDArray[Any]]:
-    return {field.name: arrays[part + field.name] for field in fields(RegionProof)}
+    return {f.name: arrays[part + f.name] for f in fields(RegionProof) if part + f.name in arrays}
 
 
 def _boxes(arrays: Arrays, part: str) -> Boxes:

@@ -21,7 +21,7 @@ from birdnn.verify.work import Step, Work
 
 Array = npt.NDArray[np.generic]
 
-_COLUMNS = {"item": 8, "face": 3, "cut": 5}
+_COLUMNS = {"item": 9, "face": 3, "cut": 5}
 _NODES = {"item": (0,), "face": (0,), "cut": (0, 3, 4)}
 """Of what is kept: how many columns, and which of them hold numbers of nodes."""
 
@@ -34,27 +34,32 @@ class Recorder:
         region: whose.
         nodes: how many have a number.
         bytes: memory of what is kept.
+        intervals: see `Choices.intervals`.
     """
 
     region: Region
     nodes: int = 1
     bytes: int = 0
+    intervals: tuple[int, ...] | None = None
     _items: list[tuple[Array, ...]] = field(default_factory=list)
     _faces: list[tuple[Array, ...]] = field(default_factory=list)
     _cuts: list[tuple[Array, ...]] = field(default_factory=list)
 
     def arrays(self) -> dict[str, Array]:
         """What is kept, to go on with another time: columns, numbered."""
-        return {
+        columns = {
             f"{kind}{i}": np.concatenate([part[i].ravel() for part in parts])
             for kind, parts in self._kept().items()
             for i in range(len(parts[0]) if parts else 0)
         }
+        return columns if self.intervals is None else {**columns, "intervals": np.array(self.intervals, np.int64)}
 
     @classmethod
     def of(cls, region: Region, nodes: int, arrays: Mapping[str, Array]) -> Recorder:
         """What `arrays` gave."""
         recorder = cls(region, nodes)
+        if "intervals" in arrays:
+            recorder.intervals = tuple(arrays["intervals"].tolist())
         for kind, kept in recorder._kept().items():
             if f"{kind}0" in arrays:
                 recorder._keep(kept, tuple(arrays[f"{kind}{i}"] for i in range(_COLUMNS[kind])))
@@ -83,60 +88,66 @@ class Recorder:
         result, left, before = step.result, step.left, work.boxes[step.left.parent]
         if result.choices is None or left.used is None:
             raise ValueError("a bound method that keeps no choices leaves no certificate")
+        self.intervals = result.choices.intervals
         if result.splits is not None:
             self._split(work, result, result.splits)
         item, plane = left.used.nonzero(as_tuple=True)
-        multipliers, slopes = _choices(result.choices, item, plane)
-        self._keep_items(work.node[result.box[item]], result.polytope[item], multipliers, slopes, slopes[:, :0])
+        multipliers, slopes, sides = _choices(result.choices, item, plane)
+        self._keep_items(work.node[result.box[item]], result.polytope[item], multipliers, slopes, sides)
         at = torch.stack([left.boxes.lower, left.boxes.upper], 2)  # (m, inputs, sides)
         moved = torch.stack([left.boxes.lower > before.lower, left.boxes.upper < before.upper], 2)
         row, axis, side = moved.nonzero(as_tuple=True)
         self._keep(self._faces, _numpy(step.remains.node[row], 2 * axis + side, at[row, axis, side]))
 
-    def _keep_items(self, node: Tensor, polytope: Tensor, multipliers: Tensor, slopes: Tensor, beta: Tensor) -> None:
-        """Items with their slopes, (items, neurons), and multipliers of sides, (items, k): NaN for none."""
+    def _keep_items(self, node: Tensor, polytope: Tensor, multipliers: Tensor, slopes: Tensor, sides: Tensor) -> None:
+        """Items with their slopes, (items, neurons), NaN for none, and multipliers of sides, alike."""
         which, neuron = (~slopes.isnan()).nonzero(as_tuple=True)
         count = torch.bincount(which, minlength=len(node))
-        sides = ~beta.isnan()
-        columns = node, polytope, multipliers, count, neuron, slopes[which, neuron], sides.sum(1), beta[sides]
+        item, split = (~sides.isnan()).nonzero(as_tuple=True)
+        many = torch.bincount(item, minlength=len(node))
+        columns = node, polytope, multipliers, count, neuron, slopes[which, neuron], many, split, sides[item, split]
         self._keep(self._items, _numpy(*columns))
 
     def _split(self, work: Work, result: BoundResult, splits: NeuronSplits) -> None:
         """Keep trees of neurons: their nodes get numbers below that of the box they split."""
         inputs, entries = work.boxes.lower.shape[1], iter(splits.neuron.tolist())
         leaves: list[int] = []
-        depths: list[int] = []
+        ways: list[tuple[int, ...]] = []
         cuts: list[tuple[int, int, int, int]] = []
         for root in work.node[result.box[splits.item]].tolist():
-            open_ = [(root, 0)]
+            open_: list[tuple[int, tuple[int, ...]]] = [(root, ())]
             while open_:
-                node, depth = open_.pop()
+                node, way = open_.pop()
                 neuron = next(entries)
                 if neuron < 0:
                     leaves.append(node)
-                    depths.append(depth)
+                    ways.append(way)
                     continue
                 cuts.append((node, inputs + neuron, self.nodes, self.nodes + 1))
-                open_ += [(self.nodes + 1, depth + 1), (self.nodes, depth + 1)]  # the negative side is next
+                way = (*way, neuron)
+                open_ += [(self.nodes + 1, way), (self.nodes, way)]  # the negative side is next
                 self.nodes += 2
-        node, axis, below, above = np.array(cuts, np.int64).reshape(-1, 4).T  # none where a box is the only leaf
-        self._keep(self._cuts, (node, axis, np.zeros(len(cuts)), below, above))
+        parents, axis, below, above = np.array(cuts, np.int64).reshape(-1, 4).T  # none where a box is the only leaf
+        self._keep(self._cuts, (parents, axis, np.zeros(len(cuts)), below, above))
         number = (splits.size + 1) // 2
-        beyond = torch.arange(splits.beta.shape[1]) >= torch.tensor(depths)[:, None]
-        self._keep_items(
-            torch.tensor(leaves),
-            result.polytope[splits.item].repeat_interleave(number),
-            splits.multipliers,
-            splits.slopes,
-            splits.beta.masked_fill(beyond, torch.nan),
-        )
+        sides = torch.full_like(splits.slopes, torch.nan)
+        for leaf, way in enumerate(ways):
+            sides[leaf, list(way)] = splits.beta[leaf, : len(way)].to(sides)
+        polytope = result.polytope[splits.item].repeat_interleave(number)
+        self._keep_items(torch.tensor(leaves), polytope, splits.multipliers, splits.slopes, sides)
 
-    def cut(self, parents: Work, halves: Work) -> Tensor:
-        """Numbers for the halves of the boxes of `parents`, in the order of `Boxes.bisect`: shape (2 * m,)."""
-        m = len(parents)
+    def cut(self, parents: Work, halves: Work, edge: Tensor) -> Tensor:
+        """Numbers for the halves of the boxes of `parents`, in the order of `Boxes.bisect`: shape (2 * m,).
+
+        Args:
+            parents, halves: see above.
+            edge: where each was cut, (m,): an input, or from their number on a neuron, at zero.
+        """
+        m, inputs = len(parents), parents.boxes.lower.shape[1]
         first = halves.boxes[:m]
         axis = (first.upper < parents.boxes.upper).to(torch.int64).argmax(1)
-        at = first.upper.gather(1, axis[:, None])[:, 0]
+        at = first.upper.gather(1, axis[:, None])[:, 0].where(edge < inputs, 0.0)
+        axis = axis.where(edge < inputs, edge)
         numbers = self.nodes + torch.arange(2 * m)
         self.nodes += 2 * m
         self._keep(self._cuts, _numpy(parents.node, axis, at, numbers[:m], numbers[m:]))
@@ -154,9 +165,11 @@ class Recorder:
         order = _level_by_level(children)
         rank = np.empty(self.nodes, np.int64)
         rank[order] = np.arange(self.nodes)
-        axes, places = np.full(self.nodes, LEAF, np.uint16), np.empty(self.nodes)
+        axes, places = np.full(self.nodes, LEAF, np.uint32), np.empty(self.nodes)
         axes[rank[node]], places[rank[node]] = axis, at
-        return RegionProof(axis=axes, cut=places[axes != LEAF], **self._moved(rank), **self._chosen(rank))
+        kept = {**self._moved(rank), **self._chosen(rank, axes)}
+        intervals = None if self.intervals is None else np.array(self.intervals, np.int64)
+        return RegionProof(axis=axes, cut=places[axes != LEAF], intervals=intervals, **kept)
 
     def _moved(self, rank: npt.NDArray[np.int64]) -> dict[str, Any]:
         node, face, at = _joined(self._faces, (np.int64, np.int64, np.float64))
@@ -164,15 +177,15 @@ class Recorder:
         order = np.lexsort((face, node))
         return {
             "face_node": node[order].astype(np.uint32),
-            "face": face[order].astype(np.uint16),
+            "face": face[order].astype(np.uint32),
             "face_at": at[order],
         }
 
-    def _chosen(self, rank: npt.NDArray[np.int64]) -> dict[str, Any]:
+    def _chosen(self, rank: npt.NDArray[np.int64], axes: npt.NDArray[np.uint32]) -> dict[str, Any]:
         """The items sorted, each polytope's multipliers as many as it has rows."""
         rows = max(len(p.rows) for p in self.region.unsafe)
-        types = np.int64, np.int64, np.float64, np.int64, np.int64, np.float32, np.int64, np.float32
-        node, polytope, multiplier, count, neuron, slope, sides, beta = _joined(self._items, types)
+        types = np.int64, np.int64, np.float64, np.int64, np.int64, np.float32, np.int64, np.int64, np.float32
+        node, polytope, multiplier, count, neuron, slope, sides, split, beta = _joined(self._items, types)
         multiplier = multiplier.reshape(-1, rows)
         order = np.lexsort((polytope, rank[node]))
         own = np.array([len(p.rows) for p in self.region.unsafe])[polytope]
@@ -180,15 +193,55 @@ class Recorder:
         multiplier = np.where(last, (multiplier * (np.arange(rows) >= own[:, None] - 1)).sum(1)[:, None], multiplier)
         kept = (np.arange(rows) < own[:, None])[order]
         place = _reordered(count, order)
+        beta = beta[_from_the_root(axes, len(self.region.exact_lower), rank[node], sides, split)]
         return {
             "item_node": rank[node][order].astype(np.uint32),
             "item_polytope": polytope[order].astype(np.uint16),
             "multiplier": multiplier[order][kept].astype(np.float32),
             "slopes": count[order].astype(np.uint32),
-            "neuron": neuron[place].astype(np.uint16),
+            "neuron": neuron[place].astype(np.uint32),
             "slope": slope[place],
             "beta": beta[_reordered(sides, order)],
         }
+
+
+def _from_the_root(
+    axes: npt.NDArray[np.uint32],
+    inputs: int,
+    node: npt.NDArray[np.int64],
+    sides: npt.NDArray[np.int64],
+    split: npt.NDArray[np.int64],
+) -> npt.NDArray[np.int64]:
+    """In which order the multipliers of items' sides stand as their neurons are split above, from the root on.
+
+    Args:
+        axes: of the tree's nodes, level by level.
+        inputs: from which on an axis is a neuron.
+        node: of each item.
+        sides: how many each has; ``split``, of which neurons, of all items one after the other.
+    """
+    cuts = np.nonzero(axes != LEAF)[0]
+    parent = np.concatenate([np.zeros(1, np.int64), np.repeat(cuts, 2)])
+    item = np.nonzero(sides)[0]
+    child, found = node[item], []
+    while len(item):  # upwards, until the root has been looked at
+        above = parent[child]
+        here = axes[above] >= inputs
+        found.append((item[here], above[here], axes[above][here].astype(np.int64) - inputs))
+        item, child = item[above > 0], above[above > 0]
+    if not found:
+        return np.empty(0, np.int64)
+    item, above, neuron = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    order = np.lexsort((above, item))  # a node stands behind those above it
+    owner = np.repeat(np.arange(len(sides)), sides)
+    stands = np.lexsort((split, owner))
+    most = 1 + max(int(split.max()), int(neuron.max()))
+    wanted = item[order] * most + neuron[order]
+    known = owner[stands] * most + split[stands]
+    if not np.array_equal(np.sort(wanted), known):
+        raise AssertionError("an item has not one multiplier for each neuron that is split above it")
+    places: npt.NDArray[np.int64] = stands[np.searchsorted(known, wanted)]
+    return places
 
 
 def _reordered(count: npt.NDArray[np.int64], order: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
@@ -197,13 +250,16 @@ def _reordered(count: npt.NDArray[np.int64], order: npt.NDArray[np.int64]) -> np
     return np.repeat(start[order] - (np.cumsum(size) - size), size) + np.arange(size.sum())
 
 
-def _choices(choices: Choices, item: Tensor, plane: Tensor) -> tuple[Tensor, Tensor]:
-    """Multipliers and slopes of some planes: (n, rows) and (n, neurons)."""
+def _choices(choices: Choices, item: Tensor, plane: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Multipliers, slopes and multipliers of sides of some planes: (n, rows), (n, neurons) and (n, neurons)."""
     multipliers, slopes = choices.multipliers[item], choices.slopes[item]
     rows = multipliers.shape[1]
     single = plane < rows if rows > 1 else torch.zeros_like(plane, dtype=torch.bool)
     alone = torch.nn.functional.one_hot(plane.clamp(max=rows - 1), rows).to(multipliers)
-    return torch.where(single[:, None], alone, multipliers), slopes.masked_fill(single[:, None], torch.nan)
+    sides = torch.full_like(slopes, torch.nan)
+    if choices.sides is not None:
+        sides = torch.where(single[:, None], choices.sides[0][item], choices.sides[1][item])
+    return torch.where(single[:, None], alone, multipliers), slopes.masked_fill(single[:, None], torch.nan), sides
 
 
 def _level_by_level(children: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:

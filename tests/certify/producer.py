@@ -20,13 +20,17 @@ import numpy as np
 
 from birdnn.certify.check import files
 from birdnn.certify.check.certificate import LEAF, Region
-from birdnn.certify.check.floats import FloatEngine, FloatPass
-from birdnn.certify.check.layers import Chain, kinds
+from birdnn.certify.check.floats import FloatEngine
+from birdnn.certify.check.graphs.floats import GraphFloatEngine
+from birdnn.certify.check.graphs.nodes import Graph
+from birdnn.certify.check.graphs.reader import read_graph
+from birdnn.certify.check.graphs.walk import GraphWalk
+from birdnn.certify.check.layers import Activation, Chain, kinds
 from birdnn.certify.check.lines import ASSUMED_ERROR, bent, slope_range
 from birdnn.certify.check.network import read_network
 from birdnn.certify.check.rounding import rounded
 from birdnn.certify.check.statement import Row, read_statement
-from birdnn.certify.check.tree import Items, Sides, Walk, _Batch, padded
+from birdnn.certify.check.tree import Batch, Items, Planes, Sides, Walk, padded
 
 MARGIN = 1e-9
 
@@ -46,7 +50,7 @@ class Producer:
     """Makes the proof of one region.
 
     Args:
-        chain: the network.
+        network: a chain, or a graph.
         single: semantics float32?
         seed: of the random slopes.
         faces: move faces where that works.
@@ -56,7 +60,7 @@ class Producer:
 
     def __init__(
         self,
-        chain: Chain,
+        network: Chain | Graph,
         single: bool,
         *,
         seed: int = 0,
@@ -64,11 +68,10 @@ class Producer:
         slopes: float = 0.3,
         neurons: float = 0.0,
     ) -> None:
-        self.chain, self.single, self.faces, self.share, self.neurons = chain, single, faces, slopes, neurons
-        self.engine = FloatEngine(chain, single)
+        self.network, self.single, self.faces, self.share, self.neurons = network, single, faces, slopes, neurons
+        self.graph = isinstance(network, Graph)
+        self.engine = GraphFloatEngine(network) if isinstance(network, Graph) else FloatEngine(network, single)
         self.draw = np.random.default_rng(seed)
-        hidden = [layer for layer in chain.layers if layer.activation is not None]
-        self.ranges = [slope_range(layer.activation) for layer in hidden for _ in layer.bias]
 
     def region(
         self, lower: Sequence[Fraction], upper: Sequence[Fraction], polytopes: Sequence[tuple[Row, ...]], most: int
@@ -79,20 +82,21 @@ class Producer:
         parent = [0]
         self.moved: list[tuple[int, int, float]] = []
         axis, cut = [], []
-        n = sum(len(layer.bias) for layer in self.chain.layers[:-1])
-        unknown = np.full((1, n), np.inf)
+        ends = np.cumsum([0, *(size for _, size in self.network.hidden)])
+        unknown = np.full((1, ends[-1]), np.inf)
         low = np.array([[rounded(v, -np.inf) for v in lower]])
         high = np.array([[rounded(v, np.inf) for v in upper]])
-        batch = _Batch(np.zeros(1, int), low, high, -unknown, unknown, np.ones((1, len(polytopes)), bool))
-        walk = Walk(self.chain, self.engine, _empty_region(polytopes), "producer", self.single)
-        walk.rows = self.rows = padded(tuple(polytopes), self.chain.n_outputs)
-        widths = np.cumsum([0, *(len(layer.bias) for layer in self.chain.layers[:-1])])
-        walk.spans = self.spans = [slice(a, b) for a, b in pairwise(widths)]
+        batch = Batch(np.zeros(1, int), low, high, -unknown, unknown, np.ones((1, len(polytopes)), bool))
+        kind = GraphWalk if self.graph else Walk
+        walk = kind(self.network, self.engine, _empty_region(polytopes), "producer", self.single)
+        walk.rows = self.rows = padded(tuple(polytopes), self.network.n_outputs)
+        walk.spans = self.spans = [slice(a, b) for a, b in pairwise(ends)]
         while len(batch.node):
             if batch.node[0] + len(batch.node) > most:
                 return None
             known = np.array([*axis, *[LEAF] * len(batch.node)], np.intp)
-            walk.region = replace(walk.region, axis=known, parent=np.array(parent, np.intp))
+            sides = np.array([len(above) for above in self.above], np.intp)
+            walk.region = replace(walk.region, axis=known, parent=np.array(parent, np.intp), sides=sides)
             with np.errstate(all="ignore"):
                 pass_ = walk._tightened(batch)
                 lower_, upper_ = self._close(batch, pass_)
@@ -103,7 +107,7 @@ class Producer:
             both = np.repeat(stay, 2)
             l, u, low, high = (side[both].copy() for side in (batch.l, batch.u, lower_, upper_))
             for n, (i, at, value) in enumerate(zip(stay, chosen, middle, strict=True)):
-                node, neuron = int(batch.node[i]), at - self.chain.n_inputs
+                node, neuron = int(batch.node[i]), at - self.network.n_inputs
                 axis[node] = at
                 numbers += [2 * len(cut) + 1, 2 * len(cut) + 2]
                 cut.append(value)
@@ -116,22 +120,23 @@ class Producer:
                 else:
                     high[2 * n, at] = low[2 * n + 1, at] = value
                 self.above += [self.above[node] + side for side in more]
-            batch = _Batch(np.array(numbers, np.intp), low, high, l, u, batch.open[both])
+            batch = Batch(np.array(numbers, np.intp), low, high, l, u, batch.open[both])
         return self._region(lower, upper, polytopes, axis, cut)
 
     def _cuts(
-        self, batch: _Batch, lower: np.ndarray, upper: np.ndarray, stay: np.ndarray
+        self, batch: Batch, lower: np.ndarray, upper: np.ndarray, stay: np.ndarray
     ) -> tuple[list[int], list[float]]:
         """Where each node that stays open is cut: its widest side in the middle, or some neuron anywhere."""
-        layers = [layer for layer in self.chain.layers if layer.activation is not None]
         chosen, places = [], []
         for i in stay:
             l, u = batch.l[i], batch.u[i]
-            loose = [bent(layer.activation, l[span], u[span]) for layer, span in zip(layers, self.spans, strict=True)]
+            loose = [
+                _open(act, l[span], u[span]) for (act, _), span in zip(self.network.hidden, self.spans, strict=True)
+            ]
             some = np.nonzero(np.concatenate([np.empty(0, bool), *loose]) & (l < u))[0]
             if self.neurons and len(some) and self.draw.random() < self.neurons:
                 neuron = int(self.draw.choice(some))
-                chosen.append(self.chain.n_inputs + neuron)
+                chosen.append(self.network.n_inputs + neuron)
                 inside = l[neuron] < 0 < u[neuron]
                 places.append(0.0 if inside else float(l[neuron] + self.draw.random() * (u[neuron] - l[neuron])))
             else:
@@ -139,7 +144,7 @@ class Producer:
                 places.append(float(lower[i, chosen[-1]] + upper[i, chosen[-1]]) / 2)
         return chosen, places
 
-    def _close(self, batch: _Batch, pass_: FloatPass) -> tuple[np.ndarray, np.ndarray]:
+    def _close(self, batch: Batch, pass_: Planes) -> tuple[np.ndarray, np.ndarray]:
         """Record items that close polytopes and faces that move; the remaining corners."""
         box, polytope = np.nonzero(batch.open)
         best = np.full(len(box), -np.inf)
@@ -177,9 +182,7 @@ class Producer:
         self.items.sort(key=lambda item: item[:2])
         return lower, upper
 
-    def _move(
-        self, batch: _Batch, pass_: FloatPass, i: int, face: int, planes: list[Any], lower: Any, upper: Any
-    ) -> bool:
+    def _move(self, batch: Batch, pass_: Planes, i: int, face: int, planes: list[Any], lower: Any, upper: Any) -> bool:
         axis, side = divmod(face, 2)
         low, high = batch.lower[i].copy(), batch.upper[i].copy()
         at = (low[axis] + high[axis]) / 2 if side == 0 else low[axis] + 0.75 * (high[axis] - low[axis])
@@ -192,9 +195,7 @@ class Producer:
         self.moved.append((int(batch.node[i]), face, float(at)))
         return True
 
-    def _candidates(
-        self, box: np.ndarray, polytope: np.ndarray, batch: _Batch
-    ) -> list[tuple[Items, list[list[float]]]]:
+    def _candidates(self, box: np.ndarray, polytope: np.ndarray, batch: Batch) -> list[tuple[Items, list[list[float]]]]:
         most = self.rows.a.shape[1]
         sizes = np.array([len(rows) for rows in self.rows.exact])[polytope]
         made = []
@@ -208,7 +209,7 @@ class Producer:
                 made.append((Items(box, polytope, exact, self._slopes(box, batch, share), sides), betas))
         return made
 
-    def _sides(self, box: np.ndarray, batch: _Batch) -> tuple[tuple[Sides, ...], list[list[float]]]:
+    def _sides(self, box: np.ndarray, batch: Batch) -> tuple[tuple[Sides, ...], list[list[float]]]:
         """All sides with random multipliers, and these, from the root on."""
         betas, found = [], []
         for n, i in enumerate(box):
@@ -225,14 +226,16 @@ class Producer:
             sides.append(Sides(item[mine], neuron[mine] - span.start, side[mine], at[mine], beta[mine], count[mine]))
         return tuple(sides), betas
 
-    def _slopes(self, box: np.ndarray, batch: _Batch, share: float) -> tuple[Any, ...]:
+    def _slopes(self, box: np.ndarray, batch: Batch, share: float) -> tuple[Any, ...]:
         slopes = []
-        layers = [layer for layer in self.chain.layers if layer.activation is not None]
-        for layer, span in zip(layers, self.spans, strict=True):
+        for (act, _), span in zip(self.network.hidden, self.spans, strict=True):
             l, u = batch.l[:, span], batch.u[:, span]
-            loose = bent(layer.activation, l, u)[box]
+            if act is None:
+                slopes.append((np.empty(0, int), np.empty(0, int), np.empty(0)))
+                continue
+            loose = bent(act, l, u)[box]
             item, neuron = np.nonzero(loose & (self.draw.random(loose.shape) < share))
-            low, high = slope_range(layer.activation)
+            low, high = slope_range(act)
             values = np.float32(low) + self.draw.random(len(item)).astype(np.float32) * np.float32(high - low)
             slopes.append((item, neuron, np.clip(values.astype(np.float32), low, high).astype(float)))
         return tuple(slopes)
@@ -240,6 +243,9 @@ class Producer:
     def _region(self, lower: Any, upper: Any, polytopes: Any, axis: list[int], cut: list[float]) -> dict[str, Any]:
         slopes = [slope for item in self.items for slope in item[3]]
         self.moved.sort()
+        place = "<u4" if self.graph else "<u2"
+        leaf = np.iinfo(place).max
+        with_beta = self.graph or self.neurons
         return {
             "lower": [str(v) for v in lower],
             "upper": [str(v) for v in upper],
@@ -250,11 +256,12 @@ class Producer:
                 ]
                 for rows in polytopes
             ],
-            "axis": column(axis, "<u2"),
+            **({"intervals": []} if self.graph else {}),
+            "axis": column([leaf if at == LEAF else at for at in axis], place),
             "cut": column(cut, "<f8"),
             "faces": {
                 "node": column([m[0] for m in self.moved], "<u4"),
-                "face": column([m[1] for m in self.moved], "<u2"),
+                "face": column([m[1] for m in self.moved], place),
                 "at": column([m[2] for m in self.moved], "<f8"),
             },
             "items": {
@@ -262,11 +269,15 @@ class Producer:
                 "polytope": column([item[1] for item in self.items], "<u2"),
                 "multiplier": column([m for item in self.items for m in item[2]], "<f4"),
                 "slopes": column([len(item[3]) for item in self.items], "<u4"),
-                "neuron": column([neuron for neuron, _ in slopes], "<u2"),
+                "neuron": column([neuron for neuron, _ in slopes], place),
                 "slope": column([slope for _, slope in slopes], "<f4"),
-                **({"beta": column([beta for item in self.items for beta in item[4]], "<f4")} if self.neurons else {}),
+                **({"beta": column([beta for item in self.items for beta in item[4]], "<f4")} if with_beta else {}),
             },
         }
+
+
+def _open(act: Activation | None, l: np.ndarray, u: np.ndarray) -> np.ndarray:
+    return ~(l >= u) if act is None else bent(act, l, u)
 
 
 def _empty_region(polytopes: Sequence[tuple[Row, ...]]) -> Region:
@@ -280,11 +291,11 @@ def _empty_region(polytopes: Sequence[tuple[Row, ...]]) -> Region:
 
 
 def certificate(
-    net: Path, props: Sequence[Path], semantics: str = "real", most: int = 3000, **how: Any
+    net: Path, props: Sequence[Path], semantics: str = "real", most: int = 3000, graph: bool = False, **how: Any
 ) -> dict[str, Any] | None:
-    """The certificate's content for properties that hold; None where the producer gives up."""
+    """The certificate's content for properties that hold, of a chain or a graph; None where the producer gives up."""
     net_file = files.read(net)
-    chain = read_network(net_file)
+    network = read_graph(net_file) if graph else read_network(net_file)
     proofs = []
     for path in props:
         file = files.read(path)
@@ -292,12 +303,12 @@ def certificate(
         for pair in read_statement(file).pairs:
             key = tuple(v for v, _ in pair.lower), tuple(v for v, _ in pair.upper)
             boxes.setdefault(key, []).append(tuple(row.scaled()[0] for row in pair.rows))
-        producer = Producer(chain, semantics == "float32", **how)
+        producer = Producer(network, semantics == "float32", **how)
         regions = [producer.region(*key, rows, most) for key, rows in boxes.items()]
         if None in regions:
             return None
         proofs.append({"property": about(path), "verdict": "proved", "regions": regions})
-    return head(net, semantics, proofs, 2 if how.get("neurons") else 1)
+    return head(net, semantics, proofs, 3 if graph else 2 if how.get("neurons") else 1)
 
 
 def about(path: Path) -> dict[str, str]:
@@ -305,8 +316,7 @@ def about(path: Path) -> dict[str, str]:
 
 
 def head(net: Path, semantics: str, proofs: list[Any], version: int = 1) -> dict[str, Any]:
-    chain = read_network(files.read(net))
-    needed = kinds(chain.layers) if semantics == "float32" else set()
+    needed = kinds(read_network(files.read(net))) if semantics == "float32" else set()
     return {
         "format": "birdnn certificate",
         "version": version,

@@ -19,13 +19,13 @@ from birdnn.certify.check.exact import (
     ExactEngine,
     ExactPass,
     _derivative,
-    _end,
     _expm1,
-    _leaky,
     _Planes,
+    ball_end,
     certainly_holds,
     extremes,
     function,
+    leaky,
 )
 from birdnn.certify.check.lines import Activation
 from birdnn.certify.check.network import read_network
@@ -37,9 +37,9 @@ ELU = Activation("elu", 0.5)
 
 def test_ends_of_a_ball_are_on_their_sides() -> None:
     third = arb(1) / 3
-    assert _end(third, -1) < fmpq(1, 3) < _end(third, 1)
+    assert ball_end(third, -1) < fmpq(1, 3) < ball_end(third, 1)
     with pytest.raises(ArithmeticError):
-        _end(arb("nan"), 1)
+        ball_end(arb("nan"), 1)
 
 
 def test_elu_is_the_identity_above_zero() -> None:
@@ -57,7 +57,7 @@ def test_balls_count_with_all_they_hold(kind: str) -> None:
     for l, u in ((-3, 0), (-3, -1), (0, 3), (1, 3), (-2, 2), (1, 1), (-1, -1)):
         for s in (scale * fmpq(k, 13) for k in range(14)):
             with pytest.MonkeyPatch.context() as patch:
-                patch.setattr(exact, "_PRECISION", 10)
+                patch.setattr(exact, "PRECISION", 10)
                 low, high = extremes(act, fmpq(l), fmpq(u), s)
             with ctx.workprec(200):
                 values = [_gap(act, fmpq(l) + fmpq(u - l) * fmpq(k, 60), s) for k in range(61)]
@@ -101,9 +101,9 @@ def test_far_from_zero_little_is_computed_and_nothing_lost(name: str) -> None:
 
 @pytest.mark.parametrize("z", [arb(-2), arb(3), arb(0), arb(0, 1), arb(-1, 1), arb(1, 1)])
 def test_a_leaky_ball_holds_every_value_and_little_more(z: arb) -> None:
-    low, high = (Fraction(int(v.p), int(v.q)) for v in (_end(z, -1), _end(z, 1)))
+    low, high = (Fraction(int(v.p), int(v.q)) for v in (ball_end(z, -1), ball_end(z, 1)))
     ends = [max(v, Fraction(1, 4) * v) for v in (low, high)]
-    got = _leaky(z, 0.25)
+    got = leaky(z, 0.25)
     assert got.contains(arb(fmpq(ends[0].numerator, ends[0].denominator)))
     assert got.contains(arb(fmpq(ends[1].numerator, ends[1].denominator)))
     assert float(got.rad()) <= float(high - low) / 2 + 1e-6
@@ -112,8 +112,8 @@ def test_a_leaky_ball_holds_every_value_and_little_more(z: arb) -> None:
 def test_a_ball_that_ends_at_zero_is_below_it() -> None:
     """So that its values are no more than those of the branch below."""
     z = -arb(arb(0, 1).rad(), 1)
-    assert _end(z, 1) == 0
-    assert _leaky(z, 0.25).rad() < 0.26
+    assert ball_end(z, 1) == 0
+    assert leaky(z, 0.25).rad() < 0.26
     assert function(Activation("elu", 0.125), z).rad() < 0.5
 
 

@@ -32,7 +32,7 @@ def random_tree(seed: int, cuts: int) -> np.ndarray:
         cut = rng.random(end - begin) < (0.75 if len(axis) < cuts else 0.0)
         axis += np.where(cut, rng.integers(0, 5, end - begin), LEAF).tolist()
         begin, end = end, end + 2 * int(cut.sum())
-    return np.array(axis, dtype=np.uint16)
+    return np.array(axis, dtype=np.uint32)
 
 
 @pytest.mark.parametrize("of", [1, 2, 3, 8])

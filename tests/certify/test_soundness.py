@@ -24,7 +24,7 @@ from birdnn.certify.check.layers import Activation, Chain
 from birdnn.certify.check.lines import ASSUMED_ERROR, bent, default_slopes, offsets, slope_range
 from birdnn.certify.check.network import read_network
 from birdnn.certify.check.statement import Row
-from birdnn.certify.check.tree import Items, Sides, Walk, _Batch, padded
+from birdnn.certify.check.tree import Batch, Items, Sides, Walk, padded
 from birdnn.formats.onnx import layers_to_onnx
 from tests.certify.cases import ACTIVATIONS, network, property_text
 from tests.certify.producer import _empty_region, about, certificate, head, write
@@ -190,7 +190,7 @@ def _pass(
     ends = np.cumsum([0, *(len(layer.bias) for layer in chain.layers[:-1])])
     walk.spans = [slice(a, b) for a, b in pairwise(ends)]
     unknown = np.full((1, ends[-1]), np.inf)
-    batch = _Batch(np.zeros(1, int), lower[None], upper[None], -unknown, unknown, np.ones((1, 1), bool))
+    batch = Batch(np.zeros(1, int), lower[None], upper[None], -unknown, unknown, np.ones((1, 1), bool))
     with np.errstate(all="ignore"):
         pass_ = walk._tightened(batch)
         items = Items(np.zeros(1, int), np.zeros(1, int), np.ones((1, 1)), tuple(_none() for _ in walk.spans))
@@ -266,7 +266,7 @@ def _sided(seed: int, activation: str, single: bool, exponent: int, spoil: Any, 
         walk = Walk(chain, engine(chain, single), _empty_region([(row,)]), "test", single)
         walk.rows, walk.spans = padded(((row,),), 2), [slice(0, 5), slice(5, 10)]
         unknown = np.full((1, 10), np.inf)
-        batch = _Batch(np.zeros(1, int), lower[None], upper[None], -unknown, unknown, np.ones((1, 1), bool))
+        batch = Batch(np.zeros(1, int), lower[None], upper[None], -unknown, unknown, np.ones((1, 1), bool))
         with np.errstate(all="ignore"):
             pass_ = walk._tightened(batch)
             none = tuple(_none() for _ in walk.spans)
@@ -311,7 +311,7 @@ def test_both_arithmetics_take_the_same_from_sides(tmp_path: Path) -> None:
             walk = Walk(chain, engine(chain, single), _empty_region([(row,)]), "test", single)
             walk.rows, walk.spans, unknown = padded(((row,),), 2), [slice(0, 3)], np.full((1, 3), np.inf)
             x = np.array([[0.25, -0.5]])
-            batch = _Batch(np.zeros(1, int), x, x, -unknown, unknown, np.ones((1, 1), bool))
+            batch = Batch(np.zeros(1, int), x, x, -unknown, unknown, np.ones((1, 1), bool))
             with np.errstate(all="ignore"):
                 pass_ = walk._tightened(batch)
                 z = batch.l[:, 0] / 2 + batch.u[:, 0] / 2

@@ -114,8 +114,8 @@ def _first_plane(result, item, plane, right=recording._choices):
 
 
 def _no_slopes(result, item, plane, right=recording._choices):
-    multipliers, slopes = right(result, item, plane)
-    return multipliers, torch.full_like(slopes, torch.nan)
+    multipliers, slopes, sides = right(result, item, plane)
+    return multipliers, torch.full_like(slopes, torch.nan), sides
 
 
 def _not_all_items(self, work, step, right=recording.Recorder.examined):

@@ -16,15 +16,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from birdnn.certify.check.files import File, Rejected
-from birdnn.certify.check.layers import Chain
+from birdnn.certify.check.layers import Network
 from birdnn.certify.check.lines import Floats, slope_range
 from birdnn.certify.check.rounding import rounded
 from birdnn.certify.check.statement import Row
 from birdnn.errors import FormatError
 
-LEAF = 65535
-VERSIONS = (1, 2)
-"""Of the format; neurons are split since the second one."""
+LEAF = 2**32 - 1
+VERSIONS = (1, 2, 3)
+"""Of the format; neurons are split since the second one, and the network is a graph in the third."""
 
 _LARGEST = (2 - Fraction(1, 2**23)) * 2**127
 """Of the numbers of single precision."""
@@ -62,6 +62,7 @@ class Region:
         item_node, item_polytope: the items; those of number i have multipliers from ``multiplier_start[i]`` on and
             slopes from ``slope_start[i]`` to ``slope_start[i + 1]``. The largest multiplier of each is about 1, and
             those of sides, from ``beta_start[i]`` on, are of the same scale.
+        intervals: numbers of activations whose neurons are bounded by intervals only.
     """
 
     lower: tuple[Fraction, ...]
@@ -85,6 +86,7 @@ class Region:
     slope: Floats
     beta: Floats
     beta_start: NDArray[np.intp]
+    intervals: frozenset[int] = frozenset()
 
     def root(self) -> tuple[Floats, Floats]:
         """The box in float64, rounded outward."""
@@ -107,7 +109,7 @@ def read_certificate(file: File) -> Certificate:
         raise Rejected("the file does not call itself a birdnn certificate")
     version = data.get("version")
     if type(version) is not int or version not in VERSIONS:
-        raise Rejected(f"version {short(version)} of the format is not known, only {' and '.join(map(str, VERSIONS))}")
+        raise Rejected(f"version {short(version)} of the format is not known, only 1 to {VERSIONS[-1]}")
     keys = ("format", "version", "tool", "network", "semantics", "assumptions", "proofs")
     head = _fields(data, "the certificate", keys)
     network = _about(head["network"], "network", ("file", "sha256"))
@@ -158,7 +160,7 @@ def states_exactly(proof: dict[str, Any], semantics: Literal["real", "float32"],
     return stated
 
 
-def read_regions(proof: dict[str, Any], version: int, chain: Chain, where: str) -> list[Region]:
+def read_regions(proof: dict[str, Any], version: int, network: Network, where: str) -> list[Region]:
     """The regions of a proved property, in a file of that version.
 
     Raises:
@@ -166,30 +168,33 @@ def read_regions(proof: dict[str, Any], version: int, chain: Chain, where: str) 
     """
     if not isinstance(proof["regions"], list):
         raise Rejected(f"{where}: regions must be a list")
-    return [_Reader(chain, f"{where}, region {i}", version).region(data) for i, data in enumerate(proof["regions"])]
+    return [_Reader(network, f"{where}, region {i}", version).region(data) for i, data in enumerate(proof["regions"])]
 
 
 @dataclass
 class _Reader:
-    chain: Chain
+    network: Network
     where: str
     version: int
 
     def region(self, data: Any) -> Region:
-        head = _fields(data, self.where, ("lower", "upper", "unsafe", "axis", "cut", "faces", "items"))
-        n_inputs = self.chain.n_inputs
+        more = ("intervals",) if self.version > 2 else ()
+        head = _fields(data, self.where, ("lower", "upper", "unsafe", *more, "axis", "cut", "faces", "items"))
+        n_inputs = self.network.n_inputs
         lower, upper = (_numbers(head[side], n_inputs, f"{self.where}: {side}") for side in ("lower", "upper"))
         self._require(all(low <= high for low, high in zip(lower, upper, strict=True)), "its box is empty")
         self._require(isinstance(head["unsafe"], list), "unsafe must be a list of polytopes")
         scaled = [[row.scaled() for row in self._polytope(rows)] for rows in head["unsafe"]]
         polytopes = tuple(tuple(row for row, _ in rows) for rows in scaled)
         powers = [np.array([power for _, power in rows], dtype=np.int64) for rows in scaled]
-        axis, cut = self._column(head["axis"], "axis", "<u2"), self._column(head["cut"], "cut", "<f8")
+        axis, cut = self._column(head["axis"], "axis", self._place), self._column(head["cut"], "cut", "<f8")
+        axis[axis == np.iinfo(self._place).max] = LEAF
         tree = self._tree(axis, cut)
         return Region(
             lower=lower,
             upper=upper,
             polytopes=polytopes,
+            intervals=self._intervals(head.get("intervals", [])),
             **tree,
             **self._faces(head["faces"], len(axis)),
             **self._items(head["items"], tree["sides"], powers),
@@ -199,13 +204,27 @@ class _Reader:
         if not holds:
             raise Rejected(f"{self.where}: {what}")
 
+    @property
+    def _place(self) -> str:
+        """The type of columns that name inputs and neurons."""
+        return "<u2" if self.version < 3 else "<u4"
+
+    def _intervals(self, data: Any) -> frozenset[int]:
+        known = range(len(self.network.hidden))
+        self._require(
+            isinstance(data, list) and all(type(place) is int and place in known for place in data),
+            "intervals must be a list of numbers of activations",
+        )
+        self._require(data == sorted(set(data)), "intervals are not sorted, or one stands there twice")
+        return frozenset(data)
+
     def _polytope(self, data: Any) -> tuple[Row, ...]:
         self._require(isinstance(data, list), "a polytope must be a list of rows")
         rows = []
         for row in data:
             fields = _fields(row, f"{self.where}: a row", ("coefficients", "bound", "strict"))
             self._require(isinstance(fields["strict"], bool), "strict must be true or false")
-            coefficients = _numbers(fields["coefficients"], self.chain.n_outputs, f"{self.where}: coefficients")
+            coefficients = _numbers(fields["coefficients"], self.network.n_outputs, f"{self.where}: coefficients")
             (bound,) = _numbers([fields["bound"]], 1, f"{self.where}: bound")
             rows.append(Row(coefficients, bound, fields["strict"]))
         return tuple(rows)
@@ -229,7 +248,7 @@ class _Reader:
         node = np.nonzero(axis != LEAF)[0]
         self._require(len(axis) == 2 * len(node) + 1, f"{len(node)} cuts do not make {len(axis)} nodes")
         self._require(len(cut) == len(node), f"{len(cut)} places for {len(node)} cuts")
-        inputs, hidden = self.chain.n_inputs, sum(len(layer.bias) for layer in self.chain.layers[:-1])
+        inputs, hidden = self.network.n_inputs, sum(size for _, size in self.network.hidden)
         known = inputs if self.version == 1 else inputs + hidden
         self._require((axis[node] < known).all(), "a cut's axis is none of the inputs, nor a neuron")
         rank = np.cumsum(axis != LEAF) - 1
@@ -239,10 +258,10 @@ class _Reader:
 
     def _faces(self, data: Any, nodes: int) -> dict[str, Any]:
         fields = _fields(data, f"{self.where}: faces", ("node", "face", "at"))
-        node, face = self._column(fields["node"], "node", "<u4"), self._column(fields["face"], "face", "<u2")
+        node, face = self._column(fields["node"], "node", "<u4"), self._column(fields["face"], "face", self._place)
         at = self._column(fields["at"], "at", "<f8")
         self._require(len(node) == len(face) == len(at), "the columns of the faces differ in length")
-        self._require((node < nodes).all() and (face < 2 * self.chain.n_inputs).all(), "a face that does not exist")
+        self._require((node < nodes).all() and (face < 2 * self.network.n_inputs).all(), "a face that does not exist")
         self._require(_sorted(node, face), "the faces are not sorted, or one moves twice at a node")
         return {"face_node": node, "face": face, "face_at": at}
 
@@ -252,7 +271,7 @@ class _Reader:
             "polytope": "<u2",
             "multiplier": "<f4",
             "slopes": "<u4",
-            "neuron": "<u2",
+            "neuron": self._place,
             "slope": "<f4",
         }
         types |= {"beta": "<f4"} if self.version > 1 else {}
@@ -283,12 +302,13 @@ class _Reader:
         }  # fmt: skip
 
     def _slopes(self, item: NDArray[np.intp], neuron: NDArray[np.intp], slope: Floats) -> None:
-        hidden = [layer for layer in self.chain.layers if layer.activation is not None]
-        ranges = [slope_range(layer.activation) for layer in hidden for _ in layer.bias if layer.activation]
+        none = np.inf, -np.inf  # no slope is in this range
+        known = [(none if activation is None else slope_range(activation), n) for activation, n in self.network.hidden]
+        ranges = np.repeat(np.array([range_ for range_, _ in known]).reshape(-1, 2), [n for _, n in known], axis=0)
         self._require((neuron < len(ranges)).all(), "a slope of a neuron that does not exist")
         self._require(_sorted(item, neuron), "the slopes of an item are not sorted, or a neuron has two")
         if len(neuron):
-            low, high = np.array(ranges).T
+            low, high = ranges.T
             inside = (low[neuron] <= slope) & (slope <= high[neuron])
             self._require(inside.all(), "a slope outside of the range of the activation's derivative")
 

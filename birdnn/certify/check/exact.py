@@ -27,7 +27,7 @@ _SLACK_BITS = 200
 _SIZE_BITS = 60
 _MORE_BITS = 40
 _LONGEST = 300
-_PRECISION = 160
+PRECISION = 160
 _EVALUATION_PRECISION = 1024
 _FAR = 1000
 """Farther from zero smooth activations are known well enough without being computed."""
@@ -96,7 +96,7 @@ class ExactEngine:
                 linear = _ceilings(layer.error_weight, bits), [_up(value) for value in layer.error_bias]
             elif single:
                 slack_weight, slack_bias = slack_weight + layer.error_weight, slack_bias + layer.error_bias
-            bias = [_rational(value) for value in layer.bias]
+            bias = [rational(value) for value in layer.bias]
             slack = _ceilings(slack_weight, _SLACK_BITS).transpose(), _ceilings(slack_bias[:, None], _SLACK_BITS)
             self.layers.append(_Map(fmpz_mat(whole), whole, bits, bias, slack[0], slack[1].entries(), *linear))
 
@@ -146,11 +146,11 @@ class ExactPass:
     def _line(self, k: int, i: int, j: int, low: float, high: float) -> _Line:
         """The lines of slopes ``low`` and ``high``, both put on a grid."""
         layer, act, (l, u, error) = self.engine.layers[k], self.engine.activations[k], self.bounds[k]
-        ends = _number(l[i, j]), _number(u[i, j])
-        bias, slack, wide = layer.bias[j], self.slack[k][i][j], _number(error[i, j])
+        ends = number_of(l[i, j]), number_of(u[i, j])
+        bias, slack, wide = layer.bias[j], self.slack[k][i][j], number_of(error[i, j])
 
         def line(side: int, slope: float) -> tuple[fmpz, fmpz]:
-            whole = (_number(slope) * _SLOPE_SCALE).floor()
+            whole = (number_of(slope) * _SLOPE_SCALE).floor()
             s = fmpq(whole, _SLOPE_SCALE)
             offset, room = extremes(act, *ends, s)[side] + s * bias, abs(s) * slack + wide
             return whole, _ceiling(offset + room) if side else -_ceiling(room - offset)
@@ -166,14 +166,14 @@ class ExactPass:
         rows, sizes, constants = [], [], []
         for box, polytope, multipliers in zip(items.box, items.polytope, items.multipliers, strict=True):
             exact = self.rows.exact[polytope]
-            weight = [_number(value) for value in multipliers[: len(exact)]]
+            weight = [number_of(value) for value in multipliers[: len(exact)]]
             sums = [
-                sum((w * _rational(row.coefficients[o]) for w, row in zip(weight, exact, strict=True)), fmpq(0))
+                sum((w * rational(row.coefficients[o]) for w, row in zip(weight, exact, strict=True)), fmpq(0))
                 for o in range(len(last.bias))
             ]
-            constant = -sum((w * _rational(row.bound) for w, row in zip(weight, exact, strict=True)), fmpq(0))
+            constant = -sum((w * rational(row.bound) for w, row in zip(weight, exact, strict=True)), fmpq(0))
             size = [
-                sum((w * abs(_rational(row.coefficients[o])) for w, row in zip(weight, exact, strict=True)), fmpq(0))
+                sum((w * abs(rational(row.coefficients[o])) for w, row in zip(weight, exact, strict=True)), fmpq(0))
                 for o in range(len(last.bias))
             ]
             errors = last.error_bias or [fmpq(0)] * len(size)
@@ -238,9 +238,9 @@ class ExactPass:
         """Subtract the sides of layer ``m``, in place, from rows on ``weight @ h`` (times ``2**(bits + 53)``)."""
         sides, layer = items.sides[m], self.engine.layers[m]
         for item, j, side, at, beta in zip(sides.item, sides.neuron, sides.side, sides.at, sides.beta, strict=True):
-            whole = (_number(beta) * _SLOPE_SCALE).floor()  # any number that is not negative will do
+            whole = (number_of(beta) * _SLOPE_SCALE).floor()  # any number that is not negative will do
             rows[item][j] -= int(side) * (whole * scale << bits)
-            distance = int(side) * (layer.bias[j] - _number(at)) + self.slack[m][items.box[item]][j]
+            distance = int(side) * (layer.bias[j] - number_of(at)) + self.slack[m][items.box[item]][j]
             constant[item] -= fmpq(whole, _SLOPE_SCALE) * scale * distance
 
     def minimum(self, planes: _Planes, which: Index, corners: Corners) -> Floats:
@@ -253,7 +253,7 @@ class ExactPass:
         for n, (row, lower, upper) in enumerate(zip(planes.rows, *corners, strict=True)):
             total = fmpq(0)
             for value, low, high in zip(row, lower, upper, strict=True):
-                total += value * _number(low if value > 0 else high)
+                total += value * number_of(low if value > 0 else high)
             total = total / (fmpz(1) << planes.bits) + planes.constant[n]
             least[n] = rounded(Fraction(int(total.p), int(total.q)), -np.inf)
         return least
@@ -263,15 +263,15 @@ def extremes(act: Activation, l: fmpq, u: fmpq, s: fmpq) -> tuple[fmpq, fmpq]:
     """A lower bound of the minimum and an upper bound of the maximum of ``activation(z) - s z`` over ``l .. u``."""
     zero = fmpq(0)
     if act.kind in ("relu", "leaky_relu"):
-        alpha = _number(act.alpha)
+        alpha = number_of(act.alpha)
         found = [(z if z > 0 else alpha * z) - s * z for z in (l, u)] + ([zero] if l < 0 < u else [])
         return min(found), max(found)
     if act.kind == "elu" and l >= 0:
         ends = [z - s * z for z in (l, u)]
         return min(ends), max(ends)
-    with ctx.workprec(_PRECISION):
+    with ctx.workprec(PRECISION):
         balls = [function(act, arb(z)) - arb(s) * arb(z) for z in (l, u)]
-        low, high = min(_end(ball, -1) for ball in balls), max(_end(ball, 1) for ball in balls)
+        low, high = min(ball_end(ball, -1) for ball in balls), max(ball_end(ball, 1) for ball in balls)
         if act.kind == "elu":
             return min(low, *_tangent(act, l, u, s, -1)), high
         if l < 0:
@@ -284,11 +284,11 @@ def extremes(act: Activation, l: fmpq, u: fmpq, s: fmpq) -> tuple[fmpq, fmpq]:
 def _tangent(act: Activation, l: fmpq, u: fmpq, s: fmpq, side: int) -> list[fmpq]:
     """What a tangent at some d leaves of ``activation(z) - s z`` at both ends, on a side where it is a bound."""
     near = float(touching(act, *(np.array([float(value)]) for value in (l, u, s)))[0])
-    d = min(max(_number(near), l), u)
-    slope = min(max(s, _number(act.alpha)), fmpq(1)) if act.kind == "elu" and d == 0 else None
+    d = min(max(number_of(near), l), u)
+    slope = min(max(s, number_of(act.alpha)), fmpq(1)) if act.kind == "elu" and d == 0 else None
     steep = _derivative(act, arb(d)) if slope is None else arb(slope)
     touch = function(act, arb(d)) - arb(s) * arb(d)
-    return [_end(touch + (steep - arb(s)) * arb(z - d), side) for z in (l, u)]
+    return [ball_end(touch + (steep - arb(s)) * arb(z - d), side) for z in (l, u)]
 
 
 def function(act: Activation, z: arb) -> arb:
@@ -330,13 +330,13 @@ def evaluate(chain: Chain, x: Sequence[Fraction]) -> list[Any]:
             h = [sum((w * v for w, v in zip(row, h, strict=True)), b) for row, b in zip(rows, bias, strict=True)]
             act = layer.activation
             if act is not None and act.kind in ("relu", "leaky_relu"):
-                h = [_leaky(z, act.alpha) for z in h]
+                h = [leaky(z, act.alpha) for z in h]
             elif act is not None:
                 h = [function(act, z if smooth else _ball(z)) for z in h]
     return h
 
 
-def _leaky(z: Any, alpha: float) -> Any:
+def leaky(z: Any, alpha: float) -> Any:
     if isinstance(z, Fraction):
         return z if z > 0 else Fraction(alpha) * z
     return z if z > 0 else arb(alpha) * z if z <= 0 else z.union(arb(alpha) * z)
@@ -363,20 +363,20 @@ def _fraction(value: Any) -> Fraction:
     return Fraction(_finite(value))
 
 
-def _number(value: Any) -> fmpq:
+def number_of(value: Any) -> fmpq:
     """An entry of an array, exactly."""
     return fmpq(*_finite(value).as_integer_ratio())
 
 
-def _rational(value: Fraction) -> fmpq:
+def rational(value: Fraction) -> fmpq:
     return fmpq(value.numerator, value.denominator)
 
 
 def _ball(value: Fraction) -> arb:
-    return arb(_rational(value))
+    return arb(rational(value))
 
 
-def _end(ball: arb, side: int) -> fmpq:
+def ball_end(ball: arb, side: int) -> fmpq:
     """The upper (``side`` 1) or lower end of a ball."""
     if not ball.is_finite():
         raise ArithmeticError("a ball without bounds")

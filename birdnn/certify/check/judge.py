@@ -25,6 +25,9 @@ from birdnn.certify.check.certificate import (
 )
 from birdnn.certify.check.files import File, Rejected
 from birdnn.certify.check.floats import FloatEngine
+from birdnn.certify.check.graphs.nodes import Graph
+from birdnn.certify.check.graphs.reader import read_graph
+from birdnn.certify.check.graphs.walk import GraphWalk
 from birdnn.certify.check.layers import Chain, kinds
 from birdnn.certify.check.lines import ASSUMED_ERROR, Flags
 from birdnn.certify.check.network import read_network
@@ -187,19 +190,19 @@ def _checked(
     found = read_certificate(certificate_file)
     if found.network_sha256 != net_file.sha256:
         raise Rejected(f"the certificate is for a network with sha256 {found.network_sha256}, not {net_file.sha256}")
-    chain = read_network(net_file)
-    _check_assumptions(found, chain)
-    engines = _Engines(chain, found.semantics == "float32")
+    network = read_graph(net_file) if found.version > 2 else read_network(net_file)
+    _check_assumptions(found, network)
+    engines = _Engines(network, found.semantics == "float32")
     answers, asked = [], set()
     for path in props:
         prop_file = files.read(path)
         asked.add(prop_file.sha256)
         proof = proof_of(found, prop_file.sha256)
-        statement = read_statement(prop_file).of(chain.n_outputs)
-        if (statement.n_inputs, statement.n_outputs) != (chain.n_inputs, chain.n_outputs):
+        statement = read_statement(prop_file).of(network.n_outputs)
+        if (statement.n_inputs, statement.n_outputs) != (network.n_inputs, network.n_outputs):
             raise MismatchError(
                 f"{path} speaks about {statement.n_inputs} inputs and {statement.n_outputs} outputs; "
-                f"{net} has {chain.n_inputs} and {chain.n_outputs}"
+                f"{net} has {network.n_inputs} and {network.n_outputs}"
             )
         where = f"proof of {Path(path).name}"
         task = _Task(engines, found, proof, where, settings, seen, part)
@@ -215,12 +218,12 @@ def _checked(
     )
 
 
-def _check_assumptions(certificate: Certificate, chain: Chain) -> None:
+def _check_assumptions(certificate: Certificate, network: Chain | Graph) -> None:
     needed = {}
     if certificate.semantics == "float32":
-        if not chain.single:
+        if not network.single:
             raise Rejected("semantics float32 speaks about single precision; this network computes in double precision")
-        needed = {kind: ASSUMED_ERROR[kind] for kind in kinds(chain.layers) if kind in ASSUMED_ERROR}
+        needed = {kind: ASSUMED_ERROR[kind] for kind in kinds(network) if kind in ASSUMED_ERROR}
     if certificate.assumptions != needed:
         raise Rejected(f"the certificate assumes {certificate.assumptions}; this checker assumes {needed}")
 
@@ -229,22 +232,42 @@ class _Engines:
     """A network's engines: made of exact numbers, which takes a second, and the same for all of its proofs.
 
     Args:
-        chain: the network.
+        network: a chain, or a graph.
         single: do statements speak about executions in single precision?
     """
 
-    def __init__(self, chain: Chain, single: bool) -> None:
-        self.chain, self.single = chain, single
+    def __init__(self, network: Chain | Graph, single: bool) -> None:
+        self.network, self.single = network, single
+        self.walk = GraphWalk if isinstance(network, Graph) else Walk
 
     @cached_property
-    def float64(self) -> FloatEngine:
-        return FloatEngine(self.chain, self.single)
+    def float64(self) -> Engine:
+        if isinstance(self.network, Chain):
+            return FloatEngine(self.network, self.single)
+        from birdnn.certify.check.graphs.floats import GraphFloatEngine  # SciPy is needed for this only
+
+        return GraphFloatEngine(self.network)
 
     @cached_property
     def exact(self) -> Engine:
-        from birdnn.certify.check.exact import ExactEngine  # python-flint is needed for this only
+        # python-flint is needed for these only
+        if isinstance(self.network, Chain):
+            from birdnn.certify.check.exact import ExactEngine
 
-        return ExactEngine(self.chain, self.single)
+            return ExactEngine(self.network, self.single)
+        from birdnn.certify.check.graphs.exact import GraphExactEngine
+
+        return GraphExactEngine(self.network)
+
+    def evaluate(self, x: Sequence[Fraction]) -> Sequence[Any]:
+        """The network's exact outputs, or balls that hold them."""
+        if isinstance(self.network, Chain):
+            from birdnn.certify.check.exact import evaluate
+
+            return evaluate(self.network, x)
+        from birdnn.certify.check.graphs.exact import evaluate as evaluate_graph
+
+        return evaluate_graph(self.network, x)
 
 
 @dataclass(frozen=True)
@@ -261,7 +284,11 @@ class _Task:
 
     def proved(self, statement: Statement, path: str) -> Answer:
         """Check that no input of the property is unsafe."""
-        regions = read_regions(self.proof, self.certificate.version, self.engines.chain, self.where)
+        if self.engines.single and isinstance(self.engines.network, Graph):
+            raise Rejected(
+                f"{self.where}: what is proved in version 3 of the format is true of the reals, not of float32"
+            )
+        regions = read_regions(self.proof, self.certificate.version, self.engines.network, self.where)
         cover(statement, regions, self.where)
         leaves = sum(int((region.axis == LEAF).sum()) for region in regions)
         sample = self.settings.sample
@@ -287,7 +314,9 @@ class _Task:
             if chosen is not None and not chosen.any():
                 continue
             where = f"{self.where}, {engine.name}, region {i}"
-            Walk(self.engines.chain, engine, region, where, self.engines.single, chosen, batch, tell).run()
+            self.engines.walk(
+                self.engines.network, engine, region, where, self.engines.single, chosen, batch, tell
+            ).run()
 
     def _own(self, region: Region, wanted: Flags | None) -> Flags | None:
         """Those of the nodes wanted that belong to this part; None for all of a tree."""
@@ -330,16 +359,14 @@ class _Task:
 
     def _input(self, key: str, statement: Statement) -> tuple[tuple[float, ...], bool]:
         """An input that stands for a point of one of the property's boxes, and whether that violates exactly."""
-        from birdnn.certify.check.exact import evaluate
-
-        x = read_input(self.proof, key, self.engines.chain.n_inputs, self.where)
+        x = read_input(self.proof, key, self.engines.network.n_inputs, self.where)
         pairs: dict[tuple[Fraction, ...], list[Pair]] = {}
         for pair in statement.pairs:
             if (point := pair.meant(x)) is not None:
                 pairs.setdefault(point, []).append(pair)
         if not pairs:
             raise Rejected(f"{self.where}: the input lies in none of the property's boxes")
-        exactly = any(_unsafe(own, evaluate(self.engines.chain, point)) for point, own in pairs.items())
+        exactly = any(_unsafe(own, self.engines.evaluate(point)) for point, own in pairs.items())
         return tuple(float(value) for value in x), exactly
 
 

@@ -6,11 +6,10 @@ single precision may add to it, by the rule under "Errors" in docs/certificate.m
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from math import ceil
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,15 +52,40 @@ class Layer:
     limited: bool = False
 
 
+@runtime_checkable
+class Network(Protocol):
+    """What a proof tree needs to know of a network."""
+
+    @property
+    def n_inputs(self) -> int:
+        """Entries of the input."""
+
+    @property
+    def n_outputs(self) -> int:
+        """Entries of the output."""
+
+    @property
+    def single(self) -> bool:
+        """Does the file compute in single precision?"""
+
+    @property
+    def hidden(self) -> tuple[tuple[Activation | None, int], ...]:
+        """Activations in order, and how many neurons each has; None where it is none that lines with slopes bound."""
+
+
 @dataclass(frozen=True)
 class Chain:
-    """A network."""
+    """A network of layers, each of which reads the one before."""
 
     layers: tuple[Layer, ...]
     n_inputs: int
     n_outputs: int
     single: bool
-    """Does the file compute in single precision?"""
+
+    @property
+    def hidden(self) -> tuple[tuple[Activation | None, int], ...]:
+        """See `Network.hidden`."""
+        return tuple((layer.activation, len(layer.bias)) for layer in self.layers[:-1])
 
     @property
     def ends_in_relu(self) -> bool:
@@ -158,6 +182,6 @@ def _dense(a: Exact) -> Exact:
     return out
 
 
-def kinds(layers: Sequence[Layer]) -> set[str]:
+def kinds(network: Network) -> set[str]:
     """The kinds of activations in a network."""
-    return {layer.activation.kind for layer in layers if layer.activation is not None}
+    return {activation.kind for activation, _ in network.hidden if activation is not None}

@@ -20,6 +20,8 @@ ASSUMED_ERROR = {"tanh": 5e-7, "sigmoid": 5e-7, "elu": 5e-7}
 LIBM = 2.0**-48
 """Relative error of float64 ``exp``, ``expm1``, ``tanh`` and what is made of them here: 16 units in the last place."""
 
+NEARLY_ZERO = 2.0**-40
+
 _ROUNDED = 2.0**-49
 """Relative error of a few float64 operations, a multiple of what they need."""
 
@@ -77,6 +79,13 @@ def default_slopes(act: Activation, l: Floats, u: Floats) -> tuple[Floats, Float
     return _slope_above(act, -u, -l), _slope_above(act, l, u)
 
 
+def default_slopes_in_graphs(act: Activation, l: Floats, u: Floats) -> tuple[Floats, Floats]:
+    """The same in certificates of version 3: no slope so near to zero that rounding alone would choose it."""
+    constant = np.maximum(np.abs(l), np.abs(u)) < NEARLY_ZERO
+    low, high = default_slopes(act, l, u)
+    return np.where(constant, 0.0, low), np.where(constant, 0.0, high)
+
+
 def value(act: Activation, z: Floats) -> Floats:
     """The activation, to within `LIBM` of its value."""
     if act.kind in ("relu", "leaky_relu"):
@@ -87,7 +96,14 @@ def value(act: Activation, z: Floats) -> Floats:
 
 
 def offsets(act: Activation, l: Floats, u: Floats, s: Floats) -> tuple[Floats, Floats]:
-    """For lines of slope ``s`` over ``l .. u``: an offset below the lowest valid one, one above the highest.
+    """Offsets of lines of slope ``s`` over ``l .. u``, which is the activation's own where that is linear."""
+    low, high = offsets_of_any(act, l, u, s)
+    straight = ~bent(act, l, u)  # there the function is the line itself
+    return np.where(straight, 0.0, low), np.where(straight, 0.0, high)
+
+
+def offsets_of_any(act: Activation, l: Floats, u: Floats, s: Floats) -> tuple[Floats, Floats]:
+    """For lines of any slope ``s`` over ``l .. u``: an offset below the lowest valid one, one above the highest.
 
     That is the minimum and the maximum of ``activation(z) - s z``, to the safe side of rounding.
     """
@@ -105,8 +121,7 @@ def offsets(act: Activation, l: Floats, u: Floats, s: Floats) -> tuple[Floats, F
         convex = _tangent_bound(act, np.minimum(l, 0), np.minimum(u, 0), s, -1.0)
         high = np.where(above, np.maximum(high, concave), high)
         low = np.where(below, np.minimum(low, convex), low)
-    straight = ~bent(act, l, u)  # there the function is the line itself
-    return np.where(straight, 0.0, low), np.where(straight, 0.0, high)
+    return low, high
 
 
 def touching(act: Activation, l: Floats, u: Floats, s: Floats) -> Floats:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from birdnn.certify.check.certificate import LEAF, Region
 from birdnn.certify.check.files import Rejected
-from birdnn.certify.check.layers import Chain
+from birdnn.certify.check.layers import Chain, Network
 from birdnn.certify.check.lines import Flags, Floats, bent, execution_error, magnitude
 from birdnn.certify.check.statement import Row
 
@@ -62,7 +62,18 @@ class Items:
 
 
 @runtime_checkable
-class Pass(Protocol):
+class Planes(Protocol):
+    """A batch of boxes of which all lines are fixed."""
+
+    def planes(self, items: Items) -> Any:
+        """Planes below the items' combinations, valid on their boxes."""
+
+    def minimum(self, planes: Any, which: Index, corners: Corners) -> Floats:
+        """A number not above the minimum of each plane ``which`` over the box beside it."""
+
+
+@runtime_checkable
+class Pass(Planes, Protocol):
     """Backward propagation over one batch of boxes. Layers come in order: enter, neurons, relax, enter, ..."""
 
     def enter(self, k: int, h: Floats) -> None:
@@ -74,12 +85,6 @@ class Pass(Protocol):
     def relax(self, k: int, l: Floats, u: Floats, error: Floats) -> None:
         """Fix the default lines of layer ``k`` for pre-activations in ``l .. u``; the activation errs by ``error``."""
 
-    def planes(self, items: Items) -> Any:
-        """Planes below the items' combinations, valid on their boxes."""
-
-    def minimum(self, planes: Any, which: Index, corners: Corners) -> Floats:
-        """A number not above the minimum of each plane ``which`` over the box beside it."""
-
 
 @runtime_checkable
 class Engine(Protocol):
@@ -87,12 +92,12 @@ class Engine(Protocol):
 
     name: str
 
-    def start(self, rows: Rows, boxes: int) -> Pass:
-        """A pass over ``boxes`` boxes."""
+    def start(self, rows: Rows, boxes: int) -> Planes:
+        """A pass over ``boxes`` boxes, of which nothing is known yet."""
 
 
 @dataclass
-class _Batch:
+class Batch:
     """Nodes that still have an open polytope: number, box, bounds of hidden neurons, polytopes open above."""
 
     node: Index
@@ -102,11 +107,11 @@ class _Batch:
     u: Floats
     open: Flags
 
-    def take(self, which: Any) -> _Batch:
-        return _Batch(*(part[which] for part in self._parts()))
+    def take(self, which: Any) -> Batch:
+        return Batch(*(part[which] for part in self._parts()))
 
-    def join(self, other: _Batch) -> _Batch:
-        return _Batch(*(np.concatenate(both) for both in zip(self._parts(), other._parts(), strict=True)))
+    def join(self, other: Batch) -> Batch:
+        return Batch(*(np.concatenate(both) for both in zip(self._parts(), other._parts(), strict=True)))
 
     def _parts(self) -> tuple[Any, ...]:
         return self.node, self.lower, self.upper, self.l, self.u, self.open
@@ -124,7 +129,7 @@ class Walk:
         seen: told how many nodes are done, now and then.
     """
 
-    chain: Chain
+    network: Network
     engine: Engine
     region: Region
     where: str
@@ -140,14 +145,13 @@ class Walk:
             Rejected: it proves nothing.
         """
         region = self.region
-        hidden = [len(layer.bias) for layer in self.chain.layers[:-1]]
-        ends = np.cumsum([0, *hidden])
+        ends = np.cumsum([0, *(size for _, size in self.network.hidden)])
         self.spans = [slice(a, b) for a, b in pairwise(ends)]
-        self.rows = padded(region.polytopes, self.chain.n_outputs)
+        self.rows = padded(region.polytopes, self.network.n_outputs)
         root = np.full((1, ends[-1]), np.inf)
         lower, upper = region.root()
         stack = [
-            _Batch(np.zeros(1, int), lower[None], upper[None], -root, root, np.ones((1, len(region.polytopes)), bool))
+            Batch(np.zeros(1, int), lower[None], upper[None], -root, root, np.ones((1, len(region.polytopes)), bool))
         ]
         if not region.polytopes:
             return
@@ -159,17 +163,21 @@ class Walk:
                 if len(children.node):
                     stack.append(children)
 
-    def _next(self, stack: list[_Batch]) -> _Batch:
+    def _next(self, stack: list[Batch]) -> Batch:
         """The last nodes of the stack, as many as a batch takes: depth first, so that the stack stays low."""
-        batch = stack.pop()
-        while len(batch.node) < self.batch and stack:
+        batch, most = stack.pop(), self._most()
+        while len(batch.node) < most and stack:
             batch = stack.pop().join(batch)
-        if len(batch.node) > self.batch:
-            stack.append(batch.take(slice(None, -self.batch)))
-            batch = batch.take(slice(-self.batch, None))
+        if len(batch.node) > most:
+            stack.append(batch.take(slice(None, -most)))
+            batch = batch.take(slice(-most, None))
         return batch
 
-    def _examine(self, batch: _Batch) -> _Batch:
+    def _most(self) -> int:
+        """How many nodes a batch may take."""
+        return self.batch
+
+    def _examine(self, batch: Batch) -> Batch:
         pass_ = self._tightened(batch)
         items, index = self._items(batch)
         planes = pass_.planes(items)
@@ -179,12 +187,15 @@ class Walk:
         moved = self._faces(batch, pass_, planes, items)
         return self._children(batch, *moved)
 
-    def _tightened(self, batch: _Batch) -> Pass:
+    def _tightened(self, batch: Batch) -> Planes:
         """Bounds of all hidden neurons, in place, and the pass that knows them."""
         pass_, corners = self.engine.start(self.rows, len(batch.node)), (batch.lower, batch.upper)
         h = np.maximum(np.abs(batch.lower), np.abs(batch.upper))
         anew = (batch.node == 0) | ~self._split(self.region.parent[batch.node])  # the box of a parent has its bounds
-        for k, layer in enumerate(self.chain.layers):
+        chain = self.network
+        if not isinstance(chain, Chain) or not isinstance(pass_, Pass):
+            raise TypeError("a walk of layers needs a chain of them, and an engine for it")
+        for k, layer in enumerate(chain.layers):
             far = (self.single or layer.limited) and batch.node[0] == 0
             if far and not _stays_below(layer.peak, float(h[0].max()), LARGEST):
                 raise Rejected(f"{self.where}: a number of single precision could overflow in layer {k}")
@@ -203,7 +214,7 @@ class Walk:
             h = magnitude(act, l, u, error)
         return pass_
 
-    def _items(self, batch: _Batch) -> tuple[Items, Index]:
+    def _items(self, batch: Batch) -> tuple[Items, Index]:
         """The items at the batch's nodes whose polytope is open, and their numbers in the region."""
         region = self.region
         box, index = ranges(region.item_node, batch.node)
@@ -234,7 +245,7 @@ class Walk:
             i, at = item[split], parent[split]
             side = np.where(child[split] % 2 == 0, 1.0, -1.0)
             beta = region.beta[region.beta_start[index[i]] + region.sides[at]]
-            found.append((i, region.axis[at] - self.chain.n_inputs, side, region.cut[region.rank[at]], beta))
+            found.append((i, region.axis[at] - self.network.n_inputs, side, region.cut[region.rank[at]], beta))
             more = region.sides[parent] > 0
             item, child = item[more], parent[more]
         if not found:
@@ -250,10 +261,10 @@ class Walk:
     def _split(self, node: Index) -> Flags:
         """At which nodes is a neuron split?"""
         axis = self.region.axis[node]
-        split: Flags = (axis >= self.chain.n_inputs) & (axis != LEAF)
+        split: Flags = (axis >= self.network.n_inputs) & (axis != LEAF)
         return split
 
-    def _faces(self, batch: _Batch, pass_: Pass, planes: Any, items: Items) -> Corners:
+    def _faces(self, batch: Batch, pass_: Planes, planes: Any, items: Items) -> Corners:
         """The corners that remain when the faces have moved."""
         region = self.region
         box, index = ranges(region.face_node, batch.node)
@@ -285,7 +296,7 @@ class Walk:
         self._require(np.all(lower <= upper, axis=1), batch.node, "faces cross each other")
         return lower, upper
 
-    def _children(self, batch: _Batch, lower: Floats, upper: Floats) -> _Batch:
+    def _children(self, batch: Batch, lower: Floats, upper: Floats) -> Batch:
         """The children of those nodes that have an open polytope; a leaf may have none."""
         region, node = self.region, batch.node
         left = np.nonzero(batch.open.any(1))[0]
@@ -298,10 +309,10 @@ class Walk:
         both = np.repeat(left, 2)
         first = 2 * region.rank[node[left]] + 1
         numbers = np.stack([first, first + 1], 1).reshape(-1)
-        children = _Batch(numbers, lower[both], upper[both], batch.l[both], batch.u[both], batch.open[both])
+        children = Batch(numbers, lower[both], upper[both], batch.l[both], batch.u[both], batch.open[both])
         for corners, which, at in (
             ((children.lower, children.upper), np.nonzero(~split)[0], axis),
-            ((children.l, children.u), np.nonzero(split)[0], axis - self.chain.n_inputs),
+            ((children.l, children.u), np.nonzero(split)[0], axis - self.network.n_inputs),
         ):
             below, above, at = 2 * which, 2 * which + 1, at[which]
             corners[1][below, at] = np.minimum(corners[1][below, at], cut[which])

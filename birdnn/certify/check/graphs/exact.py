@@ -1,0 +1,338 @@
+"""Backward propagation through a graph without any rounding of its own, row by row; and exact evaluation.
+
+Rows are rational numbers on the places where they are not zero. Ends of intervals are rounded outward to float64,
+slopes are numbers of the certificate or float64 ones; what is computed with them is exact.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+from flint import arb, ctx, fmpq
+
+from birdnn.certify.check.exact import PRECISION, ball_end, extremes, function, leaky, number_of, rational
+from birdnn.certify.check.graphs.nodes import UNSURE, Affine, Bend, Graph, Index, Map, Pool
+from birdnn.certify.check.layers import Activation
+from birdnn.certify.check.lines import Floats, default_slopes_in_graphs
+from birdnn.certify.check.rounding import rounded
+from birdnn.certify.check.tree import Corners, Items, Rows
+
+_ZERO = fmpq(0)
+_EVALUATION_PRECISION = 1024
+
+Row = dict[int, fmpq]
+"""A row, without its zeros."""
+Plane = tuple[Row, fmpq]
+"""A row and its constant."""
+Line = tuple[fmpq, fmpq]
+"""Slope and offset."""
+Lines = Callable[[int, int, int], tuple[Line, Line]]
+"""Of a node, for a box and an entry: the lower and the upper one."""
+
+
+class _Sums:
+    """An affine node: for each source and each of its maps' rows the places and numbers."""
+
+    def __init__(self, node: Affine) -> None:
+        self.sources = [(source, _rows(each)) for source, each in node.sources]
+        self.offset = [rational(value) for value in node.offset]
+        self.unsure = rational(UNSURE) if node.unsure else _ZERO
+
+
+def _rows(each: Map) -> list[list[tuple[int, fmpq]]]:
+    table, found = [rational(value) for value in each.table], [list[tuple[int, fmpq]]() for _ in range(each.shape[0])]
+    for row, column, which in zip(each.row.tolist(), each.column.tolist(), each.which.tolist(), strict=True):
+        found[row].append((column, table[which]))
+    return found
+
+
+class GraphExactEngine:
+    """`Engine` in exact arithmetic.
+
+    Args:
+        graph: the network.
+    """
+
+    name = "exact"
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.sums = {k: _Sums(node) for k, node in enumerate(graph.nodes) if isinstance(node, Affine)}
+
+    def start(self, rows: Rows, boxes: int) -> GraphExactPass:
+        """Nothing known yet about ``boxes`` boxes."""
+        del boxes
+        return GraphExactPass(self, rows)
+
+
+class GraphExactPass:
+    """`GraphPass` in exact arithmetic.
+
+    Attributes:
+        low, up: intervals of the values, (boxes, entries).
+        slack: of affine nodes whose constants are not known exactly, for each box how far a value may be off.
+        lines: of bends, for each box and entry the lower and the upper one.
+        picked: of windows, for each box and entry what is picked, and the upper bound where others may be larger.
+    """
+
+    def __init__(self, engine: GraphExactEngine, rows: Rows) -> None:
+        self.engine, self.rows = engine, rows
+        self.low: list[Floats] = []
+        self.up: list[Floats] = []
+        self.slack: dict[int, list[list[fmpq]]] = {}
+        self.bounds: dict[int, Corners] = {}
+        self.lines: dict[int, list[list[tuple[Line, Line]]]] = {}
+        self.picked: dict[int, list[list[tuple[int, fmpq | None]]]] = {}
+
+    def begin(self, corners: Corners) -> None:
+        """The input lies between these, (boxes, inputs)."""
+        self.low.append(corners[0])
+        self.up.append(corners[1])
+
+    def interval(self, number: int) -> Corners:
+        """Of a value, (boxes, entries)."""
+        return self.low[number], self.up[number]
+
+    def affine(self, k: int) -> None:
+        """The interval of what an affine node makes."""
+        sums, boxes = self.engine.sums[k], len(self.low[0])
+        low, up = np.empty((2, boxes, len(sums.offset)))
+        for i in range(boxes):
+            ends = {source: _ends(self.low[source][i], self.up[source][i]) for source, _ in sums.sources}
+            slack = self.slack.setdefault(k, [])
+            slack.append([])
+            for o, offset in enumerate(sums.offset):
+                least = most = offset
+                size = _ZERO
+                for source, rows in sums.sources:
+                    for column, weight in rows[o]:
+                        a, b = ends[source][column]
+                        least += weight * (a if weight > 0 else b)
+                        most += weight * (b if weight > 0 else a)
+                        size += abs(weight) * max(abs(a), abs(b)) if sums.unsure else 0
+                slack[i].append(size * sums.unsure)
+                low[i, o], up[i, o] = _down(least - slack[i][o]), _above(most + slack[i][o])
+        self.low.append(low)
+        self.up.append(up)
+
+    def neurons(self, number: int, box: Index, entry: Index, corners: Corners) -> Corners:
+        """Lower and upper bounds of entries of a value, one for each entry of ``box`` and ``entry``."""
+        found = np.empty((2, len(box)))
+        for n, (i, j) in enumerate(zip(box.tolist(), entry.tolist(), strict=True)):
+            for side, sign in enumerate((1, -1)):
+                plane = self._back(number, {j: fmpq(sign)}, _ZERO, i, self._default)
+                found[side, n] = sign * _least(*plane, corners[0][i], corners[1][i])
+        return found[0], found[1]
+
+    def relax(self, k: int, l: Floats, u: Floats) -> None:
+        """Fix the default lines of a node that is not affine, for entries of what it reads in ``l .. u``."""
+        node = self.engine.graph.nodes[k]
+        self.bounds[k] = l, u
+        boxes = range(len(l))
+        if isinstance(node, Pool):
+            self.picked[k] = [[_pick(window, l[i], u[i]) for window in node.windows] for i in boxes]
+            inside = node.windows >= 0
+            low, up = (np.where(inside, side[:, node.windows], -np.inf).max(2) for side in (l, u))
+        elif isinstance(node, Bend):
+            act, width = node.activation, range(l.shape[1])
+            slopes = default_slopes_in_graphs(act, l, u)
+            ends = [[(number_of(a), number_of(b)) for a, b in zip(l[i], u[i], strict=True)] for i in boxes]
+            self.lines[k] = [
+                [
+                    (_line(act, ends[i][j], slopes[0][i, j])[0], _line(act, ends[i][j], slopes[1][i, j])[1])
+                    for j in width
+                ]
+                for i in boxes
+            ]
+            low, up = (
+                np.array([[_end(act, z, side) for z in box] for box in ends]) for side, ends in ((-1, l), (1, u))
+            )
+        self.low.append(low)
+        self.up.append(up)
+
+    def _default(self, k: int, i: int, j: int) -> tuple[Line, Line]:
+        return self.lines[k][i][j]
+
+    def planes(self, items: Items) -> list[Plane]:
+        """Planes below the items' combinations: the certificate's multipliers, times exact rows."""
+        found = []
+        for n, (box, polytope) in enumerate(zip(items.box.tolist(), items.polytope.tolist(), strict=True)):
+            exact = self.rows.exact[polytope]
+            row, constant = dict[int, fmpq](), _ZERO
+            for weight, each in zip(items.multipliers[n].tolist(), exact, strict=False):
+                multiplier = number_of(weight)
+                constant -= multiplier * rational(each.bound)
+                _add(row, ((o, multiplier * rational(value)) for o, value in enumerate(each.coefficients)))
+            own = self._own(items, n, box)
+            found.append(self._back(len(self.low) - 1, row, constant, box, own, self._sides(items, n)))
+        return found
+
+    def _own(self, items: Items, n: int, box: int) -> Lines:
+        """The lines of an item: its own slopes in place of the default ones."""
+        chosen: dict[tuple[int, int], tuple[Line, Line]] = {}
+        for place, k in enumerate(self.engine.graph.bends):
+            node, (l, u) = self.engine.graph.nodes[k], self.bounds[k]
+            item, neuron, slope = items.slopes[place]
+            if not isinstance(node, Bend):
+                continue
+            for at in np.nonzero(item == n)[0]:
+                j = int(neuron[at])
+                chosen[k, j] = _line(node.activation, (number_of(l[box, j]), number_of(u[box, j])), slope[at])
+
+        def lines(k: int, i: int, j: int) -> tuple[Line, Line]:
+            return chosen.get((k, j)) or self.lines[k][i][j]
+
+        return lines
+
+    def _sides(self, items: Items, n: int) -> dict[int, Plane]:
+        """For each bend what the sides of an item add to its row on what the bend reads, and to its constant."""
+        found = {}
+        for k, sides in zip(self.engine.graph.bends, items.sides, strict=False):
+            row, constant = dict[int, fmpq](), _ZERO
+            for at in np.nonzero(sides.item == n)[0]:
+                beta = number_of(sides.beta[at]) * int(sides.side[at])
+                _add(row, [(int(sides.neuron[at]), -beta)])
+                constant += beta * number_of(sides.at[at])
+            found[k] = row, constant
+        return found
+
+    def _back(
+        self,
+        number: int,
+        row: Row,
+        constant: fmpq,
+        i: int,
+        lines: Any,
+        sides: dict[int, Plane] | None = None,
+    ) -> Plane:
+        """From a row on a value of box ``i`` to one on the input, and its constant."""
+        waiting = {number: row}
+        for k in range(number - 1, -1, -1):
+            here, node = waiting.pop(k + 1, {}), self.engine.graph.nodes[k]
+            if isinstance(node, Affine):
+                sums, slack = self.engine.sums[k], self.slack[k][i]
+                for o, value in here.items():
+                    constant += value * sums.offset[o] - abs(value) * slack[o]
+                for source, rows in sums.sources:
+                    into = waiting.setdefault(source, {})
+                    for o, value in here.items():
+                        _add(into, ((column, value * weight) for column, weight in rows[o]))
+                continue
+            into = waiting.setdefault(node.source, {})
+            if isinstance(node, Pool):
+                for o, value in here.items():
+                    place, top = self.picked[k][i][o]
+                    if value > 0 or top is None:
+                        _add(into, [(place, value)])
+                    else:
+                        constant += value * top
+            else:
+                for j, value in here.items():
+                    slope, offset = lines(k, i, j)[0 if value > 0 else 1]
+                    constant += value * offset
+                    _add(into, [(j, value * slope)])
+            if sides:
+                _add(into, sides[k][0].items())
+                constant += sides[k][1]
+        return waiting.get(0, {}), constant
+
+    def minimum(self, planes: list[Plane], which: Index, corners: Corners) -> Floats:
+        """Minimum of the planes ``which`` over a box each, rounded down."""
+        return np.array([_least(*planes[n], *both) for n, *both in zip(which, *corners, strict=True)])
+
+
+def _line(act: Activation, ends: tuple[fmpq, fmpq], slope: float) -> tuple[Line, Line]:
+    """The best lines of a slope, below and above."""
+    s = number_of(slope)
+    low, high = extremes(act, *ends, s)
+    return (s, low), (s, high)
+
+
+def _add(row: Row, more: Any) -> None:
+    for place, value in more:
+        if value != 0:
+            row[place] = row.get(place, _ZERO) + value
+
+
+def _ends(low: Floats, up: Floats) -> list[tuple[fmpq, fmpq]]:
+    return [(number_of(a), number_of(b)) for a, b in zip(low, up, strict=True)]
+
+
+def _pick(window: Index, l: Floats, u: Floats) -> tuple[int, fmpq | None]:
+    """The entry with the largest lower bound; and the largest upper bound, unless no other entry exceeds that one."""
+    places = window[window >= 0]
+    best = int(places[l[places].argmax()])
+    others = places[places != best]
+    settled = (u[others] <= l[best]).all()
+    return best, None if settled else number_of(u[places].max())
+
+
+def _end(act: Activation, z: float, side: int) -> float:
+    """The activation at ``z``, rounded down (``side`` -1) or up."""
+    exact = number_of(z)
+    if act.kind in ("relu", "leaky_relu"):
+        value = exact if exact > 0 else number_of(act.alpha) * exact
+    else:
+        with ctx.workprec(PRECISION):
+            value = ball_end(function(act, arb(exact)), side)
+    return _above(value) if side > 0 else _down(value)
+
+
+def _down(value: fmpq) -> float:
+    return rounded(Fraction(int(value.p), int(value.q)), -np.inf)
+
+
+def _above(value: fmpq) -> float:
+    return rounded(Fraction(int(value.p), int(value.q)), np.inf)
+
+
+def _least(row: Row, constant: fmpq, lower: Floats, upper: Floats) -> float:
+    total = constant
+    for place, value in row.items():
+        total += value * number_of(lower[place] if value > 0 else upper[place])
+    return _down(total)
+
+
+def evaluate(graph: Graph, x: Sequence[Fraction]) -> list[Any]:
+    """The network's exact outputs at ``x``: fractions, or balls where something is no rational number."""
+    values: list[list[Any]] = [list(x)]
+    with ctx.workprec(_EVALUATION_PRECISION):
+        for node in graph.nodes:
+            if isinstance(node, Affine):
+                values.append(_sum(node, values))
+            elif isinstance(node, Pool):
+                h = values[node.source]
+                values.append([_largest([h[p] for p in window if p >= 0]) for window in node.windows])
+            elif node.activation.kind in ("relu", "leaky_relu"):
+                values.append([leaky(z, node.activation.alpha) for z in values[node.source]])
+            else:
+                values.append([function(node.activation, _ball(z)) for z in values[node.source]])
+    return values[-1]
+
+
+def _sum(node: Affine, values: Sequence[Sequence[Any]]) -> list[Any]:
+    smooth = node.unsure or any(isinstance(value, arb) for source, _ in node.sources for value in values[source])
+    unsure = arb(0, float(2 * UNSURE)) if node.unsure else None
+    total = [_ball(value) if smooth else value for value in node.offset]
+    for source, each in node.sources:
+        h = [_ball(value) for value in values[source]] if smooth else values[source]
+        table = [_ball(value) * (1 + unsure) if unsure is not None else _ball(value) for value in each.table]
+        for row, column, which in zip(each.row, each.column, each.which, strict=True):
+            total[row] += (table[which] if smooth else each.table[which]) * h[column]
+    return total
+
+
+def _ball(value: Any) -> arb:
+    return value if isinstance(value, arb) else arb(rational(value))
+
+
+def _largest(values: list[Any]) -> Any:
+    if not any(isinstance(value, arb) for value in values):
+        return max(values)
+    best = _ball(values[0])
+    for value in values[1:]:
+        best = best.max(_ball(value))
+    return best
