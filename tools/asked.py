@@ -108,11 +108,12 @@ def _vnnlib(region: Region) -> str:
 def bounds_of(made: Asked, semantics: Semantics) -> Iterator[Any]:
     """The bound methods that take the network."""
     net = network_from_onnx(made.model(), check=False)
+    known = semantics == "real" or net.graph.batched
     makers: tuple[Callable[[], Any], ...] = (
         lambda: CrownBound(net, torch.device("cpu"), semantics=semantics),
         lambda: CompiledBound(net, semantics=semantics, always=True),
         lambda: IntervalBound(net, torch.device("cpu"), semantics=semantics),
-        *((lambda: GraphBound(net, torch.device("cpu")),) if semantics == "real" else ()),
+        *((lambda: GraphBound(net, torch.device("cpu"), None, semantics),) if known else ()),
     )
     for make in makers:
         try:

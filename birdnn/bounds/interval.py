@@ -138,8 +138,8 @@ def _walk(net: Network, fixed: Mapping[str, Tensor], x: Interval, merged: Mappin
     """Of one sample, or of a batch; as executed in float32 where `merged` is there, else over the reals."""
     semantics: Semantics = "real" if merged is None else "float32"
     values: dict[str, Interval] = {name: (value, value) for name, value in fixed.items()}
-    values[net.input_name] = x if merged is None else _flushed(x)
-    merging = None if merged is None else _Merging(merged, net.input_name, fixed, x)
+    values[net.input_name] = x if merged is None else flushed(x)
+    merging = None if merged is None else Mergings(merged, net.input_name, fixed, x)
     for node in net.nodes:
         inputs = [values[name] for name in node.inputs]
         values[node.output] = through(node, inputs, net.graph.dependent, semantics, merging)
@@ -151,7 +151,7 @@ def through(
     inputs: list[Interval],
     dependent: Container[str],
     semantics: Semantics = "real",
-    merging: _Merging | None = None,
+    merging: Mergings | None = None,
 ) -> Interval:
     """The interval of a node's value, of one sample or of a batch, as everything that it errs by widens it.
 
@@ -181,7 +181,7 @@ def through(
     return _or_unknown(low, -torch.inf), _or_unknown(high, torch.inf)
 
 
-class _Merging:
+class Mergings:
     """How far a runtime that merges constants may be from one that does not, see `birdnn.merging`.
 
     Args:
@@ -234,7 +234,7 @@ def _least_size(interval: Interval) -> Tensor:
     return torch.maximum(low, -high).clamp(min=0).nan_to_num(nan=0.0)
 
 
-def _flushed(x: Interval) -> Interval:
+def flushed(x: Interval) -> Interval:
     """With zero where an input may be flushed to it, even where nothing is computed with it."""
     low, high = x
     return low.where((low <= 0) | (low >= SMALLEST), 0.0), high.where((high >= 0) | (high <= -SMALLEST), 0.0)
@@ -245,30 +245,49 @@ def _error(node: Node, inputs: list[Interval], output: Interval, semantics: Sema
 
     Of shape like the output's. Infinite where an execution may overflow.
     """
+    executed = executed_error(node, inputs, output) if semantics == "float32" else None
+    row = operator(node.op, node.name)
+    if row.unmeasured or (row.function is not None and not row.compares):
+        computed = _ROUNDINGS * FLOAT64 * (1 + reach_of(output))
+        return computed if executed is None else computed + executed
+    terms = _terms_of(node, inputs)
+    if terms is None:
+        return None
+    count, size, most, _ = terms
+    error = gamma(4 * count + _ROUNDINGS, FLOAT64) * size + (4 * count + _ROUNDINGS) * most * SMALLEST64
+    return error if executed is None else error + executed
+
+
+def executed_error(node: Node, inputs: list[Interval], output: Interval) -> Tensor | None:
+    """How far a float32 execution of a node may be from the exact operator on what was executed before; None: nowhere.
+
+    Of shape like the output's. Infinite where it may overflow.
+    """
     row = operator(node.op, node.name)
     if row.unmeasured:
-        size = reach_of(output)
-        return torch.full_like(size, torch.inf) if semantics == "float32" else _ROUNDINGS * FLOAT64 * (1 + size)
+        return torch.full_like(output[0], torch.inf)
     if row.function is not None and not row.compares:
-        size = reach_of(output)
-        error = _ROUNDINGS * FLOAT64 * (1 + size)
-        activation = as_activation(node) if semantics == "float32" else None
-        executed = None if activation is None else execution_error(activation, *inputs[0])
-        return error if executed is None else error + executed
+        activation = as_activation(node)
+        return None if activation is None else execution_error(activation, *inputs[0])
+    terms = _terms_of(node, inputs)
+    if terms is None:
+        return None
+    count, size, most, sizes = terms
+    error = gamma(count, FLOAT32) * size + 4 * count * most * SMALLEST
+    return error.where(peak(node.op, sizes, node.attributes) < LARGEST, torch.inf)
+
+
+def _terms_of(node: Node, inputs: list[Interval]) -> tuple[int, Tensor, Tensor, list[Tensor]] | None:
+    """Roundings of a node's terms, their absolute values, the largest number, what each input reaches; None: exact."""
     count = roundings(node.op, [low.shape for low, _ in inputs], node.attributes)
     if not count:
         return None
     sizes = [reach_of(interval) for interval in inputs]
     largest = torch.stack([_largest(size) for size in sizes]).amax()
-    if row.divides and len(inputs) == 2:  # a quotient is largest where its divisor is smallest
+    if operator(node.op, node.name).divides and len(inputs) == 2:  # largest where the divisor is smallest
         sizes[1] = _least_size(inputs[1])
     terms = magnitude(node.op, sizes, node.attributes)
-    most = 1 + torch.maximum(largest, _largest(terms))
-    error = gamma(4 * count + _ROUNDINGS, FLOAT64) * terms + (4 * count + _ROUNDINGS) * most * SMALLEST64
-    if semantics == "float32":
-        error = error + gamma(count, FLOAT32) * terms + 4 * count * most * SMALLEST
-        error = error.where(peak(node.op, sizes, node.attributes) < LARGEST, torch.inf)
-    return error
+    return count, terms, 1 + torch.maximum(largest, _largest(terms)), sizes
 
 
 def _or_unknown(end: Tensor, unknown: float) -> Tensor:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -41,3 +43,8 @@ def step_multipliers(weights: Tensor, margins: Tensor, size: float) -> Tensor:
     coarse = (moved / moved.sum(1, keepdim=True)).clamp(0, 1).mul(4096).floor().div(4096)
     largest = coarse.argmax(1, keepdim=True)
     return coarse.scatter_add(1, largest, 1 - coarse.sum(1, keepdim=True))
+
+
+def flat(values: Tensor) -> Tensor:
+    """All entries of each sample in a row, (n, *value) to (n, entries); also of values that are single numbers."""
+    return values.reshape(len(values), math.prod(values.shape[1:]))

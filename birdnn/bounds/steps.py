@@ -11,13 +11,14 @@ import torch
 from torch import Tensor
 
 from birdnn.bounds.interval import Interval, reach_of, through
+from birdnn.bounds.minima import flat
 from birdnn.bounds.planes import RULES, Plane, Planes, planes_of
 from birdnn.bounds.rules import bent
 from birdnn.chain import as_activation
 from birdnn.graph import Graph, Node
 from birdnn.network import Network
 from birdnn.operators import apply, magnitude, operator, roundings
-from birdnn.rounding import FLOAT64, RANGE64, SMALLEST64, gamma
+from birdnn.rounding import FLOAT64, RANGE64, SMALLEST64, Semantics, gamma
 
 Back = tuple[list[Tensor], Tensor, Tensor]
 """Rows on what a node reads, (n, *value) each; a constant of each row; how large the constant's terms are."""
@@ -59,18 +60,23 @@ class Step:
         """The name of its value."""
         return self.node.output
 
-    def interval(self, values: Sequence[Interval], dependent: frozenset[str]) -> Interval:
+    def interval(
+        self, values: Sequence[Interval], dependent: frozenset[str], semantics: Semantics = "real"
+    ) -> Interval:
         """Of its value on each box, from those of what it reads."""
 
         def one(*ends: Tensor) -> Interval:
-            operands = list(self.operands)
-            for (place, _), pair in zip(self.reads, zip(ends[::2], ends[1::2], strict=True), strict=True):
-                operands[place] = pair
-            return through(self.node, [operand for operand in operands if operand is not None], dependent)
+            pairs = list(zip(ends[::2], ends[1::2], strict=True))
+            return through(self.node, self.all_operands(pairs), dependent, semantics)
 
         ends = [end for pair in values for end in pair]
         low, up = one(*ends) if self.batched else torch.func.vmap(one)(*ends)
         return low, up
+
+    def all_operands(self, values: Sequence[Interval]) -> list[Interval]:
+        """Intervals of all that it is made of, in order: `values` of those that it reads."""
+        reads = iter(values)
+        return [next(reads) if known is None else known for known in self.operands]
 
     def computed(self, *values: Tensor) -> Tensor:
         """What it computes of what it reads, of a batch or of one sample."""
@@ -148,8 +154,14 @@ class Step:
         return found
 
 
-def steps_of(net: Network, device: torch.device) -> list[Step]:
-    """The nodes that depend on the input, in their order, with intervals of the constants that they read, on a device.
+def steps_of(
+    net: Network, device: torch.device, semantics: Semantics = "real"
+) -> tuple[list[Step], dict[str, Interval]]:
+    """The nodes that depend on the input, in their order, and intervals of all constants, on a device.
+
+    Args:
+        net, device: see above.
+        semantics: of which constants that nodes compute: exact ones, or those of a float32 execution.
 
     Raises:
         UnsupportedOpError: an operator has no sound rule.
@@ -160,25 +172,26 @@ def steps_of(net: Network, device: torch.device) -> list[Step]:
         known[name] = number, number
     for node in graph.nodes:
         if node.output not in graph.dependent:
-            known[node.output] = through(node, [known[name] for name in node.inputs], graph.dependent)
+            operands = [known[name] for name in node.inputs]
+            known[node.output] = through(node, operands, graph.dependent, semantics)
             continue
         reads = tuple((place, name) for place, name in enumerate(node.inputs) if name in graph.dependent)
-        operands = tuple(known.get(name) for name in node.inputs)
+        constants = tuple(known.get(name) for name in node.inputs)
         step = Step(
             node=node,
             shape=sample(graph, node.output),
             batched=graph.batched,
             reads=reads,
             shapes=tuple(sample(graph, name) for _, name in reads),
-            operands=operands,
-            affine=_is_affine(node, operands, graph),
+            operands=constants,
+            affine=_is_affine(node, constants, graph),
             multiplications=_multiplications(net, node),
         )
         if step.affine:
             zeros = [torch.zeros(1, *shape, dtype=torch.float64, device=device) for shape in step.shapes]
             step = replace(step, offset=step.mapped(step.computed, zeros))
         steps.append(step)
-    return steps
+    return steps, known
 
 
 def sample(graph: Graph, name: str) -> tuple[int, ...]:
@@ -229,13 +242,14 @@ class Straight:
         step: the node.
         values: intervals of what it reads.
         count: roundings of the sums that rows on it go through, beside its own.
+        executed: how far an execution may be from it, (boxes, *value); None over the reals.
 
     Attributes:
-        slack: how far its value may seem to lie from the exact one, (boxes, *value), by what bounds round; infinite
-            where values are too large.
+        slack: how far its value may seem to lie from the exact one, (boxes, *value), by what bounds round and
+            executions err by; infinite where values are too large.
     """
 
-    def __init__(self, step: Step, values: Sequence[Interval], count: int) -> None:
+    def __init__(self, step: Step, values: Sequence[Interval], count: int, executed: Tensor | None = None) -> None:
         self.step = step
         if step.offset is None:
             raise AssertionError(f"{step.node.op} is not affine in what it reads")
@@ -246,11 +260,12 @@ class Straight:
         slack = 4 * gamma(count, FLOAT64) * terms + count * SMALLEST64
         if any(known is not None and known[0] is not known[1] for known in step.operands):
             slack = slack + (terms - step.mapped(partial(step.terms, _least), reaches)).clamp(min=0)
+        slack = slack if executed is None else slack + executed
         self.slack = slack.where(_in_range(terms, reaches), torch.inf)
 
     def back(self, rows: Tensor, box: Tensor) -> Back:
         """Rows on its value, (n, *value), of the boxes ``box``, (n,), to rows on what it reads."""
-        level = (rows * self._offset).flatten(1)
+        level = flat(rows * self._offset)
         lost = _lost(rows, self.slack, box)
         return list(self.step.transposed(rows)), level.sum(1) - lost, level.abs().sum(1) + lost
 
@@ -265,12 +280,12 @@ def _least(interval: Interval) -> Tensor:
 
 def _in_range(terms: Tensor, reaches: Sequence[Tensor]) -> Tensor:
     """Where float64 bounds hold: what underflows is small beside everything, see `birdnn.rounding.LOST64`."""
-    largest = torch.stack([reach.flatten(1).amax(1) for reach in reaches]).amax(0)
+    largest = torch.stack([flat(reach).amax(1) for reach in reaches]).amax(0)
     return (terms < RANGE64) & (largest < RANGE64).reshape(-1, *(1,) * (terms.dim() - 1))
 
 
 def _lost(rows: Tensor, slack: Tensor, box: Tensor) -> Tensor:
-    lost: Tensor = torch.linalg.vecdot(rows.abs().flatten(1), slack.flatten(1)[box])
+    lost: Tensor = torch.linalg.vecdot(flat(rows.abs()), flat(slack)[box])
     return lost
 
 
@@ -280,9 +295,9 @@ class Bent:
     Args:
         step: the node.
         values: intervals of what it reads.
-        result: of its value, made of these alone.
-        known: of its value, with all that is known of the box.
+        results: intervals of its value, made of these alone and with all that is known of the box.
         count: roundings of the sums that rows on it go through.
+        executed: see `Straight`.
 
     Attributes:
         planes: in what it reads; in what it picks where it is a pooling node; in nothing where its operator has no
@@ -290,7 +305,15 @@ class Bent:
         slack: see `Straight`.
     """
 
-    def __init__(self, step: Step, values: Sequence[Interval], result: Interval, known: Interval, count: int) -> None:
+    def __init__(
+        self,
+        step: Step,
+        values: Sequence[Interval],
+        results: tuple[Interval, Interval],
+        count: int,
+        executed: Tensor | None = None,
+    ) -> None:
+        result, known = results
         self.step, self._picked = step, values[0][0] if step.node.op == "MaxPool" else None
         if self._picked is not None:
             operands, planes = [result], _pooled(step, values[0], result)
@@ -299,6 +322,7 @@ class Bent:
             planes = planes_of(step.node, operands, result, known)
         terms = planes.size(operands)
         slack = 4 * gamma(count, FLOAT64) * terms + count * SMALLEST64
+        slack = slack if executed is None else slack + executed
         self.slack = slack.where(_in_range(terms, [reach_of(value) for value in values]), torch.inf)
         places = [place for place, _ in step.reads]
         self.planes = planes.folded(operands, places) if operands and self._picked is None else planes
@@ -313,7 +337,7 @@ class Bent:
         """
         low, up = lines or (plane.take(box) for plane in self._lines)
         pos, neg = rows.clamp(min=0), rows.clamp(max=0)
-        level = (pos * low.offset + neg * up.offset).flatten(1)
+        level = flat(pos * low.offset + neg * up.offset)
         parts = [pos * a + neg * b for a, b in zip(low.slopes, up.slopes, strict=True)]
         lost = _lost(rows, self.slack, box)
         return self._unspread(parts, box), level.sum(1) - lost, level.abs().sum(1) + lost

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TypeAlias
 
 import torch
@@ -28,15 +29,19 @@ def make_bound(net: Network, settings: SearchSettings) -> MarginBound:
     device = torch.device(settings.device)
     small = sum(value.numel() for value in net.values().values()) < LARGE
     over_reals = settings.semantics == "real"
-    if settings.many_inputs and over_reals and not settings.record:
-        return GraphBound(net, device, settings.crown)
+    graph = partial(GraphBound, net, device, settings.crown, settings.semantics, settings.record)
+    of_graphs = over_reals or net.graph.batched  # a runtime's merged constants are followed in batches only
+    if settings.many_inputs and of_graphs:
+        bound = graph()
+        if bound.record == settings.record:
+            return bound
     try:
         if device.type == "cpu" and small and available():
             return CompiledBound(net, settings.crown, settings.semantics, settings.record)
         return CrownBound(net, device, settings.crown, settings.semantics, settings.record)
     except NotAChain:
-        if over_reals:
-            return GraphBound(net, device, settings.crown)
+        if of_graphs:
+            return graph()
         return IntervalBound(net, device, settings.semantics)
 
 

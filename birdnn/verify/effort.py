@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from birdnn.bounds.batch import FEW_INPUTS
 from birdnn.bounds.compiled.bound import CompiledBound
-from birdnn.bounds.graph import FEW_INPUTS, GraphBound
+from birdnn.bounds.graph import GraphBound
 from birdnn.bounds.protocol import MarginBound
 from birdnn.network import Network
 from birdnn.sample.pieces import multiplications

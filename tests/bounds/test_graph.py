@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from birdnn.bounds import graph, steps
+from birdnn.bounds import ascent, batch, plan, steps
 from birdnn.bounds.crown import CrownBound, CrownSettings
 from birdnn.bounds.graph import GraphBound
 from birdnn.bounds.interval import IntervalBound
@@ -197,8 +197,10 @@ def test_graphs_that_are_points(draw: Callable[[int], Any]) -> None:
 
 
 def test_the_search_takes_it_for_graphs() -> None:
-    assert isinstance(make_bound(convolution(0, "residual"), SearchSettings()), GraphBound)
-    assert isinstance(make_bound(convolution(0, "residual"), SearchSettings(semantics="float32")), IntervalBound)
+    for semantics in ("real", "float32"):
+        bound = make_bound(convolution(0, "residual"), SearchSettings(semantics=semantics))
+        assert isinstance(bound, GraphBound)
+        assert bound.semantics == semantics
     assert not isinstance(make_bound(random_net(0, (2, 4, 2)), SearchSettings()), GraphBound)
 
 
@@ -232,7 +234,7 @@ def test_time_ends_it() -> None:
 def test_what_costs_too_much_keeps_its_intervals(monkeypatch: pytest.MonkeyPatch) -> None:
     net, polytopes = convolution(0, "residual"), random_polytopes(0, 2)
     boxes = random_boxes(0, 2, 18)
-    monkeypatch.setattr(graph, "_WORTH", 0.0)
+    monkeypatch.setattr(plan, "_WORTH", 0.0)
     check(net, boxes, polytopes, CrownSettings(steps=1))
 
 
@@ -240,7 +242,7 @@ def test_few_rows_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """However memory cuts them, the bounds are the same but for rounding."""
     net, polytopes, boxes = convolution(0, "residual"), random_polytopes(0, 2), random_boxes(0, 3, 18)
     whole = check(net, boxes, polytopes, CrownSettings(steps=2))
-    monkeypatch.setattr(graph, "_ENTRIES", 200)
+    monkeypatch.setattr(plan, "_ENTRIES", 200)
     parts = check(net, boxes, polytopes, CrownSettings(steps=2))
     assert torch.allclose(whole.lower, parts.lower, atol=1e-9)
 
@@ -289,7 +291,7 @@ def _mixed_up(self: Any, rows: Tensor, box: Tensor, lines: Any = None, right: An
     return right(self, rows, (box + 1) % (int(box.max()) + 1), lines)
 
 
-def _lost_operand(step: Any, parts: Any, waiting: Any, right: Any = graph._hand_over) -> None:
+def _lost_operand(step: Any, parts: Any, waiting: Any, right: Any = batch._hand_over) -> None:
     """Where a value is read twice, the second reader's rows replace the first one's."""
     for (_, name), part in zip(step.reads, parts, strict=False):
         waiting[name] = part
@@ -301,8 +303,8 @@ def _upper_everywhere(self: Any, low: Tensor, up: Tensor) -> tuple[Plane, Plane]
 
 BUGS: dict[str, tuple[str, Any]] = {
     "radius of the box times 0.9": (
-        "graph.minimum_of",
-        lambda rows, constant, centre, radius, right=graph.minimum_of: right(rows, constant, centre, 0.9 * radius),
+        "batch.minimum_of",
+        lambda rows, constant, centre, radius, right=batch.minimum_of: right(rows, constant, centre, 0.9 * radius),
     ),
     "affine rows times 0.9": (
         "steps.Straight.back",
@@ -321,7 +323,7 @@ BUGS: dict[str, tuple[str, Any]] = {
         _back_with(steps.Bent, lambda parts, constant, size: (parts, 0 * constant, size)),
     ),
     "planes of another box": ("steps.Bent.back", _mixed_up),
-    "one reader of two": ("graph._hand_over", _lost_operand),
+    "one reader of two": ("batch._hand_over", _lost_operand),
     "upper planes below": ("planes.Planes.mixed", _upper_everywhere),
     "weights out of their range": ("planes._between", lambda pair, weight: Plane(
         tuple(2 * a - b for a, b in zip(pair[0].slopes, pair[1].slopes, strict=True)),
@@ -351,7 +353,8 @@ def test_the_check_passes_without_bugs() -> None:
 def test_rounding_that_nobody_pays_for_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     """On points, against exact values: the slack of nodes and the room of constants left out."""
     monkeypatch.setattr(steps, "gamma", lambda *_: 0.0)
-    monkeypatch.setattr(graph, "FLOAT64", 0.0)
+    for place in (ascent, plan):
+        monkeypatch.setattr(place, "FLOAT64", 0.0)
     monkeypatch.setattr("birdnn.bounds.minima.FLOAT64", 0.0)
     monkeypatch.setattr("birdnn.bounds.interval.gamma", lambda *_: 0.0)
     found = [list(adversarial_graphs.wrong(seed, Counter[str]())) for seed in range(0, 200, 2)]

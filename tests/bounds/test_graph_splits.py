@@ -10,9 +10,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from birdnn.bounds import graph
+from birdnn.bounds import ascent
+from birdnn.bounds.batch import FEW_INPUTS
 from birdnn.bounds.crown import CrownSettings
-from birdnn.bounds.graph import FEW_INPUTS, GraphBound
+from birdnn.bounds.graph import GraphBound
 from birdnn.bounds.planes import planes_of
 from birdnn.bounds.protocol import SplitsNeurons
 from birdnn.bounds.settling import best_multipliers
@@ -197,14 +198,13 @@ def test_searches_end_with_the_exact_answer(seed: int, monkeypatch: pytest.Monke
 
 
 def test_who_is_asked() -> None:
-    """Boxes of many inputs are searched by neurons, but for certificates and for executions in float32."""
+    """Boxes of many inputs are searched by neurons, but for certificates about executions in float32."""
     net = random_net(0, (MANY, 8, 2))
-    assert isinstance(make_bound(net, SearchSettings(many_inputs=True)), GraphBound)
-    for settings in (
-        SearchSettings(),
-        SearchSettings(many_inputs=True, record=True),
-        SearchSettings(many_inputs=True, semantics="float32"),
-    ):
+    for semantics, record in (("real", False), ("real", True), ("float32", False)):
+        bound = make_bound(net, SearchSettings(many_inputs=True, semantics=semantics, record=record))
+        assert isinstance(bound, GraphBound)
+        assert (bound.semantics, bound.record) == (semantics, record)
+    for settings in (SearchSettings(), SearchSettings(many_inputs=True, semantics="float32", record=True)):
         assert not isinstance(make_bound(net, settings), GraphBound)
 
 
@@ -267,9 +267,9 @@ BUGS: dict[str, tuple[str, Any]] = {
         "steps.planes_of",
         lambda node, operands, result, known, right=planes_of: right(node, operands, known, known),
     ),
-    "multipliers of the wrong sign": ("graph._side", lambda splits: -splits.sign()),
-    "multipliers below zero": ("graph._multiplier", lambda splits: -3 * (splits.abs() - 1).clamp(min=0)),
-    "multipliers of neurons that nobody split": ("graph._side", lambda splits: splits.sign() + (splits == 0)),
+    "multipliers of the wrong sign": ("ascent.side_of", lambda splits: -splits.sign()),
+    "multipliers below zero": ("ascent.multiplier_of", lambda splits: -3 * (splits.abs() - 1).clamp(min=0)),
+    "multipliers of neurons that nobody split": ("ascent.side_of", lambda splits: splits.sign() + (splits == 0)),
 }
 
 
@@ -278,7 +278,7 @@ def test_a_planted_bug_is_seen(monkeypatch: pytest.MonkeyPatch, bug: str) -> Non
     place, wrong = BUGS[bug]
     monkeypatch.setattr(f"birdnn.bounds.{place}", wrong)
     if "nobody" in bug:
-        monkeypatch.setattr(graph, "_multiplier", lambda splits: (splits.abs() - 1).clamp(min=0) + 0.5)
+        monkeypatch.setattr(ascent, "multiplier_of", lambda splits: (splits.abs() - 1).clamp(min=0) + 0.5)
     with pytest.raises(AssertionError, match="above a reachable margin"):
         _all()
 

@@ -11,7 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from birdnn import chain, rounding
-from birdnn.bounds import crown, interval
+from birdnn.bounds import crown, interval, plan
 from birdnn.formats.rewriting import REWRITTEN
 from birdnn.merging import Merging
 from birdnn.operators import OPERATORS
@@ -44,6 +44,7 @@ def test_bounds_are_claimed() -> None:
     for semantics in ("float32", "real"):
         assert count[f"{semantics}, interval: a bound"] > 25
         assert count[f"{semantics}, crown: a bound"] > 25
+        assert count[f"{semantics}, graph: a bound"] > 20
 
 
 @pytest.mark.parametrize("seed", range(100, 200))
@@ -80,7 +81,7 @@ def test_levels_are_different() -> None:
 
 @pytest.mark.parametrize("seed", UNDERFLOWS)
 def test_planted_nobody_pays_for_merged_constants(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (chain, interval):
+    for module in (chain, interval, plan):
         monkeypatch.setattr(module, "mergings", lambda *_: defaultdict(Merging))
     assert list(wrong(seed, Counter()))
 
@@ -91,7 +92,7 @@ def test_planted_nobody_pays_for_rounding(seed: int, monkeypatch: pytest.MonkeyP
     for module in (chain, interval, crown):
         if hasattr(module, "gamma"):
             monkeypatch.setattr(module, "gamma", lambda n, unit: 0.0 if unit == rounding.FLOAT32 else real(n, unit))
-    assert {found.bound for found in wrong(seed, Counter())} == {"interval", "crown"}
+    assert {found.bound for found in wrong(seed, Counter())} == {"interval", "crown", "graph"}
 
 
 def test_planted_a_transposed_convolution_without_roundings(monkeypatch: pytest.MonkeyPatch) -> None:
