@@ -18,7 +18,8 @@ import torch
 from birdnn.bounds.graph import GraphBound
 from birdnn.bounds.interval import rule_for
 from birdnn.bounds.planes import RULES
-from birdnn.certify.check import network as checker
+from birdnn.certify.check import network as chains
+from birdnn.certify.check.graphs import reader as graphs
 from birdnn.chain import as_activation
 from birdnn.errors import UnsupportedOpError
 from birdnn.formats.integers import INTEGERS
@@ -47,12 +48,14 @@ intervals
 
 linear bounds
 : "chains": a network of such operators is a chain, which has the fastest bounds, those of float32 executions too.
-  "graphs": bounds are propagated backwards through it in any graph, over the reals. Where there are both, one depends
-  on the form, for example on how many operands depend on the input. Where there is none, its value lies between the
-  ends of its interval.
+  "graphs": bounds are propagated backwards through it in any graph, over the reals, and of executions where intervals
+  are. Where there are both, one depends on the form, for example on how many operands depend on the input. Where there
+  is none, its value lies between the ends of its interval.
 
 certificate
-: Does the independent checker read it? Where it does not, a certificate is written and says `not checked`.
+: Where the independent checker reads it: in chains, whose certificates may speak about executions in float32 too, or in
+  graphs, over the reals. Of a network with any other operator no proof leaves a certificate, and that of a
+  counterexample says `not checked`.
 
 repair
 : May a repair change its constants? All others stay as they are; a repair of what is before or behind them is possible.
@@ -137,13 +140,18 @@ def _is_linear(net: Network, node: Node) -> bool:
 def _cells(op: str, found: _Seen) -> Iterator[str]:
     became = found.became - {op}
     if not found.became:
-        yield from ("a constant", "", "", _yes(op in checker.SUPPORTED), "")
+        yield from ("a constant", "", "", _known(op), "")
         return
     yield ", ".join(sorted(found.became)) if became else ""
     yield min(found.intervals, key=len)
     yield ", ".join(sorted(found.linear))
-    yield _yes(op in checker.SUPPORTED)
+    yield _known(op)
     yield _yes(found.repaired)
+
+
+def _known(op: str) -> str:
+    """In which networks the checker reads an operator."""
+    return "chains, graphs" if op in chains.SUPPORTED else "graphs" if op in graphs.SUPPORTED else ""
 
 
 def _yes(holds: bool) -> str:
