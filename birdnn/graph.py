@@ -46,6 +46,8 @@ class Graph:
         repairable: initialisers that a repair may change.
         batched: the first axis of every dependent value is the batch. Otherwise the graph describes one sample,
             and batches are mapped over it.
+        quantised: constants that the file stores as integers for ``DequantizeLinear``. A runtime may multiply by these
+            integers, and round what they are multiplied with to integers as well.
     """
 
     nodes: tuple[Node, ...]
@@ -55,3 +57,4 @@ class Graph:
     dependent: frozenset[str]
     repairable: frozenset[str]
     batched: bool
+    quantised: frozenset[str] = frozenset()

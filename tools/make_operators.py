@@ -67,9 +67,10 @@ A softmax, or its logarithm, of all outputs at the end of a network is left out 
 property only compares outputs, and the outcome says so; counterexamples are run through the whole file. ArgMax is
 refused: compare the values that it reads.
 
-An 8-bit weight that DequantizeLinear makes numbers of is read where onnxruntime multiplies by these numbers. In some
-matrix products it quantises what they are multiplied with as well; such a file is refused, since it is not the function
-that it says.
+A weight that DequantizeLinear makes of integers is read, and proofs speak about the function over the reals, never
+about runs in float32: a runtime may multiply by the integers instead. In some matrix products onnxruntime quantises
+what they are multiplied with as well; where that is seen, the file is refused, since it is not the function that it
+says.
 """
 
 

@@ -58,6 +58,7 @@ class Lowering:
         total: entries of all their values.
         named: the names of all values of the file, which no value that is made here takes.
         fixed: constants of which nodes were made that do not read them: other values would need other nodes; grows.
+        quantised: constants that ``DequantizeLinear`` makes of integers; grows.
     """
 
     path: str
@@ -71,6 +72,7 @@ class Lowering:
     total: int = 0
     named: frozenset[str] = frozenset()
     fixed: set[str] = field(default_factory=set)
+    quantised: set[str] = field(default_factory=set)
 
     def add(self, proto: onnx.NodeProto) -> None:
         """Lower one node.
@@ -136,6 +138,7 @@ class Lowering:
         elif site.op == "DequantizeLinear":
             value = dequantized(site)
             self.dtypes[output] = torch.float32
+            self.quantised.add(output)
         elif site.op == "CastLike":
             value = self._cast_like(site)
             self.dtypes[output] = self.dtypes[site.inputs[1]]

@@ -134,6 +134,7 @@ def network_from_onnx(data: bytes, *, path: str | Path = "", digest: str = "", c
         dependent=frozenset(lowering.dependent),
         repairable=repairable,
         batched=batched,
+        quantised=frozenset(lowering.quantised),
     )
     net = Network(
         graph,
@@ -141,7 +142,7 @@ def network_from_onnx(data: bytes, *, path: str | Path = "", digest: str = "", c
         {name: torch.from_numpy(lowering.known[name]) for name in ordered if name not in initialisers},
         source=str(path),
         sha256=digest,
-        notes=_notes(ends, lowering.shapes),
+        notes=(*_notes(ends, lowering.shapes), *_quantised(sorted(lowering.quantised))),
     )
     if check:
         require_agreement(net, data, lowering.dtypes[output])
@@ -303,6 +304,15 @@ def _notes(ends: Ports, shapes: Mapping[str, Sequence[int]]) -> tuple[str, ...]:
         named = ", ".join(repr(name) for name in ends.left_out)
         said.append(f"Outputs that hold no floating-point numbers are left out and not counted: {named}.")
     return tuple(said)
+
+
+def _quantised(names: Sequence[str]) -> tuple[str, ...]:
+    """What is said of a network with constants that ``DequantizeLinear`` makes."""
+    if not names:
+        return ()
+    more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+    told = "a runtime may compute with these integers instead, so that proofs speak about the reals, not about runs"
+    return (f"DequantizeLinear makes {names[0]!r}{more} of integers; {told}.",)
 
 
 def _counted(letter: str, names: Sequence[str], shapes: Mapping[str, Sequence[int]]) -> str:

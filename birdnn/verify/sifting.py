@@ -17,7 +17,7 @@ from birdnn.records.limits import OutOfTime, Over
 from birdnn.rounding import Semantics
 from birdnn.spec import Property, Region
 from birdnn.verify.effort import AT_ONCE, MANY, box_work
-from birdnn.verify.float32 import other_types
+from birdnn.verify.float32 import not_float32
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -67,7 +67,7 @@ def suspects(
     found = Suspect.all_of(prop)
     speaks: Semantics = semantics
     if semantics == "real":
-        if not other_types(net):
+        if not not_float32(net):
             speaks = "float32"
         elif sum(len(suspect.region.unsafe) for suspect in found) <= MANY:
             return found
