@@ -32,6 +32,7 @@ from birdnn.records import (
     Progress,
     PropertyVerdict,
     Proved,
+    Units,
     Unknown,
     Unwatched,
     Verdict,
@@ -46,7 +47,7 @@ from birdnn.spec import Property
 from birdnn.verify import SearchSettings, falsify
 from birdnn.verify.compared import left_out
 from birdnn.verify.effort import FALSIFIER_ROUNDS
-from birdnn.verify.relating import beside_inputs
+from birdnn.verify.relating import net_for
 from birdnn.verify.remote import helpers_at
 
 _CERTIFYING = 0.15
@@ -157,7 +158,7 @@ class _Verification:
         self.device = device_for(settings.device, self.loaded.net)
         if settings.certificate is not None and (told := obstacle(self.loaded, settings.units)):
             raise MismatchError(f"{net_path}: no certificate, {told}")
-        named = told_apart([load_property(path, self.loaded, settings.units, deciding=True) for path in prop_paths])
+        named = told_apart([self._read(path, settings.units) for path in prop_paths])
         self.semantics = semantics_of(self.loaded.net, semantics_for(named.props, settings.semantics))
         if any(prop.relational for prop in named.props) and (self.semantics != "real" or settings.bound != "own"):
             told = "over the reals, by bounds of our own"
@@ -169,6 +170,9 @@ class _Verification:
             _LoadedProperty(path=path, prop=prop) for path, prop in zip(prop_paths, named.props, strict=True)
         ]
         self.renamed = named.notes
+
+    def _read(self, path: Path, units: Units) -> Property:
+        return load_property(path, self.loaded, units, deciding=True, relating=True)
 
     def outcome(self, decide: Decide) -> VerifyOutcome:
         """Ask every question."""
@@ -241,7 +245,8 @@ class _Verification:
         if verdict is None:
             self.watch.update(Progress(phase=f"looking for a counterexample to {prop.name}"))
             limits = search_settings(self.settings, self.semantics, self.clock.left_s(), self.device)
-            verdict = decide(self.loaded_for(prop), prop, limits, self.watch)
+            loaded = replace(self.loaded, net=net_for(self.loaded.net, prop))
+            verdict = decide(loaded, prop, limits, self.watch)
         spent = time.monotonic() - begun
         engines = self.others(prop, verdict, spent)
         if isinstance(verdict, Proved) and verdict.executed is None and (met := contradicting(engines)) is not None:
@@ -268,12 +273,6 @@ class _Verification:
             *([told] if uncertified else []),
             *([f"{prop.name} is a query over float32: the answer is about runs in float32."] if chosen else []),
         )
-
-    def loaded_for(self, prop: Property) -> Loaded:
-        """The network; one that hands on its inputs, where the property relates them."""
-        if not prop.relational or prop.vacuous:
-            return self.loaded
-        return replace(self.loaded, net=beside_inputs(self.loaded.net, prop))
 
     def others(self, prop: Property, verdict: Verdict, spent: float) -> tuple[EngineAnswer, ...]:
         """What the engines say that the user wants asked as well."""

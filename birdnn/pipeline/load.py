@@ -85,14 +85,18 @@ def _onnx_bytes(path: Path) -> bytes:
 
 
 @reads
-def load_property(path: Path, loaded: Loaded, units: Units, *, deciding: bool = False) -> Property:
-    """Read a property, state it in the network's units and see that it fits; `deciding`: see `read_property`.
+def load_property(
+    path: Path, loaded: Loaded, units: Units, *, deciding: bool = False, relating: bool = False
+) -> Property:
+    """Read a property, state it in the network's units and see that it fits.
+
+    ``deciding`` and ``relating``: see `read_property`.
 
     Raises:
         FormatError, SpecError: the file is unusable, or what it says makes no sense.
         MismatchError: it is for another number of inputs or outputs, or speaks raw units and nothing says the scaling.
     """
-    prop = read_property(path, deciding=deciding)
+    prop = read_property(path, deciding=deciding, relating=relating)
     try:
         prop = prop.fitted(loaded.net.n_inputs, loaded.net.n_outputs)
     except MismatchError as error:
