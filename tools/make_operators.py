@@ -64,8 +64,12 @@ Of constant integers and truth values, with which exporters compute shapes, thes
 {integers}.
 
 A softmax, or its logarithm, of all outputs at the end of a network is left out of searches over the reals where the
-property only compares outputs, and the outcome says so; counterexamples are run through the whole file. ArgMax is
-refused: compare the values that it reads.
+property only compares outputs, and the outcome says so; counterexamples are run through the whole file.
+
+ArgMax is read where it makes all that a network gives, one label: Y_0 is the place of the greatest of the values that
+it reads, and what is asked of it is asked of them, exactly, with ties as the operator breaks them. Searches, repairs
+and samples work on these values; a counterexample is one whose label, as the file gives it, is unsafe. There is no
+certificate. Elsewhere ArgMax is refused: compare the values that it reads.
 
 A weight that DequantizeLinear makes of integers is read, and proofs speak about the function over the reals, never
 about runs in float32: a runtime may multiply by the integers instead. In some matrix products onnxruntime quantises

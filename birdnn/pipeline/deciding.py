@@ -9,6 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from birdnn.errors import EngineError, MismatchError
+from birdnn.labels import label
+from birdnn.network import Network
 from birdnn.pipeline.certifying import Decided, certify, obstacle, unproved, unwritten
 from birdnn.pipeline.claims import assumption_notes, semantics_for, semantics_of
 from birdnn.pipeline.clock import Clock, limit_of
@@ -38,6 +40,7 @@ from birdnn.records import (
     Verdict,
     VerifyOutcome,
     VerifySettings,
+    Violated,
     Watch,
 )
 from birdnn.records.limits import OutOfTime
@@ -129,6 +132,14 @@ def _falsified(loaded: Loaded, prop: Property, settings: SearchSettings, watch: 
     # without a limit a few rounds, with one as many as fit
     rounds = 10**9 if math.isfinite(settings.timeout_s) else FALSIFIER_ROUNDS
     return falsify(loaded.net, prop, settings=settings, replays=loaded.replays, watch=watch, rounds=rounds)
+
+
+def _as_given(net: Network, verdict: Verdict) -> Verdict:
+    """The verdict with what the file gives at its counterexample, where that is a label."""
+    if not net.graph.label or not isinstance(verdict, Violated):
+        return verdict
+    given = label(verdict.witness.y, net.graph.label)
+    return replace(verdict, witness=replace(verdict.witness, y=(float(given),)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -246,7 +257,7 @@ class _Verification:
             self.watch.update(Progress(phase=f"looking for a counterexample to {prop.name}"))
             limits = search_settings(self.settings, self.semantics, self.clock.left_s(), self.device)
             loaded = replace(self.loaded, net=net_for(self.loaded.net, prop))
-            verdict = decide(loaded, prop, limits, self.watch)
+            verdict = _as_given(self.loaded.net, decide(loaded, prop, limits, self.watch))
         spent = time.monotonic() - begun
         engines = self.others(prop, verdict, spent)
         if isinstance(verdict, Proved) and verdict.executed is None and (met := contradicting(engines)) is not None:
