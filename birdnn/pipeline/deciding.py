@@ -7,11 +7,12 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from birdnn.errors import EngineError, MismatchError
 from birdnn.labels import label
+from birdnn.later import later
 from birdnn.network import Network
-from birdnn.pipeline.certifying import Decided, certify, obstacle, unproved, unwritten
 from birdnn.pipeline.claims import assumption_notes, semantics_for, semantics_of
 from birdnn.pipeline.clock import Clock, limit_of
 from birdnn.pipeline.crosschecking import (
@@ -52,6 +53,11 @@ from birdnn.verify.compared import left_out
 from birdnn.verify.effort import FALSIFIER_ROUNDS
 from birdnn.verify.relating import net_for
 from birdnn.verify.remote import helpers_at
+
+if TYPE_CHECKING:
+    from birdnn.pipeline import certifying
+else:  # the checker, which not every proof is for
+    certifying = later("birdnn.pipeline.certifying")
 
 _CERTIFYING = 0.15
 """Of the time limit, up to so long a one, is kept for writing a certificate and having it checked."""
@@ -167,7 +173,7 @@ class _Verification:
         watch.update(Progress(phase=f"reading {net_path.name}"))
         self.loaded = load_network(net_path)
         self.device = device_for(settings.device, self.loaded.net)
-        if settings.certificate is not None and (told := obstacle(self.loaded, settings.units)):
+        if settings.certificate is not None and (told := certifying.obstacle(self.loaded, settings.units)):
             raise MismatchError(f"{net_path}: no certificate, {told}")
         named = told_apart([self._read(path, settings.units) for path in prop_paths])
         self.semantics = semantics_of(self.loaded.net, semantics_for(named.props, settings.semantics))
@@ -199,13 +205,15 @@ class _Verification:
         try:
             certificate = self.certificate(verdicts)
         except OutOfTime:
-            late = unwritten(self.settings.certificate or Path())
+            late = certifying.unwritten(self.settings.certificate or Path())
         told = [disagreement(v.name, v.engines, self.semantics) for v in verdicts]
         if certificate is not None and certificate.answer == "rejected":
             told.append(certificate.disagreement)
             # a file that was given twice is stated once
             stated = {v.sha256 for v in verdicts if v.name in certificate.properties}
-            verdicts = tuple(replace(v, verdict=unproved(v.verdict)) if v.sha256 in stated else v for v in verdicts)
+            verdicts = tuple(
+                replace(v, verdict=certifying.unproved(v.verdict)) if v.sha256 in stated else v for v in verdicts
+            )
         return VerifyOutcome(
             net=str(self.loaded.path),
             net_sha256=self.loaded.net.sha256,
@@ -242,12 +250,12 @@ class _Verification:
         if out is None:
             return None
         decided = [
-            Decided(prop=question.prop, path=answer.path, verdict=answer.verdict)
+            certifying.Decided(prop=question.prop, path=answer.path, verdict=answer.verdict)
             for question, answer in zip(self.questions, verdicts, strict=True)
         ]
         decided = list({entry.prop.sha256: entry for entry in decided}.values())  # a certificate speaks of each once
         over = self.clock.end.over
-        return certify(self.loaded, decided, out, semantics=self.semantics, watch=self.watch, over=over)
+        return certifying.certify(self.loaded, decided, out, semantics=self.semantics, watch=self.watch, over=over)
 
     def answer(self, question: _LoadedProperty, decide: Decide) -> PropertyVerdict:
         """One property's verdict."""
