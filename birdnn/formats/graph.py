@@ -14,9 +14,10 @@ import onnx
 import torch
 
 from birdnn.errors import UnsupportedOpError
+from birdnn.formats.draft import Draft
 from birdnn.formats.integers import INTEGERS, computed
 from birdnn.formats.lowering import FOLDED, MAX_VALUES, Site, dequantized, integer_attribute, lower, unused
-from birdnn.formats.rewriting import READ, REWRITTEN, SEVERAL, Draft
+from birdnn.formats.rewriting import READ, REWRITTEN, SEVERAL
 from birdnn.formats.tensors import Array, read_attributes
 from birdnn.graph import Node
 from birdnn.operators import OPERATORS, Shape, ShapeProblem, apply, shape_of

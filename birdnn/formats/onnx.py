@@ -401,17 +401,18 @@ def _repairable(
         behind = any(name in weighted for name in node.inputs)
         found = set().union(*(sources(name) for name in fixed[node.output]))
         row = operator(node.op)
-        takes = row.weighted
+        ours = fixed[node.output] and not found and lowering.named.isdisjoint(fixed[node.output])
+        takes = layer = row.weighted and not ours  # a product by which we read another operator is no layer
         if node.op == "Add" and any(name in biasable for name in node.inputs):
             takes = True
         if node.op == "BatchNormalization" and behind:
             chosen |= sources(node.inputs[1]) | sources(node.inputs[2])
             found -= sources(node.inputs[1]) | sources(node.inputs[2])
         (chosen if takes else refused).update(found)
-        if row.weighted or behind:
+        if layer or behind:
             weighted.add(node.output)
         summed = row.is_layout or node.op == "Add"  # products of several inputs, before they have their bias
-        if row.weighted or (summed and biasable.issuperset(node.inputs)):
+        if layer or (summed and biasable.issuperset(node.inputs)):
             biasable.add(node.output)
     return frozenset(chosen - refused)
 
