@@ -6,7 +6,7 @@ Source: ONNX operator specification, https://onnx.ai/onnx/operators/; what onnxr
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -108,6 +108,9 @@ def _moved(
 _FINEST = 1 << 11
 """Weights of an interpolation are whole numbers of such parts: then they are exact, however they are computed."""
 
+_LONGEST = 1 << 13
+"""Entries that an axis is interpolated to, at most."""
+
 _LEAST = 6
 """Entries along the axes that are interpolated: of so many, sums cost no fewer roundings than the runtime's."""
 
@@ -126,14 +129,15 @@ def resize(site: Site, draft: Draft) -> Sequence[str]:
         raise site.fail(f"interpolates axes {changed} of a value of shape {list(shape)}; {told}")
     x = site.inputs[0]
     for axis in changed:
-        before, after, scale = shape[axis], sizes[axis], scales[axis]
+        before, after = shape[axis], sizes[axis]
         if mode == "linear":
-            exact = [_place(site, i, before, after, scale) for i in range(after)]
+            if before * after > MAX_VALUES or after > _LONGEST:
+                raise site.fail(f"interpolates {before} entries to {after}, more than are supported")
+            exact = [_place(site, Fraction(i), before, after, scales[axis]) for i in range(after)]
             x = draft.along(x, axis, _interpolation(site, exact, before))
         else:
-            nearest = _nearest(site)
-            places = (nearest(_place(site, i, before, after, scale, np.float32)) for i in range(after))
-            indices = tuple(min(max(place, 0), before - 1) for place in places)
+            rounded = np.arange(after, dtype=np.float32)
+            indices = _nearest(site, _place(site, rounded, before, after, np.float32(scales[axis])), before)
             x = draft.put("Gather", x, axis=axis, indices=indices, index_shape=(after,))
     return (x if changed else draft.put("Identity", x),)
 
@@ -183,34 +187,36 @@ def _scales(site: Site) -> tuple[list[Fraction], list[int]]:
     return scales, sizes
 
 
-def _place(site: Site, index: int, before: int, after: int, scale: Fraction, number: type[Any] = Fraction) -> Any:
-    """Where an entry lies among those before, in that kind of numbers."""
+def _place(site: Site, index: Any, before: int, after: int, scale: Any) -> Any:
+    """Where entries lie among those before: one, exactly, or an array of float32, rounded as the runtime rounds it."""
     kind = "asymmetric" if _is_old(site) else _word(site, "coordinate_transformation_mode", "half_pixel")
-    half, here, growth = number(0.5), number(index), number(float(scale))
+    half = type(scale)(0.5)
     if kind == "half_pixel" or (kind == "pytorch_half_pixel" and after > 1):
-        return (here + half) / growth - half
+        return (index + half) / scale - half
     if kind == "pytorch_half_pixel" or (kind == "align_corners" and after == 1):
-        return number(0)
+        return 0 * index
     if kind == "align_corners":
-        return here * number(before - 1) / number(after - 1)
+        return index * (before - 1) / (after - 1)
     if kind == "asymmetric":
-        return here / growth
+        return index / scale
     raise site.fail(f"coordinate_transformation_mode {kind!r} is not supported")
 
 
-def _nearest(site: Site) -> Callable[[np.float32], int]:
-    """Which entry is the nearest to a place; in float32, as the runtime has it where two are."""
+def _nearest(site: Site, places: npt.NDArray[np.float32], before: int) -> tuple[int, ...]:
+    """The entries that are the nearest to some places."""
     kind = "floor" if _is_old(site) else _word(site, "nearest_mode", "round_prefer_floor")
     half = np.float32(0.5)
-    rules: Mapping[str, Callable[[np.float32], int]] = {
-        "floor": math.floor,
-        "ceil": math.ceil,
-        "round_prefer_floor": lambda place: math.ceil(place - half),
-        "round_prefer_ceil": lambda place: math.floor(place + half),
-    }
-    if kind not in rules:
+    if kind == "floor":
+        found = np.floor(places)
+    elif kind == "ceil":
+        found = np.ceil(places)
+    elif kind == "round_prefer_floor":
+        found = np.ceil(places - half)
+    elif kind == "round_prefer_ceil":
+        found = np.floor(places + half)
+    else:
         raise site.fail(f"nearest_mode {kind!r} is unknown")
-    return rules[kind]
+    return tuple(int(place) for place in found.clip(0, before - 1))
 
 
 def _interpolation(site: Site, places: Sequence[Fraction], before: int) -> npt.NDArray[np.float64]:

@@ -8,7 +8,8 @@ import numpy as np
 
 from birdnn.crosscheck.onnxruntime import OnnxReplay
 from tests.cli.conftest import Call
-from tests.test_labels import asked, classifier
+from tests.formats.label_cases import classifier
+from tests.test_labels import asked
 
 
 def test_on_the_command_line(call: Call, tmp_path: Path) -> None:

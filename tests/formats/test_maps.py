@@ -22,6 +22,9 @@ def test_refusals() -> None:
         "are; the last two|the last two of four": resized(None, scales(1, 1, 2), shape=(1, 2, 9), mode="linear"),
         "of 6 entries or more": resized(None, scales(1, 1, 2, 2), shape=(1, 1, 2, 3), mode="linear"),
         "with the weight 1/3": resized(None, scales(1, 1, 3, 3), mode="linear"),
+        "interpolates 8 entries to 16384, more than": resized(
+            None, scales(1, 1, 2048, 1), shape=(1, 1, 8, 1), mode="linear"
+        ),
         "mode 'cubic'": resized(None, scales(1, 1, 2, 2), mode="cubic"),
         "antialiasing": resized(None, scales(1, 1, 2, 2), mode="linear", antialias=1, opset=18),
         "'tf_crop_and_resize' is not supported": resized(
