@@ -32,6 +32,7 @@ from birdnn.records import (
     Watch,
     Witness,
 )
+from birdnn.sample.cut import Cut
 from birdnn.sample.draw import BATCH
 from birdnn.sample.measures import UNIFORM, Measure, Product
 from birdnn.sample.pac import (
@@ -307,6 +308,9 @@ class _Estimation:
             )
 
     def _remarks(self, found: list[PropertyEstimate]) -> Iterable[str]:
+        for subject in self.subjects:
+            if any(Cut.of(subject.prop, region) is not None for region in subject.prop.regions):
+                yield f"{subject.prop.name} relates inputs: of its boxes, what such comparisons leave is drawn from."
         for entry in found:
             if entry.violations and entry.counterexample is None:
                 yield (

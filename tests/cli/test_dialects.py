@@ -186,6 +186,7 @@ def test_what_half_spaces_leave_is_drawn_from(call: Call, net: Path, tmp_path: P
     said = call("estimate", "--net", net, "--prop", prop, "--samples", 20_000, "--scenario", "--epsilon", 0.01,
                 "--json", out)  # fmt: skip
     assert said.status == 0, said.err
+    assert "p relates inputs: of its boxes" in " ".join((said.out + said.err).split())
     (entry,) = json.loads(out.read_text())["properties"]
     assert entry["interval"]["lower"] < 0.36 < entry["interval"]["upper"]
     x = entry["counterexample"]["x"]
