@@ -67,8 +67,8 @@ class FormatError(InputError):
 
 
 _WITHOUT = {
-    "ArgMax": " (at the end of a network, export it without, and compare the outputs that it reads: the label is 3 "
-    "where Y_3 is above all others)"
+    "ArgMax": " (but where it makes the one label that is all that a network gives; elsewhere export the network "
+    "without it, and compare the outputs that it reads: the label is 3 where Y_3 is above all others)"
 }
 """Operator -> how to do without it."""
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal, TypeAlias
+
+Taken: TypeAlias = Literal["first", "last"]
+"""Which of equal values the place of the greatest is that of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +49,9 @@ class Graph:
         repairable: initialisers that a repair may change.
         batched: the first axis of every dependent value is the batch. Otherwise the graph describes one sample,
             and batches are mapped over it.
+        quantised: constants that the file stores as integers for ``DequantizeLinear``. A runtime may multiply by these
+            integers, and round what they are multiplied with to integers as well.
+        label: the file gives the place of the greatest of the outputs, not them; empty where it gives them.
     """
 
     nodes: tuple[Node, ...]
@@ -55,3 +61,5 @@ class Graph:
     dependent: frozenset[str]
     repairable: frozenset[str]
     batched: bool
+    quantised: frozenset[str] = frozenset()
+    label: Literal["", "first", "last"] = ""

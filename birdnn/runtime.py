@@ -16,7 +16,7 @@ class Session:
     """A model on the CPU, one thread, one sample at a time.
 
     What it reads are its inputs one after the other, in the order of the file, each flattened; what it gives are its
-    outputs that hold floating-point numbers, likewise. So does VNN-LIB count them.
+    outputs that hold floating-point numbers, likewise, or all where none does. So does VNN-LIB count them.
 
     Args:
         model: the file's bytes, unpacked, external data embedded.
@@ -38,11 +38,12 @@ class Session:
             entry.name: tuple(size if isinstance(size, int) and size > 0 else 1 for size in entry.shape)
             for entry in inputs
         }
-        self._outputs = [entry.name for entry in self._session.get_outputs() if entry.type in _FLOATS]
+        outputs = self._session.get_outputs()
+        self._outputs = [entry.name for entry in outputs if entry.type in _FLOATS] or [o.name for o in outputs]
         self._dtype = np.float64 if any(entry.type == "tensor(double)" for entry in inputs) else np.float32
         self.n_inputs = sum(math.prod(shape) for shape in self._shapes.values())
 
-    def __call__(self, x: NDArray[Any]) -> NDArray[np.floating[Any]]:
+    def __call__(self, x: NDArray[Any]) -> NDArray[Any]:
         """Outputs at one point, in the model's type: (inputs,) -> (outputs,).
 
         Raises:

@@ -216,6 +216,15 @@ class Region:
             return torch.full_like(y[:, 0], math.inf)
         return torch.stack([polytope.margin(y) for polytope in self.unsafe]).amin(dim=0)
 
+    def margin_at(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        """The same of outputs at inputs `x` (n, n_inputs), which rows of a relational property speak about as well.
+
+        In float64 where they do, so that rows of inputs alone say what draws of inputs go by.
+        """
+        if self.unsafe and self.unsafe[0].n_outputs > y.shape[1]:
+            y = torch.cat([y.double(), x.to(y.device).double()], dim=1)
+        return self.margin(y)
+
     def float32_box(self) -> tuple[torch.Tensor, torch.Tensor]:
         """The outermost float32 points that are run for the exact box, strictness honoured: (n_inputs,) each.
 
@@ -397,16 +406,16 @@ class Property:
         Raises:
             MismatchError: the property speaks about other numbers of inputs or outputs.
         """
-        if n_inputs != self.n_inputs or n_outputs not in (self._named, self.n_outputs):
+        if n_inputs != self.n_inputs or n_outputs not in (self.named_outputs, self.n_outputs):
             raise self._mismatch(n_inputs, n_outputs)
 
     @property
-    def _named(self) -> int:
-        """Outputs that it speaks about, without the inputs behind them."""
+    def named_outputs(self) -> int:
+        """How many outputs it speaks about, without the inputs behind them."""
         return self.n_outputs - (self.n_inputs if self.relational else 0)
 
     def _mismatch(self, n_inputs: int, n_outputs: int) -> MismatchError:
-        mine = f"{self.n_inputs} inputs and {self._named} outputs"
+        mine = f"{self.n_inputs} inputs and {self.named_outputs} outputs"
         theirs = f"the network has {n_inputs} and {n_outputs}"
         return MismatchError(f"property {self.name!r} speaks about {mine}; {theirs}")
 
@@ -416,7 +425,7 @@ class Property:
         Raises:
             MismatchError: the property speaks about other numbers of inputs or outputs.
         """
-        own = self._named
+        own = self.named_outputs
         missing = n_outputs - own
         if n_inputs != self.n_inputs or missing < 0 or (missing and not self.partial):
             raise self._mismatch(n_inputs, n_outputs)

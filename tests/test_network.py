@@ -101,7 +101,7 @@ _BENT = (
     "hard-sigmoid",
     "reduce-m",
 )
-_TWICE = {"matmul-own", "div-into", "max-3", "min-two", "where", "reduce-l1"}
+_TWICE = {"einsum-attention", "matmul-own", "div-into", "max-3", "min-two", "where", "reduce-l1"}
 AFFINE = sorted(set(CASES) - (set(FUNCTIONS) - _TRANSPOSED) - _TWICE)
 MEANS = {name for name in CASES if name.startswith("reduce-mean")}
 

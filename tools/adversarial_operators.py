@@ -159,6 +159,57 @@ def _functions(draft: Draft) -> None:
     draft.power = 0
 
 
+def _sums_so_far(draft: Draft) -> None:
+    name, shape = draft.live[-1]
+    axis = draft.constant(np.array(draft.rng.integers(1, len(shape))))
+    exclusive, reverse = (int(v) for v in draft.rng.integers(0, 2, 2))
+    draft.put("CumSum", [name, axis], shape, exclusive=exclusive, reverse=reverse)
+
+
+def _sums_of_products(draft: Draft) -> None:
+    """With a matrix along some axis, with what broadcasts beside it, or of one value alone."""
+    name, shape = draft.live[-1]
+    letters = "bijk"[: len(shape)]
+    axis = int(draft.rng.integers(1, len(shape)))
+    kind, rest = draft.rng.integers(4), letters.replace(letters[axis], "")
+    if kind == 0:
+        count = int(draft.rng.integers(1, 5))
+        inputs = [name, draft.constant(draft.factors(count, shape[axis]))]
+        made = letters.replace(letters[axis], "m")
+        grown = (*shape[:axis], count, *shape[axis + 1 :])
+        draft.put("Einsum", inputs, grown, equation=f"{letters},m{letters[axis]}->{made}")
+    elif kind == 1:
+        count = int(draft.rng.integers(1, 4))
+        inputs = [draft.constant(draft.factors(count, *shape[1:])), name]
+        draft.put("Einsum", inputs, (1, count), equation=f"m{letters[1:]},{letters}->bm")
+    elif len(shape) == 2:
+        return
+    elif kind == 2:
+        alike = str(draft.rng.choice([other for other, its in draft.live if its == shape]))
+        kept = tuple(size for place, size in enumerate(shape) if place != axis)
+        draft.put("Einsum", [name, alike], kept, equation=f"{letters},{letters}->{rest}")
+        draft.power = 0
+    else:
+        kept = tuple(size for place, size in enumerate(shape) if place != axis)
+        turned = rest[:1] + rest[:0:-1]
+        draft.put("Einsum", [name], (*kept[:1], *kept[:0:-1]), equation=f"{letters}->{turned}")
+
+
+def _other_sizes(draft: Draft) -> None:
+    name, shape = draft.live[-1]
+    if len(shape) != 4:
+        return
+    linear = sum(shape[2:]) >= 6 and draft.chance(0.6)
+    by = [float(v) for v in draft.rng.choice([1, 2, 2, 4] if linear else [1, 1.5, 2, 3], 2)]
+    sizes = tuple(int(side * growth) for side, growth in zip(shape[2:], by, strict=True))
+    if linear and sum(side for side, growth in zip(shape[2:], by, strict=True) if growth != 1) < 6:
+        return
+    inputs = [name, "", draft.constant(np.array([1, 1, *by], np.float32))]
+    kind = str(draft.rng.choice(["half_pixel", "asymmetric"]))
+    mode = "linear" if linear else "nearest"
+    draft.put("Resize", inputs, (*shape[:2], *sizes), mode=mode, coordinate_transformation_mode=kind)
+
+
 MORE: tuple[tuple[Move, float], ...] = (
     *((move, weight / 2) for move, weight in MOVES),
     (_signed, 0.05),
@@ -173,12 +224,23 @@ MORE: tuple[tuple[Move, float], ...] = (
     (_transposed, 0.06),
     (_products, 0.04),
 )
+MAPS: tuple[tuple[Move, float], ...] = (
+    *((move, weight / 2) for move, weight in MORE),
+    (_sums_so_far, 0.15),
+    (_sums_of_products, 0.25),
+    (_other_sizes, 0.15),
+)
 FUNCTIONS: tuple[tuple[Move, float], ...] = (*MORE, (_functions, 0.2))
 
 
 def made(seed: int) -> Drawn:
     """The network of a seed; of each third, one with functions of whose executions nothing is claimed."""
     return drawn(seed, MORE if seed % 3 else FUNCTIONS, OPSET)
+
+
+def mapped(seed: int) -> Drawn:
+    """The network of a seed with maps along axes, see `birdnn.formats.maps`."""
+    return drawn(seed, MAPS, OPSET)
 
 
 if __name__ == "__main__":

@@ -296,6 +296,7 @@ def kinds(folder: Path, wanted: Sequence[str]) -> Mapping[str, Kind]:
     onnx_seeds = [*_of_tests("test_onnx_operators", "CASES").values(), layers_to_onnx([([[1.0, 2.0]], [0.5])])]
     others = [_of_tests("test_ports", "several")(), _of_tests("test_repairable", "constants")()]
     others += [_of_tests("test_prepared", "functions")(calls=2), _of_tests("test_prepared", "classifier")(zipmap=False)]
+    others += [_of_tests("label_cases", "classifier")()]
     onnx_seeds += 20 * others  # as often as all single operators together
     points = [b"x_0,x_1,decision\n0.5,1e-3,2\n1,2,0\n", b"X_0,x_1,y_0,y_1,y_2,tolerance\n0.5,1,-2,3,4,0.125\n"]
     labels = np.array([0, 1, 2, 1])

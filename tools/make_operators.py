@@ -67,12 +67,21 @@ Of constant integers and truth values, with which exporters compute shapes, thes
 {integers}.
 
 A softmax, or its logarithm, of all outputs at the end of a network is left out of searches over the reals where the
-property only compares outputs, and the outcome says so; counterexamples are run through the whole file. ArgMax is
-refused: compare the values that it reads.
+property only compares outputs, and the outcome says so; counterexamples are run through the whole file.
 
-An 8-bit weight that DequantizeLinear makes numbers of is read where onnxruntime multiplies by these numbers. In some
-matrix products it quantises what they are multiplied with as well; such a file is refused, since it is not the function
-that it says.
+ArgMax is read where it makes all that a network gives, one label: Y_0 is the place of the greatest of the values that
+it reads, and what is asked of it is asked of them, exactly, with ties as the operator breaks them. Searches, repairs
+and samples work on these values; a counterexample is one whose label, as the file gives it, is unsafe. There is no
+certificate. Elsewhere ArgMax is refused: compare the values that it reads.
+
+Resize and Upsample are read with constant scales or sizes: nearest entries in any number of axes, interpolation along
+the last two of four where its weights are whole numbers of 2048ths (scales such as 2 and 4 with half pixels), since a
+runtime rounds others differently. Einsum takes letters, one or two values, and no diagonal.
+
+A weight that DequantizeLinear makes of integers is read, and proofs speak about the function over the reals, never
+about runs in float32: a runtime may multiply by the integers instead. In some matrix products onnxruntime quantises
+what they are multiplied with as well; where that is seen, the file is refused, since it is not the function that it
+says.
 """
 
 
@@ -132,7 +141,8 @@ def _is_linear(net: Network, node: Node) -> bool:
     if as_activation(node) is not None:
         return True
     depends = [name in net.graph.dependent for name in node.inputs]
-    like = [torch.ones(net.graph.shapes[name]) if on else net.value(name) for name, on in zip(node.inputs, depends)]  # noqa: B905
+    known = net.values()
+    like = [known[name] if name in known else torch.ones(net.shape_of(name)) for name in node.inputs]
     rule = operator(node.op).linear_part
     return rule is not None and rule(like, depends) is not None
 

@@ -9,6 +9,7 @@ import traceback
 from collections.abc import Sequence
 
 from birdnn.cli.began import BEGAN
+from birdnn.cli.loading import loading
 from birdnn.cli.statuses import INTERRUPTED, OWN_FAULT, UNDECIDED, UNUSABLE
 
 _MISSING = (
@@ -25,7 +26,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """
     BEGAN.set(time.monotonic())
     try:
-        from birdnn.cli.app import app
+        with loading():
+            from birdnn.cli.app import app
 
         app(args=arguments, prog_name="birdnn")
     except ModuleNotFoundError as error:

@@ -6,7 +6,7 @@ import argparse
 import ast
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -19,14 +19,16 @@ from birdnn.formats import read_network
 from birdnn.formats.files import write_bytes
 from birdnn.formats.vnnlib import read_declared
 from birdnn.formats.vnnlib2 import Query
-from birdnn.pipeline.claims import semantics_of
 from birdnn.pipeline.deciding import verify_files
-from birdnn.records import Unknown, Verdict, VerifyOutcome, VerifySettings, Violated, Witness, competition_word
-from birdnn.report.witnesses import counterexample_text, remark
+from birdnn.records import Proved, Unknown, Verdict, VerifyOutcome, VerifySettings, Violated, Witness, competition_word
+from birdnn.report.witnesses import counterexample_text
 from birdnn.rounding import Semantics
+from birdnn.verify import not_float32
 
 _WORDS = {"timeout": "timed-out"}
 """VNN-COMP's word -> the standard's, where it has another."""
+
+_SPEAKS: Mapping[Semantics, str] = {"real": "over the reals", "float32": "as executed in float32, sums in any order"}
 
 
 def answer(options: argparse.Namespace, began: float) -> int:
@@ -43,8 +45,11 @@ def answer(options: argparse.Namespace, began: float) -> int:
     query = read_declared(options.query)
     net = network_file(options.network or (), query)
     semantics: Literal["real", "float32"] = "real" if query is None else query.element
-    if options.as_executed:
-        semantics = semantics_of(read_network(net), None if semantics == "real" else semantics)
+    refused = not_float32(read_network(net)) if options.as_executed or semantics == "float32" else ""
+    if refused and semantics == "float32":
+        raise MismatchError(f"the query is over float32: {refused}, with a query over real")
+    if options.as_executed and not refused:
+        semantics = "float32"
     left_s = None if options.timeout is None else max(0.01, options.timeout - (time.monotonic() - began))
     settings = VerifySettings(timeout_s=left_s, semantics=semantics, device=options.device)
     outcome = verify_files(net, [options.query], settings=settings)
@@ -54,9 +59,10 @@ def answer(options: argparse.Namespace, began: float) -> int:
     if isinstance(verdict, Violated):
         assignment = _found(verdict.witness, query, options.serialise_assignments)
     first_line(_WORDS.get(word, word), more=assignment)
-    for found in outcome.verdicts:
-        for line in filter(None, (*found.notes, remark(found.name, found.verdict))):
-            print(f"birdnn-vnnlib: {line}", file=sys.stderr)
+    told = [f"unsat of the network {_SPEAKS[semantics]}"] if isinstance(verdict, Proved) else []
+    told += [f"not --as-executed: {refused}"] if refused else []
+    for line in (*told, *outcome.notes):
+        print(f"birdnn-vnnlib: {line}", file=sys.stderr)
     if outcome.disagreement:
         raise DisagreementError(outcome.disagreement)
     return 0

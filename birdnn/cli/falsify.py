@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from birdnn.cli.began import BEGAN
 from birdnn.cli.failures import command
+from birdnn.cli.loading import loading
 from birdnn.cli.options import (
     Counterexample,
     Device,
@@ -48,10 +49,11 @@ def falsify(options: FalsifyOptions) -> int:
     """
     require_there(options)
     with TerminalWatch(quiet=options.quiet) as watch:
-        from birdnn.cli.finish import finish_verify
-        from birdnn.formats.files import require_writable
-        from birdnn.pipeline.deciding import falsify_files
-        from birdnn.records import VerifySettings
+        with loading():
+            from birdnn.cli.finish import finish_verify
+            from birdnn.formats.files import require_writable
+            from birdnn.pipeline.deciding import falsify_files
+            from birdnn.records import VerifySettings
 
         require_writable((options.json, options.counterexample), (options.net, *options.prop))
         settings = VerifySettings(

@@ -10,6 +10,7 @@ import typer
 
 from birdnn.cli.began import BEGAN
 from birdnn.cli.failures import command
+from birdnn.cli.loading import loading
 from birdnn.cli.options import (
     ENGINE_S,
     Certificate,
@@ -99,10 +100,11 @@ def verify(options: VerifyOptions) -> int:
         raise typer.BadParameter("shares proofs by our own bounds only", param_hint="--ray")
     require_there(options)
     with TerminalWatch(quiet=options.quiet) as watch:
-        from birdnn.cli.finish import finish_verify
-        from birdnn.formats.files import require_writable
-        from birdnn.pipeline.deciding import verify_files
-        from birdnn.records import VerifySettings
+        with loading():
+            from birdnn.cli.finish import finish_verify
+            from birdnn.formats.files import require_writable
+            from birdnn.pipeline.deciding import verify_files
+            from birdnn.records import VerifySettings
 
         require_writable((options.json, options.counterexample, options.certificate), (options.net, *options.prop))
         settings = VerifySettings(

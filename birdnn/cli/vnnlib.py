@@ -94,7 +94,10 @@ def run(arguments: Sequence[str] | None = None, began: float = _BEGAN) -> int:
     elif options.command == "supports":
         print("\n".join(_supported(options.capability)))
     elif options.command == "verify":
-        from birdnn.cli.answering import answer  # takes seconds to load
+        from birdnn.cli.loading import loading
+
+        with loading():
+            from birdnn.cli.answering import answer  # takes seconds to load
 
         return answer(options, began)
     else:

@@ -83,6 +83,26 @@ def _first_line(error: Exception) -> str:
     return str(error).strip().partition("\n")[0]
 
 
+def require_label(net: Network, data: bytes, dtype: torch.dtype) -> None:
+    """Refuse a file that gives another label than the place of the greatest output, beyond what rounding allows.
+
+    Args:
+        net, dtype: see `require_agreement`.
+        data: the bytes of the file, with what makes the label.
+
+    Raises:
+        FormatError: it does, or onnxruntime cannot load or run it.
+    """
+    session, x = _session(data, net.source), probes(net, dtype)
+    with torch.no_grad():
+        values, room = net(x).double(), allowed_error(net, x)[:, 0]
+    for row, y, least in zip(x, values, values.amax(1) - room, strict=True):
+        given = _run(session, net, row.numpy())
+        place = int(given[0]) if given.size == 1 else -1
+        if not (0 <= place < len(y) and y[place] >= least):
+            raise FormatError(net.source, "", f"our reading and onnxruntime differ: its label is {given.tolist()[:8]}")
+
+
 def _session(data: bytes, path: str) -> Session:
     try:
         return Session(data)

@@ -320,7 +320,7 @@ class _Multiplier:
             return [((), (Row(tuple(coefficients), -constant, atom.strict),))]
         if len(atom.term.factors) > 1:
             names = ", ".join(f"{kind}_{index}" for kind, index in sorted(atom.term.factors)[:4])
-            told = "only verify and falsify take it, of a property's file; elsewhere the inputs must form boxes"
+            told = "verify, falsify, estimate and localize take it, of a file; elsewhere the inputs must form boxes"
             problem = f"a comparison that relates {names}: {told}"
             raise FormatError(self.path, f"line {atom.line}", problem)
         ((_, index), factor) = next(iter(atom.term.factors.items()))

@@ -14,9 +14,10 @@ import onnx
 import torch
 
 from birdnn.errors import UnsupportedOpError
+from birdnn.formats.draft import Draft
 from birdnn.formats.integers import INTEGERS, computed
 from birdnn.formats.lowering import FOLDED, MAX_VALUES, Site, dequantized, integer_attribute, lower, unused
-from birdnn.formats.rewriting import READ, REWRITTEN, SEVERAL, Draft
+from birdnn.formats.rewriting import READ, REWRITTEN, SEVERAL
 from birdnn.formats.tensors import Array, read_attributes
 from birdnn.graph import Node
 from birdnn.operators import OPERATORS, Shape, ShapeProblem, apply, shape_of
@@ -58,6 +59,7 @@ class Lowering:
         total: entries of all their values.
         named: the names of all values of the file, which no value that is made here takes.
         fixed: constants of which nodes were made that do not read them: other values would need other nodes; grows.
+        quantised: constants that ``DequantizeLinear`` makes of integers; grows.
     """
 
     path: str
@@ -71,6 +73,7 @@ class Lowering:
     total: int = 0
     named: frozenset[str] = frozenset()
     fixed: set[str] = field(default_factory=set)
+    quantised: set[str] = field(default_factory=set)
 
     def add(self, proto: onnx.NodeProto) -> None:
         """Lower one node.
@@ -136,6 +139,7 @@ class Lowering:
         elif site.op == "DequantizeLinear":
             value = dequantized(site)
             self.dtypes[output] = torch.float32
+            self.quantised.add(output)
         elif site.op == "CastLike":
             value = self._cast_like(site)
             self.dtypes[output] = self.dtypes[site.inputs[1]]

@@ -18,10 +18,11 @@ from numpy.typing import ArrayLike
 from onnx import AttributeProto, TensorProto, helper, numpy_helper
 
 from birdnn.errors import FormatError, MismatchError, SpecError
-from birdnn.formats.agreement import require_agreement
+from birdnn.formats.agreement import require_agreement, require_label
 from birdnn.formats.export import model_bytes
 from birdnn.formats.files import NETWORK_BYTES, decompressed, read_bytes, read_stored, sha256, write_bytes
 from birdnn.formats.graph import FLOATS, HALF, Lowering
+from birdnn.formats.labels import Label, giving, label_of
 from birdnn.formats.lowering import MAX_VALUES, unused
 from birdnn.formats.prepared import DEFAULT, Ports, inlined, needed, opset, ports
 from birdnn.formats.tensors import Array, embed_external, lift_constants, put_tensor, read_attribute, read_tensor
@@ -115,8 +116,13 @@ def network_from_onnx(data: bytes, *, path: str | Path = "", digest: str = "", c
     model = parsed(data, str(path))
     if embed_external(model, path, NETWORK_BYTES):
         data = serialised(model, str(path))
+    label = label_of(model.graph)
+    if label is not None:
+        model = giving(model, label.values)
     ends = ports(model.graph, str(path))
     lowering, output = _lower(inlined(model, str(path)), ends, str(path))
+    if label is not None:
+        _require_one(label, lowering.shapes[output], str(path))
     nodes = lowering.batched()
     batched = nodes is not None
     nodes = nodes or tuple(lowering.nodes)
@@ -134,6 +140,8 @@ def network_from_onnx(data: bytes, *, path: str | Path = "", digest: str = "", c
         dependent=frozenset(lowering.dependent),
         repairable=repairable,
         batched=batched,
+        quantised=frozenset(lowering.quantised),
+        label="" if label is None else label.taken,
     )
     net = Network(
         graph,
@@ -141,10 +149,12 @@ def network_from_onnx(data: bytes, *, path: str | Path = "", digest: str = "", c
         {name: torch.from_numpy(lowering.known[name]) for name in ordered if name not in initialisers},
         source=str(path),
         sha256=digest,
-        notes=_notes(ends, lowering.shapes),
+        notes=(*_notes(ends, lowering.shapes), *_quantised(sorted(lowering.quantised)), *_labelled(label)),
     )
     if check:
-        require_agreement(net, data, lowering.dtypes[output])
+        require_agreement(net, data if label is None else serialised(model, str(path)), lowering.dtypes[output])
+        if label is not None:
+            require_label(net, data, lowering.dtypes[output])
     return net
 
 
@@ -305,6 +315,30 @@ def _notes(ends: Ports, shapes: Mapping[str, Sequence[int]]) -> tuple[str, ...]:
     return tuple(said)
 
 
+def _quantised(names: Sequence[str]) -> tuple[str, ...]:
+    """What is said of a network with constants that ``DequantizeLinear`` makes."""
+    if not names:
+        return ()
+    more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+    told = "a runtime may compute with these integers instead, so that proofs speak about the reals, not about runs"
+    return (f"DequantizeLinear makes {names[0]!r}{more} of integers; {told}.",)
+
+
+def _require_one(label: Label, shape: Sequence[int], path: str) -> None:
+    """See that a label is that of all values of one sample."""
+    if not -len(shape) <= label.axis < len(shape) or math.prod(shape) != shape[label.axis]:
+        told = f"looks along axis {label.axis} of a value of shape {list(shape)}"
+        raise FormatError(path, label.place, f"{told}; one label of all its entries is supported")
+
+
+def _labelled(label: Label | None) -> tuple[str, ...]:
+    """What is said of a network that gives a label."""
+    if label is None:
+        return ()
+    told = f"its one output Y_0 is the place, counted from 0, of the greatest of the values {label.values!r}"
+    return (f"The network gives a label: {told}, the {label.taken} of equal ones. These are what is computed with.",)
+
+
 def _counted(letter: str, names: Sequence[str], shapes: Mapping[str, Sequence[int]]) -> str:
     """Which variables of a property stand for which values."""
     ends = accumulate((math.prod(shapes[name]) for name in names), initial=0)
@@ -367,17 +401,18 @@ def _repairable(
         behind = any(name in weighted for name in node.inputs)
         found = set().union(*(sources(name) for name in fixed[node.output]))
         row = operator(node.op)
-        takes = row.weighted
+        ours = fixed[node.output] and not found and lowering.named.isdisjoint(fixed[node.output])
+        takes = layer = row.weighted and not ours  # a product by which we read another operator is no layer
         if node.op == "Add" and any(name in biasable for name in node.inputs):
             takes = True
         if node.op == "BatchNormalization" and behind:
             chosen |= sources(node.inputs[1]) | sources(node.inputs[2])
             found -= sources(node.inputs[1]) | sources(node.inputs[2])
         (chosen if takes else refused).update(found)
-        if row.weighted or behind:
+        if layer or behind:
             weighted.add(node.output)
         summed = row.is_layout or node.op == "Add"  # products of several inputs, before they have their bias
-        if row.weighted or (summed and biasable.issuperset(node.inputs)):
+        if layer or (summed and biasable.issuperset(node.inputs)):
             biasable.add(node.output)
     return frozenset(chosen - refused)
 

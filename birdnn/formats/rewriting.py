@@ -10,119 +10,19 @@ Source: ONNX operator specification, https://onnx.ai/onnx/operators/.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import reduce
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from birdnn.formats.lowering import MAX_VALUES, Site, integer_attribute, operands, real_attribute, unused, variadic
-from birdnn.formats.tensors import Array
-from birdnn.graph import Node
-from birdnn.operators import OPERATORS, Shape, ShapeProblem, shape_of
+from birdnn.formats.draft import Draft, Rule
+from birdnn.formats.lowering import MAX_VALUES, Site, integer_attribute, operands, real_attribute, variadic
+from birdnn.formats.maps import cumsum, einsum, resize
+from birdnn.operators import OPERATORS, Shape, ShapeProblem
 from birdnn.operators.shapes import broadcast
 
 _ONE_DIMENSIONAL = {"strides": (1,), "pads": (0, 0), "dilations": (1,), "overshoot": (0, 0)}
-
-
-class Draft:
-    """The nodes that stand for one node of a file, in the making.
-
-    Args:
-        site: the node of the file.
-        dtype: of all values.
-        outputs: names of the node's values, empty where nobody reads one.
-        taken: names that no new value may have.
-
-    Attributes:
-        count: of the outputs.
-        all_named: has each a name?
-        constants: new ones, by name.
-    """
-
-    def __init__(self, site: Site, dtype: np.dtype[Any], outputs: Sequence[str], taken: set[str]) -> None:
-        self._site, self._dtype, self._outputs, self._taken = site, dtype, tuple(outputs), {*taken, *outputs}
-        self.count, self.all_named = len(self._outputs), all(self._outputs)
-        self._shapes: dict[str, Shape] = {}
-        self._nodes: list[Node] = []
-        self.constants: dict[str, Array] = {}
-
-    def put(self, op: str, *inputs: str, **attributes: Any) -> str:
-        """A node with lowered attributes; the name of its value.
-
-        Raises:
-            FormatError: the inputs' shapes do not fit, or its value would be too large.
-        """
-        try:
-            shape = shape_of(op, [self.shape(name) for name in inputs], attributes)
-        except ShapeProblem as problem:
-            raise self._site.fail(f"does not fit its inputs: {problem}") from None
-        name = self._new(op, shape)
-        self._nodes.append(Node(op, self._site.name, inputs, name, MappingProxyType(attributes)))
-        return name
-
-    def constant(self, value: npt.ArrayLike) -> str:
-        """The name of a new constant."""
-        array = np.asarray(value, dtype=self._dtype)
-        name = self._new("constant", array.shape)
-        self.constants[name] = array
-        return name
-
-    def filled(self, value: float, shape: Shape) -> str:
-        """The name of a new constant of one number; memory is taken only where the shape is no larger than allowed."""
-        self._require_few(shape)
-        return self.constant(np.full(shape, value))
-
-    def shape(self, name: str) -> Shape:
-        """Of a value of the file, or of this draft."""
-        return self._shapes[name] if name in self._shapes else self._site.shapes[name]
-
-    def reshaped(self, name: str, shape: Shape) -> str:
-        """The same entries in another shape."""
-        return name if self.shape(name) == shape else self.put("Reshape", name, shape=shape)
-
-    def expanded(self, name: str, shape: Shape) -> str:
-        """A value repeated along the axes that `shape` has more of, which it broadcasts to; zeros are added to it."""
-        own = self.shape(name)
-        own = (*(1,) * (len(shape) - len(own)), *own)
-        name = self.reshaped(name, own)
-        if own == shape:
-            return name
-        nothing = tuple(1 if a == b else b for a, b in zip(own, shape, strict=True))
-        return self.put("Add", name, self.filled(0.0, nothing))
-
-    def finished(self, values: Sequence[str]) -> list[Node]:
-        """All nodes, of which those that make `values`, one for each output, bear the outputs' names."""
-        if len(values) != len(self._outputs):
-            raise self._site.fail(f"has {len(self._outputs)} outputs, not {len(values)}")
-        names: dict[str, str] = {}
-        for value, output in zip(values, self._outputs, strict=True):
-            if output and (value in names or all(node.output != value for node in self._nodes)):
-                value = self.put("Identity", value)
-            if output:
-                names[value] = output
-        return [
-            Node(node.op, node.name, tuple(names.get(n, n) for n in node.inputs), names.get(node.output, node.output),
-                 node.attributes)
-            for node in self._nodes
-        ]  # fmt: skip
-
-    def _require_few(self, shape: Shape) -> None:
-        if math.prod(shape) > MAX_VALUES:
-            raise self._site.fail(f"its value of shape {list(shape)} is larger than {MAX_VALUES} entries")
-
-    def _new(self, kind: str, shape: Shape) -> str:
-        self._require_few(shape)
-        name = unused(f"{next((output for output in self._outputs if output), '')}__{kind}", self._taken)
-        self._taken.add(name)
-        self._shapes[name] = shape
-        return name
-
-
-Rule = Callable[[Site, Draft], Sequence[str]]
-"""Returns the names of the values that are the node's outputs, in order."""
 
 
 def _broadcast(site: Site, *shapes: Shape) -> Shape:
@@ -506,8 +406,10 @@ def _group_normalization(site: Site, draft: Draft) -> Sequence[str]:
 REWRITTEN: Mapping[str, Rule] = {
     "Abs": _abs,
     "Celu": _celu,
+    "CumSum": cumsum,
     "DepthToSpace": _depth_to_space,
     "Dropout": _dropout,
+    "Einsum": einsum,
     "Expand": _expand,
     "GatherND": _gather_nd,
     "GroupNormalization": _group_normalization,
@@ -534,12 +436,14 @@ REWRITTEN: Mapping[str, Rule] = {
     "ReduceMin": _reduce_extreme,
     "ReduceSum": _reduce_sum,
     "ReduceSumSquare": _norm,
+    "Resize": resize,
     "Selu": _selu,
     "Softmax": _softmax,
     "SpaceToDepth": _space_to_depth,
     "Split": _split,
     "Sum": _sum,
     "Tile": _tile,
+    "Upsample": resize,
     "Where": _where,
 }
 """Operator that is read as others -> rule that says which. Some put their own row for what is left of them."""

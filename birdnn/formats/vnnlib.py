@@ -2,8 +2,8 @@
 
 The text describes what is *unsafe*. Any nest of ``and``, ``or``, ``not`` and ``=>`` over linear comparisons is turned
 into a union of (input box, polytope of outputs); every comparison speaks either about one input or about outputs only.
-Others, such as ``Y_0 <= X_0``, are rows of outputs and inputs, for those who decide properties. Constants stay exact
-rationals.
+Others, such as ``Y_0 <= X_0``, are rows of outputs and inputs, for those who decide properties or draw from them.
+Constants stay exact rationals.
 
 Variables of version 1.0 are called ``X_0``, ``X_1``, .. and ``Y_0``, ``Y_1``, ..; outputs that nothing is said of need
 no declaration. Names with several indices, ``X_0_0``, ``X_0_1``, .., count in the order of their declaration, which has
@@ -90,21 +90,22 @@ class Source:
 
 
 @reads
-def read_property(path: str | Path, *, deciding: bool = False) -> Property:
+def read_property(path: str | Path, *, deciding: bool = False, relating: bool = False) -> Property:
     """Read a VNN-LIB property, plain or ``.gz``, version 1.0 or 2.0.
 
     Args:
         path: the file.
-        deciding: give back also what only those who decide a property have a use for: one that nothing satisfies, and
-            one that relates inputs with each other or with outputs, see `Property`.
+        deciding: give back also one that nothing satisfies, for which only those who decide properties have a use.
+        relating: give back also one that relates inputs with each other or with outputs, see `Property`.
 
     Raises:
-        FormatError: the file cannot be read, says something that is no union of input boxes with output polytopes, or
-            leaves an input unbounded.
+        FormatError: the file cannot be read, says something that is no union of input boxes with output polytopes (and
+            `relating` is not set), or leaves an input unbounded.
         Contradiction: its assertions contradict each other, and `deciding` is not set.
     """
     stored = read_stored(path, MAX_BYTES)
-    return parse_property(_text(stored, path), path=str(path), digest=sha256(stored), deciding=deciding)
+    text, digest = _text(stored, path), sha256(stored)
+    return parse_property(text, path=str(path), digest=digest, deciding=deciding, relating=relating)
 
 
 def _text(stored: bytes, path: str | Path) -> str:
@@ -128,7 +129,15 @@ def read_declared(path: str | Path) -> Query | None:
     return read_query(text, str(path))
 
 
-def parse_property(text: str, *, path: str = "", name: str = "", digest: str = "", deciding: bool = False) -> Property:
+def parse_property(
+    text: str,
+    *,
+    path: str = "",
+    name: str = "",
+    digest: str = "",
+    deciding: bool = False,
+    relating: bool = False,
+) -> Property:
     """The property that `text` states.
 
     Args:
@@ -136,7 +145,7 @@ def parse_property(text: str, *, path: str = "", name: str = "", digest: str = "
         path: for errors; also gives the property's name where `name` is empty.
         name: the property's name.
         digest: sha256 of the file as stored.
-        deciding: see `read_property`.
+        deciding, relating: see `read_property`.
 
     Raises:
         FormatError: see `read_property`.
@@ -151,7 +160,7 @@ def parse_property(text: str, *, path: str = "", name: str = "", digest: str = "
         declared, formula = _read_commands(commands, source)
         element = "real"
     n_inputs, n_outputs = declared.n_inputs, declared.n_outputs
-    relational = deciding and relates_inputs(formula)
+    relational = relating and relates_inputs(formula)
     name, why = name or stem_and_kind(path)[0] or "property", ""
     regions: tuple[Region, ...] = ()
     try:

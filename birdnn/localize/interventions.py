@@ -55,7 +55,8 @@ def check_interventions(
 
     def violating(points: Points, fixed: Sequence[Neuron]) -> float:
         interventions = rescaled(net, {neuron: (0.0, means[neuron]) for neuron in fixed})
-        bad = [~(region.margin(evaluate(net, x, interventions=interventions, over=over)) > 0) for region, x in points]
+        ys = [evaluate(net, x, interventions=interventions, over=over) for _, x in points]
+        bad = [~(region.margin_at(x, y) > 0) for (region, x), y in zip(points, ys, strict=True)]
         return float(torch.cat(bad).double().mean())
 
     checks = []

@@ -36,6 +36,8 @@ def obstacle(loaded: Loaded, units: Units) -> str:
     """Why there can be no certificate; empty where there can."""
     if loaded.nnet is not None:
         return "the checker reads ONNX, not NNet"
+    if loaded.net.graph.label:
+        return "the checker does not read ArgMax"
     return "the property speaks raw units, the checker those of the network" if units == "raw" else ""
 
 

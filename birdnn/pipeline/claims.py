@@ -4,27 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
-
 from birdnn.errors import MismatchError
 from birdnn.network import Network
 from birdnn.operators import operator
 from birdnn.rounding import Semantics
 from birdnn.spec import Property
-from birdnn.verify import require_float32
+from birdnn.verify import not_float32, require_float32
 
 
 def semantics_of(net: Network, asked: Semantics | None) -> Semantics:
-    """What a proof is to speak about: what was asked, else float32 execution, where the network is in float32.
+    """What a proof is to speak about: what was asked, else float32 execution, where the network has one.
 
     Raises:
-        MismatchError: asked for float32, of a network in another type.
+        MismatchError: asked for float32, of a network in another type or with weights that are integers.
     """
     if asked == "float32":
         require_float32(net)
     if asked is not None:
         return asked
-    return "float32" if all(value.dtype == torch.float32 for value in net.values().values()) else "real"
+    return "real" if not_float32(net) else "float32"
 
 
 def semantics_for(props: Sequence[Property], asked: Semantics | None) -> Semantics:

@@ -7,9 +7,12 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from birdnn.errors import EngineError, MismatchError
-from birdnn.pipeline.certifying import Decided, certify, obstacle, unproved, unwritten
+from birdnn.labels import label
+from birdnn.later import later
+from birdnn.network import Network
 from birdnn.pipeline.claims import assumption_notes, semantics_for, semantics_of
 from birdnn.pipeline.clock import Clock, limit_of
 from birdnn.pipeline.crosschecking import (
@@ -32,11 +35,13 @@ from birdnn.records import (
     Progress,
     PropertyVerdict,
     Proved,
+    Units,
     Unknown,
     Unwatched,
     Verdict,
     VerifyOutcome,
     VerifySettings,
+    Violated,
     Watch,
 )
 from birdnn.records.limits import OutOfTime
@@ -46,8 +51,13 @@ from birdnn.spec import Property
 from birdnn.verify import SearchSettings, falsify
 from birdnn.verify.compared import left_out
 from birdnn.verify.effort import FALSIFIER_ROUNDS
-from birdnn.verify.relating import beside_inputs
+from birdnn.verify.relating import net_for
 from birdnn.verify.remote import helpers_at
+
+if TYPE_CHECKING:
+    from birdnn.pipeline import certifying
+else:  # the checker, which not every proof is for
+    certifying = later("birdnn.pipeline.certifying")
 
 _CERTIFYING = 0.15
 """Of the time limit, up to so long a one, is kept for writing a certificate and having it checked."""
@@ -130,6 +140,14 @@ def _falsified(loaded: Loaded, prop: Property, settings: SearchSettings, watch: 
     return falsify(loaded.net, prop, settings=settings, replays=loaded.replays, watch=watch, rounds=rounds)
 
 
+def _as_given(net: Network, verdict: Verdict) -> Verdict:
+    """The verdict with what the file gives at its counterexample, where that is a label."""
+    if not net.graph.label or not isinstance(verdict, Violated):
+        return verdict
+    given = label(verdict.witness.y, net.graph.label)
+    return replace(verdict, witness=replace(verdict.witness, y=(float(given),)))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _LoadedProperty:
     path: Path
@@ -155,9 +173,9 @@ class _Verification:
         watch.update(Progress(phase=f"reading {net_path.name}"))
         self.loaded = load_network(net_path)
         self.device = device_for(settings.device, self.loaded.net)
-        if settings.certificate is not None and (told := obstacle(self.loaded, settings.units)):
+        if settings.certificate is not None and (told := certifying.obstacle(self.loaded, settings.units)):
             raise MismatchError(f"{net_path}: no certificate, {told}")
-        named = told_apart([load_property(path, self.loaded, settings.units, deciding=True) for path in prop_paths])
+        named = told_apart([self._read(path, settings.units) for path in prop_paths])
         self.semantics = semantics_of(self.loaded.net, semantics_for(named.props, settings.semantics))
         if any(prop.relational for prop in named.props) and (self.semantics != "real" or settings.bound != "own"):
             told = "over the reals, by bounds of our own"
@@ -169,6 +187,9 @@ class _Verification:
             _LoadedProperty(path=path, prop=prop) for path, prop in zip(prop_paths, named.props, strict=True)
         ]
         self.renamed = named.notes
+
+    def _read(self, path: Path, units: Units) -> Property:
+        return load_property(path, self.loaded, units, deciding=True, relating=True)
 
     def outcome(self, decide: Decide) -> VerifyOutcome:
         """Ask every question."""
@@ -184,13 +205,15 @@ class _Verification:
         try:
             certificate = self.certificate(verdicts)
         except OutOfTime:
-            late = unwritten(self.settings.certificate or Path())
+            late = certifying.unwritten(self.settings.certificate or Path())
         told = [disagreement(v.name, v.engines, self.semantics) for v in verdicts]
         if certificate is not None and certificate.answer == "rejected":
             told.append(certificate.disagreement)
             # a file that was given twice is stated once
             stated = {v.sha256 for v in verdicts if v.name in certificate.properties}
-            verdicts = tuple(replace(v, verdict=unproved(v.verdict)) if v.sha256 in stated else v for v in verdicts)
+            verdicts = tuple(
+                replace(v, verdict=certifying.unproved(v.verdict)) if v.sha256 in stated else v for v in verdicts
+            )
         return VerifyOutcome(
             net=str(self.loaded.path),
             net_sha256=self.loaded.net.sha256,
@@ -227,12 +250,12 @@ class _Verification:
         if out is None:
             return None
         decided = [
-            Decided(prop=question.prop, path=answer.path, verdict=answer.verdict)
+            certifying.Decided(prop=question.prop, path=answer.path, verdict=answer.verdict)
             for question, answer in zip(self.questions, verdicts, strict=True)
         ]
         decided = list({entry.prop.sha256: entry for entry in decided}.values())  # a certificate speaks of each once
         over = self.clock.end.over
-        return certify(self.loaded, decided, out, semantics=self.semantics, watch=self.watch, over=over)
+        return certifying.certify(self.loaded, decided, out, semantics=self.semantics, watch=self.watch, over=over)
 
     def answer(self, question: _LoadedProperty, decide: Decide) -> PropertyVerdict:
         """One property's verdict."""
@@ -241,7 +264,8 @@ class _Verification:
         if verdict is None:
             self.watch.update(Progress(phase=f"looking for a counterexample to {prop.name}"))
             limits = search_settings(self.settings, self.semantics, self.clock.left_s(), self.device)
-            verdict = decide(self.loaded_for(prop), prop, limits, self.watch)
+            loaded = replace(self.loaded, net=net_for(self.loaded.net, prop))
+            verdict = _as_given(self.loaded.net, decide(loaded, prop, limits, self.watch))
         spent = time.monotonic() - begun
         engines = self.others(prop, verdict, spent)
         if isinstance(verdict, Proved) and verdict.executed is None and (met := contradicting(engines)) is not None:
@@ -268,12 +292,6 @@ class _Verification:
             *([told] if uncertified else []),
             *([f"{prop.name} is a query over float32: the answer is about runs in float32."] if chosen else []),
         )
-
-    def loaded_for(self, prop: Property) -> Loaded:
-        """The network; one that hands on its inputs, where the property relates them."""
-        if not prop.relational or prop.vacuous:
-            return self.loaded
-        return replace(self.loaded, net=beside_inputs(self.loaded.net, prop))
 
     def others(self, prop: Property, verdict: Verdict, spent: float) -> tuple[EngineAnswer, ...]:
         """What the engines say that the user wants asked as well."""

@@ -32,6 +32,7 @@ from birdnn.records import (
     Watch,
     Witness,
 )
+from birdnn.sample.cut import Cut
 from birdnn.sample.draw import BATCH
 from birdnn.sample.measures import UNIFORM, Measure, Product
 from birdnn.sample.pac import (
@@ -51,6 +52,7 @@ from birdnn.sample.tally import KEPT, Tally, run
 from birdnn.spec import Property, Region
 from birdnn.verify.attack import AttackSettings, attack_all
 from birdnn.verify.effort import hunt_for
+from birdnn.verify.relating import net_for
 from birdnn.verify.witness import Judge
 
 EPSILON = 1e-5
@@ -82,7 +84,8 @@ def seeded(seed: int, *stream: int, device: str) -> torch.Generator:
 
 def replayed(loaded: Loaded, prop: Property, points: torch.Tensor) -> Witness | None:
     """Of suspicious inputs (m, inputs) one that violates when run as the file says, rather over the reals too."""
-    return Judge(loaded.net, prop, loaded.replays, source=loaded.net).strongest_of(points)
+    net = net_for(loaded.net, prop)
+    return Judge(net, prop, loaded.replays, source=net).strongest_of(points)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,7 +105,7 @@ class _Estimation:
         self.started = time.monotonic()
         self.request, self.watch = request, watch
         watch.update(Progress(phase=f"reading {request.net.name}"))
-        case = read_case(CaseFiles.of(request))
+        case = read_case(CaseFiles.of(request), relating=True)
         self.loaded = case.loaded
         self.subjects = case.asked
         self.notes = asked_notes(case, self.subjects)
@@ -113,7 +116,7 @@ class _Estimation:
         self.delta = shared(request.delta, statements)
         for index, subject in enumerate(self.subjects):
             # a measure that does not reach a property is found before the others cost time
-            self.measure.draws(subject.prop, self._generator(index, 0))
+            self.measure.draws(subject.prop, self._generator(index, 0)).take(1)
 
     def outcome(self) -> EstimateOutcome:
         """All properties in the order given."""
@@ -249,7 +252,7 @@ class _Estimation:
         self.watch.update(Progress(phase=f"attacking {prop.name}"))
         polytopes = sum(len(region.unsafe) for region in prop.regions)
         found = attack_all(
-            self.net,
+            net_for(self.net, prop),
             prop.regions,
             settings=hunt_for(self.net, polytopes, 1, AttackSettings()),
             generator=torch.Generator().manual_seed(self.request.seed + index),
@@ -288,7 +291,7 @@ class _Estimation:
         points = x.cpu().double().numpy()
         lower, upper = region.lower.numpy(), region.upper.numpy()
         for number, polytope in enumerate(region.unsafe):
-            margin = polytope.margin(y).cpu().double().numpy()
+            margin = replace(region, unsafe=(polytope,)).margin_at(x, y).cpu().double().numpy()
             if not np.isfinite(margin).all():
                 raise InputError(f"--scenario: a margin of {prop.name} is not finite, nothing affine lies below it")
             fit = closest_affine(points, margin, lower, upper)
@@ -305,6 +308,9 @@ class _Estimation:
             )
 
     def _remarks(self, found: list[PropertyEstimate]) -> Iterable[str]:
+        for subject in self.subjects:
+            if any(Cut.of(subject.prop, region) is not None for region in subject.prop.regions):
+                yield f"{subject.prop.name} relates inputs: of its boxes, what such comparisons leave is drawn from."
         for entry in found:
             if entry.violations and entry.counterexample is None:
                 yield (

@@ -9,13 +9,15 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
-from birdnn.crosscheck.onnxruntime import OnnxReplay
+from birdnn.crosscheck.onnxruntime import LabelReplay, OnnxReplay
 from birdnn.errors import MismatchError
 from birdnn.formats import network_kind, read_network, read_property
 from birdnn.formats.files import NETWORK_BYTES, read_bytes
+from birdnn.formats.labels import giving
 from birdnn.formats.nnet import NNet, read_nnet
 from birdnn.formats.suite import Entry, Suite, recognise
 from birdnn.formats.tensors import embed_external
+from birdnn.labels import of_values
 from birdnn.network import Network
 from birdnn.reading import reads
 from birdnn.records import Replay, Units
@@ -51,8 +53,18 @@ def load_network(path: Path) -> Loaded:
     """
     nnet = read_nnet(path) if network_kind(path) == "nnet" else None
     net = read_network(path) if nnet is None else nnet.network
-    replays = (OnnxReplay(_onnx_bytes(path)),) if nnet is None else nnet_replays(nnet)
+    replays = (_replay(net, _onnx_bytes(path)),) if nnet is None else nnet_replays(nnet)
     return Loaded(net=net, path=path.resolve(), replays=replays, nnet=nnet, known=recognise(net))
+
+
+def _replay(net: Network, data: bytes) -> Replay:
+    """Runs a file; of one that gives a label also the values whose greatest it is the place of."""
+    return LabelReplay(data, _values_of(net, data), net.graph.label) if net.graph.label else OnnxReplay(data)
+
+
+def _values_of(net: Network, data: bytes) -> bytes:
+    """The file with what the network gives as its output."""
+    return bytes(giving(onnx.ModelProto.FromString(data), net.output_name).SerializeToString())
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -73,8 +85,14 @@ def nnet_replays(nnet: NNet) -> tuple[Replay, ...]:
 
 
 def model_bytes(loaded: Loaded) -> bytes:
-    """The network as an ONNX file, unpacked, for engines that read one: the file itself, or our export of an NNet."""
-    return _onnx_bytes(loaded.path) if loaded.nnet is None else loaded.nnet.onnx_bytes()
+    """The network as an ONNX file, unpacked, for engines that read one: the file itself, or our export of an NNet.
+
+    Of a file that gives a label, without what makes it.
+    """
+    if loaded.nnet is not None:
+        return loaded.nnet.onnx_bytes()
+    data = _onnx_bytes(loaded.path)
+    return _values_of(loaded.net, data) if loaded.net.graph.label else data
 
 
 def _onnx_bytes(path: Path) -> bytes:
@@ -85,20 +103,32 @@ def _onnx_bytes(path: Path) -> bytes:
 
 
 @reads
-def load_property(path: Path, loaded: Loaded, units: Units, *, deciding: bool = False) -> Property:
-    """Read a property, state it in the network's units and see that it fits; `deciding`: see `read_property`.
+def load_property(
+    path: Path, loaded: Loaded, units: Units, *, deciding: bool = False, relating: bool = False
+) -> Property:
+    """Read a property, state it in the network's units and see that it fits.
+
+    ``deciding`` and ``relating``: see `read_property`.
 
     Raises:
         FormatError, SpecError: the file is unusable, or what it says makes no sense.
         MismatchError: it is for another number of inputs or outputs, or speaks raw units and nothing says the scaling.
     """
-    prop = read_property(path, deciding=deciding)
+    prop = read_property(path, deciding=deciding, relating=relating)
     try:
-        prop = prop.fitted(loaded.net.n_inputs, loaded.net.n_outputs)
+        prop = _fitted(prop, loaded.net)
     except MismatchError as error:
         raise MismatchError(f"{path}: {error.problem} ({loaded.path.name})") from None
     prop = prop if units == "normalised" else prop.scaled(scaling_of(loaded))
     return replace(prop, notes=(*prop.notes, *_run_beside(prop)))
+
+
+def _fitted(prop: Property, net: Network) -> Property:
+    """The property of all outputs of a network, or of the values behind the label that it gives."""
+    taken = net.graph.label
+    if taken:
+        return of_values(prop.fitted(net.n_inputs, 1), net.n_outputs, taken)
+    return prop.fitted(net.n_inputs, net.n_outputs)
 
 
 def _run_beside(prop: Property) -> tuple[str, ...]:

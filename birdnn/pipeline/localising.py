@@ -38,6 +38,7 @@ from birdnn.sample.pieces import drawable
 from birdnn.spec import Property, Region
 from birdnn.verify import attack
 from birdnn.verify.effort import hunt_for
+from birdnn.verify.relating import net_for
 
 _HELD_OUT = 0x5EED
 _NAMED = 10
@@ -53,7 +54,7 @@ def localize_files(
     """
     started, watch, settings = time.monotonic(), watch or Unwatched(), settings or LocalizeSettings()
     watch.update(Progress(phase=f"reading {request.net.name}"))
-    case = read_case(CaseFiles.of(request))
+    case = read_case(CaseFiles.of(request), relating=True)
     _top(request, case.loaded.net)
     return LocalizeOutcome(
         request=request,
@@ -224,7 +225,7 @@ class _PropertyLocaliser:
         positives, negatives = [], []
         points = from_property(self.prop, drawable(self.settings.samples, self.prop.n_inputs), generator)
         for region, x in zip(self.prop.regions, points, strict=True):
-            margin = region.margin(evaluate(self.net, x, over=self.over))
+            margin = region.margin_at(x, evaluate(self.net, x, over=self.over))
             positives.append(x[margin > 0])
             negatives.append(distinct(x[margin <= 0]))
         uniform = sum(map(len, negatives))
@@ -237,9 +238,10 @@ class _PropertyLocaliser:
     def hunted(self, region: Region, generator: torch.Generator) -> Tensor:
         """Violating points of one region that an attack finds, (m, inputs)."""
         effort = hunt_for(self.net, len(region.unsafe), len(self.prop.regions), self.settings.hunt)
-        points = attack(self.net, region, settings=effort, generator=generator, thorough=True, stopped=self.over).cpu()
+        net = net_for(self.net, self.prop)
+        points = attack(net, region, settings=effort, generator=generator, thorough=True, stopped=self.over).cpu()
         require_time(self.over)
-        return points[region.margin(evaluate(self.net, points)) <= 0]
+        return points[region.margin_at(points, evaluate(self.net, points)) <= 0]
 
     def objection(self, found: _Samples) -> str:
         """Why there is nothing to localise; empty where there is."""
@@ -253,7 +255,7 @@ class _PropertyLocaliser:
     def sample_set(self, xs: list[Tensor]) -> SampleSet:
         """Points with what the network does there."""
         ys = [evaluate(self.net, x, over=self.over) for x in xs]
-        margins = [region.margin(y) for region, y in zip(self.prop.regions, ys, strict=True)]
+        margins = [region.margin_at(x, y) for region, x, y in zip(self.prop.regions, xs, ys, strict=True)]
         return SampleSet(x=torch.cat(xs), y=torch.cat(ys), margin=torch.cat(margins))
 
     def some(self, xs: list[Tensor], generator: torch.Generator) -> list[tuple[Region, Tensor]]:

@@ -28,7 +28,12 @@ UNKNOWN_DOMAIN = "not measured: domain unknown, give --domain"
 
 
 def read_case(
-    files: CaseFiles, *, loaded: Loaded | None = None, aimless: bool = False, taken: tuple[str, ...] = ()
+    files: CaseFiles,
+    *,
+    loaded: Loaded | None = None,
+    aimless: bool = False,
+    taken: tuple[str, ...] = (),
+    relating: bool = False,
 ) -> Case:
     """Read every file that is named.
 
@@ -37,6 +42,7 @@ def read_case(
         loaded: the network, where it has been read.
         aimless: no property need be named.
         taken: names that no property may have.
+        relating: properties may relate inputs, see `birdnn.formats.read_property`.
 
     Raises:
         InputError: a file is unusable, a property does not fit, or the suite does not know the network.
@@ -48,7 +54,7 @@ def read_case(
     if known is not None:
         loaded = replace(loaded, known=known)  # the suite that was named also says the scaling
     decision = files.decision or (known[0].decision if known is not None else "none")
-    named, twice = _once([*_named(files, loaded), *_points(files, loaded, decision)])
+    named, twice = _once([*_named(files, loaded, relating), *_points(files, loaded, decision)])
     named, renamed = _told_apart(named, taken)
     found = recognised(known, [subject.prop for subject in named])
     named = [replace(s, text=found.worded(known, place, s.text)) for place, s in enumerate(named)]
@@ -124,12 +130,12 @@ def known_network(loaded: Loaded, suite_name: str | None, as_name: str | None) -
     return suite, entry
 
 
-def _named(files: CaseFiles, loaded: Loaded) -> list[Asked]:
+def _named(files: CaseFiles, loaded: Loaded, relating: bool) -> list[Asked]:
     found: list[Asked] = []
     roles: tuple[tuple[Role, tuple[Path, ...]], ...] = (("goal", files.props), ("keep", files.keep))
     for role, paths in roles:
         for path in paths:
-            prop = load_property(path, loaded, files.units)
+            prop = load_property(path, loaded, files.units, relating=relating)
             found.append(Asked(prop=prop, path=str(path.resolve()), text=statement(prop), role=role))
     return found
 

@@ -26,6 +26,8 @@ def derived_rule(props: Sequence[Property]) -> Decision:
 
 
 def _rules(prop: Property) -> Iterator[Decision]:
+    if prop.relational:  # what its rows compare outputs with are inputs
+        return
     for region in prop.regions:
         polytopes = [polytope for polytope in region.unsafe if polytope.rows]
         if prop.n_outputs == 2:

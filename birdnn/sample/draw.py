@@ -15,7 +15,8 @@ from birdnn.boxes import Boxes
 from birdnn.errors import SpecError
 from birdnn.network import UNTOUCHED, Interventions, Network
 from birdnn.records.limits import Over, never, require_time
-from birdnn.sample.pieces import in_memory, multiplications
+from birdnn.sample.cut import TRIED, Cut, sifted
+from birdnn.sample.pieces import drawable, in_memory, multiplications
 from birdnn.sample.threads import one_thread_each
 from birdnn.spec import Property, Region
 
@@ -32,20 +33,30 @@ def uniform(lower: Tensor, upper: Tensor, count: int, generator: torch.Generator
     return (lower.cpu() + draw * (upper - lower).cpu()).float()
 
 
-def from_region(region: Region, count: int, generator: torch.Generator) -> Tensor:
-    """``count`` uniform float32 points of a region's exact box: (count, inputs).
+def from_region(region: Region, count: int, generator: torch.Generator, cut: Cut | None = None) -> Tensor:
+    """``count`` uniform float32 points of a region's exact box, or of what a cut leaves of it: (count, inputs).
 
     A region that is a single point is given once, whatever the count: it says no more for being repeated.
 
     Raises:
         SpecError: the box holds no float32 point.
+        InputError: the cut leaves next to nothing of it.
     """
     lower, upper = region.float32_box()
     if bool((lower > upper).any()):
         raise SpecError("an input region holds no float32 point to sample")
     if region.is_point:
-        return lower[None]
-    return torch.minimum(torch.maximum(uniform(region.lower, region.upper, count, generator), lower), upper)
+        return lower[None] if cut is None else lower[None][cut.holds(lower[None])]
+
+    def drawn(size: int) -> Tensor:
+        x = torch.minimum(torch.maximum(uniform(region.lower, region.upper, size, generator), lower), upper)
+        return x if cut is None else x[cut.holds(x)]
+
+    return (
+        drawn(count)
+        if cut is None
+        else sifted(drawn, count, drawable(TRIED, region.n_inputs), "a region that relates inputs")
+    )
 
 
 def from_boxes(boxes: Boxes, count: int, generator: torch.Generator) -> Tensor:
@@ -70,7 +81,7 @@ def shares(prop: Property, count: int) -> list[int]:
 def from_property(prop: Property, count: int, generator: torch.Generator) -> list[Tensor]:
     """Uniform points of a property's input set, one tensor for each region, about ``count`` in all."""
     parts = zip(prop.regions, shares(prop, count), strict=True)
-    return [from_region(region, n, generator) for region, n in parts]
+    return [from_region(region, n, generator, Cut.of(prop, region)) for region, n in parts]
 
 
 def evaluate(net: Network, x: Tensor, *, interventions: Interventions = UNTOUCHED, over: Over = never) -> Tensor:

@@ -1,6 +1,7 @@
 """Measures on a property's inputs, by name: uniform, independent marginals, or somebody's samples.
 
-A property's input set is the union of its regions' boxes; every measure is conditioned on it. Points are float32,
+A property's input set is the union of its regions' boxes, or of what half-spaces of inputs leave of them
+(`birdnn.sample.cut`); every measure is conditioned on it. Points are float32,
 inside the exact boxes: real draws are rounded to the nearest such point. Draws are independent: which region a point
 comes from is drawn too, and where regions overlap a point belongs to the first that holds it, so that none counts
 twice.
@@ -17,6 +18,8 @@ import torch
 from torch import Tensor
 
 from birdnn.errors import InputError
+from birdnn.sample.cut import TRIED, Cut, sifted
+from birdnn.sample.pieces import drawable
 from birdnn.spec import Property, Region, Scaling
 
 
@@ -146,7 +149,7 @@ class Product:
             InputError: the measure gives that set probability 0.
         """
         marginals = self.marginals or (Even(),) * prop.n_inputs
-        boxes = [_Box(region, marginals, self.scaling) for region in prop.regions]
+        boxes = [_Box(region, marginals, self.scaling, Cut.of(prop, region)) for region in prop.regions]
         flat = [all(box.lower[i] >= box.upper[i] for box in boxes) for i in range(prop.n_inputs)]
         weights = [box.mass(flat) for box in boxes]
         if not sum(weights) > 0:
@@ -161,10 +164,10 @@ UNIFORM = Product(name="uniform on the region")
 
 
 class _Box:
-    """A region under independent marginals, bounds in the marginals' units."""
+    """A region under independent marginals, bounds in the marginals' units; what a cut leaves of it counts."""
 
-    def __init__(self, region: Region, marginals: Sequence[Marginal], scaling: Scaling | None) -> None:
-        self.marginals, self.scaling = marginals, scaling
+    def __init__(self, region: Region, marginals: Sequence[Marginal], scaling: Scaling | None, cut: Cut | None) -> None:
+        self.marginals, self.scaling, self.cut = marginals, scaling, cut
         self.float32 = region.float32_box()
         first, last = self.float32
         if bool((first > last).any()):
@@ -191,7 +194,11 @@ class _Box:
 
     def holds(self, x: Tensor) -> Tensor:
         lower, upper = (side.to(x.device) for side in self.float32)
-        return ((x >= lower) & (x <= upper)).all(1)
+        return ((x >= lower) & (x <= upper)).all(1) & self.counts(x)
+
+    def counts(self, x: Tensor) -> Tensor:
+        """Which points of the box the cut leaves: (n,) bool."""
+        return torch.ones(len(x), dtype=torch.bool, device=x.device) if self.cut is None else self.cut.holds(x)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -213,13 +220,20 @@ class Cube:
         """The inputs, and before them the choice of a region where there are several."""
         return self.prop.n_inputs + (len(self.boxes) > 1)
 
+    @property
+    def cut(self) -> bool:
+        """Do half-spaces leave a part of its boxes only?"""
+        return any(box.cut is not None for box in self.boxes)
+
     def points(self, u: Tensor) -> tuple[Tensor, Tensor]:
         """Images of float64 points (n, dimensions): (n, inputs) float32, and which of them count, (n,) bool.
 
-        A point that an earlier region holds as well does not count: the earlier one has it already.
+        A point that an earlier region holds as well does not count: the earlier one has it already. Nor does one that
+        a cut leaves out.
         """
         if len(self.boxes) == 1:
-            return self.boxes[0].points(u), torch.ones(len(u), dtype=torch.bool, device=u.device)
+            x = self.boxes[0].points(u)
+            return x, self.boxes[0].counts(x)
         edges = torch.tensor(self.weights, dtype=u.dtype, device=u.device).cumsum(0)
         which = torch.bucketize(u[:, 0].contiguous(), edges[:-1], right=True)
         x = u.new_zeros(len(u), self.prop.n_inputs, dtype=torch.float32)
@@ -229,6 +243,7 @@ class Cube:
             if not bool(mine.any()):
                 continue
             x[mine] = points = box.points(u[mine, 1:])
+            counts[mine] = box.counts(points)
             for earlier in self.boxes[:index]:
                 counts[mine] &= ~earlier.holds(points)
         return x, counts
@@ -243,15 +258,21 @@ class CubeDraws:
     left: int | None = None
 
     def take(self, count: int) -> Tensor:
-        """See `Draws`."""
-        parts, missing = [], count
-        while missing > 0:
-            size = (missing, self.cube.dimensions)
-            u = torch.rand(size, generator=self.generator, dtype=torch.float64, device=self.generator.device)
-            x, counts = self.cube.points(u)
-            parts.append(x[counts])
-            missing -= len(parts[-1])
-        return torch.cat(parts) if parts else torch.empty(0, self.cube.prop.n_inputs)
+        """See `Draws`.
+
+        Raises:
+            InputError: half-spaces leave next to nothing of the boxes.
+        """
+        prop = self.cube.prop
+        return sifted(self._drawn, count, drawable(TRIED, prop.n_inputs) if self.cube.cut else 1, prop.name)
+
+    def _drawn(self, size: int) -> Tensor:
+        """Those that count of so many points."""
+        shape = (size, self.cube.dimensions)
+        x, counts = self.cube.points(
+            torch.rand(shape, generator=self.generator, dtype=torch.float64, device=self.generator.device)
+        )
+        return x[counts]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -271,7 +292,10 @@ class Samples:
         for region in prop.regions:
             inside = homeless & ((self.x >= region.lower) & (self.x <= region.upper)).all(1)
             lower, upper = region.float32_box()
-            points.append(torch.minimum(torch.maximum(self.x[inside].float(), lower), upper))
+            x = torch.minimum(torch.maximum(self.x.float(), lower), upper)
+            cut = Cut.of(prop, region)
+            inside = inside if cut is None else inside & cut.holds(x)
+            points.append(x[inside])
             homeless &= ~inside
         x = torch.cat(points)
         if not len(x):

@@ -24,11 +24,13 @@ from torch import Tensor
 from birdnn.network import Network
 from birdnn.records import Progress, RareEvent, Watch
 from birdnn.sample.measures import Cube
+from birdnn.sample.pieces import drawable
 from birdnn.sample.tally import KEPT, run, union_margin
 
 Height = Callable[[Tensor], Tensor]
 
 _CHUNK = 1 << 12
+_SHARED = 100_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,12 +104,15 @@ def _height(net: Network, cube: Cube, u: Tensor) -> Tensor:
 
 
 def _counting_share(cube: Cube, generator: torch.Generator) -> float:
-    """Share of the cube whose points count; 1 but for overlapping regions."""
-    if len(cube.boxes) == 1:
+    """Share of the cube whose points count; 1 but for overlapping regions and such as half-spaces cut."""
+    if len(cube.boxes) == 1 and not cube.cut:
         return 1.0
-    size = (100_000, cube.dimensions)
-    u = torch.rand(size, generator=generator, dtype=torch.float64, device=generator.device)
-    return float(cube.points(u)[1].double().mean())
+    drawn, counted = 0, 0
+    while drawn < _SHARED * (10 if cube.cut else 1):  # a small share takes more points to be known as well
+        shape = (drawable(_SHARED, cube.dimensions), cube.dimensions)
+        u = torch.rand(shape, generator=generator, dtype=torch.float64, device=generator.device)
+        drawn, counted = drawn + len(u), counted + int(cube.points(u)[1].sum())
+    return counted / drawn
 
 
 class _Swarm:

@@ -22,12 +22,12 @@ def union_margin(prop: Property, x: Tensor, y: Tensor) -> Tensor:
     At most 0, or NaN: a violation, up to the boundary of strict constraints, which counts as one. Infinity outside.
     """
     if len(prop.regions) == 1:
-        return prop.regions[0].margin(y)
+        return prop.regions[0].margin_at(x, y).to(y)
     margin = torch.full_like(y[:, 0], torch.inf)
     for region in prop.regions:
         lower, upper = (side.to(x.device) for side in region.float32_box())
         inside = ((x >= lower) & (x <= upper)).all(1)
-        margin = torch.where(inside, torch.minimum(margin, region.margin(y)), margin)
+        margin = torch.where(inside, torch.minimum(margin, region.margin_at(x, y).to(y)), margin)
     return margin
 
 

@@ -24,6 +24,11 @@ _CARRYING = frozenset({"Relu", "LeakyRelu"})
 """What changes no number that is not negative."""
 
 
+def net_for(net: Network, prop: Property) -> Network:
+    """The network whose outputs a property's rows speak about: itself, or `beside_inputs` where they relate these."""
+    return beside_inputs(net, prop) if prop.relational and not prop.vacuous else net
+
+
 def beside_inputs(net: Network, prop: Property) -> Network:
     """The network with its inputs behind its outputs, (n, outputs + inputs), on the property's regions.
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from birdnn.bounds.compiled.bound import CompiledBound
 from birdnn.bounds.interval import IntervalBound
 from birdnn.bounds.protocol import MarginBound, Question
 from birdnn.boxes import Boxes
@@ -17,7 +18,7 @@ from birdnn.records.limits import OutOfTime, Over
 from birdnn.rounding import Semantics
 from birdnn.spec import Property, Region
 from birdnn.verify.effort import AT_ONCE, MANY, box_work
-from birdnn.verify.float32 import other_types
+from birdnn.verify.float32 import not_float32
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -67,7 +68,7 @@ def suspects(
     found = Suspect.all_of(prop)
     speaks: Semantics = semantics
     if semantics == "real":
-        if not other_types(net):
+        if not not_float32(net):
             speaks = "float32"
         elif sum(len(suspect.region.unsafe) for suspect in found) <= MANY:
             return found
@@ -107,7 +108,8 @@ def _left_of(bound: MarginBound, suspects: Sequence[Suspect]) -> list[Suspect]:
         torch.stack([getattr(suspect.region, side) for suspect in suspects]).to(bound.device)
         for side in ("lower", "upper")
     )
-    result = bound.bound(question, Boxes(lower, upper), opened, bound.root(len(suspects)))
+    look = bound.at_a_glance if isinstance(bound, CompiledBound) else bound.bound
+    result = look(question, Boxes(lower, upper), opened, bound.root(len(suspects)))
     left = ~question.excluded(result.lower, result.polytope)
     box, plane = result.box[left], result.plane[left, -1]
     corners = torch.where(plane > 0, lower[box], upper[box]).where(plane != 0, (lower + (upper - lower) / 2)[box])

@@ -257,6 +257,24 @@ def test_one_signature_is_all_that_is_compiled() -> None:
     assert {len(each.signatures) for each in (step.bound, step.sensitivity, splits.close)} == {1}
 
 
+def test_few_boxes_at_a_glance_take_no_loops(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the number of boxes alone, so that a search does not depend on what was bounded before it."""
+    net, boxes, polytopes = random_net(0, (3, 6, 5, 2)), random_boxes(0, 3, 3), random_polytopes(0, 2)
+    asked = question_of(polytopes), boxes, all_open(boxes, polytopes)
+    bound = CompiledBound(net)
+    reference = CrownBound(net, CPU)
+    expected = reference.bound(*asked, reference.root(3))
+    entered = []
+    monkeypatch.setattr(CompiledBound, "_loops", lambda self: entered.append(self))
+    found = bound.at_a_glance(*asked, bound.root(3))
+    assert not entered
+    assert torch.equal(found.lower, expected.lower)
+    assert found.inherited.shape == bound.root(3).shape
+    monkeypatch.setattr(loops, "_LITTLE", 3 * bound._work - 1)
+    assert torch.equal(bound.at_a_glance(*asked, bound.root(3)).lower, expected.lower)
+    assert entered
+
+
 @pytest.mark.thorough
 def test_nothing_is_compiled_for_a_handful_of_boxes(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is on disk is used at once; where nothing is, the compiler starts as soon as work has been done."""

@@ -16,7 +16,7 @@ from birdnn.formats.rewriting import REWRITTEN
 from birdnn.merging import Merging
 from birdnn.operators import OPERATORS
 from tools.adversarial_graphs import LEVELS, drawn, sessions, wrong
-from tools.adversarial_operators import made
+from tools.adversarial_operators import made, mapped
 
 UNDERFLOWS = (1473, 2814)
 """Seeds whose constants onnxruntime merges to something else than they are one after the other."""
@@ -51,6 +51,26 @@ def test_bounds_are_claimed() -> None:
 def test_operators_that_become_others(seed: int) -> None:
     """The same of all that is read."""
     assert not list(wrong(seed, Counter(), made))
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_maps_along_axes(seed: int) -> None:
+    """The same of cumulated sums, sums of products in another notation, and values of other sizes."""
+    assert not list(wrong(seed, Counter(), mapped))
+
+
+def test_every_map_is_drawn() -> None:
+    assert {"CumSum", "Einsum", "Resize"} <= {n.op_type for seed in range(60) for n in mapped(seed).graph.graph.node}
+
+
+@pytest.mark.thorough
+def test_maps_along_axes_in_many_graphs() -> None:
+    """Of most of them something is claimed."""
+    count = Counter[str]()
+    for seed in range(1000, 1400):
+        assert not list(wrong(seed, count, mapped))
+    assert count["float32, interval: a bound"] > 300
+    assert count["real, graph: a bound"] > 300
 
 
 @pytest.mark.thorough

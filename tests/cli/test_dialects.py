@@ -153,7 +153,7 @@ def test_a_threshold_that_is_touched(call: Call, net: Path, tmp_path: Path) -> N
 
 
 def test_inputs_and_outputs_that_are_related(call: Call, net: Path, tmp_path: Path) -> None:
-    """Decided over the reals, without a certificate; commands that need boxes of inputs say so."""
+    """Decided over the reals, without a certificate, and drawn from; commands that need boxes of inputs say so."""
     out = tmp_path / "c.json"
     for formula, word in (
         ("(<= Y_0 (- X_0 0.1))", "unsat"),
@@ -167,13 +167,35 @@ def test_inputs_and_outputs_that_are_related(call: Call, net: Path, tmp_path: Pa
         assert "No certificate speaks about p: the checker takes no property that relates inputs." in said.err
         assert not out.exists()
         assert call("falsify", net, "--prop", prop).word == ("sat" if word == "sat" else "unknown")
-    for command in ("estimate", "localize", "repair"):
-        said = call(command, "--net", net, "--prop", prop)
+    for command in (("repair", "--net", net), ("compare", net, net)):
+        said = call(*command, "--prop", prop)
         assert said.status == 4
-        assert "only verify and falsify take it" in said.err
+        assert "verify, falsify, estimate and localize take it" in said.err
     assert call("verify", net, "--prop", prop, "--semantics", "float32").status == 4
     said = call("verify", net, "--prop", stated(tmp_path, "(>= (+ X_0 Y_0) 9)", "(declare-const Y_0 Real)"))
     assert (said.word, "1 of the network's 2 outputs" in " ".join(said.err.split() + said.out.split())) == (
         "unsat",
         True,
     )
+
+
+def test_what_half_spaces_leave_is_drawn_from(call: Call, net: Path, tmp_path: Path) -> None:
+    """Of the triangle x0 + x1 <= 1 in the positive square, where y0 is the sum; over all of it every second unit."""
+    out = tmp_path / "e.json"
+    prop = stated(tmp_path, "(and (>= X_0 0) (>= X_1 0) (<= (+ X_0 X_1) 1) (>= Y_0 0.8))")
+    said = call("estimate", "--net", net, "--prop", prop, "--samples", 20_000, "--scenario", "--epsilon", 0.01,
+                "--json", out)  # fmt: skip
+    assert said.status == 0, said.err
+    assert "p relates inputs: of its boxes" in " ".join((said.out + said.err).split())
+    (entry,) = json.loads(out.read_text())["properties"]
+    assert entry["interval"]["lower"] < 0.36 < entry["interval"]["upper"]
+    x = entry["counterexample"]["x"]
+    assert x[0] + x[1] <= 1
+    assert x[0] + x[1] >= 0.8
+    assert entry["surrogates"][0]["lowest"] < 0
+    said = call("localize", "--net", net, "--prop", prop, "--json", out)
+    assert said.status == 0, said.err
+    report = json.loads(out.read_text())
+    assert (report["outcome"], report["properties"][0]["found_by"]) == ("localised", "sampling")
+    said = call("estimate", "--net", net, "--prop", stated(tmp_path, "(and (= X_0 X_1) (>= Y_0 0.8))"))
+    assert (said.status, "too few to draw independent points" in " ".join(said.err.split())) == (4, True)

@@ -14,11 +14,13 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from onnx import numpy_helper
+from onnx import helper, numpy_helper
 
 from birdnn.cli import vnnlib
 from birdnn.crosscheck.onnxruntime import OnnxReplay
-from birdnn.errors import BirdnnError
+from birdnn.errors import BirdnnError, MismatchError
+from birdnn.formats.export import model_bytes
+from birdnn.formats.onnx import layers_to_onnx
 from tests.cli.conftest import ROOT
 
 QUERY = """(vnnlib-version <2.0>)
@@ -255,3 +257,32 @@ def test_the_suites_queries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert not wrong, (wrong, refused)
     assert undecided <= LOOSE
     assert len(runnable) - len(refused) > 70, (len(runnable), refused)
+
+
+def test_what_unsat_is_about(net: Path, holds: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """On standard error, with what was assumed; a network that has no execution in float32 says so."""
+    assert ask("verify", holds, "--network", net) == (0, ["unsat"])
+    assert "birdnn-vnnlib: unsat of the network over the reals\n" in capsys.readouterr().err
+    assert ask("verify", holds, "--network", net, "--as-executed") == (0, ["unsat"])
+    assert "unsat of the network as executed in float32, sums in any order\n" in capsys.readouterr().err
+    tanh = tmp_path / "tanh.onnx"
+    tanh.write_bytes(layers_to_onnx([([[1.0, 1.0]], [0.0]), ([[1.0]], [0.0])], "Tanh"))
+    assert ask("verify", query(tmp_path, "float32", "1.5"), "--network", tanh) == (0, ["unsat"])
+    assert "Assumed of the runtime: its tanh errs by at most" in capsys.readouterr().err
+
+
+def test_weights_that_are_integers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Nobody knows how they are run."""
+    nodes = [helper.make_node("DequantizeLinear", ["q", "s"], ["w"]), helper.make_node("MatMul", ["X", "w"], ["Y"])]
+    tensors = [numpy_helper.from_array(np.array([[1], [1]], np.int32), "q")]
+    tensors.append(numpy_helper.from_array(np.array(1.0, np.float32), "s"))
+    ends = [helper.make_tensor_value_info(n, onnx.TensorProto.FLOAT, [1, size]) for n, size in (("X", 2), ("Y", 1))]
+    quantised = tmp_path / "quantised.onnx"
+    graph = helper.make_graph(nodes, "g", ends[:1], ends[1:], tensors)
+    quantised.write_bytes(model_bytes(graph))
+    with pytest.raises(MismatchError, match=r"the query is over float32: .* DequantizeLinear makes of integers"):
+        ask("verify", query(tmp_path, "float32", "1.9"), "--network", quantised)
+    assert ask("verify", query(tmp_path, "real", "1.9"), "--network", quantised, "--as-executed") == (0, ["unsat"])
+    told = capsys.readouterr().err
+    assert "not --as-executed: semantics float32 speaks about products in float32, and of 'w'" in told
+    assert "unsat of the network over the reals" in told

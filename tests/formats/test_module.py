@@ -115,8 +115,8 @@ def test_what_is_no_module_of_ours_is_refused() -> None:
         MismatchError, match=r"cannot export the module for an input of shape \(2, 4\): [^\x1b]*\[3, 2\]"
     ):
         network_from_module(nn.Linear(3, 2), (4,))
-    with pytest.raises(UnsupportedOpError, match="'Resize'"):
-        network_from_module(nn.Upsample(scale_factor=2), (1, 2, 2))
+    with pytest.raises(UnsupportedOpError, match="'Col2Im'"):
+        network_from_module(nn.Fold((4, 4), 2, stride=2), (4, 4))
     with pytest.raises(MismatchError, match="sizes of one sample"):
         network_from_module(nn.Linear(3, 2), ())
     net = network_from_module(nn.Sequential(nn.Linear(2, 2)), (2,))

@@ -18,6 +18,7 @@ from birdnn.formats.lowering import LOWER
 from birdnn.formats.onnx import network_from_onnx
 from birdnn.formats.rewriting import READ, REWRITTEN
 from birdnn.operators import OPERATORS
+from tests.formats.map_cases import MAPS
 from tests.formats.models import Array, model, node, runner
 
 RNG = np.random.default_rng(3)
@@ -376,6 +377,7 @@ CASES: Mapping[str, bytes] = {
     "reduce-mean-3d": simple("ReduceMean", ints(4, 2, -2), shape=(1, 2, 3, 4, 2), opset=18, keepdims=0),
     **REWRITES,
     **FUNCTIONS,
+    **MAPS,
     "dropout-7": simple("Dropout", opset=7, ratio=0.7),
     "dropout-12": simple("Dropout", np.float32(0.7), np.array(False), opset=12),
     "batch-normalization": simple(

@@ -155,3 +155,11 @@ def test_weights_in_constant_nodes_become_initialisers(tmp_path: Path, ir: int, 
     assert torch.equal(again.value("v"), torch.ones(3, 2))
     x = floats(1, 4)
     assert np.allclose(again(torch.from_numpy(x)).detach().numpy(), run(changed, x), atol=1e-5)
+
+
+def test_maps_that_are_read_as_products_are_no_layers() -> None:
+    """What is added behind a cumulated sum is preprocessing; the weights of an Einsum are those of a layer."""
+    nodes = [node("CumSum", ["x", "axis"], "s"), node("Add", ["s", "mean"], "a")]
+    nodes += [node("Einsum", ["a", "w"], "m", equation="bi,oi->bo"), node("Add", ["m", "b"])]
+    tensors = {"axis": np.array(1, np.int64), "mean": floats(4), "w": floats(3, 4), "b": floats(3)}
+    assert network_from_onnx(model(nodes, tensors)).repairable == {"w", "b"}

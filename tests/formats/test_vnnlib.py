@@ -327,7 +327,7 @@ def test_outputs_that_nothing_is_said_of_need_no_declaration() -> None:
 )
 def test_what_nothing_satisfies_is_vacuous(text: str, why: str) -> None:
     """Who can use such a property says so; for all others there is nothing to do."""
-    made = parse_property(declared() + text, name="p", deciding=True)
+    made = parse_property(declared() + text, name="p", deciding=True, relating=True)
     assert (made.regions, made.vacuous) == ((), why)
     assert made.notes == (f"p is vacuous: {why}, so nothing is unsafe and every network has the property.",)
     assert not made.violated([0.0], [0.0, 0.0])

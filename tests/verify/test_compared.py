@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import torch
 
-from birdnn.errors import UnsupportedOpError
 from birdnn.formats.onnx import network_from_onnx
 from birdnn.network import Network
 from birdnn.pipeline.deciding import verify_files
@@ -127,8 +126,3 @@ def test_a_violation_is_one_of_the_file(tmp_path: Path) -> None:
     assert witness is not None
     assert abs(sum(witness.y) - 1) < 1e-5
     assert witness.exactly is True
-
-
-def test_the_greatest_entry_is_refused_with_what_to_ask_instead() -> None:
-    with pytest.raises(UnsupportedOpError, match="compare the outputs that it reads"):
-        network_from_onnx(classifier("ArgMax", axis=1))

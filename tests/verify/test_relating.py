@@ -30,7 +30,7 @@ def related(formula: str, n_outputs: int = 1, low: str = "-1", high: str = "1", 
     names = [f"X_{i}" for i in range(n_inputs)]
     text = "".join(f"(declare-const {name} Real)" for name in (*names, *(f"Y_{j}" for j in range(n_outputs))))
     text += "".join(f"(assert (<= {low} {name} {high}))" for name in names)
-    return parse_property(f"{text}(assert {formula})", name="p", deciding=True)
+    return parse_property(f"{text}(assert {formula})", name="p", deciding=True, relating=True)
 
 
 def graphs() -> dict[str, tuple[Network, str]]:

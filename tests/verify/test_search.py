@@ -283,7 +283,8 @@ def test_bounds_that_are_no_numbers_prove_nothing(monkeypatch: pytest.MonkeyPatc
     net, replay = with_replay([([[1.0, 0.25]], [1.0]), ([[1.0]], [-1.0])])
     prop = make_property([0.0, 0.0], [1.0, 1.0], half_space([1.0], -5.0))
     assert isinstance(verify(net, prop, settings=effort(), replays=[replay]), Proved)
-    monkeypatch.setattr(CompiledBound, "bound", broken)
+    for name in ("bound", "at_a_glance"):
+        monkeypatch.setattr(CompiledBound, name, broken)
     verdict = verify(net, prop, settings=effort(smallest_width=0.2), replays=[replay])
     assert isinstance(verdict, Unknown)
     assert verdict.undecided is not None

@@ -113,10 +113,9 @@ class CompiledBound(CrownBound):
         """See `MarginBound.bound`."""
         self._asked += len(boxes) * self._work
         loops = self._loops()
-        inherited, most = inherited[:, : 2 * self._neurons], inherited[:, 2 * self._neurons :]
         if loops is None:
-            result = super().bound(question, boxes, opened, inherited)
-            return replace(result, inherited=torch.cat([result.inherited, most], 1))
+            return self._by_torch(question, boxes, opened, inherited)
+        inherited, most = inherited[:, : 2 * self._neurons], inherited[:, 2 * self._neurons :]
         box, polytope = opened.nonzero(as_tuple=True)
         asked = state.Asked(
             lower=_array(boxes.lower),
@@ -195,6 +194,16 @@ class CompiledBound(CrownBound):
         room = self._rooms_for(question.b.shape[1])[0]
         loops.sensitivity(self._net, rows, _array(inherited[:, : 2 * self._neurons]), room, out)
         return torch.from_numpy(out)
+
+    def at_a_glance(self, question: Question, boxes: Boxes, opened: Tensor, inherited: Tensor) -> BoundResult:
+        """`bound` of boxes after which there may be no others: of few the loops are not loaded, which takes longer."""
+        few = not self._always and len(boxes) * self._work <= _LITTLE
+        return (self._by_torch if few else self.bound)(question, boxes, opened, inherited)
+
+    def _by_torch(self, question: Question, boxes: Boxes, opened: Tensor, inherited: Tensor) -> BoundResult:
+        known, most = inherited[:, : 2 * self._neurons], inherited[:, 2 * self._neurons :]
+        result = super().bound(question, boxes, opened, known)
+        return replace(result, inherited=torch.cat([result.inherited, most], 1))
 
     def _loops(self) -> Any:
         """The compiled loops, where they are ready and know all activations; nothing is compiled for a few boxes."""

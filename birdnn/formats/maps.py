@@ -1,0 +1,234 @@
+"""Operators of ONNX that are linear maps along axes, or products of two values, in another notation.
+
+Source: ONNX operator specification, https://onnx.ai/onnx/operators/; what onnxruntime makes of it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from birdnn.formats.draft import Draft
+from birdnn.formats.lowering import MAX_VALUES, Site, integer_attribute, integers_attribute, operands
+
+# --- sums so far
+
+
+def cumsum(site: Site, draft: Draft) -> Sequence[str]:
+    """Sums of the entries up to each, along an axis: a triangular matrix."""
+    axes: Any = site.array(1)
+    if axes.dtype.kind != "i" or axes.size != 1:
+        raise site.fail("takes one axis")
+    axis = site.axis(int(axes.reshape(())))
+    size = site.shape()[axis]
+    if size**2 > MAX_VALUES:
+        raise site.fail(f"sums {size} entries, more than are supported")
+    matrix = np.triu(np.ones((size, size)), integer_attribute(site, "exclusive", 0))
+    return (draft.along(site.inputs[0], axis, matrix.T if integer_attribute(site, "reverse", 0) else matrix),)
+
+
+# --- sums of products
+
+
+def einsum(site: Site, draft: Draft) -> Sequence[str]:
+    """Of one value: axes summed and moved. Of two: a product of matrices, between moves."""
+    names = operands(site, 1, 2)
+    parts, wanted = _equation(site, len(names))
+    sizes: dict[str, int] = {}
+    for part, name in zip(parts, names, strict=True):
+        for letter, size in zip(part, draft.shape(name), strict=True):
+            if sizes.setdefault(letter, size) != size:
+                raise site.fail(f"axis {letter!r} has sizes {sizes[letter]} and {size}")
+    if len(names) == 1:
+        return (_summed(draft, names[0], parts[0], wanted),)
+    first, second = parts
+    alone = [c for c in first + second if c not in wanted and (c in first) != (c in second)]
+    if alone:
+        raise site.fail(f"sums axis {alone[0]!r} of one value alone; sum it before")
+    shared = [c for c in wanted if c in first and c in second]
+    left, right = ([c for c in wanted if c in part and c not in shared] for part in parts)
+    summed = [c for c in first if c not in wanted]
+
+    def size_of(letters: Sequence[str]) -> int:
+        return math.prod(sizes[c] for c in letters)
+
+    outer = [sizes[c] for c in shared]
+    rows = [sizes[c] for c in left] if not shared and left else [size_of(left)]
+    a = _moved(draft, names[0], first, [*shared, *left, *summed], (*outer, *rows, size_of(summed)))
+    b = _moved(draft, names[1], second, [*shared, *summed, *right], (*outer, size_of(summed), size_of(right)))
+    made = [*shared, *left, *right]
+    value = draft.reshaped(draft.put("MatMul", a, b), tuple(sizes[c] for c in made))
+    return (_moved(draft, value, made, list(wanted)),)
+
+
+def _equation(site: Site, count: int) -> tuple[list[str], str]:
+    """The letters of each value that is read, and those of what is made."""
+    text = site.attributes.get("equation", b"")
+    said = text.decode(errors="replace").replace(" ", "") if isinstance(text, bytes) else ""
+    read, arrow, made = said.partition("->")
+    parts = read.split(",")
+    if not arrow:
+        made = "".join(sorted(c for c in set(read) - {","} if read.count(c) == 1))
+    letters = [*parts, made]
+    if len(parts) != count or any(set(part) - set(read) or not f"a{part}".isalpha() for part in letters):
+        raise site.fail(f"equation {said!r} is not one of letters, for each of {count} values")
+    if any(len(set(part)) < len(part) for part in letters):
+        raise site.fail(f"equation {said!r} names an axis twice; diagonals are not supported")
+    ranks = [len(site.shape(index)) for index in range(count)]
+    if ranks != [len(part) for part in parts]:
+        raise site.fail(f"equation {said!r} does not fit values of {' and '.join(map(str, ranks))} axes")
+    return parts, made
+
+
+def _summed(draft: Draft, name: str, letters: str, wanted: str) -> str:
+    axes = tuple(axis for axis, letter in enumerate(letters) if letter not in wanted)
+    kept = [letter for letter in letters if letter in wanted]
+    if axes:
+        shape = tuple(size for axis, size in enumerate(draft.shape(name)) if axis not in axes)
+        name = draft.reshaped(draft.put("ReduceSum", name, axes=axes), shape)
+    return _moved(draft, name, kept, list(wanted))
+
+
+def _moved(
+    draft: Draft, name: str, letters: Sequence[str], wanted: Sequence[str], shape: Sequence[int] | None = None
+) -> str:
+    """A value whose axes are in another order, then in another shape."""
+    perm = tuple(list(letters).index(letter) for letter in wanted)
+    moved = name if perm == tuple(range(len(perm))) else draft.put("Transpose", name, perm=perm)
+    return moved if shape is None else draft.reshaped(moved, tuple(shape))
+
+
+# --- other sizes
+
+_FINEST = 1 << 11
+"""Weights of an interpolation are whole numbers of such parts: then they are exact, however they are computed."""
+
+_LONGEST = 1 << 13
+"""Entries that an axis is interpolated to, at most."""
+
+_LEAST = 6
+"""Entries along the axes that are interpolated: of so many, sums cost no fewer roundings than the runtime's."""
+
+
+def resize(site: Site, draft: Draft) -> Sequence[str]:
+    """Nearest entries are gathered; interpolations are matrices along the axes, where their weights are exact."""
+    shape, mode = site.shape(), _word(site, "mode", "nearest")
+    scales, sizes = _scales(site)
+    if mode not in ("nearest", "linear") or integer_attribute(site, "antialias", 0):
+        raise site.fail(f"mode {mode!r}, or antialiasing, is not supported; nearest and linear are")
+    kept = [(Fraction(1), size) for size in shape]
+    changed = [axis for axis, pair in enumerate(zip(scales, sizes, strict=True)) if pair != kept[axis]]
+    few = sum(shape[axis] for axis in changed) < _LEAST
+    if mode == "linear" and changed and (few or len(shape) != 4 or min(changed) < 2):
+        told = f"the last two of four are supported, of {_LEAST} entries or more"
+        raise site.fail(f"interpolates axes {changed} of a value of shape {list(shape)}; {told}")
+    x = site.inputs[0]
+    for axis in changed:
+        before, after = shape[axis], sizes[axis]
+        if mode == "linear":
+            if before * after > MAX_VALUES or after > _LONGEST:
+                raise site.fail(f"interpolates {before} entries to {after}, more than are supported")
+            exact = [_place(site, Fraction(i), before, after, scales[axis]) for i in range(after)]
+            x = draft.along(x, axis, _interpolation(site, exact, before))
+        else:
+            rounded = np.arange(after, dtype=np.float32)
+            indices = _nearest(site, _place(site, rounded, before, after, np.float32(scales[axis])), before)
+            x = draft.put("Gather", x, axis=axis, indices=indices, index_shape=(after,))
+    return (x if changed else draft.put("Identity", x),)
+
+
+def _word(site: Site, key: str, default: str) -> str:
+    value = site.attributes.get(key, default.encode())
+    if not isinstance(value, bytes):
+        raise site.fail(f"attribute {key!r} must be a word")
+    return value.decode(errors="replace")
+
+
+def _is_old(site: Site) -> bool:
+    """Before opset 11 places are asymmetric, and the entry before one is the nearest."""
+    return site.opset < 11
+
+
+def _scales(site: Site) -> tuple[list[Fraction], list[int]]:
+    """For each axis by how much it grows, and to which size."""
+    shape = site.shape()
+    given: list[Any] = [None, None]
+    if site.op == "Upsample" and site.opset < 9:
+        given[0] = np.array(site.attributes.get("scales", []), np.float32)
+    elif _is_old(site):
+        given[0] = site.array(1)
+    else:
+        arrays = [site.array(index) if site.has(index) else np.zeros(0) for index in (2, 3)]
+        given = [array if array.size else None for array in arrays]
+    axes = integers_attribute(site, "axes", None) or list(range(len(shape)))
+    if (
+        sum(array is not None for array in given) != 1
+        or _word(site, "keep_aspect_ratio_policy", "stretch") != "stretch"
+    ):
+        raise site.fail("takes either scales or sizes, and no policy about the ratio of axes")
+    told = given[0] if given[0] is not None else given[1]
+    if told.shape != (len(axes),) or not np.isfinite(told).all() or not (told > 0).all():
+        raise site.fail(f"its scales or sizes do not fit {len(axes)} axes")
+    scales, sizes = [Fraction(1)] * len(shape), list(shape)
+    for axis, number in zip(map(site.axis, axes), told.tolist(), strict=True):
+        if given[0] is not None:
+            scales[axis], sizes[axis] = Fraction(number), math.floor(np.float32(number) * np.float32(shape[axis]))
+        else:
+            scales[axis], sizes[axis] = Fraction(float(np.float32(number) / np.float32(shape[axis]))), int(number)
+    if min(sizes) < 1 or math.prod(sizes) > MAX_VALUES:
+        raise site.fail(f"makes a value of shape {sizes}, which is empty or larger than {MAX_VALUES} entries")
+    if _is_old(site) and min(scales) < 1:
+        raise site.fail("makes a value smaller, in a way that opset 11 no longer has")
+    return scales, sizes
+
+
+def _place(site: Site, index: Any, before: int, after: int, scale: Any) -> Any:
+    """Where entries lie among those before: one, exactly, or an array of float32, rounded as the runtime rounds it."""
+    kind = "asymmetric" if _is_old(site) else _word(site, "coordinate_transformation_mode", "half_pixel")
+    half = type(scale)(0.5)
+    if kind == "half_pixel" or (kind == "pytorch_half_pixel" and after > 1):
+        return (index + half) / scale - half
+    if kind == "pytorch_half_pixel" or (kind == "align_corners" and after == 1):
+        return 0 * index
+    if kind == "align_corners":
+        return index * (before - 1) / (after - 1)
+    if kind == "asymmetric":
+        return index / scale
+    raise site.fail(f"coordinate_transformation_mode {kind!r} is not supported")
+
+
+def _nearest(site: Site, places: npt.NDArray[np.float32], before: int) -> tuple[int, ...]:
+    """The entries that are the nearest to some places."""
+    kind = "floor" if _is_old(site) else _word(site, "nearest_mode", "round_prefer_floor")
+    half = np.float32(0.5)
+    if kind == "floor":
+        found = np.floor(places)
+    elif kind == "ceil":
+        found = np.ceil(places)
+    elif kind == "round_prefer_floor":
+        found = np.ceil(places - half)
+    elif kind == "round_prefer_ceil":
+        found = np.floor(places + half)
+    else:
+        raise site.fail(f"nearest_mode {kind!r} is unknown")
+    return tuple(int(place) for place in found.clip(0, before - 1))
+
+
+def _interpolation(site: Site, places: Sequence[Fraction], before: int) -> npt.NDArray[np.float64]:
+    matrix = np.zeros((before, len(places)))
+    for column, place in enumerate(places):
+        place = min(max(place, Fraction(0)), Fraction(before - 1))
+        low = math.floor(place)
+        share = place - low
+        if _FINEST % share.denominator:
+            told = "in float32 it is another one; scales such as 2 or 4 with half pixels have weights that are exact"
+            raise site.fail(f"interpolates with the weight {share}: {told}")
+        matrix[low, column] += float(1 - share)
+        if share:
+            matrix[low + 1, column] += float(share)
+    return matrix
