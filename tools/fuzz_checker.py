@@ -101,6 +101,27 @@ _BOX = """(declare-const X_0 Real) (declare-const X_1 Real) (declare-const Y_0 R
 _Nodes = list[tuple[str, list[str], dict[str, Any]]]
 
 
+# a graph with convolutions, pooling, joins and a residual; v3 is the value of its first Relu
+_JOINED: _Nodes = [
+    ("Reshape", [".", "r"], {}),
+    ("Conv", [".", "k", "s"], {"pads": [0, 1, 0, 1]}),
+    ("Relu", ["."], {}),  # v3
+    ("BatchNormalization", [".", "s", "m", "m", "d"], {}),
+    ("Elu", ["."], {"alpha": 0.5}),
+    ("Add", [".", "v3"], {}),
+    ("MaxPool", ["."], {"kernel_shape": [1, 2]}),
+    ("Concat", [".", "v3"], {"axis": 3}),
+    ("Slice", [".", "one", "four", "three"], {}),
+    ("Gather", [".", "places"], {"axis": 1}),
+    ("AveragePool", ["."], {"kernel_shape": [1, 2], "pads": [0, 1, 0, 0]}),
+    ("Transpose", ["."], {"perm": [0, 3, 2, 1]}),
+    ("ReduceMean", ["."], {"axes": [1], "keepdims": 0}),
+    ("Neg", ["."], {}),
+    ("Flatten", ["."], {"axis": 1}),
+    ("Gemm", [".", "w"], {"alpha": 0.5}),
+]
+
+
 def _model(opset: int, nodes: _Nodes, shape: list[Any], constants: dict[str, Any]) -> onnx.ModelProto:
     """A chain from X to Y; the operand ``.`` of a node is the value before."""
     ends = ["X", *(f"v{i}" for i in range(1, len(nodes))), "Y"]
@@ -147,24 +168,6 @@ def cases(folder: Path) -> list[Case]:
         ("Sigmoid", ["."], {}),
         ("Elu", ["."], {"alpha": 0.5}),
     ]
-    joined: _Nodes = [
-        ("Reshape", [".", "r"], {}),
-        ("Conv", [".", "k", "s"], {"pads": [0, 1, 0, 1]}),
-        ("Relu", ["."], {}),  # v3
-        ("BatchNormalization", [".", "s", "m", "m", "d"], {}),
-        ("Elu", ["."], {"alpha": 0.5}),
-        ("Add", [".", "v3"], {}),
-        ("MaxPool", ["."], {"kernel_shape": [1, 2]}),
-        ("Concat", [".", "v3"], {"axis": 3}),
-        ("Slice", [".", "one", "four", "three"], {}),
-        ("Gather", [".", "places"], {"axis": 1}),
-        ("AveragePool", ["."], {"kernel_shape": [1, 2], "pads": [0, 1, 0, 0]}),
-        ("Transpose", ["."], {"perm": [0, 3, 2, 1]}),
-        ("ReduceMean", ["."], {"axes": [1], "keepdims": 0}),
-        ("Neg", ["."], {}),
-        ("Flatten", ["."], {"axis": 1}),
-        ("Gemm", [".", "w"], {"alpha": 0.5}),
-    ]
     numbers = {name: np.array([number]) for name, number in (("one", 1), ("four", 4), ("three", 3))}
     image = {"r": np.array([1, 1, 1, 2]), "k": f32(2, 1, 1, 2), "s": f32(2), "m": f32(2), "w": f32(2, 2), **numbers}
     image |= {"d": np.abs(f32(2)), "places": np.array([1, -2])}
@@ -176,7 +179,7 @@ def cases(folder: Path) -> list[Case]:
         ),
         Case(folder, _model(13, second, [1, 1, 1, 2], {**many, "z": np.float32(0)}), "(assert (>= (+ Y_0 Y_1) {t}))"),
         Case(folder, _model(11, third, [1, 2], {"w": f32(2, 2)}), "(assert (or (>= Y_0 {t}) (<= Y_1 -{t})))"),
-        Case(folder, _model(13, joined, [1, 2], image), "(assert (or (>= Y_0 {t}) (<= Y_1 -{t})))", graph=True),
+        Case(folder, _model(13, _JOINED, [1, 2], image), "(assert (or (>= Y_0 {t}) (<= Y_1 -{t})))", graph=True),
     ]
 
 

@@ -212,7 +212,10 @@ class _Free:
             return False
         lines = [leaf for pair in self._lines.values() for leaf in pair]
         leaves = [*lines, *self._multipliers.values(), self.weights]
-        found = torch.autograd.grad(minimum, leaves, known.to(minimum.dtype), allow_unused=True)
+        # a sum needs no weights for its terms, which torch would load symbolic algebra for
+        with torch.enable_grad():
+            total = minimum.where(known, 0.0).sum()
+        found = torch.autograd.grad(total, leaves, allow_unused=True)
         slopes = [torch.zeros_like(leaf) if slope is None else slope for leaf, slope in zip(leaves, found, strict=True)]
         for leaf, slope in zip(lines, slopes, strict=False):
             leaf.requires_grad_(False).add_(size * slope.sign()).clamp_(0, 1)
