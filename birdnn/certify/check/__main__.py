@@ -1,6 +1,7 @@
 """``birdnn-check``, or ``python -m birdnn.certify.check``: the checker alone, which does not run the network.
 
-It needs NumPy and onnx, and python-flint for exact arithmetic where that is to be fast; nothing else of birdnn.
+It needs NumPy and onnx; SciPy for networks that are no chains, and python-flint for exact arithmetic, counterexamples
+included; nothing else of birdnn.
 """
 
 from __future__ import annotations
@@ -58,6 +59,10 @@ def main(arguments: list[str] | None = None) -> int:
     except BirdnnError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_status
+    except ModuleNotFoundError as error:
+        package = {"flint": "python-flint"}.get(str(error.name), str(error.name))
+        print(f"error: nothing is accepted or rejected; this needs {package}: pip install {package}", file=sys.stderr)
+        return _DEFECT
     except Exception as error:  # noqa: BLE001 - Python's own status for it would read as "rejected"
         told = "nothing is accepted or rejected; this program failed"
         print(f"error: {told}: {type(error).__name__}: {_plain(str(error))}", file=sys.stderr)

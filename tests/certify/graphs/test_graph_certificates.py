@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import sys
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -16,6 +17,7 @@ from onnx import numpy_helper
 
 from birdnn.bounds.crown import CrownSettings
 from birdnn.certify.check import Rejected, Settings, check
+from birdnn.certify.check.__main__ import main
 from birdnn.certify.read import boxes_on_plane, read_proof
 from birdnn.certify.write import Certified, certificate_bytes
 from birdnn.errors import FormatError
@@ -169,6 +171,24 @@ def test_a_stored_tree_is_read(tmp_path: Path) -> None:
     stored = read_proof(tmp_path / "c.json", load_property(prop, load_network(net), "normalised"))
     assert stored.regions[0].proof.leaves == verdict.proofs[0].leaves
     assert len(boxes_on_plane(stored.regions[0], np.full(16, 0.25), (0, 1))) >= stored.regions[0].proof.leaves
+
+
+@pytest.mark.parametrize(
+    ("missing", "package", "arithmetic"), [("scipy", "scipy", "float64"), ("flint", "python-flint", "exact")]
+)
+def test_what_is_missing_is_named(
+    missing: str, package: str, arithmetic: str, made: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    """NumPy and onnx are enough for chains in float64."""
+    for name in [name for name in sys.modules if name.startswith("birdnn.certify.check.graphs.")]:
+        monkeypatch.delitem(sys.modules, name)
+    for name in [missing, *(name for name in sys.modules if name.startswith(f"{missing}."))]:
+        monkeypatch.setitem(sys.modules, name, None)
+    monkeypatch.delitem(sys.modules, "birdnn.certify.check.exact", raising=False)
+    out = write(tmp_path / "c.json.gz", made[2])
+    asked = ["--net", str(made[0]), "--prop", str(made[1]), "--arithmetic", arithmetic, str(out)]
+    assert main(asked) == 5
+    assert f"this needs {package}: pip install {package}" in capsys.readouterr().err
 
 
 Spoil = Callable[[dict[str, Any], Path], None]
