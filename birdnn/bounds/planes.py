@@ -403,7 +403,7 @@ def _min(node: Node, operands: list[Interval], result: Interval) -> Planes:
 
 def _clip(node: Node, operands: list[Interval], result: Interval) -> Planes | None:
     """Flat, steep, flat: convex at the lower kink, concave at the upper one; or the lines of a ReLU, if it is one."""
-    if as_activation(node) is not None:
+    if as_activation(node) is not None and bool((operands[0][1] <= node.attributes["max"]).all()):
         return _activation(node, operands, result)
     least, most = (torch.full_like(result[0], float(node.attributes[name])) for name in ("min", "max"))
     up = _above_clip(operands[0], least, most)

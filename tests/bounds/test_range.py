@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from birdnn import chain
-from birdnn.bounds import crown, interval, minima
+from birdnn.bounds import crown, interval, minima, plan
 from birdnn.bounds.crown import CrownBound
 from birdnn.bounds.protocol import MarginBound
 from birdnn.bounds.slopes import Slopes
@@ -247,7 +247,7 @@ def test_merged_constants_prove_nothing(tmp_path: Path, monkeypatch: pytest.Monk
     session = onnxruntime.InferenceSession(made.model(), providers=["CPUExecutionProvider"])
     assert session.run(None, {"X": np.float32([[1.5]])})[0] == 0
     monkeypatch.setattr(producer, "MARGIN", 0.0)
-    for module in (chain, interval):
+    for module in (chain, interval, plan):
         monkeypatch.setattr(module, "mergings", lambda *_: defaultdict(Merging))
     assert all(above(bound, made, value) for bound in bounds_of(made, "float32")), "planted"
     monkeypatch.setattr(layers, "ceil", lambda _: 0)
