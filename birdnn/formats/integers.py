@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from birdnn.formats.lowering import MAX_VALUES, Site, integer_attribute
+from birdnn.formats.lowering import MAX_VALUES, Site, flag_attribute, integer_attribute
 from birdnn.formats.tensors import Array
 
 Rule = Callable[[Site, Sequence[Any]], Any]
@@ -77,10 +77,10 @@ def _reduced(function: Callable[..., Any]) -> Rule:
 
     def rule(site: Site, arrays: Sequence[Any]) -> Any:
         axes = site.integers("axes", 1, since=13 if site.op == "ReduceSum" else 18)
-        if not axes and integer_attribute(site, "noop_with_empty_axes", 0):
+        if not axes and flag_attribute(site, "noop_with_empty_axes", 0):
             return arrays[0]
         over = tuple(site.axis(axis) for axis in axes) if axes else None
-        keepdims = bool(integer_attribute(site, "keepdims", 1))
+        keepdims = flag_attribute(site, "keepdims", 1)
         return function(arrays[0], axis=over, keepdims=keepdims).astype(arrays[0].dtype)
 
     return rule

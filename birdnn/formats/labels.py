@@ -43,6 +43,8 @@ def label_of(graph: onnx.GraphProto) -> Label | None:
     if node is None or node.op_type != "ArgMax" or node.domain not in DEFAULT or len(node.input) != 1:
         return None
     numbers = {attribute.name: attribute.i for attribute in node.attribute}
+    if not {numbers.get("select_last_index", 0), numbers.get("keepdims", 1)} <= {0, 1}:
+        return None  # of other numbers runtimes take some for false
     taken: Taken = "last" if numbers.get("select_last_index") else "first"
     place = f"node {node.name or node.output[0]!r} (ArgMax)"
     return Label(node.input[0], place, int(numbers.get("axis", 0)), taken)

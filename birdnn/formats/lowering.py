@@ -114,6 +114,14 @@ def integer_attribute(site: Site, key: str, default: int) -> int:
     return value
 
 
+def flag_attribute(site: Site, key: str, default: int) -> bool:
+    """The attribute `key`, which must be 0 or 1: of other numbers runtimes take some for false."""
+    value = integer_attribute(site, key, default)
+    if value not in (0, 1):
+        raise site.fail(f"attribute {key!r} must be 0 or 1, not {value}")
+    return bool(value)
+
+
 def real_attribute(site: Site, key: str, default: float) -> float:
     value = site.attributes.get(key, default)
     if not isinstance(value, int | float) or math.isnan(value):
@@ -154,7 +162,7 @@ def variadic(site: Site) -> tuple[str, ...]:
 
 
 def _gemm(site: Site) -> Lowered:
-    flags = {key: bool(integer_attribute(site, key, 0)) for key in ("transA", "transB")}
+    flags = {key: flag_attribute(site, key, 0) for key in ("transA", "transB")}
     names = operands(site, 2, 3)
     if any(len(site.shapes[name]) != 2 for name in names[:2]):
         raise site.fail("takes matrices")
@@ -188,7 +196,7 @@ def _reshape(site: Site) -> Lowered:
     target, shape = site.integers("shape", 1, since=5), site.shape()
     if target is None:
         raise site.fail("has no target shape")
-    if not integer_attribute(site, "allowzero", 0):
+    if not flag_attribute(site, "allowzero", 0):
         if any(size == 0 and index >= len(shape) for index, size in enumerate(target)):
             raise site.fail(f"target shape {target} copies an axis that its input lacks")
         target = [shape[index] if size == 0 else size for index, size in enumerate(target)]
@@ -260,7 +268,7 @@ def _slice(site: Site) -> Lowered:
 
 
 def _batch_normalization(site: Site) -> Lowered:
-    if integer_attribute(site, "training_mode", 0) or not integer_attribute(site, "spatial", 1):
+    if flag_attribute(site, "training_mode", 0) or not flag_attribute(site, "spatial", 1):
         raise site.fail("only spatial inference mode is supported")
     if len(site.shape()) < 2:
         raise site.fail("takes values with a channel axis")
@@ -289,7 +297,7 @@ def _window(site: Site, kernel: Sequence[int]) -> dict[str, Any]:
     elif mode != b"NOTSET":
         raise site.fail(f"auto_pad {mode!r} is unknown")
     overshoot = [0] * 2 * rank
-    if integer_attribute(site, "ceil_mode", 0) and mode == b"NOTSET":
+    if flag_attribute(site, "ceil_mode", 0) and mode == b"NOTSET":
         for axis in range(rank):
             padded = spatial[axis] + pads[axis] + pads[axis + rank]
             last = -(-(padded - reach[axis]) // strides[axis]) * strides[axis]
@@ -384,8 +392,8 @@ def _pool(site: Site) -> Lowered:
         raise site.fail("has no kernel_shape")
     window = {"kernel_shape": tuple(kernel), **_window(site, kernel)}
     if site.op == "AveragePool":
-        window["count_include_pad"] = bool(integer_attribute(site, "count_include_pad", 0))
-    elif integer_attribute(site, "storage_order", 0):
+        window["count_include_pad"] = flag_attribute(site, "count_include_pad", 0)
+    elif flag_attribute(site, "storage_order", 0):
         raise site.fail("only storage_order 0 is supported")
     return operands(site, 1), window
 

@@ -17,7 +17,15 @@ from typing import Any
 import numpy as np
 
 from birdnn.formats.draft import Draft, Rule
-from birdnn.formats.lowering import MAX_VALUES, Site, integer_attribute, operands, real_attribute, variadic
+from birdnn.formats.lowering import (
+    MAX_VALUES,
+    Site,
+    flag_attribute,
+    integer_attribute,
+    operands,
+    real_attribute,
+    variadic,
+)
 from birdnn.formats.maps import cumsum, einsum, resize
 from birdnn.operators import OPERATORS, Shape, ShapeProblem
 from birdnn.operators.shapes import broadcast
@@ -254,7 +262,7 @@ def _reduced_axes(site: Site, since: int) -> tuple[int, ...]:
     axes = site.integers("axes", 1, since)
     if not axes:
         nothing = axes is not None or site.opset >= since
-        axes = [] if nothing and integer_attribute(site, "noop_with_empty_axes", 0) else list(range(len(site.shape())))
+        axes = [] if nothing and flag_attribute(site, "noop_with_empty_axes", 0) else list(range(len(site.shape())))
     found = tuple(sorted({site.axis(axis) for axis in axes}))
     if len(found) != len(axes):
         raise site.fail(f"axes {axes} repeat")
@@ -263,7 +271,7 @@ def _reduced_axes(site: Site, since: int) -> tuple[int, ...]:
 
 def _kept(site: Site, axes: tuple[int, ...]) -> Shape:
     """The shape of what is left."""
-    kept = integer_attribute(site, "keepdims", 1)
+    kept = flag_attribute(site, "keepdims", 1)
     return tuple(1 if i in axes else size for i, size in enumerate(site.shape()) if kept or i not in axes)
 
 
@@ -283,7 +291,7 @@ def _reduce_mean(site: Site, draft: Draft) -> Sequence[str]:
         return (x,)
     if len(shape) > 2 and axes == tuple(range(2, len(shape))):
         pooled = draft.put("GlobalAveragePool", x)
-        return (pooled if integer_attribute(site, "keepdims", 1) else draft.put("Flatten", pooled, shape=shape[:2]),)
+        return (pooled if flag_attribute(site, "keepdims", 1) else draft.put("Flatten", pooled, shape=shape[:2]),)
     count = math.prod(shape[axis] for axis in axes)
     mean = draft.put("Div", draft.put("ReduceSum", x, axes=axes), draft.constant(count))
     return (draft.reshaped(mean, _kept(site, axes)),)

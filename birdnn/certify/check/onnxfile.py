@@ -57,6 +57,10 @@ _DATA: dict[int, str] = {
     onnx.TensorProto.DOUBLE: "double_data",
     onnx.TensorProto.INT64: "int64_data",
 }
+_FLAGS = frozenset(
+    {"allowzero", "ceil_mode", "count_include_pad", "keepdims", "noop_with_empty_axes", "spatial", "storage_order"}
+    | {"training_mode", "transA", "transB"}
+)
 _VALUES = {
     onnx.defs.OpSchema.AttrType.FLOAT: (onnx.AttributeProto.FLOAT, "f"),
     onnx.defs.OpSchema.AttrType.INT: (onnx.AttributeProto.INT, "i"),
@@ -191,6 +195,8 @@ class FileReader:
         field = _DATA.get(tensor.data_type)
         if field is None or tensor.data_location != onnx.TensorProto.DEFAULT or min(tensor.dims, default=0) < 0:
             raise FormatError(self.path, place, "this checker reads float32, float64 and int64 inside the file only")
+        if len(tensor.dims) > MAX_RANK:
+            raise FormatError(self.path, place, f"this checker reads constants of at most {MAX_RANK} axes")
         self.require_known(tensor, place, field, "raw_data")
         if bool(getattr(tensor, field)) == bool(tensor.raw_data):
             raise FormatError(self.path, place, "holds nothing, or its values twice")
@@ -231,7 +237,11 @@ class FileReader:
             if attribute.type != kind:
                 raise self.fail(node, f"attribute {name!r} is of another type than the operator's")
             self.require_known(attribute, f"node {short(node.name)}, attribute {name!r}", field)
-            found[name] = onnx.helper.get_attribute_value(attribute)
+            value = found[name] = onnx.helper.get_attribute_value(attribute)
+            if name in _FLAGS and value not in (0, 1):
+                raise self.fail(node, f"attribute {name!r} is {value}, which runtimes take differently: 0 or 1")
+            if isinstance(value, float) and not np.isfinite(value) and (node.op_type != "Clip" or np.isnan(value)):
+                raise self.fail(node, f"attribute {name!r} is no number")
         return found
 
     def name_constant(self, node: onnx.NodeProto, attributes: dict[str, Any]) -> None:

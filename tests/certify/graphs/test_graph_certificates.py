@@ -18,6 +18,7 @@ from onnx import numpy_helper
 from birdnn.bounds.crown import CrownSettings
 from birdnn.certify.check import Rejected, Settings, check
 from birdnn.certify.check.__main__ import main
+from birdnn.certify.check.graphs import floats
 from birdnn.certify.read import boxes_on_plane, read_proof
 from birdnn.certify.write import Certified, certificate_bytes
 from birdnn.errors import FormatError
@@ -27,7 +28,7 @@ from birdnn.records import Proved, Violated
 from birdnn.verify import SearchSettings, recording, search, verify
 from tests.certify.cases import sha256
 from tests.certify.graphs.models import Draft, activate, conv, drawn, pooled, run, written
-from tests.certify.producer import certificate, column, uncolumn, write
+from tests.certify.producer import about, certificate, column, head, uncolumn, write
 from tests.verify.cases import NO_ATTACK
 
 FEW = 2
@@ -331,3 +332,68 @@ def test_a_wrong_record_is_rejected(
     assert solved(net, prop, tmp_path / "c.json") is not None
     with pytest.raises(Rejected):
         check(net, [prop], tmp_path / "c.json")
+
+
+def claimed(folder: Path, draft: Draft, upper: str, level: str) -> dict[str, str]:
+    """What each arithmetic says of one leaf: where the input lies between 0 and ``upper``, Y_0 is below a level."""
+    net, prop = written(folder / "net.onnx", draft), folder / "prop.vnnlib"
+    lines = ["(declare-const X_0 Real)", "(declare-const Y_0 Real)", "(assert (>= X_0 0))"]
+    prop.write_text("\n".join([*lines, f"(assert (<= X_0 {upper}))", f"(assert (>= Y_0 {level}))", ""]))
+    none: dict[str, Any] = {"node": column([], "<u4")}
+    region = {
+        "lower": ["0"], "upper": [upper], "intervals": [],
+        "unsafe": [[{"coefficients": ["-1"], "bound": f"-{level}", "strict": False}]],
+        "axis": column([2**32 - 1], "<u4"), "cut": column([], "<f8"),
+        "faces": {**none, "face": column([], "<u4"), "at": column([], "<f8")},
+        "items": {
+            "node": column([0], "<u4"), "polytope": column([0], "<u2"), "multiplier": column([1], "<f4"),
+            "slopes": column([0], "<u4"), "neuron": column([], "<u4"), "slope": column([], "<f4"),
+            "beta": column([], "<f4"),
+        },
+    }  # fmt: skip
+    data = head(net, "real", [{"property": about(prop), "verdict": "proved", "regions": [region]}], 3)
+    out, said = write(folder / "c.json.gz", data), {}
+    for arithmetic in ("float64", "exact"):
+        try:
+            check(net, [prop], out, Settings(arithmetic=arithmetic))  # type: ignore[arg-type]
+            said[arithmetic] = "accepted"
+        except Rejected:
+            said[arithmetic] = "rejected"
+    return said
+
+
+def climbing() -> Draft:
+    """The least number of float64, multiplied up to a half in single precision, a half taken off."""
+    draft = Draft(0, (1, 1))
+    weight = draft.constant(np.array([[2.0**127]], np.float32))
+    for alpha in (*[2.0**127] * 4, 2.0 ** (1074 - 127 - 4 * 254)):
+        draft.put("Gemm", [draft.last, weight], (1, 1), alpha=alpha)
+    draft.put("Sub", [draft.last, draft.constant(np.array([0.5], np.float32))], (1, 1))
+    draft.put("Relu", [draft.last], (1, 1))
+    return draft
+
+
+def test_the_least_numbers_are_not_lost(tmp_path: Path) -> None:
+    """Halves of them are zero, and weights of any size meet these. A review had the false claim accepted."""
+    both = ("float64", "exact")
+    assert claimed(tmp_path, climbing(), "4.9e-324", "0.6")["exact"] == "accepted"
+    assert claimed(tmp_path, climbing(), "4.9e-324", "0.25") == dict.fromkeys(both, "rejected")
+
+
+def _halves_unpaid(self: Any, k: int) -> None:
+    """What underflows in the middle of an interval is not paid, nor are inputs of any size taken for infinite."""
+    node = self.engine.straight[k]
+    reach, middle = np.abs(node.offset)[:, None], node.offset[:, None]
+    radius = np.zeros_like(middle)
+    for source, matrix, size, _ in node.sources:
+        low, up = self.low[source].T, self.up[source].T
+        middle, radius = middle + matrix @ (low / 2 + up / 2), radius + size @ (up / 2 - low / 2)
+        reach = reach + size @ np.maximum(np.abs(low), np.abs(up))
+    slack = np.where(reach <= floats._HUGE, self.engine.gamma * floats._MORE * reach + floats._TINY, np.inf)
+    self.slack[k] = slack.T
+    self._append((middle - radius - slack).T, (middle + radius + slack).T)
+
+
+def test_planted_lost_numbers_are_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(floats.GraphFloatPass, "affine", _halves_unpaid)
+    assert claimed(tmp_path, climbing(), "4.9e-324", "0.25")["float64"] == "accepted"

@@ -167,6 +167,35 @@ BAD: dict[str, tuple[Draft, str]] = {
         "must hold float32",
     ),
     "means over everything": (one(lambda d: d.put("ReduceMean", ["X"], (1, 1, 1))), "over named axes only"),
+    "a flag that is neither 0 nor 1": (
+        one(lambda d: d.put("ReduceSum", ["X", d.integers(1)], (1, 1, 4), keepdims=2)),
+        "'keepdims' is 2, which runtimes take differently",
+    ),
+    "no number": (
+        one(lambda d: d.put("Gemm", ["X", d.floats(4, 3)], (1, 3), alpha=float("nan")), (1, 4)),
+        "'alpha' is no number",
+    ),
+    "constants of many axes": (
+        one(lambda d: d.put("Add", ["X", d.floats(*[1] * 40)], (1, 2, 4))),
+        "constants of at most 16 axes",
+    ),
+    "many axes of indices": (
+        one(lambda d: d.put("Gather", ["X", d.constant(np.zeros([1] * 15, np.int64))], (1, *[1] * 15, 4), axis=1)),
+        "values of at most 16 axes",
+    ),
+    "an operand that is left out": (one(lambda d: d.put("Sum", ["X", ""], (1, 2, 4))), "leaves an input out"),
+    "two ways to pad": (
+        one(lambda d: d.put("MaxPool", ["X"], (1, 2, 3), kernel_shape=[2], auto_pad="VALID", pads=[1, 0])),
+        "does not read auto_pad 'VALID'",
+    ),
+    "pads as large as windows": (
+        one(lambda d: d.put("MaxPool", ["X"], (1, 2, 6), kernel_shape=[2], pads=[2, 1])),
+        "as large as its windows",
+    ),
+    "parts of no size": (
+        one(lambda d: d.put("Split", ["X"], (1, 2, 2), 2, axis=2), opset=18),
+        "4 entries in 2 parts",
+    ),
     "something before it is made": (
         one(lambda d: (d.put("Add", ["X", "v1_0"], d.at), d.put("Relu", ["X"], d.at))),
         "reads 'v1_0', which no node before it makes",

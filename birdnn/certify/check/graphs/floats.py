@@ -63,7 +63,7 @@ class GraphFloatEngine:
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
         self.gamma = 2 * (graph.terms + 4 * len(graph.nodes) + 40) * 2.0**-53
-        self.at_once = max(1, _ENTRIES // max(graph.sizes))
+        self.at_once = max(1, _ENTRIES // sum(graph.sizes))
         self.straight = {k: _straight(node) for k, node in enumerate(graph.nodes) if isinstance(node, Affine)}
 
     def start(self, rows: Rows, boxes: int) -> GraphFloatPass:
@@ -119,7 +119,9 @@ class GraphFloatPass:
             low, up = self.low[source].T, self.up[source].T
             middle = middle + matrix @ (low / 2 + up / 2)
             radius = radius + size @ (up / 2 - low / 2)
-            reach = reach + size @ np.maximum(np.abs(low), np.abs(up))
+            far = np.maximum(np.abs(low), np.abs(up))
+            # halves of the least numbers are lost, and met by weights of any size
+            reach = reach + size @ np.where(far <= _HUGE, far + 2.0**-1000, np.inf)
         slack = np.where(reach <= _HUGE, self.engine.gamma * _MORE * reach + _TINY, np.inf)
         self.slack[k] = slack.T
         self._append((middle - radius - slack).T, (middle + radius + slack).T)

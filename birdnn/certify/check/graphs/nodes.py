@@ -116,6 +116,11 @@ class Graph:
         )
 
     @cached_property
+    def entries(self) -> int:
+        """Of all values, and of all windows."""
+        return sum(self.sizes) + sum(node.windows.size for node in self.nodes if isinstance(node, Pool))
+
+    @cached_property
     def plain(self) -> frozenset[int]:
         """Values of which intervals are about as good as bounds by planes.
 

@@ -146,7 +146,8 @@ class _Reader(FileReader):
 
     def _new(self, node: onnx.NodeProto, made: Node, shape: tuple[int, ...]) -> _Value:
         maps = [each for _, each in made.sources] if isinstance(made, Affine) else []
-        self.entries += prod(shape) + sum(len(each.row) for each in maps)
+        windows = made.windows.size if isinstance(made, Pool) else 0
+        self.entries += prod(shape) + windows + sum(len(each.row) + sum(each.shape) for each in maps)
         self._require_small(node, self.entries, MAX_ENTRIES)
         tiny = any(0 < abs(value) < _SMALLEST for each in maps for value in each.table)
         if tiny:
@@ -178,6 +179,9 @@ class _Reader(FileReader):
         signs = [1, -1] if op == "Sub" else [-1] if op == "Neg" else [1] * len(node.input)
         shapes = self._shapes(node)
         shape = self._broadcast(node, shapes)
+        if op == "Sum" and self.opset < 8 and any(other != shape for other in shapes):
+            raise self.fail(node, f"operands of shapes {short(shapes)}, which this operator set does not repeat")
+        self._require_small(node, prod(shape) * len(shapes), MAX_ENTRIES)
         offset = exact(np.zeros(prod(shape)))
         sources = []
         for index, (name, sign) in enumerate(zip(node.input, signs, strict=True)):
@@ -193,6 +197,8 @@ class _Reader(FileReader):
         return self._new(node, Affine(tuple(sources), offset), shape)
 
     def _shapes(self, node: onnx.NodeProto) -> list[tuple[int, ...]]:
+        if not all(node.input):
+            raise self.fail(node, "leaves an input out that must be there")
         return [self.values[n].shape if n in self.values else self.constants[n].shape for n in node.input]
 
     def _broadcast(self, node: onnx.NodeProto, shapes: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
@@ -244,6 +250,7 @@ class _Reader(FileReader):
         axis = self._axis(node, attributes.get("axis", 1), len(shapes[0]))
         if any(len(s) != len(shapes[0]) or _without(s, axis) != _without(shapes[0], axis) for s in shapes):
             raise self.fail(node, f"values of shapes {short(shapes)} do not fit each other")
+        self._require_small(node, sum(map(prod, shapes)) * len(shapes), MAX_ENTRIES)
         owner = np.concatenate([np.full(s, i) for i, s in enumerate(shapes)], axis)
         place = np.concatenate([np.arange(prod(s)).reshape(s) for s in shapes], axis).reshape(-1)
         flat, offset = owner.reshape(-1), exact(np.zeros(owner.size))
@@ -298,6 +305,7 @@ class _Reader(FileReader):
         if len(value.shape) != 2 or value.shape[1] != place.shape[1]:
             raise self.fail(node, f"weights {weight.shape} do not fit a value of shape {value.shape}")
         shape = (value.shape[0], place.shape[0])
+        self._require_small(node, prod(shape) * place.shape[1], MAX_ENTRIES)
         table = self._exact(node, weight.reshape(-1)) * Fraction(attributes.get("alpha", 1.0))
         offset = None
         if len(node.input) > 2 and node.input[2]:
@@ -353,7 +361,7 @@ class _Reader(FileReader):
         fits = len(strides) == len(dilations) == len(kernel) == rank and len(pads) == 2 * rank and rank > 0
         if not fits or min(*strides, *dilations, *kernel) < 1 or min(pads) < 0 or attributes.get("storage_order", 0):
             raise self.fail(node, "its kernel, pads, strides or dilations do not fit its value")
-        if auto not in (b"NOTSET", b"VALID"):
+        if auto not in (b"NOTSET", b"VALID") or (auto == b"VALID" and any(pads)):
             raise self.fail(node, f"this checker does not read auto_pad {short(auto.decode('ascii', 'replace'))}")
         pads = pads if auto == b"NOTSET" else [0] * (2 * rank)
         places, counts = np.zeros((1, 1), np.intp), []
@@ -374,10 +382,12 @@ class _Reader(FileReader):
 
     def _pooled(self, node: onnx.NodeProto, attributes: dict[str, Any], value: _Value) -> tuple[Index, tuple[int, ...]]:
         """The places of each window of a value, and the shape of what is made of them."""
-        shape = value.shape
+        shape, kernel = value.shape, tuple(attributes.get("kernel_shape", ()))
         if len(shape) < 3 or shape[0] != 1:
             raise self.fail(node, f"a value of shape {shape} has no windows")
-        windows, out = self._windows(node, attributes, shape[2:], tuple(attributes.get("kernel_shape", ())))
+        if any(pad >= size for pad, size in zip(attributes.get("pads", ()), (*kernel, *kernel), strict=False)):
+            raise self.fail(node, "pads that are as large as its windows")
+        windows, out = self._windows(node, attributes, shape[2:], kernel)
         self._require_small(node, shape[1] * windows.size, MAX_ENTRIES)
         channel = np.arange(shape[1])[:, None, None] * prod(shape[2:])
         return np.where(windows >= 0, windows + channel, -1).reshape(-1, windows.shape[1]), (1, shape[1], *out)
@@ -448,6 +458,8 @@ class _Reader(FileReader):
         size = value.shape[axis]
         if index.dtype != np.int64 or not ((-size <= index) & (index < size)).all() or not index.size:
             raise self.fail(node, f"indices that are not whole numbers within {size} entries")
+        if index.ndim + len(value.shape) - 1 > MAX_RANK:
+            raise self.fail(node, f"this checker reads values of at most {MAX_RANK} axes")
         self._require_small(node, prod(value.shape) // size * index.size, MAX_ENTRIES)
         return self._moved(node, value, value.places.take(index % size, axis))
 
@@ -481,7 +493,8 @@ class _Reader(FileReader):
     def _split(self, node: onnx.NodeProto, attributes: dict[str, Any], value: _Value) -> list[_Value]:
         axis, count = self._axis(node, attributes.get("axis", 0), len(value.shape)), len(node.output)
         size, given = value.shape[axis], self.integers(node, attributes, "split", 13)
-        if given is None and (size % count or attributes.get("num_outputs", count) != count):
+        said = attributes.get("num_outputs", count if self.opset < 18 else None)
+        if given is None and (size % count or said != count):
             raise self.fail(node, f"{size} entries in {count} parts")
         parts = [size // count] * count if given is None else given
         if len(parts) != count or min(parts) < 1 or sum(parts) != size:
@@ -563,9 +576,9 @@ def _without(shape: tuple[int, ...], axis: int) -> tuple[int, ...]:
 
 def _means(count: NDArray[Any], shape: tuple[int, ...]) -> tuple[Index, Exact]:
     """For sums of (rows, terms), what divides each row by its count: entries of a table, and this."""
-    table = exact(np.zeros(int(count.max(initial=1)) + 1))
-    table[1:] = [Fraction(1, n) for n in range(1, len(table))]
-    return np.broadcast_to(count[:, None], shape), table
+    known, which = np.unique(count, return_inverse=True)
+    table = np.array([Fraction(1, int(n)) for n in known], dtype=object)
+    return np.broadcast_to(which.reshape(-1, 1), shape), table
 
 
 def _inverse_root(value: Fraction) -> Fraction:

@@ -12,7 +12,7 @@ from birdnn.certify.check.lines import Flags, Floats, bent
 from birdnn.certify.check.tree import LARGEST, Batch, Corners, Index, Planes, Walk
 
 _ENTRIES = 1 << 24
-"""Of all values of a batch."""
+"""Of all values and windows of a batch."""
 
 
 @runtime_checkable
@@ -39,7 +39,7 @@ class GraphWalk(Walk):
     """`Walk` of a network that is a graph."""
 
     def _most(self) -> int:
-        return max(1, min(self.batch, _ENTRIES // sum(self._graph.sizes)))
+        return max(1, min(self.batch, _ENTRIES // self._graph.entries))
 
     @property
     def _graph(self) -> Graph:
