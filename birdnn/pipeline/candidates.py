@@ -21,7 +21,7 @@ from birdnn.pipeline.load import Loaded, load_network
 from birdnn.pipeline.measuring import Comparison
 from birdnn.pipeline.methods import Stage
 from birdnn.pipeline.settings import RepairSettings
-from birdnn.records import AIM, Device, Kept, Progress, RepairRequest, Tied, Tried, TriedResult
+from birdnn.records import AIM, LEAST, Device, Kept, Progress, RepairRequest, Tied, Tried, TriedResult
 from birdnn.records.limits import OutOfTime
 from birdnn.repair import Evidence, Repairer
 from birdnn.rounding import Semantics
@@ -143,10 +143,12 @@ class Candidates:
         attempt = None
         if self._kept is None or not self._proved() or self._key(kept) > self._key(self._kept):
             growth = self.settings.slice_growth**number
+            # each of as many as possible is tried: more is left to better candidates
+            most = shares.deciding * self.clock.left_s() if self.request.as_many else math.inf
             effort = Effort(
                 boxes=growth * self.settings.slice_boxes,
                 work=growth * self.settings.slice_work,
-                seconds=max(left_s, _LEAST_S),
+                seconds=max(min(left_s, most), _LEAST_S),
                 seed=self.request.seed + len(self.tried) + 1,
                 semantics=self.semantics,
                 give_up=True,
@@ -185,9 +187,13 @@ class Candidates:
         return attempt.rank_by_count(wanted, [s.prop.name for s in self.asked if s.role == "keep"])
 
     def _better(self, new: Attempt, kept: Kept) -> bool:
-        """By what is proved; of two that are, by what is kept."""
+        """By what is proved; of two that are, by what is kept. Of as many as possible first: is enough kept?"""
         if self.best is None or self._kept is None:
             return True
+        if self.request.as_many and self._measured():
+            enough = [suffices(each, self.request, LEAST) for each in (kept, self._kept)]
+            if enough[0] != enough[1]:
+                return enough[0]
         ranks = self._rank(new), self._rank(self.best)
         if ranks[0] != ranks[1] or not ranks[0][0]:
             return ranks[0] > ranks[1]

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import torch
 
+from birdnn.chain import NotAChain
 from birdnn.errors import MismatchError
 from birdnn.network import Network
 from birdnn.operators import operator
@@ -14,8 +15,10 @@ from birdnn.spec import Property
 from birdnn.verify import require_float32
 
 
-def semantics_of(net: Network, asked: Semantics | None) -> Semantics:
-    """What a proof is to speak about: what was asked, else float32 execution, where the network is in float32.
+def semantics_of(net: Network, asked: Semantics | None, props: Sequence[Property] = ()) -> Semantics:
+    """What a proof is to speak about: what was asked, or what one of the properties is over; else float32 execution,
+    where the network is in float32 and a chain: of executions of other graphs intervals are all that is known, which
+    prove next to nothing.
 
     Raises:
         MismatchError: asked for float32, of a network in another type.
@@ -24,7 +27,32 @@ def semantics_of(net: Network, asked: Semantics | None) -> Semantics:
         require_float32(net)
     if asked is not None:
         return asked
-    return "float32" if all(value.dtype == torch.float32 for value in net.values().values()) else "real"
+    if any(prop.element == "float32" for prop in props):
+        require_float32(net)
+        return "float32"
+    return "float32" if _in_float32(net) and is_chain(net) else "real"
+
+
+def semantics_note(net: Network, semantics: Semantics, asked: Semantics | None) -> tuple[str, ...]:
+    """A sentence about the reals, where they were chosen for the form of the graph."""
+    if asked is not None or semantics == "float32" or not _in_float32(net):
+        return ()
+    told = (
+        "Proofs speak about the network over the reals: of float32 executions of such a graph intervals are known only"
+    )
+    return (f"{told}; --semantics float32 asks for them.",)
+
+
+def _in_float32(net: Network) -> bool:
+    return all(value.dtype == torch.float32 for value in net.values().values())
+
+
+def is_chain(net: Network) -> bool:
+    """Is the network an alternation of affine maps and activations, which has the fastest and most complete bounds?"""
+    try:
+        return bool(net.chain())
+    except NotAChain:
+        return False
 
 
 def semantics_for(props: Sequence[Property], asked: Semantics | None) -> Semantics:

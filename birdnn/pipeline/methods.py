@@ -22,9 +22,20 @@ from birdnn.repair import (
     require_last_layer,
     top_of,
 )
+from birdnn.verify.compared import without_tail
 
 
-def with_method(request: RepairRequest, net: Network) -> RepairRequest:
+def front_of(case: Case) -> Network:
+    """What is trained: the network, without a softmax at its end where all subjects only compare its outputs.
+
+    What such an operator reads has gradients where it has none any more, and is affine in the last weights.
+    """
+    regions = tuple(region for subject in case.subjects for region in subject.prop.regions)
+    together = replace(case.subjects[0].prop, regions=regions)
+    return without_tail(case.loaded.net, together, "real")
+
+
+def with_method(request: RepairRequest, net: Network, front: Network) -> RepairRequest:
     """The request with the number of neurons that its method modifies.
 
     A method that is unknown, or that the network has no place for, is refused before any work.
@@ -40,7 +51,7 @@ def with_method(request: RepairRequest, net: Network) -> RepairRequest:
     if request.ranks_neurons:
         return replace(request, top=top_of(net, request.top))
     if request.method == "finetune":
-        require_last_layer(net.with_values({}).float().cpu())
+        require_last_layer(front.with_values({}).float().cpu())
     return request
 
 

@@ -45,6 +45,7 @@ class Shares:
         examples: looking for more counterexamples of one property, which are shown.
         training: making one candidate; of what is left to the search.
         comparing: seeing what a candidate keeps.
+        deciding: proving as many properties of a candidate as possible.
         measuring, sampling: metrics of the result, and fresh samples of what is proved.
         certifying: writing the certificate and having it checked.
         localising, drawing: for the report.
@@ -54,6 +55,7 @@ class Shares:
     examples: float = 0.05
     training: float = 0.5
     comparing: float = 0.1
+    deciding: float = 0.35
     measuring: float = 0.35
     sampling: float = 0.3
     certifying: float = 0.8
