@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import get_args
 
+from birdnn.bounds.graph import FEW_INPUTS
 from birdnn.errors import MismatchError
 from birdnn.network import Network
 from birdnn.pipeline.case import Case, Subject
@@ -13,6 +14,7 @@ from birdnn.pipeline.localising import responsible
 from birdnn.pipeline.settings import RepairSettings
 from birdnn.records import Method, OptimiserName, RepairRequest
 from birdnn.repair import (
+    AllLayers,
     Finetune,
     LastLayer,
     Repairer,
@@ -103,14 +105,21 @@ def stages(
 
     ties = task.may_tie and not request.no_ties
     rounds = settings.rounds_before_ties if ties else settings.rounds
+    early = settings.early_rounds
+    bounded = [Stage(name="retrain, all layers", make=lambda: AllLayers(task, settings.all_layers), rounds=early)]
+    bounded = bounded if _by_signs(task) else []
     last = Stage(name="retrain", make=lambda: retrain(settings.retrain), rounds=rounds)
     resort = [tied("retrain", settings.retrain, settings.rounds)] if ties else []
     if request.method == "retrain":
-        return [last, *resort]
+        return [*bounded, last, *resort]
     if request.method == "finetune":
         return [Stage(name=request.method_name, make=finetune, rounds=settings.rounds)]
-    early = settings.early_rounds
     linear = Stage(name="finetune:lp", make=lambda: LastLayer(task, settings.linear), rounds=early)
     name, how = "retrain, output layer", settings.output_layer
     local = Stage(name=name, make=lambda: retrain(how), rounds=min(early, rounds))
-    return [linear, local, last, *([tied(name, how, early)] if ties else []), *resort]
+    return [linear, *bounded, local, last, *([tied(name, how, early)] if ties else []), *resort]
+
+
+def _by_signs(task: RepairTask) -> bool:
+    """Are proofs about boxes in which many inputs vary, and no splits of inputs make bounds tight?"""
+    return max(int((r.lower < r.upper).sum()) for goal in task.goals for r in goal.prop.regions) > FEW_INPUTS

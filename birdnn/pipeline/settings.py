@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from birdnn.repair import FinetuneSettings, LinearSettings, RetrainSettings
+from birdnn.repair import AllLayersSettings, FinetuneSettings, LinearSettings, RetrainSettings
 from birdnn.verify import AttackSettings
 
 
@@ -70,6 +70,7 @@ class RepairSettings:
     Attributes:
         retrain, finetune, linear: of the repair methods; what the request says replaces what they say.
         output_layer: of retraining the last affine map alone.
+        all_layers: of retraining all layers on bounds.
         localize: of the search for responsible neurons.
         attack: before each proof, for each property.
         hunt, light_hunt: looking for hard inputs between candidates, and while training.
@@ -93,6 +94,7 @@ class RepairSettings:
     output_layer: RetrainSettings = field(default_factory=_output_layer)
     finetune: FinetuneSettings = field(default_factory=FinetuneSettings)
     linear: LinearSettings = field(default_factory=LinearSettings)
+    all_layers: AllLayersSettings = field(default_factory=AllLayersSettings)
     localize: LocalizeSettings = field(default_factory=LocalizeSettings)
     attack: AttackSettings = field(default_factory=AttackSettings)
     hunt: AttackSettings = field(default_factory=AttackSettings)
