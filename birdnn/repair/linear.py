@@ -109,7 +109,13 @@ class Output:
 
 
 def least_absolute(
-    outputs: Sequence[Output], rows: Matrix, wanted: Matrix, *, hold: float = _HOLD, seconds: float = np.inf
+    outputs: Sequence[Output],
+    rows: Matrix,
+    wanted: Matrix,
+    *,
+    hold: float = _HOLD,
+    even: bool = False,
+    seconds: float = np.inf,
 ) -> Matrix | None:
     """The change ``d``, (unknowns,), that costs least.
 
@@ -122,6 +128,8 @@ def least_absolute(
         wanted: (constraints,).
         hold: price of a change as such, as a share of what it costs at the mean of all points: the higher, the smaller
             the change, and the less it keeps.
+        even: a change as such costs the same for all unknowns, so that those are taken that move outputs most; else as
+            much as it moves outputs at the mean of all points.
         seconds: for the solver.
 
     Returns:
@@ -137,7 +145,7 @@ def least_absolute(
     for each in outputs:
         size[each.columns] = np.maximum(size[each.columns], np.abs(each.features).mean(0))
     # a change that no point sees costs a little as well, or nothing would bound it
-    held = hold * total / len(outputs) * size
+    held = hold * total / len(outputs) * (np.full(unknowns, size.mean()) if even else size)
     moved = [_spread(each, unknowns) for each in outputs]
     equations = sparse.hstack([sparse.csr_matrix(rows.T), *moved, sparse.identity(unknowns)], format="csc")
     limits = np.concatenate([*(each.weights for each in outputs), held])
@@ -289,7 +297,12 @@ class LastLayer:
         moving = self.readout.moves[:, free].any(1).nonzero()[:, 0].tolist()
         terms = [self._output(outputs, output, free, features, weights[:, output]) for output in moving]
         found = least_absolute(
-            terms, rows[hardest].numpy(), wanted[hardest].numpy(), hold=self.holds[way], seconds=seconds
+            terms,
+            rows[hardest].numpy(),
+            wanted[hardest].numpy(),
+            hold=self.holds[way],
+            even=self.holds[way] > _HOLD,  # the change is to be small in itself
+            seconds=seconds,
         )
         if found is None:
             return None
