@@ -141,10 +141,11 @@ class Candidates:
         compared = self.compare(loaded, self.clock.search.part(shares.comparing))
         kept = compared.kept(self.settings.selection_points, seed=self.request.seed)
         attempt = None
-        if self._kept is None or not self._proved() or self._key(kept) > self._key(self._kept):
+        if self._worth(kept):
             growth = self.settings.slice_growth**number
-            # each of as many as possible is tried: more is left to better candidates
-            most = shares.deciding * self.clock.left_s() if self.request.as_many else math.inf
+            # more is left to candidates that are easier to prove; chains with few inputs end early where it is hopeless
+            slow = self.request.as_many or not self.record
+            most = shares.deciding * self.clock.left_s() if slow else math.inf
             effort = Effort(
                 boxes=growth * self.settings.slice_boxes,
                 work=growth * self.settings.slice_work,
@@ -168,6 +169,14 @@ class Candidates:
             answers={} if attempt is None else {name: attempt.guarantee(name) for name in attempt.answers},
         )
         return attempt, tried
+
+    def _worth(self, kept: Kept) -> bool:
+        """Can a candidate that keeps so much be the better one?"""
+        if self._kept is None:
+            return True
+        if self.request.as_many and self._measured() and not self._proved():
+            return suffices(kept, self.request, LEAST) or not suffices(self._kept, self.request, LEAST)
+        return not self._proved() or self._key(kept) > self._key(self._kept)
 
     def _word(self, attempt: Attempt | None) -> TriedResult:
         if attempt is None:

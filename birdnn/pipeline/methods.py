@@ -10,6 +10,7 @@ from birdnn.bounds.graph import FEW_INPUTS
 from birdnn.errors import MismatchError
 from birdnn.network import Network
 from birdnn.pipeline.case import Case, Subject
+from birdnn.pipeline.judging import FULL
 from birdnn.pipeline.localising import responsible
 from birdnn.pipeline.settings import RepairSettings
 from birdnn.records import Method, OptimiserName, RepairRequest
@@ -55,6 +56,9 @@ def with_method(request: RepairRequest, net: Network, front: Network) -> RepairR
     if request.method == "finetune":
         require_last_layer(front.with_values({}).float().cpu())
     return request
+
+
+_FEW_ROUNDS = 2  # of a method that changes one layer, where proofs ask for other layers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,7 +121,10 @@ def stages(
     linear = Stage(name="finetune:lp", make=lambda: LastLayer(task, settings.linear), rounds=early)
     name, how = "retrain, output layer", settings.output_layer
     local = Stage(name=name, make=lambda: retrain(how), rounds=min(early, rounds))
-    return [linear, *bounded, local, last, *([tied(name, how, early)] if ties else []), *resort]
+    begin = [replace(linear, rounds=_FEW_ROUNDS) if bounded else linear, *bounded]
+    if len(case.asked) > FULL and bounded:  # one layer for so many asks is little, and its programs are large
+        begin = [*bounded, replace(linear, rounds=1)]
+    return [*begin, local, last, *([tied(name, how, early)] if ties else []), *resort]
 
 
 def _by_signs(task: RepairTask) -> bool:

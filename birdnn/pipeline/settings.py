@@ -45,7 +45,7 @@ class Shares:
         examples: looking for more counterexamples of one property, which are shown.
         training: making one candidate; of what is left to the search.
         comparing: seeing what a candidate keeps.
-        deciding: proving as many properties of a candidate as possible.
+        deciding: proving a candidate, where that may take all there is.
         measuring, sampling: metrics of the result, and fresh samples of what is proved.
         certifying: writing the certificate and having it checked.
         localising, drawing: for the report.

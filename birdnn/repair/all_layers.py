@@ -38,7 +38,7 @@ from birdnn.sample.pieces import multiplications
 from birdnn.spec import Region
 
 _LEAST = 1e-12
-_MORE = 3.0
+_MORE, _SHARP = 3.0, 6.0
 _LOOSE, _NARROW = 2.0, 1 / 256
 """The loss on bounds above which intervals see next to nothing; boxes are narrower at first, at least so wide."""
 
@@ -68,7 +68,7 @@ class AllLayersSettings:
     share: float = 0.1
     harder: float = 1.7
     search: int = 5
-    weight: float = 0.1
+    weight: float = 0.03
     margin_share: float = 0.02
     kept_margin_share: float = 0.02
     region_points: int = 300
@@ -209,7 +209,7 @@ class AllLayers:
             total = total + (now - before).square().mean() / before.square().mean().clamp(min=_LEAST)
             if decisions(before, self.task.decision) is not None:
                 sign = -1.0 if self.task.decision == "argmin" else 1.0
-                old, new = ((sign / self.scale * 3 * z).log_softmax(1) for z in (before, now))
+                old, new = ((sign * _SHARP / self.scale * z).log_softmax(1) for z in (before, now))
                 total = total + kl_div(new, old, reduction="batchmean", log_target=True)
         return total / len(self.kept)
 

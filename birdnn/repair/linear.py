@@ -49,7 +49,7 @@ optimize, sparse = later("scipy.optimize"), later("scipy.sparse")
 _PRICE = 100.0
 _HOLD, _FIRMER, _FIRMEST = 1e-4, 2.0, 1.0
 _MOST_ALTERNATIVES = 3
-_MOST_CONSTRAINTS, _MOST_POINTS = 20_000, 16_000
+_MOST_CONSTRAINTS, _MOST_POINTS, _MOST_TERMS = 20_000, 16_000, 16_000
 _MOST_UNKNOWNS = 1 << 14
 _FULL = 16  # regions, from which on each constrains a program by fewer inputs
 
@@ -291,10 +291,10 @@ class LastLayer:
         if not parts:
             return None
         lack, rows, wanted = (torch.cat(side) for side in zip(*parts, strict=True))
-        hardest = lack.argsort(descending=True)[:_MOST_CONSTRAINTS].sort().values
-        features, y, shares = self._behaviour
-        weights = shares[:, None] * self._importance(y, power)
         moving = self.readout.moves[:, free].any(1).nonzero()[:, 0].tolist()
+        hardest = lack.argsort(descending=True)[: int(_MOST_CONSTRAINTS / len(moving) ** 1.5)].sort().values
+        features, y, shares = (part[: _MOST_TERMS // len(moving)] for part in self._behaviour)
+        weights = shares[:, None] * self._importance(y, power)
         terms = [self._output(outputs, output, free, features, weights[:, output]) for output in moving]
         found = least_absolute(
             terms,
@@ -369,12 +369,15 @@ class LastLayer:
         return [*parts, *((x[:each], 1.0 / len(inside)) for x in inside if len(x))]
 
     def _seen(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Features (n, k) and outputs of those inputs, and what each counts, (n,)."""
+        """Features (n, k) and outputs of those inputs, what each counts, (n,); in random order where they are many."""
         parts = self._points() or [(aim.draw(self.generator), 1.0) for aim in self.aims]
         features = torch.cat([self.readout.features(x) for x, _ in parts])
         y = torch.cat([evaluate(self.teacher, x).double() for x, _ in parts])
         weights = torch.cat([torch.full((len(x),), share / len(x), dtype=torch.float64) for x, share in parts])
-        return features, y, weights
+        if len(y) <= _MOST_TERMS // y.shape[1]:
+            return features, y, weights
+        order = torch.randperm(len(y), generator=self.generator)
+        return features[order], y[order], weights[order]
 
     def _importance(self, y: Tensor, power: float) -> Tensor:
         """How much each output counts there, (n, outputs) with mean 1."""

@@ -99,7 +99,7 @@ def test_a_neighbourhood_is_repaired_and_its_network_proved() -> None:
     net, prop = a_graph(name), robust(name, 0.2)
     assert violating(net, prop.regions[0]) > 0.9, "nothing to show"
     task = replace(task_of(net, prop), domain=None)
-    method = AllLayers(task, AllLayersSettings(steps=100, share=0.3))
+    method = AllLayers(task, AllLayersSettings(steps=100, share=0.3, weight=0.3))
     for _ in range(4):  # what a proof does not reach is asked for more strongly
         after = method.propose(Evidence(), timeout_s=60, watch=Unwatched())
         verdict = verify(after, prop, settings=SearchSettings(max_boxes=1000), replays=[Engine(after)])
