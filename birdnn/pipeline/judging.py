@@ -28,7 +28,7 @@ from birdnn.verify.witness import Judge
 _SHOWN_COUNTEREXAMPLES = 3
 _REPLAYED = 64
 _GLANCE = 0.1  # of the effort, which each of many properties gets before any gets more
-_LEAST_S = 0.5
+_LEAST_S = 2.0  # what ends before its first bound was for nothing
 FULL = 8
 """Properties that are each decided with the whole effort; more of them share as much."""
 
@@ -174,6 +174,8 @@ def _each(attempt: Attempt, subjects: Sequence[Subject], clock: Clock, effort: E
                 return attempt
             part = share * min(1.0, FULL / len(waiting))
             left = max(0.0, min(until - clock.now(), clock.left_s()))
+            if share == 1 and left == 0:
+                return attempt
             seconds = max(_LEAST_S, share * left / (len(waiting) - number))
             limits = replace(effort, boxes=part * effort.boxes, work=part * effort.work, seconds=seconds)
             attempt.answers[subject.prop.name] = decide(attempt.loaded, subject, clock, limits)

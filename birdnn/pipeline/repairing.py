@@ -71,7 +71,7 @@ from birdnn.verify.witness import Judge
 
 _HUNTED = 16
 """Regions in which more counterexamples are looked for."""
-_BEFORE, _LEAST_S = 0.35, 0.5  # of a limit, that deciding many properties on the original may take; seconds for each
+_BEFORE, _LEAST_S = 0.35, 2.0  # of a limit, that deciding many properties on the original may take; seconds for each
 
 
 def repair_files(

@@ -38,7 +38,7 @@ from birdnn.sample.pieces import multiplications
 from birdnn.spec import Region
 
 _LEAST = 1e-12
-_MORE, _SHARP = 3.0, 6.0
+_MORE, _SHARP, _ASLEEP = 3.0, 6.0, 0.01
 _LOOSE, _NARROW = 2.0, 1 / 256
 """The loss on bounds above which intervals see next to nothing; boxes are narrower at first, at least so wide."""
 
@@ -118,7 +118,9 @@ class AllLayers:
             if over():
                 break
             watch.update(Progress(phase="training on bounds", done=step / steps, detail=f"step {step + 1} of {steps}"))
-            done = max(step / steps, (time.monotonic() - begun) / timeout_s)  # small steps come last in any case
+            done = max(
+                step / steps, (time.monotonic() - begun) / max(timeout_s, _LEAST)
+            )  # small steps come last in any case
             for group, rate in zip(optimiser.param_groups, rates, strict=True):
                 group["lr"] = rate * (1 + math.cos(math.pi * min(1.0, done))) / 2
             share = start * (target / start) ** min(1.0, 1.5 * done)
@@ -155,11 +157,12 @@ class AllLayers:
 
     def _optimiser(self, student: Network) -> torch.optim.Optimizer:
         groups = []
+        least = _ASLEEP * float(self.trained.original.square().mean().sqrt())  # biases may all be zero
         for name in self.trained.names:
             value = student.value(name)
             value.requires_grad_(True)
             size = float(value.detach().square().mean().sqrt())
-            groups.append({"params": [value], "lr": self.settings.rate * max(size, _LEAST)})
+            groups.append({"params": [value], "lr": self.settings.rate * max(size, least)})
         return torch.optim.Adam(groups)
 
     def _take(self, student: Network) -> None:
