@@ -175,8 +175,9 @@ def summary(rows: Sequence[Row], peer: str, limit_s: float) -> str:
         "",
         provenance(f"python -m benchmarks.vnncomp.repairs --peer {peer} --timeout {limit_s:g}"),
         f"{len(rows)} repairs of {len({row['family'] for row in rows})} families; {late} outlasted the limit.",
+        f"Violating: of {_JUDGED:,} fresh inputs.",
         "",
-        f"| instance | by | outcome | s of | violating of {_JUDGED:,}, before | after | {peer} after | in words | kept |",
+        f"| instance | by | outcome | s of | violating before | after | {peer} after | in words | kept |",
         "| --- | --- | --- | ---: | ---: | ---: | --- | --- | --- |",
     ]
     for row in rows:
