@@ -27,6 +27,7 @@ from birdnn.api.options import (
 from birdnn.api.stored import Stored
 from birdnn.certify.check import Settings
 from birdnn.errors import DisagreementError, InputError, MismatchError
+from birdnn.patterns import matching
 from birdnn.pipeline.checking import check_files
 from birdnn.pipeline.deciding import falsify_files, verify_files
 from birdnn.pipeline.estimating import estimate_files
@@ -278,7 +279,11 @@ def borrowed() -> Iterator[Stored]:
 
 
 def _several(given: Any) -> tuple[Any, ...]:
-    return tuple(given) if isinstance(given, Sequence) and not isinstance(given, str) else (given,)
+    """What was given, one by one; of a pattern the files that match."""
+    listed = tuple(given) if isinstance(given, Sequence) and not isinstance(given, str) else (given,)
+    return tuple(
+        found for one in listed for found in (matching([Path(one)]) if isinstance(one, str | Path) else (one,))
+    )
 
 
 def _files(

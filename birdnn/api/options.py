@@ -183,7 +183,7 @@ class RepairOptions(TypedDict, total=False):
         points_tolerance, points_radius: of points, network units.
         samples: fresh points that are drawn after the proofs, of each proved property, also of those that apply and
             were not asked for; None: a million of each that was asked for.
-        semantics: what a proof speaks about; None: ``"float32"``, where the network is.
+        semantics: what a proof speaks about; None: ``"float32"``, where the network is, and a chain of layers.
         report: localise as well, and write ``repair.json`` even where no network is written: what ``birdnn report``
             makes the page of.
         as_many: prove as many properties as possible; one that cannot be repaired does not cost the others.

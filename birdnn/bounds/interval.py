@@ -12,7 +12,7 @@ Source: interval bound propagation, Gowal et al. 2018, arXiv:1810.12715.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Container, Mapping, Sequence
 from typing import TypeAlias
 
 import torch
@@ -65,18 +65,34 @@ def propagate(
     """
     if semantics == "float32" and merged is None:
         merged = mergings(net.graph, net.values())
-    fixed = {name: value.detach().to(lower) for name, value in net.values().items()}
+    with torch.no_grad():
+        return propagate_to(net, (net.output_name,), lower, upper, merged)[0]
+
+
+def propagate_to(
+    net: Network,
+    names: Sequence[str],
+    lower: Tensor,
+    upper: Tensor,
+    merged: Mapping[str, Merging] | None = None,
+) -> tuple[Interval, ...]:
+    """The same of any values, by name, each flat: (boxes, size of the value) twice; differentiable in all numbers.
+
+    As executed in float32 where `merged` is there, else over the reals.
+    """
+    fixed = {name: value.to(lower) for name, value in net.values().items()}
     if net.graph.batched:
         shape = (-1, *net.input_shape[1:])
-        low, high = _walk(net, fixed, (lower.reshape(shape), upper.reshape(shape)), merged)
-        return low.reshape(len(lower), -1), high.reshape(len(lower), -1)
+        found = _walk(net, fixed, (lower.reshape(shape), upper.reshape(shape)), merged)
+        flat = [tuple(end.reshape(len(lower), -1) for end in found[name]) for name in names]
+        return tuple((low, high) for low, high in flat)
 
-    def single(low: Tensor, high: Tensor) -> Interval:
-        ends = _walk(net, fixed, (low.reshape(net.input_shape), high.reshape(net.input_shape)), merged)
-        return ends[0].reshape(-1), ends[1].reshape(-1)
+    def single(low: Tensor, high: Tensor) -> tuple[Interval, ...]:
+        found = _walk(net, fixed, (low.reshape(net.input_shape), high.reshape(net.input_shape)), merged)
+        return tuple((found[name][0].reshape(-1), found[name][1].reshape(-1)) for name in names)
 
-    both: Interval = torch.func.vmap(single)(lower, upper)
-    return both
+    several: tuple[Interval, ...] = torch.func.vmap(single)(lower, upper)
+    return several
 
 
 class IntervalBound:
@@ -134,8 +150,10 @@ def least_rows(a: Tensor, b: Tensor, outputs: Interval) -> Tensor:
     return _or_unknown(rows - b - slack, -torch.inf)
 
 
-def _walk(net: Network, fixed: Mapping[str, Tensor], x: Interval, merged: Mapping[str, Merging] | None) -> Interval:
-    """Of one sample, or of a batch; as executed in float32 where `merged` is there, else over the reals."""
+def _walk(
+    net: Network, fixed: Mapping[str, Tensor], x: Interval, merged: Mapping[str, Merging] | None
+) -> dict[str, Interval]:
+    """Of all values, of one sample or a batch; as executed in float32 where `merged` is there, else over the reals."""
     semantics: Semantics = "real" if merged is None else "float32"
     values: dict[str, Interval] = {name: (value, value) for name, value in fixed.items()}
     values[net.input_name] = x if merged is None else flushed(x)
@@ -143,7 +161,7 @@ def _walk(net: Network, fixed: Mapping[str, Tensor], x: Interval, merged: Mappin
     for node in net.nodes:
         inputs = [values[name] for name in node.inputs]
         values[node.output] = through(node, inputs, net.graph.dependent, semantics, merging)
-    return values[net.output_name]
+    return values
 
 
 def through(

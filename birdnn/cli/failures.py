@@ -20,6 +20,7 @@ from typer.models import ArgumentInfo, OptionInfo
 from birdnn.cli.options import require_in_range
 from birdnn.cli.statuses import INTERRUPTED, OWN_FAULT, UNDECIDED, UNUSABLE
 from birdnn.errors import BirdnnError, out_of_memory
+from birdnn.patterns import matching
 from birdnn.printable import printable
 
 DEBUG: ContextVar[bool] = ContextVar("debug", default=False)
@@ -67,7 +68,7 @@ def command(options: type[Options]) -> Callable[[Callable[[Options], int]], Call
             if placed:
                 values["net"] = _the_network(values.pop(_CONTEXT), values.pop(_PLACE), values["net"])
             require_in_range(body.__name__, values)
-            raise typer.Exit(_status(lambda: body(options(**values))))
+            raise typer.Exit(_status(lambda: body(options(**_expanded(values)))))
 
         run.__name__, run.__doc__ = body.__name__, _paragraphs(body.__doc__ or "")
         run.__annotations__ = hints
@@ -75,6 +76,16 @@ def command(options: type[Options]) -> Callable[[Callable[[Options], int]], Call
         return run
 
     return decorate
+
+
+def _expanded(values: dict[str, Any]) -> dict[str, Any]:
+    """With the files that patterns name in place of these, where an option takes several."""
+
+    def files(value: Any) -> Any:
+        several = isinstance(value, list) and all(isinstance(part, Path) for part in value)
+        return matching(value) if several else value
+
+    return {name: files(value) for name, value in values.items()}
 
 
 def _shown(hint: Any, panel: str | None) -> Any:

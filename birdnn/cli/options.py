@@ -64,7 +64,11 @@ Net = Annotated[
 ]
 Props = Annotated[
     list[Path],
-    typer.Option("--prop", metavar="FILE", help="A property: .vnnlib, also with .gz. May be repeated."),
+    typer.Option(
+        "--prop",
+        metavar="FILE",
+        help="A property: .vnnlib, also with .gz, or a pattern: 'dir/*.vnnlib'. May be repeated.",
+    ),
     TO_READ,
 ]
 Suite = Annotated[

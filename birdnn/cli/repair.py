@@ -101,7 +101,11 @@ class RepairOptions:
     net: Net
     prop: Annotated[
         list[Path] | None,
-        typer.Option("--prop", metavar="FILE", help="A property to repair: .vnnlib, also with .gz. May be repeated."),
+        typer.Option(
+            "--prop",
+            metavar="FILE",
+            help="A property to repair: .vnnlib, also with .gz, or a pattern: 'dir/*.vnnlib'. May be repeated.",
+        ),
         TO_READ,
     ] = None
     keep: Annotated[
@@ -242,7 +246,7 @@ class RepairOptions:
         typer.Option(
             "--semantics",
             help="What a proof speaks about: the network over the reals, or as executed in float32, in any order. "
-            "Default: float32, where the network is.",
+            "Default: float32, where the network is, and a chain of layers.",
         ),
     ] = None
     as_many: Annotated[

@@ -21,7 +21,7 @@ from birdnn.pipeline.load import Loaded, load_network
 from birdnn.pipeline.measuring import Comparison
 from birdnn.pipeline.methods import Stage
 from birdnn.pipeline.settings import RepairSettings
-from birdnn.records import AIM, Device, Kept, Progress, RepairRequest, Tied, Tried, TriedResult
+from birdnn.records import AIM, LEAST, Device, Kept, Progress, RepairRequest, Tied, Tried, TriedResult
 from birdnn.records.limits import OutOfTime
 from birdnn.repair import Evidence, Repairer
 from birdnn.rounding import Semantics
@@ -141,12 +141,15 @@ class Candidates:
         compared = self.compare(loaded, self.clock.search.part(shares.comparing))
         kept = compared.kept(self.settings.selection_points, seed=self.request.seed)
         attempt = None
-        if self._kept is None or not self._proved() or self._key(kept) > self._key(self._kept):
+        if self._worth(kept):
             growth = self.settings.slice_growth**number
+            # more is left to candidates that are easier to prove; chains with few inputs end early where it is hopeless
+            slow = self.request.as_many or not self.record
+            most = shares.deciding * self.clock.left_s() if slow else math.inf
             effort = Effort(
                 boxes=growth * self.settings.slice_boxes,
                 work=growth * self.settings.slice_work,
-                seconds=max(left_s, _LEAST_S),
+                seconds=max(min(left_s, most), _LEAST_S),
                 seed=self.request.seed + len(self.tried) + 1,
                 semantics=self.semantics,
                 give_up=True,
@@ -167,6 +170,14 @@ class Candidates:
         )
         return attempt, tried
 
+    def _worth(self, kept: Kept) -> bool:
+        """Can a candidate that keeps so much be the better one?"""
+        if self._kept is None:
+            return True
+        if self.request.as_many and self._measured() and not self._proved():
+            return suffices(kept, self.request, LEAST) or not suffices(self._kept, self.request, LEAST)
+        return not self._proved() or self._key(kept) > self._key(self._kept)
+
     def _word(self, attempt: Attempt | None) -> TriedResult:
         if attempt is None:
             return "passed over"
@@ -185,9 +196,13 @@ class Candidates:
         return attempt.rank_by_count(wanted, [s.prop.name for s in self.asked if s.role == "keep"])
 
     def _better(self, new: Attempt, kept: Kept) -> bool:
-        """By what is proved; of two that are, by what is kept."""
+        """By what is proved; of two that are, by what is kept. Of as many as possible first: is enough kept?"""
         if self.best is None or self._kept is None:
             return True
+        if self.request.as_many and self._measured():
+            enough = [suffices(each, self.request, LEAST) for each in (kept, self._kept)]
+            if enough[0] != enough[1]:
+                return enough[0]
         ranks = self._rank(new), self._rank(self.best)
         if ranks[0] != ranks[1] or not ranks[0][0]:
             return ranks[0] > ranks[1]

@@ -11,16 +11,18 @@ from pathlib import Path
 
 from birdnn.certify.check import UNRUN, Rejected, Uncertain, check
 from birdnn.certify.write import Certified, certificate_bytes
-from birdnn.chain import NotAChain
+from birdnn.chain import as_activation
 from birdnn.errors import FormatError, InputError, MismatchError
 from birdnn.formats.files import compressed, write_bytes
 from birdnn.network import Network
 from birdnn.pipeline.checking import Stopped, follow
-from birdnn.pipeline.claims import assumptions
+from birdnn.pipeline.claims import assumptions, is_chain
 from birdnn.pipeline.load import Loaded
 from birdnn.records import CertificateFile, CheckAnswer, Progress, Proved, Units, Unknown, Verdict, Violated, Watch
 from birdnn.rounding import Semantics
 from birdnn.spec import Property
+
+_PRODUCTS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -89,7 +91,7 @@ def certify(
         semantics=semantics,
         assumptions=assumptions(loaded.net, semantics),
         tool=f"birdnn {metadata.version('birdnn')}",
-        chain=_is_chain(loaded.net),
+        chain=_is_written_as_chain(loaded.net, semantics),
         over=over,
     )
     place = write(out, compressed(data, over) if out.name.lower().endswith(".gz") else data)
@@ -109,12 +111,11 @@ def certify(
     )
 
 
-def _is_chain(net: Network) -> bool:
-    try:
-        net.chain()
-    except NotAChain:
-        return False
-    return True
+def _is_written_as_chain(net: Network, semantics: Semantics) -> bool:
+    """Does the certificate see layers? Where products follow each other the checker would multiply them out exactly."""
+    products = sum(node.op in _PRODUCTS for node in net.nodes)
+    activations = sum(as_activation(node) is not None for node in net.nodes)
+    return is_chain(net) and (semantics == "float32" or products <= activations + 1)
 
 
 def unwritten(out: Path) -> str:

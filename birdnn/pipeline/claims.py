@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from birdnn.chain import NotAChain
 from birdnn.errors import MismatchError
 from birdnn.network import Network
 from birdnn.operators import operator
@@ -12,8 +13,9 @@ from birdnn.spec import Property
 from birdnn.verify import not_float32, require_float32
 
 
-def semantics_of(net: Network, asked: Semantics | None) -> Semantics:
-    """What a proof is to speak about: what was asked, else float32 execution, where the network has one.
+def semantics_of(net: Network, asked: Semantics | None, props: Sequence[Property] = ()) -> Semantics:
+    """What a proof is to speak about: what was asked, or what one of the properties is over; else float32 execution,
+    where the network has one and is a chain: of graphs there are certificates of what is proved over the reals only.
 
     Raises:
         MismatchError: asked for float32, of a network in another type or with weights that are integers.
@@ -22,7 +24,28 @@ def semantics_of(net: Network, asked: Semantics | None) -> Semantics:
         require_float32(net)
     if asked is not None:
         return asked
-    return "real" if not_float32(net) else "float32"
+    if any(prop.element == "float32" for prop in props):
+        require_float32(net)
+        return "float32"
+    return "float32" if not not_float32(net) and is_chain(net) else "real"
+
+
+def semantics_note(net: Network, semantics: Semantics, asked: Semantics | None) -> tuple[str, ...]:
+    """A sentence about the reals, where they were chosen for the form of the graph."""
+    if asked is not None or semantics == "float32" or not_float32(net):
+        return ()
+    told = (
+        "Proofs speak about the network over the reals: those of float32 executions of such a graph have no certificate"
+    )
+    return (f"{told}; --semantics float32 asks for them.",)
+
+
+def is_chain(net: Network) -> bool:
+    """Is the network an alternation of affine maps and activations, which has the fastest and most complete bounds?"""
+    try:
+        return bool(net.chain())
+    except NotAChain:
+        return False
 
 
 def semantics_for(props: Sequence[Property], asked: Semantics | None) -> Semantics:

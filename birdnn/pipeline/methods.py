@@ -6,13 +6,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import get_args
 
+from birdnn.bounds.batch import FEW_INPUTS
 from birdnn.errors import MismatchError
 from birdnn.network import Network
 from birdnn.pipeline.case import Case, Subject
+from birdnn.pipeline.judging import FULL
 from birdnn.pipeline.localising import responsible
 from birdnn.pipeline.settings import RepairSettings
 from birdnn.records import Method, OptimiserName, RepairRequest
 from birdnn.repair import (
+    AllLayers,
     Finetune,
     LastLayer,
     Repairer,
@@ -22,9 +25,20 @@ from birdnn.repair import (
     require_last_layer,
     top_of,
 )
+from birdnn.verify.compared import without_tail
 
 
-def with_method(request: RepairRequest, net: Network) -> RepairRequest:
+def front_of(case: Case) -> Network:
+    """What is trained: the network, without a softmax at its end where all subjects only compare its outputs.
+
+    What such an operator reads has gradients where it has none any more, and is affine in the last weights.
+    """
+    regions = tuple(region for subject in case.subjects for region in subject.prop.regions)
+    together = replace(case.subjects[0].prop, regions=regions)
+    return without_tail(case.loaded.net, together, "real")
+
+
+def with_method(request: RepairRequest, net: Network, front: Network) -> RepairRequest:
     """The request with the number of neurons that its method modifies.
 
     A method that is unknown, or that the network has no place for, is refused before any work.
@@ -40,8 +54,11 @@ def with_method(request: RepairRequest, net: Network) -> RepairRequest:
     if request.ranks_neurons:
         return replace(request, top=top_of(net, request.top))
     if request.method == "finetune":
-        require_last_layer(net.with_values({}).float().cpu())
+        require_last_layer(front.with_values({}).float().cpu())
     return request
+
+
+_FEW_ROUNDS = 2  # of a method that changes one layer, where proofs ask for other layers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,14 +109,24 @@ def stages(
 
     ties = task.may_tie and not request.no_ties
     rounds = settings.rounds_before_ties if ties else settings.rounds
+    early = settings.early_rounds
+    bounded = [Stage(name="retrain, all layers", make=lambda: AllLayers(task, settings.all_layers), rounds=early)]
+    bounded = bounded if _by_signs(task) else []
     last = Stage(name="retrain", make=lambda: retrain(settings.retrain), rounds=rounds)
     resort = [tied("retrain", settings.retrain, settings.rounds)] if ties else []
     if request.method == "retrain":
-        return [last, *resort]
+        return [*bounded, last, *resort]
     if request.method == "finetune":
         return [Stage(name=request.method_name, make=finetune, rounds=settings.rounds)]
-    early = settings.early_rounds
     linear = Stage(name="finetune:lp", make=lambda: LastLayer(task, settings.linear), rounds=early)
     name, how = "retrain, output layer", settings.output_layer
     local = Stage(name=name, make=lambda: retrain(how), rounds=min(early, rounds))
-    return [linear, local, last, *([tied(name, how, early)] if ties else []), *resort]
+    begin = [replace(linear, rounds=_FEW_ROUNDS) if bounded else linear, *bounded]
+    if len(case.asked) > FULL and bounded:  # one layer for so many asks is little, and its programs are large
+        begin = [*bounded, replace(linear, rounds=1)]
+    return [*begin, local, last, *([tied(name, how, early)] if ties else []), *resort]
+
+
+def _by_signs(task: RepairTask) -> bool:
+    """Are proofs about boxes in which many inputs vary, and no splits of inputs make bounds tight?"""
+    return max(int((r.lower < r.upper).sum()) for goal in task.goals for r in goal.prop.regions) > FEW_INPUTS

@@ -15,7 +15,7 @@ from birdnn.formats.inputs import Inputs, read_inputs
 from birdnn.formats.suite import Suite, hull, read_domain
 from birdnn.meaning import meaning_of
 from birdnn.pipeline.case import Applicable, Asked, Case, Points, Subject
-from birdnn.pipeline.claims import assumption_notes, require_semantics, semantics_of
+from birdnn.pipeline.claims import assumption_notes, require_semantics, semantics_note, semantics_of
 from birdnn.pipeline.load import Loaded, load_network, load_property, scaling_of, statement
 from birdnn.pipeline.points import load_points, points_statement
 from birdnn.pipeline.recognising import Known, network_notes, recognised, told_apart
@@ -48,7 +48,6 @@ def read_case(
         InputError: a file is unusable, a property does not fit, or the suite does not know the network.
     """
     loaded = loaded or load_network(files.net)
-    semantics = semantics_of(loaded.net, files.semantics)
     known = known_network(loaded, files.suite, files.as_name)
     by_name = files.suite is not None and files.as_name is not None
     if known is not None:
@@ -64,6 +63,7 @@ def read_case(
     asked = [subject for subject in subjects if isinstance(subject, Asked)]
     if not aimless and not any(subject.role in ("goal", "suite") for subject in asked):
         raise MismatchError("nothing says what to repair: name a property, points, or a suite that knows the network")
+    semantics = semantics_of(loaded.net, files.semantics, [subject.prop for subject in subjects])
     for subject in subjects:
         subject.prop.require_sizes(loaded.net.n_inputs, loaded.net.n_outputs)
         require_semantics(subject.prop, semantics)
@@ -91,6 +91,7 @@ def read_case(
             *remarks,
             *_ruled(decision, rule_by),
             *(note for subject in subjects for note in subject.prop.notes),
+            *semantics_note(loaded.net, semantics, files.semantics),
             *assumption_notes(loaded.net, semantics),
         ),
         of_suite=of_suite,

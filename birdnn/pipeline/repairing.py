@@ -14,7 +14,7 @@ from torch import Tensor
 
 from birdnn.errors import MismatchError
 from birdnn.formats.together import Together
-from birdnn.metrics import change, regressions
+from birdnn.metrics import change, decisions, regressions
 from birdnn.pipeline.behaviour import kept_word
 from birdnn.pipeline.candidates import Candidates
 from birdnn.pipeline.case import Asked, Case, Points, Subject
@@ -26,12 +26,12 @@ from birdnn.pipeline.device import device_for
 from birdnn.pipeline.facts import machine, versions
 from birdnn.pipeline.folder import ResultFolder
 from birdnn.pipeline.fresh_samples import SAMPLES, sample_afresh
-from birdnn.pipeline.judging import Answer, Attempt, Effort, Hunter, counterexamples, decide, hunter
+from birdnn.pipeline.judging import FULL, Answer, Attempt, Effort, Hunter, counterexamples, decide, hunter
 from birdnn.pipeline.keeping import keeper_in
 from birdnn.pipeline.load import Loaded
 from birdnn.pipeline.localising import localised
 from birdnn.pipeline.measuring import Comparison, Measured
-from birdnn.pipeline.methods import stages, with_method
+from birdnn.pipeline.methods import front_of, stages, with_method
 from birdnn.pipeline.picturing import pictured
 from birdnn.pipeline.reading import read_case
 from birdnn.pipeline.settings import RepairSettings
@@ -62,12 +62,14 @@ from birdnn.repair import Goal, RepairTask
 from birdnn.report.headline import said as said_of
 from birdnn.report.publish import write_record
 from birdnn.report.witnesses import remark
+from birdnn.sample import evaluate
 from birdnn.verify.remote import helpers_at
 from birdnn.verify.spread import Helpers
 from birdnn.verify.witness import Judge
 
 _HUNTED = 16
 """Regions in which more counterexamples are looked for."""
+_BEFORE, _LEAST_S = 0.35, 2.0  # of a limit, that deciding many properties on the original may take; seconds for each
 
 
 def repair_files(
@@ -118,7 +120,8 @@ class _Repair:
         if not self.case.loaded.net.repairable:
             told = "nothing may be changed: no layer has weights or a bias that stand as float32 or float64 in the file"
             raise MismatchError(f"{request.net}: {told}")
-        self.request = request = with_method(request, self.case.loaded.net)
+        self.front = front_of(self.case)
+        self.request = request = with_method(request, self.case.loaded.net, self.front)
         self.candidates: Candidates | None = None
         self.disagreements: list[str] = []
         self.disputed: set[str] = set()
@@ -221,10 +224,17 @@ class _Repair:
 
     def _establish(self) -> None:
         """Decide every property on the original."""
-        for subject in self.case.subjects:
+        subjects, until = self.case.subjects, _BEFORE * self.clock.timeout_s
+        for number, subject in enumerate(subjects):
             name = subject.prop.name
             self.watch.update(Progress(phase=f"deciding {name} on the original"))
-            answer = decide(self.case.loaded, subject, self.clock, self._effort_before())
+            effort = self._effort_before()
+            if len(subjects) > FULL:
+                part, left = FULL / len(subjects), max(0.0, until - self.clock.wall_s()) / (len(subjects) - number)
+                effort = replace(
+                    effort, boxes=part * effort.boxes, work=part * effort.work, seconds=max(_LEAST_S, left)
+                )
+            answer = decide(self.case.loaded, subject, self.clock, effort)
             self.before[name] = answer
             if isinstance(answer.verdict, Violated) and isinstance(subject, Asked):
                 self.witnesses[name] = self._more_witnesses(subject, answer.verdict.witness)
@@ -244,8 +254,9 @@ class _Repair:
         )
 
     def _more_witnesses(self, subject: Subject, first: Witness) -> tuple[Witness, ...]:
-        deadline = self.clock.search.part(self.settings.shares.examples)
-        generator, hunt = torch.Generator().manual_seed(self.request.seed), self._hunter(deadline.over)
+        deadline = self.clock.search.part(self.settings.shares.examples / len(self.case.subjects))
+        generator = torch.Generator().manual_seed(self.request.seed)
+        hunt = self._hunter(deadline.over, len(self.case.subjects))
         net = self.case.loaded.net.with_values({}).float()
         regions = subject.prop.regions
         if len(regions) > _HUNTED:  # a few examples are shown
@@ -263,18 +274,30 @@ class _Repair:
             # one that was not asked about and is violated anyway: only its satisfying points are protected
             must = isinstance(subject, Asked) or was == "proved"
             goals.append(Goal(prop=subject.prop, repair=must, violated=was != "proved"))
+        regions = sum(len(goal.prop.regions) for goal in goals)
         return RepairTask(
             net=self.case.loaded.net,
             goals=tuple(goals),
             domain=self.case.corners,
             decision=self.case.decision,
-            resample=self._hunter(self.clock.over, sum(len(goal.prop.regions) for goal in goals)),
+            resample=self._hunter(self.clock.over, regions * max(1, regions // _HUNTED)),
             rule_told=self.case.rule_by in ("option", "suite"),
             max_change=self.request.max_change,
             seed=self.request.seed,
             device=self.device,
+            front=self.front,
+            data=self._data(),
             over=self.clock.over,
         )
+
+    def _data(self) -> Tensor | None:
+        """The user's inputs, those that the original decides rightly where they say what is right; None of none."""
+        data = self.case.data
+        if data is None:
+            return None
+        decided = decisions(evaluate(self.case.loaded.net.with_values({}).float(), data.x), self.case.decision)
+        x = data.x if data.y is None or decided is None else data.x[decided == data.y]
+        return x if len(x) else None
 
     def _hunter(self, stopped: Callable[[], bool], regions: int = 1) -> Hunter:
         return hunter(self.settings, stopped, regions, self.device)

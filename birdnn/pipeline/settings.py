@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from birdnn.repair import FinetuneSettings, LinearSettings, RetrainSettings
+from birdnn.repair import AllLayersSettings, FinetuneSettings, LinearSettings, RetrainSettings
 from birdnn.verify import AttackSettings
 
 
@@ -45,6 +45,7 @@ class Shares:
         examples: looking for more counterexamples of one property, which are shown.
         training: making one candidate; of what is left to the search.
         comparing: seeing what a candidate keeps.
+        deciding: proving a candidate, where that may take all there is.
         measuring, sampling: metrics of the result, and fresh samples of what is proved.
         certifying: writing the certificate and having it checked.
         localising, drawing: for the report.
@@ -54,6 +55,7 @@ class Shares:
     examples: float = 0.05
     training: float = 0.5
     comparing: float = 0.1
+    deciding: float = 0.35
     measuring: float = 0.35
     sampling: float = 0.3
     certifying: float = 0.8
@@ -68,6 +70,7 @@ class RepairSettings:
     Attributes:
         retrain, finetune, linear: of the repair methods; what the request says replaces what they say.
         output_layer: of retraining the last affine map alone.
+        all_layers: of retraining all layers on bounds.
         localize: of the search for responsible neurons.
         attack: before each proof, for each property.
         hunt, light_hunt: looking for hard inputs between candidates, and while training.
@@ -91,6 +94,7 @@ class RepairSettings:
     output_layer: RetrainSettings = field(default_factory=_output_layer)
     finetune: FinetuneSettings = field(default_factory=FinetuneSettings)
     linear: LinearSettings = field(default_factory=LinearSettings)
+    all_layers: AllLayersSettings = field(default_factory=AllLayersSettings)
     localize: LocalizeSettings = field(default_factory=LocalizeSettings)
     attack: AttackSettings = field(default_factory=AttackSettings)
     hunt: AttackSettings = field(default_factory=AttackSettings)

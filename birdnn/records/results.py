@@ -130,7 +130,7 @@ class RepairRequest:
         ray: address of a cluster whose nodes take on large proofs; None: none.
         samples: fresh points that are drawn after the proofs, of each proved property, also of those that apply and
             were not asked for; None: a million of each that was asked for.
-        semantics: what a proof speaks about; None: float32 execution, where the network is in float32.
+        semantics: what a proof speaks about; None: float32 execution, where the network is in float32 and a chain.
         device: where to attack, prove, sample and train.
         as_many: repair as many properties as possible: one that cannot be repaired does not cost the others.
         crosscheck: engines that are asked about the result, `crosscheck_timeout_s` for each and property.

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from birdnn.repair.all_layers import AllLayers, AllLayersSettings
 from birdnn.repair.finetune import Finetune, FinetuneSettings, top_of
 from birdnn.repair.linear import LastLayer, LinearSettings, require_last_layer
 from birdnn.repair.protocol import Evidence, Goal, Repairer, RepairTask, Resample
 from birdnn.repair.retrain import Retrain, RetrainSettings
 
 __all__ = [
+    "AllLayers",
+    "AllLayersSettings",
     "Evidence",
     "Finetune",
     "FinetuneSettings",

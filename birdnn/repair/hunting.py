@@ -19,6 +19,7 @@ from birdnn.spec import Region
 
 _EVIDENCE_POINTS = 2048
 _COMPARED_POINTS = 1 << 16
+_FULL = 16  # goals
 _NEAR = (0.3, 0.1, 0.03, 0.01, 0.003)
 """Of a region's widths: boxes around counterexamples."""
 
@@ -38,16 +39,19 @@ def aims_of(
         teacher: the original, float32 on the CPU.
         shares: margin to reach, as a share of the median margin of satisfying points: for a violated property that is
             to be repaired, and for any other.
-        samples: uniform points in one draw from a property's regions: for a violated property, and for any other.
+        samples: uniform points in one draw from a property's regions: for a violated property, and for any other;
+            fewer where there are many properties.
         generator: of the draws, on the CPU.
 
     Raises:
         OutOfTime: the task is over.
     """
 
+    crowd = max(1.0, len(task.goals) / _FULL)
+
     def of(goal: Goal) -> list[Aim]:
         share = shares[0] if goal.violated and goal.repair else shares[1]
-        each = max(1, samples[0 if goal.violated else 1] // len(goal.prop.regions))
+        each = max(1, int(samples[0 if goal.violated else 1] / (crowd * len(goal.prop.regions))))
         found = []
         for region in goal.prop.regions:
             require_time(task.over)
@@ -126,10 +130,12 @@ def lacking(aims: Sequence[Aim], student: Network) -> float:
 def compared(task: RepairTask, aims: Sequence[Aim], teacher: Network, student: Network) -> tuple[Tensor, Tensor]:
     """Outputs of both, (n, outputs) each, on fresh inputs, the same each time.
 
-    Of the domain; of the regions where nobody knows the domain.
+    Of the user's data; else of the domain; of the regions where nobody knows the domain.
     """
     generator = torch.Generator().manual_seed(task.seed + 1)
-    if task.domain is not None:
+    if task.data is not None:
+        x = some_of(task.data, _COMPARED_POINTS, generator)
+    elif task.domain is not None:
         x = uniform(*task.domain, _COMPARED_POINTS, generator)
     else:
         x = torch.cat([aim.draw(generator) for aim in aims])
@@ -142,6 +148,11 @@ def difference(before: Tensor, after: Tensor, decision: Decision) -> float:
         return 0.0
     found = fidelity(before, after, decision)
     return found.mae if found.decision_agreement is None else 1 - found.decision_agreement
+
+
+def some_of(x: Tensor, most: int, generator: torch.Generator) -> Tensor:
+    """At most so many inputs, (m, inputs), a random choice where there are more."""
+    return x if len(x) <= most else x[torch.randperm(len(x), generator=generator)[:most]]
 
 
 def repair_set(aims: Sequence[Aim]) -> dict[str, Tensor]:

@@ -8,11 +8,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from birdnn.chain import Affine, NotAChain
 from birdnn.errors import MismatchError
-from birdnn.graph import Node
 from birdnn.network import Network
 from birdnn.operators import operator
+from birdnn.repair.readout import Readout, stored
 
 HELD = "The change was held where a layer had moved by {:g} times its size; --max-change allows more."
 """What a user is told of `Trained.reach`."""
@@ -43,11 +42,12 @@ class Trained:
         net: float32 network; never changed.
         limit: take initialisers from the output backwards while their values stay within this number; those that
             enter the last affine operation are taken in any case.
+        names: take these, whatever the limit.
     """
 
-    def __init__(self, net: Network, limit: int) -> None:
+    def __init__(self, net: Network, limit: int = 0, *, names: tuple[str, ...] = ()) -> None:
         self.net = net
-        self.names = _last_initialisers(net, limit)
+        self.names = names or _last_initialisers(net, limit)
         self._keys = {name: key for name in self.names for key, value in _tensors(net) if value is net.value(name)}
         self._rest = {k: v.detach() for k, v in _tensors(net) if k not in self._keys.values()}
         self._shapes = [net.value(name).shape for name in self.names]
@@ -58,26 +58,22 @@ class Trained:
         return sum(self._sizes)
 
     def output_layer(self) -> OutputLayer | None:
-        """The last affine map; None where the graph is no chain or its entries are no initialisers of their own."""
+        """The last affine map, behind whatever features; None where its entries are no initialisers of their own."""
         try:
-            last = self.net.chain()[-1]
-        except NotAChain:
+            readout = Readout(self.net)
+        except MismatchError:
             return None
-        if not isinstance(last, Affine):
+        found = readout.matrix()
+        if found is None or not set(self.names).issuperset(readout.names):
             return None
-        places = dict(zip(self.names, torch.split(torch.arange(len(self)), self._sizes), strict=True))
-        weight_at = bias_at = None
-        for name, place in reversed(places.items()):  # the names begin at the output: its own entries win
-            value = self.net.value(name).detach().double().cpu()
-            if value.numel() == last.bias.numel() and torch.equal(value.flatten(), last.bias.cpu()):
-                bias_at = place
-            elif value.dim() == 2 and torch.equal(value, last.weight.cpu()):
-                weight_at = place.view(value.shape)
-            elif value.dim() == 2 and torch.equal(value.T, last.weight.cpu()):
-                weight_at = place.view(value.shape).T
-        if weight_at is None or bias_at is None:
-            return None
-        return OutputLayer(last.weight.cpu(), last.bias.cpu(), weight_at, bias_at)
+        own = self._places()
+        places = torch.cat([own[name] for name in readout.names])
+        weight_at, bias_at = (places[at] for at in found)
+        return OutputLayer(self.original[weight_at].cpu(), self.original[bias_at].cpu(), weight_at, bias_at)
+
+    def _places(self) -> dict[str, Tensor]:
+        """Where the values of each initialiser stand."""
+        return dict(zip(self.names, torch.split(torch.arange(len(self)), self._sizes), strict=True))
 
     def reach(self, start: Tensor, towards: Tensor, most: float) -> float:
         """How far from ``start`` to ``start + towards`` no layer has moved farther than ``most`` of its size: 0 to 1.
@@ -98,10 +94,9 @@ class Trained:
 
     def _layers(self) -> list[Tensor]:
         """Where the values of each affine layer stand: a matrix, and the vectors between it and the one after it."""
-        places = dict(zip(self.names, torch.split(torch.arange(len(self)), self._sizes), strict=True))
-        found: list[list[Tensor]] = [[]]
+        places, found = self._places(), list[list[Tensor]]([[]])
         for node in reversed(self.net.nodes):
-            mine = [name for name in _stored(self.net, node) if name in places]
+            mine = [name for name in stored(self.net, node) if name in places]
             for name in sorted(mine, key=lambda name: self.net.value(name).dim()):
                 found[-1].append(places.pop(name))
                 if self.net.value(name).dim() > 1:
@@ -125,7 +120,8 @@ class Trained:
         if not len(x):
             return torch.zeros(0, len(self))
         values = {self._keys[name]: value for name, value in self.values(change).items()}
-        step = max(1, _ENTRIES_PER_PASS // (len(self) * max(1, directions.shape[1])))
+        made = sum(self.net.size_of(node.output) for node in self.net.nodes)
+        step = max(1, _ENTRIES_PER_PASS // max(len(self) * max(1, directions.shape[1]), made))
         parts = zip(torch.split(x, step), torch.split(directions, step), strict=True)
         with torch.no_grad():
             return torch.cat([self._rows(values, *part) for part in parts])
@@ -148,16 +144,11 @@ def _tensors(net: Network) -> list[tuple[str, Tensor]]:
     return [*net.named_parameters(), *net.named_buffers()]
 
 
-def _stored(net: Network, node: Node) -> tuple[str, ...]:
-    """What a node reads that is stored in the file; none of a node without the input, as who reads its value has it."""
-    return net.origins(node.inputs) if node.output in net.graph.dependent else ()
-
-
 def _last_initialisers(net: Network, limit: int) -> tuple[str, ...]:
     taken: list[str] = []
     layers = 0
     for node in reversed(net.nodes):
-        names = [name for name in _stored(net, node) if name in net.repairable and name not in taken]
+        names = [name for name in stored(net, node) if name in net.repairable and name not in taken]
         if not names:
             continue
         total = sum(net.value(name).numel() for name in (*taken, *names))

@@ -1,8 +1,9 @@
 """The last affine map, changed as little as a linear program allows.
 
-The outputs are linear in the weights and biases of the last affine map, so that what hard inputs demand are linear
-constraints, exactly and for any activation, and the least mean absolute change of outputs that satisfies them is one
-linear program. Counterexamples and inputs that a hunt finds on its solution become constraints of the next one.
+The outputs are affine in the weights and biases of the last affine map (`birdnn.repair.readout`), so that what hard
+inputs demand are linear constraints, exactly and whatever computes the features, and the least mean absolute change of
+outputs that satisfies them is one linear program. Counterexamples and inputs that a hunt finds on its solution become
+constraints of the next one.
 
 **Which outputs change.** To be safe is to be outside every unsafe polytope, by one of its rows. An output can help
 where some row of the polytope names it. The program changes one output that can help with every unsafe polytope of the
@@ -22,9 +23,9 @@ Sotoudeh and Thakur 2021 (PRDNN).
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import TypeAlias
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -34,21 +35,23 @@ from torch import Tensor
 from birdnn.errors import MismatchError
 from birdnn.later import later
 from birdnn.network import Network
-from birdnn.neurons import hidden_layers
 from birdnn.records import Progress, Tied, Watch
 from birdnn.repair.aims import Aim
-from birdnn.repair.hunting import aims_of, compared, difference, hunt, lacking, learn, repair_set
+from birdnn.repair.hunting import aims_of, compared, difference, hunt, lacking, learn, repair_set, some_of
 from birdnn.repair.importance import gap, importance
-from birdnn.repair.jacobian import HELD, OutputLayer, Trained
+from birdnn.repair.jacobian import HELD, Trained
 from birdnn.repair.protocol import Evidence, RepairTask
+from birdnn.repair.readout import Readout
 from birdnn.sample import evaluate, uniform
-from birdnn.spec import Polytope
 
 optimize, sparse = later("scipy.optimize"), later("scipy.sparse")
 
 _PRICE = 100.0
 _HOLD, _FIRMER, _FIRMEST = 1e-4, 2.0, 1.0
 _MOST_ALTERNATIVES = 3
+_MOST_CONSTRAINTS, _MOST_POINTS, _MOST_TERMS = 20_000, 16_000, 16_000
+_MOST_UNKNOWNS = 1 << 14
+_FULL = 16  # regions, from which on each constrains a program by fewer inputs
 
 Matrix: TypeAlias = npt.NDArray[np.float64]
 Way: TypeAlias = tuple[tuple[int, ...], float]
@@ -85,73 +88,111 @@ class LinearSettings:
     biases_only: bool = False
 
 
-def least_absolute(
-    features: Matrix, weights: Matrix, rows: Matrix, wanted: Matrix, *, hold: float = _HOLD, seconds: float = np.inf
-) -> Matrix | None:
-    """The changes ``d`` of one or several outputs, (outputs, k), that cost least.
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Output:
+    """How one output moves at some points: by ``features @ d[columns]``.
 
-    The cost is ``sum_j sum_r weights[j, r] * |d[r] @ features[j]|``, with ``_PRICE`` times the weights' sum for each
-    unit by which ``sum(rows[i] * d) >= wanted[i]`` is missed, so that there always is an answer.
+    Attributes:
+        columns: (k,), which of the unknowns move it.
+        features: (points, k).
+        weights: (points,), positive: what its change costs.
+    """
+
+    columns: npt.NDArray[np.int64]
+    features: Matrix
+    weights: Matrix
+
+    def finite(self) -> Output:
+        """Without the points of which something is not."""
+        seen = np.isfinite(self.features).all(1) & np.isfinite(self.weights)
+        return replace(self, features=self.features[seen], weights=self.weights[seen])
+
+
+def least_absolute(
+    outputs: Sequence[Output],
+    rows: Matrix,
+    wanted: Matrix,
+    *,
+    hold: float = _HOLD,
+    even: bool = False,
+    seconds: float = np.inf,
+) -> Matrix | None:
+    """The change ``d``, (unknowns,), that costs least.
+
+    The cost is the sum of ``weights * |features @ d[columns]|`` over all points of all outputs, with ``_PRICE`` times
+    the weights' sum for each unit by which ``rows @ d >= wanted`` is missed, so that there always is an answer.
 
     Args:
-        features: (points, k), what the last affine map reads, and 1.
-        weights: (points, outputs), positive.
-        rows: (constraints, outputs, k).
+        outputs: those that move.
+        rows: (constraints, unknowns).
         wanted: (constraints,).
         hold: price of a change as such, as a share of what it costs at the mean of all points: the higher, the smaller
             the change, and the less it keeps.
+        even: a change as such costs the same for all unknowns, so that those are taken that move outputs most; else as
+            much as it moves outputs at the mean of all points.
         seconds: for the solver.
 
     Returns:
         None where the solver ends without a solution. What is not finite counts for nothing.
     """
-    seen, asked = np.isfinite(features).all(1) & np.isfinite(weights).all(1), np.isfinite(rows).all((1, 2))
-    features, weights = features[seen], weights[seen]
-    rows, wanted = rows[asked & np.isfinite(wanted)], wanted[asked & np.isfinite(wanted)]
-    outputs, k = rows.shape[1:]
-    if not len(features) or not len(rows):
+    outputs = [found for each in outputs if len((found := each.finite()).weights)]
+    asked = np.isfinite(rows).all(1) & np.isfinite(wanted)
+    rows, wanted, unknowns = rows[asked], wanted[asked], rows.shape[1]
+    if not outputs or not len(rows):
         return None
+    total = sum(float(each.weights.sum()) for each in outputs)
+    size = np.full(unknowns, 1e-6)
+    for each in outputs:
+        size[each.columns] = np.maximum(size[each.columns], np.abs(each.features).mean(0))
     # a change that no point sees costs a little as well, or nothing would bound it
-    held = hold * weights.mean(1).sum() * np.maximum(np.abs(features).mean(0), 1e-6)
-    absolute = sparse.block_diag([features.T] * outputs)
-    equations = sparse.hstack(
-        [sparse.csr_matrix(rows.reshape(len(rows), -1).T), absolute, sparse.identity(outputs * k)], format="csc"
-    )
-    limits = np.concatenate([weights.T.ravel(), np.tile(held, outputs)])
-    prices = np.stack([np.zeros(len(rows)), np.full(len(rows), _PRICE * weights.sum())], 1)
+    held = hold * total / len(outputs) * (np.full(unknowns, size.mean()) if even else size)
+    moved = [_spread(each, unknowns) for each in outputs]
+    equations = sparse.hstack([sparse.csr_matrix(rows.T), *moved, sparse.identity(unknowns)], format="csc")
+    limits = np.concatenate([*(each.weights for each in outputs), held])
+    prices = np.stack([np.zeros(len(rows)), np.full(len(rows), _PRICE * total)], 1)
     found = optimize.linprog(
         np.concatenate([-wanted, np.zeros(len(limits))]),
         A_eq=equations,
-        b_eq=np.zeros(outputs * k),
+        b_eq=np.zeros(unknowns),
         bounds=np.concatenate([prices, np.stack([-limits, limits], 1)]),
         method="highs",
         options={} if np.isinf(seconds) else {"time_limit": max(0.0, seconds)},
     )
     if found.status != 0 or not np.isfinite(found.eqlin.marginals).all():
         return None
-    change: Matrix = -found.eqlin.marginals.reshape(outputs, k)
+    change: Matrix = -found.eqlin.marginals
     return change
+
+
+def _spread(output: Output, unknowns: int) -> Any:
+    """Its features as columns, each row at its unknown."""
+    own = sparse.coo_matrix(output.features.T)
+    return sparse.coo_matrix((own.data, (output.columns[own.row], own.col)), shape=(unknowns, len(output.features)))
 
 
 class LastLayer:
     """`Repairer` by the program above; keeps its hard inputs between candidates.
 
     Raises:
-        MismatchError: the last affine map is no initialisers of its own, or no output can help.
+        MismatchError: no weights or biases of their own make the outputs, or no output can help.
     """
 
     def __init__(self, task: RepairTask, settings: LinearSettings) -> None:
         self.task, self.settings = task, settings
         self.generator = torch.Generator().manual_seed(task.seed)
-        self.teacher = task.net.with_values({}).float().cpu().requires_grad_(False)
-        self.trained, self.layer = require_last_layer(self.teacher)
+        self.teacher = task.teacher()
+        self.readout = require_last_layer(self.teacher)
+        self.trained = Trained(self.teacher, names=self.readout.names)
         shares = settings.margin_share, settings.kept_margin_share
         samples = settings.region_points, settings.kept_points
         self.aims = aims_of(task, self.teacher, shares=shares, samples=samples, generator=self.generator)
         self.change = torch.zeros(len(self.trained), dtype=torch.float64)
         powers = settings.decision_powers[: 1 if task.decision == "none" else None]
         self.alternatives = [(outputs, power) for outputs in self._helpful() for power in powers]
+        for outputs, _ in self.alternatives:
+            self._free(outputs)  # as long as another method may take its place
         self._behaviour = self._seen()
+        self._known: dict[tuple[tuple[int, ...], int], tuple[Tensor, Tensor]] = {}
         self.holds: dict[Way, float] = dict.fromkeys(self.alternatives, _HOLD)
         self.held: dict[Way, bool] = {}
 
@@ -243,39 +284,69 @@ class LastLayer:
     def _program(self, way: Way, student: Network, seconds: float) -> Tensor | None:
         """One program: the change from the original, (parameters,)."""
         outputs, power = way
-        parts = [part for aim in self.aims for part in self._constraints(aim, outputs, student)]
+        free = self._free(outputs)
+        if not len(free):
+            return None
+        parts = [part for aim in self.aims for part in self._constraints(aim, free, student)]
         if not parts:
             return None
-        rows = torch.cat([row for row, _ in parts]).numpy()
-        wanted = torch.cat([some for _, some in parts]).numpy()
-        features, shares = self._behaviour
-        weights = (shares[:, None] * self._importance(features, power))[:, list(outputs)]
-        free = slice(-1, None) if self.settings.biases_only else slice(None)  # the last feature is 1
+        lack, rows, wanted = (torch.cat(side) for side in zip(*parts, strict=True))
+        moving = self.readout.moves[:, free].any(1).nonzero()[:, 0].tolist()
+        hardest = lack.argsort(descending=True)[: int(_MOST_CONSTRAINTS / len(moving) ** 1.5)].sort().values
+        features, y, shares = (part[: _MOST_TERMS // len(moving)] for part in self._behaviour)
+        weights = shares[:, None] * self._importance(y, power)
+        terms = [self._output(outputs, output, free, features, weights[:, output]) for output in moving]
         found = least_absolute(
-            features[:, free].numpy(), weights.numpy(), rows[..., free], wanted, hold=self.holds[way], seconds=seconds
+            terms,
+            rows[hardest].numpy(),
+            wanted[hardest].numpy(),
+            hold=self.holds[way],
+            even=self.holds[way] > _HOLD,  # the change is to be small in itself
+            seconds=seconds,
         )
         if found is None:
             return None
-        change, moved = torch.zeros_like(self.change), torch.from_numpy(found)
-        if not self.settings.biases_only:
-            change[self.layer.weight_at[list(outputs)]] = moved[:, :-1]
-        change[self.layer.bias_at[list(outputs)]] = moved[:, -1]
+        change = torch.zeros_like(self.change)
+        change[free] = torch.from_numpy(found)
         return change
 
-    def _constraints(self, aim: Aim, outputs: tuple[int, ...], student: Network) -> Iterator[tuple[Tensor, Tensor]]:
-        """What the region's hard points ask, polytope by polytope: rows (m, outputs, k) and wanted (m,).
+    def _free(self, outputs: tuple[int, ...]) -> Tensor:
+        """The values that may change: those that move one of the outputs, output by output, biases last."""
+        moves, constant = self.readout.moves[list(outputs)], self.readout.constant
+        if not outputs:
+            return torch.empty(0, dtype=torch.int64)
+        able = moves.any(0) & (constant | (not self.settings.biases_only))
+        places = able.nonzero()[:, 0].tolist()
+        first = moves.int().argmax(0)
+        if len(places) > _MOST_UNKNOWNS:
+            told = f"{len(places):,} weights and biases move what has to change"
+            raise MismatchError(f"{told}; a linear program takes at most {_MOST_UNKNOWNS:,}")
+        return torch.tensor(sorted(places, key=lambda at: (int(first[at]), bool(constant[at]), at)))
 
-        A polytope is left through the half-space that is nearest for the student, of those that name one of
-        the outputs; a point asks for nothing where another half-space, which stays what it is, keeps it out anyway.
+    def _output(self, outputs: tuple[int, ...], output: int, free: Tensor, features: Tensor, weights: Tensor) -> Output:
+        """How an output moves where behaviour is measured."""
+        if (outputs, output) not in self._known:
+            columns = self.readout.moves[output, free].nonzero()[:, 0]
+            direction = torch.nn.functional.one_hot(torch.tensor([output]), self.readout.net.n_outputs)
+            self._known[outputs, output] = columns, self.readout.rows(features, direction, free[columns])
+        columns, moved = self._known[outputs, output]
+        return Output(columns=columns.numpy(), features=moved.numpy(), weights=weights.numpy())
+
+    def _constraints(self, aim: Aim, free: Tensor, student: Network) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """What the region's hard points ask, polytope by polytope: what lacks (m,), rows (m, free) and wanted (m,).
+
+        A polytope is left through the half-space that is nearest for the student, of those that name an output that
+        moves; a point asks for nothing where another half-space, which stays what it is, keeps it out anyway.
         """
         if not aim.goal.repair:
             return
-        x = aim.hardest(self.settings.constraints, student, self.generator)
+        x = aim.hardest(-(-self.settings.constraints // max(1, len(self.aims) // _FULL)), student, self.generator)
         if not len(x):
             return
-        before, now, features = evaluate(self.teacher, x).double(), evaluate(student, x).double(), self._features(x)
+        before, now, features = evaluate(self.teacher, x).double(), evaluate(student, x).double(), None
+        moving = self.readout.moves[:, free].any(1)
         for polytope in aim.region.unsafe:
-            helps = _names(polytope, outputs)
+            helps = (polytope.a[:, moving] != 0).any(1)
             if not bool(helps.any()):
                 continue
             value = now @ polytope.a.T - polytope.b
@@ -284,33 +355,32 @@ class LastLayer:
             row = value.masked_fill(~helps, -torch.inf).argmax(1)[asks]
             a = polytope.a[row]
             wanted = aim.margin - ((a * before[asks]).sum(1) - polytope.b[row])
-            yield a[:, list(outputs), None] * features[asks, None], wanted
-
-    def _features(self, x: Tensor) -> Tensor:
-        """What the last affine map reads, and 1: (n, k) float64."""
-        layers = hidden_layers(self.teacher)
-        with torch.no_grad():
-            read = self.teacher.observe(x.double(), (layers[-1].value,))[0] if layers else x.double()
-        return torch.cat([read, torch.ones(len(x), 1, dtype=torch.float64)], 1)
+            features = self.readout.features(x) if features is None else features
+            lack = aim.margin - value[asks].gather(1, row[:, None])[:, 0]
+            yield lack / max(aim.margin, 1e-30), self.readout.rows(features[asks], a, free), wanted
 
     def _points(self) -> list[tuple[Tensor, float]]:
         """Inputs whose outputs are to change least, and what all of them count."""
-        parts = []
+        parts = [] if self.task.data is None else [(some_of(self.task.data, _MOST_POINTS, self.generator), 1.0)]
         if self.task.domain is not None:
             parts.append((uniform(*self.task.domain, self.settings.domain_points, self.generator), 1.0))
-        inside = [aim.positives.x[: self.settings.region_points] for aim in self.aims if aim.goal.violated]
-        return [*parts, *((x, 1.0 / len(inside)) for x in inside if len(x))]
+        inside = [aim.positives.x for aim in self.aims if aim.goal.violated]
+        each = min(self.settings.region_points, _MOST_POINTS // max(1, len(inside)))
+        return [*parts, *((x[:each], 1.0 / len(inside)) for x in inside if len(x))]
 
-    def _seen(self) -> tuple[Tensor, Tensor]:
-        """Features (n, k) of those inputs, and what each counts, (n,)."""
+    def _seen(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Features (n, k) and outputs of those inputs, what each counts, (n,); in random order where they are many."""
         parts = self._points() or [(aim.draw(self.generator), 1.0) for aim in self.aims]
-        features = torch.cat([self._features(x) for x, _ in parts])
+        features = torch.cat([self.readout.features(x) for x, _ in parts])
+        y = torch.cat([evaluate(self.teacher, x).double() for x, _ in parts])
         weights = torch.cat([torch.full((len(x),), share / len(x), dtype=torch.float64) for x, share in parts])
-        return features, weights
+        if len(y) <= _MOST_TERMS // y.shape[1]:
+            return features, y, weights
+        order = torch.randperm(len(y), generator=self.generator)
+        return features[order], y[order], weights[order]
 
-    def _importance(self, features: Tensor, power: float) -> Tensor:
+    def _importance(self, y: Tensor, power: float) -> Tensor:
         """How much each output counts there, (n, outputs) with mean 1."""
-        y = features @ torch.cat([self.layer.weight, self.layer.bias[:, None]], 1).T
         clear = gap(y, self.task.decision)
         scale = max(float(clear.median()), 1e-12) if clear is not None else 1.0
         counts = importance(y, self.task.decision, scale=scale, floor=self.settings.decision_floor, power=power)
@@ -325,20 +395,14 @@ class LastLayer:
         return lacking(self.aims, student) > 0, difference(before, after, self.task.decision)
 
 
-def require_last_layer(net: Network) -> tuple[Trained, OutputLayer]:
-    """The last affine map of a network, as parameters to train.
+def require_last_layer(net: Network) -> Readout:
+    """What a linear program changes of a network.
 
     Raises:
-        MismatchError: it has none, or one without weights and biases of its own.
+        MismatchError: no weights and biases of their own make its outputs.
     """
-    trained = Trained(net, 0)
-    layer = trained.output_layer()
-    if layer is None:
-        told = "a linear program needs a last affine layer with weights and biases of its own"
-        raise MismatchError(f"{told}; this network has none: use --optimiser pso or cmaes, or --method retrain")
-    return trained, layer
-
-
-def _names(polytope: Polytope, outputs: tuple[int, ...]) -> Tensor:
-    """Which rows name one of the outputs, (rows,) bool."""
-    return (polytope.a[:, list(outputs)] != 0).any(1)
+    try:
+        return Readout(net)
+    except MismatchError as error:
+        told = f"a linear program needs a last affine layer with weights and biases of its own: {error}"
+        raise MismatchError(f"{told}; use --optimiser pso or cmaes, or --method retrain") from None

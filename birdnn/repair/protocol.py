@@ -41,6 +41,8 @@ class RepairTask:
 
     Attributes:
         net: the original.
+        front: what is trained and looked at instead, with the same initialisers: the original without an operator at
+            its end that changes nothing in what the goals ask (a softmax, where outputs are compared); None: itself.
         goals: properties, in any order.
         domain: corners of the input domain, (inputs,) float64 each; None where nobody knows it.
         decision: which output decides.
@@ -49,6 +51,7 @@ class RepairTask:
         max_change: how far a layer may move, as a share of its size, see `Trained.reach`.
         seed: of every random draw.
         device: where to train what pays there; what is handed out lies where `net` does.
+        data: inputs whose behaviour is to be kept, (n, inputs) float32; None where the user gave none.
         over: must everything end now? A method that is still being made raises `OutOfTime` then.
     """
 
@@ -61,7 +64,13 @@ class RepairTask:
     max_change: float = math.inf
     seed: int = 0
     device: Device = "cpu"
+    front: Network | None = None
+    data: Tensor | None = None
     over: Over = never
+
+    def teacher(self) -> Network:
+        """What a repair begins with and imitates, float32 on the CPU, without gradients."""
+        return (self.front or self.net).with_values({}).float().cpu().requires_grad_(False)
 
     @property
     def may_tie(self) -> bool:

@@ -24,7 +24,7 @@ from birdnn.network import Network
 from birdnn.records import Decision, Pairing, Progress, Tied, Watch
 from birdnn.records.limits import OutOfTime, Over, require_time
 from birdnn.repair.aims import Aim
-from birdnn.repair.hunting import aims_of, compared, difference, hunt, lacking, learn, repair_set
+from birdnn.repair.hunting import aims_of, compared, difference, hunt, lacking, learn, repair_set, some_of
 from birdnn.repair.importance import gap, importance
 from birdnn.repair.jacobian import HELD, Trained
 from birdnn.repair.least_change import LeastChange
@@ -91,7 +91,7 @@ class Retrain:
     def __init__(self, task: RepairTask, settings: RetrainSettings) -> None:
         self.task, self.settings = task, settings
         self.generator = torch.Generator().manual_seed(task.seed)
-        self.teacher = task.net.with_values({}).float().cpu().requires_grad_(False)
+        self.teacher = task.teacher()
         self.trained = Trained(self.teacher, settings.parameters)
         self.aims = self._aims()
         self.change = torch.zeros(len(self.trained), dtype=torch.float64)
@@ -182,9 +182,13 @@ class Retrain:
         return importance(y, self.task.decision, scale=self.scale, floor=s.decision_floor, power=s.decision_power)
 
     def _domain_points(self, count: int) -> Tensor:
-        if self.task.domain is None:
-            return torch.empty(0, self.task.net.n_inputs)
-        return uniform(*self.task.domain, count, self.generator)
+        """Of the domain, and of the user's data: inputs where behaviour counts, whatever regions there are."""
+        parts = [torch.empty(0, self.task.net.n_inputs)]
+        if self.task.domain is not None:
+            parts.append(uniform(*self.task.domain, count, self.generator))
+        if self.task.data is not None:
+            parts.append(some_of(self.task.data, count, self.generator))
+        return torch.cat(parts)
 
     def _build(self) -> tuple[Tensor, Tensor]:
         """The metric over domain and regions, and the pull of the corrected negatives."""

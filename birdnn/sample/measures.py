@@ -9,6 +9,7 @@ twice.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
@@ -151,13 +152,14 @@ class Product:
         marginals = self.marginals or (Even(),) * prop.n_inputs
         boxes = [_Box(region, marginals, self.scaling, Cut.of(prop, region)) for region in prop.regions]
         flat = [all(box.lower[i] >= box.upper[i] for box in boxes) for i in range(prop.n_inputs)]
-        weights = [box.mass(flat) for box in boxes]
-        if not sum(weights) > 0:
+        logarithms = np.array([box.log_mass(flat) for box in boxes])
+        if not (logarithms > -np.inf).any():
             raise InputError(
                 f"the measure ({self.name}) gives the input region of {prop.name} probability 0; give one that "
                 "reaches it: compare its ranges, and --measure-units, with the region's bounds"
             )
-        return Cube(prop=prop, boxes=tuple(boxes), weights=tuple(w / sum(weights) for w in weights))
+        weights = np.exp(logarithms - logarithms.max())
+        return Cube(prop=prop, boxes=tuple(boxes), weights=tuple((weights / weights.sum()).tolist()))
 
 
 UNIFORM = Product(name="uniform on the region")
@@ -179,11 +181,14 @@ class _Box:
         corners = torch.where(first == last, single, exact)
         self.lower, self.upper = (corners if scaling is None else scaling.raw_inputs(corners)).tolist()
 
-    def mass(self, flat: Sequence[bool]) -> float:
-        """Probability of the box; 0 where it is flat along an input that varies in other boxes."""
+    def log_mass(self, flat: Sequence[bool]) -> float:
+        """Logarithm of the probability of the box, which itself is below any float64 where inputs are hundreds.
+
+        Of 0 where it is flat along an input that varies in other boxes.
+        """
         parts = zip(self.marginals, self.lower, self.upper, flat, strict=True)
         masses = [m.mass(low, high) if low < high or all_flat else 0.0 for m, low, high, all_flat in parts]
-        return float(np.prod(masses))
+        return float(np.log(masses).sum()) if all(mass > 0 for mass in masses) else -math.inf
 
     def points(self, u: Tensor) -> Tensor:
         columns = zip(self.marginals, self.lower, self.upper, u.unbind(1), strict=True)

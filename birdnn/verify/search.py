@@ -116,6 +116,11 @@ def verify(
     return search.concluded(verdict)
 
 
+def varies_in_many(prop: Property) -> bool:
+    """Do so many inputs vary that chains, too, are searched by the signs of their neurons?"""
+    return max(int((region.lower < region.upper).sum()) for region in prop.regions) > _MANY_INPUTS
+
+
 class Search:
     """The state of one verification, or of one falsification."""
 
@@ -132,10 +137,11 @@ class Search:
         prop.require_sizes(net.n_inputs, net.n_outputs)
         if settings.semantics == "float32":
             require_float32(net)
-        net = net if settings.record else without_tail(net, prop, settings.semantics)
+        before, net = net, without_tail(net, prop, settings.semantics)
+        if net is not before:  # what is proved of the values before a softmax no certificate says of those behind it
+            settings = replace(settings, record=False)
         self.started = time.monotonic()
-        varying = max(int((region.lower < region.upper).sum()) for region in prop.regions)
-        settings = replace(settings, many_inputs=varying > _MANY_INPUTS)
+        settings = replace(settings, many_inputs=varies_in_many(prop))
         self.prop, self.settings, self.watch = prop, settings, watch
         self.net = net.with_values({}).to(device=torch.device(settings.device), dtype=torch.float32)
         self.source = net

@@ -240,3 +240,12 @@ def test_blocks_are_ranked_and_repaired(tmp_path: Path) -> None:
         birdnn.repair_blocks(net, *arrays[:2], out=tmp_path / "out", epochs=0)
     with pytest.raises(birdnn.MismatchError, match="no convolution"):
         birdnn.localize_blocks(Path("birdnn/data/demo.onnx"), arrays[0])
+
+
+def test_a_pattern_names_the_properties_that_match(tmp_path: Path) -> None:
+    for name in ("b", "a"):
+        birdnn.save_property(SAFE, tmp_path / f"{name}.vnnlib")
+    outcome = birdnn.verify(module(), str(tmp_path / "*.vnnlib"))
+    assert [verdict.name for verdict in outcome.verdicts] == ["a", "b"]
+    with pytest.raises(birdnn.InputError, match="no file matches this pattern"):
+        birdnn.verify(module(), tmp_path / "c*.vnnlib")

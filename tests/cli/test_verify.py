@@ -187,3 +187,15 @@ def test_a_counterexample_of_an_earlier_run_is_none_of_this_one(
     assert done.status == 0
     assert not witness.exists()
     assert "this run has no counterexample" in done.err
+
+
+def test_a_pattern_names_the_properties_that_match(call: Call, net: Path, holds: Path, broken: Path) -> None:
+    result = call("verify", "--net", net, "--prop", holds.parent / "*.vnnlib")
+    assert (result.status, result.word) == (1, "sat")
+    assert result.out.index("broken") < result.out.index("holds")
+
+
+def test_a_pattern_that_matches_nothing_is_bad_input(call: Call, net: Path, tmp_path: Path) -> None:
+    result = call("verify", "--net", net, "--prop", tmp_path / "no*.vnnlib")
+    assert result.status == 4
+    assert "no*.vnnlib: no file matches this pattern" in result.err

@@ -26,7 +26,7 @@ from birdnn.repair import (
     Retrain,
     RetrainSettings,
 )
-from birdnn.repair.linear import least_absolute
+from birdnn.repair.linear import Matrix, Output, least_absolute
 from birdnn.sample import evaluate
 from birdnn.spec import Polytope, Property, Region, Row
 from tests.bounds.builders import make_property, property_of, random_net
@@ -199,50 +199,60 @@ def test_a_counterexample_of_the_proof_is_put_right() -> None:
 def test_the_program_is_the_one_with_a_variable_for_each_absolute_value() -> None:
     """Its dual is solved; here the primal, written out."""
     rng = np.random.default_rng(0)
-    features, weights = rng.normal(size=(30, 4)), rng.uniform(0.5, 1.5, size=(30, 2)) / 30
-    rows, wanted = rng.normal(size=(6, 2, 4)), rng.uniform(0, 1, size=6)
-    found = least_absolute(features, weights, rows, wanted)
+    columns = [np.array([0, 2, 3]), np.array([1, 2, 4, 5])]  # both outputs move with the third unknown
+    parts = [
+        Output(columns=c, features=rng.normal(size=(30, len(c))), weights=rng.uniform(0.5, 1.5, 30)) for c in columns
+    ]
+    rows, wanted = rng.normal(size=(6, 6)), rng.uniform(0, 1, size=6)
+    found = least_absolute(parts, rows, wanted)
     assert found is not None
-    assert (np.einsum("mrk,rk->m", rows, found) >= wanted - 1e-8).all()
-    cost = float((weights * np.abs(features @ found.T)).sum())
+    assert (rows @ found >= wanted - 1e-8).all()
+    cost = sum(float(part.weights @ np.abs(part.features @ found[part.columns])) for part in parts)
 
-    block = np.kron(np.eye(2), features)
-    n = len(block)
+    n = 60
+    block = np.zeros((n, 6))
+    for number, part in enumerate(parts):
+        block[30 * number : 30 * number + 30, part.columns] = part.features
     primal = linprog(
-        np.concatenate([np.zeros(8), weights.T.ravel()]),
+        np.concatenate([np.zeros(6), *(part.weights for part in parts)]),
         A_ub=np.block(
             [
                 [block, -np.eye(n)],
                 [-block, -np.eye(n)],
-                [-rows.reshape(6, 8), np.zeros((6, n))],
+                [-rows, np.zeros((6, n))],
             ]
         ),
         b_ub=np.concatenate([np.zeros(2 * n), -wanted]),
-        bounds=[(None, None)] * 8 + [(0, None)] * n,
+        bounds=[(None, None)] * 6 + [(0, None)] * n,
         method="highs",
     )
     assert cost == pytest.approx(primal.fun, rel=1e-2)
     assert cost >= primal.fun - 1e-9
 
 
+def single(features: Matrix, weights: Matrix) -> list[Output]:
+    """One output, which every unknown moves."""
+    return [Output(columns=np.arange(features.shape[1]), features=features, weights=weights)]
+
+
 def test_contradicting_constraints_still_have_an_answer() -> None:
-    rows = np.array([[[1.0, 0.0]], [[-1.0, 0.0]]])
-    found = least_absolute(np.eye(2), np.ones((2, 1)) / 2, rows, np.array([1.0, 1.0]))
+    rows = np.array([[1.0, 0.0], [-1.0, 0.0]])
+    found = least_absolute(single(np.eye(2), np.ones(2) / 2), rows, np.array([1.0, 1.0]))
     assert found is not None
     assert np.abs(found).max() <= 1 + 1e-6
 
 
 def test_what_is_not_finite_counts_for_nothing() -> None:
-    rows, wanted = np.array([[[1.0, 1.0]], [[np.inf, 0.0]], [[1.0, 0.0]]]), np.array([1.0, 1.0, np.nan])
-    features, weights = np.array([[1.0, 0.0], [0.0, 4.0], [np.nan, 1.0]]), np.ones((3, 1)) / 3
-    found = least_absolute(features, weights, rows, wanted)
+    rows, wanted = np.array([[1.0, 1.0], [np.inf, 0.0], [1.0, 0.0]]), np.array([1.0, 1.0, np.nan])
+    features, weights = np.array([[1.0, 0.0], [0.0, 4.0], [np.nan, 1.0]]), np.ones(3) / 3
+    found = least_absolute(single(features, weights), rows, wanted)
     assert found is not None
-    assert np.allclose(found, [[1.0, 0.0]])
-    assert least_absolute(features[2:], weights[2:], rows, wanted) is None
+    assert np.allclose(found, [1.0, 0.0])
+    assert least_absolute(single(features[2:], weights[2:]), rows, wanted) is None
 
 
 def test_a_solver_without_time_changes_nothing() -> None:
-    assert least_absolute(np.eye(2), np.ones((2, 1)), np.ones((1, 1, 2)), np.ones(1), seconds=0.0) is None
+    assert least_absolute(single(np.eye(2), np.ones(2)), np.ones((1, 2)), np.ones(1), seconds=0.0) is None
 
 
 def prop_of(*polytopes: Polytope) -> Property:

@@ -18,7 +18,7 @@ from birdnn.repair.tie import Tie, demands, equations, tied
 from birdnn.sample import evaluate
 from birdnn.spec import Polytope, Property, Row
 from birdnn.verify import verify
-from tests.bounds.builders import make_property, random_net
+from tests.bounds.builders import graph_net, make_property, random_net
 from tests.verify.cases import Engine, effort
 
 
@@ -140,9 +140,16 @@ def test_a_tie_that_costs_too_much_is_not_made(limit: str) -> None:
 
 def test_an_output_layer_that_is_no_initialiser_of_its_own_is_not_tied() -> None:
     """A scaled copy would have to be moved through whatever scales it."""
-    net = random_net(1, (2, 6, 3))
-    assert Trained(net, 10_000).output_layer() is not None
-    trained = Trained(net, 10_000)
-    trained.net = net.with_values({"W1": net.value("W1") * np.float32(2)})
-    trained.net.chain = net.chain
-    assert trained.output_layer() is None
+    rng = np.random.default_rng(1)
+    tensors = {
+        "W0": rng.normal(size=(2, 6)),
+        "W1": rng.normal(size=(6, 3)),
+        "B1": rng.normal(size=3),
+        "s": np.full(3, 2),
+    }
+    tensors = {name: value.astype(np.float32) for name, value in tensors.items()}
+    hidden = [("MatMul", ["x", "W0"], "m0", {}), ("Relu", ["m0"], "r0", {}), ("MatMul", ["r0", "W1"], "m1", {})]
+    own = graph_net([*hidden, ("Add", ["m1", "B1"], "y", {})], tensors, (1, 2))
+    assert Trained(own, 10_000).output_layer() is not None
+    scaled = [*hidden, ("Add", ["m1", "B1"], "a1", {}), ("Mul", ["a1", "s"], "y", {})]
+    assert Trained(graph_net(scaled, tensors, (1, 2)), 10_000).output_layer() is None

@@ -14,6 +14,7 @@ from scipy import stats
 from birdnn.errors import InputError
 from birdnn.sample.measures import UNIFORM, Choice, Continuous, Even, Measure, Product, Samples
 from birdnn.spec import Scaling
+from tests.bounds.builders import half_space, make_property, property_of
 from tests.sample.cases import box, generator, prop
 
 NORMAL = Continuous(stats.norm(0.0, 0.1))
@@ -110,3 +111,12 @@ def test_samples_are_used_once_and_only_inside() -> None:
     assert torch.equal(drawn.sort().values, x[100:151, 0].float())
     assert not torch.equal(drawn, drawn.sort().values)
     assert (draws.left, len(draws.take(5))) == (0, 0)
+
+
+def test_the_probability_of_a_box_of_hundreds_of_inputs_is_below_any_number_and_no_zero() -> None:
+    """Two boxes of which one has twice the volume, 0.01 ** 400 or so: it gets twice the draws."""
+    wide = [0.01] * 399 + [0.02]
+    first = make_property([0.0] * 400, [0.01] * 400, half_space([1.0], 0.0)).regions[0]
+    second = make_property([1.0] * 400, [1 + w for w in wide], half_space([1.0], 0.0)).regions[0]
+    x = UNIFORM.draws(property_of(first, second), torch.Generator().manual_seed(0)).take(3000)
+    assert float((x[:, 0] >= 1).double().mean()) == pytest.approx(2 / 3, abs=0.03)

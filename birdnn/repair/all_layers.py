@@ -1,0 +1,360 @@
+"""Retraining of all layers on bounds: what is trained on is what a proof will ask.
+
+A least change of the last layers moves single inputs; a proof is about whole boxes, and whether it succeeds depends on
+how wide the values in between are on these. So the loss holds bounds: of a small box around the most unsafe input that
+a few steps find in a region, the least margin by interval propagation, which is differentiable. The boxes are as wide
+as a share of the region, and wider after a proof that was out of reach. Beside it stands what is to be kept, the
+outputs of the original on data, domain and regions where it is right. Weights of every layer move, by gradient steps.
+
+Source: interval bound propagation, Gowal et al. 2018, arXiv:1810.12715; small boxes around adversarial inputs, Mueller
+et al. 2023 (SABR), arXiv:2210.04871. To imitate the original, the growing boxes and the last affine map, through which
+rows are bounded together, are ours.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.functional import kl_div, softplus
+
+from birdnn.bounds.interval import propagate_to
+from birdnn.errors import MismatchError
+from birdnn.metrics import decisions
+from birdnn.network import Network
+from birdnn.records import Progress, Tied, Watch
+from birdnn.repair.aims import Aim
+from birdnn.repair.hunting import aims_of, learn, repair_set, some_of
+from birdnn.repair.importance import gap
+from birdnn.repair.jacobian import HELD, Trained
+from birdnn.repair.protocol import Evidence, RepairTask
+from birdnn.repair.readout import Readout
+from birdnn.sample import evaluate, uniform
+from birdnn.sample.pieces import multiplications
+from birdnn.spec import Region
+
+_LEAST = 1e-12
+_MORE, _SHARP, _ASLEEP = 3.0, 6.0, 0.01
+_LOOSE, _NARROW = 2.0, 1 / 256
+"""The loss on bounds above which intervals see next to nothing; boxes are narrower at first, at least so wide."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AllLayersSettings:
+    """How all layers are retrained.
+
+    Attributes:
+        steps: gradient steps for one candidate at most, and `work` multiplications, fewer steps of a large network.
+        rate: of Adam, as a share of the root mean square of each initialiser; it falls to nothing along half a cosine.
+        boxes: regions of one step, each once or several times.
+        kept: inputs of one step whose outputs are to be kept, of each kind.
+        share: how wide the small boxes of the first candidate get, as a share of their region; `harder` times as wide
+            for each further one.
+        search: steps to the most unsafe input of a region.
+        weight: what bounds count against what is kept; more for each further candidate.
+        margin_share, kept_margin_share: margin asked for, as in `RetrainSettings`.
+        region_points, kept_points: uniform inputs in one draw from each region.
+    """
+
+    steps: int = 600
+    work: float = 3e12
+    rate: float = 0.01
+    boxes: int = 48
+    kept: int = 192
+    share: float = 0.1
+    harder: float = 1.7
+    search: int = 5
+    weight: float = 0.03
+    margin_share: float = 0.02
+    kept_margin_share: float = 0.02
+    region_points: int = 300
+    kept_points: int = 100
+
+
+class AllLayers:
+    """`Repairer` by gradient steps on bounds; goes on from its last candidate."""
+
+    def __init__(self, task: RepairTask, settings: AllLayersSettings) -> None:
+        self.task, self.settings = task, settings
+        self.generator = torch.Generator().manual_seed(task.seed)
+        self.teacher = task.teacher()
+        names = tuple(name for name in self.teacher.initialisers() if name in self.teacher.repairable)
+        self.trained = Trained(self.teacher, names=names)
+        shares = settings.margin_share, settings.kept_margin_share
+        samples = settings.region_points, settings.kept_points
+        self.aims = aims_of(task, self.teacher, shares=shares, samples=samples, generator=self.generator)
+        self.asked = [Asked.of(aim) for aim in self.aims if aim.goal.repair and any(p.rows for p in aim.region.unsafe)]
+        if not self.asked:
+            raise MismatchError("no region asks anything of the outputs")
+        self.change = torch.zeros(len(self.trained), dtype=torch.float64)
+        self.share, self.weight = settings.share, settings.weight
+        self.kept = self._kept()
+        self.scale = self._scale()
+        self.held, self.made = False, 0
+
+    def propose(self, evidence: Evidence, *, timeout_s: float, watch: Watch) -> Network:
+        """Learn from `evidence`, then step; hands out a copy."""
+        begun = time.monotonic()
+
+        def over() -> bool:
+            return self.task.over() or watch.stopped() or time.monotonic() > begun + timeout_s
+
+        learn(self.aims, evidence, self.trained.at(self.change), self.generator, harder=1.0, over=over)
+        student = self.trained.at(self.change)
+        steps = self._steps()
+        optimiser = self._optimiser(student)
+        rates = [group["lr"] for group in optimiser.param_groups]
+        bounds = Bounds(student)
+        start, self.weight = self.share, self.weight * (_MORE if self.made else 1)
+        self.share = target = min(1.0, self.share * (self.settings.harder if self.made else 1))
+        while not self.made and start > _NARROW and self._unproved(student, bounds, start).item() > _LOOSE:
+            start /= 2
+        self.made += 1
+        for step in range(steps):
+            if over():
+                break
+            watch.update(Progress(phase="training on bounds", done=step / steps, detail=f"step {step + 1} of {steps}"))
+            done = max(
+                step / steps, (time.monotonic() - begun) / max(timeout_s, _LEAST)
+            )  # small steps come last in any case
+            for group, rate in zip(optimiser.param_groups, rates, strict=True):
+                group["lr"] = rate * (1 + math.cos(math.pi * min(1.0, done))) / 2
+            share = start * (target / start) ** min(1.0, 1.5 * done)
+            loss = self._moved(student) + self.weight * self._unproved(student, bounds, share)
+            optimiser.zero_grad()
+            torch.autograd.backward(loss)
+            if all(p.grad is None or bool(p.grad.isfinite().all()) for p in student.parameters()):
+                optimiser.step()
+        self._take(student)
+        return self.task.net.with_values(self.trained.values(self.change))
+
+    def negatives(self) -> dict[str, Tensor]:
+        """The repair set: property name -> inputs that violated it when the regions were characterised."""
+        return repair_set(self.aims)
+
+    def remarks(self) -> tuple[str, ...]:
+        """Whether the change was held back."""
+        return (HELD.format(self.task.max_change),) if self.held else ()
+
+    def ties(self) -> tuple[Tied, ...]:
+        """None."""
+        return ()
+
+    # --- the steps
+
+    def _steps(self) -> int:
+        """As many as the work allows: each evaluates its inputs, and its boxes at two ends, forwards and backwards."""
+        s = self.settings
+        evaluations = 3 * (len(self.kept) * s.kept + (s.search + 3) * self._boxes())
+        return max(1, min(s.steps, int(s.work / (evaluations * multiplications(self.teacher)))))
+
+    def _boxes(self) -> int:
+        return min(self.settings.boxes, 8 * len(self.asked))
+
+    def _optimiser(self, student: Network) -> torch.optim.Optimizer:
+        groups = []
+        least = _ASLEEP * float(self.trained.original.square().mean().sqrt())  # biases may all be zero
+        for name in self.trained.names:
+            value = student.value(name)
+            value.requires_grad_(True)
+            size = float(value.detach().square().mean().sqrt())
+            groups.append({"params": [value], "lr": self.settings.rate * max(size, least)})
+        return torch.optim.Adam(groups)
+
+    def _take(self, student: Network) -> None:
+        """Keep the change, cut off where a layer has moved farther than it may."""
+        values = [student.value(name).detach().flatten() for name in self.trained.names]
+        change = torch.cat(values).double().nan_to_num() - self.trained.original
+        reach = self.trained.reach(torch.zeros_like(change), change, self.task.max_change)
+        self.held, self.change = reach < 1, reach * change
+
+    # --- what is kept
+
+    def _kept(self) -> list[Tensor]:
+        """Inputs at which the original is right, of each kind; where none is known, surroundings of the regions."""
+        task, inside = self.task, [aim.positives.x for aim in self.aims if len(aim.positives)]
+        found = [] if task.data is None else [task.data]
+        if task.domain is not None:
+            found.append(uniform(*task.domain, 1 << 13, self.generator))
+        if inside:
+            found.append(some_of(torch.cat(inside), 1 << 13, self.generator))
+        return found or [torch.cat([self._around(aim.region) for aim in self.aims])]
+
+    def _around(self, region: Region) -> Tensor:
+        """Inputs as far beyond a region as it is wide: inside, all is to change."""
+        width = region.upper - region.lower
+        return uniform(region.lower - width, region.upper + width, 1 << 10, self.generator)
+
+    def _scale(self) -> float:
+        """Margins count relative to this: the median gap of the two best outputs, else the regions' median margin."""
+        clear = gap(evaluate(self.teacher, torch.cat(self.kept)), self.task.decision)
+        found = float(clear.median()) if clear is not None else 0.0
+        typical = sorted(aim.typical for aim in self.aims)[len(self.aims) // 2]
+        return max(found if found > 0 else typical, _LEAST)
+
+    def _moved(self, student: Network) -> Tensor:
+        """How far outputs moved from the original's, relative to their size; and decisions, where something decides.
+
+        At inputs that are kept, and between two of them: where there are a thousand, much else fits all of them.
+        """
+        total = torch.zeros(())
+        for x in self.kept:
+            first, second = torch.randint(len(x), (2, self.settings.kept), generator=self.generator)
+            between = (2 * torch.rand(len(first), 1, generator=self.generator) - 1).clamp(min=0)
+            inputs = x[first] + between * (x[second] - x[first])
+            with torch.no_grad():
+                before = self.teacher(inputs)
+            now = student(inputs)
+            total = total + (now - before).square().mean() / before.square().mean().clamp(min=_LEAST)
+            if decisions(before, self.task.decision) is not None:
+                sign = -1.0 if self.task.decision == "argmin" else 1.0
+                old, new = ((sign * _SHARP / self.scale * z).log_softmax(1) for z in (before, now))
+                total = total + kl_div(new, old, reduction="batchmean", log_target=True)
+        return total / len(self.kept)
+
+    # --- what is to be proved
+
+    def _unproved(self, student: Network, bounds: Bounds, share: float) -> Tensor:
+        """The loss on bounds of some regions."""
+        count = self._boxes()
+        order = torch.randperm(len(self.asked), generator=self.generator).repeat(-(-count // len(self.asked)))
+        together = Together.of([self.asked[i] for i in order[:count].tolist()])
+        x = self._unsafe(student, together)
+        half = share * (together.upper - together.lower) / 2
+        middle = torch.minimum(torch.maximum(x, together.lower + half), together.upper - half)
+        lower = bounds.rows(student, middle - half, middle + half, together)
+        lacking = softplus((together.margin - together.best(lower)) / self.scale * 3).sum() / count
+        return lacking.log1p()  # of a deep network it is a thousand times what a shallow one has, and so is its slope
+
+    def _unsafe(self, student: Network, together: Together) -> Tensor:
+        """The most unsafe input that a few steps find in each region, (boxes, inputs)."""
+        width = together.upper - together.lower
+        x = together.lower + width * torch.rand(width.shape, generator=self.generator)
+        known = [(place, pool) for place, pool in enumerate(together.pools) if len(pool)]
+        for place, pool in known:
+            if float(torch.rand((), generator=self.generator)) < 1 / 2:
+                x[place] = pool[int(torch.randint(len(pool), (), generator=self.generator))]
+        best, least = x, torch.full((len(x),), torch.inf)
+        for step in range(self.settings.search + 1):
+            x = x.detach().requires_grad_(True)
+            margin = together.least(together.best(together.values(student(x))))
+            with torch.no_grad():
+                better = margin < least
+                best, least = torch.where(better[:, None], x, best), torch.where(better, margin, least)
+            (slope,) = torch.autograd.grad(margin.sum(), x)
+            moved = x.detach() - width * slope.sign() * (0.5 * 0.6**step)
+            x = torch.minimum(torch.maximum(moved, together.lower), together.upper)
+        return best.detach()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Asked:
+    """One region: rows of all unsafe polytopes, (rows, outputs) and (rows,), and to which polytope each belongs."""
+
+    aim: Aim
+    a: Tensor
+    b: Tensor
+    polytope: Tensor
+    polytopes: int
+
+    @staticmethod
+    def of(aim: Aim) -> Asked:
+        """In float32."""
+        unsafe = [p for p in aim.region.unsafe if p.rows]
+        sizes = torch.tensor([len(p.rows) for p in unsafe])
+        return Asked(
+            aim=aim,
+            a=torch.cat([p.a for p in unsafe]).float(),
+            b=torch.cat([p.b for p in unsafe]).float(),
+            polytope=torch.arange(len(unsafe)).repeat_interleave(sizes),
+            polytopes=len(unsafe),
+        )
+
+    @property
+    def region(self) -> Region:
+        """Which."""
+        return self.aim.region
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Together:
+    """Several regions side by side.
+
+    Attributes:
+        lower, upper: corners, (boxes, inputs) float32.
+        a, b: rows of all, (rows, outputs) and (rows,).
+        box, polytope: to which each row belongs; `owner`: to which box each polytope does.
+        margin: asked for, (polytopes,).
+        pools: inputs that were unsafe for some candidate, of each box.
+    """
+
+    lower: Tensor
+    upper: Tensor
+    a: Tensor
+    b: Tensor
+    box: Tensor
+    polytope: Tensor
+    owner: Tensor
+    margin: Tensor
+    pools: Sequence[Tensor]
+
+    @staticmethod
+    def of(asked: Sequence[Asked]) -> Together:
+        """In their order, the same one perhaps more than once."""
+        corners = [one.region.float32_box() for one in asked]
+        counts = torch.tensor([one.polytopes for one in asked])
+        first = (counts.cumsum(0) - counts).tolist()
+        owner = torch.arange(len(asked)).repeat_interleave(counts)
+        margins = torch.tensor([one.aim.margin for one in asked])
+        return Together(
+            lower=torch.stack([low for low, _ in corners]),
+            upper=torch.stack([high for _, high in corners]),
+            a=torch.cat([one.a for one in asked]),
+            b=torch.cat([one.b for one in asked]),
+            box=torch.arange(len(asked)).repeat_interleave(torch.tensor([len(one.b) for one in asked])),
+            polytope=torch.cat([one.polytope + at for one, at in zip(asked, first, strict=True)]),
+            owner=owner,
+            margin=margins[owner],
+            pools=[one.aim.pool for one in asked],
+        )
+
+    def values(self, y: Tensor) -> Tensor:
+        """Of all rows at one input of each box, for outputs (boxes, outputs): (rows,)."""
+        return (self.a * y[self.box]).sum(1) - self.b
+
+    def best(self, rows: Tensor) -> Tensor:
+        """The greatest row of each polytope: (polytopes,)."""
+        start = torch.full((len(self.owner),), -torch.inf)
+        return start.scatter_reduce(0, self.polytope, rows, "amax")
+
+    def least(self, polytopes: Tensor) -> Tensor:
+        """The least polytope of each box: (boxes,)."""
+        return torch.full((len(self.lower),), torch.inf).scatter_reduce(0, self.owner, polytopes, "amin")
+
+
+class Bounds:
+    """Differentiable lower bounds of rows on boxes: intervals of what the last affine map reads, then that map itself.
+
+    For training only: nothing is claimed by them.
+    """
+
+    def __init__(self, net: Network) -> None:
+        try:
+            self._readout: Readout | None = Readout(net)
+        except MismatchError:
+            self._readout = None
+
+    def rows(self, student: Network, lower: Tensor, upper: Tensor, together: Together) -> Tensor:
+        """Of all rows of the boxes: (rows,)."""
+        names = (student.output_name,) if self._readout is None else self._readout.reads
+        ends = propagate_to(student, names, lower, upper)
+        low, high = (torch.cat(side, 1)[together.box] for side in zip(*ends, strict=True))
+        middle, radius = (low + high) / 2, (high - low) / 2
+        if self._readout is None:
+            return (together.a * middle - together.a.abs() * radius).sum(1) - together.b
+        value, slope = self._readout.directed(student, middle, together.a)
+        return value - (slope.abs() * radius).sum(1) - together.b
