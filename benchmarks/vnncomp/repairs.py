@@ -34,7 +34,7 @@ from birdnn.verify import AttackSettings, attack
 from birdnn.verify.effort import hunt_for
 
 COLUMNS = (
-    "family", "onnx", "vnnlib", "by", "outcome", "status", "method", "kept", "wall_s", "limit_s", "sampled",
+    "family", "onnx", "vnnlib", "by", "outcome", "status", "method", "kept", "wall_s", "limit_s", "options", "sampled",
     "violating_before", "violating", "peer", "in_words",
 )  # fmt: skip
 _SAMPLES, _POINTS, _JUDGED = 20_000, 20, 20_000
@@ -82,9 +82,8 @@ class _Case:
         """Repair, and judge what came out."""
         mine = {**{name: self.instance[name] for name in ("family", "onnx", "vnnlib")}, "by": by}
         network, prop = read_onnx(self.net).with_values({}).float(), read_property(self.prop)
-        what = (
-            ["--prop", str(self.prop), "--semantics", "real", *_FAR] if by == "property" else self.points(network, prop)
-        )
+        options = ["--semantics", "real", *_FAR] if by == "property" else []
+        what = ["--prop", str(self.prop), *options] if by == "property" else self.points(network, prop)
         if not what:
             return {**dict.fromkeys(COLUMNS, ""), **mine, "outcome": "every sample violates: nothing to imitate"}
         out = self.folder / by
@@ -98,11 +97,7 @@ class _Case:
         fresh = from_property(prop, _JUDGED, torch.Generator().manual_seed(1))
         after = Path(report["out"]) if report.get("out") else None
         claimed = after is not None and report["outcome"] in ("proved", "sampled")
-        other = (
-            None
-            if after is None or peer is None or not claimed
-            else theirs(peer, after, self.prop, _PEER_S, self.folder)
-        )
+        other = theirs(peer, after, self.prop, _PEER_S, self.folder) if after and peer and claimed else None
         return {
             **mine,
             "outcome": report.get("outcome", "error"),
@@ -111,6 +106,7 @@ class _Case:
             "kept": words.partition("Kept: ")[2].partition(". ")[0],
             "wall_s": f"{report['wall_s']:.1f}" if report else "",
             "limit_s": f"{self.limit_s:g}",
+            "options": " ".join(options),
             "sampled": sum(map(len, fresh)),
             "violating_before": violating(self.net, network, prop, fresh),
             "violating": "" if after is None else violating(after, network, prop, fresh),
@@ -175,7 +171,7 @@ def summary(rows: Sequence[Row], peer: str, limit_s: float) -> str:
         "",
         provenance(f"python -m benchmarks.vnncomp.repairs --peer {peer} --timeout {limit_s:g}"),
         f"{len(rows)} repairs of {len({row['family'] for row in rows})} families; {late} outlasted the limit.",
-        f"Violating: of {_JUDGED:,} fresh inputs.",
+        f"Violating: of {_JUDGED:,} fresh inputs. Limits, options and commits are those of each row; the CSV has them.",
         "",
         f"| instance | by | outcome | s of | violating before | after | {peer} after | in words | kept |",
         "| --- | --- | --- | ---: | ---: | ---: | --- | --- | --- |",
