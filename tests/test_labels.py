@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from onnx import TensorProto
+from onnx import TensorProto, helper
 
 from birdnn.crosscheck.onnxruntime import LabelReplay, OnnxReplay
 from birdnn.errors import FormatError, MismatchError, UnsupportedOpError
@@ -157,3 +157,12 @@ def test_a_label_that_is_another_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("birdnn.formats.onnx.label_of", lambda graph: Label("x", "node", 1, "first"))
     with pytest.raises(FormatError, match="differ: its label is"):
         network_from_onnx(classifier())
+
+
+def test_values_made_of_each_other_are_refused() -> None:
+    """Whoever looks behind a label for what makes it does not go round for ever."""
+    nodes = [helper.make_node("Identity", ["Y"], ["Z"]), helper.make_node("Identity", ["Z"], ["Y"])]
+    ends = [[helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1, 2])] for name in "XY"]
+    made = helper.make_model(helper.make_graph(nodes, "g", *ends), opset_imports=[helper.make_opsetid("", 13)])
+    with pytest.raises(FormatError, match="nodes form a circle"):
+        network_from_onnx(made.SerializeToString())
