@@ -123,8 +123,12 @@ def alike(one: Verdict, other: Verdict) -> bool:
         return False
     if not isinstance(one, Proved) or not isinstance(other, Proved):
         return True
-    pairs = [(a, b, f.name) for a, b in zip(one.proofs, other.proofs, strict=True) for f in fields(RegionProof)]
-    return all(np.array_equal(getattr(a, name), getattr(b, name), equal_nan=True) for a, b, name in pairs)
+    pairs = [
+        (getattr(a, f.name), getattr(b, f.name))
+        for a, b in zip(one.proofs, other.proofs, strict=True)
+        for f in fields(RegionProof)
+    ]
+    return all(a is b or np.array_equal(a, b, equal_nan=True) for a, b in pairs)
 
 
 @pytest.mark.thorough
@@ -176,9 +180,14 @@ def test_a_classifier_is_bounded_on_its_device() -> None:
     zero, one = [0.0] * net.n_inputs, [0.02] * net.n_inputs
     prop = make_property(zero, one, half_space([1.0, -1.0] + [0.0] * 8, -100.0))
     settings = effort(max_boxes=64, attack=SHORT_ATTACK, batch=8)
-    here = verify(net, prop, settings=settings, replays=[Engine(net)])
+
+    def by_intervals(net: Network, settings: SearchSettings) -> IntervalBound:
+        return IntervalBound(net, torch.device(settings.device), settings.semantics)
+
+    here = verify(net, prop, settings=settings, replays=[Engine(net)], bound=by_intervals)
     with SecondDevice() as mode:
-        there = verify(net, prop, settings=replace(settings, device="cuda"), replays=[Engine(net)])
+        elsewhere = replace(settings, device="cuda")
+        there = verify(net, prop, settings=elsewhere, replays=[Engine(net)], bound=by_intervals)
     assert alike(here, there)
     assert mode.visited > 100
 
