@@ -83,6 +83,8 @@ class Readout:
             directions: (n, outputs), or (1, outputs) for all alike.
             columns: indices of values.
         """
+        if not len(features):
+            return features.new_empty(0, len(self) if columns is None else len(columns))
         wanted = directions.double().expand(len(features), -1)
         parts, step = [], max(1, _ENTRIES // max(len(self), self._width))
         start = torch.cat([self.net.value(name).detach().flatten().double() for name in self.names])
@@ -90,13 +92,15 @@ class Readout:
         for some, direction in zip(torch.split(features, step), torch.split(wanted, step), strict=True):
             found = one(start, some, direction).detach()
             parts.append(found if columns is None else found[:, columns])
-        return torch.cat(parts) if parts else features.new_empty(0, len(self) if columns is None else len(columns))
+        return torch.cat(parts)
 
     def directed(self, net: Network, features: Tensor, directions: Tensor) -> tuple[Tensor, Tensor]:
         """``directions @ outputs``, (n,), and its derivatives by the features, (n, features).
 
         Differentiable in the values of ``net``, which has the same graph, and in its data type.
         """
+        if not len(features):
+            return features.new_empty(0), features
         values = torch.cat([net.value(name).flatten() for name in self.names]).to(features)
 
         def along(one: Tensor, direction: Tensor) -> Tensor:
@@ -144,7 +148,7 @@ class Readout:
             known[name] = part.reshape(self.net.shape_of(name))
         for node in (*self._constants, *self._nodes):
             known[node.output] = apply(node.op, [known[name] for name in node.inputs], node.attributes, node.name)
-        return known[self.net.output_name].reshape(-1)
+        return known[self.net.output_name].reshape(self.net.n_outputs)
 
 
 def _walked(net: Network) -> tuple[list[Node], tuple[str, ...], tuple[str, ...]]:

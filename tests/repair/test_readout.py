@@ -79,3 +79,16 @@ def test_a_perceptron_has_the_features_that_its_last_matrix_reads() -> None:
     found = Readout(net)
     assert found.names == ("B2", "W2")
     assert len(found.features(torch.zeros(2, 4))[0]) == 5
+
+
+@pytest.mark.parametrize("name", GRAPHS)
+def test_no_features_have_no_derivatives(name: str) -> None:
+    """A goal that nothing violates yet asks for none."""
+    net = a_graph(name)
+    readout = Readout(net)
+    none = readout.features(torch.randn(1, 16, dtype=torch.float64))[:0]
+    directions = torch.ones(1, net.n_outputs, dtype=torch.float64)
+    assert readout.rows(none, directions).shape == (0, len(readout))
+    value, slope = readout.directed(net, none, directions.expand(0, -1))
+    assert value.shape == (0,)
+    assert slope.shape == none.shape
