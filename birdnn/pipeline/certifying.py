@@ -11,18 +11,14 @@ from pathlib import Path
 
 from birdnn.certify.check import UNRUN, Rejected, Uncertain, check
 from birdnn.certify.write import Certified, certificate_bytes
-from birdnn.chain import as_activation
 from birdnn.errors import FormatError, InputError, MismatchError
 from birdnn.formats.files import compressed, write_bytes
-from birdnn.network import Network
 from birdnn.pipeline.checking import Stopped, follow
 from birdnn.pipeline.claims import assumptions, is_chain
 from birdnn.pipeline.load import Loaded
 from birdnn.records import CertificateFile, CheckAnswer, Progress, Proved, Units, Unknown, Verdict, Violated, Watch
 from birdnn.rounding import Semantics
 from birdnn.spec import Property
-
-_PRODUCTS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -80,6 +76,8 @@ def certify(
     """
     begun = time.monotonic()
     found = [entry for entry in decided if _certifiable(entry)]
+    if any(_sees_a_graph(entry) for entry in found):  # one file has one form, and each is proved again as it was proved
+        found = [entry for entry in found if _sees_a_graph(entry) or not isinstance(entry.verdict, Proved)]
     if not found:
         return None
     watch.update(Progress(phase=f"writing {out.name}"))
@@ -91,7 +89,7 @@ def certify(
         semantics=semantics,
         assumptions=assumptions(loaded.net, semantics),
         tool=f"birdnn {metadata.version('birdnn')}",
-        chain=_is_written_as_chain(loaded.net, semantics),
+        chain=is_chain(loaded.net),
         over=over,
     )
     place = write(out, compressed(data, over) if out.name.lower().endswith(".gz") else data)
@@ -111,13 +109,6 @@ def certify(
     )
 
 
-def _is_written_as_chain(net: Network, semantics: Semantics) -> bool:
-    """Does the certificate see layers? Where products follow each other the checker would multiply them out exactly."""
-    products = sum(node.op in _PRODUCTS for node in net.nodes)
-    activations = sum(as_activation(node) is not None for node in net.nodes)
-    return is_chain(net) and (semantics == "float32" or products <= activations + 1)
-
-
 def unwritten(out: Path) -> str:
     """What a user reads where there was no time."""
     return f"No certificate was written: the time limit ended before {out.name} was complete; give more time."
@@ -128,6 +119,11 @@ def unproved(verdict: Verdict) -> Verdict:
     if not isinstance(verdict, Proved):
         return verdict
     return Unknown(reason="rejected", boxes=verdict.boxes, arithmetic=verdict.arithmetic)
+
+
+def _sees_a_graph(entry: Decided) -> bool:
+    verdict = entry.verdict
+    return isinstance(verdict, Proved) and any(proof.intervals is not None for proof in verdict.proofs)
 
 
 def _certifiable(entry: Decided) -> bool:
