@@ -410,6 +410,11 @@ class Property:
             raise self._mismatch(n_inputs, n_outputs)
 
     @property
+    def varying(self) -> int:
+        """How many inputs vary in a region, at most."""
+        return max(int((region.lower < region.upper).sum()) for region in self.regions)
+
+    @property
     def named_outputs(self) -> int:
         """How many outputs it speaks about, without the inputs behind them."""
         return self.n_outputs - (self.n_inputs if self.relational else 0)

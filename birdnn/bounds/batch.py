@@ -55,10 +55,9 @@ class Batch:
         if bound.merged is not None:
             x = self.intervals[bound.graph.input_name]
             self._merging = Mergings(bound.merged, bound.graph.input_name, bound.constants, x)
-        steps = {step.output: step for step in bound.steps}
         for node in bound.graph.nodes:
-            if node.output in steps:
-                self._through(steps[node.output])
+            if node.output in bound.places:
+                self._through(bound.steps[bound.places[node.output]])
             elif self._merging is not None:  # it takes note of what nodes make of constants
                 self._merging.error(node, bound.known[node.output])
         self.decided = many & ~self._undecided() & bound.piecewise

@@ -21,8 +21,6 @@ from birdnn.spec import Property, Region, Row
 PLAIN, SPLIT, GRAPH = 1, 2, 3
 """Versions of the format: no neuron is split; some are; the network is a graph."""
 
-_LEAF = {1: 65535, 2: 65535, 3: LEAF}
-
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Certified:
@@ -63,7 +61,7 @@ def certificate_bytes(
         ValueError: a proof was not recorded.
     """
     proofs = [both for entry in certified for both in _proofs(entry)]
-    graph = any(proof.intervals is not None for _, proof in proofs) or not chain
+    graph = any(proof.of_graph for _, proof in proofs) or not chain
     version = GRAPH if graph else SPLIT if any(_splits(region, proof) for region, proof in proofs) else PLAIN
     data = {
         "format": "birdnn certificate",
@@ -128,7 +126,7 @@ def _region(region: Region, proof: RegionProof, version: int) -> dict[str, Any]:
             for polytope in region.unsafe
         ],
         **intervals,
-        "axis": _column(np.where(proof.axis == LEAF, _LEAF[version], proof.axis), place),
+        "axis": _column(np.where(proof.axis == LEAF, np.iinfo(place).max, proof.axis), place),
         "cut": _column(proof.cut, "<f8"),
         "faces": {
             "node": _column(proof.face_node, "<u4"),

@@ -43,6 +43,7 @@ class Candidates:
         compare: the original with a candidate, as far as the time goes.
         semantics: what a proof speaks about.
         record: can proofs become a certificate?
+        slow: may a proof that is hopeless go on for long?
         tried: every candidate, in order.
         stopped: why the search ended.
         best: None before the first candidate.
@@ -59,6 +60,7 @@ class Candidates:
     compare: Callable[[Loaded, Deadline], Comparison]
     semantics: Semantics
     record: bool
+    slow: bool
     device: Device
     keeper: Keeper | None
     helpers: Helpers | None
@@ -144,8 +146,8 @@ class Candidates:
         if self._worth(kept):
             growth = self.settings.slice_growth**number
             # more is left to candidates that are easier to prove; chains with few inputs end early where it is hopeless
-            slow = self.request.as_many or not self.record
-            most = shares.deciding * self.clock.left_s() if slow else math.inf
+            shared = self.request.as_many or self.slow
+            most = shares.deciding * self.clock.left_s() if shared else math.inf
             effort = Effort(
                 boxes=growth * self.settings.slice_boxes,
                 work=growth * self.settings.slice_work,

@@ -123,7 +123,7 @@ def unproved(verdict: Verdict) -> Verdict:
 
 def _sees_a_graph(entry: Decided) -> bool:
     verdict = entry.verdict
-    return isinstance(verdict, Proved) and any(proof.intervals is not None for proof in verdict.proofs)
+    return isinstance(verdict, Proved) and any(proof.of_graph for proof in verdict.proofs)
 
 
 def _certifiable(entry: Decided) -> bool:

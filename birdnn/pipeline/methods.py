@@ -129,4 +129,4 @@ def stages(
 
 def _by_signs(task: RepairTask) -> bool:
     """Are proofs about boxes in which many inputs vary, and no splits of inputs make bounds tight?"""
-    return max(int((r.lower < r.upper).sum()) for goal in task.goals for r in goal.prop.regions) > FEW_INPUTS
+    return max(goal.prop.varying for goal in task.goals) > FEW_INPUTS

@@ -19,6 +19,7 @@ from birdnn.pipeline.behaviour import kept_word
 from birdnn.pipeline.candidates import Candidates
 from birdnn.pipeline.case import Asked, Case, Points, Subject
 from birdnn.pipeline.certifying import Decided, certify, obstacle, unproved, unwritten
+from birdnn.pipeline.claims import is_chain
 from birdnn.pipeline.clock import Clock, Deadline, limit_of
 from birdnn.pipeline.crosschecking import Inquiry, contradicting, cross_checked, disagreement, require_engines
 from birdnn.pipeline.describing import described, kept, remarks
@@ -64,6 +65,7 @@ from birdnn.report.publish import write_record
 from birdnn.report.witnesses import remark
 from birdnn.sample import evaluate
 from birdnn.verify.remote import helpers_at
+from birdnn.verify.search import varies_in_many
 from birdnn.verify.spread import Helpers
 from birdnn.verify.witness import Judge
 
@@ -157,6 +159,7 @@ class _Repair:
             semantics=self.case.semantics,
             device=self.device,
             record=not obstacle(self.case.loaded, self.request.units),
+            slow=self._slow(),
             keeper=self.keeper,
             helpers=self.helpers,
         )
@@ -186,6 +189,11 @@ class _Repair:
         place = self.folder.place(self.together, repaired=repaired)
         best.loaded = replace(best.loaded, path=place)
         return self._outcome(result, best, measured)
+
+    def _slow(self) -> bool:
+        """Are proofs about a graph, or by signs of neurons? Of others estimates soon say that they are hopeless."""
+        by_signs = self.case.semantics == "real" and any(varies_in_many(s.prop) for s in self.asked)
+        return by_signs or not is_chain(self.case.loaded.net)
 
     def _repaired(self, result: RepairResult, best: Attempt) -> bool:
         """May the network be called repaired? Of as many properties as possible: one of them, and none is lost."""

@@ -98,6 +98,11 @@ class RegionProof:
     intervals: npt.NDArray[np.int64] | None = None
 
     @property
+    def of_graph(self) -> bool:
+        """Was the network seen as a graph?"""
+        return self.intervals is not None
+
+    @property
     def leaves(self) -> int:
         """How many leaves cover the region: boxes, or sides of neurons of one."""
         return int((self.axis == LEAF).sum())

@@ -118,7 +118,7 @@ def verify(
 
 def varies_in_many(prop: Property) -> bool:
     """Do so many inputs vary that chains, too, are searched by the signs of their neurons?"""
-    return max(int((region.lower < region.upper).sum()) for region in prop.regions) > _MANY_INPUTS
+    return prop.varying > _MANY_INPUTS
 
 
 class Search:

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from birdnn.certify.check import files
-from birdnn.certify.check.floats import _HUGE, _UNDERFLOW, FloatEngine, FloatPass
+from birdnn.certify.check.floats import FloatEngine, FloatPass
 from birdnn.certify.check.network import read_network
+from birdnn.certify.check.rounding import HUGE, UNDERFLOW
 from birdnn.certify.check.statement import Row
 from birdnn.certify.check.tree import Items, Sides
 from birdnn.formats.onnx import layers_to_onnx
@@ -73,16 +74,16 @@ def test_slack_and_height(tmp_path: Path) -> None:
 
 def test_what_is_huge_is_not_known(tmp_path: Path) -> None:
     """Neither an input of a layer may be, nor what it makes of it: a sigmoid of it would be small again."""
-    cases = [(_HUGE, 0.25, True), (2 * _HUGE, 0.25, False), (np.nan, 0.25, False)]
-    cases += [(_HUGE / 2, 1.0, True), (_HUGE / 2, 4.0, False)]
+    cases = [(HUGE, 0.25, True), (2 * HUGE, 0.25, False), (np.nan, 0.25, False)]
+    cases += [(HUGE / 2, 1.0, True), (HUGE / 2, 4.0, False)]
     for height, weight, finite in cases:
         pass_ = start(engine(tmp_path, [([[weight]], [0.0]), ([[1.0]], [0.0])]))
         pass_.enter(0, np.array([[height]]))
         assert np.isfinite(pass_.slack[0]).all() == finite
         assert not np.isnan(pass_.slack[0]).any()
     exactly = start(engine(tmp_path, [([[1.0]], [0.0]), ([[1.0]], [0.0])], 0.0))
-    exactly.enter(0, np.array([[_HUGE * (1 - 2.0**-40)]]))  # and a sum's own rounding
-    assert exactly.height == [_HUGE]
+    exactly.enter(0, np.array([[HUGE * (1 - 2.0**-40)]]))  # and a sum's own rounding
+    assert exactly.height == [HUGE]
     assert exactly.slack[0] == 0
 
 
@@ -153,8 +154,8 @@ def test_what_underflows_counts_and_what_overflows_is_not_known(tmp_path: Path) 
     pass_, nothing = start(made), np.zeros((1, 1))
     pass_.enter(0, nothing)
     low, high = pass_.neurons(0, zero, zero, (nothing, nothing))
-    assert (low[0], high[0]) == (-_UNDERFLOW, _UNDERFLOW)
-    assert pass_.minimum((nothing, np.zeros(1)), zero, (nothing, nothing))[0] == -_UNDERFLOW
+    assert (low[0], high[0]) == (-UNDERFLOW, UNDERFLOW)
+    assert pass_.minimum((nothing, np.zeros(1)), zero, (nothing, nothing))[0] == -UNDERFLOW
     for side in (1e308, np.nan):
         far = np.array([[-side]]), np.array([[side]])
         with np.errstate(all="ignore"):

@@ -11,18 +11,10 @@ import numpy as np
 
 from birdnn.certify.check.layers import Chain
 from birdnn.certify.check.lines import Floats, bent, default_slopes, offsets
-from birdnn.certify.check.rounding import near, up
+from birdnn.certify.check.rounding import HUGE, TINY, UNDERFLOW, near, up
 from birdnn.certify.check.tree import Items, Rows
 
 _ROWS_AT_ONCE = 256
-_HUGE = 2.0**400
-"""Where a layer's inputs or pre-activations, or an output, may exceed it, nothing is known."""
-
-_UNDERFLOW = 2.0**-500
-"""More than all products that underflow cost, given that they meet numbers below `_HUGE`."""
-
-_TINY = 2.0**-900
-"""Room for what underflows in a number that is stored, so that the rows which meet it may be of any size."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +61,7 @@ class FloatEngine:
         self.last_error: tuple[Floats, Floats] | None = None
         for layer in chain.layers:
             weight, bias = near(layer.weight), near(layer.bias)
-            slack_weight, slack_bias = self.gamma * np.abs(weight) + 2.0**-1000, self.gamma * np.abs(bias) + _TINY
+            slack_weight, slack_bias = self.gamma * np.abs(weight) + 2.0**-1000, self.gamma * np.abs(bias) + TINY
             if single and layer is chain.layers[-1] and chain.ends_in_relu:
                 self.last_error = up(layer.error_weight), up(layer.error_bias)
             elif single:
@@ -94,10 +86,10 @@ class FloatPass:
     def enter(self, k: int, h: Floats) -> None:
         """Begin layer ``k``, whose inputs do not exceed ``h`` (boxes, in)."""
         layer = self.engine.layers[k]
-        h = np.where(h <= _HUGE, h, np.inf)
+        h = np.where(h <= HUGE, h, np.inf)
         slack = (h @ layer.slack_weight.T + layer.slack_bias) * (1 + 2.0**-40)
         self.height.append((h @ layer.size.T + np.abs(layer.bias) + slack) * (1 + 2.0**-40))
-        self.slack.append(np.where(self.height[-1] <= _HUGE, slack, np.inf))
+        self.slack.append(np.where(self.height[-1] <= HUGE, slack, np.inf))
 
     def neurons(
         self, k: int, box: np.ndarray, neuron: np.ndarray, corners: tuple[Floats, Floats]
@@ -123,13 +115,13 @@ class FloatPass:
     ) -> tuple[Floats, Floats]:
         """`neurons` of the first layer, whose rows are the same for all boxes."""
         layer, (lower, upper) = self.engine.layers[0], corners
-        wide = self.engine.gamma * np.maximum(np.abs(lower), np.abs(upper)) + _TINY
+        wide = self.engine.gamma * np.maximum(np.abs(lower), np.abs(upper)) + TINY
         negative = np.minimum(layer.weight, 0.0)
         positive = layer.weight - negative
         low = (lower - wide) @ positive.T + (upper + wide) @ negative.T + (layer.bias - self.slack[0])
         high = (upper + wide) @ positive.T + (lower - wide) @ negative.T + (layer.bias + self.slack[0])
         known = np.isfinite(low) & np.isfinite(high)
-        low, high = np.where(known, low - _UNDERFLOW, -np.inf), np.where(known, high + _UNDERFLOW, np.inf)
+        low, high = np.where(known, low - UNDERFLOW, -np.inf), np.where(known, high + UNDERFLOW, np.inf)
         return low[box, neuron], high[box, neuron]
 
     def relax(self, k: int, l: Floats, u: Floats, error: Floats) -> None:
@@ -152,7 +144,7 @@ class FloatPass:
         self, offset: Floats, slope: Floats, bias: Floats, slack: Floats, error: Floats, side: float
     ) -> Floats:
         """The offset of a line as a function of ``weight @ h``, moved to the safe side (up where ``side`` is 1)."""
-        wide = np.abs(slope) * slack + error + self.engine.gamma * np.abs(offset) + _TINY
+        wide = np.abs(slope) * slack + error + self.engine.gamma * np.abs(offset) + TINY
         out: Floats = offset + slope * bias + side * wide
         return out
 
@@ -232,9 +224,9 @@ class FloatPass:
         return least
 
     def _minimum(self, rows: Floats, constant: Floats, lower: Floats, upper: Floats) -> Floats:
-        wide = self.engine.gamma * np.maximum(np.abs(lower), np.abs(upper)) + _TINY
+        wide = self.engine.gamma * np.maximum(np.abs(lower), np.abs(upper)) + TINY
         negative = np.minimum(rows, 0.0)
         least = np.einsum("srn,rn->sr", rows - negative, lower - wide)
         least += np.einsum("srn,rn->sr", negative, upper + wide)
         least += constant
-        return np.where(np.isfinite(least), least - _UNDERFLOW, -np.inf)
+        return np.where(np.isfinite(least), least - UNDERFLOW, -np.inf)

@@ -7,6 +7,15 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
+HUGE = 2.0**400
+"""Where what is read, a pre-activation or an output may exceed it, nothing is known."""
+
+UNDERFLOW = 2.0**-500
+"""More than all products that underflow cost, given that they meet numbers below `HUGE`."""
+
+TINY = 2.0**-900
+"""Room for what underflows in a number that is stored, so that the rows which meet it may be of any size."""
+
 _LARGEST = float(np.finfo(np.float64).max)
 
 

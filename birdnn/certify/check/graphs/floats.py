@@ -15,17 +15,11 @@ from scipy import sparse
 from birdnn.certify.check.graphs.nodes import Affine, Bend, Graph, Index, Map, Pool
 from birdnn.certify.check.layers import Activation
 from birdnn.certify.check.lines import LIBM, Floats, default_slopes_in_graphs, offsets_of_any, value
-from birdnn.certify.check.rounding import near
+from birdnn.certify.check.rounding import HUGE, TINY, UNDERFLOW, near
 from birdnn.certify.check.tree import Corners, Items, Rows
 
 _ENTRIES = 1 << 22
 """Of rows that are propagated together."""
-_HUGE = 2.0**400
-"""Where a value may exceed it, nothing is known."""
-_UNDERFLOW = 2.0**-500
-"""More than all products that underflow cost, given that they meet numbers below `_HUGE`."""
-_TINY = 2.0**-900
-"""Room for what underflows in a number that is stored, so that the rows which meet it may be of any size."""
 _MORE = 1 + 2.0**-40
 
 
@@ -121,8 +115,8 @@ class GraphFloatPass:
             radius = radius + size @ (up / 2 - low / 2)
             far = np.maximum(np.abs(low), np.abs(up))
             # halves of the least numbers are lost, and met by weights of any size
-            reach = reach + size @ np.where(far <= _HUGE, far + 2.0**-1000, np.inf)
-        slack = np.where(reach <= _HUGE, self.engine.gamma * _MORE * reach + _TINY, np.inf)
+            reach = reach + size @ np.where(far <= HUGE, far + 2.0**-1000, np.inf)
+        slack = np.where(reach <= HUGE, self.engine.gamma * _MORE * reach + TINY, np.inf)
         self.slack[k] = slack.T
         self._append((middle - radius - slack).T, (middle + radius + slack).T)
 
@@ -153,17 +147,17 @@ class GraphFloatPass:
             low, high = default_slopes_in_graphs(act, l, u)
             self.lines[k] = self._around(act, l, u, low, high)
             ends = value(act, l), value(act, u)
-            wide = [LIBM * np.abs(end) + _TINY for end in ends]
+            wide = [LIBM * np.abs(end) + TINY for end in ends]
             self._append(ends[0] - wide[0], ends[1] + wide[1])
 
     def _around(self, act: Activation, l: Floats, u: Floats, low: Floats, high: Floats) -> _Lines:
         """The lines of such slopes, moved to the safe side of what a row and what it meets are rounded by."""
         below, above = offsets_of_any(act, l, u, low)[0], offsets_of_any(act, l, u, high)[1]
         reach, gamma = np.maximum(np.abs(l), np.abs(u)), self.engine.gamma
-        reach = np.where(reach <= _HUGE, reach, np.inf)
+        reach = np.where(reach <= HUGE, reach, np.inf)
         sides = []
         for slope, offset in ((low, below), (high, above)):
-            sides.append(gamma * (np.abs(offset) + np.abs(slope) * reach) * _MORE + _TINY)
+            sides.append(gamma * (np.abs(offset) + np.abs(slope) * reach) * _MORE + TINY)
         return _Lines(low, below - sides[0], high, above + sides[1])
 
     def _pick(self, k: int, windows: Index, l: Floats, u: Floats) -> None:
@@ -179,8 +173,8 @@ class GraphFloatPass:
         self.picked[k] = np.take_along_axis(np.broadcast_to(windows, low.shape), best, 2)[:, :, 0]
         # many windows may hand their rows to one entry, and these are added up
         reach = np.maximum(np.abs(most), np.abs(np.take_along_axis(up, best, 2)[:, :, 0]))
-        reach = np.where(np.maximum(reach, np.abs(top)) <= _HUGE, np.maximum(reach, np.abs(top)), np.inf)
-        room = self.engine.gamma * reach * _MORE + _TINY
+        reach = np.where(np.maximum(reach, np.abs(top)) <= HUGE, np.maximum(reach, np.abs(top)), np.inf)
+        room = self.engine.gamma * reach * _MORE + TINY
         above = np.where(settled, room, top + room)
         self.lines[k] = _Lines(np.ones_like(top), -room, settled.astype(float), above)
         self._append(most, top)
@@ -205,7 +199,7 @@ class GraphFloatPass:
         rows = np.einsum("ir,iro->oi", multipliers, a)
         wide = np.einsum("ir,iro->io", multipliers, np.abs(a)) * _MORE
         reach = np.maximum(np.abs(self.low[-1]), np.abs(self.up[-1]))
-        reach = np.where(reach <= _HUGE, reach, np.inf)[box]
+        reach = np.where(reach <= HUGE, reach, np.inf)[box]
         constant = -np.einsum("ir,ir->i", multipliers, b)
         constant -= gamma * (np.einsum("io,io->i", wide, reach) + np.einsum("ir,ir->i", multipliers, np.abs(b)))
         lines = {k: self.lines[k].of(box) for k in self.engine.graph.bends}
@@ -238,7 +232,7 @@ class GraphFloatPass:
         l, u = (end[items.box[part][item], neuron] for end in self.bounds[k])
         reach = np.maximum(np.maximum(np.abs(l), np.abs(u)), np.abs(at))
         # an item's sums of these have so many terms more, each off by v times its size
-        wide = self.engine.gamma * (1 + sides.count[mine]) * np.where(reach <= _HUGE, 2 * reach, np.inf) + _TINY
+        wide = self.engine.gamma * (1 + sides.count[mine]) * np.where(reach <= HUGE, 2 * reach, np.inf) + TINY
         rows, constant = np.zeros((self.bounds[k][0].shape[1], len(part))), np.zeros(len(part))
         np.subtract.at(rows, (neuron, item), side * beta)
         np.add.at(constant, item, side * beta * at - beta * wide * _MORE)
@@ -303,11 +297,11 @@ class GraphFloatPass:
         return self._minimum(planes[0][which], planes[1][which], *corners)
 
     def _minimum(self, rows: Floats, constant: Floats, lower: Floats, upper: Floats) -> Floats:
-        wide = self.engine.gamma * np.maximum(np.abs(lower), np.abs(upper)) + _TINY
+        wide = self.engine.gamma * np.maximum(np.abs(lower), np.abs(upper)) + TINY
         negative = np.minimum(rows, 0.0)
         least = np.einsum("rn,rn->r", rows - negative, lower - wide) + np.einsum("rn,rn->r", negative, upper + wide)
         least = least + constant
-        return np.where(np.isfinite(least), least - _UNDERFLOW, -np.inf)
+        return np.where(np.isfinite(least), least - UNDERFLOW, -np.inf)
 
 
 def _hand(waiting: dict[int, Floats], source: int, rows: Floats) -> None:
