@@ -137,8 +137,8 @@ def test_rows_that_underflow_prove_nothing(monkeypatch: pytest.MonkeyPatch, tmp_
     for module in (crown, minima):
         monkeypatch.setattr(module, "LOST64", 0.0)
     assert any(above(bound, made, between) for bound in bounds_of(made, "real")), "planted"
-    monkeypatch.setattr(floats, "_UNDERFLOW", 0.0)
-    monkeypatch.setattr(floats, "_HUGE", np.inf)
+    monkeypatch.setattr(floats, "UNDERFLOW", 0.0)
+    monkeypatch.setattr(floats, "HUGE", np.inf)
     assert asked_by_a_producer(question, tmp_path, between, "") == "accepted", "planted"
 
 
