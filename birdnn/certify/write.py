@@ -19,7 +19,7 @@ from birdnn.rounding import Semantics
 from birdnn.spec import Property, Region, Row
 
 PLAIN, SPLIT, GRAPH = 1, 2, 3
-"""Versions of the format: no neuron is split; some are; the network is a graph."""
+"""Versions of the format: no neuron is split; some are; the network is a graph, whose inputs rows may speak about."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -61,7 +61,8 @@ def certificate_bytes(
         ValueError: a proof was not recorded.
     """
     proofs = [both for entry in certified for both in _proofs(entry)]
-    graph = any(proof.of_graph for _, proof in proofs) or not chain
+    graph = not chain or any(entry.prop.relational for entry in certified)
+    graph = graph or any(proof.of_graph for _, proof in proofs)
     version = GRAPH if graph else SPLIT if any(_splits(region, proof) for region, proof in proofs) else PLAIN
     data = {
         "format": "birdnn certificate",

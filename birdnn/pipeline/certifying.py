@@ -122,13 +122,18 @@ def unproved(verdict: Verdict) -> Verdict:
 
 
 def _sees_a_graph(entry: Decided) -> bool:
-    verdict = entry.verdict
-    return isinstance(verdict, Proved) and any(proof.of_graph for proof in verdict.proofs)
+    proofs = entry.verdict.proofs if isinstance(entry.verdict, Proved) else ()
+    return entry.prop.relational or any(proof.of_graph for proof in proofs)
+
+
+def beside_graphs(decided: Sequence[Decided], certificate: CertificateFile) -> list[str]:
+    """A sentence about each property that was decided, and of which a certificate of graphs does not speak."""
+    names = [entry.prop.name for entry in decided if _certifiable(entry)]
+    told = "this one holds proofs of a graph, and one file holds proofs of one form: ask for its certificate alone"
+    return [f"No certificate speaks about {name}: {told}." for name in names if name not in certificate.properties]
 
 
 def _certifiable(entry: Decided) -> bool:
-    if entry.prop.relational:
-        return False
     if isinstance(entry.verdict, Proved):
         return 0 < len(entry.verdict.proofs) == len(entry.prop.regions)
     return isinstance(entry.verdict, Violated)

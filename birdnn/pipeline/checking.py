@@ -80,7 +80,8 @@ def _replay(net: Path, answer: Answer) -> bool:
     """
     x = np.array(answer.input, dtype=np.float32)
     y = OnnxReplay(read_bytes(net, NETWORK_BYTES))(x)
-    if not read_property(answer.path).fitted(len(x), len(y)).violated(x.tolist(), y.tolist()):
+    prop = read_property(answer.path, relating=True)
+    if not prop.fitted(len(x), len(y)).violated(x.tolist(), y.tolist()):
         where = f"proof of {Path(answer.path).name}"
         raise Rejected(f"{where}: the input does not violate the property when onnxruntime runs it")
     return True

@@ -207,6 +207,7 @@ class _Verification:
         except OutOfTime:
             late = certifying.unwritten(self.settings.certificate or Path())
         told = [disagreement(v.name, v.engines, self.semantics) for v in verdicts]
+        beside = [] if certificate is None else certifying.beside_graphs(self.decided(verdicts), certificate)
         if certificate is not None and certificate.answer == "rejected":
             told.append(certificate.disagreement)
             # a file that was given twice is stated once
@@ -231,6 +232,7 @@ class _Verification:
                 *self.left_out(),
                 *(line for v in verdicts for line in v.notes),
                 *([late] if late else []),
+                *beside,
                 *(line for v in verdicts if (line := remark(v.name, v.verdict))),
             ),
             disagreement=" | ".join(line for line in told if line),
@@ -249,13 +251,16 @@ class _Verification:
         out = self.settings.certificate
         if out is None:
             return None
+        decided, over = self.decided(verdicts), self.clock.end.over
+        return certifying.certify(self.loaded, decided, out, semantics=self.semantics, watch=self.watch, over=over)
+
+    def decided(self, verdicts: Sequence[PropertyVerdict]) -> list[certifying.Decided]:
+        """Each property with its verdict, once."""
         decided = [
             certifying.Decided(prop=question.prop, path=answer.path, verdict=answer.verdict)
             for question, answer in zip(self.questions, verdicts, strict=True)
         ]
-        decided = list({entry.prop.sha256: entry for entry in decided}.values())  # a certificate speaks of each once
-        over = self.clock.end.over
-        return certifying.certify(self.loaded, decided, out, semantics=self.semantics, watch=self.watch, over=over)
+        return list({entry.prop.sha256: entry for entry in decided}.values())
 
     def answer(self, question: _LoadedProperty, decide: Decide) -> PropertyVerdict:
         """One property's verdict."""
@@ -264,7 +269,7 @@ class _Verification:
         if verdict is None:
             self.watch.update(Progress(phase=f"looking for a counterexample to {prop.name}"))
             limits = search_settings(self.settings, self.semantics, self.clock.left_s(), self.device)
-            loaded = replace(self.loaded, net=net_for(self.loaded.net, prop))
+            loaded = replace(self.loaded, net=net_for(self.loaded.net, prop, recorded=limits.record))
             verdict = _as_given(self.loaded.net, decide(loaded, prop, limits, self.watch))
         spent = time.monotonic() - begun
         engines = self.others(prop, verdict, spent)
@@ -283,9 +288,8 @@ class _Verification:
 
     def notes(self, prop: Property) -> tuple[str, ...]:
         """What a user should know of how a property was taken, one sentence each."""
-        why = "is vacuous" if prop.vacuous else "relates inputs"
-        told = f"No certificate speaks about {prop.name}: the checker takes no property that {why}."
-        uncertified = (prop.vacuous or prop.relational) and self.settings.certificate is not None
+        told = f"No certificate speaks about {prop.name}: the checker takes no property that is vacuous."
+        uncertified = prop.vacuous and self.settings.certificate is not None
         chosen = prop.element == "float32" and self.asked is None
         return (
             *prop.notes,

@@ -3,7 +3,8 @@
 ``Y_0 < X_0`` is a half-space of outputs and inputs together. A network whose outputs are those of another one, followed
 by its inputs, makes it one of outputs alone: bounds, searches and attacks take it as it is. In a chain of ReLUs the
 inputs pass them as ``relu(x - low) + low``, which changes nothing over the reals where no input is below ``low``, so
-that the network stays a chain; in other graphs they go past everything.
+that the network stays a chain; in other graphs, and where a proof is recorded, they go past everything, so that the
+neurons are those of the network itself.
 """
 
 from __future__ import annotations
@@ -24,28 +25,29 @@ _CARRYING = frozenset({"Relu", "LeakyRelu"})
 """What changes no number that is not negative."""
 
 
-def net_for(net: Network, prop: Property) -> Network:
+def net_for(net: Network, prop: Property, *, recorded: bool = False) -> Network:
     """The network whose outputs a property's rows speak about: itself, or `beside_inputs` where they relate these."""
-    return beside_inputs(net, prop) if prop.relational and not prop.vacuous else net
+    return beside_inputs(net, prop, recorded=recorded) if prop.relational and not prop.vacuous else net
 
 
-def beside_inputs(net: Network, prop: Property) -> Network:
+def beside_inputs(net: Network, prop: Property, *, recorded: bool = False) -> Network:
     """The network with its inputs behind its outputs, (n, outputs + inputs), on the property's regions.
 
-    It is the original one over the reals only: its runs round on the way. Its sha256 is that of the original.
+    It is the original one over the reals only: its runs round on the way. Its sha256 is that of the original. Where
+    proofs are to be ``recorded``, no neuron is added.
     """
-    return _Carrier(net, prop).network()
+    return _Carrier(net, prop, recorded=recorded).network()
 
 
 class _Carrier:
     """Makes the nodes of such a network, one after the other."""
 
-    def __init__(self, net: Network, prop: Property) -> None:
+    def __init__(self, net: Network, prop: Property, *, recorded: bool) -> None:
         self.net, self.graph = net, net.graph
         self.nodes: list[Node] = []
         self.shapes = dict(net.graph.shapes)
         self.dependent = set(net.graph.dependent)
-        carried = all(node.op in _CARRYING for node in net.nodes if _bends(node))
+        carried = not recorded and all(node.op in _CARRYING for node in net.nodes if _bends(node))
         lowest = torch.stack([region.lower for region in prop.regions]).amin(0)
         self.low = self._below(lowest) if carried else None
 

@@ -34,7 +34,8 @@ def read(text: str) -> Statement:
 def ours(statement: Statement, x: tuple[Fraction, ...], y: tuple[Fraction, ...]) -> bool:
     """Is this point a violation, by the checker's reader?"""
     for pair in statement.pairs:
-        sums = [sum((c * v for c, v in zip(row.coefficients, y, strict=True)), Fraction(0)) for row in pair.rows]
+        at = (*y, *x) if statement.relational else y
+        sums = [sum((c * v for c, v in zip(row.coefficients, at, strict=True)), Fraction(0)) for row in pair.rows]
         if pair.contains(x) and all(row.holds(value) for row, value in zip(pair.rows, sums, strict=True)):
             return True
     return False
@@ -47,7 +48,7 @@ def both(text: str) -> tuple[Statement | None, Property | None]:
     except (FormatError, Rejected):
         mine = None
     try:
-        theirs = parse_property(text)
+        theirs = parse_property(text, relating=True)
     except FormatError:
         theirs = None
     return mine, theirs
@@ -131,8 +132,6 @@ def test_damaged_texts_are_never_read_differently(formula: str, damage: list[tup
 
 
 REFUSED = {
-    "two inputs": "(assert (<= X_0 X_1))",
-    "input and output": "(assert (<= X_0 Y_1))",
     "product": "(assert (<= (* Y_0 Y_1) 1))",
     "division by zero": "(assert (<= (/ Y_0 0) 1))",
     "unknown command": "(define-fun f () Real 1)",
@@ -219,3 +218,40 @@ def test_constants_among_formulas() -> None:
     for formula in ("false", "(and true false)"):
         with pytest.raises(FormatError, match="contradict"):
             read(f"{HEAD}{BOX}(assert {formula})")
+
+
+def sums(coefficients: list[int]) -> str:
+    """A linear expression of all four variables."""
+    return f"(+ {' '.join(f'(* {c} {v})' for c, v in zip(coefficients, ('X_0', 'X_1', 'Y_0', 'Y_1'), strict=True))})"
+
+
+@st.composite
+def relations(draw: st.DrawFn) -> str:
+    """Nests of comparisons of inputs and outputs with each other."""
+    inner = st.builds(
+        lambda op, a, b, c: f"({op} {sums(a)} {sums(b)} {c})",
+        st.sampled_from(["<=", "<", ">=", ">", "="]),
+        *[st.lists(st.sampled_from([-1, 0, 0, 1, 2]), min_size=4, max_size=4)] * 2,
+        st.sampled_from(["0", "-0.25", "1"]),
+    )
+    nest = st.builds(lambda op, parts: f"({op} {' '.join(parts)})", st.sampled_from(["and", "or"]),
+                     st.lists(inner, min_size=1, max_size=3))  # fmt: skip
+    return draw(nest)
+
+
+@given(st.lists(relations(), min_size=1, max_size=2))
+@settings(max_examples=150)
+def test_both_readers_relate_inputs_alike(parts: list[str]) -> None:
+    """Rows of outputs and inputs, of the same dimension, that mean the same at every point."""
+    text = HEAD + BOX + "".join(f"(assert {part})\n" for part in parts)
+    mine, theirs = both(text)
+    assert (mine is None) == (theirs is None), text
+    if mine is None or theirs is None:
+        return
+    sizes = {len(row.coefficients) for pair in mine.pairs for row in pair.rows}
+    assert sizes <= {mine.n_outputs + mine.n_inputs * mine.relational}
+    assert mine.relational == theirs.relational
+    wider = mine.of(3)
+    for x, y in POINTS[::7]:
+        violated = theirs.violated([float(v) for v in x], [float(v) for v in y])
+        assert ours(mine, x, y) == ours(wider, x, (*y, Fraction(9))) == violated, (text, x, y)

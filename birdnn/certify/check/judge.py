@@ -25,7 +25,7 @@ from birdnn.certify.check.certificate import (
 )
 from birdnn.certify.check.files import File, Rejected
 from birdnn.certify.check.floats import FloatEngine
-from birdnn.certify.check.graphs.nodes import Graph
+from birdnn.certify.check.graphs.nodes import Graph, beside_inputs
 from birdnn.certify.check.graphs.reader import read_graph
 from birdnn.certify.check.graphs.walk import GraphWalk
 from birdnn.certify.check.layers import Chain, kinds
@@ -205,7 +205,8 @@ def _checked(
                 f"{net} has {network.n_inputs} and {network.n_outputs}"
             )
         where = f"proof of {Path(path).name}"
-        task = _Task(engines, found, proof, where, settings, seen, part)
+        own = engines.beside_inputs(where) if statement.relational else engines
+        task = _Task(own, found, proof, where, settings, seen, part)
         answer = task.violated(statement, str(path)) if "input" in proof else task.proved(statement, str(path))
         answers.append(task.executed(statement, answer) if "executed" in proof else answer)
     return Accepted(
@@ -239,6 +240,22 @@ class _Engines:
     def __init__(self, network: Chain | Graph, single: bool) -> None:
         self.network, self.single = network, single
         self.walk = GraphWalk if isinstance(network, Graph) else Walk
+
+    def beside_inputs(self, where: str) -> _Engines:
+        """Those of the network that hands on its inputs behind its outputs, for rows that speak about both.
+
+        Raises:
+            Rejected: the network was read as a chain, which cannot.
+        """
+        if isinstance(self.network, Chain):
+            raise Rejected(f"{where}: it relates inputs, of which version 3 of the format speaks only")
+        return self._beside
+
+    @cached_property
+    def _beside(self) -> _Engines:
+        if isinstance(self.network, Chain):
+            raise TypeError("a chain does not hand on its inputs")
+        return _Engines(beside_inputs(self.network), self.single)
 
     @cached_property
     def float64(self) -> Engine:

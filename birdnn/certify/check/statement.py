@@ -1,7 +1,8 @@
 """VNN-LIB 1.0, read by the checker itself: a union of (input box, rows of outputs) that describes what is unsafe.
 
 Understood are declarations of ``X_i`` and ``Y_j`` (outputs that nothing is said of need none) and assertions over
-``and``, ``or``, ``<= >= < > =`` and linear ``+ - * /``. Each comparison speaks about one input or about outputs only.
+``and``, ``or``, ``<= >= < > =`` and linear ``+ - * /``. A comparison of one input with a number bounds it; any other is
+a row of outputs, or of outputs and inputs together.
 Anything else is refused, never guessed: what two readers of SMT-LIB may take differently (quoted symbols, escapes in
 strings, a carriage return alone, white space that is none there, what stands behind ``(exit)``) is no text for a proof.
 """
@@ -55,7 +56,7 @@ Tree = str | list[Any]
 
 @dataclass(frozen=True)
 class Row:
-    """``coefficients @ y <= bound``, or ``<`` where ``strict``."""
+    """``coefficients @ y <= bound``, or ``<`` where ``strict``; y may end with the inputs, see `Statement`."""
 
     coefficients: tuple[Fraction, ...]
     bound: Fraction
@@ -137,23 +138,31 @@ class Pair:
 
 @dataclass(frozen=True)
 class Statement:
-    """What a property file says is unsafe."""
+    """What a property file says is unsafe.
+
+    Attributes:
+        n_inputs, n_outputs: of the network that it speaks about.
+        relational: do comparisons relate inputs, with each other or with outputs? Rows are of the outputs followed by
+            the inputs then, else of the outputs.
+    """
 
     pairs: tuple[Pair, ...]
     n_inputs: int
     n_outputs: int
+    relational: bool = False
 
     def of(self, n_outputs: int) -> Statement:
         """The same about a network with so many outputs; of those that the text does not name it says nothing."""
-        missing = n_outputs - self.n_outputs
+        own, missing = self.n_outputs, n_outputs - self.n_outputs
         if missing <= 0:
             return self
         more = (Fraction(0),) * missing
-        pairs = [
-            replace(pair, rows=tuple(replace(row, coefficients=row.coefficients + more) for row in pair.rows))
-            for pair in self.pairs
-        ]
-        return Statement(tuple(pairs), self.n_inputs, n_outputs)
+
+        def longer(row: Row) -> Row:
+            return replace(row, coefficients=(*row.coefficients[:own], *more, *row.coefficients[own:]))
+
+        pairs = tuple(replace(pair, rows=tuple(map(longer, pair.rows))) for pair in self.pairs)
+        return replace(self, pairs=pairs, n_outputs=n_outputs)
 
 
 @dataclass(frozen=True)
@@ -230,10 +239,12 @@ class _Reader:
         if not n_inputs or not n_outputs or sum(name[0] == "X" for name in self.declared) != n_inputs:
             raise self.fail("variables that are not X_0, X_1, ... and some of Y_0, Y_1, ...")
         branches = self._formula(["and", *asserted])
-        pairs = [pair for branch in branches if (pair := self._pair(branch, n_inputs, n_outputs)) is not None]
+        relational = any(_relates(linear) for branch in branches for linear, _ in branch)
+        columns = [f"Y_{i}" for i in range(n_outputs)] + [f"X_{i}" for i in range(n_inputs) if relational]
+        pairs = [pair for branch in branches if (pair := self._pair(branch, n_inputs, columns)) is not None]
         if not pairs:
             raise self.fail("assertions that contradict each other")
-        return Statement(tuple(pairs), n_inputs, n_outputs)
+        return Statement(tuple(pairs), n_inputs, n_outputs, relational)
 
     def fail(self, what: str) -> FormatError:
         return FormatError(self.file.path, "", f"this checker does not read {what}")
@@ -345,23 +356,22 @@ class _Reader:
         if self.entries > MAX_ENTRIES:
             raise self.fail(f"a formula of more than {MAX_ENTRIES} bounds and coefficients")
 
-    def _pair(self, branch: tuple[_Atom, ...], n_inputs: int, n_outputs: int) -> Pair | None:
-        """The branch as box and rows; None where it holds nowhere."""
+    def _pair(self, branch: tuple[_Atom, ...], n_inputs: int, columns: Sequence[str]) -> Pair | None:
+        """The branch as box and rows, of the variables in ``columns``; None where it holds nowhere."""
         lower: dict[int, tuple[Fraction, bool]] = {}
         upper: dict[int, tuple[Fraction, bool]] = {}
         rows: dict[Row, None] = {}
         self._count(n_inputs)
         for linear, strict in branch:
             factors, constant = linear.factors, linear.constant
-            kinds = {name[0] for name in factors}
             if not factors:
                 if constant > 0 or (strict and constant == 0):
                     return None
-            elif kinds == {"Y"}:
-                self._count(n_outputs)
-                values = tuple(factors.get(f"Y_{i}", Fraction(0)) for i in range(n_outputs))
+            elif _relates(linear) or next(iter(factors))[0] == "Y":
+                self._count(len(columns))
+                values = tuple(factors.get(name, Fraction(0)) for name in columns)
                 rows[Row(values, -constant, strict).normal()] = None
-            elif len(factors) == 1:
+            else:
                 ((name, factor),) = factors.items()
                 index, value = int(name[2:]), -constant / factor
                 if factor > 0:
@@ -370,8 +380,6 @@ class _Reader:
                 else:
                     lower[index] = max(lower.get(index, (value, False)), (value, False), key=_first)
                     lower[index] = _tighter(lower[index], value, strict)
-            else:
-                raise self.fail("a comparison of several inputs, or of inputs with outputs")
         sides = [lower.get(i) for i in range(n_inputs)], [upper.get(i) for i in range(n_inputs)]
         pairs = [(low, high) for low, high in zip(*sides, strict=True) if low is not None and high is not None]
         if any(low[0] > high[0] or (low[0] == high[0] and (low[1] or high[1])) for low, high in pairs):
@@ -379,6 +387,11 @@ class _Reader:
         if len(pairs) < n_inputs:
             raise self.fail("a property that leaves an input unbounded")
         return Pair(tuple(low for low, _ in pairs), tuple(high for _, high in pairs), tuple(rows))
+
+
+def _relates(linear: _Linear) -> bool:
+    """Does a comparison speak about several inputs, or about inputs and outputs?"""
+    return len(linear.factors) > 1 and any(name[0] == "X" for name in linear.factors)
 
 
 def _words(command: list[Tree]) -> list[Tree]:

@@ -163,6 +163,16 @@ def _moves(each: Map) -> bool:
     return len(np.unique(each.row)) == len(each.row) and len(np.unique(each.column)) == len(each.column)
 
 
+def beside_inputs(graph: Graph) -> Graph:
+    """The network whose outputs are those of ``graph``, followed by its inputs."""
+    n, m = graph.n_inputs, graph.n_outputs
+    outputs = np.concatenate([np.arange(m), np.full(n, -1)])
+    inputs = np.concatenate([np.full(m, -1), np.arange(n)])
+    sources = (len(graph.nodes), selection(outputs, m)), (0, selection(inputs, n))
+    both = Affine(sources, np.array([Fraction(0)] * (m + n), dtype=object))
+    return Graph((*graph.nodes, both), (*graph.sizes, m + n), graph.single)
+
+
 def selection(places: Index, columns: int) -> Map:
     """The map that takes the entries at ``places`` of a value of so many; none where a place is -1."""
     rows = np.nonzero(places >= 0)[0]
