@@ -14,11 +14,12 @@ from flint import ctx
 
 from birdnn.certify.check.exact import rational
 from birdnn.certify.check.files import Rejected
-from birdnn.certify.check.graphs import exact, floats
+from birdnn.certify.check.graphs import exact, floats, nodes
 from birdnn.certify.check.graphs.exact import GraphExactEngine, _ball, evaluate
 from birdnn.certify.check.graphs.floats import GraphFloatEngine
 from birdnn.certify.check.graphs.nodes import Affine, Bend, Graph
 from birdnn.certify.check.graphs.walk import GraphPass, _open
+from birdnn.certify.check.layers import Activation
 from birdnn.certify.check.lines import slope_range
 from birdnn.certify.check.rounding import rounded
 from birdnn.certify.check.statement import Row
@@ -313,3 +314,26 @@ def test_a_planted_bug_is_noticed(
 ) -> None:
     monkeypatch.setattr(where, name, bug)
     assert any(wrong(engine, range(seed, seed + 10), True) for seed in range(0, 100, 10))
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_windows_of_inactive_neurons_are_settled(engine: Any) -> None:
+    """All are zero, so that none exceeds the one that is picked: a constant above them would lose what rows say."""
+    one = np.array([Fraction(1)], dtype=object)
+    same = nodes.Map((4, 4), np.arange(4), np.arange(4), np.zeros(4, np.intp), one)
+    bend = Bend(1, Activation("relu", 0.0))
+    graph = Graph((Affine(((0, same),), np.array([Fraction(0)] * 4, dtype=object)), bend,
+                   nodes.Pool(2, np.arange(4)[None])), (4, 4, 4, 1), single=True)  # fmt: skip
+    low, up = np.array([[-3.0, -2.0, -1.0, -0.5]]), np.array([[-1.0, 2.0, -0.5, -0.25]])
+    for top in (-0.125, 2.0):  # with and without an entry that may be active
+        up[0, 1] = top
+        pass_ = engine(graph).start(padded(((Row((Fraction(1),), Fraction(0), False),),), 1), 1)
+        pass_.begin((low, up))
+        pass_.affine(0)
+        for k in (1, 2):
+            pass_.relax(k, *pass_.interval(k))
+        assert max(top, 0.0) <= float(pass_.interval(3)[1][0, 0]) <= max(top, 0.0) + 1e-9
+        if engine is GraphFloatEngine:
+            assert pass_.lines[2].up[0, 0] == (top < 0)
+        else:
+            assert (pass_.picked[2][0][0][1] is None) == (top < 0)

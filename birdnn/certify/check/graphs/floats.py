@@ -147,7 +147,8 @@ class GraphFloatPass:
             low, high = default_slopes_in_graphs(act, l, u)
             self.lines[k] = self._around(act, l, u, low, high)
             ends = value(act, l), value(act, u)
-            wide = [LIBM * np.abs(end) + TINY for end in ends]
+            # a ReLU computes nothing: where all entries of a window are inactive, none exceeds the others
+            wide = [0.0 if act.kind == "relu" else LIBM * np.abs(end) + TINY for end in ends]
             self._append(ends[0] - wide[0], ends[1] + wide[1])
 
     def _around(self, act: Activation, l: Floats, u: Floats, low: Floats, high: Floats) -> _Lines:
