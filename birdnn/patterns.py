@@ -1,12 +1,13 @@
-"""Files that a pattern names."""
+"""Files that a pattern names, and files with the name of what they are."""
 
 from __future__ import annotations
 
+import ast
 import glob
 from collections.abc import Iterable
 from pathlib import Path
 
-from birdnn.errors import FormatError
+from birdnn.errors import FormatError, MismatchError
 
 
 def matching(paths: Iterable[Path]) -> list[Path]:
@@ -28,3 +29,25 @@ def matching(paths: Iterable[Path]) -> list[Path]:
             raise FormatError(str(path), "", "no file matches this pattern")
         found += hits
     return found
+
+
+def named_network(text: str) -> tuple[str, Path]:
+    """``NAME=FILE`` as a name and a file; a file alone, or one whose own name looks so, has no name."""
+    name, equals, path = text.partition("=")
+    if equals and path and name.isidentifier() and not Path(text).exists():
+        return name, Path(path)
+    return "", Path(text)
+
+
+def named_networks(text: str) -> list[tuple[str, Path]]:
+    """The same, or VNN-COMP's list of several: ``[('f', 'A.onnx'), ('g', 'B.onnx')]``.
+
+    Raises:
+        MismatchError: it begins like such a list and is none.
+    """
+    if not text.startswith("["):
+        return [named_network(text)]
+    try:
+        return [(str(name), Path(str(path))) for name, path in ast.literal_eval(text)]
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+        raise MismatchError(f"{text[:60]}: no list of pairs of a name and a file") from None

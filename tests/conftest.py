@@ -19,7 +19,8 @@ ROOT = Path(__file__).resolve().parent.parent
 # Every call inside the package is checked against its annotations while tests run. An int may stand for a float
 # (PEP 484); annotated assignments are mypy's business. What Numba compiles is left as it is.
 COMPILED = tuple(
-    f"birdnn.bounds.compiled.{name}" for name in ("state", "lines", "rows", "branch", "step", "model", "splits")
+    f"birdnn.bounds.compiled.{name}"
+    for name in ("state", "lines", "pairs", "rows", "branch", "step", "model", "splits")
 )
 beartype_package(
     "birdnn", conf=BeartypeConf(is_pep484_tower=True, claw_is_pep526=False, claw_skip_package_names=COMPILED)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -32,6 +32,7 @@ from birdnn.pipeline.checking import check_files
 from birdnn.pipeline.deciding import falsify_files, verify_files
 from birdnn.pipeline.estimating import estimate_files
 from birdnn.pipeline.localising import localize_files
+from birdnn.pipeline.relating import falsify_related, verify_related
 from birdnn.pipeline.repairing import repair_files
 from birdnn.records import (
     CheckOutcome,
@@ -45,12 +46,13 @@ from birdnn.records import (
     VerifySettings,
     Watch,
 )
+from birdnn.spec import Property
 
 PropertiesLike: TypeAlias = PropertyLike | Sequence[PropertyLike]
 
 
 def verify(
-    net: NetworkLike,
+    net: NetworkLike | Mapping[str, NetworkLike],
     props: PropertiesLike,
     *,
     certificate: File | None = None,
@@ -60,8 +62,9 @@ def verify(
     """Decide properties: look for a counterexample, then prove by complete search.
 
     Args:
-        net: a file, a loaded network, or a torch module that takes (batch, n_inputs).
-        props: one property or several; files, or loaded ones.
+        net: a file, a loaded network, or a torch module that takes (batch, n_inputs). For queries about several
+            networks, each by its name in the query: ``{"f": "A.onnx", "g": "B.onnx"}``.
+        props: one property or several; files, or loaded ones. Queries about several networks are files.
         certificate: where to write what was decided for `birdnn.check`; networks and properties must be files.
         watch: follows the search and may stop it.
         options: see `birdnn.api.options.VerifyOptions`.
@@ -81,6 +84,12 @@ def verify(
     Proved(boxes=1, arithmetic='float64, rounding accounted for; over the reals')
     """
     said = checked("verify", options)
+    if isinstance(net, Mapping):
+        place = None if certificate is None else Path(certificate)
+        with borrowed() as stored:
+            nets, paths = _related(stored, net, props)
+            outcome = verify_related(nets, paths, settings=VerifySettings(**said, certificate=place), watch=watch)
+        return _named_verdicts(outcome, stored)
     with borrowed() as stored:
         files = _files(stored, net, props)
         if certificate is not None:
@@ -93,7 +102,11 @@ def verify(
 
 
 def falsify(
-    net: NetworkLike, props: PropertiesLike, *, watch: Watch | None = None, **options: Unpack[FalsifyOptions]
+    net: NetworkLike | Mapping[str, NetworkLike],
+    props: PropertiesLike,
+    *,
+    watch: Watch | None = None,
+    **options: Unpack[FalsifyOptions],
 ) -> VerifyOutcome:
     """Look for counterexamples, and never prove anything.
 
@@ -106,6 +119,10 @@ def falsify(
     """
     said = checked("falsify", options)
     with borrowed() as stored:
+        if isinstance(net, Mapping):
+            nets, paths = _related(stored, net, props)
+            outcome = falsify_related(nets, paths, settings=VerifySettings(**said), watch=watch)
+            return _named_verdicts(outcome, stored)
         files = _files(stored, net, props)
         outcome = falsify_files(*files, settings=VerifySettings(**said), watch=watch)
     return _named_verdicts(outcome, stored)
@@ -296,6 +313,18 @@ def _files(
     if given and isinstance(net, nn.Module):
         net = load_network(net, input_shape=(load_property(given[0]).n_inputs,))
     return stored.network(net), tuple(stored.property(prop) for prop in given)
+
+
+def _related(
+    stored: Stored, nets: Mapping[str, NetworkLike], props: PropertiesLike
+) -> tuple[dict[str, Path], tuple[Path, ...]]:
+    """Files of several networks, and of queries about them."""
+    given = _several(props)
+    if not given or not nets:
+        raise MismatchError("nothing is asked: name at least one network and one property")
+    if any(isinstance(prop, Property) for prop in given):
+        raise MismatchError("a query about several networks is given as a file")
+    return {name: stored.network(net) for name, net in nets.items()}, tuple(map(stored.property, given))
 
 
 def _domain(stored: Stored, given: str | Path | tuple[Any, Any] | None) -> Path | Literal["property"] | None:

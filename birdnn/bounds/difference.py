@@ -3,12 +3,13 @@
 Two networks of the same layers are followed together. Layers in which they do not differ are one network. Behind the
 first that differs there are three blocks: the pre-activations ``z`` of the first network, those of the second, and
 their difference ``d``. Behind an activation it is ``s(z + d) - s(z)``, which the mean value theorem puts between
-``m d`` and ``M d``, with the least and the greatest slope that the activation has between the pre-activations of both.
-So a small change of the weights gives a small bound, which subtracting two bounds never does. The idea is that of
-differential verification (Paulsen, Wang and Wang 2020, ReluDiff, arXiv:2001.03662, and NeuroDiff, arXiv:2009.09943);
-here it is one more chain of affine maps and activations for `CrownBound`, whose arithmetic and account of rounding are
-used as they are. Each output's difference is asked for twice, as the third block's and as the difference of the first
-two, and multipliers take the best mixture.
+``m d`` and ``M d``, with the least and the greatest slope that the activation has between the pre-activations of both;
+of a convex one the slopes at z bound it from below, those at ``z + d`` from above. So a small change of the weights
+gives a small bound, which subtracting two bounds never does. The idea is that of differential verification (Paulsen,
+Wang and Wang 2020, ReluDiff, arXiv:2001.03662, and NeuroDiff, arXiv:2009.09943); here it is one more chain of affine
+maps and activations for `CrownBound`, whose arithmetic and account of rounding are used as they are. A row on both
+networks' outputs is asked for in several forms, with the third block and without, and multipliers take the best
+mixture.
 
 Networks whose layers do not correspond are bounded each by itself (`SeparateBound`).
 """
@@ -16,10 +17,15 @@ Networks whose layers do not correspond are bounded each by itself (`SeparateBou
 from __future__ import annotations
 
 import math
+from dataclasses import replace
+from typing import TypeAlias
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from birdnn.bounds.compiled.bound import CompiledBound
+from birdnn.bounds.compiled.state import Integers
 from birdnn.bounds.crown import CrownBound, CrownSettings
 from birdnn.bounds.protocol import BoundResult, MarginBound, Question
 from birdnn.bounds.rules import Line, Relaxation, bent, relax, slope_range
@@ -28,6 +34,9 @@ from birdnn.boxes import Boxes
 from birdnn.chain import Activation, Affine, Chain, NotAChain, Terms, as_activation
 from birdnn.network import Network
 from birdnn.rounding import FLOAT64, LINE_ROUNDINGS
+
+Slant: TypeAlias = tuple[Tensor, Tensor]
+"""Multiples of d: the least and the greatest one."""
 
 
 def correspondence(before: Chain, after: Chain) -> str:
@@ -53,19 +62,98 @@ def _named(layer: Activation) -> str:
 
 
 def questions(n_outputs: int, device: torch.device) -> Question:
-    """What to ask of the joint outputs (A, B, B - A): item ``2 j`` bounds ``-d_j`` from below, ``2 j + 1`` ``d_j``."""
+    """What to ask of the outputs of A and B: item ``2 j`` bounds ``A_j - B_j`` from below, ``2 j + 1`` the opposite."""
     eye = torch.eye(n_outputs, dtype=torch.float64)
-    nothing = torch.zeros_like(eye)
-    rows = torch.stack([torch.cat([nothing, nothing, eye], 1), torch.cat([-eye, eye, nothing], 1)], 1)
-    a = torch.stack([-rows, rows], 1).flatten(0, 1).to(device)
+    rows = torch.cat([-eye, eye], 1)
+    a = torch.stack([-rows, rows], 1).flatten(0, 1)[:, None].to(device)
     return Question(a, a.new_zeros(a.shape[:2]), torch.ones(len(a), dtype=torch.bool, device=device))
 
 
-class DifferenceBound(CrownBound):
-    """`MarginBound` of the joint outputs (A, B, B - A) of two networks whose layers correspond.
+def in_all_forms(question: Question) -> Question:
+    """The same of the joint outputs (A, B, B - A): rows on A and B once as they are, and with the difference instead.
+
+    ``f A + g B`` is ``(f + g) A + g (B - A)`` and ``(f + g) B - f (B - A)``, where ``f + g`` is exact.
+    """
+    first, second = question.a.chunk(2, dim=2)
+    total, nothing = first + second, torch.zeros_like(first)
+    exact = (total - first == second) & (total - second == first)
+    plain = torch.cat([first, second, nothing], 2)
+    forms = [plain, torch.cat([total, nothing, second], 2), torch.cat([nothing, total, -first], 2)]
+    if not total.any():
+        del forms[2]  # it is the second one
+    told = [torch.where(exact.all(2)[..., None], form, plain) for form in forms]
+    return Question(torch.cat(told, 1), question.b.repeat(1, len(told)), question.closed)
+
+
+class _Differences(CrownBound):
+    """What bounds of the joint outputs of two networks have to do otherwise than `CrownBound`.
+
+    Attributes:
+        shared: so many affine layers, from the inputs on, are the same in both; all others have three blocks.
+    """
+
+    shared: int
+
+    def bound(self, question: Question, boxes: Boxes, opened: Tensor, inherited: Tensor) -> BoundResult:
+        """See `MarginBound.bound`; rows are on the outputs of A and then B."""
+        return super().bound(self._in_forms(question), boxes, opened, inherited)
+
+    def sensitivity(self, question: Question, opened: Tensor, inherited: Tensor) -> Tensor:
+        """See `CrownBound.sensitivity`."""
+        return super().sensitivity(self._in_forms(question), opened, inherited)
+
+    def _in_forms(self, question: Question) -> Question:
+        asked_already = question.a.shape[2] == len(self._layer[-1].bias)
+        return question if asked_already else in_all_forms(question)
+
+    def _relax(self, k: int, low: Tensor, up: Tensor) -> Relaxation:
+        """Usual lines for both networks, those of the slopes for the difference."""
+        if k < self.shared:
+            return super()._relax(k, low, up)
+        activation, n = self._activation[k], low.shape[1] // 3
+        usual = relax(activation, low[:, : 2 * n], up[:, : 2 * n])
+        below, above = _slopes(activation, low, up)
+        lines = _lines(below, above, low[:, 2 * n :], up[:, 2 * n :])
+        size = torch.maximum(low[:, 2 * n :].abs(), up[:, 2 * n :].abs())
+        steepest = 1 + torch.maximum(_largest(*below), _largest(*above))
+        computed = (LINE_ROUNDINGS + 2 * low.shape[1]) * FLOAT64 * 2 * steepest * (1 + size)
+        return _side_by_side(usual, lines.widened(computed.masked_fill(_fixed(below, above), 0.0), None, size))
+
+    def _reach(self, k: int, low: Tensor, up: Tensor) -> Tensor:
+        if k < self.shared:
+            return super()._reach(k, low, up)
+        n = low.shape[1] // 3
+        both = super()._reach(k, low[:, : 2 * n], up[:, : 2 * n])
+        below, above = _slopes(self._activation[k], low, up)
+        steepest = torch.maximum(_largest(*below), _largest(*above)) * (1 + LINE_ROUNDINGS * FLOAT64)
+        return torch.cat([both, steepest * torch.maximum(low[:, 2 * n :].abs(), up[:, 2 * n :].abs())], 1)
+
+    def _tighten_layer(
+        self, low: Tensor, up: Tensor, slopes: list[Slopes], slack: Tensor, centre: Tensor, radius: Tensor
+    ) -> None:
+        """Both networks first: where they say what multiple the difference is, it need not be bounded."""
+        k = len(slopes)
+        if k < self.shared:
+            super()._tighten_layer(low, up, slopes, slack, centre, radius)
+            return
+        activation, n = self._activation[k], low.shape[1] // 3
+        needed = bent(activation, low, up)
+        needed[:, 2 * n :] = False
+        self._tighten(low, up, needed, slopes, slack, centre, radius)
+        _agree(low, up)
+        needed = torch.zeros_like(needed)
+        needed[:, 2 * n :] = ~_fixed(*_slopes(activation, low, up))
+        self._tighten(low, up, needed, slopes, slack, centre, radius)
+        _agree(low, up)
+
+
+class DifferenceBound(_Differences):
+    """`MarginBound` of rows on the outputs of two networks, A and then B, whose layers correspond.
+
+    Rows have coefficients that float64 holds exactly: what others are rounded by would be lost where they cancel.
 
     Args:
-        before, after: A and B.
+        before, after: A and B, with the same inputs.
         device, settings: as for `CrownBound`.
 
     Raises:
@@ -77,52 +165,53 @@ class DifferenceBound(CrownBound):
     def __init__(
         self, before: Network, after: Network, device: torch.device, settings: CrownSettings | None = None
     ) -> None:
-        one, other = (net.with_values({}).cpu().chain() for net in (before, after))
-        if reason := correspondence(one, other):
-            raise NotAChain(f"the layers do not correspond: {reason}")
-        self._shared = _shared_layers(before, after)
-        super().__init__(_joint(one, other, self._shared), device, settings)
+        chain, self.shared = joint_chain(before, after)
+        super().__init__(chain, device, settings)
 
-    def _relax(self, k: int, low: Tensor, up: Tensor) -> Relaxation:
-        """Usual lines for both networks, those of the mean value theorem for the difference."""
-        if k < self._shared:
-            return super()._relax(k, low, up)
-        activation, n = self._activation[k], low.shape[1] // 3
-        usual = relax(activation, low[:, : 2 * n], up[:, : 2 * n])
-        least, most = slope_range(activation, *_hull(low, up))
-        lines = _lines(least, most, low[:, 2 * n :], up[:, 2 * n :])
-        size = torch.maximum(low[:, 2 * n :].abs(), up[:, 2 * n :].abs())
-        computed = (LINE_ROUNDINGS + 2 * low.shape[1]) * FLOAT64 * (1 + most.abs() + least.abs()) * (1 + size)
-        exact = least == most
-        return _side_by_side(usual, lines.widened(computed.masked_fill(exact, 0.0), None, size))
 
-    def _reach(self, k: int, low: Tensor, up: Tensor) -> Tensor:
-        if k < self._shared:
-            return super()._reach(k, low, up)
-        n = low.shape[1] // 3
-        both = super()._reach(k, low[:, : 2 * n], up[:, : 2 * n])
-        least, most = slope_range(self._activation[k], *_hull(low, up))
-        steepest = torch.maximum(least.abs(), most.abs()) * (1 + LINE_ROUNDINGS * FLOAT64)
-        return torch.cat([both, steepest * torch.maximum(low[:, 2 * n :].abs(), up[:, 2 * n :].abs())], 1)
+class CompiledDifferenceBound(_Differences, CompiledBound):
+    """`DifferenceBound` by compiled loops.
 
-    def _tighten_layer(
-        self, low: Tensor, up: Tensor, slopes: list[Slopes], slack: Tensor, centre: Tensor, radius: Tensor
+    Args:
+        before, after, settings: see `DifferenceBound`.
+        threads, always: see `CompiledBound`.
+    """
+
+    name = "crown on the difference"
+
+    def __init__(
+        self,
+        before: Network,
+        after: Network,
+        settings: CrownSettings | None = None,
+        threads: int | None = None,
+        always: bool = False,
     ) -> None:
-        """Both networks first: where they say that the activation is linear, the difference need not be bounded."""
-        k = len(slopes)
-        if k < self._shared:
-            super()._tighten_layer(low, up, slopes, slack, centre, radius)
-            return
-        activation, n = self._activation[k], low.shape[1] // 3
-        needed = bent(activation, low, up)
-        needed[:, 2 * n :] = False
-        self._tighten(low, up, needed, slopes, slack, centre, radius)
-        _agree(low, up)
-        least, most = slope_range(activation, *_hull(low, up))
-        needed = torch.zeros_like(needed)
-        needed[:, 2 * n :] = ~(least == most)
-        self._tighten(low, up, needed, slopes, slack, centre, radius)
-        _agree(low, up)
+        chain, self.shared = joint_chain(before, after)
+        # a tree of signs of neurons knows one network only
+        super().__init__(chain, replace(settings or CrownSettings(), splits=None), threads=threads, always=always)
+
+    def at_a_glance(self, question: Question, boxes: Boxes, opened: Tensor, inherited: Tensor) -> BoundResult:
+        """See `CompiledBound.at_a_glance`."""
+        return super().at_a_glance(self._in_forms(question), boxes, opened, inherited)
+
+    def _pairs(self, width: Integers) -> Integers:
+        sizes = np.zeros_like(width)
+        sizes[self.shared : -1] = width[self.shared + 1 :] // 3
+        return sizes
+
+
+def joint_chain(before: Network, after: Network) -> tuple[Chain, int]:
+    """A, B and B - A as one chain, and how many layers from the inputs on are the same in both.
+
+    Raises:
+        NotAChain: one of the graphs is something else, or their layers do not correspond.
+    """
+    one, other = (net.with_values({}).cpu().chain() for net in (before, after))
+    if reason := correspondence(one, other):
+        raise NotAChain(f"the layers do not correspond: {reason}")
+    shared = _shared_layers(before, after)
+    return _joint(one, other, shared), shared
 
 
 class SeparateBound:
@@ -145,7 +234,7 @@ class SeparateBound:
         return torch.cat([self.before.root(boxes), self.after.root(boxes)], 1)
 
     def bound(self, question: Question, boxes: Boxes, opened: Tensor, inherited: Tensor) -> BoundResult:
-        """See `MarginBound.bound`; of each of `questions` the second row, as a sum of two bounds."""
+        """See `MarginBound.bound`, of single rows on the outputs of A and then B, as sums of two bounds."""
         one, other = self._parts(question)
         first = self.before.bound(one, boxes, opened, inherited[:, : self._split])
         second = self.after.bound(other, boxes, opened, inherited[:, self._split :])
@@ -161,10 +250,13 @@ class SeparateBound:
         return first + self.after.sensitivity(other, opened, inherited[:, self._split :])
 
     def _parts(self, question: Question) -> tuple[Question, Question]:
-        m = self.n_outputs
-        parts = (question.a[:, 1:, :m], question.a[:, 1:, m : 2 * m])
-        first, second = (Question(a, question.b[:, 1:], question.closed) for a in parts)
-        return first, second
+        if question.b.shape[1] != 1:
+            raise ValueError("a sum of two bounds bounds single rows")
+        first, second = question.a[..., : self.n_outputs], question.a[..., self.n_outputs :]
+        return (
+            Question(first, question.b, question.closed),
+            Question(second, torch.zeros_like(question.b), question.closed),
+        )
 
 
 def _shared_layers(before: Network, after: Network) -> int:
@@ -221,10 +313,41 @@ def _blocks(one: Tensor, other: Tensor, mixed: Tensor, first: bool) -> Tensor:
     return torch.cat([torch.cat(row, 1) for row in rows])
 
 
-def _hull(low: Tensor, up: Tensor) -> tuple[Tensor, Tensor]:
-    """Between which the pre-activations of both networks lie."""
+def _slopes(activation: Activation, low: Tensor, up: Tensor) -> tuple[Slant, Slant]:
+    """What ``s(z + d) - s(z)`` is at least and at most, in multiples of d: the least and the greatest slope of each.
+
+    A convex function lies above its tangents: ``s'(z) d`` from below, ``s'(z + d) d`` from above.
+    """
     n = low.shape[1] // 3
-    return torch.minimum(low[:, :n], low[:, n : 2 * n]), torch.maximum(up[:, :n], up[:, n : 2 * n])
+    bends = convexity(activation)
+    if bends == 0:
+        lowest = torch.minimum(low[:, :n], low[:, n : 2 * n])
+        both = slope_range(activation, lowest, torch.maximum(up[:, :n], up[:, n : 2 * n]))
+        return both, both
+    of_first, of_second = (slope_range(activation, low[:, part], up[:, part]) for part in (slice(n), slice(n, 2 * n)))
+    return (of_first, of_second) if bends > 0 else (of_second, of_first)
+
+
+def convexity(activation: Activation) -> int:
+    """1 of a convex activation, -1 of a concave one, else 0."""
+    match activation.kind:
+        case "relu":
+            return 1
+        case "leaky_relu":
+            return 1 if activation.alpha <= 1 else -1
+        case "elu":
+            return 1 if 0 <= activation.alpha <= 1 else 0
+        case _:
+            return 0
+
+
+def _largest(least: Tensor, most: Tensor) -> Tensor:
+    return torch.maximum(least.abs(), most.abs())
+
+
+def _fixed(below: Slant, above: Slant) -> Tensor:
+    """Where the difference is a multiple of d, which is known exactly."""
+    return (below[0] == below[1]) & (above[0] == above[1]) & (below[0] == above[0])
 
 
 def _agree(low: Tensor, up: Tensor) -> None:
@@ -245,19 +368,20 @@ def _below(value: Tensor) -> Tensor:
     return torch.nextafter(known, known.new_tensor(-math.inf))
 
 
-def _lines(least: Tensor, most: Tensor, low: Tensor, up: Tensor) -> Relaxation:
-    """Lines around everything between ``least d`` and ``most d``, for d in ``low .. up``."""
+def _lines(below: Slant, above: Slant, low: Tensor, up: Tensor) -> Relaxation:
+    """Lines around everything between ``below`` times d and ``above`` times d, for d in ``low .. up``."""
     mixed = (low < 0) & (up > 0)
     width = (up - low).where(mixed, torch.ones_like(up))
     nothing = torch.full_like(low, math.nan)  # bounds of NaN
-    bulge = ((least - most) * low * up / width).where(mixed, torch.zeros_like(low))
 
-    def chord(left: Tensor, right: Tensor, offset: Tensor) -> Line:
+    def chord(left: Tensor, right: Tensor) -> Line:
+        """Through ``left * low`` and ``right * up``."""
         one_sided = torch.where(low >= 0, right, torch.where(up <= 0, left, nothing))
+        offset = ((left - right) * low * up / width).where(mixed, torch.zeros_like(low))
         return Line(((right * up - left * low) / width).where(mixed, one_sided), offset)
 
-    below, above = chord(most, least, -bulge), chord(least, most, bulge)
-    return Relaxation((below, below), (above, above), torch.zeros_like(low))
+    lower, upper = chord(below[1], below[0]), chord(above[0], above[1])
+    return Relaxation((lower, lower), (upper, upper), torch.zeros_like(low))
 
 
 def _side_by_side(one: Relaxation, other: Relaxation) -> Relaxation:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import ast
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -18,8 +17,10 @@ from birdnn.errors import DisagreementError, MismatchError, OutputError
 from birdnn.formats import read_network
 from birdnn.formats.files import write_bytes
 from birdnn.formats.vnnlib import read_declared
-from birdnn.formats.vnnlib2 import Query
+from birdnn.formats.vnnlib2 import Query, Tensor
+from birdnn.patterns import named_networks
 from birdnn.pipeline.deciding import verify_files
+from birdnn.pipeline.relating import verify_related
 from birdnn.records import Proved, Unknown, Verdict, VerifyOutcome, VerifySettings, Violated, Witness, competition_word
 from birdnn.report.witnesses import counterexample_text
 from birdnn.rounding import Semantics
@@ -43,23 +44,30 @@ def answer(options: argparse.Namespace, began: float) -> int:
         DisagreementError: engines contradict each other. The answer, unknown, is printed by then.
     """
     query = read_declared(options.query)
-    net = network_file(options.network or (), query)
+    nets = network_files(options.network or (), query)
     semantics: Literal["real", "float32"] = "real" if query is None else query.element
-    refused = not_float32(read_network(net)) if options.as_executed or semantics == "float32" else ""
+    asked = options.as_executed or semantics == "float32"
+    told = [not_float32(read_network(net)) for net in nets.values()] if asked else []
+    refused = next(filter(None, told), "")
     if refused and semantics == "float32":
         raise MismatchError(f"the query is over float32: {refused}, with a query over real")
     if options.as_executed and not refused:
         semantics = "float32"
     left_s = None if options.timeout is None else max(0.01, options.timeout - (time.monotonic() - began))
     settings = VerifySettings(timeout_s=left_s, semantics=semantics, device=options.device)
-    outcome = verify_files(net, [options.query], settings=settings)
+    if query is None or len(query.networks) == 1:
+        (net,) = nets.values()
+        outcome = verify_files(net, [options.query], settings=settings)
+    else:
+        outcome = verify_related(nets, [options.query], settings=settings)
     verdict = spoken(outcome, semantics)
     word = competition_word(verdict)
     assignment: list[str] = []
     if isinstance(verdict, Violated):
         assignment = _found(verdict.witness, query, options.serialise_assignments)
     first_line(_WORDS.get(word, word), more=assignment)
-    told = [f"unsat of the network {_SPEAKS[semantics]}"] if isinstance(verdict, Proved) else []
+    network = "network" if len(nets) == 1 else "networks"
+    told = [f"unsat of the {network} {_SPEAKS[semantics]}"] if isinstance(verdict, Proved) else []
     told += [f"not --as-executed: {refused}"] if refused else []
     for line in (*told, *outcome.notes):
         print(f"birdnn-vnnlib: {line}", file=sys.stderr)
@@ -82,36 +90,31 @@ def spoken(outcome: VerifyOutcome, semantics: Semantics) -> Verdict:
     return verdict
 
 
-def network_file(said: Sequence[str], query: Query | None) -> Path:
-    """The one network's file.
+def network_files(said: Sequence[str], query: Query | None) -> dict[str, Path]:
+    """The networks' files, by the names that the query has for them; one that is equal to another may be left out.
 
     Args:
         said: what ``--network`` says: ``NAME=FILE``, ``FILE``, or VNN-COMP's ``[('NAME', 'FILE')]``.
-        query: what is asked, where it names its network.
+        query: what is asked, where it names its networks.
 
     Raises:
-        MismatchError: another number of networks than one, or one that the query does not declare.
+        MismatchError: other networks are given than the query declares.
     """
-    pairs = [pair for text in said for pair in _pairs(text)]
-    declared = query.network if query is not None else "NAME"
-    if len(pairs) != 1:
-        raise MismatchError(
-            f"the query is about one network, and {len(pairs)} are given: say --network {declared}=FILE"
-        )
-    name, path = pairs[0]
-    if name and query is not None and name != query.network:
-        raise MismatchError(f"--network {name}: the query declares the network {query.network!r} and no other")
-    return Path(path)
-
-
-def _pairs(text: str) -> list[tuple[str, str]]:
-    if text.startswith("["):
-        try:
-            return [(str(name), str(path)) for name, path in ast.literal_eval(text)]
-        except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
-            raise MismatchError(f"--network {text[:60]}: no list of pairs of a name and a file") from None
-    name, equals, path = text.partition("=")
-    return [(name, path)] if equals and name.isidentifier() else [("", text)]
+    pairs = [pair for text in said for pair in named_networks(text)]
+    declared = [net.name for net in query.networks] if query is not None else ["NAME"]
+    needed = [net.name for net in query.networks if not net.equal] if query is not None else declared
+    if not len(needed) <= len(pairs) <= len(declared):
+        many = "one network" if len(declared) == 1 else f"{len(declared)} networks"
+        verb = "is" if len(pairs) == 1 else "are"
+        how = " ".join(f"--network {name}=FILE" for name in needed)
+        raise MismatchError(f"the query is about {many}, and {len(pairs)} {verb} given: say {how}")
+    if len(declared) == 1 and not pairs[0][0]:
+        return {declared[0]: pairs[0][1]}
+    for name, _ in pairs:
+        if query is not None and name not in declared:
+            others = f"the network {declared[0]!r} and no other" if len(declared) == 1 else ", ".join(declared)
+            raise MismatchError(f"--network {name or 'FILE'}: the query declares {others}")
+    return dict(pairs)
 
 
 def _found(witness: Witness, query: Query | None, folder: Path | None) -> list[str]:
@@ -122,18 +125,24 @@ def _found(witness: Witness, query: Query | None, folder: Path | None) -> list[s
     if query is None:
         return counterexample_text(witness).splitlines()
     lines = []
-    for tensor, values in ((query.input, witness.x), (query.output, witness.y)):
+    for tensor, values in _assigned(query, witness):
         lines.append(f"{tensor.name} {tensor.element} [{','.join(map(str, tensor.shape))}]")
         lines += [repr(value) for value in values]
     return lines
+
+
+def _assigned(query: Query, witness: Witness) -> list[tuple[Tensor, tuple[float, ...]]]:
+    """Each tensor of the query and its values, all inputs first."""
+    inputs, outputs = ([getattr(net, kind) for net in query.networks] for kind in ("input", "output"))
+    parts = (*((tensor, witness.x) for tensor in inputs), *((tensor, witness.y) for tensor in outputs))
+    return [(tensor, values[tensor.first : tensor.first + tensor.size]) for tensor, values in parts]
 
 
 def _serialise(folder: Path, query: Query | None, witness: Witness) -> None:
     """Each tensor as ``NAME.pb``, all of them or none."""
     named: list[tuple[str, tuple[int, ...], tuple[float, ...]]] = [("X", (-1,), witness.x), ("Y", (-1,), witness.y)]
     if query is not None:
-        tensors = query.input, query.output
-        named = [(t.name, t.shape, v) for t, v in zip(tensors, (witness.x, witness.y), strict=True)]
+        named = [(tensor.name, tensor.shape, values) for tensor, values in _assigned(query, witness)]
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

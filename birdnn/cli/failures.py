@@ -9,7 +9,7 @@ import os
 import sys
 import tempfile
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
@@ -66,7 +66,11 @@ def command(options: type[Options]) -> Callable[[Callable[[Options], int]], Call
     def decorate(body: Callable[[Options], int]) -> Callable[..., None]:
         def run(**values: Any) -> None:
             if placed:
-                values["net"] = _the_network(values.pop(_CONTEXT), values.pop(_PLACE), values["net"])
+                context, place, said = values.pop(_CONTEXT), values.pop(_PLACE), values["net"]
+                if get_args(get_args(hints["net"])[0])[0] == list[str]:
+                    said = said or None  # several are said by their names, and one may be by its place
+                    place = None if place is None else [str(place)]
+                values["net"] = _the_network(context, place, said)
             require_in_range(body.__name__, values)
             raise typer.Exit(_status(lambda: body(options(**_expanded(values)))))
 
@@ -101,6 +105,10 @@ def _shown(hint: Any, panel: str | None) -> Any:
     return Annotated[(of, *options)]
 
 
+def _each(value: Any) -> Sequence[Any]:
+    return value if isinstance(value, list) else [value]
+
+
 _PLACE, _CONTEXT = "network", "context"
 
 
@@ -110,7 +118,8 @@ def _with_place_for_the_network(parameters: list[inspect.Parameter], hints: dict
     index = next((i for i, p in enumerate(parameters) if p.name == "net" and p.default is p.empty), None)
     if index is None or any(isinstance(part, ArgumentInfo) for part in said):
         return False
-    hints["net"] = Annotated[(Path | None, *hints["net"].__metadata__)]
+    of = list[str] if get_args(hints["net"])[0] == list[str] else Path
+    hints["net"] = Annotated[(of | None, *hints["net"].__metadata__)]
     parameters[index] = parameters[index].replace(default=None, annotation=hints["net"])
     place = typer.Argument(metavar="NETWORK", help="The network, as --net says it.", show_default=False)
     hints[_PLACE], hints[_CONTEXT] = Annotated[Path | None, place], typer.Context
@@ -120,11 +129,12 @@ def _with_place_for_the_network(parameters: list[inspect.Parameter], hints: dict
     return True
 
 
-def _the_network(context: Any, placed: Path | None, said: Path | None) -> Path:
-    """The network of the command line; what a configuration file says of it counts least."""
+def _the_network(context: Any, placed: Any, said: Any) -> Any:
+    """The network of the command line, or several; what a configuration file says of it counts least."""
     source = context.get_parameter_source("net")
     if placed is not None and said is not None and source is not None and source.name == "COMMANDLINE":
-        raise typer.BadParameter(f"the network is said twice: {placed} and {said}", param_hint="--net")
+        both = " and ".join(str(each) for each in (*_each(placed), *_each(said)))
+        raise typer.BadParameter(f"the network is said twice: {both}", param_hint="--net")
     found = placed or said
     if found is None:
         raise typer.BadParameter("is missing: which network?", param_hint="--net")

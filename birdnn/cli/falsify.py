@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from birdnn.cli.began import BEGAN
 from birdnn.cli.failures import command
@@ -12,7 +13,7 @@ from birdnn.cli.options import (
     Device,
     DeviceOption,
     Json,
-    Net,
+    Nets,
     Props,
     Quiet,
     Seed,
@@ -20,6 +21,7 @@ from birdnn.cli.options import (
     Units,
     UnitsOption,
     command_line,
+    networks,
     require_there,
 )
 from birdnn.cli.progress import TerminalWatch
@@ -29,7 +31,7 @@ from birdnn.cli.progress import TerminalWatch
 class FalsifyOptions:
     """What the command line says."""
 
-    net: Net
+    net: Nets
     prop: Props
     timeout: Timeout = None
     units: UnitsOption = Units.NORMALISED
@@ -47,15 +49,18 @@ def falsify(options: FalsifyOptions) -> int:
     Without --timeout ten rounds of attack on each property, with it as many as fit. The first line of output is sat
     (a counterexample was found and replayed), unknown or timeout.
     """
+    nets = networks(options.net)
     require_there(options)
+    files = [nets] if isinstance(nets, Path) else [*nets.values()]
     with TerminalWatch(quiet=options.quiet) as watch:
         with loading():
             from birdnn.cli.finish import finish_verify
             from birdnn.formats.files import require_writable
             from birdnn.pipeline.deciding import falsify_files
+            from birdnn.pipeline.relating import falsify_related
             from birdnn.records import VerifySettings
 
-        require_writable((options.json, options.counterexample), (options.net, *options.prop))
+        require_writable((options.json, options.counterexample), (*files, *options.prop))
         settings = VerifySettings(
             timeout_s=options.timeout,
             units=options.units.value,
@@ -63,5 +68,9 @@ def falsify(options: FalsifyOptions) -> int:
             device=options.device.value,
             command=command_line(),
         )
-        outcome = falsify_files(options.net, options.prop, settings=settings, watch=watch, began=BEGAN.get())
+        began = BEGAN.get()
+        if isinstance(nets, Path):
+            outcome = falsify_files(nets, options.prop, settings=settings, watch=watch, began=began)
+        else:
+            outcome = falsify_related(nets, options.prop, settings=settings, watch=watch, began=began)
     return finish_verify(outcome, json=options.json, counterexample=options.counterexample, quiet=options.quiet)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
@@ -12,6 +12,7 @@ import typer
 
 from birdnn.cli.config import USED, did_you_mean
 from birdnn.errors import FormatError, OutputError
+from birdnn.patterns import named_network
 from birdnn.records.options import objection, worded
 from birdnn.records.ranges import out_of_range
 
@@ -43,8 +44,34 @@ def require_there(options: object) -> None:
         if TO_READ in getattr(hint, "__metadata__", ()):
             value = getattr(options, name)
             for path in value if isinstance(value, list) else [value]:
-                if path is not None and not path.exists():
-                    raise FormatError(str(path), "", f"no such file{_close_to(path)}")
+                if path is not None:
+                    _require_there(path)
+
+
+def _require_there(path: Path) -> None:
+    if not path.exists():
+        raise FormatError(str(path), "", f"no such file{_close_to(path)}")
+
+
+def networks(said: Sequence[str]) -> Path | dict[str, Path]:
+    """What ``--net`` says: the file of the one network, or files by the names that a query has for its networks.
+
+    Raises:
+        FormatError: there is no such file.
+        BadParameter: one of several has no name, or a name stands there twice.
+    """
+    pairs = [named_network(text) for text in said]
+    for _, path in pairs:
+        _require_there(path)
+    if len(pairs) == 1 and not pairs[0][0]:
+        return pairs[0][1]
+    names = [name for name, _ in pairs]
+    if not all(names):
+        told = "each of several networks needs the name that the query has for it: --net NAME=FILE"
+        raise typer.BadParameter(told, param_hint="--net")
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise typer.BadParameter(f"{twice[0]} is named twice", param_hint="--net")
+    return dict(pairs)
 
 
 def _close_to(path: Path) -> str:
@@ -61,6 +88,14 @@ TO_READ = "to read"
 
 Net = Annotated[
     Path, typer.Option("--net", metavar="FILE", help="The network: .onnx or .nnet, also with .gz."), TO_READ
+]
+Nets = Annotated[
+    list[str],
+    typer.Option(
+        "--net",
+        metavar="FILE",
+        help="The network: .onnx or .nnet, also with .gz. Of a query about several networks NAME=FILE, for each.",
+    ),
 ]
 Props = Annotated[
     list[Path],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -21,7 +22,7 @@ from birdnn.cli.options import (
     DeviceOption,
     Json,
     Memory,
-    Net,
+    Nets,
     Props,
     Quiet,
     Ray,
@@ -33,6 +34,7 @@ from birdnn.cli.options import (
     UnitsOption,
     command_line,
     engines,
+    networks,
     require_each_counts,
     require_there,
 )
@@ -50,7 +52,7 @@ class Bound(StrEnum):
 class VerifyOptions:
     """What the command line says."""
 
-    net: Net
+    net: Nets
     prop: Props
     timeout: Timeout = None
     memory: Memory = None
@@ -98,15 +100,18 @@ def verify(options: VerifyOptions) -> int:
     require_each_counts("verify", said)
     if options.ray is not None and options.bound is not Bound.OWN:
         raise typer.BadParameter("shares proofs by our own bounds only", param_hint="--ray")
+    nets = networks(options.net)
     require_there(options)
+    files = [nets] if isinstance(nets, Path) else [*nets.values()]
     with TerminalWatch(quiet=options.quiet) as watch:
         with loading():
             from birdnn.cli.finish import finish_verify
             from birdnn.formats.files import require_writable
             from birdnn.pipeline.deciding import verify_files
+            from birdnn.pipeline.relating import verify_related
             from birdnn.records import VerifySettings
 
-        require_writable((options.json, options.counterexample, options.certificate), (options.net, *options.prop))
+        require_writable((options.json, options.counterexample, options.certificate), (*files, *options.prop))
         settings = VerifySettings(
             timeout_s=options.timeout,
             memory_gib=options.memory,
@@ -122,5 +127,9 @@ def verify(options: VerifyOptions) -> int:
             ray=options.ray,
             command=command_line(),
         )
-        outcome = verify_files(options.net, options.prop, settings=settings, watch=watch, began=BEGAN.get())
+        began = BEGAN.get()
+        if isinstance(nets, Path):
+            outcome = verify_files(nets, options.prop, settings=settings, watch=watch, began=began)
+        else:
+            outcome = verify_related(nets, options.prop, settings=settings, watch=watch, began=began)
     return finish_verify(outcome, json=options.json, counterexample=options.counterexample, quiet=options.quiet)

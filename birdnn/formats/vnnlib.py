@@ -103,9 +103,14 @@ def read_property(path: str | Path, *, deciding: bool = False, relating: bool = 
             `relating` is not set), or leaves an input unbounded.
         Contradiction: its assertions contradict each other, and `deciding` is not set.
     """
-    stored = read_stored(path, MAX_BYTES)
-    text, digest = _text(stored, path), sha256(stored)
+    text, digest = read_property_bytes(path)
     return parse_property(text, path=str(path), digest=digest, deciding=deciding, relating=relating)
+
+
+def read_property_bytes(path: str | Path) -> tuple[str, str]:
+    """A property's text, and the sha256 of its file as stored."""
+    stored = read_stored(path, MAX_BYTES)
+    return _text(stored, path), sha256(stored)
 
 
 def _text(stored: bytes, path: str | Path) -> str:
@@ -154,8 +159,12 @@ def parse_property(
     commands = read_groups(text, source)
     if any(_speaks_version_2(command) for command in commands):
         query = read_query(text, path)
+        if len(query.networks) > 1:
+            names = " ".join(f"--net {net.name}=FILE" for net in query.networks)
+            problem = f"it is about {len(query.networks)} networks; birdnn verify {names} --prop {path} decides it"
+            raise FormatError(path, "", problem)
         formula, element = query.formula, query.element
-        declared = _Sizes(query.input.size, query.output.size, partial=False)
+        declared = _Sizes(query.n_inputs, query.n_outputs, partial=False)
     else:
         declared, formula = _read_commands(commands, source)
         element = "real"

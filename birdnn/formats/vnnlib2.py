@@ -1,6 +1,6 @@
 """VNN-LIB 2.0 queries, parsed by the package ``vnnlib``, as the formula that 1.0 files give.
 
-Only one network, with one input and one output. Element type ``real`` asks about the function over the reals,
+Each network has one input and one output. Element type ``real`` asks about the function over the reals,
 ``float32`` about the network as executed: then numbers of the text are rounded to the nearest float32, and arithmetic
 is refused unless it is exact there, for its rounding is not modelled. Other types are answered with an error and never
 with a verdict. Tensors are flattened in C order.
@@ -47,40 +47,66 @@ _ELEMENTS: Mapping[str, Element] = {"Real": "real", "F32": "float32"}
 
 @dataclass(frozen=True, slots=True)
 class Tensor:
-    """A declared tensor; `kind` is X for the input and Y for the output, `size` the number of its entries."""
+    """A declared tensor; `kind` is X for the input and Y for the output, `size` the number of its entries.
+
+    In a formula they are numbered from `first` on: the inputs of all networks one behind the other, and their outputs.
+    """
 
     name: str
     kind: str
     shape: tuple[int, ...]
     size: int
     element: Element
+    first: int = 0
 
     def index(self, indices: Sequence[int]) -> int:
-        """Position in C order."""
-        return reduce(lambda flat, pair: flat * pair[1] + pair[0], zip(indices, self.shape, strict=True), 0)
+        """Position in C order, among the tensors of its kind."""
+        return self.first + reduce(
+            lambda flat, pair: flat * pair[1] + pair[0], zip(indices, self.shape, strict=True), 0
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """A network that a query declares: its tensors, and the earlier one that it is alike (same layers) or equal to."""
+
+    name: str
+    input: Tensor
+    output: Tensor
+    alike: str = ""
+    equal: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """What a text asks: of which network, about which tensors, and the formula of the unsafe set."""
+    """What a text asks: of which networks, and the formula of the unsafe set."""
 
-    network: str
-    input: Tensor
-    output: Tensor
+    networks: tuple[Declared, ...]
     formula: Formula
 
     @property
     def element(self) -> Element:
         """``float32`` where any of its tensors is."""
-        return "float32" if "float32" in (self.input.element, self.output.element) else "real"
+        elements = {tensor.element for net in self.networks for tensor in (net.input, net.output)}
+        return "float32" if "float32" in elements else "real"
+
+    @property
+    def n_inputs(self) -> int:
+        """Of all networks."""
+        return sum(net.input.size for net in self.networks)
+
+    @property
+    def n_outputs(self) -> int:
+        """Of all networks."""
+        return sum(net.output.size for net in self.networks)
 
 
 def read_query(text: str, path: str) -> Query:
     """The query of a text.
 
     Raises:
-        FormatError: the text is no query that ``vnnlib`` accepts, declares other than one network with one input and
-            one output of element type ``real`` or ``float32``, or holds a comparison that is not linear, or whose
+        FormatError: the text is no query that ``vnnlib`` accepts, declares networks of other than one input and one
+            output of element type ``real`` or ``float32``, or holds a comparison that is not linear, or whose
             arithmetic would round.
     """
     import vnnlib  # needed for 2.0 files only
@@ -89,15 +115,20 @@ def read_query(text: str, path: str) -> Query:
         query = vnnlib.parse_query_string(text)
     except (vnnlib.VNNLibException, IndexError, ValueError, OverflowError, RuntimeError) as error:
         raise _refusal(str(error), path) from None
-    networks = query.networks
-    if len(networks) != 1:
-        raise FormatError(path, "", f"one network is expected, not {len(networks)}")
-    net = networks[0]
-    if len(net.inputs) != 1 or len(net.outputs) != 1 or net.hidden:
-        problem = f"network {net.name!r} must have one input, one output and no hidden tensors"
-        raise FormatError(path, "", problem)
-    read = Query(net.name, _tensor(net.inputs[0], "X", path), _tensor(net.outputs[0], "Y", path), And(()))
-    walker = _Walker(path, {tensor.name: tensor for tensor in (read.input, read.output)}, read.element)
+    networks = list[Declared]()
+    for net in query.networks:
+        if len(net.inputs) != 1 or len(net.outputs) != 1 or net.hidden:
+            problem = f"network {net.name!r} must have one input, one output and no hidden tensors"
+            raise FormatError(path, "", problem)
+        before = Query(tuple(networks), And(()))
+        first, second = _tensor(net.inputs[0], "X", path), _tensor(net.outputs[0], "Y", path)
+        first, second = replace(first, first=before.n_inputs), replace(second, first=before.n_outputs)
+        networks.append(Declared(net.name, first, second, net.isometric_to or "", net.equal_to or ""))
+    if not networks:
+        raise FormatError(path, "", "no network is declared")
+    read = Query(tuple(networks), And(()))
+    tensors = {tensor.name: tensor for net in networks for tensor in (net.input, net.output)}
+    walker = _Walker(path, tensors, read.element)
     return replace(read, formula=And(tuple(walker.formula(assertion.expr) for assertion in query.assertions)))
 
 
@@ -149,7 +180,7 @@ class _Walker:
         if kind == "Var":
             tensor = self.tensors.get(node.name)
             if tensor is None or len(node.indices) != len(tensor.shape):
-                raise self.fail(line, f"{node.name!r} is not an element of the input or the output")
+                raise self.fail(line, f"{node.name!r} is not an element of an input or an output")
             if not all(0 <= index < size for index, size in zip(node.indices, tensor.shape, strict=True)):
                 told = ",".join(map(str, node.indices))  # the package lets negative ones pass
                 raise self.fail(line, f"{node.name}[{told}] lies outside of shape {list(tensor.shape)}")

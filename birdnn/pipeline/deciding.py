@@ -115,7 +115,7 @@ def falsify_files(
     began: float | None = None,
 ) -> VerifyOutcome:
     """Look for a counterexample of each property; never proves one. Raises as `verify_files` does."""
-    return _Verification(net_path, prop_paths, settings, watch or Unwatched(), began).outcome(_falsified)
+    return _Verification(net_path, prop_paths, settings, watch or Unwatched(), began).outcome(falsified)
 
 
 def search_settings(settings: VerifySettings, semantics: Semantics, timeout_s: float, device: Device) -> SearchSettings:
@@ -132,7 +132,7 @@ def search_settings(settings: VerifySettings, semantics: Semantics, timeout_s: f
     return replace(limits, memory_bytes=int(settings.memory_gib * 2**30))
 
 
-def _falsified(loaded: Loaded, prop: Property, settings: SearchSettings, watch: Watch) -> Verdict:
+def falsified(loaded: Loaded, prop: Property, settings: SearchSettings, watch: Watch) -> Verdict:
     if prop.vacuous:
         return Unknown(reason="not_found", boxes=0, tried="nothing, as the property is vacuous")
     # without a limit a few rounds, with one as many as fit

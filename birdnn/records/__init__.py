@@ -150,7 +150,7 @@ from birdnn.records.stages import (
     worst,
 )
 from birdnn.records.statements import EXECUTION, Interval, PacBound, RareEvent, Surrogate
-from birdnn.records.verdicts import PropertyVerdict, VerifyOutcome, VerifySettings
+from birdnn.records.verdicts import NetworkFile, PropertyVerdict, VerifyOutcome, VerifySettings
 
 __all__ = [
     "AIM",
@@ -245,6 +245,7 @@ __all__ = [
     "MovedValue",
     "NamedInput",
     "Neighbours",
+    "NetworkFile",
     "Offered",
     "OptimiserName",
     "PacBound",

@@ -176,10 +176,25 @@ class PropertyVerdict(Result):
         return self.verdict.arithmetic
 
 
+@publishes("NetworkFileModel", "name file=path sha256")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkFile:
+    """A network of a query about several.
+
+    Attributes:
+        name: the query's for it.
+        path: absolute; `sha256` of the file.
+    """
+
+    name: str
+    path: str
+    sha256: str
+
+
 @publishes(
     "VerifyReport",
     "command=settings.command outcome verdict interrupted wall_s solve_s boxes counterexample arithmetic "
-    "semantics net net_sha256 property_sha256 properties=verdicts bound=settings.bound disagreement "
+    "semantics net net_sha256 networks property_sha256 properties=verdicts bound=settings.bound disagreement "
     "units=settings.units timeout_s=settings.timeout_s memory_gib=settings.memory_gib seed=settings.seed notes "
     "certificate versions machine",
     report=True,
@@ -199,6 +214,7 @@ class VerifyOutcome(Result):
         interrupted: the user stopped it; later properties are `Unknown` with reason ``"interrupted"``.
         notes: what was inferred and what a user should know, one sentence each.
         certificate: None where none was asked for or can be.
+        networks: those of a query about several, empty where it is about one.
     """
 
     net: str
@@ -213,6 +229,12 @@ class VerifyOutcome(Result):
     notes: tuple[str, ...] = ()
     disagreement: Annotated[OrNull, Said("Engines, or prover and checker, contradict each other.")] = ""
     certificate: CertificateFile | None = None
+    networks: Annotated[
+        tuple[NetworkFile, ...],
+        Said(
+            "Those of a query about several, whose inputs and outputs follow each other; net is the first.", absent=()
+        ),
+    ] = ()
 
     def __repr__(self) -> str:
         words = (f"{answer.name}: {answer.outcome}" for answer in self.verdicts)

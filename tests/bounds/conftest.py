@@ -18,7 +18,7 @@ def plain(monkeypatch: pytest.MonkeyPatch) -> dict[str, ModuleType]:
     """The loops without a compiler: its functions can be replaced."""
     source = Path(compiler.__file__).parent
     made: dict[str, ModuleType] = {}
-    for name in ("compiler", "lines", "rows", "branch", "step", "model", "splits", "loops"):
+    for name in ("compiler", "lines", "pairs", "rows", "branch", "step", "model", "splits", "loops"):
         full = f"birdnn.bounds.compiled.{name}"
         spec = importlib.util.spec_from_file_location(full, source / f"{name}.py")
         assert spec is not None

@@ -11,10 +11,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from birdnn.bounds import difference
-from birdnn.bounds.crown import CrownBound
-from birdnn.bounds.difference import DifferenceBound, SeparateBound, correspondence, questions
+from birdnn.bounds.crown import CrownBound, CrownSettings
+from birdnn.bounds.difference import (
+    CompiledDifferenceBound,
+    DifferenceBound,
+    SeparateBound,
+    correspondence,
+    in_all_forms,
+    questions,
+)
 from birdnn.bounds.interval import IntervalBound
-from birdnn.bounds.protocol import MarginBound
+from birdnn.bounds.protocol import MarginBound, Question
 from birdnn.bounds.rules import value
 from birdnn.boxes import Boxes
 from birdnn.chain import Activation, NotAChain
@@ -157,15 +164,17 @@ def within(low: torch.Tensor, up: torch.Tensor, seed: int, count: int = 200) -> 
 @given(seed=SEEDS)
 def test_lines_lie_around_all_that_slopes_allow(seed: int) -> None:
     """They are tight: less of an offset, and some multiple of d lies outside."""
-    (least, most), (low, up) = ranges(seed, 60), ranges(seed + 1, 60)
-    lines = difference._lines(least, most, low, up)
+    below, above, (low, up) = ranges(seed, 60), ranges(seed + 2, 60), ranges(seed + 1, 60)
+    lines = difference._lines(below, above, low, up)
     d = within(low, up, seed)
-    for slope in (least, most, (least + most) / 2):
-        assert bool((lines.low[0].at(d) <= slope * d + 1e-9).all())
-        assert bool((slope * d <= lines.up[0].at(d) + 1e-9).all())
+    for share in (0.0, 0.5, 1.0):
+        lower, upper = (least + share * (most - least) for least, most in (below, above))
+        assert bool((lines.low[0].at(d) <= lower * d + 1e-9).all())
+        assert bool((upper * d <= lines.up[0].at(d) + 1e-9).all())
     ends = torch.cat([low, up])
-    touched = (lines.up[0].at(ends) - torch.maximum(least * ends, most * ends)).abs()
-    assert float(touched.max()) < 1e-9
+    for line, multiples, hull in ((lines.up[0], above, torch.maximum), (lines.low[0], below, torch.minimum)):
+        touched = (line.at(ends) - hull(multiples[0] * ends, multiples[1] * ends)).abs()
+        assert float(touched.max()) < 1e-9
 
 
 @pytest.mark.parametrize(("op", "alpha"), ACTIVATIONS)
@@ -182,6 +191,77 @@ def test_every_secant_is_between_the_slopes(op: str, alpha: float | None, seed: 
     slack = 1e-12 * (1 + z.abs() + other.abs())
     assert bool((rise >= torch.minimum(least * run, most * run) - slack).all())
     assert bool((rise <= torch.maximum(least * run, most * run) + slack).all())
+
+
+@pytest.mark.parametrize(("op", "alpha"), [*ACTIVATIONS, ("LeakyRelu", 1.5), ("LeakyRelu", -0.5), ("Elu", 0.5)])
+@settings(max_examples=20)
+@given(seed=SEEDS)
+def test_every_difference_is_between_the_multiples(op: str, alpha: float | None, seed: int) -> None:
+    """Of what each network's range says by itself, of convex, concave and other activations."""
+    activation = network_from_layers(random_layers(0, SIZES), op, alpha=alpha).chain()[1]
+    assert isinstance(activation, Activation)
+    (low, up), (low_b, up_b) = ranges(seed, 60), ranges(seed + 1, 60)
+    nothing = torch.zeros_like(low)
+    below, above = difference._slopes(
+        activation, torch.cat([low, low_b, nothing], 1), torch.cat([up, up_b, nothing], 1)
+    )
+    a, b = within(low, up, seed), within(low_b, up_b, seed + 2).flip(0)
+    d, rise = b - a, value(activation, b) - value(activation, a)
+    slack = 1e-11 * (1 + a.abs() + b.abs())
+    assert bool((rise >= torch.minimum(below[0] * d, below[1] * d) - slack).all())
+    assert bool((rise <= torch.maximum(above[0] * d, above[1] * d) + slack).all())
+
+
+@pytest.mark.parametrize(("op", "alpha"), [*ACTIVATIONS, ("LeakyRelu", 1.5)])
+@pytest.mark.parametrize("places", [{0, 1, 2, 3}, {2}])
+def test_the_compiled_bounds_are_the_same(op: str, alpha: float | None, places: set[int]) -> None:
+    """With several rows in a polytope, from scratch and from what was inherited, and where boxes are to be cut."""
+    before, after = pair(4, op, alpha, 0.05, places)
+    steps = CrownSettings(steps=0)  # the ascent goes other ways where derivatives are a hair from zero
+    bounds = DifferenceBound(before, after, CPU, steps), CompiledDifferenceBound(before, after, steps, 2, always=True)
+    rows = torch.tensor([[[1.0, 0, -1, 0], [0.5, 0, 0, -0.25]], [[0, 1, 0, -1], [0, -1, 1, 0]]], dtype=torch.float64)
+    question = Question(rows, torch.full((2, 2), 0.125, dtype=torch.float64), torch.ones(2, dtype=torch.bool))
+    boxes = Boxes.concatenate([random_boxes(0, 6, 3), random_boxes(1, 6, 3, width=0.05)])
+    opened, known = torch.ones(12, 2, dtype=torch.bool), [bound.root(12) for bound in bounds]
+    for _ in range(2):
+        one, other = (b.bound(question, boxes, opened, k) for b, k in zip(bounds, known, strict=True))
+        for name in ("lower", "inherited"):
+            assert torch.allclose(getattr(one, name), getattr(other, name), rtol=1e-7, atol=1e-9), name
+        first, second = (
+            b.sensitivity(question, opened, r.inherited) for b, r in zip(bounds, (one, other), strict=True)
+        )
+        assert torch.allclose(first, second, rtol=1e-7)
+        assert other.left is not None
+        known, boxes = [one.inherited, other.inherited], boxes.bisect(first.argmax(1))[:12]
+
+
+@pytest.mark.parametrize("make", [DifferenceBound, CompiledDifferenceBound])
+@settings(max_examples=6)
+@given(seed=SEEDS)
+def test_no_row_on_both_networks_is_below_its_bound(make: type, seed: int) -> None:
+    """Rows that are no differences, on nets of any kind of layer."""
+    before, after = pair(seed, *ACTIVATIONS[seed % len(ACTIVATIONS)], [0.01, 0.5][seed % 2], {seed % 4})
+    bound = make(before, after, CPU) if make is DifferenceBound else make(before, after, always=True)
+    boxes = random_boxes(seed, 3, 3, width=0.5)
+    rng = torch.Generator().manual_seed(seed)
+    a = (4 * torch.randn(3, 1, 4, generator=rng, dtype=torch.float64)).round() / 4
+    question = Question(a, torch.zeros(3, 1, dtype=torch.float64), torch.ones(3, dtype=torch.bool))
+    lower = bound.bound(question, boxes, torch.ones(3, 3, dtype=torch.bool), bound.root(3)).lower.reshape(3, 3)
+    points = points_of(boxes, seed, 200)
+    outputs = torch.cat([outputs_at(before, points), outputs_at(after, points)], -1).double()
+    seen = torch.einsum("bno,pro->bnpr", outputs, a).amin((1, 3))
+    assert bool((lower <= seen + 1e-12 * (1 + seen.abs())).all())
+
+
+def test_forms_of_a_row_are_the_same_row() -> None:
+    """Exactly, and none of them where a sum of coefficients would be rounded."""
+    a = torch.tensor([[[1.0, 2, -1, 3]], [[1.0, 1, 2.0**-60, 1]]], dtype=torch.float64)
+    question = in_all_forms(Question(a, torch.zeros(2, 1, dtype=torch.float64), torch.ones(2, dtype=torch.bool)))
+    y = torch.randint(-8, 8, (50, 4), generator=torch.Generator().manual_seed(0)).double()
+    joint = torch.cat([y, y[:, 2:] - y[:, :2]], 1)
+    values = torch.einsum("pro,no->npr", question.a, joint)
+    assert bool((values[:, 0] == (y @ a[0, 0])[:, None]).all())
+    assert bool((question.a[1] == torch.cat([a[1, 0], a.new_zeros(2)])).all())
 
 
 def coarse(numbers: torch.Tensor) -> torch.Tensor:

@@ -53,7 +53,7 @@ def test_what_does_not_count_in_a_call_is_no_mistake_of_the_file(call: Call, dem
         ('nett = "x"', "key nett: no command has such an option; did you mean net?"),
         ("[verify]\ntimout = 3", "key verify.timout: birdnn verify has no such option; did you mean timeout?"),
         ("[verfy]\ntimeout = 3", "key verfy: there is no such command; did you mean verify?"),
-        ('[verify]\nnet = ["a", "b"]', "key net: takes one value, not a list"),
+        ('[repair]\nnet = ["a", "b"]', "key net: takes one value, not a list"),
         ('[plot]\nout = "a.svg"', "key plot.out: the sub-commands of birdnn plot are"),
         ("[plot.maps]\ncells = 3", "did you mean map?"),
         ('[property]\nunits = "raw"', "the sub-commands of birdnn property are convert, explain, make"),

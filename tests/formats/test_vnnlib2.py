@@ -115,7 +115,7 @@ def test_a_number_is_rounded_once(number: str, nearest: float) -> None:
         (
             ("(vnnlib-version <2.0>)(declare-network f (declare-input X real [1]) (declare-output Y real [1]))"
              "(declare-network g (declare-input U real [1]) (declare-output V real [1]))(assert (<= Y[0] 1.0))"),
-            "one network is expected, not 2",
+            "it is about 2 networks; birdnn verify",
         ),
     ],
 )  # fmt: skip

@@ -261,6 +261,10 @@ class CompiledBound(CrownBound):
             self._rooms[n_rows] = [state.scratch(self._net, n_rows) for _ in range(self.threads)]
         return self._rooms[n_rows]
 
+    def _pairs(self, width: state.Integers) -> state.Integers:
+        """The last row of `Net.shape`, of layers of these widths: here they are those of one network."""
+        return np.zeros_like(width)
+
     def _packed(self) -> state.Net:
         layers, activations = self._layer, self._activation
         width = np.array([layers[0].weight.shape[1], *(len(layer.bias) for layer in layers)], np.int64)
@@ -272,7 +276,7 @@ class CompiledBound(CrownBound):
             errors = [_least_error(a.kind, a.alpha) for a in activations]
         terms = [layer.terms for layer in layers]
         return state.Net(
-            shape=np.stack([width, *starts, kinds]),
+            shape=np.stack([width, *starts, kinds, self._pairs(width)]),
             matrix=np.stack([_flat(m) for m in ([x.weight for x in layers], [x.size for x in layers],
                                                 [x.weight for x in terms])]),
             bias=np.stack([_flat(x.bias for x in layers), _flat(x.bias for x in terms)]),
@@ -338,7 +342,7 @@ class _Loops:
         """Bound a box of a network of one neuron: types are all that counts."""
         one, two = np.ones(1), np.ones((1, 1))
         net = state.Net(
-            shape=np.array([[1, 1, 1], [0, 1, 2], [0, 1, 2], [0, 0, 0]]),
+            shape=np.array([[1, 1, 1], [0, 1, 2], [0, 1, 2], [0, 0, 0], [0, 0, 0]]),
             matrix=np.ones((3, 2)),
             bias=np.zeros((2, 2)),
             layer=np.array([[0.0] * 2, [0.0] * 2, [1.0] * 2, [1e30] * 2, [0.0] * 2]),

@@ -11,6 +11,7 @@ import numpy as np
 
 from birdnn.bounds.compiled.compiler import compiled
 from birdnn.bounds.compiled.lines import activation_value, copy, fill
+from birdnn.bounds.compiled.pairs import subtract
 from birdnn.bounds.compiled.rows import push_forward
 from birdnn.bounds.compiled.state import (
     ALPHA,
@@ -213,6 +214,7 @@ def _is_near(net: Net, asked: Asked, left: Left, i: int, s: Scratch) -> bool:
             largest = max(largest, abs(z[j]))
             if k < layers - 1:
                 z[j] = activation_value(net.shape[KIND, k], net.activation[ALPHA, k], z[j])
+        subtract(net, k, z)
         h, z = z, h
     for item in range(asked.first[i], asked.first[i + 1]):
         if left.closed[item]:

@@ -17,6 +17,7 @@ from birdnn.bounds.compiled.state import (
     LOW2,
     LOW2_OFFSET,
     LOW_OFFSET,
+    PAIR,
     RELU,
     ROW,
     SIGMOID,
@@ -63,7 +64,7 @@ def activation_value(kind: int, alpha: float, z: float) -> float:
 
 
 @compiled
-def _slope_of(kind: int, alpha: float, z: float) -> float:
+def slope_of(kind: int, alpha: float, z: float) -> float:
     """The derivative, for the activations that bend."""
     if kind == ELU:
         return 1.0 if z > 0 else alpha * math.exp(z)
@@ -120,9 +121,9 @@ def _elu(lower: float, upper: float, alpha: float, lines: Floats) -> None:
         slope, offset = 0.0, max(at_l, at_u)
     else:
         near, far = lower + 0.25 * (upper - lower), lower + 0.75 * (upper - lower)
-        lines[LOW] = _slope_of(ELU, alpha, near)
+        lines[LOW] = slope_of(ELU, alpha, near)
         lines[LOW_OFFSET] = activation_value(ELU, alpha, near) - lines[LOW] * near
-        lines[LOW2] = _slope_of(ELU, alpha, far)
+        lines[LOW2] = slope_of(ELU, alpha, far)
         lines[LOW2_OFFSET] = activation_value(ELU, alpha, far) - lines[LOW2] * far
     lines[UP], lines[UP_OFFSET], lines[UP2], lines[UP2_OFFSET] = slope, offset, slope, offset
 
@@ -152,7 +153,7 @@ def _s_shaped(kind: int, lower: float, upper: float, lines: Floats) -> None:
 def _clears(kind: int, d: float, lower: float) -> bool:
     """Does the tangent at ``d`` lie above the function at ``lower``?"""
     return bool(
-        activation_value(kind, 0.0, d) + _slope_of(kind, 0.0, d) * (lower - d) >= activation_value(kind, 0.0, lower)
+        activation_value(kind, 0.0, d) + slope_of(kind, 0.0, d) * (lower - d) >= activation_value(kind, 0.0, lower)
     )
 
 
@@ -178,7 +179,7 @@ def _upper_tangent(kind: int, lower: float, upper: float, weight: float) -> tupl
     point = least + weight * (far - least)
     if not (concave or _clears(kind, point, lower)):
         point = far
-    slope = _slope_of(kind, 0.0, point)
+    slope = slope_of(kind, 0.0, point)
     return slope, activation_value(kind, 0.0, point) - slope * point + 4e-16
 
 
@@ -194,7 +195,7 @@ def is_free(kind: int, alpha: float, side: int) -> bool:
 def find_lines(net: Net, k: int, low: Floats, up: Floats, s: Scratch) -> None:
     """Lines around activation ``k``: see `birdnn.bounds.rules.relax`."""
     kind, alpha, first, n = net.shape[KIND, k], net.activation[ALPHA, k], net.shape[ROW, k], net.shape[WIDTH, k + 1]
-    for j in range(first, first + n):
+    for j in range(first, first + n - net.shape[PAIR, k]):  # lines around differences are in `pairs`
         lower, upper = low[j], up[j]
         size = max(abs(lower), abs(upper))
         computed = (LINE_ROUNDINGS + 2 * n) * FLOAT64 * (1 + abs(alpha)) * (1 + size)

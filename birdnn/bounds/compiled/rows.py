@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from birdnn.bounds.compiled.compiler import compiled
 from birdnn.bounds.compiled.lines import copy, execution_error, is_free, largest_value
+from birdnn.bounds.compiled.pairs import find_gap_reach
 from birdnn.bounds.compiled.state import (
     ABOVE,
     ABOVE_OFFSET,
@@ -26,6 +29,7 @@ from birdnn.bounds.compiled.state import (
     LOW2_OFFSET,
     LOW_OFFSET,
     LOW_WEIGHT,
+    PAIR,
     PASSED,
     PEAK,
     RADIUS,
@@ -134,27 +138,46 @@ def push_back(net: Net, k: int, count: int, s: Scratch) -> None:
 
 @compiled
 def _multiply(net: Net, k: int, count: int, rows: Floats, out: Floats, s: Scratch) -> None:
-    """Add rows times the layer's matrix to ``out``, four entries of the rows at a time, without those that are zero."""
+    """Add rows times the layer's matrix to ``out``."""
+    n, m = net.shape[PAIR, k], net.shape[PAIR, k - 1] if k > 0 else 0
+    if n == 0 or m == 0:
+        _multiply_block(net, k, count, rows, out, s, (0, net.shape[WIDTH, k + 1], 0, net.shape[WIDTH, k]))
+        return
+    # A reads A, B reads B, and the difference reads A and the difference
+    _multiply_block(net, k, count, rows, out, s, (0, n, 0, m))
+    _multiply_block(net, k, count, rows, out, s, (n, 2 * n, m, 2 * m))
+    _multiply_block(net, k, count, rows, out, s, (2 * n, 3 * n, 0, m))
+    _multiply_block(net, k, count, rows, out, s, (2 * n, 3 * n, 2 * m, 3 * m))
+
+
+@compiled
+def _multiply_block(net: Net, k: int, count: int, rows: Floats, out: Floats, s: Scratch, block: Any) -> None:
+    """Of the matrix the rows ``block[0] <= i < block[1]`` and the columns ``block[2] <= j < block[3]``: four entries of
+    the rows at a time, without those that are zero."""
     n, m, first = net.shape[WIDTH, k + 1], net.shape[WIDTH, k], net.shape[ROW, k]
     weight = net.matrix[WEIGHT, net.shape[AT, k] : net.shape[AT, k] + n * m].reshape((n, m))
+    begin, end, left, right = block
     active, used = s.active, 0
-    for i in range(n):
+    for i in range(begin, end):
         if s.neuron[BELOW, first + i] != 0 or s.neuron[ABOVE, first + i] != 0:
             active[used] = i
             used += 1
     fours = used - used % 4
     for p in range(0, fours, 4):
         i0, i1, i2, i3 = active[p], active[p + 1], active[p + 2], active[p + 3]
-        w0, w1, w2, w3 = weight[i0], weight[i1], weight[i2], weight[i3]
+        w0, w1 = weight[i0, left:right], weight[i1, left:right]
+        w2, w3 = weight[i2, left:right], weight[i3, left:right]
         for r in range(count):
-            a0, a1, a2, a3, target = rows[r, i0], rows[r, i1], rows[r, i2], rows[r, i3], out[r]
-            for j in range(m):
+            a0, a1, a2, a3, target = rows[r, i0], rows[r, i1], rows[r, i2], rows[r, i3], out[r, left:right]
+            if a0 == 0 and a1 == 0 and a2 == 0 and a3 == 0:
+                continue
+            for j in range(right - left):
                 target[j] += a0 * w0[j] + a1 * w1[j] + a2 * w2[j] + a3 * w3[j]
     for p in range(fours, used):
-        i0, w0 = active[p], weight[active[p]]
+        i0, w0 = active[p], weight[active[p], left:right]
         for r in range(count):
-            a0, target = rows[r, i0], out[r]
-            for j in range(m):
+            a0, target = rows[r, i0], out[r, left:right]
+            for j in range(right - left):
                 target[j] += a0 * w0[j]
 
 
@@ -202,7 +225,8 @@ def find_slack(net: Net, k: int, s: Scratch) -> bool:
 @compiled
 def find_reach(net: Net, k: int, low: Floats, up: Floats, s: Scratch) -> None:
     """Bounds of the absolute values of activation ``k``: they are largest at an end."""
-    first = net.shape[ROW, k]
-    for j in range(net.shape[WIDTH, k + 1]):
+    first, gaps = net.shape[ROW, k], net.shape[PAIR, k]
+    find_gap_reach(net, k, low, up, s)
+    for j in range(net.shape[WIDTH, k + 1] - gaps):
         lower, upper = low[first + j], up[first + j]
         s.place[REACH, j] = largest_value(net, k, lower, upper) + execution_error(net, k, lower, upper)

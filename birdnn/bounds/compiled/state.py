@@ -21,7 +21,7 @@ BLOCK = 8
 """Rows that go through the layers together."""
 
 # Rows of `Net.shape`, `Net.matrix`, `Net.bias`, `Net.layer` and `Net.activation`:
-WIDTH, AT, ROW, KIND = range(4)
+WIDTH, AT, ROW, KIND, PAIR = range(5)
 WEIGHT, SIZE, TERMS = range(3)
 BIAS, TERMS_BIAS = range(2)
 FACTOR, EXECUTED, PEAK, LARGEST, SMALLEST_SUM = range(5)
@@ -57,7 +57,8 @@ class Net(NamedTuple):
     rows (hidden neurons, and the outputs last) at ``shape[ROW, k]``.
 
     Attributes:
-        shape: (4, layers + 1): see above, and the kind of each activation.
+        shape: (5, layers + 1): see above, and the kind of each activation; where a layer is that of two networks and
+            their difference (`birdnn.bounds.difference`), how many neurons each of the three blocks has, else 0.
         matrix: (3, entries), all layers one behind the other: the map, its absolute values, absolute terms
             (`birdnn.chain.Terms`).
         bias: (2, rows): of the map, of the absolute terms.

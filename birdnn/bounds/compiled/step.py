@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from birdnn.bounds.compiled.branch import find_left, proved, spread, steepest
 from birdnn.bounds.compiled.compiler import compiled, entrance
 from birdnn.bounds.compiled.lines import copy, fill, find_lines, is_free
+from birdnn.bounds.compiled.pairs import agree, find_gap_lines, is_fixed
 from birdnn.bounds.compiled.rows import (
     choose_lines,
     default_lines,
@@ -44,6 +45,7 @@ from birdnn.bounds.compiled.state import (
     LOW_WEIGHT,
     MARGIN,
     MULTIPLIER,
+    PAIR,
     PASSED,
     PLANE,
     RADIUS,
@@ -127,6 +129,7 @@ def sensitivity(net: Net, open_rows: Floats, inherited: Floats, s: Scratch, out:
         for k in range(layers - 1, -1, -1):
             if k < layers - 1:
                 find_lines(net, k, inherited[i, :neurons], inherited[i, neurons:], s)
+                find_gap_lines(net, k, inherited[i, :neurons], inherited[i, neurons:], s)
                 steepest(net, k, flow, s)
             spread(net, k, flow, more)
             flow, more = more, flow
@@ -153,12 +156,16 @@ def _inner_bounds(net: Net, low: Floats, up: Floats, s: Scratch, stop: Any) -> b
             return False
         if k == 0:
             _first_layer(net, low, up, s)
+            agree(net, k, low, up)
+        elif net.shape[PAIR, k] == 0:
+            _tighten(net, k, _needed(net, k, low, up, s, 0, net.shape[WIDTH, k + 1]), low, up, s, stop)
         else:
-            _tighten(net, k, low, up, s, stop)
+            _tighten_pair(net, k, low, up, s, stop)
         for j in range(net.shape[ROW, k], net.shape[ROW, k + 1]):
             if not (abs(low[j]) < np.inf and abs(up[j]) < np.inf):
                 return False
         find_lines(net, k, low, up, s)
+        find_gap_lines(net, k, low, up, s)
         default_lines(net, k, s)
         find_reach(net, k, low, up, s)
     return find_slack(net, layers - 1, s)
@@ -180,17 +187,37 @@ def _first_layer(net: Net, low: Floats, up: Floats, s: Scratch) -> None:
 
 
 @compiled
-def _tighten(net: Net, k: int, low: Floats, up: Floats, s: Scratch, stop: Any) -> None:
-    """Bound the neurons of a layer whose activation is not yet linear: two rows each, a few neurons together."""
-    n, m, at, first = net.shape[WIDTH, k + 1], net.shape[WIDTH, k], net.shape[AT, k], net.shape[ROW, k]
-    kind = net.shape[KIND, k]
-    count = 0
-    for j in range(n):
+def _needed(net: Net, k: int, low: Floats, up: Floats, s: Scratch, begin: int, end: int) -> int:
+    """How many of the neurons ``begin <= j < end`` of a layer have an activation that is not yet linear; which ones."""
+    first, kind, count = net.shape[ROW, k], net.shape[KIND, k], 0
+    for j in range(begin, end):
         lower, upper = low[first + j], up[first + j]
         until = 0.0 if kind in (RELU, LEAKY_RELU, ELU) else upper  # see `birdnn.bounds.crown.bent`
         if lower < until and (upper > 0 or kind not in (RELU, LEAKY_RELU)):
             s.needed[count] = j
             count += 1
+    return count
+
+
+@compiled
+def _tighten_pair(net: Net, k: int, low: Floats, up: Floats, s: Scratch, stop: Any) -> None:
+    """Both networks first: where they say what multiple a difference is, it need not be bounded."""
+    n = net.shape[PAIR, k]
+    _tighten(net, k, _needed(net, k, low, up, s, 0, 2 * n), low, up, s, stop)
+    agree(net, k, low, up)
+    count = 0
+    for j in range(n):
+        if not is_fixed(net, k, low, up, j):
+            s.needed[count] = 2 * n + j
+            count += 1
+    _tighten(net, k, count, low, up, s, stop)
+    agree(net, k, low, up)
+
+
+@compiled
+def _tighten(net: Net, k: int, count: int, low: Floats, up: Floats, s: Scratch, stop: Any) -> None:
+    """Bound the first ``count`` of the neurons that are needed: two rows each, a few neurons together."""
+    m, at, first = net.shape[WIDTH, k], net.shape[AT, k], net.shape[ROW, k]
     for begin in range(0, count, BLOCK // 2):
         if stop[0]:
             return

@@ -1,0 +1,317 @@
+"""`verify` and `falsify` on queries about several networks: each network's file by its name in the query."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from birdnn.bounds.compiled.bound import available
+from birdnn.bounds.difference import CompiledDifferenceBound, DifferenceBound, joint_chain
+from birdnn.bounds.protocol import MarginBound
+from birdnn.chain import NotAChain
+from birdnn.errors import MismatchError
+from birdnn.formats.relation import Relation, read_relation
+from birdnn.joint import Part, of_variables, side_by_side
+from birdnn.network import Network, weights_sha256
+from birdnn.pipeline.claims import assumption_notes, semantics_for
+from birdnn.pipeline.clock import Clock, limit_of
+from birdnn.pipeline.deciding import VACUOUS, falsified, search_settings
+from birdnn.pipeline.device import device_for
+from birdnn.pipeline.facts import machine, versions
+from birdnn.pipeline.load import Loaded, load_network, statement
+from birdnn.records import (
+    NetworkFile,
+    Progress,
+    PropertyVerdict,
+    Proved,
+    Replay,
+    Unknown,
+    Unwatched,
+    Verdict,
+    VerifyOutcome,
+    VerifySettings,
+    Violated,
+    Watch,
+)
+from birdnn.report.witnesses import remark
+from birdnn.rounding import Semantics
+from birdnn.spec import Property
+from birdnn.verify import SearchSettings, require_float32, verify
+from birdnn.verify.bounding import MakeBound, make_bound
+from birdnn.verify.relating import net_for
+
+_ALONE = ("certificate", "crosscheck", "resume", "ray")
+"""Settings that are about one network."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class JointReplay:
+    """`Replay` of several files at inputs that share variables: all outputs, one network's behind the other's."""
+
+    parts: tuple[tuple[Replay, tuple[int, ...]], ...]
+
+    @property
+    def name(self) -> str:
+        """Who runs them."""
+        return " and ".join(dict.fromkeys(replay.name for replay, _ in self.parts))
+
+    def __call__(self, x: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Outputs at one point: (variables,) -> (outputs,)."""
+        return np.concatenate([replay(x[list(reads)]).reshape(-1) for replay, reads in self.parts])
+
+
+def verify_related(
+    nets: Mapping[str, Path],
+    prop_paths: Sequence[Path],
+    *,
+    settings: VerifySettings,
+    watch: Watch | None = None,
+    began: float | None = None,
+) -> VerifyOutcome:
+    """Decide queries about several networks, whose files are named as the queries name the networks.
+
+    Counterexamples list the inputs of all networks in the order of the query, and their outputs.
+
+    Raises:
+        InputError: a file is unusable, a network is missing or too many, or its sizes are not those of the query.
+    """
+    return _Related(nets, prop_paths, settings, watch or Unwatched(), began).outcome(proving=True)
+
+
+def falsify_related(
+    nets: Mapping[str, Path],
+    prop_paths: Sequence[Path],
+    *,
+    settings: VerifySettings,
+    watch: Watch | None = None,
+    began: float | None = None,
+) -> VerifyOutcome:
+    """Look for counterexamples only; see `verify_related`."""
+    return _Related(nets, prop_paths, settings, watch or Unwatched(), began).outcome(proving=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Posed:
+    """A query with its networks.
+
+    Attributes:
+        loaded: all of them as one network, of the variables.
+        parts: them, each with the variables that it reads.
+        note: how they are bounded, where that is not by their difference.
+    """
+
+    path: Path
+    relation: Relation
+    loaded: Loaded
+    parts: tuple[Part, ...]
+    make: MakeBound
+    note: str
+
+    @property
+    def prop(self) -> Property:
+        return self.relation.prop
+
+
+class _Related:
+    """One command on several networks."""
+
+    def __init__(
+        self,
+        nets: Mapping[str, Path],
+        prop_paths: Sequence[Path],
+        settings: VerifySettings,
+        watch: Watch,
+        began: float | None,
+    ) -> None:
+        given = [name for name in _ALONE if getattr(settings, name)]
+        if given or settings.bound != "own" or settings.units != "normalised":
+            told = f"--{given[0]}" if given else "--bound" if settings.bound != "own" else "--units"
+            raise MismatchError(f"{told} is about one network: leave it out where a query is about several")
+        self.clock = Clock(timeout_s=limit_of(settings.timeout_s, began), watch=watch)
+        self.settings, self.watch = settings, watch
+        watch.update(Progress(phase=f"reading {', '.join(path.name for path in nets.values())}"))
+        relations = [(path, _relation(path)) for path in prop_paths]
+        self.nets = {name: load_network(path) for name, path in nets.items()}
+        self.device = device_for(settings.device, next(iter(self.nets.values())).net)
+        self.semantics = semantics_for([relation.prop for _, relation in relations], settings.semantics)
+        for loaded in self.nets.values():
+            if self.semantics == "float32":
+                require_float32(loaded.net)
+        self.posed = [self._posed(path, relation) for path, relation in relations]
+
+    def _posed(self, path: Path, relation: Relation) -> _Posed:
+        loaded = _networks(path, relation, self.nets)
+        for net in relation.networks:
+            own = loaded[net.name].net
+            relation.require_sizes(net.name, own.n_inputs, own.n_outputs, str(loaded[net.name].path))
+        files = [loaded[net.name] for net in relation.networks]
+        if label := next((file for file in files if file.net.graph.label), None):
+            raise MismatchError(f"{label.path}: gives a label, and queries about several networks compare numbers")
+        parts = tuple(Part(net=file.net, reads=reads) for file, reads in zip(files, relation.reads, strict=True))
+        replays = zip(*(file.replays for file in files), strict=False)
+        both = [JointReplay(tuple(zip(engines, relation.reads, strict=True))) for engines in replays]
+        joint = side_by_side(parts, relation.prop.n_inputs, sha256=relation.prop.sha256)
+        whole = Loaded(net=joint, path=files[0].path, replays=tuple(both), nnet=None, known=None)
+        make, note = _bounds(parts, relation.prop, self.semantics)
+        return _Posed(path=path, relation=relation, loaded=whole, parts=parts, make=make, note=note)
+
+    def outcome(self, *, proving: bool) -> VerifyOutcome:
+        """Ask every question."""
+        verdicts = tuple(self._answer(posed, proving=proving) for posed in self.posed)
+        first = next(iter(self.nets.values()))
+        return VerifyOutcome(
+            net=str(first.path),
+            net_sha256=first.net.sha256,
+            networks=tuple(
+                NetworkFile(name=name, path=str(loaded.path), sha256=loaded.net.sha256)
+                for name, loaded in self.nets.items()
+            ),
+            verdicts=verdicts,
+            wall_s=self.clock.wall_s(),
+            solve_s=sum(verdict.solve_s for verdict in verdicts),
+            settings=replace(self.settings, semantics=self.semantics),
+            versions=versions(),
+            machine=machine(self.device),
+            interrupted=self.watch.stopped(),
+            notes=(
+                *dict.fromkeys(
+                    note for loaded in self.nets.values() for note in assumption_notes(loaded.net, self.semantics)
+                ),
+                *(note for verdict in verdicts for note in verdict.notes),
+                *(line for v in verdicts if (line := remark(v.name, v.verdict))),
+            ),
+        )
+
+    def _answer(self, posed: _Posed, *, proving: bool) -> PropertyVerdict:
+        begun, prop = time.monotonic(), posed.prop
+        verdict: Verdict = Unknown(reason="interrupted" if self.watch.stopped() else "timeout", boxes=0)
+        if not self.watch.stopped() and self.clock.left_s() > 0:
+            self.watch.update(Progress(phase=f"looking for a counterexample to {prop.name}"))
+            verdict = self._decided(posed, proving=proving)
+        return PropertyVerdict(
+            name=prop.name,
+            path=str(posed.path.resolve()),
+            sha256=prop.sha256,
+            text=statement(prop),
+            verdict=_of_all_inputs(verdict, posed.relation),
+            solve_s=time.monotonic() - begun,
+            notes=(*prop.notes, *self._notes(posed, verdict, proving=proving)),
+        )
+
+    def _notes(self, posed: _Posed, verdict: Verdict, *, proving: bool) -> list[str]:
+        names = [net.name for net in posed.relation.networks]
+        said = [f"{posed.prop.name}: {posed.note}"] if posed.note and proving else []
+        if isinstance(verdict, Violated):
+            said.append(f"{posed.prop.name}: inputs are those of {', then those of '.join(names)}, and so are outputs.")
+        return said
+
+    def _decided(self, posed: _Posed, *, proving: bool) -> Verdict:
+        prop = posed.prop
+        limits = search_settings(self.settings, self.semantics, self.clock.left_s(), self.device)
+        loaded = replace(posed.loaded, net=net_for(posed.loaded.net, prop))
+        if not proving:
+            return falsified(loaded, prop, limits, self.watch)
+        if prop.vacuous:
+            return Proved(boxes=0, arithmetic=VACUOUS)
+        return verify(loaded.net, prop, settings=limits, replays=loaded.replays, watch=self.watch, bound=posed.make)
+
+
+def _relation(path: Path) -> Relation:
+    found = read_relation(path)
+    if found is None:
+        raise MismatchError(f"{path}: is about one network; give one --net, without a name")
+    return found
+
+
+def _networks(path: Path, relation: Relation, given: Mapping[str, Loaded]) -> dict[str, Loaded]:
+    """Each of the query's networks; one that is equal to another need not be given.
+
+    Raises:
+        MismatchError: one is missing, is not in the query, or is said to be equal to another and is not.
+    """
+    names = [net.name for net in relation.networks]
+    if unknown := [name for name in given if name not in names]:
+        raise MismatchError(f"{path}: declares {', '.join(names)}, and no network {unknown[0]!r}")
+    found = dict[str, Loaded]()
+    for net in relation.networks:
+        loaded = given.get(net.name) or found.get(net.equal)
+        if loaded is None:
+            raise MismatchError(f"{path}: is about {', '.join(names)}; say --net {net.name}=FILE")
+        if net.equal and not _same(loaded.net, found[net.equal].net):
+            raise MismatchError(f"{path}: {net.name} is equal to {net.equal} there, and the two files are not")
+        found[net.name] = loaded
+    return found
+
+
+def _same(one: Network, other: Network) -> bool:
+    return one.sha256 == other.sha256 or (one.graph == other.graph and weights_sha256(one) == weights_sha256(other))
+
+
+def _bounds(parts: Sequence[Part], prop: Property, semantics: Semantics) -> tuple[MakeBound, str]:
+    """What bounds the outputs side by side, and a remark where the difference is not followed."""
+    why = ""
+    if semantics != "real":
+        why = "executions are bounded each by itself"
+    elif len(parts) != 2:
+        why = f"{len(parts)} networks are bounded each by itself"
+    elif prop.relational:
+        why = "inputs are related by more than equality, so that each network was bounded by itself"
+    elif not _exact(prop):
+        why = "it has coefficients that float64 does not hold, so that each network was bounded by itself"
+    else:
+        first, second = (of_variables(part, prop.n_inputs) for part in parts)
+        try:
+            joint_chain(first, second)
+        except NotAChain as error:
+            why = f"each network was bounded by itself, which says little about their difference: {error.reason}"
+        else:
+            return _Following(first, second), ""
+    return make_bound, f"{why}."
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Following:
+    """`MakeBound` of two networks whose difference is followed."""
+
+    before: Network
+    after: Network
+
+    def __call__(self, net: Network, settings: SearchSettings) -> MarginBound:
+        """The bounds; of executions, which the difference says nothing of, those of `net`."""
+        device = torch.device(settings.device)
+        if settings.semantics != "real":
+            return make_bound(net, settings)
+        if device.type == "cpu" and available():
+            return CompiledDifferenceBound(self.before, self.after, settings.crown)
+        return DifferenceBound(self.before, self.after, device, settings.crown)
+
+
+def _exact(prop: Property) -> bool:
+    """Does float64 hold all coefficients, as searches take them?"""
+    rows = (row.normal() for region in prop.regions for polytope in region.unsafe for row in polytope.rows)
+    return all(float(value) == value for row in rows for value in row.coefficients)
+
+
+def _of_all_inputs(verdict: Verdict, relation: Relation) -> Verdict:
+    """A verdict whose inputs are those of all networks, one network's behind the other's."""
+
+    def inputs(x: Sequence[float]) -> tuple[float, ...]:
+        return tuple(x[variable] for reads in relation.reads for variable in reads)
+
+    match verdict:
+        case Violated(witness=witness):
+            return replace(verdict, witness=replace(witness, x=inputs(witness.x)))
+        case Proved(executed=witness) if witness is not None:
+            return replace(verdict, executed=replace(witness, x=inputs(witness.x)))
+        case Unknown(over_reals=x) if x:
+            return replace(verdict, over_reals=inputs(x), undecided=None)
+        case Unknown():
+            return replace(verdict, undecided=None)
+        case _:
+            return verdict

@@ -1,0 +1,67 @@
+"""Queries about several networks, by the command, by Python and by the standard's command line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+import birdnn
+from birdnn.cli.vnnlib import run
+from birdnn.errors import MismatchError
+from birdnn.formats.onnx import network_from_layers
+from tests.bounds.builders import half_space, make_property
+from tests.cli.conftest import Call
+from tests.test_pipeline_relating import apart, layers, noisy, query, same, written
+
+
+def test_both_front_doors(call: Call, tmp_path: Path) -> None:
+    """The same answer by the command, by Python and by the standard's command line."""
+    made = layers(3, (2, 5, 2))
+    f = written(tmp_path / "a.onnx", network_from_layers(made))
+    g = written(tmp_path / "b.onnx", network_from_layers(noisy(made, 0, 0.1)))
+    prop = tmp_path / "q.vnnlib"
+    for epsilon, word in ((0.001, "sat"), (5.0, "unsat")):
+        prop.write_text(query(2, 2, *same(2), apart(2, epsilon)))
+        out = tmp_path / "o.json"
+        said = call("verify", "--net", f"f={f}", "--net", f"g={g}", "--prop", prop, "--json", out, "-q")
+        assert said.word == word, said.err
+        stored = json.loads(out.read_text())
+        assert [entry["name"] for entry in stored["networks"]] == ["f", "g"]
+        outcome = birdnn.verify({"f": f, "g": g}, prop, timeout_s=60)
+        assert outcome.verdicts[0].competition_verdict == word
+    assert call("verify", "--net", f, "--net", g, "--prop", prop).status == 2
+    assert call("verify", "--net", f"f={f}", "--net", f"f={g}", "--prop", prop).status == 2
+    said = call("verify", "--net", f, "--prop", prop)
+    assert (said.status, "--net f=FILE --net g=FILE" in said.err) == (4, True)
+    assert call("verify", "--net", f"f={tmp_path / 'none.onnx'}", "--net", f"g={g}", "--prop", prop).status == 4
+    with pytest.raises(MismatchError, match="given as a file"):
+        birdnn.verify({"f": f, "g": g}, make_property([0.0], [1.0], half_space([1.0], 0.0)))
+
+
+def test_the_standards_command_line(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """Tensors of both networks; a network that is equal to another need not be named; a list as in VNN-COMP."""
+    made = layers(3, (2, 5, 2))
+    f = written(tmp_path / "a.onnx", network_from_layers(made))
+    g = written(tmp_path / "b.onnx", network_from_layers(noisy(made, 0, 0.1)))
+    prop = tmp_path / "q.vnnlib"
+    prop.write_text(query(2, 2, *same(2), apart(2, 0.001)))
+    for said in ([f"f={f}", f"g={g}"], [f"[('f', '{f}'), ('g', '{g}')]"]):
+        assert run(["verify", str(prop), *(part for each in said for part in ("--network", each))]) == 0
+        lines = capsys.readouterr().out.split("\n")
+        assert lines[0] == "sat"
+        assert [line for line in lines if "real" in line] == [
+            f"{name} real [2]" for name in ("X_f", "X_g", "Y_f", "Y_g")
+        ]
+        assert lines[2:4] == lines[5:7]
+    prop.write_text(query(2, 2, *same(2), apart(2, 0.001), like="equal-to f"))
+    assert run(["verify", str(prop), "--network", f"f={f}"]) == 0
+    assert capsys.readouterr().out.startswith("unsat")
+    with pytest.raises(MismatchError, match=r"about 2 networks, and 3 are given: say --network f=FILE"):
+        run(["verify", str(prop), *["--network", f"f={f}"] * 3])
+    with pytest.raises(MismatchError, match=r"--network h: the query declares f, g"):
+        run(["verify", str(prop), "--network", f"h={f}"])
+    for theory in ("SNET", "MENET", "MINET", "MNET"):
+        assert run(["supports", "--multiple-network-theories"]) == 0
+        assert theory in capsys.readouterr().out.split()

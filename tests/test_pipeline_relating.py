@@ -1,0 +1,174 @@
+"""Queries about several networks: verdicts against brute force, what is refused, and both front doors."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from birdnn.bounds import difference
+from birdnn.errors import MismatchError
+from birdnn.formats.export import to_onnx_bytes
+from birdnn.formats.onnx import network_from_layers
+from birdnn.network import Network
+from birdnn.pipeline import relating
+from birdnn.pipeline.relating import falsify_related, verify_related
+from birdnn.records import Proved, VerifyOutcome, VerifySettings, Violated
+from birdnn.verify.search import Search
+
+Layers = list[tuple[np.ndarray, np.ndarray]]
+
+
+def query(n: int, m: int, *assertions: str, like: str = "isomorphic-to f", low: float = -1.0, high: float = 1.0) -> str:
+    head = "(vnnlib-version <2.0>)\n"
+    for name, same in (("f", ""), ("g", f"({like})" if like else "")):
+        head += f"(declare-network {name} {same} (declare-input X_{name} real [{n}])"
+        head += f"(declare-output Y_{name} real [{m}]))\n"
+    head += "".join(f"(assert (>= X_f[{i}] {low}))(assert (<= X_f[{i}] {high}))\n" for i in range(n))
+    return head + "\n".join(f"(assert {each})" for each in assertions) + "\n"
+
+
+def same(n: int) -> list[str]:
+    return [f"(== X_f[{i}] X_g[{i}])" for i in range(n)]
+
+
+def apart(m: int, epsilon: float) -> str:
+    each = (f"(>= Y_g[{j}] (+ Y_f[{j}] {epsilon:.9f})) (<= Y_g[{j}] (- Y_f[{j}] {epsilon:.9f}))" for j in range(m))
+    return f"(or {' '.join(each)})"
+
+
+def layers(seed: int, sizes: Sequence[int]) -> Layers:
+    draw = np.random.default_rng(seed)
+    return [
+        (draw.normal(size=(n, m)).astype(np.float32), draw.normal(size=n).astype(np.float32))
+        for m, n in itertools.pairwise(sizes)
+    ]
+
+
+def noisy(made: Layers, seed: int, size: float) -> Layers:
+    draw = np.random.default_rng(seed)
+    return [
+        ((w + draw.normal(0, size, w.shape)).astype(np.float32), (b + draw.normal(0, size, b.shape)).astype(np.float32))
+        for w, b in made
+    ]
+
+
+def written(path: Path, net: Network) -> Path:
+    path.write_bytes(to_onnx_bytes(net))
+    return path
+
+
+def decided(folder: Path, nets: dict[str, Network], text: str, **settings: object) -> VerifyOutcome:
+    files = {name: written(folder / f"{name}.onnx", net) for name, net in nets.items()}
+    (folder / "q.vnnlib").write_text(text)
+    return verify_related(files, [folder / "q.vnnlib"], settings=VerifySettings(timeout_s=60, **settings))  # type: ignore[arg-type]
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("kind", ["Relu", "Tanh", "other layers"])
+def test_verdicts_against_a_grid(kind: str, tmp_path: Path) -> None:
+    """Thresholds about the largest difference on a grid: none is proved that a point of the grid reaches."""
+    proved = violated = 0
+    grid = torch.tensor(list(itertools.product(np.linspace(-1, 1, 41), repeat=2)), dtype=torch.float32)
+    for seed in range(40):
+        draw = np.random.default_rng(seed)
+        op = "Tanh" if kind == "Tanh" else "Relu"
+        made = layers(seed, (2, 6, 5, 2))
+        other = (
+            layers(seed + 1, (2, 4, 2)) if kind == "other layers" else noisy(made, seed, 10.0 ** -draw.integers(1, 4))
+        )
+        nets = {"f": network_from_layers(made, op), "g": network_from_layers(other, op)}
+        with torch.no_grad():
+            most = float((nets["g"].double()(grid.double()) - nets["f"].double()(grid.double())).abs().max())
+        epsilon = most * draw.choice([0.5, 0.9, 1.2, 2.0])
+        nets = {name: net.float() for name, net in nets.items()}
+        outcome = decided(tmp_path, nets, query(2, 2, *same(2), apart(2, epsilon)))
+        verdict = outcome.verdicts[0].verdict
+        proved, violated = proved + isinstance(verdict, Proved), violated + isinstance(verdict, Violated)
+        assert not (isinstance(verdict, Proved) and most > epsilon * (1 + 1e-6)), seed
+        if isinstance(verdict, Violated):
+            assert verdict.witness.x[:2] == verdict.witness.x[2:]
+            y = np.array(verdict.witness.y)
+            assert np.abs(y[2:] - y[:2]).max() >= epsilon
+    assert proved > 12
+    assert violated > 12
+
+
+def test_a_difference_that_cannot_be_told_by_parts(tmp_path: Path) -> None:
+    """Half of what each network varies by: only who follows the difference proves it at once; planted, nobody."""
+    made = layers(3, (3, 12, 12, 2))
+    nets = {"f": network_from_layers(made), "g": network_from_layers(noisy(made, 0, 1e-3))}
+    text = query(3, 2, *same(3), apart(2, 0.05))
+    verdict = decided(tmp_path, nets, text).verdicts[0].verdict
+    assert isinstance(verdict, Proved)
+    assert verdict.boxes < 500
+
+
+def test_a_planted_error_is_refuted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Multiples of the difference that are too small prove what a point violates, unless the attack comes first."""
+    made = layers(3, (3, 12, 12, 2))
+    nets = {"f": network_from_layers(made), "g": network_from_layers(noisy(made, 0, 1e-2))}
+    text = query(3, 2, *same(3), apart(2, 0.01))
+    assert isinstance(decided(tmp_path, nets, text).verdicts[0].verdict, Violated)
+    monkeypatch.setattr(difference, "slope_range", lambda a, low, up: (torch.zeros_like(low), torch.zeros_like(low)))
+    for name in ("attack", "witness"):
+        monkeypatch.setattr(Search, name, lambda *_: None)
+    monkeypatch.setattr(relating, "available", lambda: False)
+    assert isinstance(decided(tmp_path, nets, text).verdicts[0].verdict, Proved), "planted"
+
+
+def test_relations_that_are_no_equalities(tmp_path: Path) -> None:
+    """A network at two inputs: monotone in one of them, by construction; the other way round it is violated."""
+    made = [(np.abs(w), b) for w, b in layers(1, (2, 5, 1))]
+    net = network_from_layers(made)
+    order = ["(== X_f[1] X_g[1])", "(>= X_g[0] -1.0)", "(<= X_g[0] X_f[0])"]
+    text = query(2, 1, *order, "(< (+ Y_f[0] 0.01) Y_g[0])", like="equal-to f")
+    outcome = decided(tmp_path, {"f": net}, text)
+    assert isinstance(outcome.verdicts[0].verdict, Proved)
+    assert "inputs are related by more than equality" in " ".join(outcome.notes)
+    text = query(2, 1, *order, "(> Y_f[0] (+ Y_g[0] 0.01))", like="equal-to f")
+    outcome = decided(tmp_path, {"f": net, "g": net}, text)
+    verdict = outcome.verdicts[0].verdict
+    assert isinstance(verdict, Violated)
+    assert len(verdict.witness.x) == 4
+    assert verdict.witness.x[2] <= verdict.witness.x[0]
+    assert verdict.witness.x[1] == verdict.witness.x[3]
+    assert any("inputs are those of f, then those of g" in note for note in outcome.notes)
+
+
+def test_falsify_never_proves(tmp_path: Path) -> None:
+    made = layers(3, (2, 5, 2))
+    f, g = (written(tmp_path / f"{name}.onnx", network_from_layers(each))
+            for name, each in (("f", made), ("g", noisy(made, 0, 0.1))))  # fmt: skip
+    for epsilon, word in ((0.001, "violated"), (5.0, "unknown")):
+        (tmp_path / "q.vnnlib").write_text(query(2, 2, *same(2), apart(2, epsilon)))
+        outcome = falsify_related({"f": f, "g": g}, [tmp_path / "q.vnnlib"], settings=VerifySettings())
+        assert outcome.verdicts[0].outcome == word
+
+
+def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
+    """Names, sizes, networks that are said to be equal and are not, options that are about one network."""
+    net, wide = network_from_layers(layers(0, (2, 4, 2))), network_from_layers(layers(0, (3, 4, 2)))
+    text, twin = query(2, 2, *same(2), apart(2, 1.0)), query(2, 2, *same(2), apart(2, 1.0), like="equal-to f")
+    for nets, said, message in (
+        ({"f": net}, text, r"is about f, g; say --net g=FILE"),
+        ({"f": net, "h": net}, text, r"declares f, g, and no network 'h'"),
+        ({"f": net, "g": wide}, text, r"network g of the query has 2 inputs, this file 3"),
+        ({"f": net, "g": network_from_layers(layers(1, (2, 4, 2)))}, twin, r"g is equal to f there, and .* are not"),
+    ):
+        with pytest.raises(MismatchError, match=message):
+            decided(tmp_path, nets, said)
+    for name, value in (("certificate", tmp_path / "c.json"), ("crosscheck", ("marabou",)), ("bound", "auto_lirpa")):
+        with pytest.raises(MismatchError, match=f"--{name} is about one network"):
+            decided(tmp_path, {"f": net, "g": net}, text, **{name: value})
+
+
+def test_layers_that_do_not_correspond_are_told(tmp_path: Path) -> None:
+    nets = {"f": network_from_layers(layers(0, (2, 4, 1))), "g": network_from_layers(layers(1, (2, 3, 3, 1)))}
+    outcome = decided(tmp_path, nets, query(2, 1, *same(2), apart(1, 50.0)))
+    assert isinstance(outcome.verdicts[0].verdict, Proved)
+    assert any("the layers do not correspond: 2 affine layers in A, 3 in B" in note for note in outcome.notes)
