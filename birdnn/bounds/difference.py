@@ -188,8 +188,10 @@ class CompiledDifferenceBound(_Differences, CompiledBound):
         always: bool = False,
     ) -> None:
         chain, self.shared = joint_chain(before, after)
-        # a tree of signs of neurons knows one network only
-        super().__init__(chain, replace(settings or CrownSettings(), splits=None), threads=threads, always=always)
+        settings = settings or CrownSettings()
+        if self.shared < len(chain) // 2:  # a tree of signs of neurons knows those of one network only
+            settings = replace(settings, splits=None)
+        super().__init__(chain, settings, threads=threads, always=always)
 
     def at_a_glance(self, question: Question, boxes: Boxes, opened: Tensor, inherited: Tensor) -> BoundResult:
         """See `CompiledBound.at_a_glance`."""

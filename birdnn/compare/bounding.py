@@ -5,13 +5,14 @@ It may be ended at any time; what it has then holds. The boxes are those of a pl
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
+from birdnn.bounds.compiled.bound import available
 from birdnn.bounds.crown import CrownBound, CrownSettings
-from birdnn.bounds.difference import DifferenceBound, SeparateBound, questions
+from birdnn.bounds.difference import CompiledDifferenceBound, DifferenceBound, SeparateBound, questions
 from birdnn.bounds.protocol import MarginBound, Question
 from birdnn.boxes import Boxes
 from birdnn.chain import NotAChain
@@ -24,7 +25,7 @@ from birdnn.verify.bounding import make_bound
 from birdnn.verify.work import Work, edges, halve
 
 _STEPS = 2  # while boxes are wide, cutting pays more than optimising
-_MAX_BOXES = 200_000
+_MAX_BOXES, _MAX_BYTES = 200_000, 1 << 31
 _CPU = torch.device("cpu")
 
 
@@ -36,10 +37,13 @@ def bound_method(pair: Pair) -> tuple[MarginBound, str]:
     """
     before, after = pair.before.net, pair.after.net
     try:
-        return DifferenceBound(before, after, _CPU, CrownSettings(steps=_STEPS)), ""
+        settings = CrownSettings(steps=_STEPS)
+        if available():
+            return CompiledDifferenceBound(before, after, settings), ""
+        return DifferenceBound(before, after, _CPU, settings), ""
     except NotAChain as error:
-        settings = SearchSettings(crown=CrownSettings(steps=_STEPS))
-        parts = make_bound(before, settings), make_bound(after, settings)
+        effort = SearchSettings(crown=CrownSettings(steps=_STEPS))
+        parts = make_bound(before, effort), make_bound(after, effort)
         remark = f"Each network was bounded by itself, which says little about their difference: {error.reason}."
         return SeparateBound(*parts, before.n_outputs), remark
 
@@ -56,6 +60,7 @@ class _Tightening:
     question: Question
     work: Work
     upper: Tensor
+    _stored: list[Tensor] = field(default_factory=list)
 
     @classmethod
     def start(cls, bound: MarginBound, boxes: Boxes, n_outputs: int) -> _Tightening:
@@ -75,14 +80,39 @@ class _Tightening:
         return Work(work.boxes, work.opened, result.inherited, work.node), upper
 
     def cut(self, which: Tensor) -> None:
-        """Replace boxes by their halves."""
-        kept = torch.ones(len(self.work), dtype=torch.bool, device=which.device)
-        kept[which] = False
+        """Replace boxes by their halves: one of each in its place, the others behind all."""
         parents = self.work[which]
         halves, upper = self.examined(halve(self.bound, parents, edges(self.bound, self.question, parents)))
-        known = self.upper[which].repeat(2, 1)
-        self.work = Work.concatenate([self.work[kept], halves])
-        self.upper = torch.cat([self.upper[kept], torch.minimum(upper, known)])
+        upper = torch.minimum(upper, self.upper[which].repeat(2, 1))
+        n, m = len(self.work), len(which)
+        if self._room < n + m:
+            self._grow(2 * (n + m))
+        for stored, new in zip(self._stored, (*_tensors(halves), upper), strict=True):
+            stored[which] = new[:m]
+            stored[n : n + m] = new[m:]
+        self._show(n + m)
+
+    @property
+    def _room(self) -> int:
+        return len(self._stored[0]) if self._stored else 0
+
+    def _grow(self, room: int) -> None:
+        """Room for so many boxes: adding each batch to a copy of all would take longer than bounding it."""
+        n = len(self.work)
+        grown = []
+        for known in (*_tensors(self.work), self.upper):
+            wider = known.new_empty(room, *known.shape[1:])
+            wider[:n] = known
+            grown.append(wider)
+        self._stored = grown
+
+    def _show(self, count: int) -> None:
+        lower, upper, opened, inherited, node, apart = (stored[:count] for stored in self._stored)
+        self.work, self.upper = Work(Boxes(lower, upper), opened, inherited, node), apart
+
+
+def _tensors(work: Work) -> tuple[Tensor, ...]:
+    return work.boxes.lower, work.boxes.upper, work.opened, work.inherited, work.node
 
 
 def proved_apart(
@@ -110,7 +140,8 @@ def proved_apart(
     except OutOfTime:
         return None
     examined, complete = len(boxes), False
-    while not clock.over() and clock.wall_s() - begun < seconds and len(state.work) < _MAX_BOXES:
+    most = min(_MAX_BOXES, _MAX_BYTES // (state.work.bytes // len(state.work)))
+    while not clock.over() and clock.wall_s() - begun < seconds and len(state.work) < most:
         gap = (state.upper - enough).amax(1)
         gap[~state.work.boxes.divisible().any(1)] = -torch.inf
         which = gap.topk(min(batch, len(gap))).indices
