@@ -64,7 +64,7 @@ def main() -> None:
             noisy(net, copy, amount, rng) if kind == "noise" else pruned(net, copy, amount)
             key = {"kind": kind, "amount": f"{amount:g}", "seed": str(options.seed), "number": str(number)}
             if not table.has(**key):
-                found = decided(net, copy, folder, options.timeout)
+                found = decided({"f": net, "g": copy}, folder, options.timeout)
                 table.add({**key, "net": net.stem, **found, **stamp()})
                 print(kind, amount, number, net.stem, *found.values(), flush=True)
     text = summary(table.rows)
@@ -117,11 +117,12 @@ def pruned(source: Path, target: Path, share: float) -> None:
     onnx.save(model, str(target))
 
 
-def decided(net: Path, copy: Path, folder: Path, timeout_s: float) -> dict[str, str]:
-    """What ``birdnn verify`` says of a pair."""
+def decided(nets: Mapping[str, Path], folder: Path, timeout_s: float) -> dict[str, str]:
+    """What ``birdnn verify`` says of the query in a folder."""
     out = folder / "out.json"
     out.unlink(missing_ok=True)
-    command = [sys.executable, "-m", "birdnn", "verify", "--net", f"f={net}", "--net", f"g={copy}"]
+    said = (part for name, path in nets.items() for part in ("--net", f"{name}={path}"))
+    command = [sys.executable, "-m", "birdnn", "verify", *said]
     command += ["--prop", str(folder / "query.vnnlib"), "--timeout", f"{timeout_s:g}", "--json", str(out), "--quiet"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     environment.pop("OMP_NUM_THREADS", None)

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from birdnn.cli.property import ConvertOptions, ExplainOptions, MakeOptions
+from birdnn.cli.failures import complain
+from birdnn.cli.property import ConvertOptions, ExplainOptions, MakeOptions, RelateOptions
 from birdnn.cli.terminal import first_line, show
 from birdnn.errors import OutputError
 from birdnn.formats import read_network, read_property
 from birdnn.formats.files import stem_and_kind, write_bytes
 from birdnn.formats.vnnlib_text import Version
-from birdnn.pipeline.stating import restated, state_rule, told_property
-from birdnn.records import RuleRequest
+from birdnn.pipeline.stating import restated, state_relation, state_rule, told_property
+from birdnn.records import RelationRequest, RuleRequest
 from birdnn.report.stated import property_summary
 from birdnn.spec import Property
 
@@ -37,6 +38,30 @@ def finish_make(options: MakeOptions) -> int:
     else:
         told = told_property(options.out, options.net, suite=options.suite, as_name=options.as_name)
         show(lambda width: property_summary(told))
+    return 0
+
+
+def finish_relate(options: RelateOptions) -> int:
+    """Write the query and say how it is decided; 0."""
+    _require_new(options.out)
+    request = RelationRequest(
+        net=options.net,
+        within=options.within,
+        same_decision=None if options.same_decision is None else options.same_decision.value,
+        rising=options.rising,
+        falling=options.falling,
+        steepness=options.steepness,
+        symmetric=options.symmetric,
+        domain=options.domain,
+        suite=options.suite,
+        as_name=options.as_name,
+    )
+    text, networks = state_relation(request)
+    write_bytes(options.out, text.encode())
+    first_line(str(options.out))
+    if not options.quiet:
+        nets = f"--net f={options.net}" + (" --net g=FILE" if networks > 1 else "")
+        complain(f"birdnn verify {nets} --prop {options.out} decides it")
     return 0
 
 

@@ -21,6 +21,13 @@ y0 is max | y0 > 1.5 and y1 <= y2 | 0.8 <= y0 < 1 | 2*y0 - y1 > 0.5 or not (y2 i
 property_ = typer.Typer(name="property", cls=Group, help=HELP, no_args_is_help=True, rich_markup_mode="rich")
 
 
+class Front(StrEnum):
+    """Which output decides."""
+
+    LEAST = "least"
+    GREATEST = "greatest"
+
+
 class Version(StrEnum):
     """Of VNN-LIB."""
 
@@ -129,6 +136,72 @@ def convert(options: ConvertOptions) -> int:
     return finish_convert(options)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RelateOptions:
+    """What the command line says."""
+
+    net: Net
+    within: Annotated[
+        float | None,
+        typer.Option(
+            "--within", metavar="EPS", help="No output of the second network differs by EPS or more on the same input."
+        ),
+    ] = None
+    same_decision: Annotated[
+        Front | None,
+        typer.Option(
+            "--same-decision", help="The same output is in front in both networks: the least, or the greatest."
+        ),
+    ] = None
+    rising: Annotated[
+        str | None,
+        typer.Option("--rising", metavar="XI:YJ", help="Output J does not fall where input I grows, as in x0:y3."),
+    ] = None
+    falling: Annotated[
+        str | None, typer.Option("--falling", metavar="XI:YJ", help="Output J does not rise where input I grows.")
+    ] = None
+    steepness: Annotated[
+        str | None,
+        typer.Option(
+            "--steepness", metavar="XI:YJ:L", help="Output J changes by at most L times as much as input I does."
+        ),
+    ] = None
+    symmetric: Annotated[
+        str | None,
+        typer.Option(
+            "--symmetric",
+            metavar="PAIRS",
+            help="With these inputs exchanged these outputs are exchanged, up to less than --within: x1:x2,y1:y2.",
+        ),
+    ] = None
+    domain: Annotated[
+        str | None,
+        typer.Option(
+            "--domain",
+            metavar="RULE|FILE",
+            help="Between which values inputs lie. Default: what a suite or NNet header says.",
+        ),
+    ] = None
+    suite: Suite = None
+    as_name: AsName = None
+    out: Out
+    quiet: Quiet = False
+
+
+@command(RelateOptions)
+def relate(options: RelateOptions) -> int:
+    """Write a query of VNN-LIB 2.0 about two networks, or about one at two inputs.
+
+    --within and --same-decision are about two networks, of which --net is the first: birdnn verify --net f=A.onnx --net
+    g=B.onnx decides them. All others are about one network at two inputs: --net f=A.onnx is enough.
+    """
+    require_there(options)
+    from birdnn.cli.properties import finish_relate
+
+    return finish_relate(options)
+
+
 property_.command("make", cls=Command)(make)
+property_.command("relate", cls=Command)(relate)
 property_.command("explain", cls=Command)(explain)
 property_.command("convert", cls=Command)(convert)

@@ -51,6 +51,10 @@ _ALONE = ("certificate", "crosscheck", "resume", "ray")
 """Settings that are about one network."""
 
 
+_STEPS = 2
+"""On slopes of lines: of differences few are free, and a cut is worth more."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class JointReplay:
     """`Replay` of several files at inputs that share variables: all outputs, one network's behind the other's."""
@@ -288,9 +292,10 @@ class _Following:
         device = torch.device(settings.device)
         if settings.semantics != "real":  # asked at a first look, which is not worth more than intervals
             return IntervalBound(net, device, settings.semantics)
+        crown = replace(settings.crown, steps=min(_STEPS, settings.crown.steps))
         if device.type == "cpu" and available():
-            return CompiledDifferenceBound(self.before, self.after, settings.crown)
-        return DifferenceBound(self.before, self.after, device, settings.crown)
+            return CompiledDifferenceBound(self.before, self.after, crown)
+        return DifferenceBound(self.before, self.after, device, crown)
 
 
 def _exact(prop: Property) -> bool:

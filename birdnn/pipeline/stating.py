@@ -7,9 +7,17 @@ from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
+from birdnn.decimals import parse_number
 from birdnn.errors import FormatError, MismatchError, SpecError
 from birdnn.formats import read_property
 from birdnn.formats.dnf import And, Formula, Term, compare, negated
+from birdnn.formats.relation_text import (
+    decision_query,
+    equivalence_query,
+    monotone_query,
+    steepness_query,
+    symmetry_query,
+)
 from birdnn.formats.rules import Names, bounds_of, parse_rule, rule_property
 from birdnn.formats.vnnlib import parse_property
 from birdnn.formats.vnnlib_text import Version, property_text
@@ -18,7 +26,7 @@ from birdnn.pipeline.describing import quantities
 from birdnn.pipeline.load import Loaded, load_network, load_property, scaling_of, statement
 from birdnn.pipeline.reading import declared_domain, fitting_domain, known_network
 from birdnn.pipeline.recognising import recognised
-from birdnn.records import ConditionsLike, RuleRequest, ToldProperty, Units
+from birdnn.records import ConditionsLike, RelationRequest, RuleRequest, ToldProperty, Units
 from birdnn.spec import Property, Scaling
 
 
@@ -51,6 +59,83 @@ def state_rule(request: RuleRequest) -> Property:
         text=_words(request, within),
     )
     return made if scaling is None else made.scaled(scaling)
+
+
+def state_relation(request: RelationRequest) -> tuple[str, int]:
+    """The query, and how many networks have to be given to decide it.
+
+    Raises:
+        InputError: a file cannot be read, a relation says nothing that there is, or nobody says where inputs lie.
+    """
+    loaded = load_network(request.net)
+    loaded = replace(loaded, known=known_network(loaded, request.suite, request.as_name))
+    box, n = _box_of(request, loaded), loaded.net.n_outputs
+    given = [
+        name for name in ("same_decision", "rising", "falling", "steepness", "symmetric") if getattr(request, name)
+    ]
+    if len(given) + (request.within is not None and given != ["symmetric"]) != 1:
+        raise SpecError("say one relation: within, same-decision, rising, falling, steepness or symmetric")
+    match given:
+        case []:
+            return equivalence_query(box, n, request.within or 0.0), 2
+        case ["same_decision"]:
+            return decision_query(box, n, request.same_decision or "least"), 2
+        case ["symmetric"]:
+            if request.within is None:
+                raise SpecError("symmetric needs within: how far exchanged outputs may be apart")
+            inputs, outputs = _exchanges(request.symmetric or "")
+            return symmetry_query(box, n, inputs, outputs, request.within), 1
+        case ["steepness"]:
+            said, _, most = (request.steepness or "").rpartition(":")
+            return steepness_query(box, n, *_place_of(said, request.steepness or ""), _number_of(most)), 1
+        case [way]:
+            said = str(getattr(request, way))
+            return monotone_query(box, n, *_place_of(said, said), rising=way == "rising"), 1
+    raise AssertionError(given)
+
+
+def _box_of(request: RelationRequest, loaded: Loaded) -> list[tuple[Fraction, Fraction]]:
+    """Between which values each input lies."""
+    inputs, outputs = quantities(loaded)
+    names = Names(
+        n_inputs=loaded.net.n_inputs,
+        n_outputs=loaded.net.n_outputs,
+        inputs=[q.name for q in inputs],
+        outputs=[q.name for q in outputs],
+    )
+    domain, _ = _domain(request.domain, loaded, names, None)
+    nothing = compare("<=", Term({("Y", 0): Fraction(1)}, Fraction(0)), Term({}, Fraction(0)), 0)
+    made = rule_property("domain", when=And(()), domain=domain, unsafe=nothing, names=names, within="", text="")
+    if len(made.regions) != 1:
+        raise SpecError("the domain of a relation is one box")
+    region = made.regions[0]
+    return list(zip(region.exact_lower, region.exact_upper, strict=True))
+
+
+def _exchanges(said: str) -> tuple[dict[int, int], dict[int, int]]:
+    """``x1:x2,y1:y2`` as which places are exchanged."""
+    found: tuple[dict[int, int], dict[int, int]] = {}, {}
+    for pair in said.split(","):
+        one, _, other = (part.strip() for part in pair.partition(":"))
+        if one[:1] != other[:1] or one[:1] not in ("x", "y") or not (one[1:].isdigit() and other[1:].isdigit()):
+            raise SpecError(f"{pair.strip()!r}: two inputs or two outputs are expected, as in x1:x2")
+        places = found[one[0] == "y"]
+        places[int(one[1:])], places[int(other[1:])] = int(other[1:]), int(one[1:])
+    return found
+
+
+def _place_of(said: str, whole: str) -> tuple[int, int]:
+    one, _, other = (part.strip() for part in said.partition(":"))
+    if not (one[:1] == "x" and other[:1] == "y" and one[1:].isdigit() and other[1:].isdigit()):
+        raise SpecError(f"{whole!r}: an input and an output are expected, as in x0:y3")
+    return int(one[1:]), int(other[1:])
+
+
+def _number_of(text: str) -> float:
+    number = parse_number(text.strip(), 300)
+    if number is None:
+        raise SpecError(f"{text!r} is no number")
+    return float(number)
 
 
 def _unsafe(request: RuleRequest, names: Names) -> Formula:

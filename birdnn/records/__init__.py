@@ -103,7 +103,7 @@ from birdnn.records.results import (
     TriedResult,
     as_asked,
 )
-from birdnn.records.rules import ConditionsLike, RuleRequest, ToldProperty
+from birdnn.records.rules import ConditionsLike, RelationRequest, RuleRequest, ToldProperty
 from birdnn.records.safety import (
     CertificateFacts,
     CommandToType,
@@ -272,6 +272,7 @@ __all__ = [
     "Rate",
     "RegionInWords",
     "RegionProof",
+    "RelationRequest",
     "RepairOutcome",
     "RepairRequest",
     "RepairResult",

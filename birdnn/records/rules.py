@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 from birdnn.records.facts import ScaledQuantity, Units
 from birdnn.spec import Property
@@ -38,6 +38,32 @@ class RuleRequest:
     suite: str | None = None
     as_name: str | None = None
     name: str = "rule"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RelationRequest:
+    """A relation between two networks, or between two runs of one; one of them is said.
+
+    Attributes:
+        net: the first network's file.
+        within: no output differs by so much; beside `symmetric` what is a difference there.
+        same_decision: which output is in front in both.
+        rising, falling: ``x0:y3``, an input and the output that does not fall, or rise, with it.
+        steepness: ``x0:y3:2.5``, at most so many times as much.
+        symmetric: ``x1:x2,y1:y2``, what is exchanged.
+        domain, suite, as_name: see `RuleRequest`.
+    """
+
+    net: Path
+    within: float | None = None
+    same_decision: Literal["least", "greatest"] | None = None
+    rising: str | None = None
+    falling: str | None = None
+    steepness: str | None = None
+    symmetric: str | None = None
+    domain: ConditionsLike | Path | None = None
+    suite: str | None = None
+    as_name: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

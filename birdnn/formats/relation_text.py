@@ -1,0 +1,165 @@
+"""Common relations between two networks, or between two runs of one, as queries of VNN-LIB 2.0.
+
+Each describes what must not happen, as every property does; `birdnn verify --net f=A.onnx --net g=B.onnx` decides it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
+from typing import Literal
+
+from birdnn.errors import SpecError
+
+Box = Sequence[tuple[Fraction | float, Fraction | float]]
+"""For each input its least and its greatest value."""
+
+
+def equivalence_query(box: Box, n_outputs: int, epsilon: float) -> str:
+    """On the same input no output of g differs from that of f by ``epsilon`` or more.
+
+    Raises:
+        SpecError: a range is empty, or ``epsilon`` is not positive.
+    """
+    _require(epsilon > 0, f"a difference must be positive, and {epsilon} is not")
+    far = (_apart(f"Y_f[{j}]", f"Y_g[{j}]", epsilon) for j in range(n_outputs))
+    said = f"no output of g differs from that of f by {epsilon:g} or more"
+    return _query(said, box, n_outputs, [*_same(range(len(box))), _any(far)])
+
+
+def decision_query(box: Box, n_outputs: int, decides: Literal["least", "greatest"]) -> str:
+    """On the same input f and g have the same output in front: the least or the greatest, ties set aside.
+
+    Raises:
+        SpecError: a range is empty, or there is one output only.
+    """
+    _require(n_outputs > 1, "a decision is between at least two outputs")
+    before, beyond = ("<=", "<") if decides == "least" else (">=", ">")
+    cases = []
+    for i in range(n_outputs):
+        others = [j for j in range(n_outputs) if j != i]
+        first = " ".join(f"({before} Y_f[{i}] Y_f[{j}])" for j in others)
+        cases += [f"(and {first} ({beyond} Y_g[{j}] Y_g[{i}]))" for j in others]
+    return _query(
+        f"the output that is {decides} in f is so in g", box, n_outputs, [*_same(range(len(box))), _any(cases)]
+    )
+
+
+def monotone_query(box: Box, n_outputs: int, input: int, output: int, *, rising: bool = True) -> str:
+    """Where one input grows, and all others stay, an output does not fall; or, if not ``rising``, does not rise.
+
+    Raises:
+        SpecError: a range is empty, or there is no such input or output.
+    """
+    _place(input, len(box), "input")
+    _place(output, n_outputs, "output")
+    sign, does = ("<", "fall") if rising else (">", "rise")
+    rest = [i for i in range(len(box)) if i != input]
+    grows = [*_bounds("X_g", input, box[input]), f"(<= X_g[{input}] X_f[{input}])"]
+    unsafe = f"({sign} Y_f[{output}] Y_g[{output}])"
+    said = f"output {output} does not {does} where input {input} grows"
+    return _query(said, box, n_outputs, [*_same(rest), *grows, unsafe], equal=True)
+
+
+def steepness_query(box: Box, n_outputs: int, input: int, output: int, most: float) -> str:
+    """Along one input an output changes by at most so many times as much.
+
+    Raises:
+        SpecError: a range is empty, there is no such input or output, or ``most`` is negative.
+    """
+    _place(input, len(box), "input")
+    _place(output, n_outputs, "output")
+    _require(most >= 0, f"a steepness is not negative, and {most} is")
+    rest = [i for i in range(len(box)) if i != input]
+    grows = [*_bounds("X_g", input, box[input]), f"(<= X_g[{input}] X_f[{input}])"]
+    run = f"(* {_number(most)} (- X_f[{input}] X_g[{input}]))"
+    y_f, y_g = f"Y_f[{output}]", f"Y_g[{output}]"
+    unsafe = _any([f"(> (- {y_f} {y_g}) {run})", f"(> (- {y_g} {y_f}) {run})"])
+    said = f"output {output} changes by at most {most:g} times as much as input {input}"
+    return _query(said, box, n_outputs, [*_same(rest), *grows, unsafe], equal=True)
+
+
+def symmetry_query(
+    box: Box, n_outputs: int, inputs: Mapping[int, int], outputs: Mapping[int, int], epsilon: float
+) -> str:
+    """With inputs exchanged, the outputs are exchanged as well, up to less than ``epsilon``.
+
+    Args:
+        box, n_outputs: of the network.
+        inputs: place -> the place whose value is taken there; those not named keep theirs.
+        outputs: the same of outputs.
+        epsilon: a difference that is one.
+
+    Raises:
+        SpecError: a range is empty, a place is none, or one is taken twice.
+    """
+    _require(epsilon > 0, f"a difference must be positive, and {epsilon} is not")
+    taken = [_exchanged(each, size, what) for each, size, what in (
+        (inputs, len(box), "input"), (outputs, n_outputs, "output"))]  # fmt: skip
+    same = [f"(== X_g[{i}] X_f[{j}])" for i, j in enumerate(taken[0])]
+    far = (_apart(f"Y_f[{j}]", f"Y_g[{i}]", epsilon) for i, j in enumerate(taken[1]))
+    said = f"with inputs exchanged, outputs are exchanged as well, up to {epsilon:g}"
+    return _query(said, box, n_outputs, [*same, _any(far)], equal=True)
+
+
+def _exchanged(given: Mapping[int, int], size: int, what: str) -> list[int]:
+    for place in (*given, *given.values()):
+        _place(place, size, what)
+    taken = [given.get(i, i) for i in range(size)]
+    _require(len(set(taken)) == size, f"an {what} is taken twice")
+    return taken
+
+
+def _query(said: str, box: Box, n_outputs: int, assertions: Sequence[str], *, equal: bool = False) -> str:
+    lines = [f"; {said}", "(vnnlib-version <2.0>)"]
+    for name, like in (("f", ""), ("g", " (equal-to f)" if equal else " (isomorphic-to f)")):
+        inputs, outputs = f"(declare-input X_{name} real [{len(box)}])", f"(declare-output Y_{name} real [{n_outputs}])"
+        lines.append(f"(declare-network {name}{like} {inputs} {outputs})")
+    bounds = [bound for i, ends in enumerate(box) for bound in _bounds("X_f", i, ends)]
+    return "\n".join([*lines, *(f"(assert {each})" for each in (*bounds, *assertions)), ""])
+
+
+def _bounds(tensor: str, place: int, ends: tuple[Fraction | float, Fraction | float]) -> list[str]:
+    low, high = (Fraction(end) for end in ends)
+    _require(low <= high, f"input {place} has lower bound {float(low):g} above upper bound {float(high):g}")
+    return [f"(>= {tensor}[{place}] {_number(low)})", f"(<= {tensor}[{place}] {_number(high)})"]
+
+
+def _same(places: Sequence[int]) -> list[str]:
+    return [f"(== X_f[{i}] X_g[{i}])" for i in places]
+
+
+def _apart(one: str, other: str, epsilon: float) -> str:
+    return f"(>= {other} (+ {one} {_number(epsilon)})) (<= {other} (- {one} {_number(epsilon)}))"
+
+
+def _any(cases: object) -> str:
+    return f"(or {' '.join(cases)})"  # type: ignore[arg-type]
+
+
+def _number(value: Fraction | float) -> str:
+    """A decimal that says it exactly, as float64 has it."""
+    exact = Fraction(value)
+    text = format(exact.numerator / exact.denominator, ".17g")
+    if Fraction(text) != exact:
+        text = _decimal(exact)
+    return text if any(sign in text for sign in ".e") else f"{text}.0"
+
+
+def _decimal(value: Fraction) -> str:
+    """All digits of a number whose denominator is a power of two or ten."""
+    for digits in range(1100):
+        scaled = value * 10**digits
+        if scaled.denominator == 1:
+            sign, whole = ("-" if scaled < 0 else ""), str(abs(scaled.numerator)).rjust(digits + 1, "0")
+            return f"{sign}{whole[: len(whole) - digits]}.{whole[len(whole) - digits :] or '0'}"
+    raise SpecError(f"{value} is no decimal number")
+
+
+def _place(place: int, size: int, what: str) -> None:
+    _require(0 <= place < size, f"there is no {what} {place}: there are {size}")
+
+
+def _require(holds: bool, problem: str) -> None:
+    if not holds:
+        raise SpecError(problem)
