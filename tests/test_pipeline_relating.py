@@ -13,6 +13,7 @@ import torch
 from birdnn.errors import MismatchError
 from birdnn.formats.export import to_onnx_bytes
 from birdnn.formats.onnx import network_from_layers
+from birdnn.formats.relation_text import monotone_query, steepness_query
 from birdnn.network import Network
 from birdnn.pipeline.relating import falsify_related, verify_related
 from birdnn.records import Proved, VerifyOutcome, VerifySettings, Violated
@@ -62,7 +63,7 @@ def written(path: Path, net: Network) -> Path:
 def decided(folder: Path, nets: dict[str, Network], text: str, **settings: object) -> VerifyOutcome:
     files = {name: written(folder / f"{name}.onnx", net) for name, net in nets.items()}
     (folder / "q.vnnlib").write_text(text)
-    return verify_related(files, [folder / "q.vnnlib"], settings=VerifySettings(timeout_s=60, **settings))  # type: ignore[arg-type]
+    return verify_related(files, [folder / "q.vnnlib"], settings=VerifySettings(timeout_s=20, **settings))  # type: ignore[arg-type]
 
 
 @pytest.mark.thorough
@@ -108,10 +109,14 @@ def test_a_difference_that_cannot_be_told_by_parts(tmp_path: Path) -> None:
 def test_relations_that_are_no_equalities(tmp_path: Path) -> None:
     """A network at two inputs: monotone in one of them, by construction; the other way round it is violated."""
     made = [(np.abs(w), b) for w, b in layers(1, (2, 5, 1))]
-    net = network_from_layers(made)
+    net = network_from_layers(made)  # which is constant in places
     order = ["(== X_f[1] X_g[1])", "(>= X_g[0] -1.0)", "(<= X_g[0] X_f[0])"]
     text = query(2, 1, *order, "(< (+ Y_f[0] 0.01) Y_g[0])", like="equal-to f")
     outcome = decided(tmp_path, {"f": net}, text)
+    assert isinstance(outcome.verdicts[0].verdict, Proved)
+    assert not outcome.notes
+    near = ["(== X_f[1] X_g[1])", "(<= (- X_g[0] X_f[0]) 0.1)", "(<= (- X_f[0] X_g[0]) 0.1)"]
+    outcome = decided(tmp_path, {"f": net}, query(2, 1, *near, "(> (- Y_f[0] Y_g[0]) 90.0)", like="equal-to f"))
     assert isinstance(outcome.verdicts[0].verdict, Proved)
     assert "inputs are related by more than equality" in " ".join(outcome.notes)
     text = query(2, 1, *order, "(> Y_f[0] (+ Y_g[0] 0.01))", like="equal-to f")
@@ -156,3 +161,55 @@ def test_layers_that_do_not_correspond_are_told(tmp_path: Path) -> None:
     outcome = decided(tmp_path, nets, query(2, 1, *same(2), apart(1, 50.0)))
     assert isinstance(outcome.verdicts[0].verdict, Proved)
     assert any("the layers do not correspond: 2 affine layers in A, 3 in B" in note for note in outcome.notes)
+
+
+def test_monotone_networks_are_proved_by_their_slopes(tmp_path: Path) -> None:
+    """Strictly: both runs agree where the inputs do. Falling as well, and as steep as it is and no steeper."""
+    draw = np.random.default_rng(5)
+    made = [(np.abs(w), b) for w, b in layers(5, (3, 10, 10, 2))]
+    for op, alpha, sign in (("LeakyRelu", 0.1, 1), ("Tanh", None, -1)):
+        each = [(sign * made[0][0], made[0][1]), *made[1:]]
+        net, box = network_from_layers(each, op, alpha=alpha), [(-1.0, 1.0)] * 3
+        rising, falling = (monotone_query(box, 2, 1, 0, rising=rises) for rises in (True, False))
+        for text, holds in ((rising, sign > 0), (falling, sign < 0)):
+            verdict = decided(tmp_path, {"f": net}, text).verdicts[0].verdict
+            assert isinstance(verdict, Proved if holds else Violated), (op, text)
+        x = torch.tensor(draw.uniform(-1, 1, (4000, 3)))
+        x.requires_grad_(True)
+        (slopes,) = torch.autograd.grad(net.double()(x)[:, 0].sum(), x)
+        most = float(slopes[:, 1].abs().max())
+        for factor, holds in ((1.5, True), (0.9, False)):
+            text = steepness_query(box, 2, 1, 0, most * factor)
+            verdict = decided(tmp_path, {"f": net.float()}, text).verdicts[0].verdict
+            assert isinstance(verdict, Proved if holds else Violated), (op, factor)
+
+
+def test_a_network_that_is_constant_in_places_is_monotone_with_a_tolerance(tmp_path: Path) -> None:
+    made = [(np.abs(w), b - 1) for w, b in layers(5, (2, 8, 8, 1))]
+    net = network_from_layers(made)
+    text = monotone_query([(-1.0, 1.0)] * 2, 1, 0, 0, tolerance=1e-6)
+    assert isinstance(decided(tmp_path, {"f": net}, text).verdicts[0].verdict, Proved)
+
+
+@pytest.mark.thorough
+def test_monotone_verdicts_against_a_grid(tmp_path: Path) -> None:
+    """Of random networks: none is proved whose output falls between two points of a grid."""
+    steps = torch.linspace(-1, 1, 201, dtype=torch.float64)
+    proved = violated = 0
+    for seed in range(60):
+        draw = np.random.default_rng(seed)
+        made = layers(seed, (2, 4, 3, 1))
+        made = [(np.where(draw.random(w.shape) < 0.9, np.abs(w), w).astype(np.float32), b) for w, b in made]
+        net, low = (
+            network_from_layers(made, ("Relu", "Tanh", "LeakyRelu")[seed % 3], alpha=0.1 if seed % 3 == 2 else None),
+            [],
+        )
+        for other in np.linspace(-1, 1, 21):
+            with torch.no_grad():
+                y = net.double()(torch.stack([steps, torch.full_like(steps, other)], 1))[:, 0]
+            low.append(float(y.diff().min()))
+        verdict = decided(tmp_path, {"f": net.float()}, monotone_query([(-1.0, 1.0)] * 2, 1, 0, 0)).verdicts[0].verdict
+        proved, violated = proved + isinstance(verdict, Proved), violated + isinstance(verdict, Violated)
+        assert not (isinstance(verdict, Proved) and min(low) < -1e-12), seed
+    assert proved > 8
+    assert violated > 8

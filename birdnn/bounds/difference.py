@@ -85,14 +85,79 @@ def in_all_forms(question: Question) -> Question:
     return Question(torch.cat(told, 1), question.b.repeat(1, len(told)), question.closed)
 
 
-class _Differences(CrownBound):
-    """What bounds of the joint outputs of two networks have to do otherwise than `CrownBound`.
+class Followed(CrownBound):
+    """Bounds of a chain whose last block of neurons is a difference, or a slope, and known up to a multiple.
 
     Attributes:
-        shared: so many affine layers, from the inputs on, are the same in both; all others have three blocks.
+        shared: so many affine layers, from the inputs on, have no such block.
+        networks: so many blocks before it are those of networks.
     """
 
     shared: int
+    networks: int
+
+    def _relax(self, k: int, low: Tensor, up: Tensor) -> Relaxation:
+        """Usual lines for the networks, those of the slopes for the last block."""
+        if k < self.shared:
+            return super()._relax(k, low, up)
+        activation, own = self._activation[k], self._own(low)
+        usual = relax(activation, low[:, :own], up[:, :own])
+        below, above = self._multiples(activation, low, up)
+        lines = _lines(below, above, low[:, own:], up[:, own:])
+        size = torch.maximum(low[:, own:].abs(), up[:, own:].abs())
+        steepest = 1 + torch.maximum(_largest(*below), _largest(*above))
+        computed = (LINE_ROUNDINGS + 2 * low.shape[1]) * FLOAT64 * 2 * steepest * (1 + size)
+        return _side_by_side(usual, lines.widened(computed.masked_fill(_fixed(below, above), 0.0), None, size))
+
+    def _reach(self, k: int, low: Tensor, up: Tensor) -> Tensor:
+        if k < self.shared:
+            return super()._reach(k, low, up)
+        own = self._own(low)
+        networks = super()._reach(k, low[:, :own], up[:, :own])
+        below, above = self._multiples(self._activation[k], low, up)
+        steepest = torch.maximum(_largest(*below), _largest(*above)) * (1 + LINE_ROUNDINGS * FLOAT64)
+        return torch.cat([networks, steepest * torch.maximum(low[:, own:].abs(), up[:, own:].abs())], 1)
+
+    def _tighten_layer(
+        self, low: Tensor, up: Tensor, slopes: list[Slopes], slack: Tensor, centre: Tensor, radius: Tensor
+    ) -> None:
+        """Networks first: where they say what multiple it is, the last block need not be bounded closely."""
+        k = len(slopes)
+        if k < self.shared:
+            super()._tighten_layer(low, up, slopes, slack, centre, radius)
+            return
+        activation, own = self._activation[k], self._own(low)
+        needed = bent(activation, low, up)
+        needed[:, own:] = False
+        self._tighten(low, up, needed, slopes, slack, centre, radius)
+        self._agree(low, up)
+        needed = torch.zeros_like(needed)
+        known = low[:, own:].isfinite() & up[:, own:].isfinite()
+        needed[:, own:] = ~(_fixed(*self._multiples(activation, low, up)) & known)
+        self._tighten(low, up, needed, slopes, slack, centre, radius)
+        self._agree(low, up)
+
+    def _own(self, low: Tensor) -> int:
+        """How many neurons of a layer are those of networks."""
+        return low.shape[1] // (self.networks + 1) * self.networks
+
+    def _multiples(self, activation: Activation, low: Tensor, up: Tensor) -> tuple[Slant, Slant]:
+        """What the last block is at least and at most, in multiples of what it was before the activation."""
+        if self.networks == 1:
+            own = self._own(low)
+            both = slope_range(activation, low[:, :own], up[:, :own])
+            return both, both
+        return _slopes(activation, low, up)
+
+    def _agree(self, low: Tensor, up: Tensor) -> None:
+        if self.networks == 2:
+            _agree(low, up)
+
+
+class _Differences(Followed):
+    """What bounds of the joint outputs of two networks have to do otherwise than `CrownBound`."""
+
+    networks = 2
 
     def bound(self, question: Question, boxes: Boxes, opened: Tensor, inherited: Tensor) -> BoundResult:
         """See `MarginBound.bound`; rows are on the outputs of A and then B."""
@@ -105,46 +170,6 @@ class _Differences(CrownBound):
     def _in_forms(self, question: Question) -> Question:
         asked_already = question.a.shape[2] == len(self._layer[-1].bias)
         return question if asked_already else in_all_forms(question)
-
-    def _relax(self, k: int, low: Tensor, up: Tensor) -> Relaxation:
-        """Usual lines for both networks, those of the slopes for the difference."""
-        if k < self.shared:
-            return super()._relax(k, low, up)
-        activation, n = self._activation[k], low.shape[1] // 3
-        usual = relax(activation, low[:, : 2 * n], up[:, : 2 * n])
-        below, above = _slopes(activation, low, up)
-        lines = _lines(below, above, low[:, 2 * n :], up[:, 2 * n :])
-        size = torch.maximum(low[:, 2 * n :].abs(), up[:, 2 * n :].abs())
-        steepest = 1 + torch.maximum(_largest(*below), _largest(*above))
-        computed = (LINE_ROUNDINGS + 2 * low.shape[1]) * FLOAT64 * 2 * steepest * (1 + size)
-        return _side_by_side(usual, lines.widened(computed.masked_fill(_fixed(below, above), 0.0), None, size))
-
-    def _reach(self, k: int, low: Tensor, up: Tensor) -> Tensor:
-        if k < self.shared:
-            return super()._reach(k, low, up)
-        n = low.shape[1] // 3
-        both = super()._reach(k, low[:, : 2 * n], up[:, : 2 * n])
-        below, above = _slopes(self._activation[k], low, up)
-        steepest = torch.maximum(_largest(*below), _largest(*above)) * (1 + LINE_ROUNDINGS * FLOAT64)
-        return torch.cat([both, steepest * torch.maximum(low[:, 2 * n :].abs(), up[:, 2 * n :].abs())], 1)
-
-    def _tighten_layer(
-        self, low: Tensor, up: Tensor, slopes: list[Slopes], slack: Tensor, centre: Tensor, radius: Tensor
-    ) -> None:
-        """Both networks first: where they say what multiple the difference is, it need not be bounded."""
-        k = len(slopes)
-        if k < self.shared:
-            super()._tighten_layer(low, up, slopes, slack, centre, radius)
-            return
-        activation, n = self._activation[k], low.shape[1] // 3
-        needed = bent(activation, low, up)
-        needed[:, 2 * n :] = False
-        self._tighten(low, up, needed, slopes, slack, centre, radius)
-        _agree(low, up)
-        needed = torch.zeros_like(needed)
-        needed[:, 2 * n :] = ~_fixed(*_slopes(activation, low, up))
-        self._tighten(low, up, needed, slopes, slack, centre, radius)
-        _agree(low, up)
 
 
 class DifferenceBound(_Differences):
@@ -198,9 +223,14 @@ class CompiledDifferenceBound(_Differences, CompiledBound):
         return super().at_a_glance(self._in_forms(question), boxes, opened, inherited)
 
     def _pairs(self, width: Integers) -> Integers:
-        sizes = np.zeros_like(width)
-        sizes[self.shared : -1] = width[self.shared + 1 :] // 3
-        return sizes
+        return block_sizes(width, self.shared, self.networks)
+
+
+def block_sizes(width: Integers, shared: int, networks: int) -> Integers:
+    """How many neurons each block of a layer has, as `birdnn.bounds.compiled.state.Net.shape` says it."""
+    sizes = np.zeros_like(width)
+    sizes[shared:-1] = width[shared + 1 :] // (networks + 1)
+    return sizes
 
 
 def joint_chain(before: Network, after: Network) -> tuple[Chain, int]:

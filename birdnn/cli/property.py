@@ -144,7 +144,10 @@ class RelateOptions:
     within: Annotated[
         float | None,
         typer.Option(
-            "--within", metavar="EPS", help="No output of the second network differs by EPS or more on the same input."
+            "--within",
+            metavar="EPS",
+            help="No output of the second network differs by EPS or more on the same input. With --rising, --falling "
+            "and --symmetric: differences below EPS are none.",
         ),
     ] = None
     same_decision: Annotated[

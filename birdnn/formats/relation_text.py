@@ -45,12 +45,18 @@ def decision_query(box: Box, n_outputs: int, decides: Literal["least", "greatest
     )
 
 
-def monotone_query(box: Box, n_outputs: int, input: int, output: int, *, rising: bool = True) -> str:
+def monotone_query(
+    box: Box, n_outputs: int, input: int, output: int, *, rising: bool = True, tolerance: float = 0.0
+) -> str:
     """Where one input grows, and all others stay, an output does not fall; or, if not ``rising``, does not rise.
 
+    With a ``tolerance`` it may by less than that. Where outputs are constant in places, as those of ReLU networks may
+    be, only such a query can be proved.
+
     Raises:
-        SpecError: a range is empty, or there is no such input or output.
+        SpecError: a range is empty, there is no such input or output, or the tolerance is negative.
     """
+    _require(tolerance >= 0, f"a tolerance is not negative, and {tolerance} is")
     _place(input, len(box), "input")
     _place(output, n_outputs, "output")
     sign, does = ("<", "fall") if rising else (">", "rise")
@@ -58,6 +64,9 @@ def monotone_query(box: Box, n_outputs: int, input: int, output: int, *, rising:
     grows = [*_bounds("X_g", input, box[input]), f"(<= X_g[{input}] X_f[{input}])"]
     unsafe = f"({sign} Y_f[{output}] Y_g[{output}])"
     said = f"output {output} does not {does} where input {input} grows"
+    if tolerance:
+        moved = f"({'-' if rising else '+'} Y_g[{output}] {_number(tolerance)})"
+        unsafe, said = f"({sign}= Y_f[{output}] {moved})", f"{said}, by {tolerance:g} or more"
     return _query(said, box, n_outputs, [*_same(rest), *grows, unsafe], equal=True)
 
 
@@ -120,7 +129,7 @@ def _query(said: str, box: Box, n_outputs: int, assertions: Sequence[str], *, eq
 
 
 def _bounds(tensor: str, place: int, ends: tuple[Fraction | float, Fraction | float]) -> list[str]:
-    low, high = (Fraction(end) for end in ends)
+    low, high = ends
     _require(low <= high, f"input {place} has lower bound {float(low):g} above upper bound {float(high):g}")
     return [f"(>= {tensor}[{place}] {_number(low)})", f"(<= {tensor}[{place}] {_number(high)})"]
 
@@ -138,12 +147,12 @@ def _any(cases: object) -> str:
 
 
 def _number(value: Fraction | float) -> str:
-    """A decimal that says it exactly, as float64 has it."""
-    exact = Fraction(value)
+    """A decimal that says it exactly; a float is the shortest decimal that it is written as."""
+    exact = Fraction(repr(value)) if isinstance(value, float) else Fraction(value)
     text = format(exact.numerator / exact.denominator, ".17g")
-    if Fraction(text) != exact:
+    if "e" in text or Fraction(text) != exact:  # the standard's numbers have no exponents
         text = _decimal(exact)
-    return text if any(sign in text for sign in ".e") else f"{text}.0"
+    return text if "." in text else f"{text}.0"
 
 
 def _decimal(value: Fraction) -> str:

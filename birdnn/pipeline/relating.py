@@ -15,18 +15,21 @@ from birdnn.bounds.compiled.bound import available
 from birdnn.bounds.difference import CompiledDifferenceBound, DifferenceBound, joint_chain
 from birdnn.bounds.interval import IntervalBound
 from birdnn.bounds.protocol import MarginBound
+from birdnn.bounds.slope import CompiledSlopeBound, SlopeBound
 from birdnn.chain import NotAChain
 from birdnn.errors import MismatchError
 from birdnn.formats.relation import Relation, read_relation
 from birdnn.joint import Part, of_variables, side_by_side
 from birdnn.network import Network, weights_sha256
-from birdnn.pipeline.claims import assumption_notes, semantics_for
+from birdnn.pipeline.claims import assumption_notes, is_chain, semantics_for
 from birdnn.pipeline.clock import Clock, limit_of
 from birdnn.pipeline.deciding import VACUOUS, falsified, search_settings
 from birdnn.pipeline.device import device_for
 from birdnn.pipeline.facts import machine, versions
 from birdnn.pipeline.load import Loaded, load_network, statement
+from birdnn.pipeline.slopes import Slope, slope_of
 from birdnn.records import (
+    ARITHMETIC,
     NetworkFile,
     Progress,
     PropertyVerdict,
@@ -43,8 +46,9 @@ from birdnn.records import (
 from birdnn.report.witnesses import remark
 from birdnn.rounding import Semantics
 from birdnn.spec import Property
-from birdnn.verify import SearchSettings, require_float32, verify
+from birdnn.verify import SearchSettings, falsify, require_float32, verify
 from birdnn.verify.bounding import MakeBound, make_bound
+from birdnn.verify.covering import covered
 from birdnn.verify.relating import net_for
 
 _ALONE = ("certificate", "crosscheck", "resume", "ray")
@@ -117,6 +121,7 @@ class _Posed:
     parts: tuple[Part, ...]
     make: MakeBound
     note: str
+    slope: Slope | None
 
     @property
     def prop(self) -> Property:
@@ -164,7 +169,11 @@ class _Related:
         joint = side_by_side(parts, relation.prop.n_inputs, sha256=relation.prop.sha256)
         whole = Loaded(net=joint, path=files[0].path, replays=tuple(both), nnet=None, known=None)
         make, note = _bounds(parts, relation.prop, self.semantics)
-        return _Posed(path=path, relation=relation, loaded=whole, parts=parts, make=make, note=note)
+        slope = None
+        if self.semantics == "real" and is_chain(parts[0].net):
+            slope = slope_of(parts, relation.prop, same=all(_same(part.net, parts[0].net) for part in parts))
+        posed = _Posed(path=path, relation=relation, loaded=whole, parts=parts, make=make, note=note, slope=slope)
+        return posed if slope is None else replace(posed, note="")
 
     def outcome(self, *, proving: bool) -> VerifyOutcome:
         """Ask every question."""
@@ -209,6 +218,29 @@ class _Related:
             notes=(*prop.notes, *self._notes(posed, verdict, proving=proving)),
         )
 
+    def _by_slope(self, slope: Slope, loaded: Loaded, prop: Property, limits: SearchSettings) -> Verdict:
+        """A short attack on pairs of inputs, then a proof about slopes, for half of the time.
+
+        Where that is in vain some slope may have the wrong sign, and so may pairs that an attack finds.
+        """
+        found = falsify(loaded.net, prop, settings=limits, replays=loaded.replays, watch=self.watch, rounds=1)
+        if isinstance(found, Violated):
+            return found
+        boxes = 0
+        for region in slope.regions:
+            verdict = covered(
+                _slope_bound(slope, limits),
+                region,
+                2 * slope.net.n_outputs,
+                settings=replace(limits, timeout_s=self.clock.left_s() / 2),
+                watch=self.watch,
+                phase=f"proving {prop.name} by slopes",
+            )
+            boxes += verdict.boxes
+            if isinstance(verdict, Unknown):
+                return replace(verdict, boxes=boxes)
+        return Proved(boxes=boxes, arithmetic=ARITHMETIC["real"])
+
     def _notes(self, posed: _Posed, verdict: Verdict, *, proving: bool) -> list[str]:
         names = [net.name for net in posed.relation.networks]
         said = [f"{posed.prop.name}: {posed.note}"] if posed.note and proving else []
@@ -224,6 +256,11 @@ class _Related:
             return falsified(loaded, prop, limits, self.watch)
         if prop.vacuous:
             return Proved(boxes=0, arithmetic=VACUOUS)
+        if posed.slope is not None:
+            verdict = self._by_slope(posed.slope, loaded, prop, limits)
+            if not isinstance(verdict, Unknown) or verdict.reason in ("timeout", "interrupted"):
+                return verdict
+            limits = replace(limits, timeout_s=self.clock.left_s())
         return verify(loaded.net, prop, settings=limits, replays=loaded.replays, watch=self.watch, bound=posed.make)
 
 
@@ -296,6 +333,13 @@ class _Following:
         if device.type == "cpu" and available():
             return CompiledDifferenceBound(self.before, self.after, crown)
         return DifferenceBound(self.before, self.after, device, crown)
+
+
+def _slope_bound(slope: Slope, settings: SearchSettings) -> MarginBound:
+    crown = replace(settings.crown, steps=min(_STEPS, settings.crown.steps))
+    if settings.device == "cpu" and available():
+        return CompiledSlopeBound(slope.net, slope.direction, crown)
+    return SlopeBound(slope.net, slope.direction, torch.device(settings.device), crown)
 
 
 def _exact(prop: Property) -> bool:

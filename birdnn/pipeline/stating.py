@@ -73,7 +73,8 @@ def state_relation(request: RelationRequest) -> tuple[str, int]:
     given = [
         name for name in ("same_decision", "rising", "falling", "steepness", "symmetric") if getattr(request, name)
     ]
-    if len(given) + (request.within is not None and given != ["symmetric"]) != 1:
+    tolerant = given in (["symmetric"], ["rising"], ["falling"])
+    if len(given) + (request.within is not None and not tolerant) != 1:
         raise SpecError("say one relation: within, same-decision, rising, falling, steepness or symmetric")
     match given:
         case []:
@@ -90,7 +91,8 @@ def state_relation(request: RelationRequest) -> tuple[str, int]:
             return steepness_query(box, n, *_place_of(said, request.steepness or ""), _number_of(most)), 1
         case [way]:
             said = str(getattr(request, way))
-            return monotone_query(box, n, *_place_of(said, said), rising=way == "rising"), 1
+            tolerance = request.within or 0.0
+            return monotone_query(box, n, *_place_of(said, said), rising=way == "rising", tolerance=tolerance), 1
     raise AssertionError(given)
 
 

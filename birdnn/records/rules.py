@@ -46,7 +46,7 @@ class RelationRequest:
 
     Attributes:
         net: the first network's file.
-        within: no output differs by so much; beside `symmetric` what is a difference there.
+        within: no output differs by so much; beside `symmetric`, `rising` and `falling` what is a difference there.
         same_decision: which output is in front in both.
         rising, falling: ``x0:y3``, an input and the output that does not fall, or rise, with it.
         steepness: ``x0:y3:2.5``, at most so many times as much.

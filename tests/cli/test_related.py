@@ -65,3 +65,40 @@ def test_the_standards_command_line(capsys: pytest.CaptureFixture[str], tmp_path
     for theory in ("SNET", "MENET", "MINET", "MNET"):
         assert run(["supports", "--multiple-network-theories"]) == 0
         assert theory in capsys.readouterr().out.split()
+
+
+def test_relations_are_written(call: Call, tmp_path: Path) -> None:
+    """Each by its option, for the network's sizes; what is asked for is what is decided."""
+    made = layers(3, (2, 5, 2))
+    f = written(tmp_path / "a.onnx", network_from_layers(made, "LeakyRelu", alpha=0.1))
+    g = written(tmp_path / "b.onnx", network_from_layers(noisy(made, 0, 0.1), "LeakyRelu", alpha=0.1))
+    box = "x0 in [-1, 1], x1 in [0, 1]"
+    cases = [
+        (["--within", 0.001], 2, "sat"),
+        (["--within", 5], 2, "unsat"),
+        (["--same-decision", "least"], 2, "sat"),
+        (["--rising", "x0:y1", "--within", 50], 1, "unsat"),
+        (["--falling", "x0:y1", "--within", 50], 1, "unsat"),
+        (["--steepness", "x1:y0:100"], 1, "unsat"),
+        (["--steepness", "x1:y0:0.001"], 1, "sat"),
+        (["--symmetric", "x0:x1,y0:y1", "--within", 0.001], 1, "sat"),
+    ]
+    for number, (options, networks, word) in enumerate(cases):
+        out = tmp_path / f"{number}.vnnlib"
+        said = call("property", "relate", "--net", f, *options, "--domain", box, "-o", out)
+        assert said.status == 0, said.err
+        assert ("--net g=FILE" in said.err) == (networks == 2)
+        nets = ["--net", f"f={f}", *(["--net", f"g={g}"] if networks == 2 else [])]
+        assert call("verify", *nets, "--prop", out, "--timeout", 30, "-q").word == word, options
+    for options, message in (
+        ([], "say one relation"),
+        (["--within", 1, "--same-decision", "least"], "say one relation"),
+        (["--rising", "x0"], "an input and an output are expected, as in x0:y3"),
+        (["--rising", "x7:y0"], "there is no input 7: there are 2"),
+        (["--steepness", "x0:y0:steep"], "'steep' is no number"),
+        (["--symmetric", "x0:y1", "--within", 1], "two inputs or two outputs are expected"),
+        (["--symmetric", "x0:x1"], "symmetric needs within"),
+    ):
+        said = call("property", "relate", "--net", f, *options, "--domain", box, "-o", tmp_path / "no.vnnlib")
+        assert (said.status, message in " ".join(said.err.split())) == (4, True), (options, said.err)
+    assert call("property", "relate", "--net", f, "--within", 1, "--domain", box, "-o", out).status == 4

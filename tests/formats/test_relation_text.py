@@ -36,11 +36,11 @@ def violated(found: Relation, f: tuple[float, float], g: tuple[float, float], y:
 
 
 def test_numbers_are_exact() -> None:
-    """Float64's own, whatever their size."""
-    found = read(equivalence_query(((0.1, 1e-7), (-(2.0**-60), 1e20))[1:], 1, 0.05))
+    """Fractions all their digits, floats as they are written."""
+    found = read(equivalence_query(((Fraction(-(2.0**-60)), 1e20), (0, 0.1)), 1, 0.05))
     (region,) = found.prop.regions
-    assert (region.exact_lower[0], region.exact_upper[0]) == (Fraction(-(2.0**-60)), Fraction(1e20))
-    assert found.prop.regions[0].unsafe[0].rows[0].bound == Fraction(-0.05)
+    assert (region.exact_lower, region.exact_upper) == ((Fraction(-(2.0**-60)), 0), (Fraction(1e20), Fraction(1, 10)))
+    assert region.unsafe[0].rows[0].bound == Fraction(-1, 20)
 
 
 def test_equivalence() -> None:

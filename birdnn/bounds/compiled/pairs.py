@@ -1,6 +1,7 @@
-"""Two networks and their difference, block by block: `birdnn.bounds.difference`, compiled.
+"""Two networks and their difference, or one and its slopes, block by block: `birdnn.bounds.difference`, compiled.
 
-Layer ``k`` of such a net has ``net.shape[PAIR, k]`` neurons in each of three blocks: A, B, and B - A.
+Layer ``k`` of such a net has ``net.shape[PAIR, k]`` neurons in each of three blocks: A, B, and B - A; or of two: A, and
+how fast it changes.
 """
 
 from __future__ import annotations
@@ -42,6 +43,12 @@ FIRST, SECOND, GAP = range(3)
 
 
 @compiled
+def own(net: Net, k: int) -> int:
+    """How many neurons of layer ``k`` are those of networks: differences or slopes come behind."""
+    return int(net.shape[WIDTH, k + 1] - net.shape[PAIR, k])
+
+
+@compiled
 def _bends(kind: int, alpha: float) -> int:
     """See `birdnn.bounds.difference.convexity`."""
     if kind == RELU:
@@ -73,9 +80,9 @@ def _slope_range(kind: int, alpha: float, lower: float, upper: float) -> tuple[f
 @compiled
 def _slants(net: Net, k: int, low: Floats, up: Floats, j: int) -> tuple[float, float, float, float]:
     """Least and greatest slopes that bound difference ``j`` of layer ``k`` from below, then from above."""
-    kind, alpha, n = net.shape[KIND, k], net.activation[ALPHA, k], net.shape[PAIR, k]
+    kind, alpha = net.shape[KIND, k], net.activation[ALPHA, k]
     a = net.shape[ROW, k] + j
-    b = a + n
+    b = a + own(net, k) - net.shape[PAIR, k]
     bends = _bends(kind, alpha)
     if bends == 0:
         least, most = _slope_range(kind, alpha, min(low[a], low[b]), max(up[a], up[b]))
@@ -107,7 +114,7 @@ def find_gap_lines(net: Net, k: int, low: Floats, up: Floats, s: Scratch) -> Non
     """Lines around the differences behind activation ``k``, where it has any."""
     n, wide = net.shape[PAIR, k], net.shape[WIDTH, k + 1]
     for j in range(n):
-        d = net.shape[ROW, k] + 2 * n + j
+        d = net.shape[ROW, k] + own(net, k) + j
         lower, upper, lines = low[d], up[d], s.neuron[:8, d]
         least, most, lowest, steepest = _slants(net, k, low, up, j)
         lines[LOW], lines[LOW_OFFSET] = _through(most, least, lower, upper)
@@ -128,16 +135,18 @@ def find_gap_reach(net: Net, k: int, low: Floats, up: Floats, s: Scratch) -> Non
     """Bounds of the absolute differences behind activation ``k``, where it has any."""
     n = net.shape[PAIR, k]
     for j in range(n):
-        d = net.shape[ROW, k] + 2 * n + j
+        d = net.shape[ROW, k] + own(net, k) + j
         least, most, lowest, steepest = _slants(net, k, low, up, j)
         slope = max(abs(least), abs(most), abs(lowest), abs(steepest)) * (1 + LINE_ROUNDINGS * FLOAT64)
-        s.place[REACH, 2 * n + j] = slope * max(abs(low[d]), abs(up[d]))
+        s.place[REACH, own(net, k) + j] = slope * max(abs(low[d]), abs(up[d]))
 
 
 @compiled
 def agree(net: Net, k: int, low: Floats, up: Floats) -> None:
-    """Let the three blocks of layer ``k`` tighten each other: d is b - a, b is a + d, a is b - d."""
+    """Let three blocks of layer ``k`` tighten each other: d is b - a, b is a + d, a is b - d."""
     n = net.shape[PAIR, k]
+    if own(net, k) == n:
+        return
     for j in range(n):
         a = net.shape[ROW, k] + j
         b, d = a + n, a + 2 * n
@@ -156,5 +165,6 @@ def _below(value: float) -> float:
 def subtract(net: Net, k: int, h: Floats) -> None:
     """Put the differences behind activation ``k`` at a point where they belong, in place."""
     n = net.shape[PAIR, k]
-    for j in range(n):
-        h[2 * n + j] = h[n + j] - h[j]
+    if own(net, k) > n:
+        for j in range(n):
+            h[2 * n + j] = h[n + j] - h[j]

@@ -143,8 +143,11 @@ def _multiply(net: Net, k: int, count: int, rows: Floats, out: Floats, s: Scratc
     if n == 0 or m == 0:
         _multiply_block(net, k, count, rows, out, s, (0, net.shape[WIDTH, k + 1], 0, net.shape[WIDTH, k]))
         return
-    # A reads A, B reads B, and the difference reads A and the difference
     _multiply_block(net, k, count, rows, out, s, (0, n, 0, m))
+    if net.shape[WIDTH, k + 1] == 2 * n:  # slopes read slopes alone
+        _multiply_block(net, k, count, rows, out, s, (n, 2 * n, m, 2 * m))
+        return
+    # A reads A, B reads B, and the difference reads A and the difference
     _multiply_block(net, k, count, rows, out, s, (n, 2 * n, m, 2 * m))
     _multiply_block(net, k, count, rows, out, s, (2 * n, 3 * n, 0, m))
     _multiply_block(net, k, count, rows, out, s, (2 * n, 3 * n, 2 * m, 3 * m))

@@ -58,7 +58,8 @@ class Net(NamedTuple):
 
     Attributes:
         shape: (5, layers + 1): see above, and the kind of each activation; where a layer is that of two networks and
-            their difference (`birdnn.bounds.difference`), how many neurons each of the three blocks has, else 0.
+            their difference (`birdnn.bounds.difference`), how many neurons each of the three blocks has, of one network
+            and its slopes each of the two, else 0.
         matrix: (3, entries), all layers one behind the other: the map, its absolute values, absolute terms
             (`birdnn.chain.Terms`).
         bias: (2, rows): of the map, of the absolute terms.

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from birdnn.bounds.compiled.branch import find_left, proved, spread, steepest
 from birdnn.bounds.compiled.compiler import compiled, entrance
 from birdnn.bounds.compiled.lines import copy, fill, find_lines, is_free
-from birdnn.bounds.compiled.pairs import agree, find_gap_lines, is_fixed
+from birdnn.bounds.compiled.pairs import agree, find_gap_lines, is_fixed, own
 from birdnn.bounds.compiled.rows import (
     choose_lines,
     default_lines,
@@ -201,14 +201,15 @@ def _needed(net: Net, k: int, low: Floats, up: Floats, s: Scratch, begin: int, e
 
 @compiled
 def _tighten_pair(net: Net, k: int, low: Floats, up: Floats, s: Scratch, stop: Any) -> None:
-    """Both networks first: where they say what multiple a difference is, it need not be bounded."""
-    n = net.shape[PAIR, k]
-    _tighten(net, k, _needed(net, k, low, up, s, 0, 2 * n), low, up, s, stop)
+    """Networks first: where they say what multiple a difference is, it need not be bounded."""
+    n, first = net.shape[PAIR, k], own(net, k)
+    _tighten(net, k, _needed(net, k, low, up, s, 0, first), low, up, s, stop)
     agree(net, k, low, up)
     count = 0
     for j in range(n):
-        if not is_fixed(net, k, low, up, j):
-            s.needed[count] = 2 * n + j
+        d = net.shape[ROW, k] + first + j
+        if not (is_fixed(net, k, low, up, j) and abs(low[d]) < np.inf and abs(up[d]) < np.inf):
+            s.needed[count] = first + j
             count += 1
     _tighten(net, k, count, low, up, s, stop)
     agree(net, k, low, up)

@@ -1,0 +1,73 @@
+"""A region covered by boxes whose bounds say that nothing unsafe is there, without an attack: of what no run shows."""
+
+from __future__ import annotations
+
+import time
+
+from birdnn.bounds.crown import CrownBound
+from birdnn.bounds.protocol import MarginBound, Question
+from birdnn.boxes import Boxes
+from birdnn.records import ARITHMETIC, Progress, Proved, Unknown, UnknownReason, Watch
+from birdnn.records.limits import OutOfTime
+from birdnn.spec import Region
+from birdnn.verify.bounding import root_of
+from birdnn.verify.branching import cut, take
+from birdnn.verify.settings import SearchSettings
+from birdnn.verify.spread import smallest_edges
+from birdnn.verify.work import Work, examine
+
+_BATCH = 256
+_NEWS_EVERY_S = 0.2
+
+
+def covered(
+    bound: MarginBound, region: Region, n_outputs: int, *, settings: SearchSettings, watch: Watch, phase: str
+) -> Proved | Unknown:
+    """Prove that no point of a region is in one of its unsafe polytopes, by bounds alone, within the limits.
+
+    Args:
+        bound: of rows on so many outputs; what these are is its business.
+        region, n_outputs: see above.
+        settings: time, memory, boxes, the smallest box.
+        watch, phase: who is told what is done, and may stop it.
+    """
+    started, told, boxes, stuck = time.monotonic(), 0.0, 0, list[Boxes]()
+    question = Question.of(region.unsafe, n_outputs, bound.device)
+    stack, smallest = [root_of(bound, region)], smallest_edges(settings, region).to(bound.device)
+    if isinstance(bound, CrownBound):
+        bound.over = lambda: watch.stopped() or time.monotonic() - started > settings.timeout_s
+
+    def limit() -> UnknownReason | None:
+        if watch.stopped():
+            return "interrupted"
+        if time.monotonic() - started > settings.timeout_s:
+            return "timeout"
+        if boxes >= settings.max_boxes:
+            return "boxes"
+        return "memory" if sum(work.bytes for work in stack) > settings.memory_bytes else None
+
+    while stack:
+        reason = limit()
+        if reason is None:
+            batch = take(stack, settings.batch or _BATCH)
+            try:
+                step = examine(bound, question, batch)
+            except OutOfTime:
+                stack.append(batch)
+                continue
+            boxes += len(batch)
+            halves, small = cut(bound, step, smallest, None)
+            stack, stuck = stack + halves, stuck + small
+            if time.monotonic() - told > _NEWS_EVERY_S:
+                told, waiting = time.monotonic(), sum(len(work) for work in stack)
+                watch.update(Progress(phase=phase, detail=f"{boxes:,} boxes, {waiting:,} open"))
+            continue
+        return _undecided(reason, boxes, stack)
+    if stuck:
+        return Unknown(reason="precision", boxes=boxes, open_boxes=sum(map(len, stuck)), arithmetic=ARITHMETIC["real"])
+    return Proved(boxes=boxes, arithmetic=ARITHMETIC["real"])
+
+
+def _undecided(reason: UnknownReason, boxes: int, stack: list[Work]) -> Unknown:
+    waiting = sum(len(work) for work in stack)
+    return Unknown(reason=reason, boxes=boxes, open_boxes=waiting, arithmetic=ARITHMETIC["real"])
