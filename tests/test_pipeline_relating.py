@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 import torch
 
+from birdnn.chain import NotAChain
 from birdnn.errors import MismatchError
 from birdnn.formats.export import to_onnx_bytes
 from birdnn.formats.onnx import network_from_layers
 from birdnn.formats.relation_text import monotone_query, steepness_query
 from birdnn.network import Network
+from birdnn.pipeline import relating
 from birdnn.pipeline.relating import falsify_related, verify_related
 from birdnn.records import Proved, VerifyOutcome, VerifySettings, Violated
 
@@ -213,3 +215,36 @@ def test_monotone_verdicts_against_a_grid(tmp_path: Path) -> None:
         assert not (isinstance(verdict, Proved) and min(low) < -1e-12), seed
     assert proved > 8
     assert violated > 8
+
+
+def test_constants_count_when_networks_are_compared(tmp_path: Path) -> None:
+    """Two files that differ in a constant alone are two networks: what is true of one run says nothing of the other."""
+    made = [(np.abs(w), b) for w, b in layers(5, (2, 6, 1))]
+    first = network_from_layers(made, "LeakyRelu", alpha=0.1)
+    values = dict(first.values())
+    name = next(iter(values))
+    constants = {name: values[name]}
+    others = {key: value for key, value in values.items() if key != name}
+    nets = {"f": Network(first.graph, others, constants), "g": Network(first.graph, others, {name: -values[name]})}
+    assert not relating._same(nets["f"], nets["g"])
+    assert relating._same(nets["f"], Network(first.graph, others, constants))
+
+
+def test_executions_do_not_relate_inputs(tmp_path: Path) -> None:
+    small = network_from_layers(layers(0, (2, 3, 1)))
+    with pytest.raises(MismatchError, match="relates inputs by more than equality"):
+        decided(tmp_path, {"f": small}, monotone_query([(-1.0, 1.0)] * 2, 1, 0, 0), semantics="float32")
+
+
+def test_weights_beyond_bounds_of_differences(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever cannot follow the difference, or the slope, leaves it to the bounds of each network."""
+
+    def refuse(*_: object) -> None:
+        raise NotAChain("too much")
+
+    for name in ("CompiledDifferenceBound", "DifferenceBound", "CompiledSlopeBound", "SlopeBound"):
+        monkeypatch.setattr(relating, name, refuse)
+    net = network_from_layers([(np.abs(w), b) for w, b in layers(1, (2, 5, 1))])
+    text = monotone_query([(-1.0, 1.0)] * 2, 1, 0, 0, tolerance=0.01)
+    for nets, asked in (({"f": net, "g": net}, query(2, 1, *same(2), apart(1, 50.0))), ({"f": net}, text)):
+        assert isinstance(decided(tmp_path, nets, asked).verdicts[0].verdict, Proved)

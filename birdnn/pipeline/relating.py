@@ -20,7 +20,7 @@ from birdnn.chain import NotAChain
 from birdnn.errors import MismatchError
 from birdnn.formats.relation import Relation, read_relation
 from birdnn.joint import Part, of_variables, side_by_side
-from birdnn.network import Network, weights_sha256
+from birdnn.network import Network
 from birdnn.pipeline.claims import assumption_notes, is_chain, semantics_for
 from birdnn.pipeline.clock import Clock, limit_of
 from birdnn.pipeline.deciding import VACUOUS, falsified, search_settings
@@ -150,9 +150,12 @@ class _Related:
         self.nets = {name: load_network(path) for name, path in nets.items()}
         self.device = device_for(settings.device, next(iter(self.nets.values())).net)
         self.semantics = semantics_for([relation.prop for _, relation in relations], settings.semantics)
-        for loaded in self.nets.values():
-            if self.semantics == "float32":
+        if self.semantics == "float32":
+            for loaded in self.nets.values():
                 require_float32(loaded.net)
+            if related := [path for path, relation in relations if relation.prop.relational]:
+                told = "relates inputs by more than equality, which is decided over the reals only"
+                raise MismatchError(f"{related[0]}: {told}")
         self.posed = [self._posed(path, relation) for path, relation in relations]
 
     def _posed(self, path: Path, relation: Relation) -> _Posed:
@@ -226,10 +229,12 @@ class _Related:
         found = falsify(loaded.net, prop, settings=limits, replays=loaded.replays, watch=self.watch, rounds=1)
         if isinstance(found, Violated):
             return found
-        boxes = 0
+        boxes, bound = 0, _slope_bound(slope, limits)
+        if bound is None:
+            return Unknown(reason="precision", boxes=0)
         for region in slope.regions:
             verdict = covered(
-                _slope_bound(slope, limits),
+                bound,
                 region,
                 2 * slope.net.n_outputs,
                 settings=replace(limits, timeout_s=self.clock.left_s() / 2),
@@ -292,7 +297,13 @@ def _networks(path: Path, relation: Relation, given: Mapping[str, Loaded]) -> di
 
 
 def _same(one: Network, other: Network) -> bool:
-    return one.sha256 == other.sha256 or (one.graph == other.graph and weights_sha256(one) == weights_sha256(other))
+    """Are two networks one: the same operations on the same numbers, those of constants included?"""
+    if one is other or (one.sha256 and one.sha256 == other.sha256):
+        return True
+    mine, theirs = one.values(), other.values()
+    if one.graph != other.graph or mine.keys() != theirs.keys():
+        return False
+    return all(torch.equal(value.double(), theirs[name].double()) for name, value in mine.items())
 
 
 def _bounds(parts: Sequence[Part], prop: Property, semantics: Semantics) -> tuple[MakeBound, str]:
@@ -330,16 +341,23 @@ class _Following:
         if settings.semantics != "real":  # asked at a first look, which is not worth more than intervals
             return IntervalBound(net, device, settings.semantics)
         crown = replace(settings.crown, steps=min(_STEPS, settings.crown.steps))
-        if device.type == "cpu" and available():
-            return CompiledDifferenceBound(self.before, self.after, crown)
-        return DifferenceBound(self.before, self.after, device, crown)
+        try:
+            if device.type == "cpu" and available():
+                return CompiledDifferenceBound(self.before, self.after, crown)
+            return DifferenceBound(self.before, self.after, device, crown)
+        except NotAChain:  # its weights multiply to more than bounds hold for
+            return make_bound(net, settings)
 
 
-def _slope_bound(slope: Slope, settings: SearchSettings) -> MarginBound:
+def _slope_bound(slope: Slope, settings: SearchSettings) -> MarginBound | None:
+    """None where the weights multiply to more than bounds hold for."""
     crown = replace(settings.crown, steps=min(_STEPS, settings.crown.steps))
-    if settings.device == "cpu" and available():
-        return CompiledSlopeBound(slope.net, slope.direction, crown)
-    return SlopeBound(slope.net, slope.direction, torch.device(settings.device), crown)
+    try:
+        if settings.device == "cpu" and available():
+            return CompiledSlopeBound(slope.net, slope.direction, crown)
+        return SlopeBound(slope.net, slope.direction, torch.device(settings.device), crown)
+    except NotAChain:
+        return None
 
 
 def _exact(prop: Property) -> bool:

@@ -22,8 +22,9 @@ SUPPORTED = ("MatMul", "Gemm", "Add", "Sub", "Mul", "Div", "Clip", "Constant", *
 MAX_ENTRIES = 1 << 21
 """Most weights of all layers together, after folding."""
 
-MAX_WORK = 1 << 27
-"""Most operations on exact numbers, each counted as often as operations have been folded into the numbers."""
+MAX_WORK = 1 << 23
+"""Most operations on exact numbers, each counted as often as operations have been folded into the numbers: about 20 s,
+which nothing interrupts."""
 
 
 def read_network(file: File) -> Chain:
