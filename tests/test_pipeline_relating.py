@@ -18,7 +18,7 @@ from birdnn.formats.relation_text import monotone_query, steepness_query
 from birdnn.network import Network
 from birdnn.pipeline import relating
 from birdnn.pipeline.relating import falsify_related, verify_related
-from birdnn.records import Proved, VerifyOutcome, VerifySettings, Violated
+from birdnn.records import Proved, Unknown, VerifyOutcome, VerifySettings, Violated, Witness
 
 Layers = list[tuple[np.ndarray, np.ndarray]]
 
@@ -65,7 +65,8 @@ def written(path: Path, net: Network) -> Path:
 def decided(folder: Path, nets: dict[str, Network], text: str, **settings: object) -> VerifyOutcome:
     files = {name: written(folder / f"{name}.onnx", net) for name, net in nets.items()}
     (folder / "q.vnnlib").write_text(text)
-    return verify_related(files, [folder / "q.vnnlib"], settings=VerifySettings(timeout_s=20, **settings))  # type: ignore[arg-type]
+    asked: dict[str, object] = {"timeout_s": 20, **settings}
+    return verify_related(files, [folder / "q.vnnlib"], settings=VerifySettings(**asked))  # type: ignore[arg-type]
 
 
 @pytest.mark.thorough
@@ -198,7 +199,7 @@ def test_monotone_verdicts_against_a_grid(tmp_path: Path) -> None:
     """Of random networks: none is proved whose output falls between two points of a grid."""
     steps = torch.linspace(-1, 1, 201, dtype=torch.float64)
     proved = violated = 0
-    for seed in range(60):
+    for seed in range(30):
         draw = np.random.default_rng(seed)
         made = layers(seed, (2, 4, 3, 1))
         made = [(np.where(draw.random(w.shape) < 0.9, np.abs(w), w).astype(np.float32), b) for w, b in made]
@@ -210,11 +211,12 @@ def test_monotone_verdicts_against_a_grid(tmp_path: Path) -> None:
             with torch.no_grad():
                 y = net.double()(torch.stack([steps, torch.full_like(steps, other)], 1))[:, 0]
             low.append(float(y.diff().min()))
-        verdict = decided(tmp_path, {"f": net.float()}, monotone_query([(-1.0, 1.0)] * 2, 1, 0, 0)).verdicts[0].verdict
+        text = monotone_query([(-1.0, 1.0)] * 2, 1, 0, 0)
+        verdict = decided(tmp_path, {"f": net.float()}, text, timeout_s=2).verdicts[0].verdict
         proved, violated = proved + isinstance(verdict, Proved), violated + isinstance(verdict, Violated)
         assert not (isinstance(verdict, Proved) and min(low) < -1e-12), seed
-    assert proved > 8
-    assert violated > 8
+    assert proved > 4
+    assert violated > 4
 
 
 def test_constants_count_when_networks_are_compared(tmp_path: Path) -> None:
@@ -248,3 +250,19 @@ def test_weights_beyond_bounds_of_differences(tmp_path: Path, monkeypatch: pytes
     text = monotone_query([(-1.0, 1.0)] * 2, 1, 0, 0, tolerance=0.01)
     for nets, asked in (({"f": net, "g": net}, query(2, 1, *same(2), apart(1, 50.0))), ({"f": net}, text)):
         assert isinstance(decided(tmp_path, nets, asked).verdicts[0].verdict, Proved)
+
+
+def test_a_run_that_violates_by_rounding_refutes_no_slope(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It stands beside the proof over the reals; and a proof by slopes that is given up leaves the rest of the time."""
+    net = network_from_layers([(np.abs(w), b) for w, b in layers(5, (2, 6, 1))], "LeakyRelu", alpha=0.1)
+    text = monotone_query([(-1.0, 1.0)] * 2, 1, 0, 0, tolerance=1e-6)
+    met = Witness(x=(0.5, 0.0, 0.25), y=(1.0, 1.0), replayed_by=("onnxruntime",), exactly=False)
+    with monkeypatch.context() as patch:
+        patch.setattr(relating, "falsify", lambda *_, **__: Violated(witness=met, boxes=0))
+        verdict = decided(tmp_path, {"f": net}, text).verdicts[0].verdict
+    assert isinstance(verdict, Proved)
+    assert verdict.executed is not None
+    assert len(verdict.executed.x) == 4
+    monkeypatch.setattr(relating, "covered", lambda *_, **__: Unknown(reason="timeout", boxes=7))
+    outcome = decided(tmp_path, {"f": net}, monotone_query([(-1.0, 1.0)] * 2, 1, 0, 0, tolerance=50.0))
+    assert isinstance(outcome.verdicts[0].verdict, Proved)

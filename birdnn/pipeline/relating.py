@@ -55,6 +55,9 @@ _ALONE = ("certificate", "crosscheck", "resume", "ray")
 """Settings that are about one network."""
 
 
+_SLOPE_BOXES = 1_000_000
+"""After so many a proof by slopes is given up, however much time there is: some slope may have the wrong sign."""
+
 _STEPS = 2
 """On slopes of lines: of differences few are free, and a cut is worth more."""
 
@@ -175,8 +178,7 @@ class _Related:
         slope = None
         if self.semantics == "real" and is_chain(parts[0].net):
             slope = slope_of(parts, relation.prop, same=all(_same(part.net, parts[0].net) for part in parts))
-        posed = _Posed(path=path, relation=relation, loaded=whole, parts=parts, make=make, note=note, slope=slope)
-        return posed if slope is None else replace(posed, note="")
+        return _Posed(path=path, relation=relation, loaded=whole, parts=parts, make=make, note=note, slope=slope)
 
     def outcome(self, *, proving: bool) -> VerifyOutcome:
         """Ask every question."""
@@ -227,7 +229,7 @@ class _Related:
         Where that is in vain some slope may have the wrong sign, and so may pairs that an attack finds.
         """
         found = falsify(loaded.net, prop, settings=limits, replays=loaded.replays, watch=self.watch, rounds=1)
-        if isinstance(found, Violated):
+        if isinstance(found, Violated) and found.witness.exactly is not False:
             return found
         boxes, bound = 0, _slope_bound(slope, limits)
         if bound is None:
@@ -237,18 +239,20 @@ class _Related:
                 bound,
                 region,
                 2 * slope.net.n_outputs,
-                settings=replace(limits, timeout_s=self.clock.left_s() / 2),
+                settings=replace(limits, timeout_s=self.clock.left_s() / 2, max_boxes=_SLOPE_BOXES),
                 watch=self.watch,
                 phase=f"proving {prop.name} by slopes",
             )
             boxes += verdict.boxes
             if isinstance(verdict, Unknown):
                 return replace(verdict, boxes=boxes)
-        return Proved(boxes=boxes, arithmetic=ARITHMETIC["real"])
+        executed = found.witness if isinstance(found, Violated) else None  # violates when run, by rounding
+        return Proved(boxes=boxes, arithmetic=ARITHMETIC["real"], executed=executed)
 
     def _notes(self, posed: _Posed, verdict: Verdict, *, proving: bool) -> list[str]:
         names = [net.name for net in posed.relation.networks]
-        said = [f"{posed.prop.name}: {posed.note}"] if posed.note and proving else []
+        by_parts = posed.note and proving and not (posed.slope is not None and isinstance(verdict, Proved))
+        said = [f"{posed.prop.name}: {posed.note}"] if by_parts else []
         if isinstance(verdict, Violated):
             said.append(f"{posed.prop.name}: inputs are those of {', then those of '.join(names)}, and so are outputs.")
         return said
@@ -263,7 +267,7 @@ class _Related:
             return Proved(boxes=0, arithmetic=VACUOUS)
         if posed.slope is not None:
             verdict = self._by_slope(posed.slope, loaded, prop, limits)
-            if not isinstance(verdict, Unknown) or verdict.reason in ("timeout", "interrupted"):
+            if not isinstance(verdict, Unknown) or self.watch.stopped() or self.clock.left_s() <= 0:
                 return verdict
             limits = replace(limits, timeout_s=self.clock.left_s())
         return verify(loaded.net, prop, settings=limits, replays=loaded.replays, watch=self.watch, bound=posed.make)
