@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
@@ -109,8 +108,6 @@ class _Joined:
 
     def network(self, output: str, sha256: str) -> Network:
         """What was put together."""
-        if math.prod(self.shapes[output]) < 1:
-            raise ValueError("networks without outputs")
         graph = Graph(
             nodes=tuple(self.nodes),
             input_name=_INPUT,

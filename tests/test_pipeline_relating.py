@@ -244,7 +244,7 @@ def test_weights_beyond_bounds_of_differences(tmp_path: Path, monkeypatch: pytes
     def refuse(*_: object) -> None:
         raise NotAChain("too much")
 
-    for name in ("CompiledDifferenceBound", "DifferenceBound", "CompiledSlopeBound", "SlopeBound"):
+    for name in ("difference_bound", "slope_bound"):
         monkeypatch.setattr(relating, name, refuse)
     net = network_from_layers([(np.abs(w), b) for w, b in layers(1, (2, 5, 1))])
     text = monotone_query([(-1.0, 1.0)] * 2, 1, 0, 0, tolerance=0.01)

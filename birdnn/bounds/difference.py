@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from birdnn.bounds.compiled.bound import CompiledBound
+from birdnn.bounds.compiled.bound import CompiledBound, available
 from birdnn.bounds.compiled.state import Integers
 from birdnn.bounds.crown import CrownBound, CrownSettings
 from birdnn.bounds.protocol import BoundResult, MarginBound, Question
@@ -224,6 +224,19 @@ class CompiledDifferenceBound(_Differences, CompiledBound):
 
     def _pairs(self, width: Integers) -> Integers:
         return block_sizes(width, self.shared, self.networks)
+
+
+def difference_bound(
+    before: Network, after: Network, device: torch.device, settings: CrownSettings | None = None
+) -> DifferenceBound | CompiledDifferenceBound:
+    """The form of `DifferenceBound` that is fastest on a device.
+
+    Raises:
+        NotAChain: see `DifferenceBound`.
+    """
+    if device.type == "cpu" and available():
+        return CompiledDifferenceBound(before, after, settings)
+    return DifferenceBound(before, after, device, settings)
 
 
 def block_sizes(width: Integers, shared: int, networks: int) -> Integers:

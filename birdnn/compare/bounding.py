@@ -10,9 +10,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from birdnn.bounds.compiled.bound import available
 from birdnn.bounds.crown import CrownBound, CrownSettings
-from birdnn.bounds.difference import CompiledDifferenceBound, DifferenceBound, SeparateBound, questions
+from birdnn.bounds.difference import SeparateBound, difference_bound, questions
 from birdnn.bounds.protocol import MarginBound, Question
 from birdnn.boxes import Boxes
 from birdnn.chain import NotAChain
@@ -37,13 +36,10 @@ def bound_method(pair: Pair) -> tuple[MarginBound, str]:
     """
     before, after = pair.before.net, pair.after.net
     try:
-        settings = CrownSettings(steps=_STEPS)
-        if available():
-            return CompiledDifferenceBound(before, after, settings), ""
-        return DifferenceBound(before, after, _CPU, settings), ""
+        return difference_bound(before, after, _CPU, CrownSettings(steps=_STEPS)), ""
     except NotAChain as error:
-        effort = SearchSettings(crown=CrownSettings(steps=_STEPS))
-        parts = make_bound(before, effort), make_bound(after, effort)
+        settings = SearchSettings(crown=CrownSettings(steps=_STEPS))
+        parts = make_bound(before, settings), make_bound(after, settings)
         remark = f"Each network was bounded by itself, which says little about their difference: {error.reason}."
         return SeparateBound(*parts, before.n_outputs), remark
 

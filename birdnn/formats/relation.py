@@ -14,7 +14,8 @@ from pathlib import Path
 
 from birdnn.errors import FormatError, MismatchError
 from birdnn.formats.dnf import And, Atom, Contradiction, Formula, Or, Term, Variable, build_regions, relates_inputs
-from birdnn.formats.vnnlib import read_declared, read_property_bytes
+from birdnn.formats.files import stem_and_kind
+from birdnn.formats.vnnlib import declared_in, read_property_bytes
 from birdnn.formats.vnnlib2 import Declared, Query
 from birdnn.spec import Property, Region
 
@@ -57,10 +58,10 @@ def read_relation(path: Path) -> Relation | None:
     Raises:
         FormatError: the file is no property, or leaves an input unbounded.
     """
-    query = read_declared(path)
+    text, digest = read_property_bytes(path)
+    query = declared_in(text, str(path))
     if query is None or len(query.networks) < 2:
         return None
-    text, digest = read_property_bytes(path)
     return relation(query, text=text, path=str(path), digest=digest)
 
 
@@ -71,7 +72,7 @@ def relation(query: Query, *, text: str, path: str = "", digest: str = "") -> Re
         FormatError: an input has no bounds.
     """
     variable = _variables(query)
-    formula = _bounded(_renamed(query.formula, variable), 1 + max(variable))
+    formula = _bounded(_renamed(query.formula, variable))
     n_inputs, relational, why = 1 + max(variable), relates_inputs(formula), ""
     regions: tuple[Region, ...] = ()
     try:
@@ -80,7 +81,7 @@ def relation(query: Query, *, text: str, path: str = "", digest: str = "") -> Re
         why = ", ".join(part for part in (error.place, error.problem) if part)
     except FormatError as error:
         raise FormatError(error.path, error.place, f"{error.problem} (inputs are numbered over all networks)") from None
-    name = Path(path).name.removesuffix(".gz").removesuffix(".vnnlib") or "property"
+    name = stem_and_kind(path)[0] or "property"
     prop = Property(
         name=name,
         regions=regions,
@@ -158,7 +159,7 @@ def _trivial(atom: Atom) -> bool:
     return not atom.term.factors and (atom.term.constant < 0 or (atom.term.constant == 0 and not atom.strict))
 
 
-def _bounded(formula: Formula, n_inputs: int) -> Formula:
+def _bounded(formula: Formula) -> Formula:
     """The formula, with bounds of variables that follow from bounds of others."""
     atoms = [a for a in _atoms(formula) if a.term.factors and all(kind == "X" for kind, _ in a.term.factors)]
     ends: dict[tuple[int, bool], Fraction] = {}  # (variable, is it the upper end?)
@@ -181,7 +182,7 @@ def _bounded(formula: Formula, n_inputs: int) -> Formula:
     added = [
         Atom(Term({("X", index): Fraction(1 if upper else -1)}, -value if upper else value), False, 0)
         for (index, upper), value in sorted(ends.items())
-        if (index, upper) not in stated and index < n_inputs
+        if (index, upper) not in stated
     ]
     return And((formula, *added))
 

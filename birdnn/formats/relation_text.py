@@ -5,7 +5,7 @@ Each describes what must not happen, as every property does; `birdnn verify --ne
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
 from typing import Literal
 
@@ -142,8 +142,8 @@ def _apart(one: str, other: str, epsilon: float) -> str:
     return f"(>= {other} (+ {one} {_number(epsilon)})) (<= {other} (- {one} {_number(epsilon)}))"
 
 
-def _any(cases: object) -> str:
-    return f"(or {' '.join(cases)})"  # type: ignore[arg-type]
+def _any(cases: Iterable[str]) -> str:
+    return f"(or {' '.join(cases)})"
 
 
 def _number(value: Fraction | float) -> str:

@@ -128,10 +128,14 @@ def read_declared(path: str | Path) -> Query | None:
     Raises:
         FormatError: see `read_property`.
     """
-    text, source = _text(read_stored(path, MAX_BYTES), path), Source(str(path))
-    if not any(_speaks_version_2(command) for command in read_groups(text, source)):
+    return declared_in(read_property_bytes(path)[0], str(path))
+
+
+def declared_in(text: str, path: str) -> Query | None:
+    """See `read_declared`, of a file's text."""
+    if not any(_speaks_version_2(command) for command in read_groups(text, Source(path))):
         return None
-    return read_query(text, str(path))
+    return read_query(text, path)
 
 
 def parse_property(

@@ -11,11 +11,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from birdnn.bounds.compiled.bound import available
-from birdnn.bounds.difference import CompiledDifferenceBound, DifferenceBound, joint_chain
+from birdnn.bounds.difference import difference_bound, joint_chain
 from birdnn.bounds.interval import IntervalBound
 from birdnn.bounds.protocol import MarginBound
-from birdnn.bounds.slope import CompiledSlopeBound, SlopeBound
+from birdnn.bounds.slope import slope_bound
 from birdnn.chain import NotAChain
 from birdnn.errors import MismatchError
 from birdnn.formats.relation import Relation, read_relation
@@ -176,8 +175,9 @@ class _Related:
         whole = Loaded(net=joint, path=files[0].path, replays=tuple(both), nnet=None, known=None)
         make, note = _bounds(parts, relation.prop, self.semantics)
         slope = None
-        if self.semantics == "real" and is_chain(parts[0].net):
+        if self.semantics == "real" and relation.prop.relational:  # others need no chain, and no comparison of weights
             slope = slope_of(parts, relation.prop, same=all(_same(part.net, parts[0].net) for part in parts))
+            slope = slope if slope is not None and is_chain(slope.net) else None
         return _Posed(path=path, relation=relation, loaded=whole, parts=parts, make=make, note=note, slope=slope)
 
     def outcome(self, *, proving: bool) -> VerifyOutcome:
@@ -346,9 +346,7 @@ class _Following:
             return IntervalBound(net, device, settings.semantics)
         crown = replace(settings.crown, steps=min(_STEPS, settings.crown.steps))
         try:
-            if device.type == "cpu" and available():
-                return CompiledDifferenceBound(self.before, self.after, crown)
-            return DifferenceBound(self.before, self.after, device, crown)
+            return difference_bound(self.before, self.after, device, crown)
         except NotAChain:  # its weights multiply to more than bounds hold for
             return make_bound(net, settings)
 
@@ -357,9 +355,7 @@ def _slope_bound(slope: Slope, settings: SearchSettings) -> MarginBound | None:
     """None where the weights multiply to more than bounds hold for."""
     crown = replace(settings.crown, steps=min(_STEPS, settings.crown.steps))
     try:
-        if settings.device == "cpu" and available():
-            return CompiledSlopeBound(slope.net, slope.direction, crown)
-        return SlopeBound(slope.net, slope.direction, torch.device(settings.device), crown)
+        return slope_bound(slope.net, slope.direction, torch.device(settings.device), crown)
     except NotAChain:
         return None
 

@@ -36,16 +36,7 @@ def state_rule(request: RuleRequest) -> Property:
     Raises:
         InputError: a file cannot be read, the rule cannot, or nobody says between which values an input lies.
     """
-    loaded = load_network(request.net)
-    known = known_network(loaded, request.suite, request.as_name)
-    loaded = replace(loaded, known=known)
-    inputs, outputs = quantities(loaded)
-    names = Names(
-        n_inputs=loaded.net.n_inputs,
-        n_outputs=loaded.net.n_outputs,
-        inputs=[q.name for q in inputs],
-        outputs=[q.name for q in outputs],
-    )
+    loaded, names = _named(request)
     unsafe = _unsafe(request, names)
     scaling = scaling_of(loaded) if request.units == "raw" else None
     domain, within = _domain(request.domain, loaded, names, scaling)
@@ -67,9 +58,8 @@ def state_relation(request: RelationRequest) -> tuple[str, int]:
     Raises:
         InputError: a file cannot be read, a relation says nothing that there is, or nobody says where inputs lie.
     """
-    loaded = load_network(request.net)
-    loaded = replace(loaded, known=known_network(loaded, request.suite, request.as_name))
-    box, n = _box_of(request, loaded), loaded.net.n_outputs
+    loaded, names = _named(request)
+    box, n = _box_of(request, loaded, names), loaded.net.n_outputs
     given = [
         name for name in ("same_decision", "rising", "falling", "steepness", "symmetric") if getattr(request, name)
     ]
@@ -96,8 +86,10 @@ def state_relation(request: RelationRequest) -> tuple[str, int]:
     raise AssertionError(given)
 
 
-def _box_of(request: RelationRequest, loaded: Loaded) -> list[tuple[Fraction, Fraction]]:
-    """Between which values each input lies."""
+def _named(request: RuleRequest | RelationRequest) -> tuple[Loaded, Names]:
+    """The network, with what a suite knows of it, and what its inputs and outputs are called."""
+    loaded = load_network(request.net)
+    loaded = replace(loaded, known=known_network(loaded, request.suite, request.as_name))
     inputs, outputs = quantities(loaded)
     names = Names(
         n_inputs=loaded.net.n_inputs,
@@ -105,6 +97,11 @@ def _box_of(request: RelationRequest, loaded: Loaded) -> list[tuple[Fraction, Fr
         inputs=[q.name for q in inputs],
         outputs=[q.name for q in outputs],
     )
+    return loaded, names
+
+
+def _box_of(request: RelationRequest, loaded: Loaded, names: Names) -> list[tuple[Fraction, Fraction]]:
+    """Between which values each input lies."""
     domain, _ = _domain(request.domain, loaded, names, None)
     nothing = compare("<=", Term({("Y", 0): Fraction(1)}, Fraction(0)), Term({}, Fraction(0)), 0)
     made = rule_property("domain", when=And(()), domain=domain, unsafe=nothing, names=names, within="", text="")

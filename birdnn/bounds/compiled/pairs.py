@@ -39,8 +39,6 @@ from birdnn.rounding import FLOAT64, LINE_ROUNDINGS
 _OUTWARD = 1e-12
 """Of a slope that was computed, see `birdnn.bounds.rules.slope_range`."""
 
-FIRST, SECOND, GAP = range(3)
-
 
 @compiled
 def own(net: Net, k: int) -> int:
