@@ -110,7 +110,7 @@ def test_files_that_cannot_be_used(net: Path, holds: Path, tmp_path: Path, away:
 
 @pytest.mark.thorough
 def test_queries_of_version_2(net: Path, tmp_path: Path, away: Path) -> None:
-    """The network comes by name, the assignment is the standard's; several networks are skipped beforehand."""
+    """The network comes by name, the assignment is the standard's."""
     path = tmp_path / "q.vnnlib"
     path.write_text(
         "(vnnlib-version <2.0>)\n(declare-network f (declare-input X float32 [2]) (declare-output Y float32 [1]))\n"
@@ -119,7 +119,24 @@ def test_queries_of_version_2(net: Path, tmp_path: Path, away: Path) -> None:
     word, lines = instance(f"[('f', '{net}')]", path, 60, away)
     assert (word, lines[0], lines[3]) == ("sat", "X float32 [2]", "Y float32 [1]")
     assert replayed(net, [float(line) for line in lines[1:3]]) == [float(lines[4])]
-    assert instance(f"[('f', '{net}'), ('g', '{net}')]", path, 60, away)[0] == "prepare_instance_error_1"
+
+
+@pytest.mark.thorough
+def test_queries_about_several_networks(net: Path, tmp_path: Path, away: Path) -> None:
+    path = tmp_path / "q.vnnlib"
+    path.write_text(
+        "(vnnlib-version <2.0>)\n(declare-network f (declare-input X real [2]) (declare-output Y real [1]))\n"
+        "(declare-network g (isomorphic-to f) (declare-input U real [2]) (declare-output V real [1]))\n"
+        "(assert (and (>= X[0] 0.0) (<= X[0] 1.0) (>= X[1] 0.0) (<= X[1] 1.0) (== X[0] U[0])))\n"
+        "(assert (and (>= U[1] 0.0) (<= U[1] 1.0) (>= (- Y[0] V[0]) 1.5)))\n"
+    )
+    assert instance(f"[('f', '{net}'), ('g', '{net}')]", path, 60, away) == ("unsat", [])
+    path.write_text(path.read_text().replace("1.5", "0.5"))
+    word, lines = instance(f"[('f', '{net}'), ('g', '{net}')]", path, 60, away)
+    assert (word, len(lines)) == ("sat", 10)
+    gone = f"[('f', '{net}'), ('g', '{tmp_path / 'absent.onnx'}')]"
+    assert instance(gone, path, 60, away)[0] == "prepare_instance_error_1"
+    assert instance("[('f', ", path, 60, away)[0] == "prepare_instance_error_1"
 
 
 @pytest.mark.parametrize("name", ["install_tool.sh", "prepare_instance.sh", "run_instance.sh"])
