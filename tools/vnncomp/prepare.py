@@ -1,4 +1,5 @@
-"""What `prepare_instance.sh` does: ``prepare.py ONNX VNNLIB`` ends with 1 and a line where the instance has to be skipped.
+"""What `prepare_instance.sh` does. ``prepare.py ONNX VNNLIB`` says in a line why the instance has to be skipped, and ends
+with 1 then.
 
 Importing what answers a query is the preparation: the timed run finds the modules in the disk cache.
 """
