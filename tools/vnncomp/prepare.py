@@ -1,5 +1,4 @@
-"""What `prepare_instance.sh` does. ``prepare.py ONNX VNNLIB`` says in a line why the instance has to be skipped, and ends
-with 1 then.
+"""What `prepare_instance.sh` does: ``prepare.py ONNX VNNLIB`` ends with 1, and says why, where it cannot be run.
 
 Importing what answers a query is the preparation: the timed run finds the modules in the disk cache.
 """
