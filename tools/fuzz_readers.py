@@ -57,13 +57,22 @@ from birdnn.formats.labelled import read_labelled
 from birdnn.formats.measure import read_measure
 from birdnn.formats.onnx import bytes_with_values, layers_to_onnx, network_from_onnx
 from birdnn.formats.partition import read_chosen
+from birdnn.formats.relation_text import (
+    decision_query,
+    equivalence_query,
+    monotone_query,
+    steepness_query,
+    symmetry_query,
+)
 from birdnn.formats.suite import Suite, read_domain
 from birdnn.formats.vnnlib import parse_property, read_declared, read_property
 from birdnn.network import Network
 from birdnn.pipeline.load import Loaded, load_network, statement
 from birdnn.pipeline.points import load_points
+from birdnn.pipeline.relating import falsify_related
 from birdnn.pipeline.reporting import report_files
 from birdnn.reading import reading
+from birdnn.records import VerifySettings
 from birdnn.report.pictures_repair import change, progress
 from birdnn.spec import Property
 from tools.mutations import Change, change_bytes, change_json, change_npz, change_onnx, change_text, packed
@@ -147,6 +156,14 @@ def _look_at(prop: Property) -> None:
     for region in prop.regions:
         region.float32_box()
         region.margin(torch.zeros(1, prop.n_outputs))
+
+
+def _relation(path: Path) -> None:
+    """A query about two networks: all that a command does before it looks for an answer."""
+    net = path.with_name("net.onnx")
+    if not net.exists():
+        net.write_bytes(layers_to_onnx([(np.eye(2), np.zeros(2)), (np.ones((3, 2)), np.zeros(3))]))
+    falsify_related({"f": net, "g": net}, [path], settings=VerifySettings(timeout_s=1e-9))
 
 
 _NET = network_from_onnx(layers_to_onnx([(np.eye(2), np.zeros(2)), (np.ones((3, 2)), np.zeros(3))]))
@@ -321,6 +338,7 @@ def kinds(folder: Path, wanted: Sequence[str]) -> Mapping[str, Kind]:
         _of_tests("test_vnnlib2", "VERSION_2").format(kind=kind, more="").encode() for kind in ("real", "float32")
     ]
     add("vnnlib2", "bad.vnnlib", _property, queries, change_text)
+    add("relation", "bad.vnnlib", _relation, [query.encode() for query in _relations()], change_text)
     add("points", "bad.csv", _plain_points, points, change_text)
     labelled = [_npz(x=np.ones((4, 2), np.float32), y=labels)]
     add("labelled", "bad.npz", lambda path: read_labelled(path, _NET), labelled, change_npz)
@@ -342,6 +360,25 @@ def kinds(folder: Path, wanted: Sequence[str]) -> Mapping[str, Kind]:
     add("outcome", "repair.json", _report, [outcome], change_json, slow_s=DRAWN_S)
     add("certificate", "bad.json", _proof, [certificate], change_json)
     return made
+
+
+def _relations() -> list[str]:
+    """Every relation that birdnn writes, of two inputs and three outputs; one with a bounded difference."""
+    box = [(0.0, 1.0), (-0.5, 0.25)]
+    near = equivalence_query(box, 3, 0.5).replace("(assert (== X_f[1] X_g[1]))", _NEAR)
+    return [
+        equivalence_query(box, 3, 0.5),
+        decision_query(box, 3, "least"),
+        monotone_query(box, 3, 0, 1, tolerance=0.125),
+        steepness_query(box, 3, 1, 0, 2.0),
+        symmetry_query(box, 3, {0: 1, 1: 0}, {1: 2, 2: 1}, 0.25),
+        near,
+    ]
+
+
+_NEAR = (
+    "(assert (<= (- X_f[1] X_g[1]) 0.125))\n(assert (<= (- X_g[1] X_f[1]) 0.125))\n(assert (<= X_g[0] (* 2.0 X_f[1])))"
+)
 
 
 def _small_suite() -> bytes:
