@@ -177,6 +177,8 @@ class RepairOptions(TypedDict, total=False):
         min_agreement, max_mae: what has to be kept, see `birdnn.RepairRequest`.
         prefer: what decides between the candidates of ``"auto"``.
         max_change: how far the values of a layer may move, as a share of their size (Euclidean norms).
+        max_difference: how far outputs may be from the original's anywhere in the domain, proved; see
+            `birdnn.RepairRequest`.
         no_ties: never tie outputs to each other.
         optimiser, top, alpha: of ``"finetune"``.
         pairing: of ``"retrain"``.
@@ -203,6 +205,7 @@ class RepairOptions(TypedDict, total=False):
     min_agreement: float | None
     max_mae: float | None
     max_change: float
+    max_difference: float | None
     no_ties: bool
     prefer: Prefer
     optimiser: OptimiserName

@@ -112,6 +112,7 @@ def _repair_row(found: Report) -> dict[str, object]:
         "semantics": found["semantics"],
         **{name: _share(found[name]) for name in ("efficacy", "generalisation")},
         **_certified(found["certificate"]),
+        **_preserved(found.get("preservation")),
     }
 
 
@@ -128,6 +129,20 @@ def worst_drawdown(drawdown: Report) -> object:
 def _share(rate: Report | None) -> str:
     """Of a rate, as a number; empty where there was nothing to count."""
     return "" if not rate or not rate["n"] else f"{rate['hits'] / rate['n']:.6f}"
+
+
+def _preserved(found: Report | None) -> dict[str, object]:
+    """The largest change of an output, found and proved, and the share of inputs whose decision it cannot change."""
+    if found is None:
+        return {}
+    seen = [abs(value) for side in ("found_lower", "found_upper") for value in found[side]]
+    known = [value for side in ("lower", "upper") for value in found[side]]
+    bound = math.inf if None in known else max(map(abs, known), default=0.0)
+    return {
+        "largest": f"{max(seen, default=0.0):.3g}",
+        "largest_proved": f"{bound:.3g}",
+        "surely": _share(found["decided"]),
+    }
 
 
 def _certified(found: Report | None) -> dict[str, object]:
@@ -163,7 +178,7 @@ REPAIR = Kind(
     columns=(
         "method", "net", "props", "outcome", "wall_s", "repair_s", "verify_s", "sample_s", "boxes", "rounds",
         "agreement", "mae", "region_agreement", "drawdown", "regressions", "note", "efficacy", "generalisation",
-        "semantics", "certificate_kb", "leaves", "check_s", "checked", "kept",
+        "semantics", "certificate_kb", "leaves", "check_s", "checked", "kept", "largest", "largest_proved", "surely",
         *(name for name in _MADE_BY if name != "note"),
     ),
     identity=("net", "props"),

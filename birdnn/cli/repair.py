@@ -90,7 +90,8 @@ class RepairOptions:
     PANELS: ClassVar[Mapping[str, Sequence[str]]] = {
         "What to repair": ("net", "prop", "keep", "points", "points_tolerance", "points_radius", "suite", "as_name",
                            "units", "as_many"),
-        "What to keep": ("domain", "decision", "data", "test", "min_agreement", "max_mae", "max_change", "no_ties"),
+        "What to keep": ("domain", "decision", "data", "test", "min_agreement", "max_mae", "max_difference",
+                         "max_change", "no_ties"),
         "How": ("method", "prefer", "optimiser", "top", "alpha", "pairing", "device", "seed", "ray"),
         "Proofs and other engines": ("semantics", "samples", "crosscheck", "crosscheck_timeout"),
         "Limits": ("timeout", "resume"),
@@ -206,6 +207,14 @@ class RepairOptions:
     pairing: Annotated[
         Pairing | None,
         typer.Option("--pairing", help="Which good behaviour a bad point imitates. Default: projection."),
+    ] = None
+    max_difference: Annotated[
+        float | None,
+        typer.Option(
+            "--max-difference",
+            metavar="D",
+            help="No output may differ from the original's by more, anywhere in the domain: proved, or no success.",
+        ),
     ] = None
     max_change: Annotated[
         float,
@@ -332,6 +341,7 @@ def _said(options: RepairOptions) -> dict[str, Any]:
         "alpha": 0.5 if options.alpha is None else options.alpha,
         "pairing": (options.pairing or Pairing.PROJECTION).value,
         "max_change": options.max_change,
+        "max_difference": options.max_difference,
         "no_ties": options.no_ties,
         "out": options.out,
         "timeout_s": options.timeout,

@@ -9,7 +9,7 @@ import torch
 
 from birdnn.bounds.protocol import MarginBound
 from birdnn.compare.apart import furthest_apart
-from birdnn.compare.bounding import bound_method, proved_apart
+from birdnn.compare.bounding import proved_apart
 from birdnn.compare.deciding import compared_properties
 from birdnn.compare.likeness import Sampled, sampled
 from birdnn.compare.pair import Pair, Place, read_pair
@@ -30,6 +30,7 @@ from birdnn.records import (
     Unwatched,
     Watch,
 )
+from birdnn.verify.differing import bound_of_difference
 from birdnn.verify.effort import batch_for
 from birdnn.verify.witness import Judge
 
@@ -133,7 +134,7 @@ class _Comparison:
             self.bound_note = "not asked for (--bound 0)"
         elif not self.clock.over():
             try:
-                bound, remark = bound_method(self.pair)
+                bound, remark = bound_of_difference(self.pair.before.net, self.pair.after.net)
                 self.notes += [remark] if remark else []
                 whole = None
                 for place in self.places:

@@ -20,6 +20,7 @@ from birdnn.pipeline.judging import Attempt, Effort, decide_all
 from birdnn.pipeline.load import Loaded, load_network
 from birdnn.pipeline.measuring import Comparison
 from birdnn.pipeline.methods import Stage
+from birdnn.pipeline.preserving import Closeness
 from birdnn.pipeline.settings import RepairSettings
 from birdnn.records import AIM, LEAST, Device, Kept, Progress, RepairRequest, Tied, Tried, TriedResult
 from birdnn.records.limits import OutOfTime
@@ -41,6 +42,7 @@ class Candidates:
     Attributes:
         asked: what has to be proved, in the order in which candidates are judged.
         compare: the original with a candidate, as far as the time goes.
+        closeness: to the original, where that has to be proved.
         semantics: what a proof speaks about.
         record: can proofs become a certificate?
         slow: may a proof that is hopeless go on for long?
@@ -58,6 +60,7 @@ class Candidates:
     clock: Clock
     folder: ResultFolder
     compare: Callable[[Loaded, Deadline], Comparison]
+    closeness: Closeness | None
     semantics: Semantics
     record: bool
     slow: bool
@@ -124,7 +127,7 @@ class Candidates:
                 self.repair_set, self.remarks = repairer.negatives(), repairer.remarks()
                 self.ties = repairer.ties()
                 attempt.loaded = replace(attempt.loaded, path=self.folder.keep_draft())
-            if self._rank(attempt)[0]:
+            if self._rank(attempt)[0] or (attempt.too_far and _again(self.tried)):
                 return True
             evidence = attempt.evidence()
             self._undecided = evidence.undecided
@@ -142,8 +145,8 @@ class Candidates:
         loaded = load_network(self.folder.write_draft(net))
         compared = self.compare(loaded, self.clock.search.part(shares.comparing))
         kept = compared.kept(self.settings.selection_points, seed=self.request.seed)
-        attempt = None
-        if self._worth(kept):
+        attempt = self._too_far(loaded) if self._worth(kept) else None
+        if attempt is not None and not attempt.too_far:
             growth = self.settings.slice_growth**number
             # more is left to candidates that are easier to prove; chains with few inputs end early where it is hopeless
             shared = self.request.as_many or self.slow
@@ -161,7 +164,8 @@ class Candidates:
                 device=self.device,
                 helpers=self.helpers,
             )
-            attempt = decide_all(loaded, self.asked, self.clock, effort, as_many=self.request.as_many)
+            decided = decide_all(loaded, self.asked, self.clock, effort, as_many=self.request.as_many)
+            attempt.answers = decided.answers
         tried = Tried(
             method=stage.name,
             result=self._word(attempt),
@@ -171,6 +175,16 @@ class Candidates:
             answers={} if attempt is None else {name: attempt.guarantee(name) for name in attempt.answers},
         )
         return attempt, tried
+
+    def _too_far(self, loaded: Loaded) -> Attempt:
+        """The candidate, and whether it is known to be as close to the original as it has to be."""
+        attempt = Attempt(loaded=loaded)
+        if self.closeness is not None and self.request.max_difference is not None:
+            deadline = self.clock.search.part(self.settings.shares.deciding)
+            attempt.bounded = self.closeness.within(loaded, self.request.max_difference, deadline.over)
+            difference = attempt.bounded.difference
+            attempt.too_far = difference is None or not difference.complete
+        return attempt
 
     def _worth(self, kept: Kept) -> bool:
         """Can a candidate that keeps so much be the better one?"""
@@ -183,6 +197,8 @@ class Candidates:
     def _word(self, attempt: Attempt | None) -> TriedResult:
         if attempt is None:
             return "passed over"
+        if attempt.too_far:
+            return "too far"
         words = [attempt.guarantee(s.prop.name) for s in self.asked]
         if all(word == "proved" for word in words):
             return "proved"
@@ -228,3 +244,8 @@ class Candidates:
         """Does the best candidate keep what the user asked for? Not, where that was not measured."""
         kept = self._kept
         return kept is not None and kept.drawdown == 0 and suffices(kept, self.request, AIM)
+
+
+def _again(tried: Sequence[Tried]) -> bool:
+    """Is the last candidate no other than the one before it?"""
+    return len(tried) > 1 and (tried[-1].method, tried[-1].kept) == (tried[-2].method, tried[-2].kept)

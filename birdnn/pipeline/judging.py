@@ -13,6 +13,7 @@ from birdnn.network import Network
 from birdnn.pipeline.case import Subject
 from birdnn.pipeline.clock import Clock
 from birdnn.pipeline.load import Loaded
+from birdnn.pipeline.preserving import Bounded
 from birdnn.pipeline.settings import RepairSettings
 from birdnn.records import Device, Guarantee, Proved, Unknown, Verdict, Violated, Witness
 from birdnn.repair import Evidence
@@ -55,10 +56,14 @@ class Attempt:
     Attributes:
         loaded: network and replays.
         answers: property name -> answer; a property that was not looked at is missing.
+        bounded: what was proved of its change, where that was asked for.
+        too_far: it could not be proved to be as close to the original as was asked for; nothing else was looked at.
     """
 
     loaded: Loaded
     answers: dict[str, Answer] = field(default_factory=dict)
+    bounded: Bounded | None = None
+    too_far: bool = False
 
     def guarantee(self, name: str) -> Guarantee:
         """``"unknown"`` for a property that was not looked at."""
@@ -77,7 +82,7 @@ class Attempt:
 
     def evidence(self) -> Evidence:
         """What the next candidate can learn."""
-        found = Evidence()
+        found = Evidence(too_far=self.too_far)
         for name, answer in self.answers.items():
             if isinstance(answer.verdict, Violated):
                 found.points[name] = torch.tensor([answer.verdict.witness.x])

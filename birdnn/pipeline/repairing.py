@@ -34,6 +34,7 @@ from birdnn.pipeline.localising import localised
 from birdnn.pipeline.measuring import Comparison, Measured
 from birdnn.pipeline.methods import front_of, stages, with_method
 from birdnn.pipeline.picturing import pictured
+from birdnn.pipeline.preserving import Closeness, require_domain, too_far
 from birdnn.pipeline.reading import read_case
 from birdnn.pipeline.settings import RepairSettings
 from birdnn.pipeline.surviving import said, survivors
@@ -44,6 +45,7 @@ from birdnn.records import (
     EngineAnswer,
     Guarantee,
     PacBound,
+    Preservation,
     Progress,
     PropertyLocalisation,
     PropertyOutcome,
@@ -116,6 +118,7 @@ class _Repair:
         self.engines: dict[str, tuple[EngineAnswer, ...]] = {}
         watch.update(Progress(phase=f"reading {request.net.name}"))
         self.case: Case = read_case(CaseFiles.of(request))
+        require_domain(self.case, request)
         self.device = device_for(request.device, self.case.loaded.net)
         self.before: dict[str, Answer] = {}
         self.witnesses: dict[str, tuple[Witness, ...]] = {}
@@ -130,6 +133,7 @@ class _Repair:
         self.late: list[str] = []
         self.sampled: dict[str, PacBound] = {}
         self.certificate: CertificateFile | None = None
+        self.preservation: Preservation | None = None
         self.together = Together()
         self.remarks: tuple[str, ...] = ()
 
@@ -156,6 +160,7 @@ class _Repair:
             clock=self.clock,
             folder=self.folder,
             compare=self._comparison,
+            closeness=self._closeness() if self.request.max_difference is not None else None,
             semantics=self.case.semantics,
             device=self.device,
             record=not obstacle(self.case.loaded, self.request.units),
@@ -175,6 +180,7 @@ class _Repair:
         measured = self._measure(best, self.candidates.repair_set)
         measured.contradicted.update(self._others(best.loaded, best.answers))
         self._overrule(best.answers, measured.contradicted)
+        self.preservation = self._preserved(best)
         result = self._result(best, measured, survived)
         repaired = self._repaired(result, best)
         try:
@@ -291,6 +297,7 @@ class _Repair:
             resample=self._hunter(self.clock.over, regions * max(1, regions // _HUNTED)),
             rule_told=self.case.rule_by in ("option", "suite"),
             max_change=self.request.max_change,
+            max_difference=math.inf if self.request.max_difference is None else self.request.max_difference,
             seed=self.request.seed,
             device=self.device,
             front=self.front,
@@ -362,6 +369,21 @@ class _Repair:
         measured.contradicted.update(self._sample_afresh(best.loaded, proved))
         self.clock.book("sample", begun)
         return measured
+
+    def _closeness(self) -> Closeness:
+        return Closeness(case=self.case, settings=self.settings.preserving, seed=self.request.seed, watch=self.watch)
+
+    def _preserved(self, best: Attempt) -> Preservation | None:
+        """How far the network can be from the original; None where no domain says where."""
+        if self.case.corners is None:
+            return None
+        begun, deadline = time.monotonic(), self.clock.stage(self.settings.shares.preserving)
+        closeness = self._closeness()
+        found = closeness.preserved(best.loaded, best.bounded, self._hunter(deadline.over), deadline.over)
+        if told := closeness.contradiction(best.loaded, found):
+            self.disagreements.append(told)
+        self.clock.book("verify", begun)
+        return found
 
     def _sample_afresh(self, loaded: Loaded, proved: frozenset[str]) -> dict[str, Witness]:
         """What fresh samples of the proved properties contradict."""
@@ -452,7 +474,7 @@ class _Repair:
 
     def _result(self, best: Attempt, measured: Measured, survived: set[str]) -> RepairResult:
         words = [best.guarantee(s.prop.name) for s in self.asked]
-        if measured.contradicted:
+        if measured.contradicted or best.too_far:
             return "violated"
         if all(word == "proved" for word in words):
             return "proved"
@@ -510,7 +532,9 @@ class _Repair:
         asked = [s.prop.name for s in self.case.asked if s.prop.name in answers]
         rounded = [line for name in asked if (line := remark(name, answers[name].verdict))]
         kept = [self.keeper.failure] if self.keeper is not None and self.keeper.failure else []
+        far = best is not None and best.too_far
         said = (
+            *([too_far(self.request)] if far else []),
             *self.case.notes,
             *method,
             *self.remarks,
@@ -541,6 +565,7 @@ class _Repair:
             domain=self.case.domain,
             decision=self.case.decision,
             rule_by=self.case.rule_by,
+            preservation=None if best is None else self.preservation,
             ties=() if best is None or self.candidates is None else self.candidates.ties,
             semantics=self.case.semantics,
             suite=self.case.suite,

@@ -47,6 +47,7 @@ class Shares:
         comparing: seeing what a candidate keeps.
         deciding: proving a candidate, where that may take all there is.
         measuring, sampling: metrics of the result, and fresh samples of what is proved.
+        preserving: bounding the change.
         certifying: writing the certificate and having it checked.
         localising, drawing: for the report.
     """
@@ -58,9 +59,28 @@ class Shares:
     deciding: float = 0.35
     measuring: float = 0.35
     sampling: float = 0.3
+    preserving: float = 0.3
     certifying: float = 0.8
     localising: float = 0.5
     drawing: float = 0.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreservingSettings:
+    """Effort of saying how far a repaired network can be from the original.
+
+    Attributes:
+        points: uniform inputs of the domain.
+        boxes: for the proof; `work`: fewer of a network so large that their bounds take more multiplications than this.
+        hopeless: it is not begun where it seems to take so many times as many.
+        looser: what is to be proved where nobody says it, in multiples of the largest change that was found.
+    """
+
+    points: int = 100_000
+    boxes: int = 200_000
+    work: float = 1e12
+    hopeless: float = 1.5
+    looser: float = 2.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +92,7 @@ class RepairSettings:
         output_layer: of retraining the last affine map alone.
         all_layers: of retraining all layers on bounds.
         localize: of the search for responsible neurons.
+        preserving: of saying how far the result can be from the original.
         attack: before each proof, for each property.
         hunt, light_hunt: looking for hard inputs between candidates, and while training.
         before_boxes, before_work: for deciding one property on the original: boxes at most, fewer of a network so large
@@ -96,6 +117,7 @@ class RepairSettings:
     linear: LinearSettings = field(default_factory=LinearSettings)
     all_layers: AllLayersSettings = field(default_factory=AllLayersSettings)
     localize: LocalizeSettings = field(default_factory=LocalizeSettings)
+    preserving: PreservingSettings = field(default_factory=PreservingSettings)
     attack: AttackSettings = field(default_factory=AttackSettings)
     hunt: AttackSettings = field(default_factory=AttackSettings)
     light_hunt: AttackSettings = field(default_factory=_light)

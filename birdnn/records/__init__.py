@@ -78,6 +78,7 @@ from birdnn.records.maps import (
     View,
 )
 from birdnn.records.plots import PlotOutcome, PlotRequest, ProgressPicture
+from birdnn.records.preservation import Preservation
 from birdnn.records.proofs import LEAF, CertificateFile, CheckAnswer, RegionProof
 from birdnn.records.result import Result
 from birdnn.records.results import (
@@ -256,6 +257,7 @@ __all__ = [
     "PlotOutcome",
     "PlotRequest",
     "Prefer",
+    "Preservation",
     "Progress",
     "ProgressPicture",
     "ProofFacts",

@@ -47,7 +47,7 @@ _ENGINES = Needs(
     ["crosscheck_timeout_s"], _beside("crosscheck"), "is the limit of engines: say which with {crosscheck}"
 )
 _OF_PROPERTIES = (
-    *("min_agreement", "max_mae", "max_change", "no_ties", "as_many", "resume", "ray"),
+    *("min_agreement", "max_mae", "max_change", "max_difference", "no_ties", "as_many", "resume", "ray"),
     *("units", "semantics", "samples", "crosscheck_timeout_s", "as_name"),
 )
 """Options of `repair` that count only where properties are repaired."""

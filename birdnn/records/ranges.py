@@ -44,7 +44,9 @@ _RANGES: Mapping[str, Range] = MappingProxyType(
         **dict.fromkeys(
             ("timeout_s", "crosscheck_timeout_s", "memory_gib", "memory_limit", "grace", "prove"), POSITIVE
         ),
-        **dict.fromkeys(("max_mae", "max_change", "points_tolerance", "points_radius", "within"), POSITIVE),
+        **dict.fromkeys(
+            ("max_mae", "max_change", "max_difference", "points_tolerance", "points_radius", "within"), POSITIVE
+        ),
         **dict.fromkeys(("radius", "bound_s"), NOT_NEGATIVE),
         **dict.fromkeys(("min_agreement", "alpha"), SHARE),
         **dict.fromkeys(("epsilon", "delta"), BETWEEN),

@@ -23,6 +23,7 @@ from birdnn.records.facts import (
 )
 from birdnn.records.localisation import PropertyLocalisation
 from birdnn.records.maps import AdvisoryMap, MarginLine
+from birdnn.records.preservation import Preservation
 from birdnn.records.proofs import CertificateFile
 from birdnn.records.published import CommandLine, OrNull, Said, Written, publishes
 from birdnn.records.result import Result, in_a_line
@@ -41,7 +42,7 @@ from birdnn.rounding import Semantics
 Pairing = Literal["input", "output", "projection"]
 Method = Literal["auto", "retrain", "finetune", "blocks"]
 Prefer = Literal["decisions", "outputs"]
-TriedResult = Literal["proved", "unknown", "violated", "passed over"]
+TriedResult = Literal["proved", "unknown", "violated", "passed over", "too far"]
 OptimiserName = Literal["lp", "pso", "cmaes", "bias"]
 Guarantee = Literal["proved", "pac", "violated", "unknown"]
 RepairResult = Literal["proved", "sampled", "violated", "nothing_to_repair"]
@@ -123,6 +124,8 @@ class RepairRequest:
             counts against healing.
         pairing: of ``"retrain"``.
         max_change: how far the values of a layer may move, as a share of their size (Euclidean norms).
+        max_difference: how far an output may be from the original's, anywhere in the domain, network units. It is
+            proved, and a candidate of which it is not is none. None: as far as it has to be.
         no_ties: never tie outputs (`birdnn.repair.tie`).
         out: folder for the result; None: ``./NAME.birdnn``.
         timeout_s: limit for everything; None: no limit.
@@ -162,6 +165,9 @@ class RepairRequest:
     alpha: float = 0.5
     pairing: Pairing = "projection"
     max_change: float = 1.0
+    max_difference: Annotated[
+        float | None, Said("What was asked for, network units; null: as far as it has to be.", absent=None)
+    ] = None
     no_ties: Annotated[bool, Said(absent=False)] = False
     out: Path | None = None
     timeout_s: float | None = None
@@ -183,6 +189,11 @@ class RepairRequest:
     def ranks_neurons(self) -> bool:
         """Does the method modify the most responsible neurons?"""
         return self.method == "finetune" and self.optimiser in ("pso", "cmaes")
+
+    @property
+    def most_mae(self) -> float | None:
+        """What the mean difference must not exceed; a limit on the largest one is one on the mean, too."""
+        return self.max_difference if self.max_mae is None else self.max_mae
 
     @property
     def method_name(self) -> Annotated[str, Said("With its optimiser, where it has one, such as `finetune:lp`.")]:
@@ -321,7 +332,13 @@ class Tried:
     """
 
     method: str
-    result: Annotated[TriedResult, Said("Passed over: it changes more than a candidate that is proved.")]
+    result: Annotated[
+        TriedResult,
+        Said(
+            "Passed over: it changes more than a candidate that is proved. Too far: it could not be proved to be as "
+            "close to the original as was asked for."
+        ),
+    ]
     kept: Kept
     seconds: float
     boxes: Annotated[int, Said("Boxes examined for all properties; 0 where it was passed over.", absent=0)] = 0
@@ -337,7 +354,8 @@ class Tried:
     "tried stopped properties fidelity fidelity_note region_fidelity drawdown efficacy generalisation neighbours "
     "regressions disagreement change initialisers maps lines semantics arithmetic repair_s verify_s sample_s wall_s "
     "timeout_s=request.timeout_s net net_sha256 out out_sha256 attempt domain decision rule_by headline behaviour "
-    "behaviour_kept min_agreement=request.min_agreement max_mae=request.max_mae max_change no_ties=request.no_ties "
+    "behaviour_kept min_agreement=request.min_agreement max_mae=request.max_mae max_change "
+    "max_difference=request.max_difference preservation no_ties=request.no_ties "
     "ties suite units=request.units seed=request.seed notes certificate versions machine watched inputs outputs "
     "localisation blocks",
     text="What `birdnn repair` writes: `repair.json` in the output folder, and `--json`.",
@@ -410,6 +428,10 @@ class RepairOutcome(Result):
             "As well as asked for, at every place? Status 0 is for what is proved and kept.",
             absent=None,
         ),
+    ] = None
+    preservation: Annotated[
+        Preservation | None,
+        Said("Null where no domain is known, or no network was written.", absent=None),
     ] = None
     rule_by: Annotated[
         RuleBy | None,
@@ -546,6 +568,6 @@ class RepairOutcome(Result):
             raise NotProvedError(problem, 6 if self.disagreement else 1 if self.result == "violated" else 3)
 
 
-_OF_THE_REQUEST = "command", "timeout_s", "min_agreement", "max_mae", "no_ties", "units", "seed"
+_OF_THE_REQUEST = "command", "timeout_s", "min_agreement", "max_mae", "max_difference", "no_ties", "units", "seed"
 _WHERE_THEY_COUNT = "top", "alpha", "pairing", "max_change"
 """What a request says, and a method may have no use for."""

@@ -12,9 +12,10 @@ fewest decisions. For ACAS Xu's phi-2 (COC is not maximal) that is COC. Otherwis
 first, until each polytope has one. Where something is decided, an output counts the more, the closer it is to changing
 the decision; how much more is best differs from network to network, and two ways are tried.
 
-Minimising a sum of absolute values needs a variable and two rows for each of them; the dual program needs one column,
-and has as many rows as there are weights and biases, some fifty for one output of a network of ACAS Xu. It is the dual
-that is solved, and the change is read from its multipliers.
+**How far outputs may be from the original's.** Where that is limited, and has to be proved, a small mean says nothing:
+the largest change is a hundred times as much somewhere, and bounds of what weights move are wide. Those of a bias are
+exact. So the range of each weight's share has a price then, and more after a proof that was out of reach: biases move
+as far as that heals, and weights as little as they can.
 
 The program is the project's own; single-layer repair with exact constraints goes back to Goldberger et al. 2020 and to
 Sotoudeh and Thakur 2021 (PRDNN).
@@ -22,38 +23,34 @@ Sotoudeh and Thakur 2021 (PRDNN).
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, TypeAlias
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TypeAlias
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from birdnn.errors import MismatchError
-from birdnn.later import later
 from birdnn.network import Network
 from birdnn.records import Progress, Tied, Watch
 from birdnn.repair.aims import Aim
 from birdnn.repair.hunting import aims_of, compared, difference, hunt, lacking, learn, repair_set, some_of
 from birdnn.repair.importance import gap, importance
 from birdnn.repair.jacobian import HELD, Trained
+from birdnn.repair.program import HOLD, Output, least_absolute
 from birdnn.repair.protocol import Evidence, RepairTask
 from birdnn.repair.readout import Readout
 from birdnn.sample import evaluate, uniform
 
-optimize, sparse = later("scipy.optimize"), later("scipy.sparse")
-
-_PRICE = 100.0
-_HOLD, _FIRMER, _FIRMEST = 1e-4, 2.0, 1.0
+_FIRMER, _FIRMEST = 2.0, 1.0
+_NARROW, _NARROWER = 64.0, 8.0
 _MOST_ALTERNATIVES = 3
 _MOST_CONSTRAINTS, _MOST_POINTS, _MOST_TERMS = 20_000, 16_000, 16_000
 _MOST_UNKNOWNS = 1 << 14
 _FULL = 16  # regions, from which on each constrains a program by fewer inputs
 
-Matrix: TypeAlias = npt.NDArray[np.float64]
 Way: TypeAlias = tuple[tuple[int, ...], float]
 """Which outputs change, and the power of `LinearSettings.decision_powers`."""
 
@@ -88,88 +85,6 @@ class LinearSettings:
     biases_only: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Output:
-    """How one output moves at some points: by ``features @ d[columns]``.
-
-    Attributes:
-        columns: (k,), which of the unknowns move it.
-        features: (points, k).
-        weights: (points,), positive: what its change costs.
-    """
-
-    columns: npt.NDArray[np.int64]
-    features: Matrix
-    weights: Matrix
-
-    def finite(self) -> Output:
-        """Without the points of which something is not."""
-        seen = np.isfinite(self.features).all(1) & np.isfinite(self.weights)
-        return replace(self, features=self.features[seen], weights=self.weights[seen])
-
-
-def least_absolute(
-    outputs: Sequence[Output],
-    rows: Matrix,
-    wanted: Matrix,
-    *,
-    hold: float = _HOLD,
-    even: bool = False,
-    seconds: float = np.inf,
-) -> Matrix | None:
-    """The change ``d``, (unknowns,), that costs least.
-
-    The cost is the sum of ``weights * |features @ d[columns]|`` over all points of all outputs, with ``_PRICE`` times
-    the weights' sum for each unit by which ``rows @ d >= wanted`` is missed, so that there always is an answer.
-
-    Args:
-        outputs: those that move.
-        rows: (constraints, unknowns).
-        wanted: (constraints,).
-        hold: price of a change as such, as a share of what it costs at the mean of all points: the higher, the smaller
-            the change, and the less it keeps.
-        even: a change as such costs the same for all unknowns, so that those are taken that move outputs most; else as
-            much as it moves outputs at the mean of all points.
-        seconds: for the solver.
-
-    Returns:
-        None where the solver ends without a solution. What is not finite counts for nothing.
-    """
-    outputs = [found for each in outputs if len((found := each.finite()).weights)]
-    asked = np.isfinite(rows).all(1) & np.isfinite(wanted)
-    rows, wanted, unknowns = rows[asked], wanted[asked], rows.shape[1]
-    if not outputs or not len(rows):
-        return None
-    total = sum(float(each.weights.sum()) for each in outputs)
-    size = np.full(unknowns, 1e-6)
-    for each in outputs:
-        size[each.columns] = np.maximum(size[each.columns], np.abs(each.features).mean(0))
-    # a change that no point sees costs a little as well, or nothing would bound it
-    held = hold * total / len(outputs) * (np.full(unknowns, size.mean()) if even else size)
-    moved = [_spread(each, unknowns) for each in outputs]
-    equations = sparse.hstack([sparse.csr_matrix(rows.T), *moved, sparse.identity(unknowns)], format="csc")
-    limits = np.concatenate([*(each.weights for each in outputs), held])
-    prices = np.stack([np.zeros(len(rows)), np.full(len(rows), _PRICE * total)], 1)
-    found = optimize.linprog(
-        np.concatenate([-wanted, np.zeros(len(limits))]),
-        A_eq=equations,
-        b_eq=np.zeros(unknowns),
-        bounds=np.concatenate([prices, np.stack([-limits, limits], 1)]),
-        method="highs",
-        options={} if np.isinf(seconds) else {"time_limit": max(0.0, seconds)},
-    )
-    if found.status != 0 or not np.isfinite(found.eqlin.marginals).all():
-        return None
-    change: Matrix = -found.eqlin.marginals
-    return change
-
-
-def _spread(output: Output, unknowns: int) -> Any:
-    """Its features as columns, each row at its unknown."""
-    own = sparse.coo_matrix(output.features.T)
-    return sparse.coo_matrix((own.data, (output.columns[own.row], own.col)), shape=(unknowns, len(output.features)))
-
-
 class LastLayer:
     """`Repairer` by the program above; keeps its hard inputs between candidates.
 
@@ -187,13 +102,14 @@ class LastLayer:
         samples = settings.region_points, settings.kept_points
         self.aims = aims_of(task, self.teacher, shares=shares, samples=samples, generator=self.generator)
         self.change = torch.zeros(len(self.trained), dtype=torch.float64)
+        self.spread = 0.0 if math.isinf(task.max_difference) else _NARROW
         powers = settings.decision_powers[: 1 if task.decision == "none" else None]
         self.alternatives = [(outputs, power) for outputs in self._helpful() for power in powers]
         for outputs, _ in self.alternatives:
             self._free(outputs)  # as long as another method may take its place
         self._behaviour = self._seen()
         self._known: dict[tuple[tuple[int, ...], int], tuple[Tensor, Tensor]] = {}
-        self.holds: dict[Way, float] = dict.fromkeys(self.alternatives, _HOLD)
+        self.holds: dict[Way, float] = dict.fromkeys(self.alternatives, HOLD)
         self.held: dict[Way, bool] = {}
 
     def propose(self, evidence: Evidence, *, timeout_s: float, watch: Watch) -> Network:
@@ -204,9 +120,11 @@ class LastLayer:
         def over() -> bool:
             return self.task.over() or time.monotonic() > until
 
+        if evidence.too_far:
+            self.spread *= _NARROWER
         learn(self.aims, evidence, student, self.generator, harder=self.settings.harder, over=over)
         hunt(self.aims, student, self.task.resample, self.generator, over)
-        found = [(self._solved(way, until, watch), way) for way in self.alternatives]
+        found = [(self._solved(way, until, watch, anew=evidence.too_far), way) for way in self.alternatives]
         self.change, way = min(found, key=lambda pair: self._rank(self.trained.at(pair[0])))
         self.alternatives = [way]
         return self.task.net.with_values(self.trained.values(self.change))
@@ -237,7 +155,7 @@ class LastLayer:
         count = torch.stack([(p.a != 0).sum(0) for p in unsafe]).sum(0)
         alone = [i for i in range(len(count)) if all(bool(some[i]) for some in named)]
         if alone:
-            if self.settings.biases_only:
+            if self.settings.biases_only or self.spread:  # a constant on what never decides changes no decision
                 return [(i,) for i in alone]
             most = max(int(count[i]) for i in alone)
             equals: list[tuple[int, ...]] = [(i,) for i in alone if int(count[i]) == most]
@@ -249,12 +167,13 @@ class LastLayer:
 
     # --- the program
 
-    def _solved(self, way: Way, until: float, watch: Watch) -> Tensor:
+    def _solved(self, way: Way, until: float, watch: Watch, *, anew: bool) -> Tensor:
         """Programs and hunts in turn, until nothing lacks, or no change within the limit does: (parameters,)."""
         change, student = self.change, self.trained.at(self.change)
         for step in range(self.settings.steps):
             lack = lacking(self.aims, student)
-            if lack <= 0 or self.held.get(way, False) or watch.stopped() or time.monotonic() > until:
+            done = lack <= 0 and (step > 0 or not anew)
+            if done or self.held.get(way, False) or watch.stopped() or time.monotonic() > until:
                 break
             news = f"program {step + 1}, worst input lacks {lack:.2g} of its margin"
             watch.update(Progress(phase="solving", done=step / self.settings.steps, detail=news))
@@ -301,7 +220,8 @@ class LastLayer:
             rows[hardest].numpy(),
             wanted[hardest].numpy(),
             hold=self.holds[way],
-            even=self.holds[way] > _HOLD,  # the change is to be small in itself
+            even=self.holds[way] > HOLD,  # the change is to be small in itself
+            spread=self.spread,
             seconds=seconds,
         )
         if found is None:

@@ -49,6 +49,7 @@ class RepairTask:
         rule_told: the user or a suite says so; otherwise it is a guess, and what rests on it must hold by either rule.
         resample: finds inputs close to unsafe.
         max_change: how far a layer may move, as a share of its size, see `Trained.reach`.
+        max_difference: how far an output may be from the original's, anywhere in the domain, network units.
         seed: of every random draw.
         device: where to train what pays there; what is handed out lies where `net` does.
         data: inputs whose behaviour is to be kept, (n, inputs) float32; None where the user gave none.
@@ -62,6 +63,7 @@ class RepairTask:
     resample: Resample
     rule_told: bool = True
     max_change: float = math.inf
+    max_difference: float = math.inf
     seed: int = 0
     device: Device = "cpu"
     front: Network | None = None
@@ -85,10 +87,12 @@ class Evidence:
     Attributes:
         points: counterexamples, property name -> (m, inputs) float32.
         undecided: boxes that the search left open, property name -> boxes.
+        too_far: it could not be proved that the candidate is as close to the original as it has to be.
     """
 
     points: dict[str, Tensor] = field(default_factory=dict)
     undecided: dict[str, Boxes] = field(default_factory=dict)
+    too_far: bool = False
 
 
 @runtime_checkable

@@ -8,10 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from decimal import ROUND_CEILING
 from typing import Literal
 
-from birdnn.records import LEAST, LEAST_BEYOND, ApplicableOutcome, KeptAt, RepairOutcome, Tone, as_asked
-from birdnn.report.words import percent, sides
+from birdnn.records import LEAST, LEAST_BEYOND, ApplicableOutcome, KeptAt, Preservation, RepairOutcome, Tone, as_asked
+from birdnn.report.words import percent, rounded, sides
+
+_USEFUL = 10.0
+"""A proved bound of so many times what was found says something."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,6 +118,23 @@ def behaviour_words(entry: KeptAt, report: RepairOutcome) -> str:
     return f"{percent(own)} same decision ({by}) on {entry.where}, {moved}"
 
 
+def change_words(found: Preservation, report: RepairOutcome) -> str:
+    """How far an output can be from the original's: ``"0.0064 found, at most 0.0089 proved, ..."``."""
+    useful = found.proved <= _USEFUL * found.found
+    proved = f"at most {rounded(found.proved, ROUND_CEILING)} proved" if useful else "nothing near it proved"
+    asked = report.request.max_difference
+    told = "" if asked is None else f" ({asked:g} asked for)"
+    return f"{found.found:.2g} found, {proved}{told}, anywhere in {found.where}"
+
+
+def decided_words(found: Preservation) -> str:
+    """What that says of decisions; empty where nothing decides."""
+    if found.decided is None or not found.decided.hits:
+        return ""
+    share = percent(found.decided.hits / max(1, found.decided.n))
+    return f"certainly kept at {share} of inputs, where they are clearer than that, n = {found.decided.n:,}"
+
+
 def right_words(entry: KeptAt) -> str:
     """Of inputs whose right decision is known; empty without any."""
     if not entry.labelled:
@@ -213,8 +234,8 @@ def _about_behaviour(report: RepairOutcome) -> Iterator[str]:
         least = percent(LEAST[0] if report.request.min_agreement is None else report.request.min_agreement)
         most = (
             f"{percent(LEAST[1])} of the outputs' size"
-            if report.request.max_mae is None
-            else f"{report.request.max_mae:g}"
+            if report.request.most_mae is None
+            else f"{report.request.most_mae:g}"
         )
         yield f"Asked for is the same decision at {least} at least, and a difference of {most} at most."
     if report.ties:
@@ -232,7 +253,7 @@ def well_kept(entry: KeptAt, report: RepairOutcome) -> bool:
     """Is as much kept at this place as was asked for? Beyond the regions nobody asked for much."""
     if entry.ground == "beyond":
         return _share(entry) >= LEAST_BEYOND
-    agreement, min_agreement, max_mae = entry.decision_agreement, report.request.min_agreement, report.request.max_mae
+    agreement, min_agreement, max_mae = entry.decision_agreement, report.request.min_agreement, report.request.most_mae
     return as_asked(agreement, entry.mae, entry.size, min_agreement=min_agreement, max_mae=max_mae)
 
 

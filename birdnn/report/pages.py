@@ -11,6 +11,7 @@ import re
 import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
+from decimal import ROUND_CEILING, ROUND_FLOOR
 from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -19,14 +20,14 @@ from markupsafe import Markup
 from birdnn.later import later
 from birdnn.printable import readable
 from birdnn.records import SafetyReport
-from birdnn.report.headline import told_of
+from birdnn.report.headline import change_words, decided_words, told_of
 from birdnn.report.publish import document
 from birdnn.report.risks_blocks import ROLES
 from birdnn.report.sections import numbers, titles
 from birdnn.report.standards import DISCLAIMER
 from birdnn.report.tables import seconds
 from birdnn.report.witnesses import HOLDS
-from birdnn.report.words import percent, plain
+from birdnn.report.words import percent, plain, rounded
 
 if TYPE_CHECKING:
     from birdnn.report import pictures_page
@@ -53,6 +54,8 @@ FORMS: dict[str, Callable[[Any], str]] = {
     "percent": percent,
     "count": lambda value: f"{value:,}",
     "small": lambda value: f"{value:.2g}",
+    "at least": lambda value: rounded(value, ROUND_FLOOR),
+    "at most": lambda value: rounded(value, ROUND_CEILING),
     "number": _signed,
     "part": lambda value: f"{value:.3f}",
     "difference": lambda value: f"{value:+.4g}".replace("-", "−"),
@@ -166,6 +169,8 @@ def _named(report: SafetyReport, content: dict[str, Any]) -> dict[str, Any]:
         "r": content,
         "o": content["outcome"],
         "told": told,
+        "change": "" if outcome.preservation is None else change_words(outcome.preservation, outcome),
+        "surely": "" if outcome.preservation is None else decided_words(outcome.preservation),
         "titles": titles(outcome),
         "numbers": numbers(outcome),
         "ROLES": ROLES,

@@ -31,7 +31,15 @@ from birdnn.records import (
     Violated,
 )
 from birdnn.report.crosschecks import matrix
-from birdnn.report.headline import behaviour_words, right_words, said, tied_words, told_of
+from birdnn.report.headline import (
+    behaviour_words,
+    change_words,
+    decided_words,
+    right_words,
+    said,
+    tied_words,
+    told_of,
+)
 from birdnn.report.tables import add_fact, add_notes, facts_grid, file_line, plain_table, seconds
 from birdnn.report.witnesses import HOLDS, REASONS, ran
 from birdnn.report.words import percent
@@ -182,6 +190,9 @@ def _measurements(grid: Table, outcome: RepairOutcome, *, verbose: bool) -> None
         where = f"; domain: {outcome.domain.source}" if outcome.domain else ""
         add_fact(grid, "fidelity", fidelity_text(outcome.fidelity, outcome.decision) + where)
     _behaviour(grid, outcome)
+    if outcome.preservation is not None:
+        add_fact(grid, "largest change", change_words(outcome.preservation, outcome))
+        add_fact(grid, "decisions", decided_words(outcome.preservation))
     for name, value in outcome.region_fidelity.items():
         add_fact(grid, f"  in {name}'s region", fidelity_text(value, outcome.decision))
     add_fact(grid, "drawdown", _drawdown_text(outcome.drawdown))

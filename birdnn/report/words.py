@@ -6,6 +6,7 @@ import math
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from decimal import Context
 from fractions import Fraction
 
 from birdnn.records import (
@@ -24,6 +25,13 @@ from birdnn.spec import Row
 def plain(value: float) -> str:
     """A number as people write it, to seven digits: ``55,947.69``."""
     return f"{value:,.7g}".replace("-", "−")
+
+
+def rounded(value: float, how: str) -> str:
+    """Three digits, rounded as `decimal` says: what is proved at most must not be said to be less."""
+    if not math.isfinite(value):
+        return str(value)
+    return f"{float(Context(prec=3, rounding=how).create_decimal_from_float(value)):g}"
 
 
 def percent(share: float) -> str:

@@ -26,7 +26,7 @@ from birdnn.repair import (
     Retrain,
     RetrainSettings,
 )
-from birdnn.repair.linear import Matrix, Output, least_absolute
+from birdnn.repair.program import Matrix, Output, least_absolute
 from birdnn.sample import evaluate
 from birdnn.spec import Polytope, Property, Region, Row
 from tests.bounds.builders import make_property, property_of, random_net
@@ -233,6 +233,20 @@ def test_the_program_is_the_one_with_a_variable_for_each_absolute_value() -> Non
 def single(features: Matrix, weights: Matrix) -> list[Output]:
     """One output, which every unknown moves."""
     return [Output(columns=np.arange(features.shape[1]), features=features, weights=weights)]
+
+
+def test_what_ranges_over_the_points_has_a_price() -> None:
+    """A bias heals as well as a weight does, at a mean cost that is higher: with a price on the range it is taken."""
+    x = np.linspace(0.0, 1.0, 41)
+    parts = single(np.stack([x, np.ones(41)], 1), np.ones(41) / 41)  # d[0] x + d[1]
+    rows, wanted = np.array([[1.0, 1.0]]), np.array([1.0])  # at x = 1
+    cheap, even = (least_absolute(parts, rows, wanted, spread=spread) for spread in (0.0, 2.0))
+    assert cheap is not None
+    assert even is not None
+    change = parts[0].features @ cheap
+    assert np.abs(change).mean() < 0.5
+    assert np.ptp(change) > 1
+    assert even == pytest.approx([0.0, 1.0], abs=1e-3)
 
 
 def test_contradicting_constraints_still_have_an_answer() -> None:

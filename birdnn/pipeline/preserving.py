@@ -1,0 +1,252 @@
+"""How far a repaired network is from the original, anywhere in the domain: found by a search, and proved.
+
+A decision is kept for certain where the original decides so clearly that no change within the proved bounds makes
+another one. This is what a measured agreement cannot say: it holds at every input.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+import torch
+from torch import Tensor
+
+from birdnn.boxes import Boxes
+from birdnn.errors import MismatchError, UnsupportedOpError
+from birdnn.joint import Part, side_by_side
+from birdnn.metrics import decisions
+from birdnn.network import Network
+from birdnn.pipeline.behaviour import both
+from birdnn.pipeline.case import Case
+from birdnn.pipeline.load import Loaded
+from birdnn.pipeline.settings import PreservingSettings
+from birdnn.records import ARITHMETIC, Decision, Preservation, Progress, Rate, RepairRequest, Watch
+from birdnn.records.limits import Over
+from birdnn.repair import Resample
+from birdnn.sample import distinct, uniform
+from birdnn.spec import Polytope, Region, Row
+from birdnn.verify.differing import Difference, bound_of_difference, bounded_difference, boxes_needed
+from birdnn.verify.effort import batch_for, boxes_within
+
+_SEARCHED = 8  # outputs, those that samples show to change most
+_REPLAYED = 8  # points of each, and of each direction
+_ROUNDING = 1e-9  # of our own evaluation in float64, beside a proved bound over the reals
+_AT_LEAST = 1e-3  # of the largest change: what is less need not be bounded closely
+
+
+def require_domain(case: Case, request: RepairRequest) -> None:
+    """Is there anything to prove the closeness over, where it is asked for?
+
+    Raises:
+        MismatchError: nobody says which inputs the network is meant for.
+    """
+    if request.max_difference is not None and case.corners is None:
+        told = "--max-difference is about the domain, and nobody says what that is: give --domain"
+        raise MismatchError(f"{request.net}: {told}")
+
+
+def too_far(request: RepairRequest) -> str:
+    """What a user is told where no candidate is known to be as close to the original as was asked for."""
+    asked = f"within {request.max_difference:g} of the original (--max-difference) anywhere in the domain"
+    return f"No candidate could be proved to be {asked}; this one is the best attempt."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Bounded:
+    """What was proved of the change, if anything, by whom, and in how many seconds."""
+
+    difference: Difference | None
+    method: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Closeness:
+    """Compares candidates with the original over a domain.
+
+    Attributes:
+        case: with a domain.
+        settings: effort.
+        seed: of every random draw.
+        watch: who is told what is done.
+    """
+
+    case: Case
+    settings: PreservingSettings
+    seed: int
+    watch: Watch
+
+    @property
+    def corners(self) -> tuple[Tensor, Tensor]:
+        """Of the domain, (inputs,) float64 each."""
+        if self.case.corners is None:
+            raise ValueError("there is no domain")
+        return self.case.corners
+
+    def within(self, after: Loaded, most: float, over: Over) -> Bounded:
+        """Try to prove that no output changes by more; given up soon where boxes would be too many.
+
+        Args:
+            after: the candidate.
+            most: how far outputs may be from the original's, network units.
+            over: does it have to end?
+        """
+        enough = torch.full((self.case.loaded.net.n_outputs, 2), most, dtype=torch.float64)
+        return self._proved(after.net, enough, self.settings.boxes, over)
+
+    def preserved(self, after: Loaded, known: Bounded | None, hunt: Resample, over: Over) -> Preservation:
+        """All that is known of the change.
+
+        Args:
+            after: the repaired network, as read back.
+            known: what was proved of it where that was asked for.
+            hunt: the search for inputs where networks differ most.
+            over: does it have to end?
+        """
+        self.watch.update(Progress(phase="looking for the largest change"))
+        least, greatest, x = self._found(after, hunt)
+        if known is None:
+            largest = max(float(greatest.amax()), -float(least.amin()), 0.0)
+            enough = torch.stack([greatest, -least], 1).clamp(min=_AT_LEAST * largest) * self.settings.looser
+            known = self._proved(after.net, enough, self.settings.boxes, over)
+        difference = known.difference
+        unknown = torch.full_like(least, torch.inf)
+        lower, upper = (-unknown, unknown) if difference is None else (difference.lower, difference.upper)
+        return Preservation(
+            where=f"the domain ({self.case.domain.source})" if self.case.domain else "the domain",
+            found_lower=tuple(least.tolist()),
+            found_upper=tuple(greatest.tolist()),
+            x=tuple(x.tolist()),
+            lower=tuple(lower.cpu().tolist()),
+            upper=tuple(upper.cpu().tolist()),
+            arithmetic=ARITHMETIC["real"],
+            method=known.method,
+            boxes=0 if difference is None else difference.boxes,
+            seconds=known.seconds,
+            complete=difference is not None and difference.complete,
+            decided=self._decided(lower.cpu(), upper.cpu()),
+        )
+
+    def contradiction(self, after: Loaded, found: Preservation) -> str:
+        """The input found at which outputs, in float64, change by more than was proved; empty where none does."""
+        x = torch.tensor([found.x], dtype=torch.float64)
+        with torch.no_grad():
+            old, new = (net.with_values({}).double().cpu()(x)[0] for net in (self.case.loaded.net, after.net))
+        slack = _ROUNDING * (old.abs() + new.abs())
+        change, (lower, upper) = new - old, (torch.tensor(side) for side in (found.lower, found.upper))
+        beyond = (change > upper + slack) | (change < lower - slack)
+        if not bool(beyond.any()):
+            return ""
+        output = int(beyond.nonzero()[0, 0])
+        return (
+            f"output {output} changes by {float(change[output])!r} at {list(found.x)}, and it was proved that in the "
+            f"domain it changes by {found.lower[output]!r} at least and {found.upper[output]!r} at most"
+        )
+
+    def _proved(self, after: Network, enough: Tensor, most_boxes: int, over: Over) -> Bounded:
+        """By our own bounds; those of the whole domain alone where it seems to take far more boxes.
+
+        Args:
+            after: the candidate.
+            enough: see `bounded_difference`.
+            most_boxes: fewer of a network that is large.
+            over: does it have to end?
+        """
+        begun, before = time.monotonic(), self.case.loaded.net
+        try:
+            bound, remark = bound_of_difference(before, after)
+        except UnsupportedOpError as error:
+            return Bounded(difference=None, method=str(error), seconds=0.0)
+        if remark:  # each network by itself says next to nothing
+            return Bounded(difference=None, method=remark, seconds=0.0)
+        boxes = Boxes(*(side[None] for side in self.corners))
+        most, batch = min(most_boxes, boxes_within(self.settings.work, before, bound)), batch_for(before, "cpu")
+        told: Callable[[int, float], None] = lambda done, largest: self.watch.update(  # noqa: E731
+            Progress(phase="bounding the change", done=min(1.0, done / most), detail=f"at most {largest:.3g}")
+        )
+        self.watch.update(Progress(phase="bounding the change"))
+        found = bounded_difference(bound, boxes, enough, batch=batch, most_boxes=1, over=over)
+        if found is not None and not found.complete:
+            generator, limit = torch.Generator().manual_seed(self.seed), self.settings.hopeless * most
+            if boxes_needed(bound, boxes, enough, generator, most=limit, over=over) <= limit:
+                found = bounded_difference(bound, boxes, enough, batch=batch, most_boxes=most, over=over, news=told)
+        return Bounded(difference=found, method=bound.name, seconds=time.monotonic() - begun)
+
+    def _found(self, after: Loaded, hunt: Resample) -> tuple[Tensor, Tensor, Tensor]:
+        """The least and the greatest change of each output, (outputs,), and where some output changes most, (inputs,).
+
+        As the files give it when they are run, at inputs that samples and a search found.
+        """
+        case, n = self.case, self.case.loaded.net.n_inputs
+        nets = tuple(net.with_values({}).float().cpu() for net in (case.loaded.net, after.net))
+        generator = torch.Generator().manual_seed(self.seed + 0xFA2)
+        x = uniform(*self.corners, self.settings.points, generator)
+        x, change = self._changes(nets, x)
+        order = change.abs().amax(0).argsort(descending=True)[:_SEARCHED].tolist()
+        joint = side_by_side([Part(net=net, reads=tuple(range(n))) for net in nets], n)
+        region = _difference_region(self.corners, order, case.loaded.net.n_outputs)
+        more, changed = self._changes(nets, distinct(hunt(joint, region, generator, True)))
+        x, change = torch.cat([x, more]), torch.cat([change, changed])
+        best = [change[:, output].argsort() for output in order]
+        picked = distinct(x[torch.cat([part for ranks in best for part in (ranks[:_REPLAYED], ranks[-_REPLAYED:])])])
+        old, new = (_run(loaded, picked) for loaded in (case.loaded, after))
+        moved = new - old
+        return moved.amin(0), moved.amax(0), picked[moved.abs().amax(1).argmax()]
+
+    def _changes(self, nets: tuple[Network, ...], x: Tensor) -> tuple[Tensor, Tensor]:
+        """Inputs where both give numbers, (m, inputs), and the change of each output, (m, outputs) float64."""
+        y, z = both(nets[0], nets[1], x)
+        change = z.double() - y.double()
+        fine = change.isfinite().all(1)
+        return x[: len(change)][fine], change[fine]
+
+    def _decided(self, lower: Tensor, upper: Tensor) -> Rate | None:
+        """Of uniform inputs, those whose decision no change within these bounds makes another; None without any."""
+        if self.case.decision == "none" or len(lower) < 2:
+            return None
+        generator = torch.Generator().manual_seed(self.seed + 0xDEC)
+        x = uniform(*self.corners, self.settings.points, generator)
+        net = self.case.loaded.net.with_values({}).float().cpu()
+        y = both(net, net, x)[0].double()
+        kept = surely_kept(y, lower, upper, self.case.decision)
+        return Rate(hits=int(kept.sum()), n=len(kept))
+
+
+def _difference_region(domain: tuple[Tensor, Tensor], outputs: Sequence[int], n_outputs: int) -> Region:
+    """Of networks A and B side by side: unsafe is each output of B that is above, or below, that of A."""
+    lower, upper = (tuple(Fraction(float(value)) for value in side) for side in domain)
+    unsafe = []
+    for output in outputs:
+        for sign in (1, -1):
+            row = [Fraction(0)] * (2 * n_outputs)
+            row[output], row[n_outputs + output] = Fraction(sign), Fraction(-sign)
+            unsafe.append(Polytope(rows=(Row(tuple(row), Fraction(0)),), n_outputs=2 * n_outputs))
+    return Region(exact_lower=lower, exact_upper=upper, unsafe=tuple(unsafe))
+
+
+def _run(loaded: Loaded, x: Tensor) -> Tensor:
+    """Outputs that the file gives when it is run, (n, outputs) float64."""
+    engine = loaded.replays[0]
+    return torch.stack([torch.tensor(engine(point.numpy())).double().flatten() for point in x])
+
+
+def surely_kept(y: Tensor, lower: Tensor, upper: Tensor, decision: Decision) -> Tensor:
+    """At which points the decision stays what it is, whatever change within bounds, (n,) bool.
+
+    Args:
+        y: outputs of the original, (n, outputs) float64.
+        lower, upper: the least and the greatest change of each output, (outputs,).
+        decision: which output decides.
+    """
+    if decision == "argmax":
+        y, lower, upper = -y, -upper, -lower
+    first = decisions(y, "argmin")
+    if first is None:
+        return torch.zeros(len(y), dtype=torch.bool)
+    own = torch.nn.functional.one_hot(first, y.shape[1]).bool()
+    worst = y.gather(1, first[:, None]) + upper[first][:, None]
+    # what is infinite on both sides is no number, and keeps nothing
+    return ((y + lower > worst) | own).all(1) & upper[first].isfinite()
