@@ -67,9 +67,9 @@ def summary(
         "# ACAS Xu: how far repairs are from their originals",
         "",
         (
-            f"Repairs by the linear program, without and with `--max-difference {most:g}`: the largest change "
-            "of an output anywhere in the domain, network units, as a search found it and as it is proved over the reals; "
-            "the share of decisions that are the same, measured; the share that is kept for certain, whatever change the "
+            f"Repairs by the linear program, without and with `--max-difference {most:g}`: the largest change of an "
+            "output anywhere in the domain, network units, as a search found it and as it is proved over the reals; the "
+            "share of decisions that are the same, measured; the share that is kept for certain, whatever change the "
             "proved bounds allow; the mean absolute difference. Seconds are of whole commands."
         ),
         "",
