@@ -68,7 +68,7 @@ def summary(
         "",
         (
             f"Repairs by the linear program, without and with `--max-difference {most:g}`: the largest change of an "
-            "output anywhere in the domain, network units, as a search found it and as it is proved over the reals; the "
+            "output anywhere in the domain, network units, as a search found it and as proved over the reals; the "
             "share of decisions that are the same, measured; the share that is kept for certain, whatever change the "
             "proved bounds allow; the mean absolute difference. Seconds are of whole commands."
         ),
