@@ -42,6 +42,7 @@ def test_what_is_asked_for_is_proved_and_holds(tmp_path: Path) -> None:
     assert found.complete
     assert found.found <= found.proved + 1e-5
     assert found.proved <= 2.0
+    assert found.constants == (found.boxes == 1)  # one bias: the checker agrees
     change = changes(outcome, case.net)
     assert (change <= torch.tensor(found.upper) + 1e-5).all()
     assert (change >= torch.tensor(found.lower) - 1e-5).all()

@@ -15,7 +15,9 @@ import torch
 from torch import Tensor
 
 from birdnn.boxes import Boxes
-from birdnn.errors import MismatchError, UnsupportedOpError
+from birdnn.certify.check import Rejected
+from birdnn.certify.check.apart import constants_apart
+from birdnn.errors import InputError, MismatchError, UnsupportedOpError
 from birdnn.joint import Part, side_by_side
 from birdnn.metrics import decisions
 from birdnn.network import Network
@@ -34,6 +36,7 @@ from birdnn.verify.effort import batch_for, boxes_within
 _SEARCHED = 8  # outputs, those that samples show to change most
 _REPLAYED = 8  # points of each, and of each direction
 _ROUNDING = 1e-9  # of our own evaluation in float64, beside a proved bound over the reals
+_SAME = 1e-3  # of the largest change: bounds that are so close leave room for a constant only
 _AT_LEAST = 1e-3  # of the largest change: what is less need not be bounded closely
 
 
@@ -127,6 +130,7 @@ class Closeness:
             boxes=0 if difference is None else difference.boxes,
             seconds=known.seconds,
             complete=difference is not None and difference.complete,
+            constants=self._constants(after, lower, upper),
             decided=self._decided(lower.cpu(), upper.cpu()),
         )
 
@@ -145,6 +149,17 @@ class Closeness:
             f"output {output} changes by {float(change[output])!r} at {list(found.x)}, and it was proved that in the "
             f"domain it changes by {found.lower[output]!r} at least and {found.upper[output]!r} at most"
         )
+
+    def _constants(self, after: Loaded, lower: Tensor, upper: Tensor) -> bool:
+        """Does the checker find, where bounds leave nothing else, that outputs differ by constants within them?"""
+        before, largest = self.case.loaded, float(torch.maximum(upper.abs(), lower.abs()).amax())
+        if before.nnet is not None or not bool((upper - lower <= _SAME * largest).all()):
+            return False
+        try:
+            apart = constants_apart(before.path, after.path)
+        except (Rejected, InputError):
+            return False
+        return all(low <= value <= high for low, value, high in zip(lower.tolist(), apart, upper.tolist(), strict=True))
 
     def _proved(self, after: Network, enough: Tensor, most_boxes: int, over: Over) -> Bounded:
         """By our own bounds; those of the whole domain alone where it seems to take far more boxes.

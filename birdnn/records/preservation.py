@@ -25,7 +25,7 @@ def _highest(values: Sequence[float | None]) -> tuple[float, ...]:
 
 @publishes(
     "PreservationModel",
-    "where found_lower found_upper x lower upper arithmetic method boxes seconds complete decided",
+    "where found_lower found_upper x lower upper arithmetic method boxes seconds complete constants decided",
     text="How far the repaired network is from the original, anywhere in the domain. Differences are after - before.",
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +60,13 @@ class Preservation:
     boxes: int
     seconds: float
     complete: Annotated[bool, Said("The bounds are what was asked for, or close to what was found.")]
+    constants: Annotated[
+        bool,
+        Said(
+            "The independent checker read both files and found that outputs differ by constants alone, at every input; "
+            "`birdnn-check --before` says it again."
+        ),
+    ] = False
     decided: Annotated[
         Rate | None,
         Said(

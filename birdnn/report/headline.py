@@ -124,7 +124,8 @@ def change_words(found: Preservation, report: RepairOutcome) -> str:
     proved = f"at most {rounded(found.proved, ROUND_CEILING)} proved" if useful else "nothing near it proved"
     asked = report.request.max_difference
     told = "" if asked is None else f" ({asked:g} asked for)"
-    return f"{found.found:.2g} found, {proved}{told}, anywhere in {found.where}"
+    exactly = "; the checker finds constants, exactly" if found.constants else ""
+    return f"{found.found:.2g} found, {proved}{told}, anywhere in {found.where}{exactly}"
 
 
 def decided_words(found: Preservation) -> str:

@@ -261,6 +261,10 @@ def _commands(outcome: RepairOutcome, files: Sequence[EvidenceFile]) -> tuple[Co
         found.append(CommandToType(purpose=told, command=shlex.join([*words, path, "--sample", "100"])))
         told = "The same, every leaf in exact arithmetic (slower)"
         found.append(CommandToType(purpose=told, command=shlex.join([*words, path, "--arithmetic", "exact"])))
+    if outcome.preservation is not None and outcome.preservation.constants:
+        words = ["birdnn-check", "--net", judged, "--before", net]
+        told = "Check that outputs differ from the original's by constants, in exact arithmetic"
+        found.append(CommandToType(purpose=told, command=shlex.join(words)))
     if stated := [path for path in props.values() if _is_property(path)]:
         words = ["birdnn", "verify", "--net", judged, *_each("--prop", stated), *semantics, *units]
         told = "Decide the properties anew, without the certificate"

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from birdnn.certify.check import UNRUN, Rejected, Settings, check
+from birdnn.certify.check.apart import constants_apart
 from birdnn.certify.check.parts import Part
 from birdnn.certify.check.parts import accepted as part_accepted
 from birdnn.errors import BirdnnError
@@ -44,15 +45,21 @@ def main(arguments: list[str] | None = None) -> int:
     """The exit status: 0 accepted, 1 rejected, 4 unreadable, 5 where this program fails and has judged nothing."""
     parser = argparse.ArgumentParser(prog="birdnn-check", description=__doc__)
     parser.add_argument("--net", required=True, metavar="FILE")
-    parser.add_argument("--prop", required=True, action="append", metavar="FILE")
+    parser.add_argument("--prop", action="append", metavar="FILE", help="of the certificate; may be repeated")
+    parser.add_argument("--before", metavar="FILE", help="say how far outputs are from those of this network, anywhere")
+    parser.add_argument("--most", type=_positive, metavar="D", help="with --before: reject what differs by more")
     parser.add_argument("--arithmetic", choices=("float64", "exact"), default="float64")
     parser.add_argument("--sample", type=_at_least(1), metavar="N")
     parser.add_argument("--seed", type=_at_least(0), default=0)
     parser.add_argument("--part", type=_part, metavar="N/M", help="only one of so many parts of the trees, from 0 on")
-    parser.add_argument("certificate", metavar="CERTIFICATE")
+    parser.add_argument("certificate", nargs="?", metavar="CERTIFICATE")
     given = parser.parse_args(arguments)
+    if given.before is None and (given.certificate is None or not given.prop):
+        parser.error("what is to be checked? Give CERTIFICATE and --prop, or --before")
+    if (given.certificate is None) != (not given.prop) or (given.most is not None and given.before is None):
+        parser.error("CERTIFICATE and --prop belong together, and --most needs --before")
     try:
-        return _judged(given)
+        return (_judged(given) if given.certificate is not None else 0) or _compared(given)
     except Rejected as error:
         print(f"rejected: {error.reason}")
         return 1
@@ -67,6 +74,24 @@ def main(arguments: list[str] | None = None) -> int:
         told = "nothing is accepted or rejected; this program failed"
         print(f"error: {told}: {type(error).__name__}: {_plain(str(error))}", file=sys.stderr)
         return _DEFECT
+
+
+def _positive(said: str) -> float:
+    number = float(said)
+    if not (0 < number < float("inf")):
+        raise argparse.ArgumentTypeError(f"a positive finite number is expected, not {said}")
+    return number
+
+
+def _compared(given: argparse.Namespace) -> int:
+    """What is known of the distance from another network, where that is asked for."""
+    if given.before is None:
+        return 0
+    apart = constants_apart(given.before, given.net, given.most)
+    said = ", ".join(repr(float(value)) for value in apart)
+    print(f"accepted: at every input the outputs are those of {_plain(Path(given.before).name)}, and constants more")
+    print(f"constants, over the real numbers: {said}")
+    return 0
 
 
 def _judged(given: argparse.Namespace) -> int:
