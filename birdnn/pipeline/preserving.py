@@ -29,24 +29,31 @@ from birdnn.records import ARITHMETIC, Decision, Preservation, Progress, Rate, R
 from birdnn.records.limits import Over
 from birdnn.repair import Resample
 from birdnn.sample import distinct, uniform
+from birdnn.sample.draw import BATCH
+from birdnn.sample.pieces import drawable, evaluated, multiplications
 from birdnn.spec import Polytope, Region, Row
 from birdnn.verify.differing import Difference, bound_of_difference, bounded_difference, boxes_needed
 from birdnn.verify.effort import batch_for, boxes_within
 
 _SEARCHED = 8  # outputs, those that samples show to change most
+_FEW = 1000  # inputs, however dear the network is
 _REPLAYED = 8  # points of each, and of each direction
 _ROUNDING = 1e-9  # of our own evaluation in float64, beside a proved bound over the reals
 _SAME = 1e-3  # of the largest change: bounds that are so close leave room for a constant only
 _AT_LEAST = 1e-3  # of the largest change: what is less need not be bounded closely
 
 
-def require_domain(case: Case, request: RepairRequest) -> None:
-    """Is there anything to prove the closeness over, where it is asked for?
+def require_comparable(case: Case, request: RepairRequest) -> None:
+    """Is there anything to prove the closeness of, and over, where it is asked for?
 
     Raises:
-        MismatchError: nobody says which inputs the network is meant for.
+        MismatchError: nobody says which inputs the network is meant for, or its outputs are no numbers.
     """
-    if request.max_difference is not None and case.corners is None:
+    if request.max_difference is None:
+        return
+    if case.loaded.net.graph.label:
+        raise MismatchError(f"{request.net}: gives a label, and --max-difference compares numbers")
+    if case.corners is None:
         told = "--max-difference is about the domain, and nobody says what that is: give --domain"
         raise MismatchError(f"{request.net}: {told}")
 
@@ -100,8 +107,8 @@ class Closeness:
         enough = torch.full((self.case.loaded.net.n_outputs, 2), most, dtype=torch.float64)
         return self._proved(after.net, enough, self.settings.boxes, over)
 
-    def preserved(self, after: Loaded, known: Bounded | None, hunt: Resample, over: Over) -> Preservation:
-        """All that is known of the change.
+    def preserved(self, after: Loaded, known: Bounded | None, hunt: Resample, over: Over) -> Preservation | None:
+        """All that is known of the change; None where no input was found at which both networks give numbers.
 
         Args:
             after: the repaired network, as read back.
@@ -110,7 +117,10 @@ class Closeness:
             over: does it have to end?
         """
         self.watch.update(Progress(phase="looking for the largest change"))
-        least, greatest, x = self._found(after, hunt)
+        found = self._found(after, hunt, over)
+        if found is None:
+            return None
+        least, greatest, x = found
         if known is None:
             largest = max(float(greatest.amax()), -float(least.amin()), 0.0)
             enough = torch.stack([greatest, -least], 1).clamp(min=_AT_LEAST * largest) * self.settings.looser
@@ -131,7 +141,7 @@ class Closeness:
             seconds=known.seconds,
             complete=difference is not None and difference.complete,
             constants=self._constants(after, lower, upper),
-            decided=self._decided(lower.cpu(), upper.cpu()),
+            decided=self._decided(lower.cpu(), upper.cpu(), over),
         )
 
     def contradiction(self, after: Loaded, found: Preservation) -> str:
@@ -190,7 +200,7 @@ class Closeness:
                 found = bounded_difference(bound, boxes, enough, batch=batch, most_boxes=most, over=over, news=told)
         return Bounded(difference=found, method=bound.name, seconds=time.monotonic() - begun)
 
-    def _found(self, after: Loaded, hunt: Resample) -> tuple[Tensor, Tensor, Tensor]:
+    def _found(self, after: Loaded, hunt: Resample, over: Over) -> tuple[Tensor, Tensor, Tensor] | None:
         """The least and the greatest change of each output, (outputs,), and where some output changes most, (inputs,).
 
         As the files give it when they are run, at inputs that samples and a search found.
@@ -198,12 +208,13 @@ class Closeness:
         case, n = self.case, self.case.loaded.net.n_inputs
         nets = tuple(net.with_values({}).float().cpu() for net in (case.loaded.net, after.net))
         generator = torch.Generator().manual_seed(self.seed + 0xFA2)
-        x = uniform(*self.corners, self.settings.points, generator)
-        x, change = self._changes(nets, x)
+        x, change = self._changes(nets, self._drawn(generator), over)
+        if not len(x):
+            return None
         order = change.abs().amax(0).argsort(descending=True)[:_SEARCHED].tolist()
         joint = side_by_side([Part(net=net, reads=tuple(range(n))) for net in nets], n)
         region = _difference_region(self.corners, order, case.loaded.net.n_outputs)
-        more, changed = self._changes(nets, distinct(hunt(joint, region, generator, True)))
+        more, changed = self._changes(nets, distinct(hunt(joint, region, generator, True)), over)
         x, change = torch.cat([x, more]), torch.cat([change, changed])
         best = [change[:, output].argsort() for output in order]
         picked = distinct(x[torch.cat([part for ranks in best for part in (ranks[:_REPLAYED], ranks[-_REPLAYED:])])])
@@ -211,21 +222,28 @@ class Closeness:
         moved = new - old
         return moved.amin(0), moved.amax(0), picked[moved.abs().amax(1).argmax()]
 
-    def _changes(self, nets: tuple[Network, ...], x: Tensor) -> tuple[Tensor, Tensor]:
-        """Inputs where both give numbers, (m, inputs), and the change of each output, (m, outputs) float64."""
-        y, z = both(nets[0], nets[1], x)
+    def _drawn(self, generator: torch.Generator) -> Tensor:
+        """Uniform inputs of the domain, (n, inputs): fewer where inputs, or the network, are large."""
+        net = self.case.loaded.net
+        worth = max(_FEW, int(self.settings.work / max(1, multiplications(net))))
+        return uniform(*self.corners, drawable(min(self.settings.points, worth), net.n_inputs), generator)
+
+    def _changes(self, nets: tuple[Network, ...], x: Tensor, over: Over) -> tuple[Tensor, Tensor]:
+        """Inputs where both give numbers, (m, inputs), and the change of each output, (m, outputs) float64.
+
+        Of the first ones only, where time is over.
+        """
+        y, z = both(nets[0], nets[1], x, over)
         change = z.double() - y.double()
         fine = change.isfinite().all(1)
         return x[: len(change)][fine], change[fine]
 
-    def _decided(self, lower: Tensor, upper: Tensor) -> Rate | None:
+    def _decided(self, lower: Tensor, upper: Tensor, over: Over) -> Rate | None:
         """Of uniform inputs, those whose decision no change within these bounds makes another; None without any."""
         if self.case.decision == "none" or len(lower) < 2:
             return None
-        generator = torch.Generator().manual_seed(self.seed + 0xDEC)
-        x = uniform(*self.corners, self.settings.points, generator)
-        net = self.case.loaded.net.with_values({}).float().cpu()
-        y = both(net, net, x)[0].double()
+        x = self._drawn(torch.Generator().manual_seed(self.seed + 0xDEC))
+        y = evaluated(self.case.loaded.net.with_values({}).float().cpu(), x, over, most=BATCH["cpu"]).double()
         kept = surely_kept(y, lower, upper, self.case.decision)
         return Rate(hits=int(kept.sum()), n=len(kept))
 

@@ -34,7 +34,7 @@ from birdnn.pipeline.localising import localised
 from birdnn.pipeline.measuring import Comparison, Measured
 from birdnn.pipeline.methods import front_of, stages, with_method
 from birdnn.pipeline.picturing import pictured
-from birdnn.pipeline.preserving import Closeness, require_domain, too_far
+from birdnn.pipeline.preserving import Closeness, require_comparable, too_far
 from birdnn.pipeline.reading import read_case
 from birdnn.pipeline.settings import RepairSettings
 from birdnn.pipeline.surviving import said, survivors
@@ -118,7 +118,7 @@ class _Repair:
         self.engines: dict[str, tuple[EngineAnswer, ...]] = {}
         watch.update(Progress(phase=f"reading {request.net.name}"))
         self.case: Case = read_case(CaseFiles.of(request))
-        require_domain(self.case, request)
+        require_comparable(self.case, request)
         self.device = device_for(request.device, self.case.loaded.net)
         self.before: dict[str, Answer] = {}
         self.witnesses: dict[str, tuple[Witness, ...]] = {}
@@ -375,12 +375,12 @@ class _Repair:
 
     def _preserved(self, best: Attempt) -> Preservation | None:
         """How far the network can be from the original; None where no domain says where."""
-        if self.case.corners is None:
+        if self.case.corners is None or self.case.loaded.net.graph.label:
             return None
         begun, deadline = time.monotonic(), self.clock.stage(self.settings.shares.preserving)
         closeness = self._closeness()
         found = closeness.preserved(best.loaded, best.bounded, self._hunter(deadline.over), deadline.over)
-        if told := closeness.contradiction(best.loaded, found):
+        if found is not None and (told := closeness.contradiction(best.loaded, found)):
             self.disagreements.append(told)
         self.clock.book("verify", begun)
         return found

@@ -133,7 +133,7 @@ def decided_words(found: Preservation) -> str:
     if found.decided is None or not found.decided.hits:
         return ""
     share = percent(found.decided.hits / max(1, found.decided.n))
-    return f"certainly kept at {share} of inputs, where they are clearer than that, n = {found.decided.n:,}"
+    return f"certainly kept at {share} of inputs, whatever change these bounds allow, n = {found.decided.n:,}"
 
 
 def right_words(entry: KeptAt) -> str:
