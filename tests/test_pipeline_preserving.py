@@ -5,17 +5,22 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from birdnn.crosscheck.onnxruntime import OnnxReplay
 from birdnn.errors import MismatchError
 from birdnn.pipeline import preserving
+from birdnn.pipeline.candidates import Candidates
+from birdnn.pipeline.judging import Attempt
+from birdnn.pipeline.load import load_network
 from birdnn.pipeline.preserving import surely_kept
 from birdnn.pipeline.repairing import repair_files
 from birdnn.pipeline.reporting import report_files
-from birdnn.records import Decision, Preservation, RepairOutcome
+from birdnn.records import Decision, Kept, Preservation, RepairOutcome
 from birdnn.verify.differing import Difference
+from tests.formats.models import model, node
 from tests.test_pipeline_repair import FAST, build
 
 
@@ -108,3 +113,34 @@ def test_a_decision_that_is_surely_kept_is_kept(decision: Decision) -> None:
     assert torch.equal(kept, ~lost)
     unknown = torch.full((4,), torch.inf, dtype=torch.float64)
     assert not surely_kept(y, -unknown, unknown, decision).any()
+
+
+def test_an_input_that_float32_does_not_have_contradicts_nothing(tmp_path: Path) -> None:
+    """One input is fixed at 0.3, which is no float32: what is run lies beside the domain."""
+    case = build(tmp_path, "Relu")
+    case.domain.write_text("lower = [-1.0, 0.3]\nupper = [1.0, 0.3]\n")
+    outcome = repair_files(case.request(method="finetune"), settings=FAST)
+    assert not outcome.disagreement
+    assert known(outcome).x[1] == pytest.approx(0.3)
+
+
+def test_who_is_close_comes_before_who_is_not(tmp_path: Path) -> None:
+    case = build(tmp_path, "Relu")
+    loaded = load_network(case.net)
+    near, far = Attempt(loaded=loaded), Attempt(loaded=loaded, too_far=True)
+    good, bad = (Kept(decision_agreement=share, mae=0.0, size=1.0, drawdown=0.0, n=9) for share in (1.0, 0.5))
+    for as_many in (False, True):
+        found = Candidates.__new__(Candidates)
+        found.request, found.asked = case.request(as_many=as_many), []
+        for best, kept, new, other, wins in ((far, good, near, bad, True), (near, bad, far, good, False)):
+            found.best, found._kept = best, kept
+            assert found._better(new, other) is wins
+
+
+def test_networks_of_which_no_difference_is_followed_are_refused_at_once(tmp_path: Path) -> None:
+    case = build(tmp_path, "Relu")
+    nodes = [node("MatMul", ["x", "a"], "h"), node("Relu", ["h"], "r"), node("MatMul", ["r", "b"], "m")]
+    nodes += [node("Add", ["m", "r"])]
+    case.net.write_bytes(model(nodes, {"a": np.ones((2, 3), np.float32), "b": np.eye(3, dtype=np.float32)}, (1, 2)))
+    with pytest.raises(MismatchError, match="--max-difference needs bounds of a difference"):
+        repair_files(case.request(max_difference=0.1), settings=FAST)

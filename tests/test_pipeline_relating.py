@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import torch
 
@@ -266,3 +267,31 @@ def test_a_run_that_violates_by_rounding_refutes_no_slope(tmp_path: Path, monkey
     monkeypatch.setattr(relating, "covered", lambda *_, **__: Unknown(reason="timeout", boxes=7))
     outcome = decided(tmp_path, {"f": net}, monotone_query([(-1.0, 1.0)] * 2, 1, 0, 0, tolerance=50.0))
     assert isinstance(outcome.verdicts[0].verdict, Proved)
+
+
+def test_numbers_beside_the_file_make_another_network(tmp_path: Path) -> None:
+    """Both files hold the same bytes, and read other weights: one proved monotone must not vouch for the other."""
+    made = [(np.eye(2), np.zeros(2)), (np.ones((1, 2)), np.zeros(1))]
+    files = {}
+    for name, weight in (("f", 1.0), ("g", 5.0)):
+        folder = tmp_path / name
+        folder.mkdir()
+        model = onnx.load_model_from_string(to_onnx_bytes(network_from_layers(made)))
+        tensor = next(t for t in model.graph.initializer if tuple(t.dims) in ((1, 2), (2, 1)))
+        (folder / "w.bin").write_bytes(np.full(2, weight, np.float32).tobytes())
+        tensor.ClearField("raw_data")
+        tensor.ClearField("float_data")
+        tensor.data_location = onnx.TensorProto.EXTERNAL
+        for key, value in (("location", "w.bin"), ("offset", "0"), ("length", "8")):
+            tensor.external_data.add(key=key, value=value)
+        files[name] = folder / "net.onnx"
+        files[name].write_bytes(model.SerializeToString())
+    assert files["f"].read_bytes() == files["g"].read_bytes()
+    text = monotone_query([(0.0, 1.0), (0.0, 1.0)], 1, 0, 0, tolerance=0.1)
+    path = tmp_path / "q.vnnlib"
+    path.write_text(text)
+    with pytest.raises(MismatchError, match="g is equal to f there, and the two files are not"):
+        verify_related(files, [path], settings=VerifySettings(timeout_s=20))
+    path.write_text(text.replace("(equal-to f)", "(isomorphic-to f)"))
+    verdict = verify_related(files, [path], settings=VerifySettings(timeout_s=20)).verdicts[0].verdict
+    assert isinstance(verdict, Violated)

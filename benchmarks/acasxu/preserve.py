@@ -103,7 +103,7 @@ def _told(name: str, rows: Sequence[Mapping[str, str] | None]) -> list[str]:
     if not done:
         return [f"- {name}: none proved"]
     largest = [float(row["largest"]) for row in done]
-    ratios = [float(row["largest_proved"]) / max(float(row["largest"]), 1e-12) for row in done]
+    ratios = [float(row["largest_proved"]) / float(row["largest"]) for row in done if float(row["largest"])]
     seconds = [float(row["wall_s"]) for row in done]
     near = [ratio for ratio in ratios if ratio <= 4]
     bound = f"a bound of at most 4 times as much is proved of {len(near)}"

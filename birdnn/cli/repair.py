@@ -213,7 +213,8 @@ class RepairOptions:
         typer.Option(
             "--max-difference",
             metavar="D",
-            help="No output may differ from the original's by more, anywhere in the domain: proved, or no success.",
+            help="No output may differ from the original's by more, over the reals and anywhere in the domain: proved, "
+            "or no success.",
         ),
     ] = None
     max_change: Annotated[

@@ -86,9 +86,8 @@ class Query:
 
     @property
     def element(self) -> Element:
-        """``float32`` where any of its tensors is."""
-        elements = {tensor.element for net in self.networks for tensor in (net.input, net.output)}
-        return "float32" if "float32" in elements else "real"
+        """Of all of its tensors."""
+        return self.networks[0].input.element
 
     @property
     def n_inputs(self) -> int:
@@ -106,8 +105,8 @@ def read_query(text: str, path: str) -> Query:
 
     Raises:
         FormatError: the text is no query that ``vnnlib`` accepts, declares networks of other than one input and one
-            output of element type ``real`` or ``float32``, or holds a comparison that is not linear, or whose
-            arithmetic would round.
+            output, all of element type ``real`` or all of ``float32``, or holds a comparison that is not linear, or
+            whose arithmetic would round.
     """
     import vnnlib  # needed for 2.0 files only
 
@@ -126,6 +125,11 @@ def read_query(text: str, path: str) -> Query:
         networks.append(Declared(net.name, first, second, net.isometric_to or "", net.equal_to or ""))
     if not networks:
         raise FormatError(path, "", "no network is declared")
+    if len({tensor.element for net in networks for tensor in (net.input, net.output)}) > 1:
+        problem = (
+            "tensors of real and of float32 in one query: what a proof would speak about differs, so say one of them"
+        )
+        raise FormatError(path, "", problem)
     read = Query(tuple(networks), And(()))
     tensors = {tensor.name: tensor for net in networks for tensor in (net.input, net.output)}
     walker = _Walker(path, tensors, read.element)

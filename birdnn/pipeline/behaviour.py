@@ -281,7 +281,7 @@ def suffices(kept: KeptAt | Kept, request: RepairRequest, least: tuple[float, fl
 
     Never, where nothing was measured.
     """
-    asked, most = request.min_agreement, request.most_mae
+    asked, most = request.min_agreement, request.max_mae
     good = as_asked(kept.decision_agreement, kept.mae, kept.size, min_agreement=asked, max_mae=most, least=least)
     return kept.n > 0 and good
 

@@ -113,7 +113,7 @@ class Candidates:
 
     def _stage(self, stage: Stage, repairer: Repairer, share: float) -> bool:
         """Candidates of one method until one is proved, or passed over; false where a share of the limit ended it."""
-        evidence = Evidence(points=dict(self._points), undecided=dict(self._undecided))
+        evidence, last = Evidence(points=dict(self._points), undecided=dict(self._undecided)), ""
         for number in range(stage.rounds):
             left_s = self.clock.left_of(share) if share < 1 else math.inf
             if self.clock.over() or (left_s <= 0 and self.best is not None):
@@ -127,8 +127,10 @@ class Candidates:
                 self.repair_set, self.remarks = repairer.negatives(), repairer.remarks()
                 self.ties = repairer.ties()
                 attempt.loaded = replace(attempt.loaded, path=self.folder.keep_draft())
-            if self._rank(attempt)[0] or (attempt.too_far and _again(self.tried)):
+            again = number > 0 and attempt.loaded.net.sha256 == last
+            if self._rank(attempt)[0] or (attempt.too_far and again):
                 return True
+            last = attempt.loaded.net.sha256
             evidence = attempt.evidence()
             self._undecided = evidence.undecided
             for name, points in evidence.points.items():
@@ -188,7 +190,7 @@ class Candidates:
 
     def _worth(self, kept: Kept) -> bool:
         """Can a candidate that keeps so much be the better one?"""
-        if self._kept is None:
+        if self._kept is None or (self.best is not None and self.best.too_far):
             return True
         if self.request.as_many and self._measured() and not self._proved():
             return suffices(kept, self.request, LEAST) or not suffices(self._kept, self.request, LEAST)
@@ -214,9 +216,14 @@ class Candidates:
         return attempt.rank_by_count(wanted, [s.prop.name for s in self.asked if s.role == "keep"])
 
     def _better(self, new: Attempt, kept: Kept) -> bool:
-        """By what is proved; of two that are, by what is kept. Of as many as possible first: is enough kept?"""
+        """By closeness, where that is asked for; by what is proved; of two that are, by what is kept.
+
+        Of as many as possible first: is enough kept?
+        """
         if self.best is None or self._kept is None:
             return True
+        if new.too_far != self.best.too_far:
+            return self.best.too_far
         if self.request.as_many and self._measured():
             enough = [suffices(each, self.request, LEAST) for each in (kept, self._kept)]
             if enough[0] != enough[1]:
@@ -244,8 +251,3 @@ class Candidates:
         """Does the best candidate keep what the user asked for? Not, where that was not measured."""
         kept = self._kept
         return kept is not None and kept.drawdown == 0 and suffices(kept, self.request, AIM)
-
-
-def _again(tried: Sequence[Tried]) -> bool:
-    """Is the last candidate no other than the one before it?"""
-    return len(tried) > 1 and (tried[-1].method, tried[-1].kept) == (tried[-2].method, tried[-2].kept)

@@ -47,15 +47,26 @@ def require_comparable(case: Case, request: RepairRequest) -> None:
     """Is there anything to prove the closeness of, and over, where it is asked for?
 
     Raises:
-        MismatchError: nobody says which inputs the network is meant for, or its outputs are no numbers.
+        MismatchError: nobody says which inputs the network is meant for, its outputs are no numbers, or it is none of
+            which a difference can be bounded.
     """
     if request.max_difference is None:
         return
     if case.loaded.net.graph.label:
         raise MismatchError(f"{request.net}: gives a label, and --max-difference compares numbers")
+    if why := _incomparable(case.loaded.net):
+        raise MismatchError(f"{request.net}: --max-difference needs bounds of a difference. {why}")
     if case.corners is None:
         told = "--max-difference is about the domain, and nobody says what that is: give --domain"
         raise MismatchError(f"{request.net}: {told}")
+
+
+def _incomparable(net: Network) -> str:
+    """Why the change of such a network cannot be bounded; empty where it can."""
+    try:
+        return bound_of_difference(net, net)[1]
+    except UnsupportedOpError as error:
+        return str(error)
 
 
 def too_far(request: RepairRequest) -> str:
@@ -147,6 +158,7 @@ class Closeness:
     def contradiction(self, after: Loaded, found: Preservation) -> str:
         """The input found at which outputs, in float64, change by more than was proved; empty where none does."""
         x = torch.tensor([found.x], dtype=torch.float64)
+        x = torch.minimum(torch.maximum(x, self.corners[0]), self.corners[1])  # float32 may not have the domain's ends
         with torch.no_grad():
             old, new = (net.with_values({}).double().cpu()(x)[0] for net in (self.case.loaded.net, after.net))
         slack = _ROUNDING * (old.abs() + new.abs())
@@ -184,9 +196,9 @@ class Closeness:
         try:
             bound, remark = bound_of_difference(before, after)
         except UnsupportedOpError as error:
-            return Bounded(difference=None, method=str(error), seconds=0.0)
-        if remark:  # each network by itself says next to nothing
-            return Bounded(difference=None, method=remark, seconds=0.0)
+            return Bounded(difference=None, method=f"none: {error}", seconds=0.0)
+        if remark:  # each network by itself would say next to nothing
+            return Bounded(difference=None, method="none: the difference of such networks is not followed", seconds=0.0)
         boxes = Boxes(*(side[None] for side in self.corners))
         most, batch = min(most_boxes, boxes_within(self.settings.work, before, bound)), batch_for(before, "cpu")
         told: Callable[[int, float], None] = lambda done, largest: self.watch.update(  # noqa: E731
@@ -197,7 +209,8 @@ class Closeness:
         if found is not None and not found.complete:
             generator, limit = torch.Generator().manual_seed(self.seed), self.settings.hopeless * most
             if boxes_needed(bound, boxes, enough, generator, most=limit, over=over) <= limit:
-                found = bounded_difference(bound, boxes, enough, batch=batch, most_boxes=most, over=over, news=told)
+                more = bounded_difference(bound, boxes, enough, batch=batch, most_boxes=most, over=over, news=told)
+                found = found if more is None else more
         return Bounded(difference=found, method=bound.name, seconds=time.monotonic() - begun)
 
     def _found(self, after: Loaded, hunt: Resample, over: Over) -> tuple[Tensor, Tensor, Tensor] | None:
@@ -208,14 +221,16 @@ class Closeness:
         case, n = self.case, self.case.loaded.net.n_inputs
         nets = tuple(net.with_values({}).float().cpu() for net in (case.loaded.net, after.net))
         generator = torch.Generator().manual_seed(self.seed + 0xFA2)
-        x, change = self._changes(nets, self._drawn(generator), over)
+        box = _difference_region(self.corners, (), case.loaded.net.n_outputs).float32_box()
+        x, change = self._changes(nets, self._drawn(generator).clamp(*box), over)
         if not len(x):
             return None
         order = change.abs().amax(0).argsort(descending=True)[:_SEARCHED].tolist()
+        changed = [output for output in order if float(change[:, output].abs().amax())] or order[:1]
         joint = side_by_side([Part(net=net, reads=tuple(range(n))) for net in nets], n)
-        region = _difference_region(self.corners, order, case.loaded.net.n_outputs)
-        more, changed = self._changes(nets, distinct(hunt(joint, region, generator, True)), over)
-        x, change = torch.cat([x, more]), torch.cat([change, changed])
+        region = _difference_region(self.corners, changed, case.loaded.net.n_outputs)
+        more, its = self._changes(nets, distinct(hunt(joint, region, generator, True)).clamp(*box), over)
+        x, change = torch.cat([x, more]), torch.cat([change, its])
         best = [change[:, output].argsort() for output in order]
         picked = distinct(x[torch.cat([part for ranks in best for part in (ranks[:_REPLAYED], ranks[-_REPLAYED:])])])
         old, new = (_run(loaded, picked) for loaded in (case.loaded, after))
@@ -240,10 +255,11 @@ class Closeness:
 
     def _decided(self, lower: Tensor, upper: Tensor, over: Over) -> Rate | None:
         """Of uniform inputs, those whose decision no change within these bounds makes another; None without any."""
-        if self.case.decision == "none" or len(lower) < 2:
+        known = lower.isfinite().any() | upper.isfinite().any()
+        if self.case.decision == "none" or len(lower) < 2 or not bool(known):
             return None
         x = self._drawn(torch.Generator().manual_seed(self.seed + 0xDEC))
-        y = evaluated(self.case.loaded.net.with_values({}).float().cpu(), x, over, most=BATCH["cpu"]).double()
+        y = evaluated(self.case.loaded.net.with_values({}).double().cpu(), x.double(), over, most=BATCH["cpu"])
         kept = surely_kept(y, lower, upper, self.case.decision)
         return Rate(hits=int(kept.sum()), n=len(kept))
 
@@ -280,6 +296,6 @@ def surely_kept(y: Tensor, lower: Tensor, upper: Tensor, decision: Decision) -> 
     if first is None:
         return torch.zeros(len(y), dtype=torch.bool)
     own = torch.nn.functional.one_hot(first, y.shape[1]).bool()
-    worst = y.gather(1, first[:, None]) + upper[first][:, None]
+    worst = y.gather(1, first[:, None]) + upper[first][:, None] + _ROUNDING * y.abs().amax(1, keepdim=True)
     # what is infinite on both sides is no number, and keeps nothing
     return ((y + lower > worst) | own).all(1) & upper[first].isfinite()

@@ -35,7 +35,7 @@ class Preservation:
     Attributes:
         where: the domain, in words.
         lower, upper: infinite where nothing is known.
-        method: whose bounds; `arithmetic`: what they speak about.
+        method: whose bounds, or why there are none; `arithmetic`: what they speak about.
         boxes: into how many the domain was cut; `seconds` it took.
     """
 

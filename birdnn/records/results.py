@@ -191,11 +191,6 @@ class RepairRequest:
         return self.method == "finetune" and self.optimiser in ("pso", "cmaes")
 
     @property
-    def most_mae(self) -> float | None:
-        """What the mean difference must not exceed; a limit on the largest one is one on the mean, too."""
-        return self.max_difference if self.max_mae is None else self.max_mae
-
-    @property
     def method_name(self) -> Annotated[str, Said("With its optimiser, where it has one, such as `finetune:lp`.")]:
         """With its optimiser, where it has one, e.g. ``"finetune:lp"``."""
         return f"finetune:{self.optimiser}" if self.method == "finetune" else self.method

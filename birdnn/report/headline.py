@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from decimal import ROUND_CEILING
+from decimal import ROUND_CEILING, ROUND_FLOOR
 from typing import Literal
 
 from birdnn.records import LEAST, LEAST_BEYOND, ApplicableOutcome, KeptAt, Preservation, RepairOutcome, Tone, as_asked
@@ -121,11 +121,12 @@ def behaviour_words(entry: KeptAt, report: RepairOutcome) -> str:
 def change_words(found: Preservation, report: RepairOutcome) -> str:
     """How far an output can be from the original's: ``"0.0064 found, at most 0.0089 proved, ..."``."""
     useful = found.proved <= _USEFUL * found.found
-    proved = f"at most {rounded(found.proved, ROUND_CEILING)} proved" if useful else "nothing near it proved"
+    most = rounded(found.proved, ROUND_CEILING)
+    proved = f"at most {most} proved over the reals" if useful else "nothing near it proved"
     asked = report.request.max_difference
     told = "" if asked is None else f" ({asked:g} asked for)"
     exactly = "; the checker finds constants, exactly" if found.constants else ""
-    return f"{found.found:.2g} found, {proved}{told}, anywhere in {found.where}{exactly}"
+    return f"{rounded(found.found, ROUND_FLOOR)} found, {proved}{told}, anywhere in {found.where}{exactly}"
 
 
 def decided_words(found: Preservation) -> str:
@@ -235,8 +236,8 @@ def _about_behaviour(report: RepairOutcome) -> Iterator[str]:
         least = percent(LEAST[0] if report.request.min_agreement is None else report.request.min_agreement)
         most = (
             f"{percent(LEAST[1])} of the outputs' size"
-            if report.request.most_mae is None
-            else f"{report.request.most_mae:g}"
+            if report.request.max_mae is None
+            else f"{report.request.max_mae:g}"
         )
         yield f"Asked for is the same decision at {least} at least, and a difference of {most} at most."
     if report.ties:
@@ -254,7 +255,7 @@ def well_kept(entry: KeptAt, report: RepairOutcome) -> bool:
     """Is as much kept at this place as was asked for? Beyond the regions nobody asked for much."""
     if entry.ground == "beyond":
         return _share(entry) >= LEAST_BEYOND
-    agreement, min_agreement, max_mae = entry.decision_agreement, report.request.min_agreement, report.request.most_mae
+    agreement, min_agreement, max_mae = entry.decision_agreement, report.request.min_agreement, report.request.max_mae
     return as_asked(agreement, entry.mae, entry.size, min_agreement=min_agreement, max_mae=max_mae)
 
 

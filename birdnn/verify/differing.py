@@ -24,7 +24,7 @@ from birdnn.verify.work import Work, edges, halve
 
 _STEPS = 2  # while boxes are wide, cutting pays more than optimising
 _MAX_BOXES, _MAX_BYTES = 200_000, 1 << 31
-_DIVES = 128
+_DIVES = 48
 _CPU = torch.device("cpu")
 
 

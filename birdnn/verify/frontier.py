@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from birdnn.boxes import Boxes
-from birdnn.network import Network
+from birdnn.network import Network, weights_sha256
 from birdnn.records import RegionProof, Witness
 from birdnn.spec import Property, Region
 from birdnn.verify.recording import Recorder
@@ -97,7 +97,8 @@ _NUMBERS = "place", "boxes", "boxes_before", "batch", "attacks", "enough_boxes",
 def name_of(net: Network, prop: Property, settings: SearchSettings, bound: str) -> str:
     """A name that no other search has: of network, property, and whatever of the settings decides its tree.
 
-    Limits do not: a search that a limit has ended goes on with a larger one.
+    The weights are named beside the file's digest, for they may lie outside of it. Limits are not: a search that a
+    limit has ended goes on with a larger one.
     """
     regions = [
         (r.exact_lower, r.exact_upper, [[(w.coefficients, w.bound, w.strict) for w in p.rows] for p in r.unsafe])
@@ -105,7 +106,7 @@ def name_of(net: Network, prop: Property, settings: SearchSettings, bound: str) 
     ]
     deciding = [repr(getattr(settings, name)) for name in _DECIDING]
     packages = [metadata.version(name) for name in ("torch", "numpy")]
-    told = repr((VERSION, net.sha256, regions, deciding, bound, packages))
+    told = repr((VERSION, net.sha256, weights_sha256(net), regions, deciding, bound, packages))
     return hashlib.sha256(told.encode()).hexdigest()[:32]
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from fractions import Fraction as F
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from birdnn.errors import FormatError
-from birdnn.formats.vnnlib import parse_property
+from birdnn.formats.vnnlib import parse_property, read_declared
 from birdnn.spec import Property
 
 
@@ -123,3 +124,15 @@ def test_version_2_errors(text: str, message: str) -> None:
     """A query whose semantics we do not decide gets an error and never a verdict."""
     with pytest.raises(FormatError, match=message):
         parse_property(text, path="q.vnnlib")
+
+
+def test_elements_of_two_kinds_are_refused(tmp_path: Path) -> None:
+    """A network over the reals must not be proved with numbers that were rounded for another one."""
+    path = tmp_path / "q.vnnlib"
+    path.write_text(
+        "(vnnlib-version <2.0>)\n(declare-network f (declare-input X real [1]) (declare-output Y real [1]))\n"
+        "(declare-network g (declare-input U float32 [1]) (declare-output V float32 [1]))\n"
+        "(assert (and (>= X[0] 0.1) (<= X[0] 0.7) (>= U[0] 0.0) (<= U[0] 1.0) (> Y[0] 0.69999999)))\n"
+    )
+    with pytest.raises(FormatError, match="tensors of real and of float32"):
+        read_declared(path)

@@ -18,7 +18,8 @@ from birdnn.pipeline.keeping import EVERY_S, FolderKeeper
 from birdnn.records import Proved, RegionProof, Unknown, Verdict, Violated
 from birdnn.spec import Property, Region
 from birdnn.verify import verify
-from birdnn.verify.frontier import Frontier, packed, unpacked
+from birdnn.verify.bounding import make_bound
+from birdnn.verify.frontier import Frontier, name_of, packed, unpacked
 from tests.bounds.builders import half_space, make_property, random_layers
 from tests.verify.cases import SHORT_ATTACK, Engine, Impatient, effort
 
@@ -206,3 +207,13 @@ def test_what_has_no_file_is_not_kept() -> None:
     nameless = network_from_onnx(layers_to_onnx(random_layers(6, (3, 24, 24, 2))))
     asked(nameless, prop, keeper, max_boxes=100)
     assert not keeper.data
+
+
+def test_other_weights_are_another_search() -> None:
+    """The file's digest does not see numbers that lie beside it: what is closed for some is open for others."""
+    net, prop = case()
+    bound = make_bound(net, effort())
+    name = name_of(net, prop, effort(), type(bound).__name__)
+    moved = network_from_onnx(layers_to_onnx(random_layers(7, (3, 24, 24, 2))), digest="as from a file")
+    assert moved.sha256 == net.sha256
+    assert name != name_of(moved, prop, effort(), type(bound).__name__)
