@@ -139,8 +139,8 @@ def test_who_is_close_comes_before_who_is_not(tmp_path: Path) -> None:
 
 def test_networks_of_which_no_difference_is_followed_are_refused_at_once(tmp_path: Path) -> None:
     case = build(tmp_path, "Relu")
-    nodes = [node("MatMul", ["x", "a"], "h"), node("Relu", ["h"], "r"), node("MatMul", ["r", "b"], "m")]
-    nodes += [node("Add", ["m", "r"])]
-    case.net.write_bytes(model(nodes, {"a": np.ones((2, 3), np.float32), "b": np.eye(3, dtype=np.float32)}, (1, 2)))
+    nodes = [node("MatMul", ["x", "a"], "h"), node("Relu", ["h"], "r"), node("MatMul", ["x", "b"], "s")]
+    nodes.append(node("Add", ["r", "s"]))
+    case.net.write_bytes(model(nodes, {"a": np.ones((2, 3), np.float32), "b": np.eye(2, 3, dtype=np.float32)}, (1, 2)))
     with pytest.raises(MismatchError, match="--max-difference needs bounds of a difference"):
         repair_files(case.request(max_difference=0.1), settings=FAST)
