@@ -109,6 +109,7 @@ def test_options_exist(page: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A page that names an option which no command has sends its readers into an error."""
     from typer.main import get_command
 
+    from birdnn.certify.check import __main__ as checker
     from birdnn.cli import vnnlib
     from birdnn.cli.app import app
 
@@ -120,6 +121,8 @@ def test_options_exist(page: Path, capsys: pytest.CaptureFixture[str]) -> None:
         commands += getattr(command, "commands", {}).values()
     with pytest.raises(SystemExit):
         vnnlib.run(["verify", "--help"])  # the other command, birdnn-vnnlib
+    with pytest.raises(SystemExit):
+        checker.main(["--help"])  # the third, birdnn-check
     known |= set(re.findall(OPTION, capsys.readouterr().out))
     text = page.read_text(encoding="utf-8")
     named = {word for line in re.findall(r"`[^`]+`|^.*birdnn .*$", text, re.M) for word in re.findall(OPTION, line)}
