@@ -10,6 +10,7 @@ import argparse
 import statistics
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.acasxu.common import RESULTS, STATUS, campaign_arguments, data_folder
@@ -28,6 +29,7 @@ def main() -> int:
     campaign_arguments(arguments)
     arguments.add_argument("--timeout", type=float, default=120.0, help="seconds for each repair")
     arguments.add_argument("--most", type=float, default=0.05, help="what --max-difference asks for, network units")
+    arguments.add_argument("--first", type=int, help="only so many instances; rows that are there stay")
     options = arguments.parse_args()
     source = data_folder(options.data) / "repair_instances.csv"
     asked = [one for one in instances(source, options.timeout) if not one.suite]
@@ -37,7 +39,7 @@ def main() -> int:
     for more in ((), ("--max-difference", f"{options.most:g}")):
         campaign = Campaign(
             kind=REPAIR,
-            instances=asked,
+            instances=asked[: options.first],
             table=RESULTS / "preserve.csv",
             jobs=options.jobs,
             threads=threads,
@@ -46,7 +48,8 @@ def main() -> int:
         )
         with TerminalWatch(quiet=False) as watch:
             outcome = campaign_files(campaign, source=source, watch=watch)
-        found.append(list(rows_of(campaign, open_table(REPAIR, campaign.table).rows)))
+        whole = replace(campaign, instances=asked)
+        found.append(list(rows_of(whole, open_table(REPAIR, campaign.table).rows)))
         status = max(status, 130 if outcome.interrupted else STATUS[outcome.result])
     text = summary(asked, *found, most=options.most, threads=threads)
     (RESULTS / "preserve.md").write_text(text, encoding="utf-8")
@@ -82,6 +85,8 @@ def summary(
         "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for instance, one, other in zip(asked, free, held, strict=True):
+        if one is None and other is None:
+            continue
         cells = [f"{instance.onnx} {Path(instance.vnnlib).stem}"]
         cells += _cells(one, ("largest", "agreement", "mae", "wall_s"))
         cells += _cells(other, ("largest", "largest_proved", "agreement", "surely", "mae", "wall_s"))
@@ -111,7 +116,7 @@ def _told(name: str, rows: Sequence[Mapping[str, str] | None]) -> list[str]:
         bound += f" (median {statistics.median(near):.3g} times)"
     return [
         (
-            f"- **{name}**: {len(done)} of {len(rows)} repaired and proved; largest change found: median "
+            f"- **{name}**: {len(done)} of {sum(row is not None for row in rows)} repaired and proved; largest change found: median "
             f"{statistics.median(largest):.3g}, most {max(largest):.3g}; {bound}; same decision: least "
             f"{min(float(row['agreement']) for row in done):.6f}; median {statistics.median(seconds):.1f} s, "
             f"{sum(seconds):.0f} s in all."
