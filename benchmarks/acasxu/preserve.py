@@ -107,7 +107,7 @@ def _told(name: str, rows: Sequence[Mapping[str, str] | None]) -> list[str]:
     done = [row for row in rows if row is not None and row["outcome"] == "proved"]
     if not done:
         return [f"- {name}: none proved"]
-    largest = [float(row["largest"]) for row in done]
+    asked, largest = sum(row is not None for row in rows), [float(row["largest"]) for row in done]
     ratios = [float(row["largest_proved"]) / float(row["largest"]) for row in done if float(row["largest"])]
     seconds = [float(row["wall_s"]) for row in done]
     near = [ratio for ratio in ratios if ratio <= 4]
@@ -116,7 +116,7 @@ def _told(name: str, rows: Sequence[Mapping[str, str] | None]) -> list[str]:
         bound += f" (median {statistics.median(near):.3g} times)"
     return [
         (
-            f"- **{name}**: {len(done)} of {sum(row is not None for row in rows)} repaired and proved; largest change found: median "
+            f"- **{name}**: {len(done)} of {asked} repaired and proved; largest change found: median "
             f"{statistics.median(largest):.3g}, most {max(largest):.3g}; {bound}; same decision: least "
             f"{min(float(row['agreement']) for row in done):.6f}; median {statistics.median(seconds):.1f} s, "
             f"{sum(seconds):.0f} s in all."
