@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from birdnn.crosscheck.onnxruntime import OnnxReplay
-from birdnn.errors import MismatchError
+from birdnn.errors import FormatError, MismatchError
 from birdnn.pipeline import preserving
 from birdnn.pipeline.candidates import Candidates
 from birdnn.pipeline.judging import Attempt
@@ -144,3 +144,14 @@ def test_networks_of_which_no_difference_is_followed_are_refused_at_once(tmp_pat
     case.net.write_bytes(model(nodes, {"a": np.ones((2, 3), np.float32), "b": np.eye(2, 3, dtype=np.float32)}, (1, 2)))
     with pytest.raises(MismatchError, match="--max-difference needs bounds of a difference"):
         repair_files(case.request(max_difference=0.1), settings=FAST)
+
+
+def test_ranges_of_different_numbers_of_outputs_are_damage(tmp_path: Path) -> None:
+    case = build(tmp_path, "Relu")
+    outcome = repair_files(case.request(method="finetune"), settings=FAST)
+    record = Path(str(outcome.report))
+    content = json.loads(record.read_text())
+    content["preservation"]["found_upper"].pop()
+    record.write_text(json.dumps(content))
+    with pytest.raises(FormatError, match="different numbers of outputs"):
+        report_files(record)

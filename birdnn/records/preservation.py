@@ -37,6 +37,9 @@ class Preservation:
         lower, upper: infinite where nothing is known.
         method: whose bounds, or why there are none; `arithmetic`: what they speak about.
         boxes: into how many the domain was cut; `seconds` it took.
+
+    Raises:
+        ValueError: its ranges are of different numbers of outputs.
     """
 
     where: str
@@ -74,6 +77,10 @@ class Preservation:
             "outputs makes another decision; null where nothing decides."
         ),
     ] = None
+
+    def __post_init__(self) -> None:
+        if len({len(side) for side in (self.found_lower, self.found_upper, self.lower, self.upper)}) > 1:
+            raise ValueError("changes of one network's outputs are of different numbers of outputs")
 
     @property
     def found(self) -> float:
