@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,14 +12,17 @@ import torch
 
 from birdnn.crosscheck.onnxruntime import OnnxReplay
 from birdnn.errors import FormatError, MismatchError
+from birdnn.formats.onnx import bytes_with_values
 from birdnn.pipeline import preserving
 from birdnn.pipeline.candidates import Candidates
-from birdnn.pipeline.judging import Attempt
+from birdnn.pipeline.judging import Attempt, hunter
 from birdnn.pipeline.load import load_network
-from birdnn.pipeline.preserving import surely_kept
+from birdnn.pipeline.preserving import Closeness, surely_kept
+from birdnn.pipeline.reading import read_case
 from birdnn.pipeline.repairing import repair_files
 from birdnn.pipeline.reporting import report_files
-from birdnn.records import Decision, Kept, Preservation, RepairOutcome
+from birdnn.records import CaseFiles, Decision, Kept, Preservation, RepairOutcome, Unwatched
+from birdnn.records.limits import never
 from birdnn.verify.differing import Difference
 from tests.formats.models import model, node
 from tests.test_pipeline_repair import FAST, build
@@ -155,3 +159,23 @@ def test_ranges_of_different_numbers_of_outputs_are_damage(tmp_path: Path) -> No
     record.write_text(json.dumps(content))
     with pytest.raises(FormatError, match="different numbers of outputs"):
         report_files(record)
+
+
+def test_a_large_constant_is_no_contradiction(tmp_path: Path) -> None:
+    """Bounds around ten thousand are closer to each other than two numbers of float32."""
+    before = build(tmp_path, "Relu")
+    loaded = load_network(before.net)
+    bias = next(name for name, value in loaded.net.initialisers().items() if value.shape == (3,))
+    moved = loaded.net.with_values({bias: loaded.net.value(bias).detach() + 1e4})
+    path = tmp_path / "moved.onnx"
+    path.write_bytes(bytes_with_values(moved, before.net))
+    case = read_case(CaseFiles.of(before.request()))
+    closeness = Closeness(case=case, settings=FAST.preserving, seed=0, watch=Unwatched())
+    after = load_network(path)
+    hunt = hunter(FAST, never)
+    found = closeness.preserved(after, None, hunt, never)
+    assert found is not None
+    assert found.lower[0] > 9999
+    assert not closeness.contradiction(after, found)
+    beyond = replace(found, lower=tuple(value + 1e-3 for value in found.lower))
+    assert "output 0 changes by" in closeness.contradiction(after, beyond)

@@ -162,7 +162,8 @@ class Closeness:
         with torch.no_grad():
             old, new = (net.with_values({}).double().cpu()(x)[0] for net in (self.case.loaded.net, after.net))
         slack = _ROUNDING * (old.abs() + new.abs())
-        change, (lower, upper) = new - old, (torch.tensor(side) for side in (found.lower, found.upper))
+        change = new - old
+        lower, upper = (torch.tensor(side, dtype=torch.float64) for side in (found.lower, found.upper))
         beyond = (change > upper + slack) | (change < lower - slack)
         if not bool(beyond.any()):
             return ""
