@@ -51,7 +51,8 @@ def main() -> int:
         whole = replace(campaign, instances=asked)
         found.append(list(rows_of(whole, open_table(REPAIR, campaign.table).rows)))
         status = max(status, 130 if outcome.interrupted else STATUS[outcome.result])
-    text = summary(asked, *found, most=options.most, threads=threads)
+    command = "python -m benchmarks.acasxu.preserve" + (f" --first {options.first}" if options.first else "")
+    text = summary(asked, *found, most=options.most, made=provenance(command, threads=threads))
     (RESULTS / "preserve.md").write_text(text, encoding="utf-8")
     print(text)
     return status
@@ -63,7 +64,7 @@ def summary(
     held: Sequence[Mapping[str, str] | None],
     *,
     most: float,
-    threads: int,
+    made: str,
 ) -> str:
     """Both repairs of each instance side by side, as Markdown."""
     lines = [
@@ -91,9 +92,8 @@ def summary(
         cells += _cells(one, ("largest", "agreement", "mae", "wall_s"))
         cells += _cells(other, ("largest", "largest_proved", "agreement", "surely", "mae", "wall_s"))
         lines.append(f"| {' | '.join(cells)} |")
-    command = "python -m benchmarks.acasxu.preserve"
     commits = sorted({row["commit"] for rows in (free, held) for row in rows if row})
-    return "\n".join([*lines, "", f"Commit {', '.join(commits)}. {provenance(command, threads=threads)}"])
+    return "\n".join([*lines, "", f"Commit {', '.join(commits)}. {made}"])
 
 
 def _cells(row: Mapping[str, str] | None, names: Sequence[str]) -> list[str]:
