@@ -283,7 +283,7 @@ class SeparateBound:
         one, other = self._parts(question)
         first = self.before.bound(one, boxes, opened, inherited[:, : self._split])
         second = self.after.bound(other, boxes, opened, inherited[:, self._split :])
-        lower = _below(first.lower + second.lower)
+        lower = below(first.lower + second.lower)
         plane = boxes.lower.new_zeros(len(lower), 1, boxes.lower.shape[1])
         kept = torch.cat([first.inherited, second.inherited], 1)
         return BoundResult(first.box, first.polytope, lower, plane, lower[:, None], kept)
@@ -399,15 +399,15 @@ def _agree(low: Tensor, up: Tensor) -> None:
     """Let the three blocks tighten each other, in place: d is b - a, b is a + d, a is b - d."""
     n = low.shape[1] // 3
     (a_low, b_low, d_low), (a_up, b_up, d_up) = (torch.split(side, n, 1) for side in (low, up))
-    d_low.copy_(torch.maximum(d_low, _below(b_low - a_up)))
-    d_up.copy_(torch.minimum(d_up, -_below(a_low - b_up)))
-    b_low.copy_(torch.maximum(b_low, _below(a_low + d_low)))
-    b_up.copy_(torch.minimum(b_up, -_below(-a_up - d_up)))
-    a_low.copy_(torch.maximum(a_low, _below(b_low - d_up)))
-    a_up.copy_(torch.minimum(a_up, -_below(d_low - b_up)))
+    d_low.copy_(torch.maximum(d_low, below(b_low - a_up)))
+    d_up.copy_(torch.minimum(d_up, -below(a_low - b_up)))
+    b_low.copy_(torch.maximum(b_low, below(a_low + d_low)))
+    b_up.copy_(torch.minimum(b_up, -below(-a_up - d_up)))
+    a_low.copy_(torch.maximum(a_low, below(b_low - d_up)))
+    a_up.copy_(torch.minimum(a_up, -below(d_low - b_up)))
 
 
-def _below(value: Tensor) -> Tensor:
+def below(value: Tensor) -> Tensor:
     """One float64 further down; minus infinity for what overflowed."""
     known = value.nan_to_num(nan=-math.inf, posinf=-math.inf, neginf=-math.inf)
     return torch.nextafter(known, known.new_tensor(-math.inf))

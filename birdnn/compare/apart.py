@@ -20,6 +20,7 @@ from birdnn.records import Apart
 from birdnn.sample.draw import BATCH
 from birdnn.spec import Polytope, Region, Row
 from birdnn.verify import AttackSettings, attack
+from birdnn.verify.differing import polytopes_apart
 
 _KEPT = 32
 _STARTS, _NEARBY = 8, 64  # points that are seen best, and others near each
@@ -118,9 +119,7 @@ def _aims(pair: Pair, seen: Tensor, most: int) -> Iterator[Polytope]:
     m = pair.before.net.n_outputs
     before, after = pair.run(seen)
     outputs = (after - before).abs().amax(0).topk(min(m, most)).indices.tolist() if len(seen) else range(min(m, most))
-    for output in outputs:
-        for sign in (1, -1):
-            yield _polytope([{output: sign, m + output: -sign}], 2 * m)
+    yield from polytopes_apart(outputs, m)
     if pair.case.decision == "none" or not len(seen) or m < 2:
         return
     sign = 1 if pair.case.decision == "argmin" else -1

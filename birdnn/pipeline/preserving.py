@@ -17,7 +17,8 @@ from torch import Tensor
 from birdnn.boxes import Boxes
 from birdnn.certify.check import Rejected
 from birdnn.certify.check.apart import constants_apart
-from birdnn.errors import InputError, MismatchError, UnsupportedOpError
+from birdnn.chain import NotAChain
+from birdnn.errors import InputError, MismatchError
 from birdnn.joint import Part, side_by_side
 from birdnn.metrics import decisions
 from birdnn.network import Network
@@ -31,8 +32,14 @@ from birdnn.repair import Resample
 from birdnn.sample import distinct, uniform
 from birdnn.sample.draw import BATCH
 from birdnn.sample.pieces import drawable, evaluated, multiplications
-from birdnn.spec import Polytope, Region, Row
-from birdnn.verify.differing import Difference, bound_of_difference, bounded_difference, boxes_needed
+from birdnn.spec import Region
+from birdnn.verify.differing import (
+    Difference,
+    bounded_difference,
+    boxes_needed,
+    followed_difference,
+    polytopes_apart,
+)
 from birdnn.verify.effort import batch_for, boxes_within
 
 _SEARCHED = 8  # outputs, those that samples show to change most
@@ -55,7 +62,7 @@ def require_comparable(case: Case, request: RepairRequest) -> None:
     if case.loaded.net.graph.label:
         raise MismatchError(f"{request.net}: gives a label, and --max-difference compares numbers")
     if why := _incomparable(case.loaded.net):
-        raise MismatchError(f"{request.net}: --max-difference needs bounds of a difference. {why}")
+        raise MismatchError(f"{request.net}: --max-difference needs bounds of a difference: {why}")
     if case.corners is None:
         told = "--max-difference is about the domain, and nobody says what that is: give --domain"
         raise MismatchError(f"{request.net}: {told}")
@@ -64,9 +71,10 @@ def require_comparable(case: Case, request: RepairRequest) -> None:
 def _incomparable(net: Network) -> str:
     """Why the change of such a network cannot be bounded; empty where it can."""
     try:
-        return bound_of_difference(net, net)[1]
-    except UnsupportedOpError as error:
-        return str(error)
+        followed_difference(net, net)
+    except NotAChain as error:
+        return error.reason
+    return ""
 
 
 def too_far(request: RepairRequest) -> str:
@@ -195,11 +203,9 @@ class Closeness:
         """
         begun, before = time.monotonic(), self.case.loaded.net
         try:
-            bound, remark = bound_of_difference(before, after)
-        except UnsupportedOpError as error:
-            return Bounded(difference=None, method=f"none: {error}", seconds=0.0)
-        if remark:  # each network by itself would say next to nothing
-            return Bounded(difference=None, method="none: the difference of such networks is not followed", seconds=0.0)
+            bound = followed_difference(before, after)
+        except NotAChain as error:  # each network by itself would say next to nothing
+            return Bounded(difference=None, method=f"none: {error.reason}", seconds=0.0)
         boxes = Boxes(*(side[None] for side in self.corners))
         most, batch = min(most_boxes, boxes_within(self.settings.work, before, bound)), batch_for(before, "cpu")
         told: Callable[[int, float], None] = lambda done, largest: self.watch.update(  # noqa: E731
@@ -268,13 +274,7 @@ class Closeness:
 def _difference_region(domain: tuple[Tensor, Tensor], outputs: Sequence[int], n_outputs: int) -> Region:
     """Of networks A and B side by side: unsafe is each output of B that is above, or below, that of A."""
     lower, upper = (tuple(Fraction(float(value)) for value in side) for side in domain)
-    unsafe = []
-    for output in outputs:
-        for sign in (1, -1):
-            row = [Fraction(0)] * (2 * n_outputs)
-            row[output], row[n_outputs + output] = Fraction(sign), Fraction(-sign)
-            unsafe.append(Polytope(rows=(Row(tuple(row), Fraction(0)),), n_outputs=2 * n_outputs))
-    return Region(exact_lower=lower, exact_upper=upper, unsafe=tuple(unsafe))
+    return Region(exact_lower=lower, exact_upper=upper, unsafe=tuple(polytopes_apart(outputs, n_outputs)))
 
 
 def _run(loaded: Loaded, x: Tensor) -> Tensor:

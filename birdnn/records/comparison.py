@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -10,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from birdnn.records.facts import Machine, ProofSemantics, ScaledQuantity, SuiteMatch, Units
-from birdnn.records.published import CommandLine, OrNull, Said, Written, publishes
+from birdnn.records.published import CommandLine, OrNull, Said, Written, finite_or_null, publishes
 from birdnn.records.result import Result, in_a_line
 from birdnn.records.results import Domain, Guarantee, Role
 from birdnn.records.stages import Decision, Drawdown, Fidelity, InitialiserChange, Rate, Witness
@@ -148,10 +147,6 @@ class Apart:
         return replace(self, x_raw=x_raw, size_raw=size_raw)
 
 
-def _finite(values: Sequence[float]) -> list[float | None]:
-    return [value if math.isfinite(value) else None for value in values]
-
-
 @publishes("ProvedApartModel", "place upper method arithmetic boxes seconds complete")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProvedApart:
@@ -166,7 +161,7 @@ class ProvedApart:
     place: str
     upper: Annotated[
         tuple[float, ...],
-        Written(list[float | None], _finite),
+        Written(list[float | None], finite_or_null),
         Said("For each output, network units; null where nothing is known."),
     ]
     method: str

@@ -7,12 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
-from birdnn.records.published import Said, Written, publishes
+from birdnn.records.published import Said, Written, finite_or_null, publishes
 from birdnn.records.stages import Rate
-
-
-def _finite(values: Sequence[float]) -> list[float | None]:
-    return [value if math.isfinite(value) else None for value in values]
 
 
 def _lowest(values: Sequence[float | None]) -> tuple[float, ...]:
@@ -50,12 +46,12 @@ class Preservation:
     x: Annotated[tuple[float, ...], Said("The input at which some output changes most, of those found.")]
     lower: Annotated[
         tuple[float, ...],
-        Written(list[float | None], _finite, _lowest),
+        Written(list[float | None], finite_or_null, _lowest),
         Said("Proved: nowhere does an output change by less; null where nothing is known."),
     ]
     upper: Annotated[
         tuple[float, ...],
-        Written(list[float | None], _finite, _highest),
+        Written(list[float | None], finite_or_null, _highest),
         Said("Proved: nowhere does it change by more."),
     ]
     arithmetic: str

@@ -11,9 +11,10 @@ method ``read_back``, which is given them by their published names.
 from __future__ import annotations
 
 import inspect
+import math
 import re
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal, localcontext
 from fractions import Fraction
@@ -110,6 +111,11 @@ def publishes(
         return record
 
     return declare
+
+
+def finite_or_null(values: Sequence[float]) -> list[float | None]:
+    """Numbers that JSON has; None for the others."""
+    return [value if math.isfinite(value) else None for value in values]
 
 
 _DIGITS = 40

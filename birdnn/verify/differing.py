@@ -5,27 +5,39 @@ It may be ended at any time; what it has then holds.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from fractions import Fraction
 
 import torch
 from torch import Tensor
 
 from birdnn.bounds.crown import CrownBound, CrownSettings
-from birdnn.bounds.difference import SeparateBound, difference_bound, questions
+from birdnn.bounds.difference import SeparateBound, below, difference_bound, questions
 from birdnn.bounds.protocol import MarginBound, Question
 from birdnn.boxes import Boxes
 from birdnn.chain import NotAChain
 from birdnn.network import Network
 from birdnn.records.limits import OutOfTime, Over, never
+from birdnn.spec import Polytope, Row
 from birdnn.verify.bounding import make_bound
 from birdnn.verify.settings import SearchSettings
+from birdnn.verify.treesize import boxes_below
 from birdnn.verify.work import Work, edges, halve
 
 _STEPS = 2  # while boxes are wide, cutting pays more than optimising
 _MAX_BOXES, _MAX_BYTES = 200_000, 1 << 31
 _DIVES = 48
 _CPU = torch.device("cpu")
+
+
+def followed_difference(before: Network, after: Network) -> MarginBound:
+    """Bounds of the difference itself.
+
+    Raises:
+        NotAChain: it is followed through chains of corresponding layers only.
+    """
+    return difference_bound(before, after, _CPU, CrownSettings(steps=_STEPS))
 
 
 def bound_of_difference(before: Network, after: Network) -> tuple[MarginBound, str]:
@@ -35,12 +47,21 @@ def bound_of_difference(before: Network, after: Network) -> tuple[MarginBound, s
         UnsupportedOpError: a network holds an operator without a sound bound.
     """
     try:
-        return difference_bound(before, after, _CPU, CrownSettings(steps=_STEPS)), ""
+        return followed_difference(before, after), ""
     except NotAChain as error:
         settings = SearchSettings(crown=CrownSettings(steps=_STEPS))
         parts = make_bound(before, settings), make_bound(after, settings)
         remark = f"Each network was bounded by itself, which says little about their difference: {error.reason}."
         return SeparateBound(*parts, before.n_outputs), remark
+
+
+def polytopes_apart(outputs: Iterable[int], n_outputs: int) -> Iterator[Polytope]:
+    """Of A and B side by side: each output of B above that of A, and below it."""
+    for output in outputs:
+        for sign in (1, -1):
+            row = [Fraction(0)] * (2 * n_outputs)
+            row[output], row[n_outputs + output] = Fraction(sign), Fraction(-sign)
+            yield Polytope(rows=(Row(tuple(row), Fraction(0)),), n_outputs=2 * n_outputs)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -92,7 +113,7 @@ def bounded_difference(
         state = _Tightening.start(bound, boxes, enough)
     except OutOfTime:
         return None
-    examined, complete = len(boxes), False
+    examined = len(boxes)
     room = min(_MAX_BOXES, _MAX_BYTES // max(1, state.work.bytes // len(state.work)))
     while not over() and enough_time() and examined < most_boxes and len(state.work) < room:
         gap = (state.upper - state.enough).amax(1)
@@ -115,10 +136,7 @@ def bounded_difference(
 def boxes_needed(
     bound: MarginBound, boxes: Boxes, enough: Tensor, generator: torch.Generator, *, most: float, over: Over = never
 ) -> float:
-    """About how many boxes it takes until bounds are no more than `enough`, by random dives (Knuth 1975).
-
-    Each dive follows one half of each box that is cut, at random; a box at depth d stands for 2^d of them. An estimate,
-    most often too low.
+    """About how many boxes it takes until bounds are no more than `enough`; see `boxes_below`.
 
     Args:
         bound, boxes, enough, over: as for `bounded_difference`.
@@ -126,20 +144,26 @@ def boxes_needed(
         most: more of them are not counted.
     """
     _let_end(bound, over)
-    start = torch.randint(len(boxes), (_DIVES,), generator=generator)
+    question = _question(bound, enough)
+    work = _all_open(bound, boxes, len(question))
     try:
-        state = _Tightening.start(bound, boxes[start], enough)
-        total = weight = float(len(boxes))
-        while total <= most:
-            still = ((state.upper > state.enough).any(1) & state.work.boxes.divisible().any(1)).nonzero()[:, 0]
-            if not len(still) or over():
-                break
-            weight *= 2
-            total += weight * len(still) / _DIVES
-            state.dive(still, torch.rand(len(still), generator=generator) < 1 / 2)
+        found = boxes_below(bound, question, work, descents=_DIVES, generator=generator, over=over, most=most)
     except OutOfTime:
-        return torch.inf
-    return total
+        found = None
+    return torch.inf if found is None else found
+
+
+def _question(bound: MarginBound, enough: Tensor) -> Question:
+    """Is the difference within what is enough? What is above zero is not open."""
+    asked = questions(len(enough), bound.device)
+    return Question(asked.a, -enough.reshape(-1, 1).to(asked.a), asked.closed)
+
+
+def _all_open(bound: MarginBound, boxes: Boxes, items: int) -> Work:
+    """Boxes of which nothing is known."""
+    opened = torch.ones(len(boxes), items, dtype=torch.bool, device=bound.device)
+    node = torch.zeros(len(boxes), dtype=torch.int64, device=bound.device)
+    return Work(boxes, opened, bound.root(len(boxes)), node)
 
 
 def _let_end(bound: MarginBound, over: Over) -> None:
@@ -168,15 +192,10 @@ class _Tightening:
 
     @classmethod
     def start(cls, bound: MarginBound, boxes: Boxes, enough: Tensor) -> _Tightening:
-        items, device = enough.numel(), bound.device
-        opened = torch.ones(len(boxes), items, dtype=torch.bool, device=device)
-        node = torch.zeros(len(boxes), dtype=torch.int64, device=device)
-        work = Work(boxes, opened, bound.root(len(boxes)), node)
-        known = boxes.lower.new_full((len(boxes), items), torch.inf)
-        enough = enough.reshape(-1).to(known)
-        asked = questions(items // 2, device)  # what is above zero is not open: a bound beyond what is enough
-        question = Question(asked.a, -enough[:, None], asked.closed)
-        state = cls(bound, question, enough, work, known)
+        question = _question(bound, enough)
+        work = _all_open(bound, boxes, len(question))
+        known = boxes.lower.new_full(work.opened.shape, torch.inf)
+        state = cls(bound, question, -question.b[:, 0], work, known)
         state.work, state.upper = state.examined(work, known)
         return state
 
@@ -184,7 +203,7 @@ class _Tightening:
         """Boxes with what was learned about them, and their bounds: of what is open only, no greater than known."""
         result = self.bound.bound(self.question, work.boxes, work.opened, work.inherited)
         here, upper = (result.box, result.polytope), known.clone()
-        found = _above(self.enough[result.polytope] - result.lower)
+        found = -below(result.lower - self.enough[result.polytope])
         upper[here] = torch.minimum(known[here], found)
         return Work(work.boxes, upper > self.enough, result.inherited, work.node), upper
 
@@ -205,12 +224,6 @@ class _Tightening:
             stored[n : n + m] = new[m:]
         self._show(n + m)
 
-    def dive(self, which: Tensor, second: Tensor) -> None:
-        """Replace all boxes by one half of some of them."""
-        halves, upper = self.halves(which)
-        taken = torch.arange(len(which)) + len(which) * second
-        self.work, self.upper = halves[taken], upper[taken]
-
     @property
     def _room(self) -> int:
         return len(self._stored[0]) if self._stored else 0
@@ -228,12 +241,6 @@ class _Tightening:
     def _show(self, count: int) -> None:
         lower, upper, opened, inherited, node, apart = (stored[:count] for stored in self._stored)
         self.work, self.upper = Work(Boxes(lower, upper), opened, inherited, node), apart
-
-
-def _above(value: Tensor) -> Tensor:
-    """One float64 further up; infinity for what is no number."""
-    known = value.nan_to_num(nan=torch.inf, posinf=torch.inf, neginf=torch.inf)
-    return torch.nextafter(known, known.new_tensor(torch.inf))
 
 
 def _tensors(work: Work) -> tuple[Tensor, ...]:

@@ -7,6 +7,7 @@ of boxes below the start. Its spread is large, its mean over a few hundred desce
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -29,8 +30,12 @@ def boxes_below(
     descents: int,
     generator: torch.Generator,
     over: Callable[[], bool],
+    most: float = math.inf,
 ) -> float | None:
-    """Estimated number of boxes that a search of all of ``work`` still has to examine; None once it is ``over``."""
+    """Estimated number of boxes that a search of all of ``work`` still has to examine; None once it is ``over``.
+
+    More than ``most`` are not counted.
+    """
     start = torch.randint(len(work), (descents,), generator=generator)
     current = work[start.to(bound.device)]
     total, weight = 0.0, len(work) / descents
@@ -40,7 +45,7 @@ def boxes_below(
         total += weight * len(current)
         step = examine(bound, question, current)
         count = len(step.remains)
-        if not count:
+        if not count or total > most:
             break
         halves = halve(bound, step.remains, step.left.edge)
         side = torch.randint(2, (count,), generator=generator).to(bound.device)
