@@ -63,3 +63,12 @@ class Graph:
     batched: bool
     quantised: frozenset[str] = frozenset()
     label: Literal["", "first", "last"] = ""
+
+    def last_reads(self) -> list[tuple[str, ...]]:
+        """For each node the values that depend on the input and that no node behind it reads, the output left out."""
+        last = {name: place for place, node in enumerate(self.nodes) for name in node.inputs if name in self.dependent}
+        found: list[list[str]] = [[] for _ in self.nodes]
+        for name, place in last.items():
+            if name != self.output_name:
+                found[place].append(name)
+        return [tuple(names) for names in found]

@@ -54,6 +54,7 @@ class Network(nn.Module):
     ) -> None:
         super().__init__()
         self.graph, self.source, self.sha256, self.notes = graph, source, sha256, notes
+        self._last_reads = graph.last_reads()
         self._keys: dict[str, str] = {}
         self._constant_names = frozenset(constants)
         for index, (name, value) in enumerate({**initialisers, **constants}.items()):
@@ -187,13 +188,13 @@ class Network(nn.Module):
             raise MismatchError(f"no node of the network makes the value {min(unknown)!r} from its input")
         values = {name: tensor.to(x) for name, tensor in self.values().items()}
         if self.graph.batched:
-            found = self._run(x.reshape(-1, *self.input_shape[1:]), values, interventions)
+            found = self._run(x.reshape(-1, *self.input_shape[1:]), values, interventions, names)
             return tuple(found[name].reshape(len(x), self.size_of(name)) for name in names)
         if not len(x):
             return tuple(x.new_zeros(0, self.size_of(name)) for name in names)
 
         def single(row: Tensor) -> tuple[Tensor, ...]:
-            found = self._run(row.reshape(self.input_shape), values, interventions)
+            found = self._run(row.reshape(self.input_shape), values, interventions, names)
             return tuple(found[name].reshape(-1) for name in names)
 
         out: tuple[Tensor, ...] = torch.func.vmap(single)(x)
@@ -211,14 +212,20 @@ class Network(nn.Module):
         """How many entries the value called `name` has for one sample."""
         return math.prod(self.shape_of(name))
 
-    def _run(self, x: Tensor, values: dict[str, Tensor], interventions: Interventions) -> dict[str, Tensor]:
+    def _run(
+        self, x: Tensor, values: dict[str, Tensor], interventions: Interventions, names: Sequence[str]
+    ) -> dict[str, Tensor]:
+        """The values that are asked for, and others; what no node reads any more is let go, for memory is time."""
         values = {**values, self.input_name: x}
-        for node in self.nodes:
+        for node, done in zip(self.nodes, self._last_reads, strict=True):
             value = apply(node.op, [values[name] for name in node.inputs], node.attributes, node.name)
             if node.output in interventions:
                 flat = value.flatten(1) if self.graph.batched else value.flatten()
                 value = interventions[node.output](flat).reshape(value.shape)
             values[node.output] = value
+            for name in done:
+                if name not in names:
+                    del values[name]
         return values
 
     def chain(self) -> tuple[Affine | Activation, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+import weakref
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from birdnn import network
 from birdnn.chain import Activation, Affine, NotAChain
 from birdnn.errors import MismatchError
 from birdnn.formats.onnx import network_from_layers, network_from_onnx
@@ -207,6 +209,28 @@ def test_forward_is_flat_typed_and_differentiable() -> None:
     for bad in (torch.zeros(4), torch.zeros(2, 3), torch.zeros(1, 1, 1, 4)):
         with pytest.raises(MismatchError, match="shape"):
             net(bad)
+
+
+def test_a_forward_pass_holds_few_values_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a deep network two of them, and those that are asked for."""
+    net = network_from_layers([(floats(7, 7), floats(7)) for _ in range(9)])
+    shown = net.nodes[3].output
+    alive = list[weakref.ref[Tensor]]()
+    most = 0
+    whole = network.apply
+
+    def watched(op: str, inputs: Sequence[Tensor], attributes: Any, name: str) -> Tensor:
+        nonlocal most
+        value = whole(op, inputs, attributes, name)
+        alive.append(weakref.ref(value))
+        most = max(most, sum(one() is not None for one in alive))
+        return value
+
+    monkeypatch.setattr(network, "apply", watched)
+    with torch.no_grad():
+        first, last = net.observe(torch.ones(3, 7), [shown, net.output_name])
+    assert first.shape == last.shape == (3, 7)
+    assert most <= 3 < len(net.nodes)
 
 
 def test_with_values_leaves_the_original_alone() -> None:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from birdnn.cli.began import BEGAN
 from birdnn.cli.loading import loading
 from birdnn.cli.statuses import INTERRUPTED, OWN_FAULT, UNDECIDED, UNUSABLE
+from birdnn.heap import keep_freed_memory
 
 _MISSING = (
     "the package {} is not installed: pip install birdnn brings all that it needs. "
@@ -25,6 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     means violated.
     """
     BEGAN.set(time.monotonic())
+    keep_freed_memory()
     try:
         with loading():
             from birdnn.cli.app import app

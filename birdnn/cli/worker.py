@@ -15,6 +15,8 @@ import signal
 import sys
 import threading
 
+from birdnn.heap import keep_freed_memory
+
 _BY_ITSELF = "--config", os.devnull
 """A campaign says all that holds for its processes: a `birdnn.toml` that lies there is not for them."""
 
@@ -52,6 +54,7 @@ def _run(arguments: list[str]) -> int:
 
 def main() -> None:
     """Run one command, or one after the other."""
+    keep_freed_memory()
     commands: queue.SimpleQueue[list[str]] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(commands,), daemon=True).start()
     if len(sys.argv) > 1:

@@ -149,7 +149,7 @@ class Candidates:
         kept = compared.kept(self.settings.selection_points, seed=self.request.seed)
         attempt = self._too_far(loaded) if self._worth(kept) else None
         if attempt is not None and not attempt.too_far:
-            growth = self.settings.slice_growth**number
+            growth = min(stage.growth, self.settings.slice_growth**number)
             # more is left to candidates that are easier to prove; chains with few inputs end early where it is hopeless
             shared = self.request.as_many or self.slow
             most = shares.deciding * self.clock.left_s() if shared else math.inf

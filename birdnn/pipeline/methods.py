@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import get_args
@@ -70,12 +71,14 @@ class Stage:
         make: the method, ready for its first candidate.
         rounds: candidates at most.
         last_resort: only where nothing was proved by the others.
+        growth: of the work on a proof from the first candidate to a later one, at most so many times.
     """
 
     name: str
     make: Callable[[], Repairer]
     rounds: int
     last_resort: bool = False
+    growth: float = math.inf
 
 
 def stages(
@@ -124,7 +127,9 @@ def stages(
     begin = [replace(linear, rounds=_FEW_ROUNDS) if bounded else linear, *bounded]
     if len(case.asked) > FULL and bounded:  # one layer for so many asks is little, and its programs are large
         begin = [*bounded, replace(linear, rounds=1)]
-    return [*begin, local, last, *([tied(name, how, early)] if ties else []), *resort]
+    found = [*begin, local, last, *([tied(name, how, early)] if ties else []), *resort]
+    # a candidate of another method is cheaper to prove than one of this that takes so much
+    return [*(replace(stage, growth=settings.early_growth) for stage in found[:-1]), found[-1]]
 
 
 def _by_signs(task: RepairTask) -> bool:

@@ -97,7 +97,8 @@ class RepairSettings:
         hunt, light_hunt: looking for hard inputs between candidates, and while training.
         before_boxes, before_work: for deciding one property on the original: boxes at most, fewer of a network so large
             that their bounds take more multiplications than this.
-        slice_boxes, slice_work: the same for each property on the first candidate; later ones get `slice_growth` more.
+        slice_boxes, slice_work: the same for each property on the first candidate; later ones get `slice_growth` more,
+            at most `early_growth` in all where another method follows.
             Little at first: a method asks for more margin after a proof that was out of reach, which often makes the
             next one ten times as short.
         rounds: candidates of one method at most; `early_rounds` of one that another follows.
@@ -126,6 +127,7 @@ class RepairSettings:
     slice_boxes: int = 100_000
     slice_work: float = 1e13
     slice_growth: float = 2.0
+    early_growth: float = 2.0
     rounds: int = 8
     early_rounds: int = 4
     rounds_before_ties: int = 2

@@ -63,7 +63,7 @@ class Trained:
             readout = Readout(self.net)
         except MismatchError:
             return None
-        found = readout.matrix()
+        found = readout.matrix
         if found is None or not set(self.names).issuperset(readout.names):
             return None
         own = self._places()

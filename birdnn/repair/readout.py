@@ -34,6 +34,8 @@ class Readout:
         names: initialisers that the outputs are jointly affine in, those nearest to the output first.
         moves: does the value move the output, (outputs, values) bool: values as they stand in a vector of all.
         constant: does it move outputs by the same whatever the input is, as a bias does, (values,) bool.
+        matrix: where the weights, (outputs, features), and biases, (outputs,), stand among the values; None where the
+            outputs are not ``weights @ features + biases`` with an own value for each entry.
 
     Raises:
         MismatchError: something that is not affine makes the outputs, no weights of their own do, or too many.
@@ -51,10 +53,10 @@ class Readout:
             raise MismatchError(f"it has {told}, too many for a linear program")
         generator = torch.Generator().manual_seed(0)  # of features as no input makes them, none of which is zero
         probes = [torch.rand(1, self._width, generator=generator, dtype=torch.float64) + 1 for _ in range(2)]
-        seen = [torch.cat([self.rows(probe, row[None]) for row in torch.eye(net.n_outputs)]) for probe in probes]
+        seen = [torch.stack([self._row(probe[0], row) for row in torch.eye(net.n_outputs)]) for probe in probes]
         self.moves = (seen[0] != 0) | (seen[1] != 0)
         self.constant = (seen[0] == seen[1]).all(0)
-        self._probe = probes[0][0], seen[0]
+        self.matrix = self._found_matrix(probes[0][0], seen[0])
 
     def __len__(self) -> int:
         return sum(self._sizes)
@@ -86,8 +88,10 @@ class Readout:
         if not len(features):
             return features.new_empty(0, len(self) if columns is None else len(columns))
         wanted = directions.double().expand(len(features), -1)
+        if self.matrix is not None:
+            return self._of_matrix(self.matrix, features, wanted, columns)
         parts, step = [], max(1, _ENTRIES // max(len(self), self._width))
-        start = torch.cat([self.net.value(name).detach().flatten().double() for name in self.names])
+        start = self._values()
         one = torch.func.vmap(torch.func.grad(self._along), in_dims=(None, 0, 0))
         for some, direction in zip(torch.split(features, step), torch.split(wanted, step), strict=True):
             found = one(start, some, direction).detach()
@@ -110,12 +114,28 @@ class Readout:
         slope, value = pair
         return value, slope
 
-    def matrix(self) -> tuple[Tensor, Tensor] | None:
-        """Where the weights, (outputs, features), and biases, (outputs,), stand among the values.
+    def _of_matrix(
+        self, matrix: tuple[Tensor, Tensor], features: Tensor, directions: Tensor, columns: Tensor | None
+    ) -> Tensor:
+        """`rows` without a gradient: a weight moves its output by its feature, a bias by one."""
+        weight_at, bias_at = matrix
+        found = features.new_empty(len(features), len(self))
+        found[:, weight_at.flatten()] = (directions[:, :, None] * features[:, None]).flatten(1)
+        found[:, bias_at] = directions
+        return found if columns is None else found[:, columns]
 
-        None where the outputs are not ``weights @ features + biases`` with an own value for each entry.
-        """
-        features, moved = self._probe
+    def _row(self, features: Tensor, direction: Tensor) -> Tensor:
+        """`rows` of one sample, by the gradient of a number: that of a batch loads a second of algebra at first."""
+        values = self._values().requires_grad_(True)
+        (found,) = torch.autograd.grad(self._along(values, features, direction.double()), values, allow_unused=True)
+        return torch.zeros_like(values) if found is None else found
+
+    def _values(self) -> Tensor:
+        """The network's own values, (values,) float64."""
+        return torch.cat([self.net.value(name).detach().flatten().double() for name in self.names])
+
+    def _found_matrix(self, features: Tensor, moved: Tensor) -> tuple[Tensor, Tensor] | None:
+        """See `matrix`; ``moved`` is how each output moves with each value at these features."""
         outputs = self.net.n_outputs
         if int(self.constant.sum()) != outputs or len(self) != outputs * (len(features) + 1):
             return None
@@ -130,9 +150,9 @@ class Readout:
                 return None
             weight_at[output, order] = own
             bias_at.append(int((self.moves[output] & self.constant).nonzero()[0, 0]))
-        at = torch.tensor(bias_at)
-        values = torch.cat([self.net.value(name).detach().flatten().double() for name in self.names])
-        offset = self._outputs(values, torch.zeros_like(features))
+        at, values = torch.tensor(bias_at), self._values()
+        with torch.no_grad():
+            offset = self._outputs(values, torch.zeros_like(features))
         return (weight_at, at) if torch.equal(offset, values[at]) else None
 
     def _along(self, values: Tensor, features: Tensor, direction: Tensor) -> Tensor:

@@ -17,6 +17,8 @@ from birdnn.records.limits import Over
 T = TypeVar("T")
 
 _PIECE = 1e9  # multiplications, a fraction of a second
+_HELD = 1 << 19  # entries of the widest value, which a processor holds close by
+_TOGETHER = 512  # points at least: of fewer, each of many weights is fetched for too little
 _ENTRIES = 1 << 23  # of inputs that are drawn at once: 64 MiB, a fraction of a second
 
 
@@ -52,6 +54,14 @@ def piece_of(net: nn.Module) -> int:
     return max(1, int(_PIECE / multiplications(net))) if isinstance(net, Network) else 1 << 16
 
 
+def _close_by(net: nn.Module, device: torch.device) -> int:
+    """Of how many points a processor holds the values close by, which is faster than to fetch them from memory."""
+    if not isinstance(net, Network) or device.type != "cpu":
+        return 1 << 16
+    widest = max(math.prod(shape) for shape in net.graph.shapes.values())
+    return max(_TOGETHER, _HELD // widest)
+
+
 def drawable(count: int, n_inputs: int) -> int:
     """At most ``count`` points, fewer where so many would take the memory."""
     return max(1, min(count, _ENTRIES // n_inputs))
@@ -76,7 +86,7 @@ def evaluated(net: nn.Module, x: Tensor, over: Over, *, most: int = 1 << 16) -> 
     """
     parts: list[Tensor] = []
     with torch.no_grad():
-        for part in torch.split(x, min(most, piece_of(net))):
+        for part in torch.split(x, min(most, piece_of(net), _close_by(net, x.device))):
             if parts and over():
                 break
             parts += in_memory(net, part)

@@ -69,6 +69,20 @@ def test_the_last_map_is_a_matrix_where_each_output_has_its_own_row(name: str, t
         assert torch.allclose(features @ layer.weight.T + layer.bias, net(x), atol=1e-6)
 
 
+@pytest.mark.parametrize("name", [name for name in GRAPHS if Readout(a_graph(name)).matrix is not None])
+def test_derivatives_of_a_matrix_are_those_that_gradients_say(name: str) -> None:
+    """Nothing is derived there, so that nothing has to be loaded for it."""
+    readout = Readout(a_graph(name))
+    generator = torch.Generator().manual_seed(2)
+    features = torch.randn(6, readout.features(torch.zeros(1, 16)).shape[1], generator=generator, dtype=torch.float64)
+    directions = torch.randn(6, readout.net.n_outputs, generator=generator, dtype=torch.float64)
+    columns = torch.randperm(len(readout), generator=generator)[:5]
+    said = readout.rows(features, directions), readout.rows(features, directions, columns)
+    readout.matrix = None
+    assert torch.equal(said[0], readout.rows(features, directions))
+    assert torch.equal(said[1], readout.rows(features, directions, columns))
+
+
 def test_what_ends_in_an_activation_is_refused() -> None:
     with pytest.raises(MismatchError, match="Softmax makes its outputs"):
         Readout(a_graph("behind convolutions", softmax=True))
