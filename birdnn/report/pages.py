@@ -19,7 +19,7 @@ from markupsafe import Markup
 
 from birdnn.later import later
 from birdnn.printable import readable
-from birdnn.records import SafetyReport
+from birdnn.records import PropertyRepair, SafetyReport
 from birdnn.report.headline import change_words, decided_words, told_of
 from birdnn.report.publish import document
 from birdnn.report.risks_blocks import ROLES
@@ -38,6 +38,7 @@ SHOWN = 32
 """Inputs of a box or a counterexample that a page lists; the JSON has all."""
 REGIONS = 4
 COUNTEREXAMPLES = 3
+_BEFORE_AND_AFTER = 2
 _LINE = 76
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]<>|#~])")
 
@@ -164,17 +165,31 @@ def environment(*, markdown: bool) -> Environment:
 def _named(report: SafetyReport, content: dict[str, Any]) -> dict[str, Any]:
     """What both kinds of page are made from: what the JSON has, and what is told of it."""
     outcome = report.outcome
-    told = outcome.behaviour.index(told_of(outcome)) if outcome.behaviour else None
     return {
         "r": content,
         "o": content["outcome"],
-        "told": told,
-        "change": "" if outcome.preservation is None else change_words(outcome.preservation, outcome),
-        "surely": "" if outcome.preservation is None else decided_words(outcome.preservation),
         "titles": titles(outcome),
         "numbers": numbers(outcome),
         "ROLES": ROLES,
+        **(_of_properties(outcome) if isinstance(outcome, PropertyRepair) else {"front": None}),
     }
+
+
+def _of_properties(outcome: PropertyRepair) -> dict[str, Any]:
+    """What is told of a repair by properties alone: what it keeps, and which map stands on the first page."""
+    kept = outcome.preservation
+    return {
+        "told": outcome.behaviour.index(told_of(outcome)) if outcome.behaviour else None,
+        "change": "" if kept is None else change_words(kept, outcome),
+        "surely": "" if kept is None else decided_words(kept),
+        "front": _front(outcome),
+    }
+
+
+def _front(outcome: PropertyRepair) -> int | None:
+    """Of the maps that come close to violations the one that shows most of them, before and after."""
+    shown = [(place, drawn) for place, drawn in enumerate(outcome.maps) if len(drawn.panels) == _BEFORE_AND_AFTER]
+    return max(shown, key=lambda entry: entry[1].panels[0].unsafe_share, default=(None, None))[0]
 
 
 def html_page(report: SafetyReport) -> str:
@@ -182,8 +197,7 @@ def html_page(report: SafetyReport) -> str:
     template = environment(markdown=False).get_template("report.html.j2")
     pictures = {name: Markup(svg) for name, svg in pictures_page.pictures(report.outcome).items()}
     content = document(report)
-    front = pictures_page.front(report.outcome)
-    return template.render(_named(report, content), v=Figures(content), pictures=pictures, front=front)
+    return template.render(_named(report, content), v=Figures(content), pictures=pictures)
 
 
 def markdown_page(report: SafetyReport) -> str:
