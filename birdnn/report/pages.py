@@ -162,21 +162,20 @@ def environment(*, markdown: bool) -> Environment:
     return made
 
 
-def _named(report: SafetyReport, content: dict[str, Any]) -> dict[str, Any]:
-    """What both kinds of page are made from: what the JSON has, and what is told of it."""
-    outcome = report.outcome
-    return {
-        "r": content,
-        "o": content["outcome"],
-        "titles": titles(outcome),
-        "numbers": numbers(outcome),
-        "ROLES": ROLES,
-        **(_of_properties(outcome) if isinstance(outcome, PropertyRepair) else {"front": None}),
-    }
+def _rendered(report: SafetyReport, extension: str, **more: Any) -> str:
+    """The page in the template of the outcome's kind: what the JSON has, and what is told of it."""
+    outcome, content, markdown = report.outcome, document(report), extension == "md"
+    if isinstance(outcome, PropertyRepair):
+        kind, told = "properties", _told(outcome)
+    else:
+        kind, told = "examples", {"ROLES": ROLES}
+    told |= {"r": content, "o": content["outcome"], "titles": titles(outcome), "numbers": numbers(outcome), **more}
+    template = environment(markdown=markdown).get_template(f"report_{kind}.{extension}.j2")
+    return template.render(told, v=Figures(content, markdown=markdown))
 
 
-def _of_properties(outcome: PropertyRepair) -> dict[str, Any]:
-    """What is told of a repair by properties alone: what it keeps, and which map stands on the first page."""
+def _told(outcome: PropertyRepair) -> dict[str, Any]:
+    """What a repair by properties keeps, and which map stands on the first page."""
     kept = outcome.preservation
     return {
         "told": outcome.behaviour.index(told_of(outcome)) if outcome.behaviour else None,
@@ -194,15 +193,10 @@ def _front(outcome: PropertyRepair) -> int | None:
 
 def html_page(report: SafetyReport) -> str:
     """One HTML file: style and pictures inside, no script, no network."""
-    template = environment(markdown=False).get_template("report.html.j2")
     pictures = {name: Markup(svg) for name, svg in pictures_page.pictures(report.outcome).items()}
-    content = document(report)
-    return template.render(_named(report, content), v=Figures(content), pictures=pictures)
+    return _rendered(report, "html", pictures=pictures)
 
 
 def markdown_page(report: SafetyReport) -> str:
     """The same as Markdown, without pictures."""
-    template = environment(markdown=True).get_template("report.md.j2")
-    content = document(report)
-    text = template.render(_named(report, content), v=Figures(content, markdown=True))
-    return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
+    return re.sub(r"\n{3,}", "\n\n", _rendered(report, "md")).strip() + "\n"

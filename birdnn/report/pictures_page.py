@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from birdnn.records import PropertyLocalisation, PropertyRepair, RepairOutcome
+from birdnn.records import AnyRepair, ExampleRepair, PropertyLocalisation, PropertyRepair
 from birdnn.report.drawing import INK, SOFT, Drawing, plain_axes, style
 from birdnn.report.pictures_lines import margin_line_svg
 from birdnn.report.pictures_maps import advisory_map_svg
@@ -20,10 +20,15 @@ _MAP = "cividis"  # readable for colour-blind people, and in grey
 _LABELLED = 64
 
 
-def pictures(outcome: RepairOutcome) -> dict[str, str]:
+def pictures(outcome: AnyRepair) -> dict[str, str]:
     """Name -> ``<svg>`` of ``localisation/0``, ``map/0``, ``line/0``, ``progress``, ``change``; only what there is."""
-    found = _of_properties(outcome) if isinstance(outcome, PropertyRepair) else {}
-    if outcome.change:
+    match outcome:
+        case PropertyRepair():
+            found, comparable = _of_properties(outcome), True
+        case ExampleRepair():  # an initialiser that is gone has no distance from what stands in its place
+            graph = outcome.blocks.graph
+            found, comparable = {}, graph is not None and not graph.initialisers_gone
+    if outcome.change and comparable:
         found["change"] = change_svg(outcome)
     return found
 
