@@ -40,9 +40,11 @@ if TYPE_CHECKING:
     from birdnn.network import Network as Network
     from birdnn.records import CheckOutcome as CheckOutcome
     from birdnn.records import EstimateOutcome as EstimateOutcome
+    from birdnn.records import ExampleRepair as ExampleRepair
     from birdnn.records import LocalizeOutcome as LocalizeOutcome
     from birdnn.records import PacBound as PacBound
     from birdnn.records import Progress as Progress
+    from birdnn.records import PropertyRepair as PropertyRepair
     from birdnn.records import Proved as Proved
     from birdnn.records import RepairOutcome as RepairOutcome
     from birdnn.records import Unknown as Unknown
@@ -59,6 +61,7 @@ _HOME = {
     "DisagreementError": "errors",
     "EngineError": "errors",
     "EstimateOutcome": "records",
+    "ExampleRepair": "records",
     "FormatError": "errors",
     "InputError": "errors",
     "LocalizeOutcome": "records",
@@ -69,6 +72,7 @@ _HOME = {
     "PacBound": "records",
     "Progress": "records",
     "Property": "spec",
+    "PropertyRepair": "records",
     "Proved": "records",
     "Region": "spec",
     "RepairOutcome": "records",

@@ -18,7 +18,7 @@ from birdnn.pipeline import judging, measuring
 from birdnn.pipeline.measuring import Comparison
 from birdnn.pipeline.reading import read_case
 from birdnn.pipeline.repairing import repair_files
-from birdnn.records import CaseFiles, Progress, Rate, RepairOutcome, Unknown, Verdict
+from birdnn.records import CaseFiles, Progress, PropertyRepair, Rate, Unknown, Verdict
 from birdnn.repair import LastLayer, Retrain
 from birdnn.verify import verify
 from tests.test_pipeline_repair import FAST, Case, build
@@ -62,7 +62,7 @@ def blind(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], None]], Non
     return plant
 
 
-def require_refuted(outcome: RepairOutcome, case: Case) -> None:
+def require_refuted(outcome: PropertyRepair, case: Case) -> None:
     """Handed out as a failure, with a counterexample of the very file, and called an attempt."""
     assert outcome.result == "violated"
     (entry,) = outcome.properties

@@ -13,7 +13,7 @@ from birdnn.errors import MismatchError
 from birdnn.network import Network
 from birdnn.pipeline.methods import Stage
 from birdnn.pipeline.repairing import repair_files
-from birdnn.records import RepairOutcome, Tied, Watch
+from birdnn.records import PropertyRepair, Tied, Watch
 from birdnn.repair import Evidence
 from tests.test_pipeline_repair import FAST, build
 
@@ -43,7 +43,7 @@ class Raised:
 
 def repaired(
     folder: Path, monkeypatch: pytest.MonkeyPatch, *methods: list[float], **asked
-) -> tuple[RepairOutcome, list[Raised]]:
+) -> tuple[PropertyRepair, list[Raised]]:
     """`auto` with methods that shift the bias of an output; -5 and less are proved, 0 is violated."""
     made = []
 
@@ -59,7 +59,7 @@ def repaired(
     return outcome, made
 
 
-def results(outcome: RepairOutcome) -> list[tuple[str, str]]:
+def results(outcome: PropertyRepair) -> list[tuple[str, str]]:
     return [(entry.method, entry.result) for entry in outcome.tried]
 
 
@@ -128,7 +128,7 @@ def test_either_preference_takes_the_least_change_where_both_agree(tmp_path, mon
     assert next(iter(outcome.change.values())).linf == pytest.approx(wins, abs=1e-3)
 
 
-def before_ties(folder: Path, monkeypatch: pytest.MonkeyPatch, first: float) -> RepairOutcome:
+def before_ties(folder: Path, monkeypatch: pytest.MonkeyPatch, first: float) -> PropertyRepair:
     """Two methods that ties may follow, of whose share of the time limit nothing is left when the first has ended."""
 
     def stages(request, plan, task, broken, settings):

@@ -25,7 +25,7 @@ from birdnn.pipeline.methods import Stage
 from birdnn.pipeline.reading import read_case
 from birdnn.pipeline.repairing import repair_files
 from birdnn.pipeline.ruling import derived_rule
-from birdnn.records import CaseFiles, RepairOutcome, RepairRequest, Tied, Unwatched, Watch
+from birdnn.records import CaseFiles, PropertyRepair, RepairRequest, Tied, Unwatched, Watch
 from birdnn.repair import Evidence, Goal, RepairTask, Retrain, RetrainSettings
 from birdnn.repair.tie import contested
 from birdnn.report.headline import said
@@ -313,7 +313,7 @@ def test_bad_arrays_are_named(tmp_path: Path) -> None:
 def test_the_change_is_held_and_told(tmp_path: Path) -> None:
     """A digits network had weights changed by up to 2.8e4."""
 
-    def moved(outcome: RepairOutcome) -> float:
+    def moved(outcome: PropertyRepair) -> float:
         assert outcome.out is not None
         before, after = (read_network(Path(path)).initialisers() for path in (outcome.net, outcome.out))
         last = list(before)[-2:]

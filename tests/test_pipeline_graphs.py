@@ -15,7 +15,7 @@ from birdnn.network import Network
 from birdnn.pipeline.deciding import verify_files
 from birdnn.pipeline.repairing import repair_files
 from birdnn.pipeline.settings import RepairSettings
-from birdnn.records import Proved, RepairOutcome, RepairRequest, VerifySettings
+from birdnn.records import PropertyRepair, Proved, RepairRequest, VerifySettings
 from birdnn.repair import LinearSettings
 from birdnn.sample import evaluate
 from birdnn.verify import AttackSettings
@@ -45,7 +45,7 @@ def text(net: Network, low: list[float], high: list[float], *unsafe: str) -> str
     return "\n".join([*lines, f"(assert (or {' '.join(f'(and {each})' for each in unsafe)}))", ""])
 
 
-def repaired(folder: Path, net: Network, prop: str, **asked: object) -> RepairOutcome:
+def repaired(folder: Path, net: Network, prop: str, **asked: object) -> PropertyRepair:
     file, path = folder / "net.onnx", folder / "low.vnnlib"
     file.write_bytes(network_bytes(net))
     path.write_text(prop, encoding="utf-8")

@@ -21,14 +21,14 @@ from birdnn.pipeline.preserving import Closeness, surely_kept
 from birdnn.pipeline.reading import read_case
 from birdnn.pipeline.repairing import repair_files
 from birdnn.pipeline.reporting import report_files
-from birdnn.records import CaseFiles, Decision, Kept, Preservation, RepairOutcome, Unwatched
+from birdnn.records import CaseFiles, Decision, Kept, Preservation, PropertyRepair, Unwatched
 from birdnn.records.limits import never
 from birdnn.verify.differing import Difference
 from tests.formats.models import model, node
 from tests.test_pipeline_repair import FAST, build
 
 
-def changes(outcome: RepairOutcome, net: Path) -> torch.Tensor:
+def changes(outcome: PropertyRepair, net: Path) -> torch.Tensor:
     """Of each output at random inputs of the domain, as the files are run."""
     assert outcome.out is not None
     old, new = (OnnxReplay(Path(path).read_bytes()) for path in (net, outcome.out))
@@ -36,7 +36,7 @@ def changes(outcome: RepairOutcome, net: Path) -> torch.Tensor:
     return torch.stack([torch.tensor(new(p.numpy())) - torch.tensor(old(p.numpy())) for p in x])
 
 
-def known(outcome: RepairOutcome) -> Preservation:
+def known(outcome: PropertyRepair) -> Preservation:
     assert outcome.preservation is not None
     return outcome.preservation
 

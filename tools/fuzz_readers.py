@@ -72,7 +72,7 @@ from birdnn.pipeline.points import load_points
 from birdnn.pipeline.relating import falsify_related
 from birdnn.pipeline.reporting import report_files
 from birdnn.reading import reading
-from birdnn.records import VerifySettings
+from birdnn.records import PropertyRepair, VerifySettings
 from birdnn.report.pictures_repair import change, progress
 from birdnn.spec import Property
 from tools.mutations import Change, change_bytes, change_json, change_npz, change_onnx, change_text, packed
@@ -202,8 +202,9 @@ def _report(path: Path) -> None:
         return
     written(report, list(NAMES))
     with reading(path):
-        for draw in (progress, change):
-            draw(report.outcome)
+        change(report.outcome)
+        if isinstance(report.outcome, PropertyRepair):
+            progress(report.outcome)
 
 
 def _proof(path: Path) -> None:

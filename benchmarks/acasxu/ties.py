@@ -16,7 +16,7 @@ from pathlib import Path
 from benchmarks.acasxu.common import RESULTS, data_folder
 from birdnn.campaign import provenance
 from birdnn.pipeline.repairing import repair_files
-from birdnn.records import RepairOutcome, RepairRequest
+from birdnn.records import PropertyRepair, RepairRequest
 from birdnn.report.headline import tied_words
 from birdnn.report.publish import record_from
 from birdnn.report.words import percent
@@ -82,7 +82,7 @@ def summary(folder: Path, timeout_s: float) -> Iterator[str]:
     for run in RUNS:
         for word, place in (("0.1.0", folder / "before" / run.name), ("", folder / run.name)):
             if (place / "repair.json").exists():
-                report = record_from(RepairOutcome, json.loads((place / "repair.json").read_text(encoding="utf-8")))
+                report = record_from(PropertyRepair, json.loads((place / "repair.json").read_text(encoding="utf-8")))
                 yield row(run, report, word)
     yield ""
     yield "Rows of 0.1.0 are those of the version before, which tied as soon as one proof was out of reach. Seconds are"
@@ -93,7 +93,7 @@ def summary(folder: Path, timeout_s: float) -> Iterator[str]:
     yield ""
 
 
-def row(run: Run, report: RepairOutcome, version: str) -> str:
+def row(run: Run, report: PropertyRepair, version: str) -> str:
     """One run."""
     what = f"{run.net} {run.prop or 'suite'}"
     ties = "allowed" if run.ties else "--no-ties"

@@ -89,7 +89,6 @@ def run(folder: Path, key: Mapping[str, str], epochs: int) -> Iterator[dict[str,
     asked = BlockRequest(**files, epochs=epochs, compare=True)
     request = RepairRequest(net=net, method="blocks", blocks=asked, out=folder / "out", seed=seed, decision="argmax")
     outcome = repair_blocks(request)
-    assert outcome.blocks is not None
     made = {entry.name: entry for entry in outcome.blocks.methods}
     places = {name: Path(entry.out) for name, entry in made.items() if entry.out is not None} | {"before": net}
     for method in METHODS:

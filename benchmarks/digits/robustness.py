@@ -23,7 +23,7 @@ from birdnn.network import Network
 from birdnn.pipeline.load import Loaded, load_network, load_property
 from birdnn.pipeline.repairing import repair_files
 from birdnn.pipeline.settings import RepairSettings
-from birdnn.records import Proved, RepairOutcome, RepairRequest, Violated
+from birdnn.records import PropertyRepair, Proved, RepairRequest, Violated
 from birdnn.repair import RetrainSettings
 from birdnn.sample import evaluate
 from birdnn.verify import AttackSettings, SearchSettings, verify
@@ -88,7 +88,7 @@ class Repaired:
 
     states: dict[str, Loaded]
     props: dict[str, tuple[Path, ...]]
-    outcome: RepairOutcome
+    outcome: PropertyRepair
     figures: dict[str, object]
 
 

@@ -16,7 +16,7 @@ from benchmarks.common import Table, provenance, stamp
 from benchmarks.hcas import verify
 from benchmarks.hcas.common import RESULTS, Controller, arguments, controllers
 from birdnn.pipeline.repairing import repair_files
-from birdnn.records import RepairOutcome, RepairRequest
+from birdnn.records import PropertyRepair, RepairRequest
 
 COLUMNS = (
     "net", "violated", "outcome", "proved", "properties", "agreement", "mae", "region_agreement", "drawdown", "changed",
@@ -59,7 +59,7 @@ def repaired(controller: Controller, folder: Path, timeout_s: float) -> dict[str
     return {"net": controller.name, "timeout_s": timeout_s, **row_of(outcome, time.process_time() - begun)}
 
 
-def row_of(outcome: RepairOutcome, cpu_s: float) -> dict[str, object]:
+def row_of(outcome: PropertyRepair, cpu_s: float) -> dict[str, object]:
     """The figures of one repair."""
     kept, regions = outcome.fidelity, [entry.decision_agreement for entry in outcome.region_fidelity.values()]
     worst = outcome.drawdown.share

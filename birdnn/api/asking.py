@@ -40,7 +40,7 @@ from birdnn.records import (
     EstimateRequest,
     LocalizeOutcome,
     LocalizeRequest,
-    RepairOutcome,
+    PropertyRepair,
     RepairRequest,
     VerifyOutcome,
     VerifySettings,
@@ -137,7 +137,7 @@ def repair(
     points: File | Sequence[File] = (),
     watch: Watch | None = None,
     **options: Unpack[RepairOptions],
-) -> RepairOutcome:
+) -> PropertyRepair:
     """Repair a network, prove the repair, and measure what else changed.
 
     Args:
@@ -152,7 +152,7 @@ def repair(
 
     Returns:
         What was done. `result` is ``"proved"`` only if every property is proved for the file `out`, as read back; see
-        `birdnn.RepairOutcome` for the rest. `birdnn.repaired_module` gives a torch module back.
+        `birdnn.PropertyRepair` for the rest. `birdnn.repaired_module` gives a torch module back.
 
     Raises:
         InputError: a file is unusable, a property does not fit the network, an option is out of its range.

@@ -20,7 +20,7 @@ from birdnn.records import (
     BlockLocalizeOutcome,
     BlockLocalizeRequest,
     BlockRequest,
-    RepairOutcome,
+    ExampleRepair,
     RepairRequest,
     Watch,
 )
@@ -77,7 +77,7 @@ def repair_blocks(
     test: ExamplesLike | None = None,
     watch: Watch | None = None,
     **options: Unpack[RepairBlocksOptions],
-) -> RepairOutcome:
+) -> ExampleRepair:
     """Repair one block of a convolutional classifier, architecture and weights together; nothing is proved.
 
     Args:

@@ -11,7 +11,7 @@ from html import escape
 from pathlib import Path
 
 from birdnn.printable import readable
-from birdnn.records import PropertyVerdict, RepairOutcome, VerifyOutcome
+from birdnn.records import PropertyRepair, PropertyVerdict, VerifyOutcome
 
 _COLOURS = {"proved": "#1a7f37", "violated": "#cf222e", "unknown": "#9a6700"}
 _SHOWN = 8
@@ -21,7 +21,7 @@ _SHOWN = 8
 def install() -> None:
     """Have notebooks show results as tables."""
     VerifyOutcome._repr_html_ = verify_html  # type: ignore[attr-defined]
-    RepairOutcome._repr_html_ = repair_html  # type: ignore[attr-defined]
+    PropertyRepair._repr_html_ = repair_html  # type: ignore[attr-defined]
 
 
 def verify_html(outcome: VerifyOutcome) -> str:
@@ -34,7 +34,7 @@ def verify_html(outcome: VerifyOutcome) -> str:
     return f"{table}{_note(outcome.disagreement)}"
 
 
-def repair_html(outcome: RepairOutcome) -> str:
+def repair_html(outcome: PropertyRepair) -> str:
     """A row for each property, what is kept, where the network is; and the first map of what changed."""
     rows = [
         (_text(prop.name), _word(prop.before), _word(prop.after), f"{prop.boxes:,}", f"{prop.verify_s:.2g} s")
@@ -50,7 +50,7 @@ def repair_html(outcome: RepairOutcome) -> str:
     return f"{table}{said}{_picture(outcome)}{_note(outcome.disagreement)}"
 
 
-def _picture(outcome: RepairOutcome) -> str:
+def _picture(outcome: PropertyRepair) -> str:
     """What is decided around a counterexample, before and after; empty where nothing was drawn."""
     if not outcome.maps:
         return ""

@@ -16,6 +16,7 @@ from birdnn.formats.together import all_or_none
 from birdnn.records import (
     EstimateOutcome,
     LocalizeOutcome,
+    PropertyRepair,
     RepairOutcome,
     VerifyOutcome,
 )
@@ -66,7 +67,7 @@ def finish_estimate(outcome: EstimateOutcome, *, json: Path | None, quiet: bool)
     return interrupted() if outcome.interrupted else 0
 
 
-def finish_repair(outcome: RepairOutcome, *, json: Path | None, quiet: bool, verbose: bool) -> int:
+def finish_repair(outcome: PropertyRepair, *, json: Path | None, quiet: bool, verbose: bool) -> int:
     """Print and write what was done; the exit status.
 
     Raises:

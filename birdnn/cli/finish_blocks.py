@@ -5,12 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from birdnn.cli.failures import complain
+from birdnn.cli.failures import interrupted
 from birdnn.cli.finish import REPAIR_STATUS, said_of
-from birdnn.cli.statuses import INTERRUPTED
 from birdnn.cli.terminal import first_line, show
 from birdnn.formats.files import write_bytes
-from birdnn.records import BlockLocalizeOutcome, RepairOutcome
+from birdnn.records import BlockLocalizeOutcome, ExampleRepair
 from birdnn.report.blocks import block_localize_summary, block_repair_summary
 from birdnn.report.publish import write_record
 
@@ -32,25 +31,20 @@ def finish_localize_blocks(
     else:
         show(lambda width: block_localize_summary(outcome, width))
     if outcome.interrupted:
-        complain("interrupted; some blocks were not tried")
-        return INTERRUPTED
+        return interrupted("; some blocks were not tried")
     return 0
 
 
-def finish_repair_blocks(outcome: RepairOutcome, *, json: Path | None, quiet: bool) -> int:
+def finish_repair_blocks(outcome: ExampleRepair, *, json: Path | None, quiet: bool) -> int:
     """Print and write what was done; the exit status."""
-    repair = outcome.blocks
-    if repair is None:
-        raise TypeError("no outcome of a repair by blocks")
     if json is not None:
         with said_of(outcome):
             write_record(outcome, json, write_bytes)
     if quiet:
         first_line(" ".join(part for part in (outcome.result, outcome.out) if part))
     else:
-        show(lambda width: block_repair_summary(outcome, repair, width))
+        show(lambda width: block_repair_summary(outcome, width))
     if outcome.interrupted:
         kept = f"the best network so far is {outcome.out}" if outcome.out else "no network was written"
-        complain(f"interrupted; {kept}")
-        return INTERRUPTED
+        return interrupted(f"; {kept}")
     return REPAIR_STATUS[outcome.result]

@@ -9,11 +9,12 @@ from birdnn.cli.failures import complain
 from birdnn.cli.options import command_line
 from birdnn.cli.statuses import INTERRUPTED
 from birdnn.cli.terminal import first_line, show
+from birdnn.errors import FormatError
 from birdnn.formats.files import require_writable
 from birdnn.formats.together import all_or_none
 from birdnn.pipeline.reporting import read_outcome, record_at
 from birdnn.reading import reading
-from birdnn.records import AdvisoryMap, PlotOutcome, ProgressPicture
+from birdnn.records import AdvisoryMap, PlotOutcome, ProgressPicture, PropertyRepair
 from birdnn.report.drawing import Drawing, Kind
 from birdnn.report.pictures_lines import margin_line
 from birdnn.report.pictures_maps import advisory_map
@@ -46,22 +47,25 @@ def finish_of_repair(
     """Draw what `repair.json` tells; 0.
 
     Raises:
-        FormatError: there is none, or it is damaged.
+        FormatError: there is none, it is damaged, or has no such picture.
     """
     path = record_at(result)
     require_writable((out, json), (path,))
     repair, digest = read_outcome(path)
+    course = repair if isinstance(repair, PropertyRepair) else None
+    if picture == "progress" and course is None:
+        raise FormatError(str(path), "", "a repair by blocks, of which birdnn plot change draws what there is")
     with reading(path):  # as its schema says, and perhaps a contradiction in itself
-        drawing = (progress if picture == "progress" else change)(repair)
+        drawing = change(repair) if picture == "change" or course is None else progress(course)
     told = ProgressPicture(
         command=command_line(),
         picture=picture,
         out=str(out.resolve()),
         report=str(path),
         report_sha256=digest,
-        tried=repair.tried,
+        tried=() if course is None else course.tried,
         change=repair.change,
-        stopped=repair.stopped,
+        stopped="" if course is None else course.stopped,
         wall_s=repair.wall_s,
     )
     _write(drawing, out, json, told)

@@ -35,7 +35,7 @@ _COSTS = 3.0  # of one evaluation: two networks, drawing, comparing
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
-    """See `birdnn.records.RepairOutcome`.
+    """See `birdnn.records.PropertyRepair`.
 
     Attributes:
         contradicted: property that is proved now -> a replayed point that violates it all the same.

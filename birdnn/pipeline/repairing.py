@@ -49,8 +49,8 @@ from birdnn.records import (
     Progress,
     PropertyLocalisation,
     PropertyOutcome,
+    PropertyRepair,
     Proved,
-    RepairOutcome,
     RepairRequest,
     RepairResult,
     StatedRegion,
@@ -82,7 +82,7 @@ def repair_files(
     watch: Watch | None = None,
     settings: RepairSettings | None = None,
     began: float | None = None,
-) -> RepairOutcome:
+) -> PropertyRepair:
     """Repair a network as the request says; the result lies in the request's folder.
 
     The proof speaks about the file as read back. On interruption or at the time limit, which counts from now or since
@@ -142,11 +142,11 @@ class _Repair:
         """The subjects that have to be proved in the end, violated ones first: they are where candidates fail."""
         return sorted(self.case.asked, key=lambda s: self.before[s.prop.name].guarantee == "proved")
 
-    def run(self) -> RepairOutcome:
+    def run(self) -> PropertyRepair:
         with self.folder.taken() as self.together, helpers_at(self.request.ray) as self.helpers:
             return self._run()
 
-    def _run(self) -> RepairOutcome:
+    def _run(self) -> PropertyRepair:
         self._establish()
         words = {name: answer.guarantee for name, answer in self.before.items()}
         if all(words[s.prop.name] == "proved" for s in self.asked):
@@ -425,7 +425,7 @@ class _Repair:
                 contradicted[name] = witness
         return contradicted
 
-    def _nothing_to_repair(self) -> RepairOutcome:
+    def _nothing_to_repair(self) -> PropertyRepair:
         """Every property is proved on the original; samples may contradict that too."""
         begun = time.monotonic()
         proved = frozenset(name for name, answer in self.before.items() if answer.guarantee == "proved")
@@ -437,7 +437,7 @@ class _Repair:
         unsettled: RepairResult = "sampled" if self.disputed else "nothing_to_repair"
         return self._outcome("violated" if contradicted else unsettled, None, None)
 
-    def _untouched(self, best: Attempt) -> RepairOutcome:
+    def _untouched(self, best: Attempt) -> PropertyRepair:
         """No violation was known, and nothing was changed: what was learnt of the candidate is true of the original."""
         self.folder.forget_attempt()
         self.before.update({n: a for n, a in best.answers.items() if a.guarantee in ("proved", "violated")})
@@ -543,12 +543,12 @@ class _Repair:
         )
         return (*said, *rounded, *self.late)
 
-    def _outcome(self, result: RepairResult, best: Attempt | None, measured: Measured | None) -> RepairOutcome:
+    def _outcome(self, result: RepairResult, best: Attempt | None, measured: Measured | None) -> PropertyRepair:
         before: dict[str, Guarantee] = {name: answer.guarantee for name, answer in self.before.items()}
         original = self.case.loaded.net
         report = self.folder.report if best is not None or self.request.report else None
         answers = {} if best is None else best.answers
-        outcome = RepairOutcome(
+        outcome = PropertyRepair(
             result=result,
             request=self.request,
             net=str(self.case.loaded.path),

@@ -7,7 +7,6 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -40,13 +39,12 @@ from birdnn.records import (
     BlockLocalisation,
     BlockRepair,
     BlockRequest,
-    Drawdowns,
+    ExampleRepair,
     Examples,
     MethodResult,
     PlaceInBlock,
     Progress,
     Rate,
-    RepairOutcome,
     RepairRequest,
     RepairResult,
     Unwatched,
@@ -55,17 +53,15 @@ from birdnn.records import (
 from birdnn.repair.blocks import BlockCandidate, BlockRepairer, BlockSettings, Data
 from birdnn.repair.operations import ORIGINAL, Slot, slots_of
 from birdnn.repair.training import Score
-from birdnn.report.headline import said
+from birdnn.report.headline import example_headline
 from birdnn.report.publish import write_record
 from birdnn.report.risks_blocks import NOTHING_PROVED
 from birdnn.sample import evaluate
 
-NOT_FIDELITY = "not measured over a domain: `blocks` has decisions and outputs kept on the validation examples"
-
 
 def repair_blocks(
     request: RepairRequest, *, watch: Watch | None = None, settings: BlockSettings | None = None
-) -> RepairOutcome:
+) -> ExampleRepair:
     """Repair one block of a classifier by labelled examples; the result lies in the request's folder.
 
     On interruption or at the time limit the best network so far is on disk.
@@ -125,11 +121,11 @@ class _BlockRepair:
         self.methods: list[MethodResult] = []
         self.together = Together()
 
-    def run(self) -> RepairOutcome:
+    def run(self) -> ExampleRepair:
         with self.folder.taken() as self.together:
             return self._run()
 
-    def _run(self) -> RepairOutcome:
+    def _run(self) -> ExampleRepair:
         examples, seed, over = self.files[0].examples, self.request.seed, self.clock.over
         found = judged(self.classifier, examples, self.asked, seed=seed, watch=self.watch, over=over)
         repairer = BlockRepairer(self.net, self._data(), self.settings, seed, self._news)
@@ -296,7 +292,7 @@ class _BlockRepair:
         why: str,
         best: BlockCandidate | None,
         slots: Sequence[Slot],
-    ) -> RepairOutcome:
+    ) -> ExampleRepair:
         healed = None
         if best is not None and self.methods:
             repaired = self.methods[0].accuracy["repair"].repaired
@@ -312,19 +308,33 @@ class _BlockRepair:
             methods=self._methods(repaired=result == "sampled"),
             graph=None if best is None else graph_change(self.request.net, self.folder.attempt),
         )
-        outcome = RepairOutcome(
-            **self._nothing_measured(),
-            **self._written(best, repaired=result == "sampled"),
+        net = self.classifier.loaded.net
+        report = str(self.folder.report) if best is not None or self.request.report else None
+        outcome = ExampleRepair(
             result=result,
+            request=self.request,
+            net=str(self.classifier.loaded.path),
+            net_sha256=net.sha256,
+            out=None,
+            out_sha256=None,
+            report=report,
+            change={},
+            decision="argmax",
             efficacy=healed,
             generalisation=self._held_out(),
             blocks=repair,
             wall_s=self.clock.wall_s(),
             repair_s=self.clock.wall_s(),
+            versions=versions(),
+            machine=machine(self.classifier.device),
+            initialisers={name: v.numel() for name, v in net.initialisers().items() if name in net.repairable},
             interrupted=self.watch.stopped(),
             timed_out=not self.watch.stopped() and self.clock.over(),
+            notes=(NOTHING_PROVED, *(() if report is None else self.replaced)),
         )
-        outcome = replace(outcome, headline=said(outcome).headline)
+        if best is not None:
+            outcome = self._with_network(outcome)
+        outcome = replace(outcome, headline=example_headline(outcome))
         if outcome.report is not None:
             write_record(outcome, Path(outcome.report), self.together.add)
             self.folder.settle(self.together)
@@ -345,48 +355,19 @@ class _BlockRepair:
             return None
         return Rate(hits=self.methods[0].accuracy["test"].repaired, n=test.record.failing)
 
-    def _written(self, best: BlockCandidate | None, *, repaired: bool) -> dict[str, Any]:
-        """Where the results will be, and which values differ."""
-        report = str(self.folder.report) if best is not None or self.request.report else None
-        notes = (NOTHING_PROVED, *(() if report is None else self.replaced))
-        if best is None:
-            return {"out": None, "out_sha256": None, "report": report, "notes": notes, "change": {}}
+    def _with_network(self, outcome: ExampleRepair) -> ExampleRepair:
+        """The outcome with the network that was written: where it will be, and which values differ."""
+        repaired = outcome.result == "sampled"
         before = read_network(self.request.net).initialisers()
         after = read_network(self.folder.attempt).initialisers()
         common = {name: value for name, value in before.items() if name in after}
-        return {
-            "out": str(self.folder.place(self.together, repaired=repaired)),
-            "out_sha256": sha256(self.folder.attempt.read_bytes()),
-            "attempt": not repaired,
-            "report": report,
-            "notes": notes,
-            "change": change(common, after),
-        }
-
-    def _nothing_measured(self) -> dict[str, Any]:
-        """What other methods tell and this one cannot."""
-        net = self.classifier.loaded.net
-        return {
-            "request": self.request,
-            "net": str(self.classifier.loaded.path),
-            "net_sha256": net.sha256,
-            "properties": (),
-            "fidelity": None,
-            "fidelity_note": NOT_FIDELITY,
-            "region_fidelity": {},
-            "drawdown": Drawdowns(),
-            "regressions": (),
-            "domain": None,
-            "decision": "argmax",
-            "semantics": None,
-            "suite": None,
-            "verify_s": 0.0,
-            "sample_s": 0.0,
-            "rounds": 0,
-            "versions": versions(),
-            "machine": machine(self.classifier.device),
-            "initialisers": {name: v.numel() for name, v in net.initialisers().items() if name in net.repairable},
-        }
+        return replace(
+            outcome,
+            out=str(self.folder.place(self.together, repaired=repaired)),
+            out_sha256=sha256(self.folder.attempt.read_bytes()),
+            attempt=not repaired,
+            change=change(common, after),
+        )
 
 
 def _place(slot: Slot, best: BlockCandidate) -> PlaceInBlock:

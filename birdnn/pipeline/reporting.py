@@ -13,7 +13,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from pydantic import ValidationError
@@ -27,12 +27,15 @@ from birdnn.formats.files import read_bytes
 from birdnn.later import later
 from birdnn.reading import reads
 from birdnn.records import (
+    AnyRepair,
     CertificateFacts,
     EvidenceFile,
+    ExampleRepair,
     FileRole,
     FileState,
     GraphChange,
     InitialiserChange,
+    PropertyRepair,
     RepairOutcome,
     SafetyReport,
     StatedRegion,
@@ -102,7 +105,7 @@ def inputs_of(report: SafetyReport) -> list[Path]:
 
 
 @reads
-def read_outcome(path: Path) -> tuple[RepairOutcome, str]:
+def read_outcome(path: Path) -> tuple[AnyRepair, str]:
     """`repair.json` and its sha256.
 
     Raises:
@@ -118,7 +121,7 @@ def read_outcome(path: Path) -> tuple[RepairOutcome, str]:
         raise FormatError(str(path), place, "not JSON, or cut off: repeat the repair that wrote it") from None
     _require_repair(path, content)
     try:
-        return record_from(RepairOutcome, content), hashlib.sha256(data).hexdigest()
+        return cast(AnyRepair, record_from(RepairOutcome, content)), hashlib.sha256(data).hexdigest()
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         problem, where = first["msg"], first["loc"]
@@ -156,19 +159,21 @@ def _require_repair(path: Path, content: Any) -> None:
             raise FormatError(str(path), "", f"the result of birdnn {words[0]}; {expected}")
 
 
-def _files(outcome: RepairOutcome, record: Path, digest: str) -> Iterator[EvidenceFile]:
+def _files(outcome: AnyRepair, record: Path, digest: str) -> Iterator[EvidenceFile]:
     """The files that the outcome is about, as they are found now."""
     yield _found("network before", "network before", outcome.net, outcome.net_sha256, record)
     if outcome.out is not None and outcome.out_sha256 is not None:
         yield _found("network after", "network after", outcome.out, outcome.out_sha256, record)
-    for prop in outcome.properties:
-        yield _found("property", prop.name, prop.path, prop.sha256, record)
-    for entry in outcome.blocks.examples if outcome.blocks else ():
-        name: FileRole = _EXAMPLES[entry.role]
-        yield _found(name, name, entry.path, entry.sha256, record)
-    if outcome.certificate is not None:
-        stored = outcome.certificate
-        yield _found("certificate", "certificate", stored.path, stored.sha256, record)
+    match outcome:
+        case PropertyRepair():
+            for prop in outcome.properties:
+                yield _found("property", prop.name, prop.path, prop.sha256, record)
+            if (stored := outcome.certificate) is not None:
+                yield _found("certificate", "certificate", stored.path, stored.sha256, record)
+        case ExampleRepair():
+            for entry in outcome.blocks.examples:
+                name: FileRole = _EXAMPLES[entry.role]
+                yield _found(name, name, entry.path, entry.sha256, record)
     yield EvidenceFile(
         role="outcome", name=NAME, path=str(record), recorded_sha256=digest, found_sha256=digest, state="as recorded"
     )
@@ -254,25 +259,26 @@ def _leaves(column: Mapping[str, str]) -> int:
 
 
 def _completed(
-    outcome: RepairOutcome, files: Sequence[EvidenceFile], certificate: Certificate | None
-) -> tuple[RepairOutcome, list[str]]:
+    outcome: AnyRepair, files: Sequence[EvidenceFile], certificate: Certificate | None
+) -> tuple[AnyRepair, list[str]]:
     """The outcome with what it lacks and files with the recorded hashes say, and what that is."""
     added = []
-    suite = "" if outcome.suite is None else outcome.suite.name
-    if not outcome.inputs and suite and (known := rereading.quantities_of(suite)):
-        outcome = replace(outcome, inputs=known[0], outputs=known[1])
-        added.append(f"Names and units of inputs and outputs: from the installed suite {suite}.")
-    stated = _regions(certificate) if certificate else {}
-    if lacking := [p.name for p in outcome.properties if not p.regions and p.sha256 in stated]:
-        full = (replace(p, regions=p.regions or stated.get(p.sha256, ())) for p in outcome.properties)
-        outcome = replace(outcome, properties=tuple(full))
-        added.append(f"What these properties say: from the certificate. {', '.join(lacking)}.")
+    if isinstance(outcome, PropertyRepair):
+        suite = "" if outcome.suite is None else outcome.suite.name
+        if not outcome.inputs and suite and (known := rereading.quantities_of(suite)):
+            outcome = replace(outcome, inputs=known[0], outputs=known[1])
+            added.append(f"Names and units of inputs and outputs: from the installed suite {suite}.")
+        stated = _regions(certificate) if certificate else {}
+        if lacking := [p.name for p in outcome.properties if not p.regions and p.sha256 in stated]:
+            full = (replace(p, regions=p.regions or stated.get(p.sha256, ())) for p in outcome.properties)
+            outcome = replace(outcome, properties=tuple(full))
+            added.append(f"What these properties say: from the certificate. {', '.join(lacking)}.")
     if outcome.change and not any(entry.largest for entry in outcome.change.values()) and (moved := _moved(files)):
         told = {name: moved[name].largest if name in moved else () for name in outcome.change}
         more = {name: replace(entry, largest=told[name]) for name, entry in outcome.change.items()}
         outcome = replace(outcome, change=more)
         added.append("Which values changed most: from the two networks.")
-    if outcome.blocks is not None and outcome.blocks.graph is None and (differs := _graph(files)) is not None:
+    if isinstance(outcome, ExampleRepair) and outcome.blocks.graph is None and (differs := _graph(files)) is not None:
         outcome = replace(outcome, blocks=replace(outcome.blocks, graph=differs))
         added.append("Which nodes and initialisers differ: from the two networks.")
     return outcome, added

@@ -80,6 +80,7 @@ from birdnn.records.maps import (
 from birdnn.records.plots import PlotOutcome, PlotRequest, ProgressPicture
 from birdnn.records.preservation import Preservation
 from birdnn.records.proofs import LEAF, CertificateFile, CheckAnswer, RegionProof
+from birdnn.records.repairs import AnyRepair, ExampleRepair, PropertyRepair, RepairOutcome
 from birdnn.records.result import Result
 from birdnn.records.results import (
     AIM,
@@ -96,7 +97,6 @@ from birdnn.records.results import (
     Pairing,
     Prefer,
     PropertyOutcome,
-    RepairOutcome,
     RepairRequest,
     RepairResult,
     Role,
@@ -165,6 +165,7 @@ __all__ = [
     "NO_CELL",
     "Accuracy",
     "AdvisoryMap",
+    "AnyRepair",
     "Apart",
     "ApplicableOutcome",
     "AskedDevice",
@@ -204,6 +205,7 @@ __all__ = [
     "EstimateOutcome",
     "EstimateRequest",
     "EvidenceFile",
+    "ExampleRepair",
     "Examples",
     "FetchOutcome",
     "FetchRequest",
@@ -266,6 +268,7 @@ __all__ = [
     "PropertyInWords",
     "PropertyLocalisation",
     "PropertyOutcome",
+    "PropertyRepair",
     "PropertyVerdict",
     "Proved",
     "ProvedApart",

@@ -4,8 +4,11 @@ A record that is published names its fields in the order of the JSON, under othe
 (``"file=path"``), and those that it takes from parts of itself (``"seed=request.seed"``); a property is a field like
 others. What a field means stands beside its type, as `Said`; a type that JSON does not have says how it is written, as
 `Written`. `birdnn.report.publish` does the rest, both ways: what was written is read back into records. A property is
-not read back, for the record makes it again; a record that cannot be put together from its fields alone has a class
+not read back, for the record makes it again; a record that cannot be put together from its fields alone has a static
 method ``read_back``, which is given them by their published names.
+
+Records of several kinds may share one form, as the outcomes of a repair do: each has some of its fields, and what a
+kind does not have is published as empty, or as null where its type has nothing that is empty.
 """
 
 from __future__ import annotations
@@ -75,6 +78,7 @@ class Published:
         told: of these, which the record does not have, as somebody puts them in words -> their types.
         report: is it a whole file, which says the version of its schema and the tool?
         earlier: turns what an earlier version wrote into what this one does.
+        kinds: the records that share the form, with slots; empty: it is of one record alone.
     """
 
     name: str
@@ -83,6 +87,7 @@ class Published:
     told: Mapping[str, Any] = field(default_factory=dict)
     report: bool = False
     earlier: Callable[[Any], Any] | None = None
+    kinds: tuple[type, ...] = ()
 
 
 def publishes(
@@ -93,6 +98,7 @@ def publishes(
     told: Mapping[str, Any] | None = None,
     report: bool = False,
     earlier: Callable[[Any], Any] | None = None,
+    kinds: tuple[type, ...] = (),
 ) -> Callable[[C], C]:
     """Declare the published form of a record.
 
@@ -100,14 +106,16 @@ def publishes(
         name: in schemas.
         fields: published names in order, separated by spaces, each with ``=PATH`` where the record has it elsewhere.
         text: what it is; the head of the record's docstring where nothing is given.
-        told, report, earlier: see `Published`.
+        told, report, earlier, kinds: see `Published`.
     """
     pairs = [token.partition("=") for token in fields.split()]
 
     def declare(record: C) -> C:
         head = text or _SECTION.split(inspect.cleandoc(record.__doc__ or ""))[0]
-        published = Published(name, head, {key: path or key for key, _, path in pairs}, told or {}, report, earlier)
-        record.__published__ = published  # type: ignore[attr-defined]
+        paths = {key: path or key for key, _, path in pairs}
+        record.__published__ = Published(  # type: ignore[attr-defined]
+            name, head, paths, told or {}, report, earlier, kinds
+        )
         return record
 
     return declare

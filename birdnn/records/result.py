@@ -20,8 +20,9 @@ class Result:
 
 
 _INSTEAD = {
-    "VerifyOutcome": "ask .proved, or call .raise_unless_proved()",
-    "RepairOutcome": "ask .proved, or call .raise_unless_proved()",
+    **dict.fromkeys(
+        ("VerifyOutcome", "PropertyRepair", "ExampleRepair"), "ask .proved, or call .raise_unless_proved()"
+    ),
     "PropertyVerdict": "ask .proved",
     "CheckOutcome": "ask .accepted",
     **dict.fromkeys(("Proved", "Violated", "Unknown"), "ask isinstance(verdict, birdnn.Proved)"),

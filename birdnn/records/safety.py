@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from birdnn.records.published import Said, publishes
-from birdnn.records.results import RepairOutcome
+from birdnn.records.repairs import AnyRepair
 
 FileRole = Literal[
     "network before",
@@ -59,14 +59,14 @@ class Summary:
     scope: Annotated[
         str, Said("What the proofs are about and what they leave out; which of them the certificate covers.", absent="")
     ] = ""
-    asked: Annotated[int, Said("Properties that were to be proved.")]
-    violated_before: int
-    proved_after: int
+    asked: Annotated[int, Said("Properties that were to be proved.")] = 0
+    violated_before: int = 0
+    proved_after: int = 0
     changed: Annotated[int, Said("Values that differ, of initialisers that both networks have.")]
     changeable: Annotated[int, Said("Values of the initialisers in which some differ.")]
     initialisers: Annotated[int, Said("How many these are.")]
-    watched: Annotated[int, Said("Properties of which drawdown was measured.")]
-    watched_points: Annotated[int | None, Said("The fewest points of any of them; null where there is none.")]
+    watched: Annotated[int, Said("Properties of which drawdown was measured.")] = 0
+    watched_points: Annotated[int | None, Said("The fewest points of any of them; null where there is none.")] = None
     first: Annotated[tuple[str, ...], Said("What to read before anything else: the weightiest residual risks.")]
 
 
@@ -222,13 +222,13 @@ class SafetyReport:
     reviewer: Annotated[str | None, Said("Who is to judge it, as told.", absent=None)] = None
     summary: Summary
     files: tuple[EvidenceFile, ...]
-    domain: Annotated[tuple[InputRange, ...], Said("The declared input domain; empty where there is none.")]
-    properties: tuple[PropertyInWords, ...]
-    defects: tuple[Defect, ...]
+    domain: Annotated[tuple[InputRange, ...], Said("The declared input domain; empty where there is none.")] = ()
+    properties: tuple[PropertyInWords, ...] = ()
+    defects: tuple[Defect, ...] = ()
     moved: Annotated[tuple[MovedValue, ...], Said("The values that moved most, over all initialisers, at most 15.")]
     certificate: Annotated[CertificateFacts | None, Said("Null where there is none, or it cannot be read.")]
     risks: tuple[Risk, ...]
-    mapping: tuple[Offered, ...]
+    mapping: tuple[Offered, ...] = ()
     commands: tuple[CommandToType, ...]
     added: Annotated[tuple[str, ...], Said("What the outcome lacked and the files as recorded say.")]
-    outcome: RepairOutcome
+    outcome: AnyRepair

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from birdnn.printable import readable
-from birdnn.records import Accuracy, BlockLocalisation, BlockLocalizeOutcome, BlockRepair, RepairOutcome
+from birdnn.records import Accuracy, BlockLocalisation, BlockLocalizeOutcome, BlockRepair, ExampleRepair
 from birdnn.report.risks_blocks import ROLES
 from birdnn.report.tables import add_fact, add_notes, facts_grid, file_line, plain_table
 
@@ -89,9 +89,10 @@ def _told(facts: Table, found: BlockLocalisation) -> None:
     add_fact(facts, "forward, backward", told)
 
 
-def block_repair_summary(outcome: RepairOutcome, repair: BlockRepair, width: int = 80) -> RenderableType:
+def block_repair_summary(outcome: ExampleRepair, width: int = 80) -> RenderableType:
     """What became of the block, what it did to the examples, and how other methods fare."""
-    parts: list[RenderableType] = [_headline(outcome, repair), ""]
+    repair = outcome.blocks
+    parts: list[RenderableType] = [_headline(outcome), ""]
     if repair.places:
         parts += [_places_table(repair), ""]
     parts.append(_methods_table(repair, width))
@@ -111,11 +112,10 @@ def block_repair_summary(outcome: RepairOutcome, repair: BlockRepair, width: int
     return Group(*parts, facts, *(file_line(name, path) for name, path in places if path is not None))
 
 
-def _headline(outcome: RepairOutcome, repair: BlockRepair) -> Text:
+def _headline(outcome: ExampleRepair) -> Text:
     if outcome.result == "sampled":
-        text = Text(
-            f"Block {readable(repair.block)} repaired, as far as the examples see; nothing is proved.", "bold green"
-        )
+        told = f"Block {readable(outcome.blocks.block)} repaired, as far as the examples see; nothing is proved."
+        text = Text(told, "bold green")
     elif outcome.out is not None:
         text = Text("No repair: the best candidate was kept, and repairs none of the failing examples.", "bold red")
     else:

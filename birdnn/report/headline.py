@@ -11,11 +11,24 @@ from dataclasses import dataclass
 from decimal import ROUND_CEILING, ROUND_FLOOR
 from typing import Literal
 
-from birdnn.records import LEAST, LEAST_BEYOND, ApplicableOutcome, KeptAt, Preservation, RepairOutcome, Tone, as_asked
+from birdnn.records import (
+    LEAST,
+    LEAST_BEYOND,
+    ApplicableOutcome,
+    ExampleRepair,
+    KeptAt,
+    Preservation,
+    PropertyRepair,
+    RepairOutcome,
+    Tone,
+    as_asked,
+)
 from birdnn.report.words import percent, rounded, sides
 
 _USEFUL = 10.0
 """A proved bound of so many times what was found says something."""
+
+_UNMEASURED = "What else changed was not measured: give --domain, or --data."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,8 +51,8 @@ class Said:
         return f"{self.word}: {self.rest}"
 
 
-def said(report: RepairOutcome) -> Said:
-    """What came of a repair; one by blocks, of which nothing is proved, has words of its own."""
+def said(report: PropertyRepair) -> Said:
+    """What came of a repair by properties."""
     if contradicted(report):
         told = (
             "two engines, a proof and a sample, or prover and checker contradict each other. "
@@ -53,12 +66,20 @@ def said(report: RepairOutcome) -> Said:
     return Said(word=word, rest=" ".join(_sentences(report)), tone=tone)
 
 
-def contradicted(report: RepairOutcome) -> bool:
+def example_headline(report: ExampleRepair) -> str:
+    """What `repair.json` says of a repair by examples, in words about properties; pages have words of their own."""
+    failed = report.result == "violated"
+    word = "Not repaired" if failed else "Repaired as far as sampling sees, not proved"
+    told = ["0 of 0 properties that were asked about are proved.", *([] if report.out is None else [_UNMEASURED])]
+    return f"{word}: {' '.join([*told, *_about_the_end(report, failed=failed)])}"
+
+
+def contradicted(report: PropertyRepair) -> bool:
     """Does some evidence speak against other evidence?"""
     return bool(report.disagreement) or (report.certificate is not None and report.certificate.answer == "rejected")
 
 
-def kept_word(report: RepairOutcome) -> Literal["kept", "badly kept", "not measured"]:
+def kept_word(report: PropertyRepair) -> Literal["kept", "badly kept", "not measured"]:
     """How well behaviour is kept; an earlier version measured over the domain, and did not judge."""
     if report.behaviour_kept is not None:
         return report.behaviour_kept
@@ -70,37 +91,37 @@ def kept_word(report: RepairOutcome) -> Literal["kept", "badly kept", "not measu
 
 def behaviour_word(report: RepairOutcome) -> Literal["kept", "badly kept", "not measured"] | None:
     """The same; None where nothing was changed, and for a repair by examples, whose accuracy is the measure."""
-    return None if report.out is None or report.blocks is not None else kept_word(report)
+    return kept_word(report) if isinstance(report, PropertyRepair) and report.out is not None else None
 
 
-def still_violated(report: RepairOutcome) -> list[str]:
+def still_violated(report: PropertyRepair) -> list[str]:
     """Properties that apply to the network, were not asked about, and are violated in what is handed over."""
     return [entry.name for entry in report.watched if _now(entry, report) == "violated"]
 
 
-def not_looked_at(report: RepairOutcome) -> list[str]:
+def not_looked_at(report: PropertyRepair) -> list[str]:
     """Such properties that were decided before, and of which nobody knows what they are now."""
     return [e.name for e in report.watched if _now(e, report) is None and e.before in ("violated", "proved")]
 
 
-def partly(report: RepairOutcome) -> bool:
+def partly(report: PropertyRepair) -> bool:
     """Of as many properties as possible: is a network written that proves more of them, and loses none?"""
     won = any(prop.after == "proved" and prop.before != "proved" for prop in report.properties)
     written = report.out is not None and not report.attempt
     return report.result == "violated" and written and won and not report.regressions
 
 
-def lost_points(report: RepairOutcome) -> bool:
+def lost_points(report: PropertyRepair) -> bool:
     """Does the network that was written violate a property at sampled points where the original did not?"""
     return report.out is not None and bool(report.drawdown.share)
 
 
-def _now(entry: ApplicableOutcome, report: RepairOutcome) -> str | None:
+def _now(entry: ApplicableOutcome, report: PropertyRepair) -> str | None:
     """What is known of the network that is handed over, which is the original where no other was written."""
     return entry.before if report.out is None else entry.after
 
 
-def behaviour_words(entry: KeptAt, report: RepairOutcome) -> str:
+def behaviour_words(entry: KeptAt, report: PropertyRepair) -> str:
     """What is kept at one place: ``"99.98 % same decision (argmin) on the domain (suite acasxu)"``."""
     share = entry.mae / entry.size if entry.size else None
     moved = f"mean absolute difference {entry.mae:.2g}"
@@ -118,7 +139,7 @@ def behaviour_words(entry: KeptAt, report: RepairOutcome) -> str:
     return f"{percent(own)} same decision ({by}) on {entry.where}, {moved}"
 
 
-def change_words(found: Preservation, report: RepairOutcome) -> str:
+def change_words(found: Preservation, report: PropertyRepair) -> str:
     """How far an output can be from the original's: ``"0.0064 found, at most 0.0089 proved, ..."``."""
     useful = found.proved <= _USEFUL * found.found
     most = rounded(found.proved, ROUND_CEILING)
@@ -151,7 +172,7 @@ def _both(entry: KeptAt) -> str:
     return " and ".join(told)
 
 
-def _word(report: RepairOutcome) -> tuple[str, Tone]:
+def _word(report: PropertyRepair) -> tuple[str, Tone]:
     match report.result:
         case "nothing_to_repair":
             return "Nothing to repair", "good"
@@ -170,7 +191,7 @@ def _word(report: RepairOutcome) -> tuple[str, Tone]:
             return ("Partly repaired", "warn") if partly(report) else ("Not repaired", "bad")
 
 
-def _sentences(report: RepairOutcome) -> Iterator[str]:
+def _sentences(report: PropertyRepair) -> Iterator[str]:
     proved, asked = sum(prop.after == "proved" for prop in report.properties), len(report.properties)
     what = "property that was asked about is" if asked == 1 else "properties that were asked about are"
     already = " on the network as it is" if report.result == "nothing_to_repair" else ""
@@ -181,9 +202,13 @@ def _sentences(report: RepairOutcome) -> Iterator[str]:
         yield f"Newly violated: {percent(report.drawdown.share or 0)} of the sampled points of {report.drawdown.worst}."
     if report.out is not None:
         yield from _about_behaviour(report)
-    else:
+    yield from _about_the_end(report, failed=report.result == "violated" and not partly(report))
+
+
+def _about_the_end(report: RepairOutcome, *, failed: bool) -> Iterator[str]:
+    if report.out is None:
         yield "No network was written."
-    if report.result == "violated" and report.out is not None and not partly(report):
+    elif failed:
         yield "The best attempt was kept; it is not a repair."
     if report.interrupted:
         yield "Interrupted: this is the best so far."
@@ -191,7 +216,7 @@ def _sentences(report: RepairOutcome) -> Iterator[str]:
         yield "The time limit ended it."
 
 
-def _about_others(report: RepairOutcome) -> Iterator[str]:
+def _about_others(report: PropertyRepair) -> Iterator[str]:
     """Properties that nobody asked about."""
     before = {entry.name: entry.before for entry in report.watched}
     bad, unseen = still_violated(report), not_looked_at(report)
@@ -206,7 +231,7 @@ def _about_others(report: RepairOutcome) -> Iterator[str]:
             yield f"{told}: {', '.join(names)}, {count} asked about."
 
 
-def _about_regressions(report: RepairOutcome) -> Iterator[str]:
+def _about_regressions(report: PropertyRepair) -> Iterator[str]:
     """What was proved before, by whether an input shows that it is lost."""
     now = {prop.name: prop.after for prop in report.properties} | {one.name: one.after for one in report.watched}
     violated = [name for name in report.regressions if now.get(name) == "violated"]
@@ -216,7 +241,7 @@ def _about_regressions(report: RepairOutcome) -> Iterator[str]:
         yield f"Proved before and not now: {', '.join(undecided)}."
 
 
-def _about_behaviour(report: RepairOutcome) -> Iterator[str]:
+def _about_behaviour(report: PropertyRepair) -> Iterator[str]:
     found = report.behaviour
     if found:
         yield f"Kept: {behaviour_words(told_of(report), report)}."
@@ -225,7 +250,7 @@ def _about_behaviour(report: RepairOutcome) -> Iterator[str]:
         same = "" if share is None else f"{percent(share)} same decision ({report.decision}), "
         yield f"Kept: {same}mean absolute difference {report.fidelity.mae:.2g} on the domain."
     else:
-        yield "What else changed was not measured: give --domain, or --data."
+        yield _UNMEASURED
     for one in found:
         if told := right_words(one):
             yield f"On {one.where}: {told}."
@@ -244,14 +269,14 @@ def _about_behaviour(report: RepairOutcome) -> Iterator[str]:
         yield f"Outputs tied: {tied_words(report)}; what they told by themselves is lost."
 
 
-def told_of(report: RepairOutcome) -> KeptAt:
+def told_of(report: PropertyRepair) -> KeptAt:
     """The place that is told of several: the worst of those that are badly kept, or else of those that matter."""
     bad = [one for one in report.behaviour if not well_kept(one, report)]
     mattering = bad or [one for one in report.behaviour if one.ground != "beyond"] or report.behaviour
     return min(mattering, key=lambda one: (_share(one), -one.mae / max(one.size, 1e-30)))
 
 
-def well_kept(entry: KeptAt, report: RepairOutcome) -> bool:
+def well_kept(entry: KeptAt, report: PropertyRepair) -> bool:
     """Is as much kept at this place as was asked for? Beyond the regions nobody asked for much."""
     if entry.ground == "beyond":
         return _share(entry) >= LEAST_BEYOND
@@ -263,7 +288,7 @@ def _share(entry: KeptAt) -> float:
     return 1.0 if entry.decision_agreement is None else entry.decision_agreement
 
 
-def tied_words(report: RepairOutcome) -> str:
+def tied_words(report: PropertyRepair) -> str:
     """``"Y_3 follows Y_2, Y_4 is constant"``."""
     _, outputs = sides(report)
     told = [

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from birdnn.records import BlockRepair, EvidenceFile, PropertyOutcome, SafetyReport
+from birdnn.records import AnyRepair, BlockRepair, EvidenceFile, PropertyOutcome, PropertyRepair, SafetyReport
 from birdnn.report.headline import behaviour_word
 from birdnn.report.risks_blocks import ROLES
 
@@ -27,7 +27,6 @@ def statement(report: SafetyReport) -> dict[str, Any]:
         by_role.setdefault(entry.role, []).append(entry)
     before = by_role["network before"][0]
     subject = by_role.get("network after", [before])[0]
-    certificate = by_role.get("certificate", [])
     return {
         "_type": STATEMENT,
         "subject": [_resource(subject)],
@@ -43,19 +42,33 @@ def statement(report: SafetyReport) -> dict[str, Any]:
             "headline": report.summary.headline,
             "tone": report.summary.tone,
             "behaviourKept": behaviour_word(outcome),
-            "semantics": None if outcome.blocks else outcome.semantics,
+            "semantics": None,
             "networkBefore": _resource(before),
             "networkAfter": _resource(by_role["network after"][0]) if "network after" in by_role else None,
-            "properties": [_property(prop) for prop in outcome.properties],
-            "examples": _examples(outcome.blocks, by_role) if outcome.blocks else [],
-            "certificate": _resource(certificate[0]) if certificate else None,
-            "checker": outcome.certificate.checked if outcome.certificate else None,
+            "properties": [],
+            "examples": [],
+            "certificate": None,
+            "checker": None,
             "outcomeFile": _resource(by_role["outcome"][0]),
             "invocation": {"command": shlex.join(outcome.request.command), "seed": outcome.request.seed},
             "residualRisks": [
                 {"weight": risk.weight, "topic": risk.topic} for risk in report.risks if risk.weight in ("stop", "open")
             ],
-        },
+        }
+        | _evidence(outcome, by_role),
+    }
+
+
+def _evidence(outcome: AnyRepair, by_role: Mapping[str, Sequence[EvidenceFile]]) -> dict[str, Any]:
+    """What the repair rests on; fields that are not here have nothing to say."""
+    if not isinstance(outcome, PropertyRepair):
+        return {"examples": _examples(outcome.blocks, by_role)}
+    stored, found = outcome.certificate, by_role.get("certificate", [])
+    return {
+        "semantics": outcome.semantics,
+        "properties": [_property(prop) for prop in outcome.properties],
+        "certificate": _resource(found[0]) if found else None,
+        "checker": stored.checked if stored else None,
     }
 
 

@@ -19,7 +19,7 @@ from markupsafe import Markup
 
 from birdnn.later import later
 from birdnn.printable import readable
-from birdnn.records import SafetyReport
+from birdnn.records import PropertyRepair, SafetyReport
 from birdnn.report.headline import change_words, decided_words, told_of
 from birdnn.report.publish import document
 from birdnn.report.risks_blocks import ROLES
@@ -38,6 +38,7 @@ SHOWN = 32
 """Inputs of a box or a counterexample that a page lists; the JSON has all."""
 REGIONS = 4
 COUNTEREXAMPLES = 3
+_BEFORE_AND_AFTER = 2
 _LINE = 76
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]<>|#~])")
 
@@ -161,34 +162,41 @@ def environment(*, markdown: bool) -> Environment:
     return made
 
 
-def _named(report: SafetyReport, content: dict[str, Any]) -> dict[str, Any]:
-    """What both kinds of page are made from: what the JSON has, and what is told of it."""
-    outcome = report.outcome
-    told = outcome.behaviour.index(told_of(outcome)) if outcome.behaviour else None
+def _rendered(report: SafetyReport, extension: str, **more: Any) -> str:
+    """The page in the template of the outcome's kind: what the JSON has, and what is told of it."""
+    outcome, content, markdown = report.outcome, document(report), extension == "md"
+    if isinstance(outcome, PropertyRepair):
+        kind, told = "properties", _told(outcome)
+    else:
+        kind, told = "examples", {"ROLES": ROLES}
+    told |= {"r": content, "o": content["outcome"], "titles": titles(outcome), "numbers": numbers(outcome), **more}
+    template = environment(markdown=markdown).get_template(f"report_{kind}.{extension}.j2")
+    return template.render(told, v=Figures(content, markdown=markdown))
+
+
+def _told(outcome: PropertyRepair) -> dict[str, Any]:
+    """What a repair by properties keeps, and which map stands on the first page."""
+    kept = outcome.preservation
     return {
-        "r": content,
-        "o": content["outcome"],
-        "told": told,
-        "change": "" if outcome.preservation is None else change_words(outcome.preservation, outcome),
-        "surely": "" if outcome.preservation is None else decided_words(outcome.preservation),
-        "titles": titles(outcome),
-        "numbers": numbers(outcome),
-        "ROLES": ROLES,
+        "told": outcome.behaviour.index(told_of(outcome)) if outcome.behaviour else None,
+        "change": "" if kept is None else change_words(kept, outcome),
+        "surely": "" if kept is None else decided_words(kept),
+        "front": _front(outcome),
     }
+
+
+def _front(outcome: PropertyRepair) -> int | None:
+    """Of the maps that come close to violations the one that shows most of them, before and after."""
+    shown = [(place, drawn) for place, drawn in enumerate(outcome.maps) if len(drawn.panels) == _BEFORE_AND_AFTER]
+    return max(shown, key=lambda entry: entry[1].panels[0].unsafe_share, default=(None, None))[0]
 
 
 def html_page(report: SafetyReport) -> str:
     """One HTML file: style and pictures inside, no script, no network."""
-    template = environment(markdown=False).get_template("report.html.j2")
     pictures = {name: Markup(svg) for name, svg in pictures_page.pictures(report.outcome).items()}
-    content = document(report)
-    front = pictures_page.front(report.outcome)
-    return template.render(_named(report, content), v=Figures(content), pictures=pictures, front=front)
+    return _rendered(report, "html", pictures=pictures)
 
 
 def markdown_page(report: SafetyReport) -> str:
     """The same as Markdown, without pictures."""
-    template = environment(markdown=True).get_template("report.md.j2")
-    content = document(report)
-    text = template.render(_named(report, content), v=Figures(content, markdown=True))
-    return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
+    return re.sub(r"\n{3,}", "\n\n", _rendered(report, "md")).strip() + "\n"

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from birdnn.records import PropertyLocalisation, RepairOutcome
+from birdnn.records import AnyRepair, ExampleRepair, PropertyLocalisation, PropertyRepair
 from birdnn.report.drawing import INK, SOFT, Drawing, plain_axes, style
 from birdnn.report.pictures_lines import margin_line_svg
 from birdnn.report.pictures_maps import advisory_map_svg
@@ -18,11 +18,22 @@ from birdnn.report.words import percent
 
 _MAP = "cividis"  # readable for colour-blind people, and in grey
 _LABELLED = 64
-_BEFORE_AND_AFTER = 2
 
 
-def pictures(outcome: RepairOutcome) -> dict[str, str]:
+def pictures(outcome: AnyRepair) -> dict[str, str]:
     """Name -> ``<svg>`` of ``localisation/0``, ``map/0``, ``line/0``, ``progress``, ``change``; only what there is."""
+    match outcome:
+        case PropertyRepair():
+            found, comparable = _of_properties(outcome), True
+        case ExampleRepair():  # an initialiser that is gone has no distance from what stands in its place
+            graph = outcome.blocks.graph
+            found, comparable = {}, graph is not None and not graph.initialisers_gone
+    if outcome.change and comparable:
+        found["change"] = change_svg(outcome)
+    return found
+
+
+def _of_properties(outcome: PropertyRepair) -> dict[str, str]:
     found = {
         f"localisation/{place}": localisation_svg(entry)
         for place, entry in enumerate(outcome.localisation)
@@ -32,15 +43,7 @@ def pictures(outcome: RepairOutcome) -> dict[str, str]:
     found |= {f"line/{place}": margin_line_svg(entry) for place, entry in enumerate(outcome.lines)}
     if len(outcome.tried) > 1:
         found["progress"] = progress_svg(outcome)
-    if outcome.change:
-        found["change"] = change_svg(outcome)
     return found
-
-
-def front(outcome: RepairOutcome) -> int | None:
-    """Which map stands on the first page: of those that come close to violations the one that shows most of them."""
-    shown = [(place, drawn) for place, drawn in enumerate(outcome.maps) if len(drawn.panels) == _BEFORE_AND_AFTER]
-    return max(shown, key=lambda entry: entry[1].panels[0].unsafe_share, default=(None, None))[0]
 
 
 def localisation_svg(model: PropertyLocalisation) -> str:

@@ -14,7 +14,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from birdnn.printable import readable
-from birdnn.records import RepairOutcome, Tried
+from birdnn.records import PropertyRepair, RepairOutcome, Tried
 from birdnn.report.drawing import INK, SOFT, Drawing, plain_axes, style
 
 # shape and fill say the result as well as colour does
@@ -29,7 +29,7 @@ _BAR, _BAR_LIGHT = "#1f4e79", "#a8d0ee"
 _MOST_BARS = 40
 
 
-def progress_svg(report: RepairOutcome) -> str:
+def progress_svg(report: PropertyRepair) -> str:
     """`progress` as an ``<svg>`` element."""
     return progress(report).svg()
 
@@ -39,7 +39,7 @@ def change_svg(report: RepairOutcome) -> str:
     return change(report).svg()
 
 
-def progress(report: RepairOutcome) -> Drawing:
+def progress(report: PropertyRepair) -> Drawing:
     """One column for each candidate, in order: what was found of each property, what it keeps, what it cost."""
     tried = report.tried
     title = f"The course of the repair: {_counted(len(tried), 'candidate')}, {report.wall_s:.4g} s in all"
@@ -153,7 +153,7 @@ def _cost(axes: Axes, tried: Sequence[Tried]) -> None:
     axes.grid(visible=False, axis="x")
 
 
-def _progress_description(report: RepairOutcome) -> str:
+def _progress_description(report: PropertyRepair) -> str:
     def told(number: int, entry: Tried) -> str:
         kept = (
             ""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import types
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields, is_dataclass
+from dataclasses import MISSING, fields, is_dataclass
 from fractions import Fraction
 from functools import cache
 from pathlib import Path
@@ -90,11 +90,14 @@ def record_from(record: type[R], content: Any) -> R:
     """
     model = model_of(record).model_validate(content)
     try:
-        return _read_back(record, model)  # type: ignore[no-any-return]
+        found = _read_back(record, model)
     except MisreadError:
         raise
     except ValueError as error:
         raise MisreadError(str(error)) from None
+    if not isinstance(found, record):
+        raise MisreadError(f"{record.__name__} is expected, and this is {type(found).__name__}")
+    return found
 
 
 _MODELS: dict[type[Any], type[pydantic.BaseModel]] = {}
@@ -102,9 +105,10 @@ _MODELS: dict[type[Any], type[pydantic.BaseModel]] = {}
 
 def model_of(record: type[Any]) -> type[pydantic.BaseModel]:
     """The published form of a type of records as a model, which knows its JSON Schema and reads what was written."""
-    if record not in _MODELS:
-        _MODELS[record] = _built(record)
-    return _MODELS[record]
+    form = next(iter(_published(record).kinds), record)
+    if form not in _MODELS:
+        _MODELS[form] = _built(form)
+    return _MODELS[form]
 
 
 def _built(record: type[Any]) -> type[pydantic.BaseModel]:
@@ -155,19 +159,45 @@ def _plan(record: type) -> list[tuple[str, _ToJson | None, _ToJson]]:
     """Published name, how to find the value in a record that has it, how to write it."""
     published = _published(record)
     return [
-        (name, None if name in published.told else _finder(path), _writer(_field_hint(record, name)))
+        (name, None if name in published.told else _finder(record, path), _writer(_field_hint(record, name)))
         for name, path in published.fields.items()
     ]
 
 
 def _field_hint(record: type, name: str) -> Any:
-    """The type of a published field."""
+    """The type of a published field; with null where a kind of the record has nothing to say there."""
     published = _published(record)
-    return published.told[name] if name in published.told else _hint(record, published.fields[name])
+    if name in published.told:
+        return published.told[name]
+    path = published.fields[name]
+    hint = _hint(_owner(record, path), path)
+    if all(_owner(kind, path) is kind for kind in published.kinds) or _empty(hint) is not None:
+        return hint
+    *inner, said = _metadata(hint) or (Said(),)  # what is said last is about the field, the rest about its type
+    return Annotated[(Annotated[(_bare(hint), *inner)] if inner else _bare(hint)) | None, said]
 
 
-def _finder(path: str) -> _ToJson:
+def _owner(record: type, path: str) -> type:
+    """The record, or where it does not have the field in which a path begins, another kind of its form that has."""
+    head, _, _ = path.partition(".")
+    return next((kind for kind in (record, *_published(record).kinds) if hasattr(kind, head)), record)
+
+
+def _empty(hint: Any) -> Any:
+    """What a record that does not have a field of this type publishes in its place: what is empty, or else null."""
+    hint = _bare(hint)
+    kind = get_origin(hint) or hint
+    if kind in (str, int, float, bool, tuple, Mapping):
+        return {} if kind is Mapping else kind()
+    whole = is_dataclass(kind) and all((e.default, e.default_factory) != (MISSING, MISSING) for e in fields(kind))
+    return kind() if whole else None
+
+
+def _finder(record: type, path: str) -> _ToJson:
     names = path.split(".")
+    if (other := _owner(record, path)) is not record:
+        nothing = _empty(_hint(other, path))
+        return lambda _: nothing
 
     def find(value: Any) -> Any:
         for name in names:
@@ -266,7 +296,7 @@ def _reader(hint: Any) -> _FromJson:
     origin, arguments = get_origin(hint), get_args(hint)
     if origin in (Union, types.UnionType):
         kinds = [part for part in arguments if part is not types.NoneType]
-        if len(kinds) != 1:
+        if len(kinds) > 1 and len(set(map(model_of, kinds))) > 1:  # kinds of one form tell themselves apart
             raise TypeError(f"which of {', '.join(map(str, kinds))} a value is cannot be read")
         read = _reader(kinds[0])
         return lambda value: None if value is None else read(value)

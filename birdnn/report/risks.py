@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from birdnn.records import CertificateFacts, EvidenceFile, RepairOutcome, Risk, Weight
+from birdnn.records import AnyRepair, CertificateFacts, EvidenceFile, PropertyRepair, Risk, Weight
 from birdnn.report.headline import behaviour_words, right_words, tied_words, well_kept
 from birdnn.report.risks_blocks import example_risks
 from birdnn.report.words import percent
@@ -12,22 +12,20 @@ from birdnn.report.words import percent
 _ORDER: Sequence[Weight] = ("stop", "open", "assumption", "note")
 
 
-def risks(
-    outcome: RepairOutcome, files: Sequence[EvidenceFile], certificate: CertificateFacts | None
-) -> tuple[Risk, ...]:
+def risks(outcome: AnyRepair, files: Sequence[EvidenceFile], certificate: CertificateFacts | None) -> tuple[Risk, ...]:
     """All of them; none is left out because the verdict is good."""
-    found = [*_stops(outcome, files)]
-    if outcome.blocks is None:
-        found += _by_properties(outcome, files, certificate)
+    if isinstance(outcome, PropertyRepair):
+        found = _by_properties(outcome, files, certificate)
     else:
-        found += example_risks(outcome, outcome.blocks)
+        found = [*_changed(files), *example_risks(outcome)]
     return tuple(sorted(found, key=lambda risk: _ORDER.index(risk.weight)))
 
 
 def _by_properties(
-    outcome: RepairOutcome, files: Sequence[EvidenceFile], certificate: CertificateFacts | None
+    outcome: PropertyRepair, files: Sequence[EvidenceFile], certificate: CertificateFacts | None
 ) -> list[Risk]:
     return [
+        *_stops(outcome, files),
         *_undecided(outcome),
         *_others(outcome),
         *_measured(outcome),
@@ -43,9 +41,15 @@ def _risk(weight: Weight, topic: str, text: str) -> Risk:
     return Risk(weight=weight, topic=topic, text=text)
 
 
-def _stops(outcome: RepairOutcome, files: Sequence[EvidenceFile]) -> Iterator[Risk]:
+def _stops(outcome: PropertyRepair, files: Sequence[EvidenceFile]) -> Iterator[Risk]:
     if outcome.disagreement:
         yield _risk("stop", "Engines disagree", outcome.disagreement)
+    yield from _changed(files)
+    if outcome.certificate is not None and outcome.certificate.answer == "rejected":
+        yield _risk("stop", "Certificate rejected", f"The independent checker: {outcome.certificate.detail}.")
+
+
+def _changed(files: Sequence[EvidenceFile]) -> Iterator[Risk]:
     for entry in files:
         if entry.state == "differs":
             told = f"{entry.path} is not the file that the evidence is about: its sha256 is another one."
@@ -53,11 +57,9 @@ def _stops(outcome: RepairOutcome, files: Sequence[EvidenceFile]) -> Iterator[Ri
         elif entry.state == "missing":
             told = f"{entry.path} was not found when this report was made; its recorded sha256 could not be confirmed."
             yield _risk("open", f"{entry.role.capitalize()} missing", told)
-    if outcome.certificate is not None and outcome.certificate.answer == "rejected":
-        yield _risk("stop", "Certificate rejected", f"The independent checker: {outcome.certificate.detail}.")
 
 
-def _undecided(outcome: RepairOutcome) -> Iterator[Risk]:
+def _undecided(outcome: PropertyRepair) -> Iterator[Risk]:
     which = "best attempt" if outcome.attempt else "repaired network" if outcome.out else "network"
     for prop in outcome.properties:
         if prop.after == "violated":
@@ -78,7 +80,7 @@ def _undecided(outcome: RepairOutcome) -> Iterator[Risk]:
         yield _risk("open", "Out of time", "The time limit ended the repair before everything was decided.")
 
 
-def _others(outcome: RepairOutcome) -> Iterator[Risk]:
+def _others(outcome: PropertyRepair) -> Iterator[Risk]:
     """Applicable properties that nobody asked for."""
     for entry in outcome.watched:
         now = entry.after or entry.before
@@ -96,7 +98,7 @@ def _others(outcome: RepairOutcome) -> Iterator[Risk]:
         yield _risk("stop", f"{name} regressed", "It was proved before the repair and is not proved now.")
 
 
-def _measured(outcome: RepairOutcome) -> Iterator[Risk]:
+def _measured(outcome: PropertyRepair) -> Iterator[Risk]:
     if outcome.out is None:
         return
     for entry in outcome.drawdown.properties:
@@ -124,7 +126,7 @@ def _measured(outcome: RepairOutcome) -> Iterator[Risk]:
         yield _risk("open", f"Only the points of {around.name} are proved", told)
 
 
-def _tied(outcome: RepairOutcome) -> Iterator[Risk]:
+def _tied(outcome: PropertyRepair) -> Iterator[Risk]:
     """Outputs that were bound to others: decisions are kept, values are not."""
     if outcome.ties:
         proved = ", ".join(dict.fromkeys(tie.property for tie in outcome.ties))
@@ -135,7 +137,7 @@ def _tied(outcome: RepairOutcome) -> Iterator[Risk]:
         yield _risk("open", "Tied outputs", told)
 
 
-def _behaviour(outcome: RepairOutcome) -> Iterator[Risk]:
+def _behaviour(outcome: PropertyRepair) -> Iterator[Risk]:
     """What is kept where no domain was declared, what is badly kept, and what rests on a guess."""
     if outcome.out is None or outcome.behaviour_kept is None:
         return
@@ -164,7 +166,7 @@ def _behaviour(outcome: RepairOutcome) -> Iterator[Risk]:
 
 
 def _certificate(
-    outcome: RepairOutcome, files: Sequence[EvidenceFile], facts: CertificateFacts | None
+    outcome: PropertyRepair, files: Sequence[EvidenceFile], facts: CertificateFacts | None
 ) -> Iterator[Risk]:
     stored = outcome.certificate
     proved = [prop.name for prop in outcome.properties if prop.after == "proved"]
@@ -189,7 +191,7 @@ def _certificate(
     yield _risk("assumption", "Independence of the checker", told)
 
 
-def _assumptions(outcome: RepairOutcome, facts: CertificateFacts | None) -> Iterator[Risk]:
+def _assumptions(outcome: PropertyRepair, facts: CertificateFacts | None) -> Iterator[Risk]:
     if outcome.semantics == "float32":
         told = (
             "Proofs speak about any execution in IEEE-754 single precision, with the sums of each dot product in any "
@@ -211,7 +213,7 @@ def _assumptions(outcome: RepairOutcome, facts: CertificateFacts | None) -> Iter
         yield _risk("open", "Rounding of the prover", told)
 
 
-def _scope(outcome: RepairOutcome) -> Iterator[Risk]:
+def _scope(outcome: PropertyRepair) -> Iterator[Risk]:
     told = (
         "A proof is as good as its property. Whether the properties capture every hazard, with the right regions and "
         "the right units, was not examined. Outside of the input boxes of section 2 nothing is proved."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from birdnn.records import BlockRepair, MethodResult, RepairOutcome, Risk, Weight
+from birdnn.records import BlockRepair, ExampleRepair, MethodResult, Risk, Weight
 from birdnn.report.words import percent
 
 NOTHING_PROVED = "Nothing is proved: the figures are counts over the examples of these files."
@@ -19,7 +19,7 @@ def judging_role(repair: BlockRepair) -> str:
     return repair.examples[-1].role
 
 
-def example_risks(outcome: RepairOutcome, repair: BlockRepair) -> Iterator[Risk]:
+def example_risks(outcome: ExampleRepair) -> Iterator[Risk]:
     """All but those about files, the weightiest of each kind first."""
     yield from _ended_early(outcome)
     if outcome.out is not None and outcome.result != "sampled":
@@ -31,15 +31,15 @@ def example_risks(outcome: RepairOutcome, repair: BlockRepair) -> Iterator[Risk]
         "The figures are counts over the examples of these files. They say nothing of any other input, and do not say "
         "that an example stays right under the least change of it.",
     )
-    yield from _counted(outcome, repair)
-    yield from _scope(outcome, repair)
+    yield from _counted(outcome)
+    yield from _scope(outcome)
 
 
 def _risk(weight: Weight, topic: str, text: str) -> Risk:
     return Risk(weight=weight, topic=topic, text=text)
 
 
-def _ended_early(outcome: RepairOutcome) -> Iterator[Risk]:
+def _ended_early(outcome: ExampleRepair) -> Iterator[Risk]:
     left = "the network is the best candidate up to then" if outcome.out else "no candidate had done better up to then"
     if outcome.interrupted:
         yield _risk("open", "Interrupted", f"The user ended the command; {left}.")
@@ -47,8 +47,9 @@ def _ended_early(outcome: RepairOutcome) -> Iterator[Risk]:
         yield _risk("open", "Out of time", f"The time limit ended the command; {left}.")
 
 
-def _counted(outcome: RepairOutcome, repair: BlockRepair) -> Iterator[Risk]:
+def _counted(outcome: ExampleRepair) -> Iterator[Risk]:
     """Of the examples that say most: which are wrong or broken, and whether they had a say."""
+    repair = outcome.blocks
     role = judging_role(repair)
     name, before, ours = ROLES[role], repair.before[role], repair.methods[0].accuracy[role]
     if role != "test":
@@ -83,7 +84,8 @@ def _compared(repair: BlockRepair) -> Iterator[Risk]:
         yield _risk("open", "Another way does better", told)
 
 
-def _scope(outcome: RepairOutcome, repair: BlockRepair) -> Iterator[Risk]:
+def _scope(outcome: ExampleRepair) -> Iterator[Risk]:
+    repair = outcome.blocks
     told = (
         "Whether the labels are right, and whether the examples stand for the inputs in operation, was not examined. "
         "What is rare in the files weighs little in the figures."

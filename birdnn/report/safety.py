@@ -6,17 +6,19 @@ import json
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from birdnn.records import (
-    BlockRepair,
+    AnyRepair,
     CertificateFacts,
     CommandToType,
     Defect,
     EvidenceFile,
+    ExampleRepair,
     MovedValue,
     PageVerdict,
     PropertyOutcome,
+    PropertyRepair,
     RepairOutcome,
     Risk,
     SafetyReport,
@@ -71,9 +73,12 @@ _MEANING: Mapping[str, tuple[PageVerdict, str]] = {
 }
 """Outcome -> verdict of the page, and what it means."""
 
+_Verdict: TypeAlias = tuple[PageVerdict, str, str, Tone, str]
+"""Verdict, and the headline: word, rest, tone; explanation."""
+
 
 def safety_report(
-    outcome: RepairOutcome,
+    outcome: AnyRepair,
     files: Sequence[EvidenceFile],
     certificate: CertificateFacts | None,
     *,
@@ -99,23 +104,42 @@ def safety_report(
         reviewer=signed.reviewer,
         summary=_summary(outcome, files, found),
         files=tuple(files),
-        domain=domain(outcome),
-        properties=tuple(stated(prop, outcome) for prop in outcome.properties),
-        defects=_defects(outcome),
         moved=_moved(outcome),
         certificate=certificate,
         risks=found,
-        mapping=(),
-        commands=_commands(outcome, files),
+        commands=(_command("Repeat the repair, as it was run", *outcome.request.command),),
         added=tuple(added),
         outcome=outcome,
     )
+    if isinstance(outcome, PropertyRepair):
+        report = _with_properties(report, outcome)
     return replace(report, mapping=mapping(report))
 
 
-def _summary(outcome: RepairOutcome, files: Sequence[EvidenceFile], found: Sequence[Risk]) -> Summary:
-    verdict, word, rest, tone, explanation = _verdict(outcome, files)
+def _with_properties(report: SafetyReport, outcome: PropertyRepair) -> SafetyReport:
+    """The report with what only a repair by properties has."""
     watched = [entry.n for entry in outcome.drawdown.properties if entry.n]
+    summary = replace(
+        report.summary,
+        scope=_scope(outcome),
+        asked=len(outcome.properties),
+        violated_before=sum(prop.before == "violated" for prop in outcome.properties),
+        proved_after=sum(prop.after == "proved" for prop in outcome.properties),
+        watched=len(watched),
+        watched_points=min(watched, default=None),
+    )
+    return replace(
+        report,
+        summary=summary,
+        domain=domain(outcome),
+        properties=tuple(stated(prop, outcome) for prop in outcome.properties),
+        defects=_defects(outcome),
+        commands=(*_commands(outcome, report.files), *report.commands),
+    )
+
+
+def _summary(outcome: AnyRepair, files: Sequence[EvidenceFile], found: Sequence[Risk]) -> Summary:
+    verdict, word, rest, tone, explanation = _verdict(outcome, files)
     if tone == "good" and any(risk.weight == "stop" for risk in found):
         tone = "warn"
     return Summary(
@@ -124,15 +148,9 @@ def _summary(outcome: RepairOutcome, files: Sequence[EvidenceFile], found: Seque
         word=word,
         headline=f"{word}: {rest}" if rest else word,
         explanation=explanation,
-        scope=_scope(outcome),
-        asked=len(outcome.properties),
-        violated_before=sum(prop.before == "violated" for prop in outcome.properties),
-        proved_after=sum(prop.after == "proved" for prop in outcome.properties),
         changed=sum(entry.count for entry in outcome.change.values()),
         changeable=sum(entry.size for entry in outcome.change.values()),
         initialisers=len(outcome.change),
-        watched=len(watched),
-        watched_points=min(watched, default=None),
         first=tuple(
             f"{weight.capitalize()}: {r.topic}. {r.text}"
             for weight in ("stop", "open")
@@ -142,7 +160,7 @@ def _summary(outcome: RepairOutcome, files: Sequence[EvidenceFile], found: Seque
     )
 
 
-def _scope(outcome: RepairOutcome) -> str:
+def _scope(outcome: PropertyRepair) -> str:
     """What nobody should read into the proofs, on the first page."""
     proved = [prop.name for prop in outcome.properties if prop.after == "proved"]
     if not proved:
@@ -162,49 +180,50 @@ def _listed(names: Sequence[str]) -> str:
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
-def _verdict(outcome: RepairOutcome, files: Sequence[EvidenceFile]) -> tuple[PageVerdict, str, str, Tone, str]:
-    """Verdict, and the headline: word, rest, tone; explanation."""
-    changed = [entry.role for entry in files if entry.state == "differs"]
-    if changed and not contradicted(outcome):
-        names = ", ".join(dict.fromkeys(changed))
-        told = f"What is reported below was found for other files than those that lie there now: {names}."
-        return "files differ", "Not about these files", "", "bad", told
-    if outcome.blocks is not None and not contradicted(outcome):
-        verdict, tone, word, told = _by_examples(outcome, outcome.blocks)
-        return verdict, word, "", tone, told
+def _verdict(outcome: AnyRepair, files: Sequence[EvidenceFile]) -> _Verdict:
+    changed = dict.fromkeys(entry.role for entry in files if entry.state == "differs")
+    match outcome:
+        case PropertyRepair() if not changed or contradicted(outcome):
+            return _by_properties(outcome)
+        case ExampleRepair() if not changed:
+            return _by_examples(outcome)
+    told = f"What is reported below was found for other files than those that lie there now: {', '.join(changed)}."
+    return "files differ", "Not about these files", "", "bad", told
+
+
+def _by_properties(outcome: PropertyRepair) -> _Verdict:
     result = said(outcome)
-    verdict, told = _MEANING[outcome.result]
     if contradicted(outcome):
-        verdict, told = "engines disagree", ""
+        return "engines disagree", result.word, result.rest, result.tone, ""
+    verdict, told = _MEANING[outcome.result]
     return verdict, result.word, result.rest, result.tone, told
 
 
-def _by_examples(outcome: RepairOutcome, repair: BlockRepair) -> tuple[PageVerdict, Tone, str, str]:
-    """The same for a repair that rests on labelled examples."""
+def _by_examples(outcome: ExampleRepair) -> _Verdict:
     if outcome.out is None:
         until = "Up to its early end no" if outcome.interrupted or outcome.timed_out else "No"
         told = f"{until} candidate did better than the original on the validation examples. No network was written."
-        return "violated", "bad", "Not repaired", told
+        return "violated", "Not repaired", "", "bad", told
     if outcome.result != "sampled":
         told = "The best candidate was kept; it repairs none of the failing examples that it learnt from."
-        return "violated", "bad", "Not repaired", told
-    role = judging_role(repair)
-    before, after = repair.before[role], repair.methods[0].accuracy[role]
+        return "violated", "Not repaired", "", "bad", told
+    role = judging_role(outcome.blocks)
+    before, after = outcome.blocks.before[role], outcome.blocks.methods[0].accuracy[role]
     told = (
         f"Of {after.n:,} {ROLES[role]} examples {after.right:,} are right, {before.right:,} before. "
         "Nothing is proved, and nothing is said of other inputs."
     )
-    return "not proved", "warn", "Repaired as far as the examples see", told
+    return "not proved", "Repaired as far as the examples see", "", "warn", told
 
 
-def _defects(outcome: RepairOutcome) -> tuple[Defect, ...]:
+def _defects(outcome: PropertyRepair) -> tuple[Defect, ...]:
     return (
         *(_defect(outcome, prop, found, "before") for prop in outcome.properties for found in prop.counterexamples),
         *(_defect(outcome, prop, prop.remaining, "after") for prop in outcome.properties if prop.remaining),
     )
 
 
-def _defect(outcome: RepairOutcome, prop: PropertyOutcome, found: Witness, file: Literal["before", "after"]) -> Defect:
+def _defect(outcome: PropertyRepair, prop: PropertyOutcome, found: Witness, file: Literal["before", "after"]) -> Defect:
     inputs, outputs = sides(outcome)
     chosen = {"argmin": min, "argmax": max}.get(outcome.decision)
     place = None if chosen is None or not found.y else found.y.index(chosen(found.y))
@@ -235,41 +254,40 @@ def _moved(outcome: RepairOutcome) -> tuple[MovedValue, ...]:
     return tuple(sorted(found, key=lambda entry: -abs(entry.difference))[:_MOVED])
 
 
-def _commands(outcome: RepairOutcome, files: Sequence[EvidenceFile]) -> tuple[CommandToType, ...]:
-    """What an assessor types to see each claim again."""
+def _command(purpose: str, *words: str) -> CommandToType:
+    return CommandToType(purpose=purpose, command=shlex.join(words))
+
+
+def _commands(outcome: PropertyRepair, files: Sequence[EvidenceFile]) -> tuple[CommandToType, ...]:
+    """What an assessor types to see each claim about properties again."""
     place = {(entry.role, entry.name): entry.path for entry in files}
     net, record = place["network before", "network before"], place["outcome", "repair.json"]
     props = {p.name: place.get(("property", p.name), p.path) for p in outcome.properties}
     units = ["--units", "raw"] if outcome.request.units == "raw" else []
-    semantics = ["--semantics", outcome.semantics] if outcome.semantics else []
     found = []
     if any(p.counterexamples for p in outcome.properties) and net.endswith(".onnx"):
         script = _REPLAY.format(report=json.dumps(record), net=json.dumps(net))
         told = "Replay every counterexample through onnxruntime, without birdnn"
-        found.append(CommandToType(purpose=told, command=f"python -c {shlex.quote(script)}"))
+        found.append(_command(told, "python", "-c", script))
     for prop in outcome.properties:
         if prop.counterexamples and _is_property(props[prop.name]):
-            words = ["birdnn", "falsify", "--net", net, "--prop", props[prop.name], *units]
             told = f"Look for a counterexample of {prop.name} anew"
-            found.append(CommandToType(purpose=told, command=shlex.join(words)))
+            found.append(_command(told, "birdnn", "falsify", "--net", net, "--prop", props[prop.name], *units))
     judged = place.get(("network after", "network after"), net)
     if outcome.certificate is not None:
         certified = [props[name] for name in outcome.certificate.properties if name in props]
         words = ["birdnn-check", "--net", judged, *_each("--prop", certified)]
         path = place.get(("certificate", "certificate"), outcome.certificate.path)
         told = "Check the certificate again, a sample of its leaves in exact arithmetic as well"
-        found.append(CommandToType(purpose=told, command=shlex.join([*words, path, "--sample", "100"])))
+        found.append(_command(told, *words, path, "--sample", "100"))
         told = "The same, every leaf in exact arithmetic (slower)"
-        found.append(CommandToType(purpose=told, command=shlex.join([*words, path, "--arithmetic", "exact"])))
+        found.append(_command(told, *words, path, "--arithmetic", "exact"))
     if outcome.preservation is not None and outcome.preservation.constants:
-        words = ["birdnn-check", "--net", judged, "--before", net]
         told = "Check that outputs differ from the original's by constants, in exact arithmetic"
-        found.append(CommandToType(purpose=told, command=shlex.join(words)))
+        found.append(_command(told, "birdnn-check", "--net", judged, "--before", net))
     if stated := [path for path in props.values() if _is_property(path)]:
-        words = ["birdnn", "verify", "--net", judged, *_each("--prop", stated), *semantics, *units]
-        told = "Decide the properties anew, without the certificate"
-        found.append(CommandToType(purpose=told, command=shlex.join(words)))
-    found.append(CommandToType(purpose="Repeat the repair, as it was run", command=shlex.join(outcome.request.command)))
+        words = ["--net", judged, *_each("--prop", stated), "--semantics", outcome.semantics, *units]
+        found.append(_command("Decide the properties anew, without the certificate", "birdnn", "verify", *words))
     return tuple(found)
 
 

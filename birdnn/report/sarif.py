@@ -13,9 +13,9 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from birdnn.records import EvidenceFile, PropertyOutcome, SafetyReport
+from birdnn.records import EvidenceFile, PropertyOutcome, PropertyRepair, SafetyReport
 from birdnn.report.headline import behaviour_word
-from birdnn.report.sarif_blocks import sarif_of_examples
+from birdnn.report.sarif_blocks import Objects, rules_of_examples
 
 SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 _BEHAVIOUR = {
@@ -38,19 +38,10 @@ def sarif(report: SafetyReport) -> dict[str, Any]:
 
 def _run(report: SafetyReport) -> dict[str, Any]:
     outcome = report.outcome
-    places = {id(entry): place for place, entry in enumerate(report.files)}
-    nets = {entry.role: places[id(entry)] for entry in report.files if entry.role.startswith("network")}
-    results: list[dict[str, Any]] = []
-    for rule, prop in enumerate(outcome.properties):
-        if prop.before == "violated" and outcome.out is not None:
-            results.append(_before(report, rule, prop, nets["network before"]))
-        results.append(_after(report, rule, prop, nets.get("network after", nets["network before"])))
-    rules = [_rule(prop) for prop in outcome.properties]
-    if (word := behaviour_word(outcome)) not in (None, "kept"):
-        results.append(_behaviour(report, len(rules), nets["network after"], bad=word == "badly kept"))
-        rules.append(_BEHAVIOUR)
-    if outcome.blocks is not None:
-        rules, results = sarif_of_examples(report, outcome.blocks)
+    if isinstance(outcome, PropertyRepair):
+        rules, results = _rules_of_properties(outcome, report)
+    else:
+        rules, results = rules_of_examples(outcome, report.files)
     return {
         "tool": {
             "driver": {
@@ -83,6 +74,23 @@ def _run(report: SafetyReport) -> dict[str, Any]:
             "behaviourKept": behaviour_word(outcome),
         },
     }
+
+
+def _rules_of_properties(outcome: PropertyRepair, report: SafetyReport) -> tuple[Objects, Objects]:
+    """Rules, one for each property, and the results of the networks before and after."""
+    nets = {entry.role: place for place, entry in enumerate(report.files) if entry.role.startswith("network")}
+    before = nets["network before"]
+    after = nets.get("network after", before)
+    results: Objects = []
+    for rule, prop in enumerate(outcome.properties):
+        if prop.before == "violated" and outcome.out is not None:
+            results.append(_result(report.files[before], before, rule, prop) | _before(outcome, prop))
+        results.append(_result(report.files[after], after, rule, prop) | _after(outcome, prop))
+    rules = [_rule(prop) for prop in outcome.properties]
+    if (word := behaviour_word(outcome)) not in (None, "kept"):
+        results.append(_behaviour(report, len(rules), nets["network after"], bad=word == "badly kept"))
+        rules.append(_BEHAVIOUR)
+    return rules, results
 
 
 def _rule(prop: PropertyOutcome) -> dict[str, Any]:
@@ -120,41 +128,41 @@ def _artifact(entry: EvidenceFile) -> dict[str, Any]:
     }
 
 
-def _result(report: SafetyReport, rule: int, prop: PropertyOutcome, place: int) -> dict[str, Any]:
-    uri = Path(report.files[place].path).absolute().as_uri()
+def _result(file: EvidenceFile, place: int, rule: int, prop: PropertyOutcome) -> dict[str, Any]:
+    uri = Path(file.path).absolute().as_uri()
     return {
         "ruleId": prop.name,
         "ruleIndex": rule,
         "locations": [{"physicalLocation": {"artifactLocation": {"uri": uri, "index": place}}}],
-        "partialFingerprints": {"networkAndProperty/v1": f"{report.files[place].recorded_sha256}:{prop.sha256}"},
+        "partialFingerprints": {"networkAndProperty/v1": f"{file.recorded_sha256}:{prop.sha256}"},
     }
 
 
-def _before(report: SafetyReport, rule: int, prop: PropertyOutcome, place: int) -> dict[str, Any]:
+def _before(outcome: PropertyRepair, prop: PropertyOutcome) -> dict[str, Any]:
     """The original, which is violated and stays so."""
     x = list(prop.counterexamples[0].x) if prop.counterexamples else []
     shown = f" by the input {x}" if 0 < len(x) <= 16 else ""
-    found = _result(report, rule, prop, place) | {
+    found: dict[str, Any] = {
         "kind": "fail",
         "level": "error",
         "message": {"text": f"The network before the repair violates {prop.name}{shown}. {prop.text}"},
     }
     if prop.after == "proved":
-        certificate = report.outcome.certificate
+        certificate = outcome.certificate
         proof = f"; certificate sha256 {certificate.sha256}, {certificate.checked}" if certificate else ""
-        told = f"Repaired: proved for the network with sha256 {report.outcome.out_sha256}{proof}"
-        status = "accepted" if behaviour_word(report.outcome) == "kept" else "underReview"
+        told = f"Repaired: proved for the network with sha256 {outcome.out_sha256}{proof}"
+        status = "accepted" if behaviour_word(outcome) == "kept" else "underReview"
         found["suppressions"] = [{"kind": "external", "status": status, "justification": told}]
     return found
 
 
-def _after(report: SafetyReport, rule: int, prop: PropertyOutcome, place: int) -> dict[str, Any]:
+def _after(outcome: PropertyRepair, prop: PropertyOutcome) -> dict[str, Any]:
     """The network that is handed over."""
     kind, level = _KINDS[prop.after]
-    which = "best attempt" if report.outcome.attempt else "repaired network" if report.outcome.out else "network"
+    which = "best attempt" if outcome.attempt else "repaired network" if outcome.out else "network"
     said = {
         "pass": f"Proved: the {which} satisfies {prop.name} ({prop.arithmetic}).",
         "fail": f"The {which} violates {prop.name}. {prop.text}",
         "open": f"Undecided: {prop.name} is neither proved nor refuted for the {which}.",
     }[kind]
-    return _result(report, rule, prop, place) | {"kind": kind, "level": level, "message": {"text": said}}
+    return {"kind": kind, "level": level, "message": {"text": said}}

@@ -6,19 +6,19 @@ wrong the result is ``open``, never ``pass``: counts prove nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from birdnn.records import Accuracy, BlockRepair, EvidenceFile, Examples, SafetyReport
+from birdnn.records import Accuracy, EvidenceFile, ExampleRepair, Examples
 from birdnn.report.risks_blocks import ROLES
 
 Objects = list[dict[str, Any]]
 
 
-def sarif_of_examples(report: SafetyReport, repair: BlockRepair) -> tuple[Objects, Objects]:
+def rules_of_examples(outcome: ExampleRepair, files: Sequence[EvidenceFile]) -> tuple[Objects, Objects]:
     """Rules, and for each the result of the network before and of the one that was written."""
-    return [_rule(entry) for entry in repair.examples], list(_results(report, repair))
+    return [_rule(entry) for entry in outcome.blocks.examples], list(_results(outcome, files))
 
 
 def _id(examples: Examples) -> str:
@@ -35,12 +35,13 @@ def _rule(examples: Examples) -> dict[str, Any]:
     }
 
 
-def _results(report: SafetyReport, repair: BlockRepair) -> Iterator[dict[str, Any]]:
+def _results(outcome: ExampleRepair, files: Sequence[EvidenceFile]) -> Iterator[dict[str, Any]]:
+    repair = outcome.blocks
     for rule, examples in enumerate(repair.examples):
         counts = {"network before": repair.before[examples.role]}
-        if report.outcome.out is not None:
+        if outcome.out is not None:
             counts["network after"] = repair.methods[0].accuracy[examples.role]
-        for place, entry in enumerate(report.files):
+        for place, entry in enumerate(files):
             if entry.role in counts:
                 yield _result(rule, examples, entry, place, counts[entry.role])
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from birdnn.records import RepairOutcome
+from birdnn.records import PropertyRepair, RepairOutcome
 
 _BY_PROPERTIES = {
     "scope": "Scope and hashes",
@@ -33,7 +33,7 @@ _BY_EXAMPLES = {
 
 def titles(outcome: RepairOutcome) -> Mapping[str, str]:
     """Key of each section -> its title, in order."""
-    return _BY_PROPERTIES if outcome.blocks is None else _BY_EXAMPLES
+    return _BY_PROPERTIES if isinstance(outcome, PropertyRepair) else _BY_EXAMPLES
 
 
 def numbers(outcome: RepairOutcome) -> Mapping[str, int]:

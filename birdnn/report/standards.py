@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
-from birdnn.records import Offered, SafetyReport
+from birdnn.records import ExampleRepair, Offered, PropertyRepair, RepairOutcome, SafetyReport
 from birdnn.report.headline import behaviour_word
 from birdnn.report.sections import numbers
 
@@ -18,27 +19,28 @@ DISCLAIMER = (
     "product complies with any of them: that is for the applicant and the authority to judge."
 )
 
+R = TypeVar("R", bound=RepairOutcome)
+
 _EASA, _DRAFT = "EASA concept paper, issue 2", "ED-324 / ARP6983 (draft)"
 
 
 @dataclass(frozen=True, slots=True)
-class _Request:
+class _Request(Generic[R]):
     """What a source asks for, what we have for it and in which section; `have`: all of it, at least a part of it."""
 
     source: str
     asks: str
     evidence: str
     section: str
-    have: Callable[[SafetyReport], tuple[bool, bool]]
+    have: Callable[[SafetyReport, R], tuple[bool, bool]]
 
 
 def _proved(report: SafetyReport) -> bool:
     return report.summary.verdict in ("proved", "proved as it was")
 
 
-def _accepted(report: SafetyReport) -> bool:
-    stored = report.outcome.certificate
-    return stored is not None and stored.answer == "accepted"
+def _accepted(outcome: PropertyRepair) -> bool:
+    return outcome.certificate is not None and outcome.certificate.answer == "accepted"
 
 
 def _stated(report: SafetyReport) -> bool:
@@ -49,22 +51,22 @@ def _confirmed(report: SafetyReport) -> bool:
     return all(entry.state == "as recorded" for entry in report.files)
 
 
-_BY_PROPERTIES = (
+_BY_PROPERTIES: tuple[_Request[PropertyRepair], ...] = (
     _Request(
         _EASA,
         "Operational domain of the model",
         "Declared input domain and each property’s input region, in the suite’s units",
         "properties",
-        lambda r: (r.outcome.domain is not None and _stated(r), r.outcome.domain is not None or _stated(r)),
+        lambda r, o: (o.domain is not None and _stated(r), o.domain is not None or _stated(r)),
     ),
     _Request(
         _EASA,
         "Stability of the trained model; behaviour kept by a change",
         "Fidelity over the domain and each repaired region, drawdown of every applicable property",
         "kept",
-        lambda r: (
-            r.outcome.fidelity is not None and behaviour_word(r.outcome) == "kept",
-            bool(r.outcome.drawdown.properties),
+        lambda r, o: (
+            o.fidelity is not None and behaviour_word(o) == "kept",
+            bool(o.drawdown.properties),
         ),
     ),
     _Request(
@@ -72,132 +74,134 @@ _BY_PROPERTIES = (
         "Equivalence of the inference model",
         "Proof about the file as stored, for executions in float32; counterexamples replayed by onnxruntime",
         "verdicts",
-        lambda r: (_proved(r) and r.outcome.semantics == "float32", bool(r.defects) or _proved(r)),
+        lambda r, o: (_proved(r) and o.semantics == "float32", bool(r.defects) or _proved(r)),
     ),
     _Request(
         _DRAFT,
         "Trace from requirement to evidence",
         "Property file by hash, its statement in words, the verdict and the proof of each",
         "properties",
-        lambda r: (_stated(r) and _proved(r), True),
+        lambda r, o: (_stated(r) and _proved(r), True),
     ),
     _Request(
         "DO-333",
         "Formal notation, soundness argument for each method, assumptions stated",
         "Properties in VNN-LIB; docs/soundness.md and docs/certificate.md; assumptions listed",
         "risks",
-        lambda r: (_proved(r), True),
+        lambda r, o: (_proved(r), True),
     ),
     _Request(
         "DO-330",
         "Independent check of the tool’s output; tool version and known limits",
         "Certificate accepted by a checker that shares no code with the prover; versions under Reproduction",
         "certificate",
-        lambda r: (_accepted(r), True),
+        lambda r, o: (_accepted(o), True),
     ),
     _Request(
         "ISO/PAS 8800",
         "Insufficiency found, root cause, change, re-verification",
         "Counterexamples, responsible neurons, changed parameters, verdicts after the change",
         "defects",
-        lambda r: (bool(r.defects and r.outcome.localisation) and _proved(r), bool(r.defects)),
+        lambda r, o: (bool(r.defects and o.localisation) and _proved(r), bool(r.defects)),
     ),
     _Request(
         "UL 4600",
         "Evidence is valid for this configuration",
         "sha256 of the networks, every property and the certificate, compared when the report was made",
         "scope",
-        lambda r: (_confirmed(r), True),
+        lambda r, o: (_confirmed(r), True),
     ),
     _Request(
         "AMLAS",
         "Verification log and independence of verification",
         "Verdict matrix with engine, arithmetic and time; the checker’s log; other engines where asked",
         "verdicts",
-        lambda r: (_accepted(r), True),
+        lambda r, o: (_accepted(o), True),
     ),
 )
 
 
-_BY_EXAMPLES = (
+_BY_EXAMPLES: tuple[_Request[ExampleRepair], ...] = (
     _Request(
         _EASA,
         "Operational domain of the model",
         "None is declared, and labelled examples do not describe one",
         "scope",
-        lambda r: (False, False),
+        lambda r, o: (False, False),
     ),
     _Request(
         _EASA,
         "Stability of the trained model; behaviour kept by a change",
         "Decisions kept and examples broken, as counts; which nodes and initialisers kept their bytes",
         "accuracy",
-        lambda r: (False, r.outcome.out is not None),
+        lambda r, o: (False, o.out is not None),
     ),
     _Request(
         _EASA,
         "Equivalence of the inference model",
         "No proof and no replay: answers were counted by birdnn on the file as written",
         "accuracy",
-        lambda r: (False, False),
+        lambda r, o: (False, False),
     ),
     _Request(
         _DRAFT,
         "Trace from requirement to evidence",
         "Each file of examples by hash and role, and how many are right before and after",
         "scope",
-        lambda r: (False, True),
+        lambda r, o: (False, True),
     ),
     _Request(
         "DO-333",
         "Formal notation, soundness argument for each method, assumptions stated",
         "Nothing is proved by this method; what it leaves open is stated",
         "risks",
-        lambda r: (False, False),
+        lambda r, o: (False, False),
     ),
     _Request(
         "DO-330",
         "Independent check of the tool’s output; tool version and known limits",
         "Versions and limits; there is no certificate that a checker could examine",
         "reproduction",
-        lambda r: (False, True),
+        lambda r, o: (False, True),
     ),
     _Request(
         "ISO/PAS 8800",
         "Insufficiency found, root cause, change, re-verification",
         "Failing examples, suspicious blocks, the change of one, counts after it; no verification",
         "blocks",
-        lambda r: (False, True),
+        lambda r, o: (False, True),
     ),
     _Request(
         "UL 4600",
         "Evidence is valid for this configuration",
         "sha256 of the networks and of every file of examples, compared when the report was made",
         "scope",
-        lambda r: (_confirmed(r), True),
+        lambda r, o: (_confirmed(r), True),
     ),
     _Request(
         "AMLAS",
         "Verification log and independence of verification",
         "Counts for each file and method, no proof; independence is that of held-out examples, if there are any",
         "accuracy",
-        lambda r: (False, any(entry.role == "held-out examples" for entry in r.files)),
+        lambda r, o: (False, any(entry.role == "held-out examples" for entry in r.files)),
     ),
 )
 
 
 def mapping(report: SafetyReport) -> tuple[Offered, ...]:
     """Each request with what this outcome has for it; ``report`` without its own mapping."""
-    requests = _BY_PROPERTIES if report.outcome.blocks is None else _BY_EXAMPLES
-    return tuple(_offered(request, report) for request in requests)
+    outcome = report.outcome
+    if isinstance(outcome, PropertyRepair):
+        return tuple(_offered(request, report, outcome) for request in _BY_PROPERTIES)
+    return tuple(_offered(request, report, outcome) for request in _BY_EXAMPLES)
 
 
-def _offered(request: _Request, report: SafetyReport) -> Offered:
-    fully, partly = request.have(report)
+def _offered(request: _Request[R], report: SafetyReport, outcome: R) -> Offered:
+    fully, partly = request.have(report, outcome)
     return Offered(
         source=request.source,
         asks=request.asks,
         offered="offered" if fully else "in part" if partly else "not offered",
         evidence=request.evidence,
-        section=numbers(report.outcome)[request.section],
+        section=numbers(outcome)[request.section],
     )

@@ -21,9 +21,9 @@ from birdnn.records import (
     InitialiserChange,
     Neighbours,
     PropertyOutcome,
+    PropertyRepair,
     Proved,
     Rate,
-    RepairOutcome,
     Tried,
     Unknown,
     Verdict,
@@ -95,7 +95,7 @@ def _matrix(rows: Sequence[tuple[str, Sequence[EngineAnswer]]]) -> list[Renderab
     return ["", matrix(asked)] if asked else []
 
 
-def repair_summary(outcome: RepairOutcome, width: int = 80, *, verbose: bool = False) -> RenderableType:
+def repair_summary(outcome: PropertyRepair, width: int = 80, *, verbose: bool = False) -> RenderableType:
     """What a person wants to know after a repair: the properties, what else changed, where the files are.
 
     It fits a screen of 24 lines where properties and remarks are few; ``verbose`` tells everything.
@@ -124,7 +124,7 @@ def repair_summary(outcome: RepairOutcome, width: int = 80, *, verbose: bool = F
     return Group(headline(outcome), table, *engines, grid, *_files(outcome))
 
 
-def headline(outcome: RepairOutcome) -> Text:
+def headline(outcome: PropertyRepair) -> Text:
     """The result, as every report says it."""
     result = said(outcome)
     style = {"good": "proved", "warn": "unknown", "bad": "violated"}[result.tone]
@@ -173,7 +173,7 @@ def _neighbours_text(entry: Neighbours) -> str:
     return f"{now}, {healed}; n = {entry.n:,}, at most {entry.radius:g} away in each input"
 
 
-def _measurements(grid: Table, outcome: RepairOutcome, *, verbose: bool) -> None:
+def _measurements(grid: Table, outcome: PropertyRepair, *, verbose: bool) -> None:
     """Efficacy and generalisation, fidelity, drawdown, the change; what goes without saying only where it is asked."""
     add_fact(grid, "disagreement", outcome.disagreement)
     for name, rate in (("efficacy", outcome.efficacy), ("generalisation", outcome.generalisation)):
@@ -202,7 +202,7 @@ def _measurements(grid: Table, outcome: RepairOutcome, *, verbose: bool) -> None
     add_fact(grid, "changed", _change_text(outcome.change))
 
 
-def _behaviour(grid: Table, outcome: RepairOutcome) -> None:
+def _behaviour(grid: Table, outcome: PropertyRepair) -> None:
     """What is kept elsewhere than on the domain, with the place, and the outputs that were tied."""
     for entry in outcome.behaviour:
         if entry.ground != "domain" or outcome.fidelity is None or entry.argmin_agreement is not None:
@@ -244,7 +244,7 @@ def _change_text(change: Mapping[str, InitialiserChange]) -> str:
     return f"{count:,} of {size:,} values in {len(change)} {plural}, at most by {largest.linf:.2g} ({name})"
 
 
-def _spent(grid: Table, outcome: RepairOutcome, *, verbose: bool) -> None:
+def _spent(grid: Table, outcome: PropertyRepair, *, verbose: bool) -> None:
     if not outcome.rounds:
         add_fact(grid, "time", seconds(outcome.wall_s))
         _arithmetic(grid, [(prop.name, prop.arithmetic) for prop in outcome.properties])
@@ -275,7 +275,7 @@ def _arithmetic(grid: Table, stated: Sequence[tuple[str, str]]) -> None:
         add_fact(grid, "arithmetic", kind if len(kinds) == 1 else f"{kind} ({names})")
 
 
-def _others(grid: Table, outcome: RepairOutcome) -> None:
+def _others(grid: Table, outcome: PropertyRepair) -> None:
     suite = outcome.suite
     if suite is None:
         return
@@ -295,7 +295,7 @@ def certificate_lines(found: CertificateFile | None) -> list[RenderableType]:
     return [file_line("certificate", found.path, size), checked]
 
 
-def _files(outcome: RepairOutcome) -> list[RenderableType]:
+def _files(outcome: PropertyRepair) -> list[RenderableType]:
     found = certificate_lines(outcome.certificate)
     if outcome.out is not None:
         found.append(file_line("best attempt" if outcome.attempt else "repaired network", outcome.out))

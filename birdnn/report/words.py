@@ -13,8 +13,8 @@ from birdnn.records import (
     InputRange,
     PropertyInWords,
     PropertyOutcome,
+    PropertyRepair,
     RegionInWords,
-    RepairOutcome,
     ScaledQuantity,
     ShownValue,
     StatedRegion,
@@ -84,12 +84,12 @@ class Side:
         return ShownValue(name=self.name(place), unit=self.unit(place), value=raw, network=network)
 
 
-def sides(outcome: RepairOutcome) -> tuple[Side, Side]:
+def sides(outcome: PropertyRepair) -> tuple[Side, Side]:
     """Inputs and outputs of the network that was repaired."""
     return Side("X", outcome.inputs), Side("Y", outcome.outputs)
 
 
-def stated(prop: PropertyOutcome, outcome: RepairOutcome) -> PropertyInWords:
+def stated(prop: PropertyOutcome, outcome: PropertyRepair) -> PropertyInWords:
     """A property in words and raw units."""
     inputs, outputs = sides(outcome)
     return PropertyInWords(
@@ -102,7 +102,7 @@ def stated(prop: PropertyOutcome, outcome: RepairOutcome) -> PropertyInWords:
     )
 
 
-def domain(outcome: RepairOutcome) -> tuple[InputRange, ...]:
+def domain(outcome: PropertyRepair) -> tuple[InputRange, ...]:
     """The declared input domain in raw units; empty where there is none."""
     if outcome.domain is None:
         return ()

@@ -13,9 +13,10 @@ import pytest
 import birdnn
 from birdnn.api.notebook import repair_html
 from birdnn.records import Result
+from tests.report.block_outcomes import block_outcome
 from tests.report.outcomes import LATE, PROVED, VIOLATED, prop, repair_outcome, verify_outcome
 
-OUTCOMES = [verify_outcome(PROVED), verify_outcome(VIOLATED), repair_outcome(), PROVED, VIOLATED, LATE]
+OUTCOMES = [verify_outcome(PROVED), verify_outcome(VIOLATED), repair_outcome(), block_outcome(), PROVED, VIOLATED, LATE]
 
 
 @pytest.mark.parametrize("outcome", OUTCOMES, ids=lambda outcome: type(outcome).__name__)
@@ -59,6 +60,14 @@ def test_a_repair_is_proved_where_every_property_is() -> None:
         assert not outcome.proved
         with pytest.raises(birdnn.NotProvedError, match=r"b: unknown|a sample violates it"):
             outcome.raise_unless_proved()
+
+
+def test_nothing_is_proved_by_examples() -> None:
+    done = block_outcome()
+    assert not done.proved
+    with pytest.raises(birdnn.NotProvedError, match="the result is sampled"):
+        done.raise_unless_proved()
+    assert repr(done) == "<RepairOutcome sampled; net.repaired.onnx; 245 s>"
 
 
 def test_results_are_shown_in_a_line() -> None:

@@ -150,7 +150,6 @@ def test_weights_that_another_block_reads_stay(folder: Path, tmp_path: Path) -> 
     onnx.save(model, net)
     asked = replace(_asked(folder, tmp_path / "out", block="layer1", compare=True), net=net)
     outcome = repair_blocks(asked)
-    assert outcome.blocks is not None
     for method in outcome.blocks.methods[:3]:  # in all others every weight is free
         assert method.out is not None
         after = {tensor.name: tensor.SerializeToString() for tensor in onnx.load(method.out).graph.initializer}

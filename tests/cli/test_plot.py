@@ -10,6 +10,7 @@ import pytest
 from birdnn.report.publish import dumps
 from birdnn.report.schemas import schemas
 from tests.cli.conftest import Call
+from tests.report.block_outcomes import block_outcome
 from tests.report.outcomes import repair_outcome
 from tests.report.test_pictures_repair import TRIED
 
@@ -65,6 +66,14 @@ def test_a_repair_is_drawn_from_its_report(call: Call, picture: str, tmp_path: P
     report = json.loads(target.read_text())
     assert required("plot-progress") <= set(report)
     assert [entry["boxes"] for entry in report["tried"]] == [1234, 0, 5678]
+
+
+def test_a_repair_by_blocks_has_no_course(call: Call, tmp_path: Path) -> None:
+    """No property decides its candidates; what it changed is drawn."""
+    (tmp_path / "repair.json").write_text(dumps(block_outcome(change=repair_outcome().change)))
+    refused = call("plot", "progress", tmp_path, "--out", tmp_path / "x.svg")
+    assert (refused.status, "birdnn plot change" in refused.err) == (4, True)
+    assert call("plot", "change", tmp_path, "--out", tmp_path / "x.svg").status == 0
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import birdnn
 from birdnn.api import asking
 from birdnn.cli.options import flag
 from birdnn.pipeline import repairing
-from birdnn.records import RepairOutcome, RepairRequest
+from birdnn.records import PropertyRepair, RepairRequest
 from birdnn.records.options import RULES, objection
 from tests.cli.conftest import Call
 from tests.report.outcomes import repair_outcome
@@ -59,7 +59,7 @@ def test_both_refuse_the_same(
 ) -> None:
     seen: list[RepairRequest] = []
 
-    def stand_in(request: RepairRequest, **_: Any) -> RepairOutcome:
+    def stand_in(request: RepairRequest, **_: Any) -> PropertyRepair:
         seen.append(request)
         return repair_outcome(request=request)
 

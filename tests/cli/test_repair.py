@@ -15,7 +15,7 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from birdnn.records import RepairOutcome, RepairRequest, Watch
+from birdnn.records import PropertyRepair, RepairRequest, Watch
 from tests.cli.conftest import ROOT, Call, box_property
 from tests.report.outcomes import prop, repair_outcome
 
@@ -25,7 +25,7 @@ def requests(monkeypatch: pytest.MonkeyPatch) -> list[RepairRequest]:
     """The requests that a stand-in for the pipeline got; it answers with a proved repair."""
     seen: list[RepairRequest] = []
 
-    def stand_in(request: RepairRequest, *, watch: Watch, began: float | None = None) -> RepairOutcome:
+    def stand_in(request: RepairRequest, *, watch: Watch, began: float | None = None) -> PropertyRepair:
         seen.append(request)
         return repair_outcome(request=request)
 
@@ -114,7 +114,7 @@ def test_a_proof_alone_is_no_success(
 ) -> None:
     """The old command ended with status 0, and green, whatever a proved repair had done to the network."""
 
-    def stand_in(request: RepairRequest, *, watch: Watch, began: float | None = None) -> RepairOutcome:
+    def stand_in(request: RepairRequest, *, watch: Watch, began: float | None = None) -> PropertyRepair:
         return repair_outcome(request=request, **changes)
 
     monkeypatch.setattr("birdnn.pipeline.repairing.repair_files", stand_in)

@@ -10,18 +10,17 @@ from birdnn.records import (
     BlockLocalisation,
     BlockRepair,
     BlockRequest,
-    Drawdowns,
+    ExampleRepair,
     Examples,
     GraphChange,
     GraphNode,
     MethodResult,
     PlaceInBlock,
     Rate,
-    RepairOutcome,
     SafetyReport,
     SuspiciousBlock,
 )
-from birdnn.report.headline import said
+from birdnn.report.headline import example_headline
 from birdnn.report.risks_blocks import NOTHING_PROVED
 from birdnn.report.safety import safety_report
 from tests.report.outcomes import repair_outcome
@@ -121,39 +120,33 @@ def nothing_found(repair: BlockRepair = REPAIR) -> BlockRepair:
     return replace(repair, places=(), graph=None, methods=(lost,))
 
 
-def block_outcome(repair: BlockRepair = REPAIR, **changes: Any) -> RepairOutcome:
+def block_outcome(repair: BlockRepair = REPAIR, **changes: Any) -> ExampleRepair:
     """The published outcome; without a network where `repair` has none."""
     base = repair_outcome()
     written = repair.graph is not None
-    made = replace(
-        base,
+    made = ExampleRepair(
+        result="sampled" if written else "violated",
         request=replace(
             base.request, method="blocks", blocks=BlockRequest(data=base.request.net, val=base.request.net)
         ),
-        result="sampled" if written else "violated",
-        properties=(),
-        fidelity=None,
-        fidelity_note="not measured over a domain",
-        region_fidelity={},
-        drawdown=Drawdowns(),
+        net=base.net,
+        net_sha256=base.net_sha256,
+        out=base.out if written else None,
+        out_sha256=base.out_sha256 if written else None,
+        report=base.report,
         efficacy=Rate(hits=650, n=1080) if written else None,
         generalisation=None,
         change={},
-        domain=None,
-        behaviour=(),
-        behaviour_kept=None,
-        rule_by=None,
         decision="argmax",
-        semantics=None,
-        suite=None,
-        rounds=0,
+        repair_s=base.repair_s,
+        wall_s=base.wall_s,
+        versions=base.versions,
+        machine=base.machine,
         notes=(NOTHING_PROVED,),
         blocks=repair,
-        out=base.out if written else None,
-        out_sha256=base.out_sha256 if written else None,
     )
     changed = replace(made, **changes)
-    return replace(changed, headline=said(changed).headline)
+    return replace(changed, headline=example_headline(changed))
 
 
 def block_report(repair: BlockRepair = REPAIR, states: dict[str, str] | None = None, **changes: Any) -> SafetyReport:

@@ -17,10 +17,10 @@ from birdnn.records import (
     Machine,
     Neighbours,
     PropertyOutcome,
+    PropertyRepair,
     PropertyVerdict,
     Proved,
     Rate,
-    RepairOutcome,
     RepairRequest,
     SuiteMatch,
     Unknown,
@@ -92,9 +92,9 @@ def prop(name: str = "prop_8", **changes: Any) -> PropertyOutcome:
     return replace(made, **changes)
 
 
-def repair_outcome(**changes: Any) -> RepairOutcome:
+def repair_outcome(**changes: Any) -> PropertyRepair:
     """A proved repair of two properties, everything measured."""
-    made = RepairOutcome(
+    made = PropertyRepair(
         result="proved",
         request=RepairRequest(net=Path("net.onnx"), command=("birdnn", "repair", "--net", "net.onnx")),
         net="/n/net.onnx",

@@ -9,10 +9,12 @@ from html.parser import HTMLParser
 from typing import Any
 
 from birdnn.records import (
+    AnyRepair,
     ApplicableOutcome,
     CertificateFacts,
     CertificateFile,
     EvidenceFile,
+    ExampleRepair,
     InitialiserChange,
     InterventionCheck,
     Kept,
@@ -20,8 +22,8 @@ from birdnn.records import (
     PacBound,
     ProofFacts,
     PropertyLocalisation,
+    PropertyRepair,
     RankedNeuron,
-    RepairOutcome,
     SafetyReport,
     ScaledQuantity,
     StatedRegion,
@@ -92,7 +94,7 @@ STORED = CertificateFile(
 )
 
 
-def outcome(**changes: Any) -> RepairOutcome:
+def outcome(**changes: Any) -> PropertyRepair:
     """Everything that a report can show, in two properties; `changes` are fields of the record."""
     witness = Witness(x=(0.62, -0.25), y=(0.5, 0.1, 0.2), replayed_by=("onnxruntime",))
     drawn = PacBound(
@@ -124,17 +126,20 @@ def outcome(**changes: Any) -> RepairOutcome:
     return repair_outcome(**(full | changes))
 
 
-def files(made: RepairOutcome, **states: Any) -> list[EvidenceFile]:
+def files(made: AnyRepair, **states: Any) -> list[EvidenceFile]:
     """The files of an outcome, as recorded but for ``states``: role -> state, blanks written as underscores."""
     named = [("network before", "network before", made.net, made.net_sha256)]
     if made.out is not None:
         named.append(("network after", "network after", made.out, made.out_sha256 or ""))
-    named += [("property", p.name, p.path, p.sha256) for p in made.properties]
-    for entry in made.blocks.examples if made.blocks else ():
-        role = {"test": "held-out"}.get(entry.role, entry.role) + " examples"
-        named.append((role, role, entry.path, entry.sha256))
-    if made.certificate is not None:
-        named.append(("certificate", "certificate", made.certificate.path, made.certificate.sha256))
+    match made:
+        case PropertyRepair():
+            named += [("property", p.name, p.path, p.sha256) for p in made.properties]
+            if made.certificate is not None:
+                named.append(("certificate", "certificate", made.certificate.path, made.certificate.sha256))
+        case ExampleRepair():
+            for entry in made.blocks.examples:
+                role = {"test": "held-out"}.get(entry.role, entry.role) + " examples"
+                named.append((role, role, entry.path, entry.sha256))
     named.append(("outcome", "repair.json", "/a/repair.json", "aa"))
     return [
         EvidenceFile(

@@ -9,7 +9,18 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from birdnn.records import ARITHMETIC, Drawdown, Drawdowns, RepairOutcome, Unknown, Verdict, worst
+from birdnn.records import (
+    ARITHMETIC,
+    AnyRepair,
+    Drawdown,
+    Drawdowns,
+    ExampleRepair,
+    PropertyRepair,
+    RepairOutcome,
+    Unknown,
+    Verdict,
+    worst,
+)
 from birdnn.report.publish import MisreadError, document, dumps, record_from, write_record
 from birdnn.report.schemas import schemas
 from birdnn.report.witnesses import counterexample_text
@@ -138,11 +149,13 @@ def test_the_published_schema_is_current() -> None:
 @pytest.mark.parametrize(
     "made", [outcome(), block_outcome(), block_outcome(nothing_found())], ids=["proofs", "blocks", "none"]
 )
-def test_the_outcome_reads_back(made: RepairOutcome) -> None:
-    """As a record, of which the JSON is the same again; of the request there is what it says."""
+def test_the_outcome_reads_back(made: AnyRepair) -> None:
+    """As a record of its kind, of which the JSON is the same again; of the request there is what it says."""
     again = record_from(RepairOutcome, json.loads(dumps(made)))
+    assert type(again) is type(made)
     assert document(again) == document(made)
-    assert replace(again, request=made.request, report=made.report, tried=made.tried) == made
+    tried = {"tried": made.tried} if isinstance(made, PropertyRepair) else {}
+    assert replace(again, request=made.request, report=made.report, **tried) == made
     assert (again.request.seed, again.request.method_name) == (made.request.seed, made.request.method_name)
 
 
@@ -171,9 +184,22 @@ def test_what_contradicts_itself_is_refused_with_its_place(
     assert found[: len(place)] == place
 
 
+def test_a_repair_is_of_one_kind() -> None:
+    """Proofs speak about something, counts of examples do not."""
+    proofs, examples = (json.loads(dumps(made)) for made in (outcome(), block_outcome()))
+    with pytest.raises(MisreadError, match="a repair by blocks only"):
+        record_from(RepairOutcome, proofs | {"semantics": None})
+    with pytest.raises(MisreadError, match="has no properties"):
+        record_from(RepairOutcome, proofs | {"blocks": examples["blocks"]})
+    with pytest.raises(MisreadError, match="PropertyRepair is expected, and this is ExampleRepair"):
+        record_from(PropertyRepair, examples)
+    assert record_from(ExampleRepair, examples | {"semantics": "real"}).blocks == block_outcome().blocks  # once so
+
+
 def test_what_an_earlier_version_wrote_reads_back() -> None:
     """It lacks what came since."""
     since = ("headline", "behaviour", "behaviour_kept", "rule_by", "ties", "watched", "inputs", "outputs", "blocks")
     content = {name: value for name, value in json.loads(dumps(outcome())).items() if name not in since}
     again = record_from(RepairOutcome, content)
-    assert (again.behaviour, again.behaviour_kept, again.blocks, again.inputs) == ((), None, None, ())
+    assert isinstance(again, PropertyRepair)
+    assert (again.behaviour, again.behaviour_kept, again.inputs) == ((), None, ())

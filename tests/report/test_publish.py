@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Literal
@@ -35,6 +35,14 @@ class Other:
     """Another part."""
 
     kind: Literal["other"] = "other"
+
+
+@publishes("NeededModel", "word")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Needed:
+    """A part of which every field has to be said."""
+
+    word: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,6 +119,56 @@ def test_the_schema_says_what_the_fields_say() -> None:
     assert "hidden" not in schema["properties"]
     text = dumps(Outer(), headline="x")
     assert model.model_validate_json(text).model_dump(mode="json") == json.loads(text)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Head:
+    """What both kinds have."""
+
+    seed: int = 7
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Long(Head):
+    """One kind."""
+
+    arithmetic: Literal["exact"] = "exact"
+    inner: Inner = Inner()
+    names: tuple[str, ...] = ("a",)
+    shares: Mapping[str, float] = field(default_factory=lambda: {"a": 0.5})
+    wall_s: float = 1.5
+    other: Annotated[Other | None, Said("Perhaps.")] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Short(Head):
+    """The other."""
+
+    needed: Annotated[Needed, Said("Of the other kind.")]
+
+    @property
+    def wall_s(self) -> float:
+        """Never."""
+        return 0.25
+
+
+publishes("Either", "seed arithmetic inner names shares wall_s other needed", kinds=(Long, Short))(Head)
+
+
+def test_kinds_share_a_form() -> None:
+    """What a kind does not have is empty, or null where its type has nothing that is empty."""
+    long, short = document(Long()), document(Short(needed=Needed(word="w")))
+    assert (list(long), long["needed"], long["names"]) == (list(short), None, ["a"])
+    empty = {"arithmetic": None, "inner": {"share": 1.5, "count": 3}, "names": [], "shares": {}, "other": None}
+    assert short == {"seed": 7, **empty, "wall_s": 0.25, "needed": {"word": "w"}}
+    model = model_of(Head)
+    assert model is model_of(Long) is model_of(Short)
+    schema = model.model_json_schema(mode="serialization")["properties"]
+    assert schema["needed"]["anyOf"][1] == schema["arithmetic"]["anyOf"][1] == {"type": "null"}
+    assert schema["needed"]["description"] == "Of the other kind."
+    assert schema["wall_s"]["type"] == "number"
+    for content in (long, short):
+        model.model_validate(content)
 
 
 def test_what_is_no_number_is_refused() -> None:
