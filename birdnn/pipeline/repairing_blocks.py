@@ -53,7 +53,7 @@ from birdnn.records import (
 from birdnn.repair.blocks import BlockCandidate, BlockRepairer, BlockSettings, Data
 from birdnn.repair.operations import ORIGINAL, Slot, slots_of
 from birdnn.repair.training import Score
-from birdnn.report.headline import example_headline
+from birdnn.report.headline import said_of_examples
 from birdnn.report.publish import write_record
 from birdnn.report.risks_blocks import NOTHING_PROVED
 from birdnn.sample import evaluate
@@ -334,7 +334,7 @@ class _BlockRepair:
         )
         if best is not None:
             outcome = self._with_network(outcome)
-        outcome = replace(outcome, headline=example_headline(outcome))
+        outcome = replace(outcome, headline=said_of_examples(outcome).headline)
         if outcome.report is not None:
             write_record(outcome, Path(outcome.report), self.together.add)
             self.folder.settle(self.together)

@@ -23,6 +23,7 @@ from birdnn.records import (
     Tone,
     as_asked,
 )
+from birdnn.report.risks_blocks import ROLES, judging_role
 from birdnn.report.words import percent, rounded, sides
 
 _USEFUL = 10.0
@@ -66,12 +67,22 @@ def said(report: PropertyRepair) -> Said:
     return Said(word=word, rest=" ".join(_sentences(report)), tone=tone)
 
 
-def example_headline(report: ExampleRepair) -> str:
-    """What `repair.json` says of a repair by examples, in words about properties; pages have words of their own."""
-    failed = report.result == "violated"
-    word = "Not repaired" if failed else "Repaired as far as sampling sees, not proved"
-    told = ["0 of 0 properties that were asked about are proved.", *([] if report.out is None else [_UNMEASURED])]
-    return f"{word}: {' '.join([*told, *_about_the_end(report, failed=failed)])}"
+def said_of_examples(report: ExampleRepair) -> Said:
+    """What came of a repair by labelled examples, told by those that judge it."""
+    if report.out is None:
+        until = "Up to its early end no" if report.interrupted or report.timed_out else "No"
+        told = f"{until} candidate did better than the original on the validation examples. No network was written."
+        return Said(word="Not repaired", rest=told, tone="bad")
+    if report.result != "sampled":
+        told = "The best candidate was kept; it repairs none of the failing examples that it learnt from."
+        return Said(word="Not repaired", rest=told, tone="bad")
+    role = judging_role(report.blocks)
+    before, after = report.blocks.before[role], report.blocks.methods[0].accuracy[role]
+    told = (
+        f"Of {after.n:,} {ROLES[role]} examples {after.right:,} are right, {before.right:,} before. "
+        "Nothing is proved, and nothing is said of other inputs."
+    )
+    return Said(word="Repaired as far as the examples see", rest=told, tone="warn")
 
 
 def contradicted(report: PropertyRepair) -> bool:

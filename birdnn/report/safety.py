@@ -26,9 +26,8 @@ from birdnn.records import (
     Tone,
     Witness,
 )
-from birdnn.report.headline import contradicted, said
+from birdnn.report.headline import contradicted, said, said_of_examples
 from birdnn.report.risks import risks
-from birdnn.report.risks_blocks import ROLES, judging_role
 from birdnn.report.standards import mapping
 from birdnn.report.words import domain, sides, stated
 
@@ -200,20 +199,8 @@ def _by_properties(outcome: PropertyRepair) -> _Verdict:
 
 
 def _by_examples(outcome: ExampleRepair) -> _Verdict:
-    if outcome.out is None:
-        until = "Up to its early end no" if outcome.interrupted or outcome.timed_out else "No"
-        told = f"{until} candidate did better than the original on the validation examples. No network was written."
-        return "violated", "Not repaired", "", "bad", told
-    if outcome.result != "sampled":
-        told = "The best candidate was kept; it repairs none of the failing examples that it learnt from."
-        return "violated", "Not repaired", "", "bad", told
-    role = judging_role(outcome.blocks)
-    before, after = outcome.blocks.before[role], outcome.blocks.methods[0].accuracy[role]
-    told = (
-        f"Of {after.n:,} {ROLES[role]} examples {after.right:,} are right, {before.right:,} before. "
-        "Nothing is proved, and nothing is said of other inputs."
-    )
-    return "not proved", "Repaired as far as the examples see", "", "warn", told
+    result = said_of_examples(outcome)
+    return "violated" if result.tone == "bad" else "not proved", result.word, "", result.tone, result.rest
 
 
 def _defects(outcome: PropertyRepair) -> tuple[Defect, ...]:
