@@ -35,6 +35,13 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("birdnn")
 
 
+def pytest_configure() -> None:
+    """Memory is kept as in commands, once what is imported for that is checked too."""
+    from birdnn.heap import keep_freed_memory
+
+    keep_freed_memory()
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     default = Path(os.environ.get("BIRDNN_ACASXU", ROOT.parent / "shared" / "acasxu"))
     parser.addoption("--acasxu", type=Path, default=default, help="folder of the ACAS Xu networks and properties")

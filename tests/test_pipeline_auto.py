@@ -11,7 +11,8 @@ import torch
 
 from birdnn.errors import MismatchError
 from birdnn.network import Network
-from birdnn.pipeline.methods import Stage
+from birdnn.pipeline.judging import Attempt
+from birdnn.pipeline.methods import Stage, stages
 from birdnn.pipeline.repairing import repair_files
 from birdnn.records import PropertyRepair, Tied, Watch
 from birdnn.repair import Evidence
@@ -155,3 +156,28 @@ def test_what_was_not_tried_for_lack_of_time_is_named(tmp_path, monkeypatch) -> 
     outcome = before_ties(tmp_path, monkeypatch, 0.0)
     assert results(outcome) == [("method 0", "violated"), ("method 2", "proved")]
     assert outcome.stopped == "the time limit left too little for more of method 1"
+
+
+def test_only_the_last_method_goes_on_with_dearer_and_dearer_proofs(tmp_path, monkeypatch) -> None:
+    """Another method's candidate may be cheap to prove; where none is left, one that is dear is better than nothing."""
+    asked, found = list[float](), list[Stage]()
+
+    def undecided(loaded, subjects, clock, effort, *, as_many) -> Attempt:
+        asked.append(effort.boxes)
+        return Attempt(loaded=loaded)
+
+    def watched(*said) -> list[Stage]:
+        found.extend(stages(*said))
+        first, last = found[0], found[-1]
+        steps = [Raised(said[2].net, iter([-5.0] * 5)) for _ in range(2)]
+        return [
+            replace(stage, make=lambda one=one: one, rounds=4, last_resort=False)
+            for stage, one in zip((first, last), steps, strict=True)
+        ]
+
+    monkeypatch.setattr("birdnn.pipeline.repairing.stages", watched)
+    monkeypatch.setattr("birdnn.pipeline.candidates.decide_all", undecided)
+    repair_files(build(tmp_path, "Relu").request(), settings=FAST)
+    assert len(found) > 2
+    few, more = FAST.slice_boxes, FAST.slice_growth
+    assert asked == [few, more * few, more * few, more * few, few, more * few, more**2 * few, more**3 * few]

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import torch
 
 from birdnn.boxes import Boxes
+from birdnn.heap import keep_freed_memory
 from birdnn.machines import Cluster, Lost, cluster_at, here
 from birdnn.verify.bounding import make_bound
 from birdnn.verify.frontier import arrays_of, work_of
@@ -81,6 +82,7 @@ def explored(name: str, errand: Sequence[Any], work: Arrays, times: int) -> dict
     if name not in _EXPLORERS:
         _EXPLORERS.clear()
         torch.set_num_threads(1)  # a process for each processor
+        keep_freed_memory()
         common: Errand = here(errand[0])
         _EXPLORERS[name] = Explorer(common, make_bound(common.net, common.settings))
     piece = _EXPLORERS[name].explore(Task(work_of(_owned(work)), times))
