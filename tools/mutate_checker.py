@@ -46,6 +46,13 @@ MODULES = (
     "lines",
     "network",
     "onnxfile",
+    "pairs.chain",
+    "pairs.engines",
+    "pairs.exact",
+    "pairs.floats",
+    "pairs.lines",
+    "pairs.query",
+    "pairs.walk",
     "parts",
     "rounding",
     "statement",
@@ -132,25 +139,28 @@ def _purge() -> None:
 
 def suite(module: str, material: dict[str, Any]) -> None:
     """The tests, those of the mutated module's numbers first; an exception is a kill."""
-    if module.startswith("graphs."):
+    folder, inner, _ = module.partition(".")
+    if inner:
         quiet = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-m", "not thorough"]
-        if pytest.main([*quiet, str(ROOT / "tests" / "certify" / "graphs")]):
-            raise AssertionError("a test of graphs fails")
+        tests = ROOT / "tests" / "certify" / folder
+        own = sorted(tests.glob("test_*.py"), key=lambda path: not path.stem.endswith(inner))
+        if pytest.main([*quiet, *map(str, own)]):
+            raise AssertionError(f"a test of {folder} fails")
         return
     own = _OWN.get(module, module if module in _BY_HAND else "boundaries")
     shared = ("parts",) if module in _SHARED else ()  # it starts processes
     by_hand = sorted((*_BY_HAND, *shared), key=lambda name: name != own)
-    folder = Path(tempfile.mkdtemp())
-    _all_of(by_hand[0], folder, material)
-    _tampering(folder, material)
-    _all_of("statement", folder, material)
+    place = Path(tempfile.mkdtemp())
+    _all_of(by_hand[0], place, material)
+    _tampering(place, material)
+    _all_of("statement", place, material)
     soundness = importlib.import_module("tests.certify.test_soundness")
     for act in soundness.KINDS:
         soundness.test_lines_hold_and_touch(act)
         if act.kind in ("sigmoid", "tanh", "elu"):
             soundness.test_float_offsets_are_not_inside_exact_ones(act)
     for name in (*by_hand[1:], "soundness"):
-        _all_of(name, folder, material)
+        _all_of(name, place, material)
 
 
 def _tampering(folder: Path, material: dict[str, Any]) -> None:

@@ -15,11 +15,13 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
+from birdnn.bounds.difference import CompiledDifferenceBound, DifferenceBound
 from birdnn.certify.check import Rejected, Settings, check
 from birdnn.certify.check.__main__ import main
 from birdnn.certify.check.parts import Part
 from birdnn.crosscheck.onnxruntime import OnnxReplay
 from birdnn.errors import FormatError, InputError, MismatchError
+from birdnn.pipeline import relating
 from birdnn.pipeline.checking import check_files
 from birdnn.pipeline.relating import verify_related
 from birdnn.records import Proved, VerifyOutcome, VerifySettings, Violated
@@ -128,6 +130,31 @@ def test_decisions_and_mixed_rows(tmp_path: Path) -> None:
     multipliers = uncolumn(case.region["items"]["multiplier"])
     sizes = np.array([3 * len(case.region["unsafe"][p]) for p in uncolumn(case.region["items"]["polytope"])])
     assert len(multipliers) == sizes.sum()
+
+
+@pytest.mark.parametrize("compiled", [False, True], ids=["torch", "compiled"])
+@pytest.mark.parametrize("cancels", [True, False])
+def test_both_engines_record(compiled: bool, cancels: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Polytopes of one row and of two, in two forms where all rows cancel, else in three."""
+
+    def bound(before: Any, after: Any, device: Any, settings: Any, record: bool) -> Any:
+        if compiled:
+            return CompiledDifferenceBound(before, after, settings, always=True, record=record)
+        return DifferenceBound(before, after, device, settings, record)
+
+    monkeypatch.setattr(relating, "difference_bound", bound)
+    nets = pair(tmp_path, 12, sizes=(2, 8, 8, 2), noise=0.02)
+    most, times = furthest(nets), "1.0" if cancels else "0.984375"
+    first = f"(>= (- (* {times} Y_g[0]) Y_f[0]) {1.2 * most + (0.0 if cancels else 0.05):.6f})"
+    second = f"(and (<= (- Y_g[0] Y_f[0]) -{1.2 * most:.6f}) (>= Y_f[1] Y_g[1]))"
+    case = made(tmp_path, nets, query(2, 2, *same(2), f"(or {first} {second})"))
+    assert sorted(len(rows) for rows in case.region["unsafe"]) == [1, 2]
+    for arithmetic in ARITHMETIC:
+        case.check(arithmetic)
+    known = {len(rows): place for place, rows in enumerate(case.region["unsafe"])}
+    assert len(uncolumn(case.region["cut"])) > 0
+    polytopes, multipliers = (uncolumn(case.region["items"][name]) for name in ("polytope", "multiplier"))
+    assert len(multipliers) == 3 * (polytopes == known[1]).sum() + 6 * (polytopes == known[2]).sum()
 
 
 def test_one_network_whose_inputs_change_places(tmp_path: Path) -> None:
