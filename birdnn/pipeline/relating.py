@@ -252,7 +252,7 @@ class _Related:
         if self.semantics != "real":
             return "of queries about executions there is none"
         if isinstance(verdict, Violated):
-            return "the checker reads queries whose inputs are related by equality only" if prop.relational else ""
+            return "" if len(posed.parts) == 2 else "the checker reads queries about two networks only"
         if posed.shared is None or not isinstance(verdict, Proved):
             by = "each network by itself" if posed.slope is None else "slopes, or by each network itself"
             return f"it was proved by {by}, and the checker follows differences of two networks only"

@@ -459,10 +459,30 @@ def test_what_has_no_certificate_is_said(tmp_path: Path) -> None:
         assert len(said) == 1
         assert told in said[0]
         assert not (tmp_path / "c.json.gz").exists()
-    falls = query(1, 1, *order, "(>= (- Y_f[0] Y_g[0]) -9.0)", like="equal-to f")
-    outcome = decided(tmp_path, {"f": unequal["f"]}, falls)
+
+
+def test_counterexamples_of_related_inputs(tmp_path: Path) -> None:
+    """A network at two inputs, of which one bounds the other: checked exactly, with all comparisons; never proved."""
+    layers = drawn(2, (2, 4, 1))
+    nets = {"f": written(tmp_path, "A", layers)}
+    order = ["(== X_f[1] X_g[1])", "(<= X_g[0] X_f[0])", "(<= -1.0 X_g[0])"]
+    text = query(2, 1, *order, "(>= (- Y_f[0] Y_g[0]) -0.001)", "(< X_g[0] X_f[0])", like="equal-to f")
+    outcome = decided(tmp_path, nets, text)
     assert isinstance(outcome.verdicts[0].verdict, Violated)
-    assert "related by equality only" in " ".join(outcome.notes)
+    assert outcome.certificate is not None
+    assert outcome.certificate.checked == "accepted: 1 violated, exact"
+    data = json.loads(gzip.decompress((tmp_path / "c.json.gz").read_bytes()))
+    case = Case(nets, tmp_path / "q.vnnlib", tmp_path / "c.json.gz", data)
+    found = check_files(nets, [case.prop], case.path, settings=Settings())
+    assert (found.accepted, found.said) == (True, "1 violated, exact, onnxruntime")
+    x = list(case.proof["input"])
+    assert (x[0], x[1]) != (x[2], x[3])
+    case.proof["input"] = [x[0], x[1], x[0], x[1]]
+    with pytest.raises(Rejected, match="does not violate the property in exact arithmetic"):
+        case.check()
+    case.data["proofs"] = [{"property": case.proof["property"], "verdict": "proved", "shared": 0, "regions": []}]
+    with pytest.raises(FormatError, match="does not read proofs of queries that relate inputs by more than equality"):
+        case.check()
 
 
 def test_a_rejected_proof_is_no_proof(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

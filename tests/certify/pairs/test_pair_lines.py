@@ -80,6 +80,17 @@ def test_lines_by_hand() -> None:
     assert not any(np.isfinite(side).any() for side in nothing)
 
 
+def test_offsets_leave_room_for_underflow() -> None:
+    """Half of the smallest number is none, and rows of any size may meet it."""
+    least = 2.0**-1074
+    halves = Slants((of(0.5), of(0.5)), (of(0.5), of(0.5)))
+    below, above = offsets(halves, of(-least), of(least), of(1.0), of(1.0))
+    for end in (-1, 1):
+        exact_gap = Fraction(end, 2**1075) - Fraction(end, 2**1074)
+        assert Fraction(float(below[0, 0])) <= exact_gap <= Fraction(float(above[0, 0]))
+    assert below < 0 < above
+
+
 def test_the_largest_difference() -> None:
     found = float(magnitude(Slants((of(-0.5), of(1.0)), (of(0.0), of(0.5))), of(-3.0), of(2.0))[0, 0])
     assert 3 < found < 3 + 1e-13

@@ -23,7 +23,8 @@ def read(text: str) -> Query:
 def unsafe(found: Query, x: list[Fraction], y: list[Fraction]) -> bool:
     """Is this point of variables and outputs a violation?"""
     for pair in found.statement.pairs:
-        sums = [sum((c * v for c, v in zip(row.coefficients, y, strict=True)), Fraction(0)) for row in pair.rows]
+        at = [*y, *x] if found.statement.relational else y
+        sums = [sum((c * v for c, v in zip(row.coefficients, at, strict=True)), Fraction(0)) for row in pair.rows]
         if pair.contains(x) and all(row.holds(value) for row, value in zip(pair.rows, sums, strict=True)):
             return True
     return False
@@ -46,7 +47,7 @@ def test_variables_are_numbered_as_their_first_inputs_come() -> None:
 
 
 def test_what_may_hold_makes_no_variable() -> None:
-    """An equality of one branch, one that is strict, or one with a constant, relates inputs, which is not read."""
+    """An equality of one branch, one that is strict, or one with a constant, relates inputs as other comparisons do."""
     for relation in (
         "(or (== X_f[0] X_g[0]) (>= Y_f[0] 1.0))",
         "(== X_f[0] (+ X_g[0] 0.1))",
@@ -55,8 +56,20 @@ def test_what_may_hold_makes_no_variable() -> None:
         "(== X_f[0] Y_g[0])",
     ):
         text = query(1, 1, relation, "(>= X_g[0] -1.0)", "(<= X_g[0] 1.0)", "(>= Y_g[0] Y_f[0])")
-        with pytest.raises(FormatError, match="related by more than equality"):
-            read(text)
+        found = read(text)
+        assert found.statement.relational
+        assert found.reads == ((0,), (1,))
+        assert len(found.statement.pairs[0].rows[0].coefficients) == 4
+    assert not read(query(1, 1, *same(1), "(>= Y_g[0] Y_f[0])")).statement.relational
+
+
+def test_what_bounds_a_related_input_may_be_a_comparison() -> None:
+    """Then it is any number of single precision; where nothing is related, that is refused."""
+    found = read(query(1, 1, "(<= X_g[0] X_f[0])", "(>= X_g[0] 0.5)", "(>= Y_g[0] Y_f[0])"))
+    (pair,) = found.statement.pairs
+    assert (pair.lower[1], pair.upper[1]) == ((Fraction(1, 2), False), (Fraction(2) ** 128, False))
+    with pytest.raises(FormatError, match="unbounded"):
+        read(query(1, 1, "(>= X_g[0] 0.5)", "(>= Y_g[0] Y_f[0])"))
 
 
 def _random(draw: Random) -> str:
@@ -86,11 +99,12 @@ def _random(draw: Random) -> str:
         if depth and draw.random() < 0.5:
             return f"({draw.choice(('and', 'or'))} {' '.join(formula(depth - 1) for _ in range(draw.randrange(1, 4)))})"
         if draw.random() < 0.2:
-            return f"({draw.choice(('<=', '>='))} {draw.choice(('X_f[0]', 'X_g[1]'))} {draw.choice(('0.25', '-0.5'))})"
+            other = draw.choice(("0.25", "-0.5", "X_g[0]", "(+ X_f[1] 0.25)", "Y_f[0]"))
+            return f"({draw.choice(('<=', '>='))} {draw.choice(('X_f[0]', 'X_g[1]'))} {other})"
         return f"({draw.choice(('<=', '>=', '<', '>', '=='))} {term()} {term()})"
 
     ways = draw.choice([["(== X_f[0] X_g[0])", "(== X_f[1] X_g[1])"], ["(== X_f[0] X_g[1])", "(== X_g[0] X_f[1])"]])
-    if draw.random() < 0.3:
+    if draw.random() < 0.4:
         ways = [ways[0], "(>= X_g[0] -1.0)", "(<= X_g[0] 1.0)", "(>= X_g[1] -1.0)", "(<= X_g[1] 1.0)"]
     return query(2, 2, *ways, *(formula() for _ in range(draw.randrange(1, 3))))
 
@@ -98,7 +112,7 @@ def _random(draw: Random) -> str:
 def test_both_readers_mean_the_same(tmp_path: Path) -> None:
     """On random texts: the same variables, and the same points are violations."""
     points = [Fraction(n, 4) for n in (-4, -2, 0, 1, 4)]
-    path, both, violations = tmp_path / "q.vnnlib", 0, 0
+    path, both, violations, related = tmp_path / "q.vnnlib", 0, 0, 0
     for seed in range(150):
         draw = Random(seed)
         path.write_text(_random(draw))
@@ -115,9 +129,11 @@ def test_both_readers_mean_the_same(tmp_path: Path) -> None:
             x, y = ([draw.choice(points) for _ in range(size)] for size in (n, 4))
             found = unsafe(mine, x, y)
             assert found == theirs.prop.violated(list(map(float, x)), list(map(float, y))), (seed, x, y)
+            related += mine.statement.relational and found
             violations += found
     assert both > 60
     assert violations > 500
+    assert related > 50
 
 
 GOOD = query(1, 1, *same(1), apart(1, 0.5))

@@ -18,7 +18,7 @@ from birdnn.certify.check.pairs.query import Declared, Query, read_query
 from birdnn.certify.check.pairs.walk import PairWalk
 from birdnn.certify.check.statement import Statement
 from birdnn.certify.check.tree import Engine
-from birdnn.errors import MismatchError
+from birdnn.errors import FormatError, MismatchError
 
 
 class Networks:
@@ -61,7 +61,7 @@ class Networks:
         ways = zip(chains, query.reads, strict=True)
         own = tuple(at_variables(chain, reads, query.statement.n_inputs) for chain, reads in ways)
         path = " and ".join(dict.fromkeys(file.path for file in self.files.values()))
-        return query.statement, PairEngines(query, own, proof, path, where)
+        return query.statement, PairEngines(query, own, proof, (path, prop.path), where)
 
     def _of(self, net: Declared, path: str) -> Chain:
         chain = self.chains.get(net.name) or self.chains.get(net.equal)
@@ -82,18 +82,24 @@ class PairEngines:
         query: what is asked.
         chains: both networks, as functions of the variables.
         proof: what is stated.
-        path, where: the files' names, and the proof's, for messages.
+        paths, where: the names of the networks' files and of the query's, and the proof's, for messages.
     """
 
     single = False
     walk = PairWalk
 
-    def __init__(self, query: Query, chains: tuple[Chain, ...], proof: dict[str, Any], path: str, where: str) -> None:
-        self.query, self.chains, self.proof, self.path, self.where = query, chains, proof, path, where
+    def __init__(
+        self, query: Query, chains: tuple[Chain, ...], proof: dict[str, Any], paths: tuple[str, str], where: str
+    ) -> None:
+        self.query, self.chains, self.proof, self.where = query, chains, proof, where
+        self.path, self.prop = paths
 
     @cached_property
     def network(self) -> Pair:
         """Both networks and their difference."""
+        if self.query.statement.relational:
+            told = "proofs of queries that relate inputs by more than equality"
+            raise FormatError(self.prop, "", f"this checker does not read {told}")
         shared = self.proof["shared"]
         if type(shared) is not int:
             raise Rejected(f"{self.where}: shared must be a number of layers")
@@ -125,7 +131,7 @@ class PairEngines:
         return found
 
     def evaluate(self, x: Sequence[Fraction]) -> Sequence[Any]:
-        """The exact outputs of both networks at the variables, or balls that hold them."""
+        """The exact outputs of both networks at the variables, or balls that hold them; and these, where rows do."""
         from birdnn.certify.check.pairs.exact import evaluate
 
-        return evaluate(self.chains, x)
+        return evaluate(self.chains, x, beside=self.query.statement.relational)

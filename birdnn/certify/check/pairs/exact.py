@@ -7,9 +7,9 @@ from fractions import Fraction
 from typing import Any
 
 import numpy as np
-from flint import arb, fmpq
+from flint import arb, ctx, fmpq
 
-from birdnn.certify.check.exact import ExactEngine, ExactPass, number_of
+from birdnn.certify.check.exact import _EVALUATION_PRECISION, ExactEngine, ExactPass, number_of, rational
 from birdnn.certify.check.exact import evaluate as evaluate_one
 from birdnn.certify.check.layers import Chain
 from birdnn.certify.check.lines import Floats
@@ -68,9 +68,11 @@ class PairExactPass(ExactPass):
         return below, max((up_M if d > 0 else up_m) * d - s * d for d in ends)
 
 
-def evaluate(chains: Sequence[Chain], x: Sequence[Fraction]) -> list[Any]:
-    """The exact outputs of both networks at the variables, one's behind the other's: fractions, or balls."""
-    found = [value for chain in chains for value in evaluate_one(chain, x)]
+def evaluate(chains: Sequence[Chain], x: Sequence[Fraction], *, beside: bool = False) -> list[Any]:
+    """The exact outputs of both networks at the variables, one's behind the other's, and these where they are asked for
+    ``beside`` the outputs: fractions, or balls."""
+    found = [value for chain in chains for value in evaluate_one(chain, x)] + (list(x) if beside else [])
     if any(isinstance(value, arb) for value in found):
-        return [value if isinstance(value, arb) else arb(fmpq(value.numerator, value.denominator)) for value in found]
+        with ctx.workprec(_EVALUATION_PRECISION):
+            return [value if isinstance(value, arb) else arb(rational(value)) for value in found]
     return found

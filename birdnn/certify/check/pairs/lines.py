@@ -51,8 +51,8 @@ def slants(act: Activation, l: Floats, u: Floats) -> Slants:
 
 def _slopes(act: Activation, l: Floats, u: Floats) -> tuple[Floats, Floats]:
     """Least and greatest slope of ReLU or LeakyReLU on ``l .. u``; NaN counts as all numbers."""
-    left, right = np.where(l >= 0, 1.0, act.alpha), np.where(u <= 0, act.alpha, 1.0)
-    return np.where(l >= 0, 1.0, np.minimum(left, right)), np.where(l >= 0, 1.0, np.maximum(left, right))
+    right = np.where(u <= 0, act.alpha, 1.0)
+    return np.where(l >= 0, 1.0, np.minimum(act.alpha, right)), np.where(l >= 0, 1.0, np.maximum(act.alpha, right))
 
 
 def default_slopes(slanted: Slants, l: Floats, u: Floats) -> tuple[Floats, Floats]:

@@ -2,8 +2,8 @@
 
 Understood are ``(vnnlib-version <2.0>)``, two declarations of networks with one input and one output of ``real``
 numbers, ``isomorphic-to`` and ``equal-to``, and assertions over ``and``, ``or``, ``<= >= < > ==`` and linear ``+ - *``.
-Inputs that are said to be equal wherever the formula holds are one variable; any other comparison of several inputs is
-refused, as is everything that is not named here.
+Inputs that are said to be equal wherever the formula holds are one variable. Where it compares inputs in another way,
+it is read for counterexamples only. Everything that is not named here is refused.
 """
 
 from __future__ import annotations
@@ -52,7 +52,8 @@ class Query:
 
     Attributes:
         networks: two, as they are declared.
-        statement: about the variables, and the outputs of the first network followed by those of the second.
+        statement: about the variables, and the outputs of the first network followed by those of the second. Where it
+            is relational it holds for inputs of single precision only, whatever they are: nobody may prove it.
         reads: for each network, the variable that each of its inputs is. Variables are numbered as their first inputs
             come, the first network's before the second's.
     """
@@ -107,14 +108,16 @@ class _Reader(Reader):
         self.variable = list(range(n_inputs))
         self.variable = self._equal([atom for tree in asserted for atom in self._certain(tree)])
         branches = self._formula(["and", *asserted])
-        if any(relates(linear) for branch in branches for linear, _ in branch):
-            raise self.fail("inputs that are related by more than equality, or to outputs")
         n_variables, columns = 1 + max(self.variable), [f"Y_{i}" for i in range(n_outputs)]
+        relational = any(relates(linear) for branch in branches for linear, _ in branch)
+        if relational:
+            columns += [f"X_{i}" for i in range(n_variables)]
+            branches = [(*branch, *_single(n_variables)) for branch in branches]
         pairs = [pair for branch in branches if (pair := self._pair(branch, n_variables, columns)) is not None]
         if not pairs:
             raise self.fail("assertions that contradict each other")
         ways = tuple(self.variable[: first.n_inputs]), tuple(self.variable[first.n_inputs :])
-        return Query((first, second), Statement(tuple(pairs), n_variables, n_outputs), ways)
+        return Query((first, second), Statement(tuple(pairs), n_variables, n_outputs, relational), ways)
 
     def _tokens(self) -> re.Pattern[str]:
         return _TOKEN
@@ -223,6 +226,13 @@ class _Reader(Reader):
             index += at * prod(shape[depth + 1 :])
         index = self.variable[index] if kind == "X" else index
         return Linear({f"{kind}_{index}": Fraction(1)}, Fraction(0))
+
+
+def _single(n_variables: int) -> list[Atom]:
+    """That all variables are numbers of single precision, as those of an execution are: a comparison may be all that
+    bounds one."""
+    largest, one = Fraction(2) ** 128, Fraction(1)
+    return [(Linear({f"X_{i}": sign * one}, -largest), False) for i in range(n_variables) for sign in (1, -1)]
 
 
 def _places(text: str) -> tuple[int, ...]:
