@@ -155,7 +155,7 @@ def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
     ):
         with pytest.raises(MismatchError, match=message):
             decided(tmp_path, nets, said)
-    for name, value in (("certificate", tmp_path / "c.json"), ("crosscheck", ("marabou",)), ("bound", "auto_lirpa")):
+    for name, value in (("resume", tmp_path), ("crosscheck", ("marabou",)), ("bound", "auto_lirpa")):
         with pytest.raises(MismatchError, match=f"--{name} is about one network"):
             decided(tmp_path, {"f": net, "g": net}, text, **{name: value})
 

@@ -88,12 +88,16 @@ def verify(
         place = None if certificate is None else Path(certificate)
         with borrowed() as stored:
             nets, paths = _related(stored, net, props)
+            if certificate is not None:
+                _require_own(stored, (*nets.values(), *paths))
             outcome = verify_related(nets, paths, settings=VerifySettings(**said, certificate=place), watch=watch)
+        if outcome.disagreement:
+            raise DisagreementError(outcome.disagreement)
         return _named_verdicts(outcome, stored)
     with borrowed() as stored:
         files = _files(stored, net, props)
         if certificate is not None:
-            _require_own(stored, files)
+            _require_own(stored, (files[0], *files[1]))
         settings = VerifySettings(**said, certificate=None if certificate is None else Path(certificate))
         outcome = verify_files(*files, settings=settings, watch=watch)
     if outcome.disagreement:
@@ -254,7 +258,7 @@ def localize(
 
 
 def check(
-    net: File,
+    net: File | Mapping[str, File],
     props: File | Sequence[File],
     certificate: File,
     *,
@@ -265,7 +269,8 @@ def check(
     """Check a certificate by a program that shares no code with the prover, and run its counterexamples.
 
     Args:
-        net, props, certificate: files: a certificate is bound to the content of the files that it speaks about.
+        net, props, certificate: files: a certificate is bound to the content of the files that it speaks about. For
+            queries about two networks, the file of each by its name in the query.
         arithmetic: ``"float64"`` accounts for its rounding, ``"exact"`` has none.
         sample: all leaves in float64, and so many of them in exact arithmetic, drawn with `seed`.
 
@@ -285,7 +290,8 @@ def check(
     require_in_range("check", {"sample": sample, "seed": seed})
     settings = Settings(arithmetic=arithmetic, sample=sample, seed=seed)
     paths = [Path(path) for path in _several(props)]
-    return check_files(Path(net), paths, Path(certificate), settings=settings)
+    nets = {name: Path(path) for name, path in net.items()} if isinstance(net, Mapping) else Path(net)
+    return check_files(nets, paths, Path(certificate), settings=settings)
 
 
 @contextmanager
@@ -340,8 +346,8 @@ def _inputs(stored: Stored, name: str, given: str | Path | tuple[Any, Any] | Non
     return stored.samples(name, np.asarray(x, dtype=np.float32), y)
 
 
-def _require_own(stored: Stored, files: tuple[Path, tuple[Path, ...]]) -> None:
-    lost = [path.name for path in (files[0], *files[1]) if path.is_relative_to(stored.folder)]
+def _require_own(stored: Stored, files: Sequence[Path]) -> None:
+    lost = [path.name for path in files if path.is_relative_to(stored.folder)]
     if lost:
         raise MismatchError(
             f"a certificate speaks about files, and {', '.join(lost)} is none, or was changed since it was read; make "

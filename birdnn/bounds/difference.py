@@ -35,6 +35,9 @@ from birdnn.chain import Activation, Affine, Chain, NotAChain, Terms, as_activat
 from birdnn.network import Network
 from birdnn.rounding import FLOAT64, LINE_ROUNDINGS
 
+FORMS = 3
+"""In which a row on both networks' outputs can be asked for, see `in_all_forms`."""
+
 Slant: TypeAlias = tuple[Tensor, Tensor]
 """Multiples of d: the least and the greatest one."""
 
@@ -160,8 +163,8 @@ class _Differences(Followed):
     networks = 2
 
     def bound(self, question: Question, boxes: Boxes, opened: Tensor, inherited: Tensor) -> BoundResult:
-        """See `MarginBound.bound`; rows are on the outputs of A and then B."""
-        return super().bound(self._in_forms(question), boxes, opened, inherited)
+        """See `MarginBound.bound`; rows are on the outputs of A and then B, multipliers of them in all forms."""
+        return self._recorded(super().bound(self._in_forms(question), boxes, opened, inherited))
 
     def sensitivity(self, question: Question, opened: Tensor, inherited: Tensor) -> Tensor:
         """See `CrownBound.sensitivity`."""
@@ -171,6 +174,16 @@ class _Differences(Followed):
         asked_already = question.a.shape[2] == len(self._layer[-1].bias)
         return question if asked_already else in_all_forms(question)
 
+    def _recorded(self, result: BoundResult) -> BoundResult:
+        """Without slopes of differences, which are not free: whoever makes the lines again knows them."""
+        if result.choices is None:
+            return result
+        slopes = result.choices.slopes.clone()
+        for k in range(self.shared, len(self._activation)):
+            width = self._span[k].stop - self._span[k].start
+            slopes[:, self._span[k].start + width // 3 * 2 : self._span[k].stop] = torch.nan
+        return replace(result, choices=replace(result.choices, slopes=slopes))
+
 
 class DifferenceBound(_Differences):
     """`MarginBound` of rows on the outputs of two networks, A and then B, whose layers correspond.
@@ -179,7 +192,7 @@ class DifferenceBound(_Differences):
 
     Args:
         before, after: A and B, with the same inputs.
-        device, settings: as for `CrownBound`.
+        device, settings, record: as for `CrownBound`.
 
     Raises:
         NotAChain: one of the graphs is something else, or their layers do not correspond.
@@ -188,17 +201,22 @@ class DifferenceBound(_Differences):
     name = "crown on the difference"
 
     def __init__(
-        self, before: Network, after: Network, device: torch.device, settings: CrownSettings | None = None
+        self,
+        before: Network,
+        after: Network,
+        device: torch.device,
+        settings: CrownSettings | None = None,
+        record: bool = False,
     ) -> None:
         chain, self.shared = joint_chain(before, after)
-        super().__init__(chain, device, settings)
+        super().__init__(chain, device, settings, record=record)
 
 
 class CompiledDifferenceBound(_Differences, CompiledBound):
     """`DifferenceBound` by compiled loops.
 
     Args:
-        before, after, settings: see `DifferenceBound`.
+        before, after, settings, record: see `DifferenceBound`.
         threads, always: see `CompiledBound`.
     """
 
@@ -211,12 +229,14 @@ class CompiledDifferenceBound(_Differences, CompiledBound):
         settings: CrownSettings | None = None,
         threads: int | None = None,
         always: bool = False,
+        record: bool = False,
     ) -> None:
         chain, self.shared = joint_chain(before, after)
         settings = settings or CrownSettings()
-        if self.shared < len(chain) // 2:  # a tree of signs of neurons knows those of one network only
+        # a tree of signs of neurons knows those of one network only, and certificates of two networks have none
+        if record or self.shared < len(chain) // 2:
             settings = replace(settings, splits=None)
-        super().__init__(chain, settings, threads=threads, always=always)
+        super().__init__(chain, settings, record=record, threads=threads, always=always)
 
     def at_a_glance(self, question: Question, boxes: Boxes, opened: Tensor, inherited: Tensor) -> BoundResult:
         """See `CompiledBound.at_a_glance`."""
@@ -227,7 +247,11 @@ class CompiledDifferenceBound(_Differences, CompiledBound):
 
 
 def difference_bound(
-    before: Network, after: Network, device: torch.device, settings: CrownSettings | None = None
+    before: Network,
+    after: Network,
+    device: torch.device,
+    settings: CrownSettings | None = None,
+    record: bool = False,
 ) -> DifferenceBound | CompiledDifferenceBound:
     """The form of `DifferenceBound` that is fastest on a device.
 
@@ -235,8 +259,8 @@ def difference_bound(
         NotAChain: see `DifferenceBound`.
     """
     if device.type == "cpu" and available():
-        return CompiledDifferenceBound(before, after, settings)
-    return DifferenceBound(before, after, device, settings)
+        return CompiledDifferenceBound(before, after, settings, record=record)
+    return DifferenceBound(before, after, device, settings, record)
 
 
 def block_sizes(width: Integers, shared: int, networks: int) -> Integers:

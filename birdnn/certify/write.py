@@ -18,8 +18,9 @@ from birdnn.records.limits import Over, never, require_time
 from birdnn.rounding import Semantics
 from birdnn.spec import Property, Region, Row
 
-PLAIN, SPLIT, GRAPH = 1, 2, 3
-"""Versions of the format: no neuron is split; some are; the network is a graph, whose inputs rows may speak about."""
+PLAIN, SPLIT, GRAPH, PAIR = 1, 2, 3, 4
+"""Versions of the format: no neuron is split; some are; the network is a graph, whose inputs rows may speak about; two
+networks are followed with their difference."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -29,10 +30,12 @@ class Certified:
     Attributes:
         prop: in the units and with the text of its file.
         verdict: a proof with its trees, or a counterexample.
+        shared: of a proof about two networks, in how many layers from the inputs on they are one.
     """
 
     prop: Property
     verdict: Proved | Violated
+    shared: int = 0
 
 
 def certificate_bytes(
@@ -76,6 +79,30 @@ def certificate_bytes(
     return json.dumps(data, indent=1).encode()
 
 
+def pair_certificate_bytes(
+    nets: Mapping[str, tuple[Path, str]], certified: Sequence[Certified], *, tool: str, over: Over = never
+) -> bytes:
+    """The same of queries about two networks, over the reals.
+
+    Args:
+        nets: file and sha256 of each network by the name that queries have for it.
+        certified, tool, over: see `certificate_bytes`; counterexamples list the inputs of both networks.
+
+    Raises:
+        OutOfTime, ValueError: see there.
+    """
+    data = {
+        "format": "birdnn certificate",
+        "version": PAIR,
+        "tool": tool,
+        "networks": [{"name": name, "file": path.name, "sha256": sha256} for name, (path, sha256) in nets.items()],
+        "semantics": "real",
+        "assumptions": {},
+        "proofs": [_proof(entry, over, PAIR) for entry in certified],
+    }
+    return json.dumps(data, indent=1).encode()
+
+
 def _proofs(entry: Certified) -> Sequence[tuple[Region, RegionProof]]:
     proofs = entry.verdict.proofs if isinstance(entry.verdict, Proved) else ()
     return list(zip(entry.prop.regions, proofs, strict=False))
@@ -99,7 +126,8 @@ def _proof(entry: Certified, over: Over, version: int) -> dict[str, Any]:
     for region, proved in zip(prop.regions, verdict.proofs, strict=True):
         require_time(over)
         regions.append(_region(region, proved, version))
-    proof = {"property": about, "verdict": "proved", "regions": regions}
+    shared = {"shared": entry.shared} if version == PAIR else {}
+    proof = {"property": about, "verdict": "proved", **shared, "regions": regions}
     return proof if verdict.executed is None else {**proof, "executed": _input(verdict.executed)}
 
 
@@ -108,10 +136,10 @@ def _input(witness: Witness) -> list[str]:
 
 
 def _region(region: Region, proof: RegionProof, version: int) -> dict[str, Any]:
-    beta = {"beta": _column(proof.beta, "<f4")} if version > PLAIN else {}
+    beta = {"beta": _column(proof.beta, "<f4")} if version in (SPLIT, GRAPH) else {}
     known = [] if proof.intervals is None else proof.intervals.tolist()
     intervals = {"intervals": known} if version == GRAPH else {}
-    place = "<u4" if version == GRAPH else "<u2"  # of inputs and neurons
+    place = "<u4" if version >= GRAPH else "<u2"  # of inputs and neurons
     return {
         "lower": [_number(min(value, *_run(region, i))) for i, value in enumerate(region.exact_lower)],
         "upper": [_number(max(value, *_run(region, i))) for i, value in enumerate(region.exact_upper)],

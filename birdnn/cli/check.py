@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 import typer
 
 from birdnn.cli.failures import command, complain
-from birdnn.cli.options import TO_READ, Json, Net, Props, Quiet, Seed, require_there
+from birdnn.cli.options import TO_READ, Json, Nets, Props, Quiet, Seed, networks, require_there
 from birdnn.cli.progress import TerminalWatch
 from birdnn.cli.statuses import INTERRUPTED
 
@@ -29,7 +29,7 @@ class CheckOptions:
     """What the command line says."""
 
     certificate: Annotated[Path, typer.Argument(metavar="CERTIFICATE", help="A .certificate.json.gz file."), TO_READ]
-    net: Net
+    net: Nets
     prop: Props
     arithmetic: Annotated[
         Arithmetic, typer.Option("--arithmetic", help="float64 accounts for its rounding; exact has none.")
@@ -51,6 +51,7 @@ def check(options: CheckOptions) -> int:
     counterexample is checked in exact arithmetic and run through onnxruntime.
     """
     started = time.monotonic()
+    nets = networks(options.net)
     require_there(options)
     with TerminalWatch(quiet=options.quiet) as watch:
         from birdnn.certify.check import Settings
@@ -58,12 +59,13 @@ def check(options: CheckOptions) -> int:
         from birdnn.formats.files import require_writable
         from birdnn.pipeline.checking import Stopped, check_files
 
-        require_writable((options.json,), (options.net, options.certificate, *options.prop))
+        inputs = [nets] if isinstance(nets, Path) else [*nets.values()]
+        require_writable((options.json,), (*inputs, options.certificate, *options.prop))
         arithmetic: Literal["float64", "exact"] = "exact" if options.arithmetic is Arithmetic.EXACT else "float64"
         settings = Settings(arithmetic=arithmetic, sample=options.sample, seed=options.seed)
         found = None
         with suppress(Stopped):
-            found = check_files(options.net, options.prop, options.certificate, settings=settings, watch=watch)
+            found = check_files(nets, options.prop, options.certificate, settings=settings, watch=watch)
     if found is None:
         complain("interrupted; nothing is known about the certificate")
         return INTERRUPTED

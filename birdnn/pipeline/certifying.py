@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -23,11 +23,16 @@ from birdnn.spec import Property
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Decided:
-    """A property, its file and what was found."""
+    """A property, its file and what was found.
+
+    Attributes:
+        shared: of a query about two networks, in how many layers from the inputs on they are one.
+    """
 
     prop: Property
     path: str
     verdict: Verdict
+    shared: int = 0
 
 
 def obstacle(loaded: Loaded, units: Units) -> str:
@@ -94,9 +99,30 @@ def certify(
     )
     place = write(out, compressed(data, over) if out.name.lower().endswith(".gz") else data)
     del data  # the checker reads it again, and large proofs are large
+    return checked(loaded.path, found, place, out, begun, watch, over)
+
+
+def checked(
+    nets: Path | Mapping[str, Path],
+    found: Sequence[Decided],
+    place: Path,
+    out: Path,
+    begun: float,
+    watch: Watch,
+    over: Callable[[], bool],
+) -> CertificateFile:
+    """What the checker says of a certificate that lies at a place and is to be called ``out``.
+
+    Args:
+        nets: the network's file, or those of several by their names.
+        found: what it speaks about.
+        place, out: see above.
+        begun: when somebody began to write it, monotonic.
+        watch, over: see `certify`.
+    """
     stored = place.read_bytes()  # compressed, where the name says so
     ready = time.monotonic()
-    answer, detail = _checked(loaded.path, [entry.path for entry in found], place, watch, over)
+    answer, detail = _checked(nets, [entry.path for entry in found], place, watch, over)
     return CertificateFile(
         path=str(out.resolve()),
         sha256=hashlib.sha256(stored).hexdigest(),
@@ -140,7 +166,7 @@ def _certifiable(entry: Decided) -> bool:
 
 
 def _checked(
-    net: Path, props: list[str], certificate: Path, watch: Watch, over: Callable[[], bool]
+    net: Path | Mapping[str, Path], props: list[str], certificate: Path, watch: Watch, over: Callable[[], bool]
 ) -> tuple[CheckAnswer, str]:
     """The checker's answer, and what it checked or why not."""
     try:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from birdnn.certify.check import Accepted, Answer, Rejected, Settings, check
 from birdnn.crosscheck.onnxruntime import OnnxReplay
 from birdnn.formats.files import NETWORK_BYTES, read_bytes
+from birdnn.formats.relation import read_relation
 from birdnn.formats.vnnlib import read_property
 from birdnn.records import CheckedProperty, CheckOutcome, Progress, Unwatched, Watch
 
@@ -30,9 +32,16 @@ def follow(watch: Watch, over: Callable[[], bool] = lambda: False) -> Callable[[
 
 
 def check_files(
-    net: Path, props: Sequence[Path], certificate: Path, *, settings: Settings, watch: Watch | None = None
+    net: Path | Mapping[str, Path],
+    props: Sequence[Path],
+    certificate: Path,
+    *,
+    settings: Settings,
+    watch: Watch | None = None,
 ) -> CheckOutcome:
     """Check a certificate, and run its counterexamples, those beside a proof over the reals included.
+
+    Where it is about two networks, ``net`` has their files by the names that queries have for them.
 
     Raises:
         InputError: a file cannot be read, or they do not fit each other.
@@ -47,8 +56,10 @@ def check_files(
     except Rejected as error:
         accepted, said = None, error.reason
     answers = zip(accepted.answers, replayed, strict=True) if accepted else ()
+    nets = net if isinstance(net, Mapping) else {}
     return CheckOutcome(
-        net=net,
+        net=net if isinstance(net, Path) else next(iter(net.values())),
+        networks={name: str(path) for name, path in nets.items()},
         certificate=certificate,
         accepted=accepted is not None,
         said=said,
@@ -72,19 +83,38 @@ def _checked(answer: Answer, runs: bool | None) -> CheckedProperty:
     )
 
 
-def _replay(net: Path, answer: Answer) -> bool:
-    """True, as the counterexample violates on the file as it is.
+def _replay(net: Path | Mapping[str, Path], answer: Answer) -> bool:
+    """True, as the counterexample violates on the files as they are.
 
     Raises:
         Rejected: it does not.
     """
     x = np.array(answer.input, dtype=np.float32)
-    y = OnnxReplay(read_bytes(net, NETWORK_BYTES))(x)
-    prop = read_property(answer.path, relating=True)
-    if not prop.fitted(len(x), len(y)).violated(x.tolist(), y.tolist()):
+    if not (_violated(net, answer, x) if isinstance(net, Path) else _violated_by_two(net, answer, x)):
         where = f"proof of {Path(answer.path).name}"
         raise Rejected(f"{where}: the input does not violate the property when onnxruntime runs it")
     return True
+
+
+def _violated(net: Path, answer: Answer, x: npt.NDArray[np.float32]) -> bool:
+    y = OnnxReplay(read_bytes(net, NETWORK_BYTES))(x)
+    prop = read_property(answer.path, relating=True)
+    return prop.fitted(len(x), len(y)).violated(x.tolist(), y.tolist())
+
+
+def _violated_by_two(nets: Mapping[str, Path], answer: Answer, x: npt.NDArray[np.float32]) -> bool:
+    """The same of a query about several networks, whose inputs stand one behind the other."""
+    relation = read_relation(Path(answer.path))
+    if relation is None:
+        return False
+    y, variables, begin = list[float](), dict[int, float](), 0
+    for net, reads in zip(relation.networks, relation.reads, strict=True):
+        own = x[begin : begin + len(reads)]
+        begin += len(reads)
+        path = nets.get(net.name) or nets[net.equal]
+        y += OnnxReplay(read_bytes(path, NETWORK_BYTES))(own).reshape(-1).tolist()
+        variables |= dict(zip(reads, own.tolist(), strict=True))
+    return relation.prop.violated([variables[i] for i in range(len(variables))], y)
 
 
 def _replay_remark(accepted: Accepted, replayed: Sequence[bool | None]) -> str:

@@ -118,6 +118,12 @@ def falsify_files(
     return _Verification(net_path, prop_paths, settings, watch or Unwatched(), began).outcome(falsified)
 
 
+def clock_for(settings: VerifySettings, limit: float, watch: Watch) -> Clock:
+    """So many seconds: a proof is half of what was asked for where its certificate is not written and checked."""
+    reserve = 0.0 if settings.certificate is None else _CERTIFYING * min(limit, _LONG_S)
+    return Clock(timeout_s=limit, reserve_s=reserve, watch=watch)
+
+
 def search_settings(settings: VerifySettings, semantics: Semantics, timeout_s: float, device: Device) -> SearchSettings:
     """The engine's settings, with `timeout_s` for what is left of the time."""
     limits = SearchSettings(
@@ -166,9 +172,7 @@ class _Verification:
         began: float | None,
     ) -> None:
         limit = limit_of(settings.timeout_s, began)
-        # a proof is half of what was asked for where its certificate is not written and checked
-        reserve = 0.0 if settings.certificate is None else _CERTIFYING * min(limit, _LONG_S)
-        self.clock = Clock(timeout_s=limit, reserve_s=reserve, watch=watch)
+        self.clock = clock_for(settings, limit, watch)
         self.watch = watch
         watch.update(Progress(phase=f"reading {net_path.name}"))
         self.loaded = load_network(net_path)

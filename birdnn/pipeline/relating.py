@@ -20,15 +20,18 @@ from birdnn.errors import MismatchError
 from birdnn.formats.relation import Relation, read_relation
 from birdnn.joint import Part, of_variables, side_by_side
 from birdnn.network import Network
+from birdnn.pipeline.certifying import Decided, unproved, unwritten
+from birdnn.pipeline.certifying_related import certify_related, obstacle
 from birdnn.pipeline.claims import assumption_notes, is_chain, semantics_for
-from birdnn.pipeline.clock import Clock, limit_of
-from birdnn.pipeline.deciding import VACUOUS, falsified, search_settings
+from birdnn.pipeline.clock import limit_of
+from birdnn.pipeline.deciding import VACUOUS, clock_for, falsified, search_settings
 from birdnn.pipeline.device import device_for
 from birdnn.pipeline.facts import machine, versions
 from birdnn.pipeline.load import Loaded, load_network, statement
 from birdnn.pipeline.slopes import Slope, slope_of
 from birdnn.records import (
     ARITHMETIC,
+    CertificateFile,
     NetworkFile,
     Progress,
     PropertyVerdict,
@@ -42,6 +45,7 @@ from birdnn.records import (
     Violated,
     Watch,
 )
+from birdnn.records.limits import OutOfTime
 from birdnn.report.witnesses import remark
 from birdnn.rounding import Semantics
 from birdnn.spec import Property
@@ -50,7 +54,7 @@ from birdnn.verify.bounding import MakeBound, make_bound
 from birdnn.verify.covering import covered
 from birdnn.verify.relating import net_for
 
-_ALONE = ("certificate", "crosscheck", "resume", "ray")
+_ALONE = ("crosscheck", "resume", "ray")
 """Settings that are about one network."""
 
 
@@ -115,6 +119,7 @@ class _Posed:
         loaded: all of them as one network, of the variables.
         parts: them, each with the variables that it reads.
         note: how they are bounded, where that is not by their difference.
+        shared: layers in which they are one, where their difference is followed; else None.
     """
 
     path: Path
@@ -123,6 +128,7 @@ class _Posed:
     parts: tuple[Part, ...]
     make: MakeBound
     note: str
+    shared: int | None
     slope: Slope | None
 
     @property
@@ -145,7 +151,7 @@ class _Related:
         if given or settings.bound != "own" or settings.units != "normalised":
             told = f"--{given[0]}" if given else "--bound" if settings.bound != "own" else "--units"
             raise MismatchError(f"{told} is about one network: leave it out where a query is about several")
-        self.clock = Clock(timeout_s=limit_of(settings.timeout_s, began), watch=watch)
+        self.clock = clock_for(settings, limit_of(settings.timeout_s, began), watch)
         self.settings, self.watch = settings, watch
         watch.update(Progress(phase=f"reading {', '.join(path.name for path in nets.values())}"))
         relations = [(path, _relation(path)) for path in prop_paths]
@@ -173,16 +179,23 @@ class _Related:
         both = [JointReplay(tuple(zip(engines, relation.reads, strict=True))) for engines in replays]
         joint = side_by_side(parts, relation.prop.n_inputs, sha256=relation.prop.sha256)
         whole = Loaded(net=joint, path=files[0].path, replays=tuple(both), nnet=None, known=None)
-        make, note = _bounds(parts, relation.prop, self.semantics)
+        make, note, shared = _bounds(parts, relation.prop, self.semantics)
         slope = None
         if self.semantics == "real" and relation.prop.relational:  # others need no chain, and no comparison of weights
             slope = slope_of(parts, relation.prop, same=all(_same(part.net, parts[0].net) for part in parts))
             slope = slope if slope is not None and is_chain(slope.net) else None
-        return _Posed(path=path, relation=relation, loaded=whole, parts=parts, make=make, note=note, slope=slope)
+        return _Posed(
+            path=path, relation=relation, loaded=whole, parts=parts, make=make, note=note, shared=shared, slope=slope
+        )
 
     def outcome(self, *, proving: bool) -> VerifyOutcome:
         """Ask every question."""
         verdicts = tuple(self._answer(posed, proving=proving) for posed in self.posed)
+        certificate, told = self._certificate(verdicts) if self.settings.certificate is not None else (None, ())
+        if certificate is not None and certificate.answer == "rejected":
+            verdicts = tuple(
+                replace(v, verdict=unproved(v.verdict)) if v.name in certificate.properties else v for v in verdicts
+            )
         first = next(iter(self.nets.values()))
         return VerifyOutcome(
             net=str(first.path),
@@ -203,9 +216,51 @@ class _Related:
                     note for loaded in self.nets.values() for note in assumption_notes(loaded.net, self.semantics)
                 ),
                 *(note for verdict in verdicts for note in verdict.notes),
+                *told,
                 *(line for v in verdicts if (line := remark(v.name, v.verdict))),
             ),
+            disagreement=certificate.disagreement if certificate is not None else "",
+            certificate=certificate,
         )
+
+    def _certificate(self, verdicts: Sequence[PropertyVerdict]) -> tuple[CertificateFile | None, tuple[str, ...]]:
+        """Written and checked; and what of the verdicts has none, a sentence each."""
+        out, told, found = self.settings.certificate or Path(), list[str](), dict[str, Decided]()
+        for posed, answer in zip(self.posed, verdicts, strict=True):
+            if isinstance(answer.verdict, Unknown):
+                continue
+            if why := self._uncertified(posed, answer.verdict):
+                told.append(f"No certificate speaks about {answer.name}: {why}.")
+                continue
+            found[answer.sha256] = Decided(
+                prop=posed.prop, path=answer.path, verdict=answer.verdict, shared=posed.shared or 0
+            )
+        try:
+            return certify_related(
+                self.nets, [*found.values()], out, watch=self.watch, over=self.clock.end.over
+            ), tuple(told)
+        except OutOfTime:
+            return None, (*told, unwritten(out))
+
+    def _uncertified(self, posed: _Posed, verdict: Verdict) -> str:
+        """Why a verdict has no certificate; empty where it has one."""
+        prop = posed.prop
+        if any(loaded.nnet is not None for loaded in self.nets.values()):
+            return "the checker reads ONNX, not NNet"
+        if prop.vacuous:
+            return "the checker takes no property that is vacuous"
+        if self.semantics != "real":
+            return "of queries about executions there is none"
+        if isinstance(verdict, Violated):
+            return "" if len(posed.parts) == 2 else "the checker reads queries about two networks only"
+        if posed.shared is None or not isinstance(verdict, Proved):
+            by = "each network by itself" if posed.slope is None else "slopes, or by each network itself"
+            return f"it was proved by {by}, and the checker follows differences of two networks only"
+        first, second = (of_variables(part, prop.n_inputs) for part in posed.parts)
+        if why := obstacle(first, second, prop):
+            return why
+        recorded = 0 < len(verdict.proofs) == len(prop.regions)
+        return "" if recorded else "its proof does not follow the difference everywhere"
 
     def _answer(self, posed: _Posed, *, proving: bool) -> PropertyVerdict:
         begun, prop = time.monotonic(), posed.prop
@@ -260,6 +315,7 @@ class _Related:
     def _decided(self, posed: _Posed, *, proving: bool) -> Verdict:
         prop = posed.prop
         limits = search_settings(self.settings, self.semantics, self.clock.left_s(), self.device)
+        limits = replace(limits, record=limits.record and posed.shared is not None)
         loaded = replace(posed.loaded, net=net_for(posed.loaded.net, prop))
         if not proving:
             return falsified(loaded, prop, limits, self.watch)
@@ -313,8 +369,9 @@ def _same(one: Network, other: Network) -> bool:
     return all(torch.equal(value.double(), theirs[name].double()) for name, value in mine.items())
 
 
-def _bounds(parts: Sequence[Part], prop: Property, semantics: Semantics) -> tuple[MakeBound, str]:
-    """What bounds the outputs side by side, and a remark where the difference is not followed."""
+def _bounds(parts: Sequence[Part], prop: Property, semantics: Semantics) -> tuple[MakeBound, str, int | None]:
+    """What bounds the outputs side by side, and a remark where the difference is not followed; else the number of
+    layers in which both networks are one."""
     why = ""
     if semantics != "real":
         why = "executions are bounded each by itself"
@@ -327,12 +384,12 @@ def _bounds(parts: Sequence[Part], prop: Property, semantics: Semantics) -> tupl
     else:
         first, second = (of_variables(part, prop.n_inputs) for part in parts)
         try:
-            joint_chain(first, second)
+            _, shared = joint_chain(first, second)
         except NotAChain as error:
             why = f"each network was bounded by itself, which says little about their difference: {error.reason}"
         else:
-            return _Following(first, second), ""
-    return make_bound, f"{why}."
+            return _Following(first, second), "", shared
+    return make_bound, f"{why}.", None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -349,9 +406,9 @@ class _Following:
             return IntervalBound(net, device, settings.semantics)
         crown = replace(settings.crown, steps=min(_STEPS, settings.crown.steps))
         try:
-            return difference_bound(self.before, self.after, device, crown)
+            return difference_bound(self.before, self.after, device, crown, settings.record)
         except NotAChain:  # its weights multiply to more than bounds hold for
-            return make_bound(net, settings)
+            return make_bound(net, replace(settings, record=False))
 
 
 def _slope_bound(slope: Slope, settings: SearchSettings) -> MarginBound | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -33,7 +33,8 @@ class CheckedProperty:
 
 @publishes(
     "CheckReport",
-    "command outcome reason checked net certificate semantics assumptions arithmetic sample seed properties wall_s",
+    "command outcome reason checked net networks certificate semantics assumptions arithmetic sample seed properties "
+    "wall_s",
     text="What `birdnn check --json` writes.",
     told={"command": CommandLine, "wall_s": float},
     report=True,
@@ -47,6 +48,7 @@ class CheckOutcome(Result):
         said: what was checked, or why it was rejected, in one line.
         arithmetic, sample, seed: how it was checked, see `birdnn.check`.
         properties: empty where it was rejected.
+        networks: the files of a query's networks by their names, empty where there is one network only.
     """
 
     net: Path
@@ -59,6 +61,9 @@ class CheckOutcome(Result):
     sample: int | None
     seed: int
     properties: tuple[CheckedProperty, ...] = ()
+    networks: Annotated[
+        Mapping[str, str], Said("Files of a query's networks by their names; net is the first.", absent=dict)
+    ] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         return f"<CheckOutcome {self.outcome}: {self.said}>"

@@ -14,6 +14,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from birdnn.bounds.difference import FORMS
 from birdnn.bounds.protocol import BoundResult, Choices, NeuronSplits
 from birdnn.records import LEAF, RegionProof
 from birdnn.spec import Region
@@ -183,15 +184,14 @@ class Recorder:
 
     def _chosen(self, rank: npt.NDArray[np.int64], axes: npt.NDArray[np.uint32]) -> dict[str, Any]:
         """The items sorted, each polytope's multipliers as many as it has rows."""
-        rows = max(len(p.rows) for p in self.region.unsafe)
         types = np.int64, np.int64, np.float64, np.int64, np.int64, np.float32, np.int64, np.int64, np.float32
         node, polytope, multiplier, count, neuron, slope, sides, split, beta = _joined(self._items, types)
-        multiplier = multiplier.reshape(-1, rows)
+        sizes = np.array([len(p.rows) for p in self.region.unsafe])
+        rows, own = sizes.max(), sizes[polytope]
+        forms = len(multiplier) // (rows * len(node)) if len(node) else 1
+        multiplier = _of_own_rows(multiplier.reshape(len(node), forms, rows), own)
         order = np.lexsort((polytope, rank[node]))
-        own = np.array([len(p.rows) for p in self.region.unsafe])[polytope]
-        last = np.arange(rows) == own[:, None] - 1  # padding repeats the last row
-        multiplier = np.where(last, (multiplier * (np.arange(rows) >= own[:, None] - 1)).sum(1)[:, None], multiplier)
-        kept = (np.arange(rows) < own[:, None])[order]
+        kept = np.broadcast_to((np.arange(rows) < own[:, None])[:, None], multiplier.shape)[order]
         place = _reordered(count, order)
         beta = beta[_from_the_root(axes, len(self.region.exact_lower), rank[node], sides, split)]
         return {
@@ -203,6 +203,19 @@ class Recorder:
             "slope": slope[place],
             "beta": beta[_reordered(sides, order)],
         }
+
+
+def _of_own_rows(multiplier: npt.NDArray[np.float64], own: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    """Multipliers of items' rows, (items, forms, rows), of which each has `own`: padding repeats the last row.
+
+    Rows on two networks come in all of `FORMS`, of which a question leaves the last one out where it is another again.
+    """
+    forms, rows = multiplier.shape[1:]
+    at = np.arange(rows)
+    rest = (multiplier * (at >= own[:, None] - 1)[:, None]).sum(2, keepdims=True)
+    multiplier = np.where((at == own[:, None] - 1)[:, None], rest, multiplier)
+    missing = 0 if forms == 1 else FORMS - forms
+    return np.concatenate([multiplier, np.zeros((len(own), missing, rows))], 1)
 
 
 def _from_the_root(

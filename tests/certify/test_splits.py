@@ -144,7 +144,7 @@ SPOILT: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
     "the first version has no such axis": (_version(1), "axis is none of the inputs"),
     "nor such a column": (lambda data: (_version(1)(data), _uncut(data)), "must have the keys"),
     "the second has the column": (lambda data: _items(data).pop("beta"), "must have the keys"),
-    "a version to come": (_version(4), "version 4 of the format is not known, only 1 to 3"),
+    "a version to come": (_version(5), "version 5 of the format is not known, only 1 to 4"),
     "of another type": (lambda data: _items(data)["beta"].update(dtype="<f8"), "column beta must have type <f4"),
 }
 

@@ -7,7 +7,12 @@ from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
+import pytest
 
+import birdnn
+from birdnn.errors import MismatchError
+from birdnn.formats.onnx import network_from_layers
+from tests.certify.pairs.cases import apart, drawn, moved, query, same, written
 from tests.certify.producer import about, certificate, head, write
 from tests.cli.conftest import Call
 
@@ -65,3 +70,28 @@ def test_unreadable_is_bad_input(call: Call, net: Path, holds: Path, tmp_path: P
     done = call("check", "--net", net, "--prop", holds, path, "--quiet")
     assert (done.status, done.out) == (4, "")
     assert "c.json.gz" in done.err
+
+
+def test_certificates_of_two_networks(call: Call, tmp_path: Path) -> None:
+    """From `verify` to `check`: the file of each network by its name in the query, in the shell and in Python."""
+    layers = drawn(0, (2, 6, 2))
+    nets = {"f": written(tmp_path, "A", layers), "g": written(tmp_path, "B", moved(layers, 0, 1e-3))}
+    prop, path, report = tmp_path / "q.vnnlib", tmp_path / "c.certificate.json.gz", tmp_path / "result.json"
+    prop.write_text(query(2, 2, *same(2), apart(2, 0.2)))
+    said = [word for name, net in nets.items() for word in ("--net", f"{name}={net}")]
+    done = call("verify", *said, "--prop", prop, "--certificate", path, "--json", report)
+    assert (done.status, done.word) == (0, "unsat"), done.err
+    assert json.loads(report.read_text())["certificate"]["answer"] == "accepted"
+    done = call("check", *said, "--prop", prop, path, "--json", report, "--quiet")
+    assert (done.status, done.out) == (0, "accepted: float64, all 1 leaves\n"), done.err
+    found = json.loads(report.read_text())
+    assert found["networks"] == {name: str(net) for name, net in nets.items()}
+    assert found["net"] == found["networks"]["f"]
+    assert birdnn.check(nets, prop, path, sample=1).said == "float64, all 1 leaves; exact, 1 of 1"
+    done = call("check", "--net", nets["f"], "--prop", prop, path, "--quiet")
+    assert done.status == 1
+    assert done.out == "rejected: the certificate is for networks ['f', 'g']: name the file of each\n"
+    done = call("check", *said[:2], "--net", nets["g"], "--prop", prop, path)
+    assert done.status == 2
+    with pytest.raises(MismatchError, match="a certificate speaks about files"):
+        birdnn.verify({"f": network_from_layers(layers), "g": nets["g"]}, prop, certificate=path)

@@ -44,7 +44,8 @@ def _at_least(least: int) -> Callable[[str], int]:
 def main(arguments: list[str] | None = None) -> int:
     """The exit status: 0 accepted, 1 rejected, 4 unreadable, 5 where this program fails and has judged nothing."""
     parser = argparse.ArgumentParser(prog="birdnn-check", description=__doc__)
-    parser.add_argument("--net", required=True, metavar="FILE")
+    said = "of the network; NAME=FILE, once for each, where a query is about two"
+    parser.add_argument("--net", action="append", required=True, metavar="FILE", help=said)
     parser.add_argument("--prop", action="append", metavar="FILE", help="of the certificate; may be repeated")
     parser.add_argument("--before", metavar="FILE", help="say how far outputs are from those of this network, anywhere")
     parser.add_argument("--most", type=_positive, metavar="D", help="with --before: reject what differs by more")
@@ -58,6 +59,11 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error("what is to be checked? Give CERTIFICATE and --prop, or --before")
     if (given.certificate is None) != (not given.prop) or (given.most is not None and given.before is None):
         parser.error("CERTIFICATE and --prop belong together, and --most needs --before")
+    if (nets := _nets(given.net)) is None or (given.before is not None and isinstance(nets, dict)):
+        parser.error(
+            "give one --net FILE, or a --net NAME=FILE for each network of a query, and no --before with these"
+        )
+    given.net = nets
     try:
         return (_judged(given) if given.certificate is not None else 0) or _compared(given)
     except Rejected as error:
@@ -74,6 +80,17 @@ def main(arguments: list[str] | None = None) -> int:
         told = "nothing is accepted or rejected; this program failed"
         print(f"error: {told}: {type(error).__name__}: {_plain(str(error))}", file=sys.stderr)
         return _DEFECT
+
+
+def _nets(said: list[str]) -> str | dict[str, str] | None:
+    """The file of the one network, or files by the names of several; None where it is neither."""
+    found = dict[str, str]()
+    for text in said:
+        name, equals, path = text.partition("=")
+        if not (equals and path and name.isidentifier()) or Path(text).exists():
+            return text if len(said) == 1 else None
+        found[name] = path
+    return found if len(found) == len(said) else None
 
 
 def _positive(said: str) -> float:

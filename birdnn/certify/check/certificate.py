@@ -18,13 +18,19 @@ from numpy.typing import NDArray
 from birdnn.certify.check.files import File, Rejected
 from birdnn.certify.check.layers import Network
 from birdnn.certify.check.lines import Floats, slope_range
+from birdnn.certify.check.pairs import FORMS
 from birdnn.certify.check.rounding import rounded
 from birdnn.certify.check.statement import Row
 from birdnn.errors import FormatError
 
 LEAF = 2**32 - 1
-VERSIONS = (1, 2, 3)
-"""Of the format; neurons are split since the second one, and the network is a graph in the third."""
+VERSIONS = (1, 2, 3, 4)
+"""Of the format: neurons are split in the second and third, the network is a graph in the third; the fourth speaks
+about two networks and their difference."""
+
+PAIRS = 4
+_GRAPHS = 3
+_SPLITTING = (2, 3)
 
 _LARGEST = (2 - Fraction(1, 2**23)) * 2**127
 """Of the numbers of single precision."""
@@ -38,14 +44,23 @@ _TYPES = ("|u1", "<u2", "<u4", "<f4", "<f8")
 
 @dataclass(frozen=True)
 class Certificate:
-    """The file's head and its proofs, not yet taken apart."""
+    """The file's head and its proofs, not yet taken apart.
+
+    Attributes:
+        networks: the sha256 of each by its name in queries; the name is empty where there is one network only.
+    """
 
     tool: str
     version: int
-    network_sha256: str
+    networks: dict[str, str]
     semantics: Literal["real", "float32"]
     assumptions: dict[str, float]
     proofs: tuple[dict[str, Any], ...]
+
+    @property
+    def network_sha256(self) -> str:
+        """Of the network, or of the first of several."""
+        return next(iter(self.networks.values()))
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +69,7 @@ class Region:
 
     Attributes:
         lower, upper: the box, exact.
-        polytopes: rows of each, a largest coefficient between 1 and 2; ``sizes`` says how many.
+        polytopes: rows of each, a largest coefficient between 1 and 2; ``sizes`` says how many multipliers each takes.
         axis, cut: of each node, and of each cut; ``rank`` is a node's number among the cuts. An axis from the number of
             inputs on is a neuron.
         parent: of each node; ``sides`` is how many neurons are split above it.
@@ -110,9 +125,10 @@ def read_certificate(file: File) -> Certificate:
     version = data.get("version")
     if type(version) is not int or version not in VERSIONS:
         raise Rejected(f"version {short(version)} of the format is not known, only 1 to {VERSIONS[-1]}")
-    keys = ("format", "version", "tool", "network", "semantics", "assumptions", "proofs")
+    named = "networks" if version == PAIRS else "network"
+    keys = ("format", "version", "tool", named, "semantics", "assumptions", "proofs")
     head = _fields(data, "the certificate", keys)
-    network = _about(head["network"], "network", ("file", "sha256"))
+    networks = _networks(head[named]) if version == PAIRS else {"": _about(head[named], named, ("file", "sha256"))}
     assumptions, proofs = head["assumptions"], head["proofs"]
     if head["semantics"] not in ("real", "float32"):
         raise Rejected(f"semantics {short(head['semantics'])} is neither real nor float32")
@@ -122,7 +138,18 @@ def read_certificate(file: File) -> Certificate:
         raise Rejected("proofs must be a list of objects")
     if not isinstance(head["tool"], str):
         raise Rejected("tool must be a text")
-    return Certificate(head["tool"], version, network["sha256"], head["semantics"], assumptions, tuple(proofs))
+    hashes = {name: about["sha256"] for name, about in networks.items()}
+    return Certificate(head["tool"], version, hashes, head["semantics"], assumptions, tuple(proofs))
+
+
+def _networks(data: Any) -> dict[str, dict[str, Any]]:
+    """What is said of several networks, by their names in queries."""
+    if not isinstance(data, list) or not data:
+        raise Rejected("networks must be a list of objects")
+    found = {about["name"]: about for about in (_about(each, "a network", ("name", "file", "sha256")) for each in data)}
+    if len(found) < len(data) or "" in found:
+        raise Rejected("a network has no name, or two have the same one")
+    return found
 
 
 def proof_of(certificate: Certificate, sha256: str) -> dict[str, Any]:
@@ -134,7 +161,13 @@ def proof_of(certificate: Certificate, sha256: str) -> dict[str, Any]:
     found = []
     for proof in certificate.proofs:
         last, optional = ("input", "exactly") if proof.get("verdict") == "violated" else ("regions", "executed")
-        _fields({key: proof[key] for key in proof if key != optional}, "a proof", ("property", "verdict", last))
+        keys = [
+            "property",
+            "verdict",
+            *(["shared"] if certificate.version == PAIRS and last == "regions" else []),
+            last,
+        ]
+        _fields({key: proof[key] for key in proof if key != optional}, "a proof", keys)
         about = _about(proof["property"], "property", ("name", "file", "sha256"))
         if proof["verdict"] not in ("proved", "violated"):
             raise Rejected(f"verdict {short(proof['verdict'])} is neither proved nor violated")
@@ -178,7 +211,7 @@ class _Reader:
     version: int
 
     def region(self, data: Any) -> Region:
-        more = ("intervals",) if self.version > 2 else ()
+        more = ("intervals",) if self.version == _GRAPHS else ()
         head = _fields(data, self.where, ("lower", "upper", "unsafe", *more, "axis", "cut", "faces", "items"))
         n_inputs = self.network.n_inputs
         lower, upper = (_numbers(head[side], n_inputs, f"{self.where}: {side}") for side in ("lower", "upper"))
@@ -186,7 +219,8 @@ class _Reader:
         self._require(isinstance(head["unsafe"], list), "unsafe must be a list of polytopes")
         scaled = [[row.scaled() for row in self._polytope(rows)] for rows in head["unsafe"]]
         polytopes = tuple(tuple(row for row, _ in rows) for rows in scaled)
-        powers = [np.array([power for _, power in rows], dtype=np.int64) for rows in scaled]
+        forms = FORMS if self.version == PAIRS else 1
+        powers = [np.array([power for _, power in rows] * forms, dtype=np.int64) for rows in scaled]
         axis, cut = self._column(head["axis"], "axis", self._place), self._column(head["cut"], "cut", "<f8")
         axis[axis == np.iinfo(self._place).max] = LEAF
         tree = self._tree(axis, cut)
@@ -249,7 +283,7 @@ class _Reader:
         self._require(len(axis) == 2 * len(node) + 1, f"{len(node)} cuts do not make {len(axis)} nodes")
         self._require(len(cut) == len(node), f"{len(cut)} places for {len(node)} cuts")
         inputs, hidden = self.network.n_inputs, sum(size for _, size in self.network.hidden)
-        known = inputs if self.version == 1 else inputs + hidden
+        known = inputs + hidden if self.version in _SPLITTING else inputs
         self._require((axis[node] < known).all(), "a cut's axis is none of the inputs, nor a neuron")
         rank = np.cumsum(axis != LEAF) - 1
         self._require((node < 2 * rank[node] + 1).all(), "a node stands before its parent")
@@ -274,7 +308,7 @@ class _Reader:
             "neuron": self._place,
             "slope": "<f4",
         }
-        types |= {"beta": "<f4"} if self.version > 1 else {}
+        types |= {"beta": "<f4"} if self.version in _SPLITTING else {}
         fields = _fields(data, f"{self.where}: items", tuple(types))
         columns = {name: self._column(fields[name], name, dtype) for name, dtype in types.items()}
         node, polytope, multiplier, counts, neuron, slope, *betas = columns.values()

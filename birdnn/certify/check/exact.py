@@ -137,25 +137,32 @@ class ExactPass:
 
     def relax(self, k: int, l: Floats, u: Floats, error: Floats) -> None:
         """Fix the default lines of layer ``k`` for pre-activations in ``l .. u`` (boxes, neurons)."""
-        act = self.engine.activations[k]
-        low, high = default_slopes(act, l, u)
+        low, high = self._slopes(k, l, u)
         self.bounds.append((l, u, error))
         width = range(l.shape[1])
         self.lines.append([[self._line(k, i, j, low[i, j], high[i, j]) for j in width] for i in range(len(l))])
 
+    def _slopes(self, k: int, l: Floats, u: Floats) -> tuple[Floats, Floats]:
+        """Of the default lines below and above."""
+        return default_slopes(self.engine.activations[k], l, u)
+
     def _line(self, k: int, i: int, j: int, low: float, high: float) -> _Line:
         """The lines of slopes ``low`` and ``high``, both put on a grid."""
-        layer, act, (l, u, error) = self.engine.layers[k], self.engine.activations[k], self.bounds[k]
-        ends = number_of(l[i, j]), number_of(u[i, j])
+        layer, error = self.engine.layers[k], self.bounds[k][2]
         bias, slack, wide = layer.bias[j], self.slack[k][i][j], number_of(error[i, j])
 
         def line(side: int, slope: float) -> tuple[fmpz, fmpz]:
             whole = (number_of(slope) * _SLOPE_SCALE).floor()
             s = fmpq(whole, _SLOPE_SCALE)
-            offset, room = extremes(act, *ends, s)[side] + s * bias, abs(s) * slack + wide
+            offset, room = self._extremes(k, i, j, s)[side] + s * bias, abs(s) * slack + wide
             return whole, _ceiling(offset + room) if side else -_ceiling(room - offset)
 
         return *line(0, low), *line(1, high)
+
+    def _extremes(self, k: int, i: int, j: int, s: fmpq) -> tuple[fmpq, fmpq]:
+        """See `extremes`, of neuron ``j`` of layer ``k`` on box ``i``."""
+        l, u, _ = self.bounds[k]
+        return extremes(self.engine.activations[k], number_of(l[i, j]), number_of(u[i, j]), s)
 
     def _of_box(self, i: int) -> list[list[_Line]]:
         return [layer[i] for layer in self.lines]

@@ -126,9 +126,7 @@ class FloatPass:
 
     def relax(self, k: int, l: Floats, u: Floats, error: Floats) -> None:
         """Fix the default lines of layer ``k`` for pre-activations in ``l .. u`` (boxes, neurons)."""
-        act = self.engine.activations[k]
-        low, high = default_slopes(act, l, u)
-        below, above = offsets(act, l, u, low)[0], offsets(act, l, u, high)[1]
+        low, below, high, above = self._around(k, l, u)
         self.bounds.append((l, u, error))
         bias = self.engine.layers[k].bias
         self.lines.append(
@@ -139,6 +137,12 @@ class FloatPass:
                 self._shifted(above, high, bias, self.slack[k], error, 1.0),
             )
         )
+
+    def _around(self, k: int, l: Floats, u: Floats) -> tuple[Floats, Floats, Floats, Floats]:
+        """Slope and offset of the default lines below, then of those above, as functions of pre-activations."""
+        act = self.engine.activations[k]
+        low, high = default_slopes(act, l, u)
+        return low, offsets(act, l, u, low)[0], high, offsets(act, l, u, high)[1]
 
     def _shifted(
         self, offset: Floats, slope: Floats, bias: Floats, slack: Floats, error: Floats, side: float

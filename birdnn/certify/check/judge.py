@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
@@ -15,6 +15,7 @@ import numpy as np
 from birdnn.certify.check import files
 from birdnn.certify.check.certificate import (
     LEAF,
+    PAIRS,
     Certificate,
     Region,
     proof_of,
@@ -31,7 +32,8 @@ from birdnn.certify.check.graphs.walk import GraphWalk
 from birdnn.certify.check.layers import Chain, kinds
 from birdnn.certify.check.lines import ASSUMED_ERROR, Flags
 from birdnn.certify.check.network import read_network
-from birdnn.certify.check.parts import Others, Part, nodes_of, processes
+from birdnn.certify.check.pairs.engines import Networks, PairEngines
+from birdnn.certify.check.parts import Net, Others, Part, nodes_of, processes
 from birdnn.certify.check.statement import Pair, Row, Statement, read_statement
 from birdnn.certify.check.tree import Engine, Walk
 from birdnn.errors import MismatchError
@@ -132,7 +134,7 @@ class Accepted:
 
 
 def check(
-    net: str | Path,
+    net: Net,
     props: Sequence[str | Path],
     certificate: str | Path,
     settings: Settings | None = None,
@@ -140,6 +142,8 @@ def check(
     part: Part | None = None,
 ) -> Accepted:
     """Check a certificate against a network and properties, or one part of its trees.
+
+    Of a certificate about two networks ``net`` has their files by the names that queries have for them.
 
     Without a ``part`` the trees of a large certificate are shared with processes of their own, one for each core.
 
@@ -164,7 +168,7 @@ def _one_thread() -> AbstractContextManager[object]:
 
 
 def _shared(
-    net: str | Path,
+    net: Net,
     props: Sequence[str | Path],
     certificate_file: File,
     settings: Settings,
@@ -183,30 +187,18 @@ def _shared(
 
 
 def _checked(
-    net: str | Path, props: Sequence[str | Path], certificate_file: File, settings: Settings, seen: Seen, part: Part
+    net: Net, props: Sequence[str | Path], certificate_file: File, settings: Settings, seen: Seen, part: Part
 ) -> Accepted:
     """A part of `check`."""
-    net_file = files.read(net)
     found = read_certificate(certificate_file)
-    if found.network_sha256 != net_file.sha256:
-        raise Rejected(f"the certificate is for a network with sha256 {found.network_sha256}, not {net_file.sha256}")
-    network = read_graph(net_file) if found.version > 2 else read_network(net_file)
-    _check_assumptions(found, network)
-    engines = _Engines(network, found.semantics == "float32")
+    subject = Networks(net, found) if isinstance(net, Mapping) else _Network(net, found)
     answers, asked = [], set()
     for path in props:
         prop_file = files.read(path)
         asked.add(prop_file.sha256)
-        proof = proof_of(found, prop_file.sha256)
-        statement = read_statement(prop_file).of(network.n_outputs)
-        if (statement.n_inputs, statement.n_outputs) != (network.n_inputs, network.n_outputs):
-            raise MismatchError(
-                f"{path} speaks about {statement.n_inputs} inputs and {statement.n_outputs} outputs; "
-                f"{net} has {network.n_inputs} and {network.n_outputs}"
-            )
-        where = f"proof of {Path(path).name}"
-        own = engines.beside_inputs(where) if statement.relational else engines
-        task = _Task(own, found, proof, where, settings, seen, part)
+        proof, where = proof_of(found, prop_file.sha256), f"proof of {Path(path).name}"
+        statement, engines = subject.asked(prop_file, proof, where)
+        task = _Task(engines, found, proof, where, settings, seen, part)
         answer = task.violated(statement, str(path)) if "input" in proof else task.proved(statement, str(path))
         answers.append(task.executed(statement, answer) if "executed" in proof else answer)
     return Accepted(
@@ -217,6 +209,41 @@ def _checked(
         unasked=len(found.proofs) - len(asked),
         sha256=certificate_file.sha256,
     )
+
+
+class _Network:
+    """The network of a certificate.
+
+    Raises:
+        FormatError: its file cannot be read.
+        Rejected: the certificate is for another network, or for several.
+    """
+
+    def __init__(self, net: str | Path, certificate: Certificate) -> None:
+        file = files.read(net)
+        if certificate.version == PAIRS:
+            raise Rejected(f"the certificate is for networks {sorted(certificate.networks)}: name the file of each")
+        if certificate.network_sha256 != file.sha256:
+            told = f"with sha256 {certificate.network_sha256}, not {file.sha256}"
+            raise Rejected(f"the certificate is for a network {told}")
+        self.path, self.network = net, read_graph(file) if certificate.version > 2 else read_network(file)
+        _check_assumptions(certificate, self.network)
+        self.engines = _Engines(self.network, certificate.semantics == "float32")
+
+    def asked(self, prop: File, proof: dict[str, Any], where: str) -> tuple[Statement, _Engines]:
+        """What a property says of it.
+
+        Raises:
+            FormatError: this checker does not read it.
+            MismatchError: it is about another one.
+        """
+        statement = read_statement(prop).of(self.network.n_outputs)
+        if (statement.n_inputs, statement.n_outputs) != (self.network.n_inputs, self.network.n_outputs):
+            raise MismatchError(
+                f"{prop.path} speaks about {statement.n_inputs} inputs and {statement.n_outputs} outputs; "
+                f"{self.path} has {self.network.n_inputs} and {self.network.n_outputs}"
+            )
+        return statement, self.engines.beside_inputs(where) if statement.relational else self.engines
 
 
 def _check_assumptions(certificate: Certificate, network: Chain | Graph) -> None:
@@ -276,6 +303,15 @@ class _Engines:
 
         return GraphExactEngine(self.network)
 
+    @property
+    def n_listed(self) -> int:
+        """Entries of an input in the certificate."""
+        return self.network.n_inputs
+
+    def variables(self, x: tuple[Fraction, ...]) -> tuple[Fraction, ...]:
+        """What a property's boxes speak about: the input itself."""
+        return x
+
     def evaluate(self, x: Sequence[Fraction]) -> Sequence[Any]:
         """The network's exact outputs, or balls that hold them."""
         if isinstance(self.network, Chain):
@@ -291,7 +327,7 @@ class _Engines:
 class _Task:
     """One proof."""
 
-    engines: _Engines
+    engines: _Engines | PairEngines
     certificate: Certificate
     proof: dict[str, Any]
     where: str
@@ -376,10 +412,11 @@ class _Task:
 
     def _input(self, key: str, statement: Statement) -> tuple[tuple[float, ...], bool]:
         """An input that stands for a point of one of the property's boxes, and whether that violates exactly."""
-        x = read_input(self.proof, key, self.engines.network.n_inputs, self.where)
+        x = read_input(self.proof, key, self.engines.n_listed, self.where)
+        variables = self.engines.variables(x)
         pairs: dict[tuple[Fraction, ...], list[Pair]] = {}
         for pair in statement.pairs:
-            if (point := pair.meant(x)) is not None:
+            if (point := pair.meant(variables)) is not None:
                 pairs.setdefault(point, []).append(pair)
         if not pairs:
             raise Rejected(f"{self.where}: the input lies in none of the property's boxes")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,6 +23,10 @@ from birdnn.certify.check.lines import Flags
 _SUBTREES = 64
 _WORTHWHILE = {"float64": 250_000, "exact": 50_000}
 """Bytes of a certificate whose check in one process takes so long that others are worth their start."""
+
+
+Net = str | Path | Mapping[str, str | Path]
+"""A network's file, or the files of several by the names that queries have for them."""
 
 
 class Part(NamedTuple):
@@ -75,11 +79,12 @@ class Others:
     """
 
     def __init__(
-        self, net: str | Path, props: Sequence[str | Path], certificate: File, options: Sequence[str], count: int
+        self, net: Net, props: Sequence[str | Path], certificate: File, options: Sequence[str], count: int
     ) -> None:
         self.certificate = certificate
         self._running: list[subprocess.Popen[str]] = []
-        wanted = [f"--net={net}", *(f"--prop={prop}" for prop in props), *options]
+        nets = [f"{name}={path}" for name, path in net.items()] if isinstance(net, Mapping) else [str(net)]
+        wanted = [*(f"--net={each}" for each in nets), *(f"--prop={prop}" for prop in props), *options]
         self._commands = [
             [sys.executable, "-m", "birdnn.certify.check", *wanted, f"--part={number}/{count}", "--", certificate.path]
             for number in range(1, count)

@@ -166,36 +166,36 @@ class Statement:
 
 
 @dataclass(frozen=True)
-class _Linear:
+class Linear:
     """``sum of factor * variable + constant``."""
 
     factors: dict[str, Fraction]
     constant: Fraction
 
-    def plus(self, other: _Linear, scale: int) -> _Linear:
+    def plus(self, other: Linear, scale: int) -> Linear:
         total = dict(self.factors)
         for name, value in other.factors.items():
             total[name] = _short(total.get(name, Fraction(0)) + scale * value)
             if not total[name]:
                 del total[name]
-        return _Linear(total, _short(self.constant + scale * other.constant))
+        return Linear(total, _short(self.constant + scale * other.constant))
 
-    def times(self, scale: Fraction) -> _Linear:
+    def times(self, scale: Fraction) -> Linear:
         factors = {n: _short(scale * v) for n, v in self.factors.items() if scale}
-        return _Linear(factors, _short(scale * self.constant))
+        return Linear(factors, _short(scale * self.constant))
 
 
-class _TooLong(Exception):
+class TooLong(Exception):
     """A number whose arithmetic would take our time."""
 
 
 def _short(value: Fraction) -> Fraction:
     if max(value.numerator.bit_length(), value.denominator.bit_length()) > _LONGEST:
-        raise _TooLong
+        raise TooLong
     return value
 
 
-_Atom = tuple[_Linear, bool]
+Atom = tuple[Linear, bool]
 """``linear <= 0``, or ``< 0`` where the flag is set."""
 
 
@@ -206,14 +206,16 @@ def read_statement(file: File) -> Statement:
         FormatError: it says something that this checker does not know, or nothing at all.
         Uncertain: it says something that readers of VNN-LIB may take in two ways.
     """
-    reader = _Reader(file)
+    reader = Reader(file)
     try:
         return reader.read()
-    except _TooLong:
+    except TooLong:
         raise reader.fail("numbers that grow so long") from None
 
 
-class _Reader:
+class Reader:
+    """Reads one file; `query` reads the other version's with the same arithmetic."""
+
     def __init__(self, file: File) -> None:
         self.file = file
         self.declared: dict[str, None] = {}
@@ -231,7 +233,7 @@ class _Reader:
             elif head == "assert" and len(command) == 2:
                 asserted.append(command[1])
             elif head not in _IGNORED or not all(isinstance(part, str) for part in _words(command)):
-                raise self.fail(f"command {_start(command)}")
+                raise self.fail(f"command {start(command)}")
             last, closed = head, closed or head == "check-sat"
         n_inputs, n_outputs = (
             max((int(name[2:]) + 1 for name in self.declared if name[0] == kind), default=0) for kind in "XY"
@@ -239,7 +241,7 @@ class _Reader:
         if not n_inputs or not n_outputs or sum(name[0] == "X" for name in self.declared) != n_inputs:
             raise self.fail("variables that are not X_0, X_1, ... and some of Y_0, Y_1, ...")
         branches = self._formula(["and", *asserted])
-        relational = any(_relates(linear) for branch in branches for linear, _ in branch)
+        relational = any(relates(linear) for branch in branches for linear, _ in branch)
         columns = [f"Y_{i}" for i in range(n_outputs)] + [f"X_{i}" for i in range(n_inputs) if relational]
         pairs = [pair for branch in branches if (pair := self._pair(branch, n_inputs, columns)) is not None]
         if not pairs:
@@ -252,6 +254,9 @@ class _Reader:
     def uncertain(self, what: str) -> Uncertain:
         return Uncertain(f"{self.file.path}: this checker does not read {what}: another reader may take it otherwise")
 
+    def _tokens(self) -> re.Pattern[str]:
+        return _TOKEN
+
     def _commands(self) -> list[list[Tree]]:
         if len(self.file.data) > MAX_BYTES:
             raise self.fail(f"texts of more than {MAX_BYTES} bytes")
@@ -261,7 +266,7 @@ class _Reader:
             raise self.fail("text that is not UTF-8") from None
         commands: list[Tree] = []
         stack: list[list[Tree]] = [commands]
-        for match in _TOKEN.finditer(text):
+        for match in self._tokens().finditer(text):
             token, comment = match["token"], match["comment"] or ""
             if match["bad"] or not comment.replace("\t", " ").isprintable():
                 what = f"the character {match['bad']!a}" if match["bad"] else "control characters in a comment"
@@ -285,15 +290,15 @@ class _Reader:
         if command[2:] != (["Real"] if command[0] == "declare-const" else [[], "Real"]):
             raise self.fail("a declaration other than (declare-const NAME Real) and (declare-fun NAME () Real)")
         if not isinstance(name, str) or not _VARIABLE.fullmatch(name) or name in self.declared:
-            raise self.fail(f"a variable {_start(name)}, or one that is declared twice")
+            raise self.fail(f"a variable {start(name)}, or one that is declared twice")
         self.declared[name] = None
 
-    def _formula(self, tree: Tree) -> list[tuple[_Atom, ...]]:
+    def _formula(self, tree: Tree) -> list[tuple[Atom, ...]]:
         """The branches of a formula, one of which must hold; a branch holds where all its atoms do."""
         if isinstance(tree, str) or not tree:
             if tree in ("true", "false"):
                 return [()] if tree == "true" else []
-            raise self.fail(f"the formula {_start(tree)}")
+            raise self.fail(f"the formula {start(tree)}")
         head, parts = tree[0], tree[1:]
         if head == "or":
             found = [branch for part in parts for branch in self._formula(part)]
@@ -312,10 +317,10 @@ class _Reader:
         if branches > MAX_PAIRS or atoms > MAX_ATOMS:
             raise self.fail(f"a formula of more than {MAX_PAIRS} branches, or of {MAX_ATOMS} comparisons in them")
 
-    def _comparison(self, relation: Tree, terms: list[_Linear]) -> tuple[_Atom, ...]:
+    def _comparison(self, relation: Tree, terms: list[Linear]) -> tuple[Atom, ...]:
         if relation not in ("<=", ">=", "<", ">", "=") or len(terms) < 2:
-            raise self.fail(f"{_start(relation)} with {len(terms)} terms as a formula")
-        atoms: list[_Atom] = []
+            raise self.fail(f"{start(relation)} with {len(terms)} terms as a formula")
+        atoms: list[Atom] = []
         for left, right in pairwise(terms):
             if relation in ("<=", "<", "="):
                 atoms.append((left.plus(right, -1), relation == "<"))
@@ -323,18 +328,18 @@ class _Reader:
                 atoms.append((right.plus(left, -1), relation == ">"))
         return tuple(atoms)
 
-    def _linear(self, tree: Tree) -> _Linear:
+    def _linear(self, tree: Tree) -> Linear:
         if isinstance(tree, str):
             if tree in self.declared:
-                return _Linear({tree: Fraction(1)}, Fraction(0))
+                return Linear({tree: Fraction(1)}, Fraction(0))
             number = _NUMBER.fullmatch(tree)
             if not number or len(tree) > 1000 or abs(int(number[2] or 0)) > _LARGEST_EXPONENT:
-                raise self.fail(f"{_start(tree)} as a number or variable")
-            return _Linear({}, Fraction(tree))
+                raise self.fail(f"{start(tree)} as a number or variable")
+            return Linear({}, Fraction(tree))
         head = tree[0] if tree else ""
         terms = [self._linear(part) for part in tree[1:]]
         if head not in ("+", "-", "*", "/") or not terms or (head == "/" and len(terms) < 2):
-            raise self.fail(f"{_start(head)} with {len(terms)} terms as arithmetic")
+            raise self.fail(f"{start(head)} with {len(terms)} terms as arithmetic")
         if head == "-" and len(terms) == 1:
             return terms[0].times(Fraction(-1))
         total = terms[0]
@@ -342,7 +347,7 @@ class _Reader:
             total = self._combined(str(head), total, term)
         return total
 
-    def _combined(self, head: str, left: _Linear, right: _Linear) -> _Linear:
+    def _combined(self, head: str, left: Linear, right: Linear) -> Linear:
         if head in ("+", "-"):
             return left.plus(right, 1 if head == "+" else -1)
         if head == "*" and not left.factors:
@@ -356,7 +361,7 @@ class _Reader:
         if self.entries > MAX_ENTRIES:
             raise self.fail(f"a formula of more than {MAX_ENTRIES} bounds and coefficients")
 
-    def _pair(self, branch: tuple[_Atom, ...], n_inputs: int, columns: Sequence[str]) -> Pair | None:
+    def _pair(self, branch: tuple[Atom, ...], n_inputs: int, columns: Sequence[str]) -> Pair | None:
         """The branch as box and rows, of the variables in ``columns``; None where it holds nowhere."""
         lower: dict[int, tuple[Fraction, bool]] = {}
         upper: dict[int, tuple[Fraction, bool]] = {}
@@ -367,7 +372,7 @@ class _Reader:
             if not factors:
                 if constant > 0 or (strict and constant == 0):
                     return None
-            elif _relates(linear) or next(iter(factors))[0] == "Y":
+            elif relates(linear) or next(iter(factors))[0] == "Y":
                 self._count(len(columns))
                 values = tuple(factors.get(name, Fraction(0)) for name in columns)
                 rows[Row(values, -constant, strict).normal()] = None
@@ -389,7 +394,7 @@ class _Reader:
         return Pair(tuple(low for low, _ in pairs), tuple(high for _, high in pairs), tuple(rows))
 
 
-def _relates(linear: _Linear) -> bool:
+def relates(linear: Linear) -> bool:
     """Does a comparison speak about several inputs, or about inputs and outputs?"""
     return len(linear.factors) > 1 and any(name[0] == "X" for name in linear.factors)
 
@@ -400,7 +405,7 @@ def _words(command: list[Tree]) -> list[Tree]:
     return [*command[:1], *variables] if isinstance(variables, list) and variables else command
 
 
-def _start(tree: Tree) -> str:
+def start(tree: Tree) -> str:
     """For messages: the first word, shortened."""
     while isinstance(tree, list):
         tree = tree[0] if tree else "()"

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from birdnn.certify.check.certificate import LEAF, Region
 from birdnn.certify.check.files import Rejected
-from birdnn.certify.check.layers import Chain, Network
+from birdnn.certify.check.layers import Activation, Chain, Network
 from birdnn.certify.check.lines import Flags, Floats, bent, execution_error, magnitude
 from birdnn.certify.check.statement import Row
 
@@ -145,9 +145,9 @@ class Walk:
             Rejected: it proves nothing.
         """
         region = self.region
-        ends = np.cumsum([0, *(size for _, size in self.network.hidden)])
+        ends = np.cumsum([0, *self._widths()])
         self.spans = [slice(a, b) for a, b in pairwise(ends)]
-        self.rows = padded(region.polytopes, self.network.n_outputs)
+        self.rows = self._rows()
         root = np.full((1, ends[-1]), np.inf)
         lower, upper = region.root()
         stack = [
@@ -162,6 +162,14 @@ class Walk:
                 self.seen(len(batch.node))
                 if len(children.node):
                     stack.append(children)
+
+    def _widths(self) -> list[int]:
+        """How many neurons each hidden layer has."""
+        return [size for _, size in self.network.hidden]
+
+    def _rows(self) -> Rows:
+        """What is asked of the last layer."""
+        return padded(self.region.polytopes, self.network.n_outputs)
 
     def _next(self, stack: list[Batch]) -> Batch:
         """The last nodes of the stack, as many as a batch takes: depth first, so that the stack stays low."""
@@ -204,15 +212,27 @@ class Walk:
             if act is None:
                 break
             l, u = batch.l[:, self.spans[k]], batch.u[:, self.spans[k]]
-            wanted = np.ones_like(l, dtype=bool) if k == 0 else bent(act, l, u)
-            box, neuron = np.nonzero(wanted & anew[:, None])
-            if len(box):
-                low, high = pass_.neurons(k, box, neuron, corners)
-                l[box, neuron], u[box, neuron] = np.maximum(l[box, neuron], low), np.minimum(u[box, neuron], high)
+            self._bound(pass_, k, act, (l, u), anew, corners)
             error = execution_error(act, l) if self.single else np.zeros_like(l)
             pass_.relax(k, l, u, error)
-            h = magnitude(act, l, u, error)
+            h = self._magnitude(k, act, l, u, error)
         return pass_
+
+    def _bound(self, pass_: Pass, k: int, act: Activation, known: Corners, anew: Flags, corners: Corners) -> None:
+        """Tighten in place what is ``known`` of the neurons of layer ``k``, on the boxes that are ``anew``."""
+        wanted = np.ones_like(known[0], dtype=bool) if k == 0 else bent(act, *known)
+        self._tighten(pass_, k, wanted & anew[:, None], known, corners)
+
+    def _tighten(self, pass_: Pass, k: int, wanted: Flags, known: Corners, corners: Corners) -> None:
+        """The same of those neurons that are ``wanted``, (boxes, neurons)."""
+        box, neuron = np.nonzero(wanted)
+        if len(box):
+            (l, u), (low, high) = known, pass_.neurons(k, box, neuron, corners)
+            l[box, neuron], u[box, neuron] = np.maximum(l[box, neuron], low), np.minimum(u[box, neuron], high)
+
+    def _magnitude(self, k: int, act: Activation, l: Floats, u: Floats, error: Floats) -> Floats:
+        """The largest absolute value of each neuron behind its activation, rounded up."""
+        return magnitude(act, l, u, error)
 
     def _items(self, batch: Batch) -> tuple[Items, Index]:
         """The items at the batch's nodes whose polytope is open, and their numbers in the region."""

@@ -1,0 +1,52 @@
+"""The tree of a proof about two networks: bounds of a layer's blocks tighten each other."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from birdnn.certify.check.layers import Activation
+from birdnn.certify.check.lines import Flags, Floats, bent
+from birdnn.certify.check.lines import magnitude as magnitude_of_networks
+from birdnn.certify.check.pairs.chain import Pair, in_forms
+from birdnn.certify.check.pairs.lines import agree, magnitude, slants
+from birdnn.certify.check.tree import Corners, Pass, Rows, Walk, padded
+
+
+class PairWalk(Walk):
+    """`Walk` of a `Pair`: neurons of both networks first, whose bounds may say what multiple a difference is."""
+
+    @property
+    def _pair(self) -> Pair:
+        if not isinstance(self.network, Pair):
+            raise TypeError("a walk of two networks needs them as one chain")
+        return self.network
+
+    def _widths(self) -> list[int]:
+        return [len(layer.bias) for layer in self._pair.layers[:-1]]
+
+    def _rows(self) -> Rows:
+        return padded(in_forms(self.region.polytopes), len(self._pair.layers[-1].bias))
+
+    def _bound(self, pass_: Pass, k: int, act: Activation, known: Corners, anew: Flags, corners: Corners) -> None:
+        if k < self._pair.shared or k == 0:
+            super()._bound(pass_, k, act, known, anew, corners)
+            if k >= self._pair.shared:
+                agree(*known)
+            return
+        wanted = bent(act, *known) & anew[:, None]
+        apart = slice(-known[0].shape[1] // 3, None)
+        wanted[:, apart] = False
+        self._tighten(pass_, k, wanted, known, corners)
+        agree(*known)
+        wanted = np.zeros_like(wanted)
+        bounded = np.isfinite(known[0][:, apart]) & np.isfinite(known[1][:, apart])
+        wanted[:, apart] = ~(slants(act, *known).known & bounded) & anew[:, None]
+        self._tighten(pass_, k, wanted, known, corners)
+        agree(*known)
+
+    def _magnitude(self, k: int, act: Activation, l: Floats, u: Floats, error: Floats) -> Floats:
+        if k < self._pair.shared:
+            return super()._magnitude(k, act, l, u, error)
+        own = l.shape[1] // 3 * 2
+        networks = magnitude_of_networks(act, l[:, :own], u[:, :own], error[:, :own])
+        return np.concatenate([networks, magnitude(slants(act, l, u), l[:, own:], u[:, own:])], 1)

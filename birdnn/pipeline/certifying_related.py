@@ -1,0 +1,77 @@
+"""From verdicts on queries about two networks to a certificate on disk; see `birdnn.pipeline.certifying`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from importlib import metadata
+from pathlib import Path
+
+from birdnn.bounds.difference import joint_chain
+from birdnn.certify.write import Certified, pair_certificate_bytes
+from birdnn.chain import Activation
+from birdnn.formats.files import compressed
+from birdnn.network import Network
+from birdnn.pipeline.certifying import Decided, checked, written
+from birdnn.pipeline.load import Loaded
+from birdnn.records import CertificateFile, Progress, Proved, Violated, Watch
+from birdnn.spec import Property
+
+_FOLLOWED = ("relu", "leaky_relu")
+"""Behind which the checker follows a difference."""
+
+
+def obstacle(first: Network, second: Network, prop: Property) -> str:
+    """Why a proof that follows the difference of two networks cannot become a certificate; empty where it can."""
+    layers, _ = joint_chain(first, second)
+    others = {layer.kind for layer in layers if isinstance(layer, Activation)}.difference(_FOLLOWED)
+    if others:
+        return f"the checker follows differences behind ReLU and LeakyReLU only, not {', '.join(sorted(others))}"
+    rows = [row.normal().coefficients for region in prop.regions for each in region.unsafe for row in each.rows]
+    n = prop.n_outputs // 2
+    sums = [one + other for row in rows for one, other in zip(row[:n], row[n:], strict=True)]
+    if any(float(total) != total for total in sums):
+        return "sums of its coefficients are none that float64 holds"
+    return ""
+
+
+def certify_related(
+    nets: Mapping[str, Loaded],
+    found: Sequence[Decided],
+    out: Path,
+    *,
+    watch: Watch,
+    over: Callable[[], bool],
+) -> CertificateFile | None:
+    """Write what was recorded of proofs, and counterexamples; then have it checked in float64.
+
+    Args:
+        nets: by the names that queries have for them.
+        found: what can be certified of the verdicts.
+        out: where to.
+        watch, over: whoever may end the check, and, as long as there is no file, the writing.
+
+    Returns:
+        None where nothing can be certified.
+
+    Raises:
+        OutputError: the file cannot be written.
+        OutOfTime: there was no time to write it.
+    """
+    begun = time.monotonic()
+    if not found:
+        return None
+    watch.update(Progress(phase=f"writing {out.name}"))
+    data = pair_certificate_bytes(
+        {name: (loaded.path, loaded.net.sha256) for name, loaded in nets.items()},
+        [
+            Certified(prop=each.prop, verdict=each.verdict, shared=each.shared)
+            for each in found
+            if isinstance(each.verdict, Proved | Violated)
+        ],
+        tool=f"birdnn {metadata.version('birdnn')}",
+        over=over,
+    )
+    place = written(out, compressed(data, over) if out.name.lower().endswith(".gz") else data)
+    files = {name: loaded.path for name, loaded in nets.items()}
+    return checked(files, found, place, out, begun, watch, over)
