@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -44,6 +45,16 @@ def test_blocks_are_both_networks_and_their_difference(seed: int, shared: int) -
     assert (pair.n_inputs, pair.n_outputs, pair.single) == (2, 4, False)
     assert [n for _, n in pair.hidden] == [n for k, n in enumerate((3, 4)) for n in ([n] if k < shared else [2 * n, n])]
     assert all((act is None) == (place % 2 == 1) for place, (act, _) in enumerate(pair.hidden[shared:]))
+
+
+def test_limits_are_those_of_both() -> None:
+    """What no value on the way exceeds in either, and whether an activation is what it says only below a limit."""
+    chain = chain_of(drawn(1, [2, 3, 2]), RELU)
+    first = replace(chain.layers[0], peak=Fraction(7), limited=True)
+    other = replace(chain, layers=(first, *chain.layers[1:]))
+    for one, two in ((chain, other), (other, chain)):
+        layer = joined(one, two, 0, "files", "proof").layers[0]
+        assert (layer.peak, layer.limited) == (7, True)
 
 
 def test_inputs_are_variables() -> None:

@@ -41,6 +41,7 @@ def test_multiples_are_slopes_at_the_right_point() -> None:
     assert multiples(STEEP, open_, on, apart) == (1, 1, 1, 2)
     assert multiples(FALLING, open_, off, apart) == (-0.5, 1, -0.5, -0.5)
     assert multiples(RELU, (0.0, 1.0), (-1.0, 0.0), apart) == (1, 1, 0, 0)
+    assert multiples(STEEP, (0.0, 1.0), (-1.0, 0.0), apart) == (2, 2, 1, 1)
     assert multiples(RELU, (np.nan, 1.0), (-1.0, np.nan), apart) == (0, 1, 0, 1)
     assert multiples(RELU, (-np.inf, np.inf), (-np.inf, -1.0), apart) == (0, 1, 0, 0)
 
@@ -69,7 +70,7 @@ def test_lines_by_hand() -> None:
         assert tuple(float(side[0, 0]) for side in slopes) == (low, high)
         found = offsets(both, of(l), of(u), *slopes)
         for got, wanted, side in zip(found, (below, above), (-1, 1), strict=True):
-            assert float(got[0, 0]) == pytest.approx(wanted, abs=1e-13)
+            assert float(got[0, 0]) == pytest.approx(wanted, abs=1e-13 if l < 0 < u else 0)
             assert side * (float(got[0, 0]) - wanted) >= 0
     one = Slants((of(1.0), of(1.0)), (of(1.0), of(1.0)))
     ends = of(-np.inf), of(np.inf)

@@ -10,6 +10,7 @@ from random import Random
 import pytest
 
 from birdnn.certify.check.files import File, Rejected
+from birdnn.certify.check.pairs import query as query_reader
 from birdnn.certify.check.pairs.query import Query, read_query
 from birdnn.errors import FormatError
 from birdnn.formats.relation import read_relation
@@ -213,6 +214,15 @@ def test_what_is_refused(name: str) -> None:
     else:
         with pytest.raises(FormatError, match=reason):
             read(text)
+
+
+def test_tensors_of_as_many_entries_as_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = query(2, 2, *same(2), apart(2, 0.5))
+    monkeypatch.setattr(query_reader, "_MAX_ENTRIES", 2)
+    assert read(text).statement.n_inputs == 2
+    monkeypatch.setattr(query_reader, "_MAX_ENTRIES", 1)
+    with pytest.raises(FormatError, match="an input of shape"):
+        read(text)
 
 
 def test_shapes_are_read_in_the_order_of_c() -> None:

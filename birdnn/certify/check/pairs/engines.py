@@ -56,7 +56,7 @@ class Networks:
             raise MismatchError(f"{prop.path} is about no network {unknown[0]!r}")
         first, second = query.networks
         chains = self._of(first, prop.path), self._of(second, prop.path)
-        if second.equal and alike(*chains) < max(len(chain.layers) for chain in chains):
+        if second.equal and alike(*chains) < len(chains[0].layers):
             raise MismatchError(f"{prop.path}: {second.name} is equal to {second.equal} there, and the files are not")
         ways = zip(chains, query.reads, strict=True)
         own = tuple(at_variables(chain, reads, query.statement.n_inputs) for chain, reads in ways)
