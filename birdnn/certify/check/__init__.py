@@ -2,7 +2,7 @@
 
 Nothing of birdnn is imported but the errors; the format and why an accepted file is a proof are in docs/certificate.md.
 The modules read in this order: `files`, `statement` (VNN-LIB), `network` (ONNX), `lines`, `floats`, `certificate`,
-`tree`, `exact`.
+`tree`, `exact`; then `graphs`, and `pairs` for statements about two networks.
 """
 
 from __future__ import annotations
