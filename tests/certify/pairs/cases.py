@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from birdnn.certify.check.certificate import Region
+from birdnn.certify.check.files import Rejected
 from birdnn.certify.check.layers import Activation, Chain, Layer, exact
 from birdnn.certify.check.pairs.chain import Pair, joined
 from birdnn.certify.check.pairs.exact import PairExactEngine
@@ -160,7 +161,10 @@ def contradictions(seed: int, *, exactly: bool = False, powers: int = 0, kind: i
         for _ in range(2)
     )
     engine = PairExactEngine(pair) if exactly else PairFloatEngine(pair)
-    found, multipliers = bounded(pair, engine, lower, upper, rows, points, draw)
+    try:
+        found, multipliers = bounded(pair, engine, lower, upper, rows, points, draw)
+    except Rejected as error:
+        return [] if exactly and "beyond the range of float64" in error.reason else [error.reason]
     wrong = []
     for x, least in zip(points, found.least, strict=True):
         layers = values(pair, chains, [Fraction(float(v)) for v in x])
