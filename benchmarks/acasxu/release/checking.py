@@ -66,11 +66,12 @@ def check(out: Path, originals: Path) -> Iterator[Checked]:
         original = originals / entry["original"]["file"]
         same = original.is_file() and _digest(original) == entry["original"]["sha256"]
         told = [] if same else [f"{original} is not the public network that was repaired"]
-        proofs, said = _accepts(out, commands(entry)[0])
+        of_proofs, *of_distance = commands(entry)
+        proofs, said = _accepts(out, of_proofs)
         told += said
         constants: bool | None = None
-        if len(commands(entry)) > 1:
-            constants, said = _accepts(out, [*commands(entry)[1], "--before", str(original.resolve())])
+        for words in of_distance:
+            constants, said = _accepts(out, [*words, "--before", str(original.resolve())])
             told += said
         yield Checked(
             name=entry["name"],
@@ -112,9 +113,10 @@ def script(entries: Sequence[Mapping[str, Any]]) -> str:
     lines += [f'echo "{e["original"]["sha256"]}  $originals/{e["original"]["file"]}" >>"$publics"' for e in entries]
     lines += ['sha256sum --quiet -c "$publics"']
     for entry in entries:
-        lines += [f"echo {entry['name']}", *(f"birdnn-check {' '.join(words)}" for words in commands(entry)[:1])]
+        of_proofs, *of_distance = commands(entry)
         original = f'"$originals/{entry["original"]["file"]}"'
-        lines += [f"birdnn-check {' '.join(words)} --before {original}" for words in commands(entry)[1:]]
+        lines += [f"echo {entry['name']}", f"birdnn-check {' '.join(of_proofs)}"]
+        lines += [f"birdnn-check {' '.join(words)} --before {original}" for words in of_distance]
     return "\n".join([*lines, 'echo "everything is as the manifest says"', ""])
 
 

@@ -77,7 +77,7 @@ def rows(entries: Sequence[Entry], checked: Sequence[Checked]) -> list[list[str]
                 "constants" if entry["constants"] else entry["method"],
                 largest,
                 _percent(entry["same_decision"]),
-                "-" if surely is None else _percent(surely),
+                "-" if surely is None or proved is None else _percent(surely),  # without a bound nothing is certain
                 f"{entry['mae']:.2g}",
             ]
         found.append(
