@@ -20,26 +20,9 @@ from birdnn.network import Network
 from birdnn.pipeline import relating
 from birdnn.pipeline.relating import falsify_related, verify_related
 from birdnn.records import Proved, Unknown, VerifyOutcome, VerifySettings, Violated, Witness
+from tests.queries import apart, query, same
 
 Layers = list[tuple[np.ndarray, np.ndarray]]
-
-
-def query(n: int, m: int, *assertions: str, like: str = "isomorphic-to f", low: float = -1.0, high: float = 1.0) -> str:
-    head = "(vnnlib-version <2.0>)\n"
-    for name, same in (("f", ""), ("g", f"({like})" if like else "")):
-        head += f"(declare-network {name} {same} (declare-input X_{name} real [{n}])"
-        head += f"(declare-output Y_{name} real [{m}]))\n"
-    head += "".join(f"(assert (>= X_f[{i}] {low}))(assert (<= X_f[{i}] {high}))\n" for i in range(n))
-    return head + "\n".join(f"(assert {each})" for each in assertions) + "\n"
-
-
-def same(n: int) -> list[str]:
-    return [f"(== X_f[{i}] X_g[{i}])" for i in range(n)]
-
-
-def apart(m: int, epsilon: float) -> str:
-    each = (f"(>= Y_g[{j}] (+ Y_f[{j}] {epsilon:.9f})) (<= Y_g[{j}] (- Y_f[{j}] {epsilon:.9f}))" for j in range(m))
-    return f"(or {' '.join(each)})"
 
 
 def layers(seed: int, sizes: Sequence[int]) -> Layers:

@@ -86,11 +86,10 @@ def certify(
     if not found:
         return None
     watch.update(Progress(phase=f"writing {out.name}"))
-    certified = [Certified(prop=d.prop, verdict=d.verdict) for d in found if isinstance(d.verdict, Proved | Violated)]
     data = certificate_bytes(
         loaded.path.with_name(named or loaded.path.name),
         loaded.net.sha256,
-        certified,
+        stated(found),
         semantics=semantics,
         assumptions=assumptions(loaded.net, semantics),
         tool=f"birdnn {metadata.version('birdnn')}",
@@ -100,6 +99,15 @@ def certify(
     place = write(out, compressed(data, over) if out.name.lower().endswith(".gz") else data)
     del data  # the checker reads it again, and large proofs are large
     return checked(loaded.path, found, place, out, begun, watch, over)
+
+
+def stated(found: Sequence[Decided]) -> list[Certified]:
+    """What a certificate says of them."""
+    return [
+        Certified(prop=each.prop, verdict=each.verdict, shared=each.shared)
+        for each in found
+        if isinstance(each.verdict, Proved | Violated)
+    ]
 
 
 def checked(

@@ -8,23 +8,21 @@ from importlib import metadata
 from pathlib import Path
 
 from birdnn.bounds.difference import joint_chain
-from birdnn.certify.write import Certified, pair_certificate_bytes
+from birdnn.certify.check.pairs.chain import FOLLOWED
+from birdnn.certify.write import pair_certificate_bytes
 from birdnn.chain import Activation
 from birdnn.formats.files import compressed
 from birdnn.network import Network
-from birdnn.pipeline.certifying import Decided, checked, written
+from birdnn.pipeline.certifying import Decided, checked, stated, written
 from birdnn.pipeline.load import Loaded
-from birdnn.records import CertificateFile, Progress, Proved, Violated, Watch
+from birdnn.records import CertificateFile, Progress, Watch
 from birdnn.spec import Property
-
-_FOLLOWED = ("relu", "leaky_relu")
-"""Behind which the checker follows a difference."""
 
 
 def obstacle(first: Network, second: Network, prop: Property) -> str:
     """Why a proof that follows the difference of two networks cannot become a certificate; empty where it can."""
     layers, _ = joint_chain(first, second)
-    others = {layer.kind for layer in layers if isinstance(layer, Activation)}.difference(_FOLLOWED)
+    others = {layer.kind for layer in layers if isinstance(layer, Activation)}.difference(FOLLOWED)
     if others:
         return f"the checker follows differences behind ReLU and LeakyReLU only, not {', '.join(sorted(others))}"
     rows = [row.normal().coefficients for region in prop.regions for each in region.unsafe for row in each.rows]
@@ -64,11 +62,7 @@ def certify_related(
     watch.update(Progress(phase=f"writing {out.name}"))
     data = pair_certificate_bytes(
         {name: (loaded.path, loaded.net.sha256) for name, loaded in nets.items()},
-        [
-            Certified(prop=each.prop, verdict=each.verdict, shared=each.shared)
-            for each in found
-            if isinstance(each.verdict, Proved | Violated)
-        ],
+        stated(found),
         tool=f"birdnn {metadata.version('birdnn')}",
         over=over,
     )

@@ -9,7 +9,7 @@ import base64
 import gzip
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from itertools import pairwise
@@ -44,6 +44,14 @@ def column(values: Any, dtype: str) -> dict[str, str]:
 def uncolumn(data: dict[str, str]) -> np.ndarray:
     """Its values."""
     return np.frombuffer(base64.b64decode(data["data"]), dtype=data["dtype"]).copy()
+
+
+def change_column(place: Any, *keys: str, change: Callable[[np.ndarray], np.ndarray]) -> None:
+    """Change a column that lies under some keys of a certificate's part."""
+    for key in keys[:-1]:
+        place = place[key]
+    old = place[keys[-1]]
+    place[keys[-1]] = column(change(uncolumn(old)), old["dtype"])
 
 
 class Producer:

@@ -19,7 +19,7 @@ from onnx import numpy_helper
 from birdnn.certify.check import Rejected, Settings, check, files
 from birdnn.errors import FormatError
 from tests.certify.cases import network, property_text, sha256
-from tests.certify.producer import certificate, column, uncolumn, write
+from tests.certify.producer import certificate, change_column, column, uncolumn, write
 
 UNSAFE = "(or (and (>= Y_0 -0.02) (<= Y_1 50)) (and (< Y_1 -0.66) (> Y_0 -50)))"
 
@@ -39,11 +39,7 @@ class Case:
 
     def edit(self, *keys: str, change: Callable[[np.ndarray], np.ndarray]) -> None:
         """Change a column of the region."""
-        place = self.region
-        for key in keys[:-1]:
-            place = place[key]
-        old = place[keys[-1]]
-        place[keys[-1]] = column(change(uncolumn(old)), old["dtype"])
+        change_column(self.region, *keys, change=change)
 
     def again(self) -> None:
         """Take over the hashes of network and property, so that what they say is what is wrong."""

@@ -12,9 +12,10 @@ import pytest
 import birdnn
 from birdnn.errors import MismatchError
 from birdnn.formats.onnx import network_from_layers
-from tests.certify.pairs.cases import apart, drawn, moved, query, same, written
+from tests.certify.pairs.cases import drawn, moved, written
 from tests.certify.producer import about, certificate, head, write
 from tests.cli.conftest import Call
+from tests.queries import apart, query, same
 
 
 def test_accepted_and_rejected(call: Call, net: Path, holds: Path, broken: Path, tmp_path: Path) -> None:

@@ -193,22 +193,3 @@ def written(folder: Path, name: str, made: Layers, op: str = "Relu", alpha: floa
     path = folder / f"{name}.onnx"
     path.write_bytes(layers_to_onnx(made, op, alpha=alpha))
     return path
-
-
-def query(n: int, m: int, *assertions: str, like: str = "isomorphic-to f", side: float = 1.0) -> str:
-    """A query about f and g on all inputs of f between minus and plus ``side``."""
-    head = "(vnnlib-version <2.0>)\n"
-    for name, same in (("f", ""), ("g", f"({like})" if like else "")):
-        head += f"(declare-network {name} {same} (declare-input X_{name} real [{n}])"
-        head += f"(declare-output Y_{name} real [{m}]))\n"
-    head += "".join(f"(assert (>= X_f[{i}] -{side}))(assert (<= X_f[{i}] {side}))\n" for i in range(n))
-    return head + "\n".join(f"(assert {each})" for each in assertions) + "\n"
-
-
-def same(n: int) -> list[str]:
-    return [f"(== X_f[{i}] X_g[{i}])" for i in range(n)]
-
-
-def apart(m: int, epsilon: float) -> str:
-    each = (f"(>= Y_g[{j}] (+ Y_f[{j}] {epsilon:.9f})) (<= Y_g[{j}] (- Y_f[{j}] {epsilon:.9f}))" for j in range(m))
-    return f"(or {' '.join(each)})"

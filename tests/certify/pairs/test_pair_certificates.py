@@ -26,8 +26,9 @@ from birdnn.pipeline.checking import check_files
 from birdnn.pipeline.relating import verify_related
 from birdnn.records import Proved, VerifyOutcome, VerifySettings, Violated
 from tests.certify.cases import sha256
-from tests.certify.pairs.cases import apart, drawn, moved, query, same, written
-from tests.certify.producer import column, uncolumn, write
+from tests.certify.pairs.cases import drawn, moved, written
+from tests.certify.producer import change_column, column, uncolumn, write
+from tests.queries import apart, query, same
 
 ARITHMETIC = ("float64", "exact")
 
@@ -53,11 +54,7 @@ class Case:
 
     def edit(self, *keys: str, change: Callable[[np.ndarray], np.ndarray]) -> None:
         """Change a column of the region."""
-        place = self.region
-        for key in keys[:-1]:
-            place = place[key]
-        old = place[keys[-1]]
-        place[keys[-1]] = column(change(uncolumn(old)), old["dtype"])
+        change_column(self.region, *keys, change=change)
 
     def again(self) -> None:
         """Take over the hashes of files, so that what they say is what is wrong."""

@@ -14,7 +14,7 @@ from birdnn.certify.check.pairs import query as query_reader
 from birdnn.certify.check.pairs.query import Query, read_query
 from birdnn.errors import FormatError
 from birdnn.formats.relation import read_relation
-from tests.certify.pairs.cases import apart, query, same
+from tests.queries import apart, query, same
 
 
 def read(text: str) -> Query:

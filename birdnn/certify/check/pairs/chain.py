@@ -18,7 +18,8 @@ from birdnn.certify.check.pairs import FORMS
 from birdnn.certify.check.statement import Row
 from birdnn.errors import FormatError
 
-_FOLLOWED = ("relu", "leaky_relu")
+FOLLOWED = ("relu", "leaky_relu")
+"""Activations behind which a difference is followed."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,7 @@ def _apart(one: Chain, other: Chain) -> str:
             return f"the activations of layer {number} differ"
         if a.weight.shape != b.weight.shape:
             return f"layer {number} is of other sizes"
-        if a.activation is not None and a.activation.kind not in _FOLLOWED:
+        if a.activation is not None and a.activation.kind not in FOLLOWED:
             return f"it does so behind ReLU and LeakyReLU only, and layer {number} has {a.activation.kind}"
     return ""
 
