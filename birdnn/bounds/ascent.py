@@ -45,6 +45,7 @@ class FinalRows:
     def optimise(self) -> tuple[Tensor, Tensor, Tensor]:
         """Best lower bound of each item, and the planes of all single rows and of the best combination."""
         items, n_rows = self.b.shape
+        # single rows first, by default planes and inherited multipliers: most items are closed by one of them
         owner, some = self.box.repeat_interleave(n_rows), self.batch.bound.rows
         plane = self.a.new_zeros(items * n_rows, self.batch.bound.n_inputs)
         minimum = self.b.new_zeros(items * n_rows)
@@ -63,13 +64,17 @@ class FinalRows:
         best, row = minimum.max(1)
         self.single = self.a[torch.arange(items, device=row.device), row]
         best_plane = plane[torch.arange(items, device=row.device), row]
+        # in place below: `_ascend` and `_settle` put down with what the best bound was made
         self.weights = weights = torch.nn.functional.one_hot(row, n_rows).to(best.dtype)
+        # fewer at a time than above: for the gradients all rows and planes on the way are kept
         todo, some = (~self.question.excluded(best, self.polytope)).nonzero()[:, 0], max(1, some // 4)
         for part in range(0, len(todo) if self.settings.steps else 0, some):
             which = todo[part : part + some]
             self._ascend(which, weights[which], best, best_plane)
+        # where the network is affine a linear program gives the best multipliers, which steps only come near
         for item in (~self.question.excluded(best, self.polytope) & self.batch.decided[self.box]).nonzero()[:, 0]:
             self._settle(item[None], best, best_plane)
+        # the single row and the combination are one, and `best_plane` is the better plane of it
         if n_rows == 1:
             return best, best_plane[:, None], best[:, None]
         return best, torch.cat([plane, best_plane[:, None]], 1), torch.cat([minimum, best[:, None]], 1)
@@ -86,6 +91,7 @@ class FinalRows:
         """Planes and minima of ``a @ y - b``; sizes are those of the terms that a and b were combined of."""
         output = self.batch.bound.graph.output_name
         reach = flat(reach_of(self.batch.intervals[output]))[box]
+        # what combining the rows has rounded, on outputs as large as they can be
         room = FLOAT64 * (SUM_ROUNDINGS + 8 * self.b.shape[1]) * (torch.linalg.vecdot(size[0], reach) + size[1])
         rows = side[0].reshape(-1, *sample(self.batch.bound.graph, output))
         return self.batch.back(output, rows, -side[1] - room, box, lines, splits, seen)
@@ -97,11 +103,13 @@ class FinalRows:
         if not names:
             return
         a, b = self.a[item[0]], self.b[item[0]]
+        # without splits: the program is given these as half-spaces of their own
         rows = self._back((a, b), (a.abs(), b.abs()), box.expand(len(b)))
         centre, radius = (side[box] for side in self.batch.middle)
         found = best_multipliers(
             (rows[0].numpy(force=True), self.batch.constants(*rows, box).numpy(force=True)),
             (planes.numpy(force=True), levels.numpy(force=True)),
+            # the corners as `minimum_of` has them, a little outward
             (centre - radius)[0].numpy(force=True),
             (centre + radius)[0].numpy(force=True),
         )
@@ -109,6 +117,7 @@ class FinalRows:
             return
         weights, multipliers = (torch.from_numpy(each).to(planes)[None] for each in found)
         if self.record:
+            # before the bound is made, not after: it is to hold for the numbers that the certificate has
             weights, multipliers = _stored(weights), _stored(multipliers)
         splits = self.batch.multipliers(box)
         signed = {name: torch.zeros_like(each) for name, each in splits.items()}
@@ -116,6 +125,7 @@ class FinalRows:
             signed[name].view(-1)[place] = side_of(splits[name]).view(-1)[place] * multipliers[0, k]
         sides, sizes = self._combined(weights, item)
         bettered, value = self._back(sides, sizes, box, splits=signed)
+        # the solver's word counts for nothing: the bound is the one that a sound pass makes with what it found
         if float(value) > float(best[item]):
             best[item], best_plane[item] = value, bettered
             self.weights[item] = weights
@@ -123,6 +133,7 @@ class FinalRows:
                 span = self.batch.bound.spans[name]
                 self.splits[item, span] = flat(side_of(splits[name]) * (1 + each.abs()))
             if self.record:
+                # all signs are known, and no activation has a line to choose
                 self.slopes[item] = torch.nan
 
     def _combined(self, weights: Tensor, which: Tensor) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
@@ -136,6 +147,7 @@ class FinalRows:
         free = _Free(self.batch, self.box[which], weights)
         size = settings.step_size
         for step in range(settings.steps + 1):
+            # the last pass only looks where the steps have led, and needs no gradient
             last, seen = step == settings.steps, dict[str, Tensor]() if self.record else None
             with torch.enable_grad():
                 sides, sizes = self._combined(free.weights.requires_grad_(not last), which)
@@ -151,6 +163,7 @@ class FinalRows:
             before.append(best[which])
             hopeful = ~self.question.excluded(best[which], self.polytope[which])
             if step > 2:
+                # so written that an item at minus infinity stays: its gain is NaN
                 hopeful &= ~(best[which] + settings.hope * (best[which] - before[step - 2]) < 0)
             if last or not bool(hopeful.any()) or not free.moved(minimum, size):
                 return
@@ -177,6 +190,7 @@ class _Free:
         for leaf in (*(leaf for pair in self._lines.values() for leaf in pair), *self._multipliers.values()):
             leaf.requires_grad_(not fixed)
         lines = {name: self._planes[name].mixed(*pair) for name, pair in self._lines.items()}
+        # a side of zero where the box is not split takes the multiplier away
         return lines, {name: side * self._multipliers[name] for name, side in self._sides.items()}
 
     def slopes(self, lines: Mapping[str, tuple[Plane, Plane]], seen: Mapping[str, Tensor]) -> Tensor:
@@ -191,6 +205,7 @@ class _Free:
             low, up = (side[self._box][:, span] for side in (self._batch.lower, self._batch.upper))
             slope = torch.where(row > 0, lines[step.output][0].slopes[0], lines[step.output][1].slopes[0]).detach()
             below, above = (first.slopes[0] != second.slopes[0] for first, second in (planes.low, planes.up))
+            # NaN where both planes have one slope, or no row meets them: a checker knows that slope without being told
             chosen = flat(slope.where(torch.where(row > 0, below, above) & (row != 0), torch.nan))
             found[:, span] = chosen.where(bent(activation, low, up), torch.nan).float()
         return found
@@ -207,6 +222,7 @@ class _Free:
 
         Planes and rows take a signed step, multipliers of splits one of Polyak's towards zero.
         """
+        # one item at infinity would make NaN of the step of all
         known = minimum.detach().isfinite()
         if not minimum.requires_grad or not bool(known.any()):
             return False
@@ -222,6 +238,7 @@ class _Free:
             if self._batch.bound.record:
                 leaf.copy_(_stored(leaf))
         betas = slopes[len(lines) : -1]
+        # the bound is to reach zero: as far as it would have to go for that if it were linear (Polyak)
         if betas:
             lengths = torch.stack([flat(slope).square().sum(1) for slope in betas]).sum(0)
             step = (-minimum.detach()).clamp(min=0).nan_to_num(nan=0.0, posinf=0.0) / lengths.clamp(min=1e-30)
@@ -231,6 +248,7 @@ class _Free:
                     leaf.copy_(_stored(leaf))
         self.weights = self.weights.detach()
         if self.weights.shape[1] > 1:
+            # the gradient in a row's multiplier is the row's margin at the minimiser
             self.weights = step_multipliers(self.weights, slopes[-1], size / 2)
         return True
 

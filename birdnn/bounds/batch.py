@@ -37,9 +37,11 @@ class Batch:
     def __init__(self, bound: GraphPlan, boxes: Boxes, inherited: Tensor) -> None:
         many = (boxes.widths() > 0).sum(1) > FEW_INPUTS
         if bound.merged is not None:
+            # an input that is flushed to zero lies outside a box that begins just above it
             boxes = Boxes(*flushed((boxes.lower, boxes.upper)))
         self.bound, self._centre, self._radius = bound, boxes.centres(), outward(boxes)
         known = inherited[:, : 3 * bound.neurons].reshape(len(boxes), 3, bound.neurons)
+        # copies: they are tightened in place, and `inherited` belongs to the search
         self.lower, self.upper, self.splits = (known[:, k].clone() for k in range(3))
         self.by_neurons = many & self._undecided()
         whole = (-1, *sample(bound.graph, bound.graph.input_name))
@@ -48,6 +50,7 @@ class Batch:
         }
         own = bound.spans.get(bound.graph.input_name)
         if own is not None:
+            # what is known of the input is the box itself, which a cut has changed since
             self.lower[:, own], self.upper[:, own] = boxes.lower, boxes.upper
         self.bent = dict[str, Bent]()
         self._straight = dict[str, Straight]()
@@ -55,6 +58,7 @@ class Batch:
         if bound.merged is not None:
             x = self.intervals[bound.graph.input_name]
             self._merging = Mergings(bound.merged, bound.graph.input_name, bound.constants, x)
+        # in the graph's order: the planes of a node need the intervals of what it reads
         for node in bound.graph.nodes:
             if node.output in bound.places:
                 self._through(bound.steps[bound.places[node.output]])
@@ -73,6 +77,9 @@ class Batch:
     def _through(self, step: Step) -> None:
         """The interval of a node's value, and what stands for the node."""
         values = [self.intervals[name] for _, name in step.reads]
+        # `own` is what the operands alone give, and all that rules of planes may see: on one side of a split the
+        # value's range says nothing of the rest of the operands' (a sine's curvature was taken from it, and a violation
+        # proved away)
         low, up = own = step.interval(values, self.bound.graph.dependent, self.bound.semantics)
         executed = None
         if self._merging is not None:
@@ -82,6 +89,7 @@ class Batch:
             low, up = own = low - merged, up + merged
         span = self.bound.spans.get(step.output)
         if span is not None:
+            # what was inherited of the box that this one is a part of, and the side of a split
             low = torch.maximum(low, self.lower[:, span].reshape(low.shape))
             up = torch.minimum(up, self.upper[:, span].reshape(up.shape))
         count = 2 * math.prod(step.shape) + sum(map(math.prod, step.shapes)) + len(self.bound.steps) + SUM_ROUNDINGS
@@ -90,6 +98,7 @@ class Batch:
         else:
             self.bent[step.output] = Bent(step, values, (own, (low, up)), count, executed)
         if span is not None:
+            # after the node itself was entered: rows on its value go through it
             if step.output not in self.bound.well_known:
                 low, up = self._tightened(step, low, up)
             self.lower[:, span], self.upper[:, span] = flat(low), flat(up)
@@ -102,6 +111,7 @@ class Batch:
         # what a split of neurons tells of others is left to intervals: there are too many of them
         needed &= ~(self.splits != 0).any(1, keepdim=True)
         box, entry = needed.nonzero(as_tuple=True)
+        # otherwise intervals stay, which are sound as well
         if not len(box) or not self.bound.worth(2 * len(box), step.output):
             return low, up
         ends, some = (flat(low).clone(), flat(up).clone()), max(1, self.bound.rows // 2)
@@ -110,6 +120,7 @@ class Batch:
             rows = torch.nn.functional.one_hot(j, ends[0].shape[1]).to(low.dtype)
             both = torch.cat([rows, -rows]).reshape(-1, *step.shape)
             _, minimum = self.back(step.output, both, low.new_zeros(2 * len(i)), torch.cat([i, i]))
+            # both are sound, and neither is always the tighter one
             ends[0][i, j] = torch.maximum(ends[0][i, j], minimum[: len(i)])
             ends[1][i, j] = torch.minimum(ends[1][i, j], -minimum[len(i) :])
         return ends[0].reshape(low.shape), ends[1].reshape(up.shape)
@@ -140,6 +151,7 @@ class Batch:
         for step in reversed(self.bound.steps[: self.bound.places.get(name, -1) + 1]):
             here = waiting.pop(step.output, None)
             if splits and step.output in splits:
+                # what is taken away is not negative on the box's side: the row still bounds from below there
                 here = -splits[step.output] if here is None else here - splits[step.output]
             if here is None:
                 continue
@@ -153,6 +165,7 @@ class Batch:
             constant, size = constant + moved, size + terms
         plane = waiting.get(self.bound.graph.input_name)
         row = rows.new_zeros(len(rows), self.bound.n_inputs) if plane is None else flat(plane)
+        # each node has paid for what rows on it lose; what is left is the rounding of the constants' own sum
         return row, minimum_of(row, constant - self.bound.lost(size), self._centre[box], self._radius[box])
 
     def flow(self, rows: Tensor) -> Tensor:
@@ -218,6 +231,7 @@ class Batch:
         for step in self.bound.kinked:
             if step.output in seen:
                 low, up = (side[:, self.bound.spans[step.reads[0][1]]][box] for side in (self.lower, self.upper))
+                # what the upper line of a ReLU lies above it, at worst, where it bends
                 here, open_ = flat(seen[step.output]), (low < 0) & (up > 0)
                 gap = (-low * up / (up - low)).where(open_, torch.zeros_like(up))
                 worth = (-here).clamp(min=0) * gap + _SIDE * here.clamp(min=0) * gap

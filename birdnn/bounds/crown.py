@@ -109,11 +109,13 @@ class _Layer:
     def __init__(self, layer: Affine, depth: int, semantics: Semantics, *, limited: bool) -> None:
         self.weight, self.bias, self.size = layer.weight, layer.bias, layer.weight.abs()
         self.terms = layer.terms
+        # those of folding, of a row's products with the map, and of sums over all layers
         ours = layer.terms.roundings + sum(layer.weight.shape) + SUM_ROUNDINGS * depth
         self.factor = 4 * gamma(ours, FLOAT64)
         self.executed = _ROOM * gamma(layer.terms.roundings, FLOAT32) if semantics == "float32" else 0.0
         # an execution overflows before a bound does; where only bounds count, intermediate values may be any
         self.peak = layer.terms.peak if semantics == "float32" else 1.0
+        # a Clip that ends at the largest float32 is a ReLU only below it, over the reals too
         self.largest = LARGEST if semantics == "float32" or limited else RANGE64
         self.smallest = layer.lost * SMALLEST64
         if semantics == "float32":
@@ -129,6 +131,7 @@ class _Layer:
         slack = (self.factor + (self.executed if executed else 0.0)) * terms
         slack += self.smallest * (1 + reach.amax(1, keepdim=True))
         peak = self.peak * reach.amax(1, keepdim=True).clamp(min=1)
+        # NaN fails both comparisons, and infinite slack proves nothing
         return slack.where((terms < self.largest) & (peak < self.largest), torch.inf)
 
     @property
@@ -199,6 +202,7 @@ class CrownBound:
         ends = torch.tensor([0, *widths]).cumsum(0).tolist()
         self._span = [slice(a, b) for a, b in pairwise(ends)]
         self._neurons = ends[-1]
+        # as many rows as stay in a cache, and no more than the clock can wait for
         weights = sum(layer.weight.numel() for layer in self._layer)
         share = 1 if device.type == "cpu" else _ON_DEVICE
         self._rows = max(_FEW_ROWS, min(share * self.settings.rows_per_pass, int(share * _PASS / weights)))
@@ -211,6 +215,7 @@ class CrownBound:
     def bound(self, question: Question, boxes: Boxes, opened: Tensor, inherited: Tensor) -> BoundResult:
         """See `MarginBound.bound`; ``inherited`` holds lower and upper pre-activation bounds of all hidden neurons."""
         with torch.no_grad():
+            # copies: they are tightened in place, and `inherited` belongs to the search
             lower, upper = inherited[:, : self._neurons].clone(), inherited[:, self._neurons :].clone()
             relaxations, slacks = self._inner_bounds(boxes, lower, upper)
             box, polytope = opened.nonzero(as_tuple=True)
@@ -247,15 +252,18 @@ class CrownBound:
         for k in range(len(self._activation)):
             slacks.append(self._layer[k].slack(reach))
             low, up = lower[:, self._span[k]], upper[:, self._span[k]]
+            # on a box the first map is bounded exactly, all neurons in one product
             if k == 0:
                 first = self._layer[0]
                 middle = torch.addmm(first.bias, centre, first.weight.T)
                 spread = radius @ first.size.T + slacks[0]
+                # what was inherited of a larger box holds as well
                 low.copy_(torch.maximum(low, or_unknown(middle - spread - LOST64)))
                 up.copy_(torch.minimum(up, -or_unknown(-middle - spread - LOST64)))
             else:
                 self._tighten_layer(low, up, slopes, slacks[k], centre, radius)
             relaxations.append(self._relax(k, low, up))
+            # fixed from here on: only the slopes of final rows are optimised, see the module's text
             slopes.append(Slopes.of(relaxations[-1], slacks[k], None, None))
             reach = self._reach(k, low, up)
         slacks.append(self._layer[-1].slack(reach, executed=not self.linear))
@@ -296,6 +304,7 @@ class CrownBound:
             i = box[part : part + self._rows]
             j = neuron[part : part + self._rows]
             weight, bias, room = self._layer[k].weight[j], self._layer[k].bias[j], slack[i, j]
+            # the upper end is minus the least value of minus the neuron; either row pays the neuron's own slack
             rows, constant = torch.cat([weight, -weight]), torch.cat([bias - room, -bias - room])
             twice = torch.cat([i, i])
             for m in range(k - 1, -1, -1):
@@ -342,10 +351,12 @@ class _FinalRows:
             slopes = torch.full((items, self.net._neurons), torch.nan, dtype=torch.float32, device=row.device)
             self.choices = Choices(torch.nn.functional.one_hot(row, n_rows).to(best.dtype), slopes)
         open_items = (~self.question.excluded(best, self.polytope)).nonzero()[:, 0]
+        # without activations single rows are bounded exactly, and there are no lines to choose
         if not len(open_items) or not self.net.settings.steps or not self.relaxations:
             return best, plane, minimum
         best_plane = plane[torch.arange(items, device=row.device), row]
         weights = torch.nn.functional.one_hot(row, n_rows).to(best.dtype)
+        # of what is proved no better bound is of use
         best[open_items], best_plane[open_items] = self._ascend(
             open_items, weights[open_items], best[open_items], best_plane[open_items]
         )
@@ -361,10 +372,12 @@ class _FinalRows:
         last, many = self.net._layer[-1], max(1.0, self.b.shape[1] / COUNTED_ROWS)
         constant = torch.addmv(-b, a, last.bias) - many * torch.linalg.vecdot(a_size, self.slacks[-1][box])
         constant = constant - many * SUM_ROUNDINGS * len(self.slacks) * FLOAT64 * b_size
+        # rows begin on the last activation: bounds of the outputs themselves are never made
         rows = a @ last.weight
         if not self.net.linear:
             return rows, constant
         rows_error, error = last.linear_error(a_size)
+        # inputs behind a ReLU are not negative, so that less of them lowers the bound
         return rows - rows_error, constant - error
 
     def _ascend(self, which: Tensor, weights: Tensor, best: Tensor, best_plane: Tensor) -> tuple[Tensor, Tensor]:
@@ -372,6 +385,7 @@ class _FinalRows:
         settings = self.net.settings
         box = self.box[which]
         relaxations, slacks = [r.take(box) for r in self.relaxations], [s[box] for s in self.slacks[:-1]]
+        # where the first bound began: the first pass makes it again
         low = [r.start for r in relaxations]
         up: list[Tensor | None] = [None if r.one_upper else r.start for r in relaxations]
         a, b, centre, radius = self.a[which], self.b[which], self.centre[which], self.radius[which]
@@ -385,6 +399,7 @@ class _FinalRows:
             rows, constant = self._start(*combined(weights, a, b), *combined(weights, a.abs(), b.abs()), box)
             plane, constant, passed = self._back(rows, constant, slopes)
             minimum = minimum_of(plane, constant, centre, radius)
+            # of an item without hope, which others of the batch carry along, nothing more is kept
             better = (minimum > best) & hopeful
             best = torch.where(better, minimum, best)
             best_plane = torch.where(better[:, None], plane, best_plane)
@@ -393,12 +408,15 @@ class _FinalRows:
                 self.choices.slopes[which[better]] = slopes_used(relaxations, slopes, passed)[better]
             before.append(best)
             if step > 2:
+                # so written that an item at minus infinity stays: its gain is NaN
                 hopeful &= ~(best + settings.hope * (best - before[step - 2]) < 0)
             if step == settings.steps or not hopeful.any():
                 break
+            # a minimum's derivative is that at the point where it is attained (Danskin): no gradients, one pass forward
             h = centre - plane.sign() * radius
             for k, r in enumerate(relaxations):
                 z = torch.addmm(self.net._layer[k].bias, h, self.net._layer[k].weight.T)
+                # through the lines that were taken, not the activation: these are what the bound is made of
                 h = slopes[k].forward(passed[k], z)
                 low[k], up[k] = _step(r, passed[k], z, low[k], up[k], size)
             if weights.shape[1] > 1:

@@ -79,6 +79,7 @@ def in_all_forms(question: Question) -> Question:
     """
     first, second = question.a.chunk(2, dim=2)
     total, nothing = first + second, torch.zeros_like(first)
+    # a sum that was rounded would multiply the outputs themselves, beside which their difference is nothing
     exact = (total - first == second) & (total - second == first)
     plain = torch.cat([first, second, nothing], 2)
     forms = [plain, torch.cat([total, nothing, second], 2), torch.cat([nothing, total, -first], 2)]
@@ -103,13 +104,16 @@ class Followed(CrownBound):
         """Usual lines for the networks, those of the slopes for the last block."""
         if k < self.shared:
             return super()._relax(k, low, up)
+        # blocks stand side by side: networks first, the difference or the slope behind
         activation, own = self._activation[k], self._own(low)
         usual = relax(activation, low[:, :own], up[:, :own])
         below, above = self._multiples(activation, low, up)
         lines = _lines(below, above, low[:, own:], up[:, own:])
         size = torch.maximum(low[:, own:].abs(), up[:, own:].abs())
+        # as `relax` pays for lines, with the steepest multiple in the place of alpha
         steepest = 1 + torch.maximum(_largest(*below), _largest(*above))
         computed = (LINE_ROUNDINGS + 2 * low.shape[1]) * FLOAT64 * 2 * steepest * (1 + size)
+        # a known multiple is a line through zero: what its slope is rounded by is paid with the row (`_Layer.slack`)
         return _side_by_side(usual, lines.widened(computed.masked_fill(_fixed(below, above), 0.0), None, size))
 
     def _reach(self, k: int, low: Tensor, up: Tensor) -> Tensor:
@@ -118,6 +122,7 @@ class Followed(CrownBound):
         own = self._own(low)
         networks = super()._reach(k, low[:, :own], up[:, :own])
         below, above = self._multiples(self._activation[k], low, up)
+        # outward, for what the product is rounded by
         steepest = torch.maximum(_largest(*below), _largest(*above)) * (1 + LINE_ROUNDINGS * FLOAT64)
         return torch.cat([networks, steepest * torch.maximum(low[:, own:].abs(), up[:, own:].abs())], 1)
 
@@ -131,10 +136,12 @@ class Followed(CrownBound):
             return
         activation, own = self._activation[k], self._own(low)
         needed = bent(activation, low, up)
+        # what the networks' bounds say of slopes decides whether the last block is worth bounding
         needed[:, own:] = False
         self._tighten(low, up, needed, slopes, slack, centre, radius)
         self._agree(low, up)
         needed = torch.zeros_like(needed)
+        # also where the multiple is known the reach of the block has to be a number
         known = low[:, own:].isfinite() & up[:, own:].isfinite()
         needed[:, own:] = ~(_fixed(*self._multiples(activation, low, up)) & known)
         self._tighten(low, up, needed, slopes, slack, centre, radius)
@@ -164,6 +171,7 @@ class _Differences(Followed):
 
     def bound(self, question: Question, boxes: Boxes, opened: Tensor, inherited: Tensor) -> BoundResult:
         """See `MarginBound.bound`; rows are on the outputs of A and then B, multipliers of them in all forms."""
+        # `at_a_glance` and the fallback to torch come by here a second time: `_in_forms` must not do it twice
         return self._recorded(super().bound(self._in_forms(question), boxes, opened, inherited))
 
     def sensitivity(self, question: Question, opened: Tensor, inherited: Tensor) -> Tensor:
@@ -266,6 +274,7 @@ def difference_bound(
 def block_sizes(width: Integers, shared: int, networks: int) -> Integers:
     """How many neurons each block of a layer has, as `birdnn.bounds.compiled.state.Net.shape` says it."""
     sizes = np.zeros_like(width)
+    # layer k has the blocks of what it makes, ``width[k + 1]`` values; the last column belongs to no layer
     sizes[shared:-1] = width[shared + 1 :] // (networks + 1)
     return sizes
 
@@ -307,7 +316,9 @@ class SeparateBound:
         one, other = self._parts(question)
         first = self.before.bound(one, boxes, opened, inherited[:, : self._split])
         second = self.after.bound(other, boxes, opened, inherited[:, self._split :])
+        # both list the items of `opened` in the same order; the sum rounds once
         lower = below(first.lower + second.lower)
+        # a plane of zeros cuts nothing away
         plane = boxes.lower.new_zeros(len(lower), 1, boxes.lower.shape[1])
         kept = torch.cat([first.inherited, second.inherited], 1)
         return BoundResult(first.box, first.polytope, lower, plane, lower[:, None], kept)
@@ -336,6 +347,7 @@ def _shared_layers(before: Network, after: Network) -> int:
     if before.graph != after.graph:
         return 0
     old, new = before.values(), after.values()
+    # in float64, which holds the numbers of either type: networks may be in float32 and float64
     changed = {name for name in old if not torch.equal(old[name].double(), new[name].double())}
     count = 0
     for node in before.nodes:
@@ -363,8 +375,10 @@ def _joint_affine(one: Affine, other: Affine, *, first: bool) -> Affine:
     """``d' = (other - one) h_one + other d``; in the first layer that differs all blocks read the same."""
     a, b = one.terms, other.terms
     terms = Terms(
+        # not of the size of ``B - A``: what both were folded with errs by as much as they are large
         weight=_blocks(a.weight, b.weight, a.weight + b.weight, first),
         bias=torch.cat([a.bias, b.bias, a.bias + b.bias]),
+        # one more: the two weights, or biases, are subtracted
         roundings=max(a.roundings, b.roundings) + 1,
         underflow=a.underflow + b.underflow,
         peak=max(a.peak, b.peak),
@@ -378,6 +392,7 @@ def _blocks(one: Tensor, other: Tensor, mixed: Tensor, first: bool) -> Tensor:
     if first:
         return torch.cat([one, other, mixed])
     nothing = torch.zeros_like(one)
+    # columns are what is read: A reads A, B reads B, the difference A and itself
     rows = ([one, nothing, nothing], [nothing, other, nothing], [mixed, nothing, other])
     return torch.cat([torch.cat(row, 1) for row in rows])
 
@@ -423,6 +438,7 @@ def _agree(low: Tensor, up: Tensor) -> None:
     """Let the three blocks tighten each other, in place: d is b - a, b is a + d, a is b - d."""
     n = low.shape[1] // 3
     (a_low, b_low, d_low), (a_up, b_up, d_up) = (torch.split(side, n, 1) for side in (low, up))
+    # one after the other: what is tightened here tightens what follows
     d_low.copy_(torch.maximum(d_low, below(b_low - a_up)))
     d_up.copy_(torch.minimum(d_up, -below(a_low - b_up)))
     b_low.copy_(torch.maximum(b_low, below(a_low + d_low)))
@@ -445,10 +461,13 @@ def _lines(below: Slant, above: Slant, low: Tensor, up: Tensor) -> Relaxation:
 
     def chord(left: Tensor, right: Tensor) -> Line:
         """Through ``left * low`` and ``right * up``."""
+        # NaN is on neither side, and stays NaN
         one_sided = torch.where(low >= 0, right, torch.where(up <= 0, left, nothing))
         offset = ((left - right) * low * up / width).where(mixed, torch.zeros_like(low))
         return Line(((right * up - left * low) / width).where(mixed, one_sided), offset)
 
+    # of a negative d the greatest multiple is lowest, of a positive one the least: the lower edge is concave, and no
+    # line through its ends lies above it; the upper one is convex
     lower, upper = chord(below[1], below[0]), chord(above[0], above[1])
     return Relaxation((lower, lower), (upper, upper), torch.zeros_like(low))
 

@@ -8,8 +8,8 @@ knows (`birdnn.bounds.steps`). Values start from intervals; where planes depend 
 
 All arithmetic is float64, and its rounding is accounted for at each node: the rows that it hands back are wrong by less
 than a small share of the absolute terms that they stand for, so that what a row loses there is at most ``|row| @
-slack``. Nothing is claimed where a value may exceed `RANGE64`. The bounds speak about the function over the reals;
-`docs/soundness.md` has the argument.
+slack``. Nothing is claimed where a value may exceed `RANGE64`. Where bounds speak of executions in float32, what these
+err by at a node is part of its slack; `docs/soundness.md` has the argument.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from birdnn.boxes import Boxes
 
 
 class GraphBound(GraphPlan):
-    """`MarginBound` for any graph, over the reals; see `GraphPlan` for what it is made of."""
+    """`MarginBound` for any graph; see `GraphPlan` for what it is made of."""
 
     name = "graph"
 
@@ -48,6 +48,7 @@ class GraphBound(GraphPlan):
                 half[box, n + place] = half[box, n + place].clamp(max=0)
             else:
                 half[box, place] = half[box, place].clamp(min=0)
+            # the side times one more than the multiplier, which is zero to begin with
             half[box, 2 * n + place] = float(side)
         return both
 
@@ -63,9 +64,11 @@ class GraphBound(GraphPlan):
             still = torch.zeros_like(opened).index_put((box, polytope), left)
             flow = batch.flow(still.to(torch.float64) @ question.a.abs().sum(1))
             hardest = _hardest(box[left], lower[left])
+            # every multiplier is sound for every row: both halves begin with those that served the hardest item best
             batch.splits[box[left][hardest]] = rows.splits[left][hardest]
             neuron = torch.full_like(still[:, 0], -1, dtype=torch.int64)
             neuron[box[left][hardest]] = batch.neuron(rows.single[left][hardest], box[left][hardest])
+            # in the order of `root`, which `split`, `sensitivity` and `Batch` count on
             known = torch.cat([batch.lower, batch.upper, batch.splits, flow], 1)
             choices = rows.choices() if self.record else None
             return BoundResult(box, polytope, lower, plane, minimum, known, choices, neuron=neuron)
@@ -78,6 +81,7 @@ class GraphBound(GraphPlan):
 
 def _hardest(box: Tensor, lower: Tensor) -> Tensor:
     """Of each box the item with the least bound: indices."""
+    # `return_index` gives the first place of each box, which after sorting is that of its least bound
     order = lower.argsort()
     _, first = np.unique(box[order].cpu().numpy(), return_index=True)
     return order[torch.from_numpy(first).to(order.device)]

@@ -80,6 +80,7 @@ def propagate_to(
 
     As executed in float32 where `merged` is there, else over the reals.
     """
+    # no `detach`, and no `no_grad` as in `propagate`: a repair trains its weights through these intervals
     fixed = {name: value.to(lower) for name, value in net.values().items()}
     if net.graph.batched:
         shape = (-1, *net.input_shape[1:])
@@ -155,6 +156,7 @@ def _walk(
 ) -> dict[str, Interval]:
     """Of all values, of one sample or a batch; as executed in float32 where `merged` is there, else over the reals."""
     semantics: Semantics = "real" if merged is None else "float32"
+    # one tensor twice: `through` and `birdnn.bounds.steps` know an exact number by ``low is high``
     values: dict[str, Interval] = {name: (value, value) for name, value in fixed.items()}
     values[net.input_name] = x if merged is None else flushed(x)
     merging = None if merged is None else Mergings(merged, net.input_name, fixed, x)
@@ -183,6 +185,7 @@ def through(
     Raises:
         UnsupportedOpError: the operator has no sound rule.
     """
+    # identity, not equality: an interval without width is still known up to rounding only
     if node.output not in dependent and all(low is high for low, high in inputs):
         low = high = _apply(node, [number for number, _ in inputs])
     else:  # what nodes make of constants is known up to rounding only, and an interval from there on
@@ -190,6 +193,7 @@ def through(
     error = _error(node, inputs, (low, high), semantics)
     if error is not None:
         low, high = low - error, high + error
+    # beside the node's own error: a runtime that merges constants rounds a term as often as its whole segment does
     if merging is not None:
         error = merging.error(node, (low, high))
         if node.output in dependent:
@@ -231,8 +235,10 @@ class Mergings:
         terms = self._terms[name] = magnitude(node.op, [self._terms[read] for read in node.inputs], node.attributes)
         if not live:
             return torch.zeros_like(output[0])
+        # of the segment's inputs, not of this node's: what underflows on the way costs `gain` times as much in the end
         reach = self._reach[name] = torch.stack(live).amax(0)
         error: Tensor = gamma(merging.roundings + 1, FLOAT32) * terms + merging.lost * SMALLEST * (1 + reach)
+        # so written that NaN, too, makes the error infinite
         return error.where(merging.gain * reach.clamp(min=1) < LARGEST, torch.inf)
 
 
@@ -292,6 +298,7 @@ def executed_error(node: Node, inputs: list[Interval], output: Interval) -> Tens
         return None
     count, size, most, sizes = terms
     error = gamma(count, FLOAT32) * size + 4 * count * most * SMALLEST
+    # of all that is formed on the way, which may overflow where the result does not
     return error.where(peak(node.op, sizes, node.attributes) < LARGEST, torch.inf)
 
 
@@ -374,6 +381,7 @@ def _gemm(node: Node, inputs: list[Interval]) -> Interval:
     if len(inputs) < 3:
         return low, high
     beta = node.attributes["beta"]
+    # either end may be the lower one: beta may be negative
     ends = beta * inputs[2][0], beta * inputs[2][1]
     return low + torch.minimum(*ends), high + torch.maximum(*ends)
 
@@ -437,6 +445,7 @@ def _clamped(value: float, interval: Interval) -> Tensor:
 
 
 def _least_of_gelu(node: Node) -> float:
+    # the functions are flat there: a last digit of the place changes nothing in the value
     return -0.7517915246935645 if node.attributes["approximate"] == "none" else -0.7524614220710163
 
 
@@ -461,6 +470,7 @@ def _wave(crest: float) -> Rule:
     def reaches(interval: Interval, place: float) -> Tensor:
         """May ``place + 2 k pi`` lie in the interval? Also if it lies beside it by less than rounding."""
         low, high = interval
+        # below `_FAR` both lines are rounded by less than these margins; a crest too many only widens the interval
         turns = torch.ceil((low - place) / math.tau - 1e-9)
         return (place + turns * math.tau <= high + 1e-7) | ~(reach_of(interval) < _FAR)
 
@@ -493,6 +503,7 @@ def _sums_before(x: Tensor, axis: int) -> Tensor:
 def _odds_of(node: Node, inputs: list[Interval]) -> Interval:
     """Of all other entries against each one, from below and above."""
     (low, high), axis = inputs[0], node.attributes["axis"]
+    # what underflows makes these odds smaller, which is the safe side here; `most` has to pay for it
     least, below = _odds(high, low, axis, 0.0)
     most, above = _odds(low, high, axis, low.shape[axis] * 1e-300)
     return least - below, most + above

@@ -80,11 +80,14 @@ class GraphPlan:
         self.piecewise = all(step.affine or step in self.kinked for step in self.steps)
         self.well_known = _well_known(self.steps, net.input_name)
         self.n_inputs = net.n_inputs
+        # up to a value, as if a row on it went through every node before: some of these do not lead to it
         self._cost = torch.tensor([step.multiplications for step in self.steps]).cumsum(0).tolist()
         widest = max(math.prod(step.shape) for step in self.steps)
+        # what fits into memory, or what takes no longer than the clock may be left alone
         self.rows = max(1, int(min(_ENTRIES / widest, _PASS / max(1.0, self._cost[-1]))))
         bends = [step for step in self.steps if not step.affine]
         self.record = record and semantics == "real" and _is_recordable(bends)
+        # known before any box is seen: a certificate says once, for all boxes, which activations have intervals only
         kept = [k for k, step in enumerate(bends) if self.record and not self._is_affordable(step.reads[0][1])]
         self.intervals = tuple(kept)
         smooth = any(step.node.op != "MaxPool" and step not in self.kinked for step in bends)
@@ -105,6 +108,7 @@ class GraphPlan:
 
     def lost(self, size: Tensor) -> Tensor:
         """By how much a bound is lowered whose absolute terms add up to ``size``."""
+        # a bound's constant is added up over all nodes, a few additions at each
         return (FLOAT64 * (16 * len(self.steps) + SUM_ROUNDINGS) + self._apart) * size
 
 
@@ -148,6 +152,7 @@ def _well_known(steps: Sequence[Step], input_name: str) -> frozenset[str]:
     """
     boxes, found = {input_name}, set[str]()
     for step in steps:
+        # the largest of several entries is excepted: its planes say more of it than its interval
         single = len(step.reads) == 1 and (step.reads[0][1] in boxes if step.affine else step.node.op != "MaxPool")
         if single:
             found.add(step.output)

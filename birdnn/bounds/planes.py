@@ -79,6 +79,7 @@ class Planes:
     def take(self, box: Tensor) -> Planes:
         """The planes of the boxes ``box``, in that order."""
 
+        # one object twice stays one, so that `_between` mixes nothing and no weight is optimised in vain
         def taken(pair: tuple[Plane, Plane]) -> tuple[Plane, Plane]:
             first = pair[0].take(box)
             return first, first if pair[0] is pair[1] else pair[1].take(box)
@@ -100,6 +101,7 @@ class Planes:
             offset = plane.offset
             for place, (slope, (low, up)) in enumerate(zip(plane.slopes, operands, strict=True)):
                 if place not in kept:
+                    # at the end where it lowers a lower plane most, or raises an upper one
                     ends = torch.stack([slope * low, slope * up])
                     offset = offset + (ends.amax(0) if sign > 0 else ends.amin(0))
             return Plane(tuple(plane.slopes[place] for place in kept), offset)
@@ -133,16 +135,20 @@ def planes_of(node: Node, operands: list[Interval], result: Interval, known: Int
             true on all of them.
         known: a narrower one that holds it wherever the planes will be asked, as on one side of a split.
     """
+    # planes without slope hold whatever else is true, so that these may use all that is known of the box
     flat = _flat(operands, known or result)
+    # never `known`: what is true of a value on one side of a split is not true on all of the operands' intervals
     made = RULES[node.op](node, operands, result) if operands else None
     if made is None:
         return flat
+    # each rule computes with the operands' ends and the value's; far more of their last places than it needs
     room = (
         FLOAT64 * _ROUNDINGS * (1 + reach_of(result) + torch.stack([reach_of(operand) for operand in operands]).sum(0))
     )
 
     def outside(planes: tuple[Plane, Plane], sign: int, other: Plane) -> tuple[Plane, Plane]:
         moved = [plane.moved(sign * (room + FLOAT64 * _ROUNDINGS * plane.size(operands))) for plane in planes]
+        # a plane that overflowed, or was divided by a width of zero, says nothing
         first, second = (plane.where(_finite(plane), other) for plane in moved)
         return first, second
 
@@ -174,6 +180,7 @@ def _activation(node: Node, operands: list[Interval], result: Interval) -> Plane
         return Plane((slope.reshape(low.shape),), level.reshape(low.shape))
 
     nothing = torch.zeros_like(low)
+    # there the ends of the value's interval take the lines' place: they lie next to each other
     constant = torch.maximum(low.abs(), up.abs()) < NEARLY_ZERO
     lows, ups = (
         [Plane((nothing,), end).where(constant, plane(line.slope, line.offset)) for line in lines]
@@ -201,11 +208,14 @@ class Curve:
         low, up = operand
         width = up - low
         at_low = self.value(low)
+        # where both ends are one the chord is a constant, and there is nothing to divide by
         rise = ((self.value(up) - at_low) / width).where(width > 0, torch.zeros_like(width))
         chord = Plane((rise,), at_low - rise * low)
         least, most = self.curvature(low, up)
+        # a little more than the eighth: the width was rounded
         bend = (1 + 2.0**-30) / 8 * width * width
         below, above = chord.moved(-bend * most.clamp(min=0)), chord.moved(bend * (-least).clamp(min=0))
+        # at the quarters: a tangent at one end is furthest from the function at the other
         tangents = [self._tangent(torch.lerp(low, up, weight)) for weight in (0.25, 0.75)]
         nothing = torch.zeros_like(width)
         floor, ceiling = Plane((nothing,), result[0]), Plane((nothing,), result[1])
@@ -213,6 +223,7 @@ class Curve:
         return Planes(
             (tangents[0].where(convex, below), tangents[1].where(convex, floor)),
             (tangents[0].where(concave, above), tangents[1].where(concave, ceiling)),
+            # beside a chord the second plane is flat and mostly the worse one: it begins with no weight
             (half.where(convex, nothing), half.where(concave, nothing)),
         )
 
@@ -244,6 +255,7 @@ def _log(node: Node) -> Curve:
 
 def _sqrt(node: Node) -> Curve:
     def curvature(low: Tensor, up: Tensor) -> Interval:
+        # how much it bends near zero does not matter: it bends down everywhere, and the upper planes are tangents
         return torch.full_like(low, -torch.inf), torch.zeros_like(up)
 
     return Curve(torch.sqrt, lambda x: 0.5 / torch.sqrt(x), curvature)
@@ -255,12 +267,14 @@ def _softplus(node: Node) -> Curve:
 
 def _erf(node: Node) -> Curve:
     """Convex below zero, concave above; ``|f''|`` is at most ``sqrt(8 / (pi e))``."""
+    # rounded up, as the proof needs it
     steepest = 0.96789
 
     def curvature(low: Tensor, up: Tensor) -> Interval:
         least = torch.full_like(low, -steepest).where(up > 0, torch.zeros_like(low))
         return least, torch.full_like(low, steepest).where(low < 0, torch.zeros_like(low))
 
+    # two by the root of pi
     return Curve(torch.erf, lambda x: 1.1283791670955126 * torch.exp(-x * x), curvature)
 
 
@@ -273,8 +287,10 @@ def _gelu(node: Node) -> Curve | None:
         return 0.5 * torch.erfc(-x * 0.7071067811865476) + x * 0.3989422804014327 * torch.exp(-x * x / 2)
 
     def curvature(low: Tensor, up: Tensor) -> Interval:
+        # the root of 2 lies between these two, so that neither question is answered too early
         inside, turn = (low > -1.4142) & (up < 1.4142), 1.41422
         outside = (up < -turn) | (low > turn)
+        # both numbers are rounded outward
         least = torch.full_like(low, -0.10799).where(~inside, torch.zeros_like(low))
         return least, torch.full_like(low, 0.79789).where(~outside, torch.zeros_like(low))
 
@@ -285,6 +301,7 @@ def _wave(sign_of_slope: int, derivative: Callable[[Tensor], Tensor]) -> Rule:
     """Sine and cosine, which bend as far as they reach: ``f'' = -f``."""
 
     def rule(node: Node, operands: list[Interval], result: Interval) -> Planes:
+        # `result` was rounded, and is the curvature here
         room = 2.0**-40
         curve = Curve(
             _value_of(node),
@@ -335,6 +352,7 @@ def _mul(node: Node, operands: list[Interval], result: Interval) -> Planes:
         found = _SQUARE.planes(operands[0], result)
 
         def of_both(plane: Plane) -> Plane:
+            # one value stands in both places: its slope goes to the first, and rows on both are added
             return Plane((plane.slopes[0], torch.zeros_like(plane.offset)), plane.offset)
 
         low, up = ((of_both(a), of_both(b)) for a, b in (found.low, found.up))
@@ -346,6 +364,7 @@ def _mul(node: Node, operands: list[Interval], result: Interval) -> Planes:
 def _div(node: Node, operands: list[Interval], result: Interval) -> Planes:
     """A product with the reciprocal; nothing is said where the divisor may be zero: its interval is infinite."""
     low_v, up_v = operands[1]
+    # elsewhere everything becomes infinite or NaN, and `planes_of` takes the flat planes
     of_one_sign = (low_v > 0) | (up_v < 0)
     inverse = (1 / up_v).where(of_one_sign, -torch.inf), (1 / low_v).where(of_one_sign, torch.inf)
     room = 2.0**-50 * reach_of(inverse)
@@ -363,6 +382,7 @@ def _div(node: Node, operands: list[Interval], result: Interval) -> Planes:
 
     def substituted(plane: Plane, sign: int) -> Plane:
         alpha, beta = plane.slopes
+        # by the sign that the quotient's plane gives to the reciprocal: the plane stays on its side
         chosen = below.where(sign * beta < 0, above)
         return Plane((alpha, beta * chosen.slopes[0]), plane.offset + beta * chosen.offset)
 
@@ -381,6 +401,7 @@ def _max(node: Node, operands: list[Interval], result: Interval) -> Planes:
     one, nothing = torch.ones_like(up), torch.zeros_like(up)
     first, second = Plane((nothing, one), nothing), Plane((one, nothing), nothing)
     settled = first.where(up <= 0, second)  # which is the larger one, where that is known
+    # as of a ReLU: the lower plane that leaves the smaller gap
     start = (up > -low).to(up.dtype)
     lows = first.where(open_, settled), second.where(open_, settled)
     above = Plane((share, 1 - share), offset)
@@ -403,6 +424,7 @@ def _min(node: Node, operands: list[Interval], result: Interval) -> Planes:
 
 def _clip(node: Node, operands: list[Interval], result: Interval) -> Planes | None:
     """Flat, steep, flat: convex at the lower kink, concave at the upper one; or the lines of a ReLU, if it is one."""
+    # a Clip that ends at the largest float32 is a ReLU below it and no further
     if as_activation(node) is not None and bool((operands[0][1] <= node.attributes["max"]).all()):
         return _activation(node, operands, result)
     least, most = (torch.full_like(result[0], float(node.attributes[name])) for name in ("min", "max"))
@@ -423,6 +445,7 @@ def _above_clip(operand: Interval, least: Tensor, most: Tensor) -> tuple[Plane, 
     end = torch.minimum(up, most)  # the kink, where it is within
     width = end - low
     rise = ((at_up - at_low) / width).where(width > 0, torch.zeros_like(low)).clamp(min=0, max=1)
+    # at both ends of the steep part: the plane is not to pass below either by what `rise` is rounded by
     offset = torch.maximum(at_low - rise * low, at_up - rise * end).where(width > 0, at_up)
     return Plane((rise,), offset), Plane((torch.zeros_like(low),), at_up)
 

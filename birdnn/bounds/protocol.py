@@ -41,6 +41,7 @@ class Question:
         rows = max([1, *(len(p.rows) for p in polytopes)])
         a = torch.zeros(len(polytopes), rows, n_outputs, dtype=torch.float64)
         b = torch.zeros(len(polytopes), rows, dtype=torch.float64)
+        # stays where a polytope has no rows: the bound of zeros is never positive, and zero proves nothing then
         closed = torch.ones(len(polytopes), dtype=torch.bool)
         for i, polytope in enumerate(polytopes):
             n = len(polytope.rows)

@@ -23,6 +23,7 @@ from birdnn.chain import Activation
 from birdnn.operators import Function, activation_function, apply
 from birdnn.rounding import FLOAT32, FLOAT64, LINE_ROUNDINGS, SMALLEST, Semantics
 
+# any number is sound, since the right end always clears; so many find the tangent point to a share of 2**-40
 _BISECTIONS = 40
 
 
@@ -107,6 +108,7 @@ def relax(activation: Activation, lower: Tensor, upper: Tensor, semantics: Seman
     """
     relaxation = RULES[activation.kind](lower, upper, activation.alpha)
     size = torch.maximum(lower.abs(), upper.abs())
+    # the second term is for rows, which have an entry, and so a product and a sum, for each neuron
     computed = (LINE_ROUNDINGS + 2 * lower.shape[1]) * FLOAT64 * (1 + abs(activation.alpha)) * (1 + size)
     if _function(activation).straight == "both sides":  # elsewhere the lines are the function itself
         computed = computed.where((lower < 0) & (upper > 0), torch.zeros_like(computed))
@@ -124,6 +126,7 @@ def execution_error(activation: Activation, lower: Tensor, upper: Tensor) -> Ten
     error = _function(activation).float32_error
     if error is None:
         raise KeyError(f"what a float32 runtime errs by in activation {activation.kind!r} is unknown")
+    # of each of these functions, also of an ELU that falls and rises again, the absolute value is largest at an end
     size = torch.maximum(value(activation, lower).abs(), value(activation, upper).abs())
     return max(1.0, abs(activation.alpha)) * error + FLOAT32 * size + SMALLEST
 
@@ -159,6 +162,7 @@ def slope_range(activation: Activation, low: Tensor, up: Tensor) -> tuple[Tensor
     least, most = SLOPES[activation.kind](low, up, activation.alpha)
     if _function(activation).straight == "both sides":  # nothing was computed
         return least, most
+    # far more than the few units in the last place that the functions err by, and nothing beside what a bound loses
     return least - 1e-12 * (1 + least.abs()), most + 1e-12 * (1 + most.abs())
 
 
@@ -173,6 +177,8 @@ def _leaky(lower: Tensor, upper: Tensor, alpha: float) -> Relaxation:
     chord = Line(chord_slope, chord_offset)
     small = Line(torch.where(loose, alpha, fixed), None)
     large = Line(torch.where(loose, 1.0, fixed), None)
+    # the line that leaves the smaller triangle, as CROWN has it; the checker's default is the same (`default_slopes` in
+    # `birdnn/certify/check/lines.py`), and who changes one without the other may have certificates refused
     start = (upper > -lower).to(lower.dtype)
     if alpha <= 1:
         return Relaxation((small, large), (chord, chord), start)
@@ -187,6 +193,7 @@ def _relu(lower: Tensor, upper: Tensor, alpha: float) -> Relaxation:
 def _elu(lower: Tensor, upper: Tensor, alpha: float) -> Relaxation:
     """Convex for 0 <= alpha <= 1; otherwise constants wherever it is not (alpha > 1: a concave kink at zero)."""
     chord = _chord(lower, upper, lambda z: _elu_value(z, alpha))
+    # half of each is the checker's default slope: the mean of those at both quarters
     near, far = torch.lerp(lower, upper, 0.25), torch.lerp(lower, upper, 0.75)
     low = tuple(_tangent(p, _elu_value(p, alpha), _elu_slope(p, alpha)) for p in (near, far))
     if not 0 <= alpha <= 1:
@@ -248,6 +255,7 @@ def _upper_tangents(
     lines = []
     for weight in (0.25, 0.75):
         point = torch.lerp(least, far, weight)
+        # between two points that clear every one does, but the test may round otherwise: `far` has passed it
         point = torch.where(concave | clears(point), point, far)
         tangent = _tangent(point, f(point), slope(point))
         lines.append(
@@ -262,9 +270,11 @@ def _upper_tangents(
 def _chord(lower: Tensor, upper: Tensor, f: Callable[[Tensor], Tensor]) -> Line:
     """The line through both ends; a constant above both where the interval is a point or nearly so."""
     width = upper - lower
+    # between closer ends the difference of two values is mostly rounding, and the chord's slope could be anything
     wide = width > 1e-9
     at_lower, at_upper = f(lower), f(upper)
     slope = torch.where(wide, (at_upper - at_lower) / width.where(wide, torch.ones_like(width)), 0.0)
+    # made to go through one end, the chord may pass below the other by what the slope is rounded by
     offset = torch.maximum(at_lower - slope * lower, at_upper - slope * upper)
     return Line(slope, torch.where(wide, offset, torch.maximum(at_lower, at_upper)))
 
@@ -290,6 +300,7 @@ def _elu_slope(z: Tensor, alpha: float) -> Tensor:
 
 
 def _two_slopes(low: Tensor, up: Tensor, alpha: float) -> tuple[Tensor, Tensor]:
+    # comparisons with NaN are false, and ``where`` would make a proper slope of it: bounds of NaN have to stay so
     nothing = torch.zeros_like(low).masked_fill(low.isnan() | up.isnan(), torch.nan)
     left, right = nothing + torch.where(low >= 0, 1.0, alpha), nothing + torch.where(up <= 0, alpha, 1.0)
     return torch.minimum(left, right), torch.maximum(left, right)

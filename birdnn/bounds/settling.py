@@ -36,6 +36,7 @@ def best_multipliers(
         None where a number is infinite, or the solver gave up.
     """
     (a, b), (sign, level) = rows, sides
+    # SciPy refuses these with an exception
     if not all(np.isfinite(numbers).all() for numbers in (*rows, *sides, lower, upper)):
         return None
     box = [*zip(lower, upper, strict=True)]
@@ -67,6 +68,8 @@ def _duals(matrix: Floats, limits: Floats, box: Sequence[tuple[float | None, flo
     found = optimize.linprog(cost, A_ub=matrix, b_ub=limits, bounds=box)
     if found.status != 0:
         return None
+    # SciPy gives the minimum's derivatives in the limits: none is positive, but for what the solver errs by
     dual = np.maximum(-found.ineqlin.marginals, 0.0)
     total = -(dual @ matrix)[-1]
+    # the last variable's column; one in exact arithmetic, and of next to nothing a quotient would be noise
     return dual / total if total > 1e-9 else None

@@ -41,6 +41,7 @@ class SlopeBound(Followed):
     def __init__(
         self, net: Network, direction: int, device: torch.device, settings: CrownSettings | None = None
     ) -> None:
+        # no layer goes without slopes: those of the first one are a column of its weights
         self.shared = 0
         super().__init__(slope_chain(net, direction), device, settings)
 
@@ -64,6 +65,7 @@ class CompiledSlopeBound(Followed, CompiledBound):
         threads: int | None = None,
         always: bool = False,
     ) -> None:
+        # before the base class packs the layers, which asks `_pairs`, and that asks for `shared`
         self.shared = 0
         # a tree of signs of neurons knows nothing of slopes
         settings = replace(settings or CrownSettings(), splits=None)
@@ -104,11 +106,13 @@ def _with_slopes(layer: Affine, direction: int | None) -> Affine:
     terms = layer.terms
     weight, bias = _both(layer.weight, layer.bias, direction)
     size, offset = _both(terms.weight, terms.bias, direction)
+    # a slope is summed of the terms of its neuron, or of fewer: all counts of the terms hold for it
     return Affine(weight, bias, replace(terms, weight=size, bias=offset))
 
 
 def _both(weight: Tensor, bias: Tensor, direction: int | None) -> tuple[Tensor, Tensor]:
     nothing = torch.zeros_like(weight)
+    # the slopes of the first map do not depend on the inputs: zeros for weights, and the weights as a constant
     if direction is not None:
         return torch.cat([weight, nothing]), torch.cat([bias, weight[:, direction]])
     rows = torch.cat([torch.cat([weight, nothing], 1), torch.cat([nothing, weight], 1)])

@@ -39,8 +39,10 @@ class Slopes:
             up, up_offset = _mix(relaxation.up, relaxation.start if up_weight is None else up_weight)
             if storable:
                 up, up_offset = _storable(up, up_offset, relaxation, 1)
+        # a line without a choice is not recorded (`slopes_used`), and need not be one that float32 holds
         if storable and relaxation.low[0] is not relaxation.low[1]:
             low, low_offset = _storable(low, low_offset, relaxation, -1)
+        # z may be off by `slack`, which a line passes on by its slope: away from the function on either side
         down, above = -low.abs() * slack, up.abs() * slack
         if low_offset is not None:
             down += low_offset
@@ -77,6 +79,7 @@ def slopes_used(relaxations: list[Relaxation], slopes: list[Slopes], passed: lis
         below = nothing if r.low[0] is r.low[1] else low
         above = nothing if r.one_upper else up
         taken = torch.where(rows > 0, below, torch.where(rows < 0, above, nothing))
+        # of an active or inactive neuron all lines are one, which its bounds tell
         straight = (r.low[0].slope == r.low[1].slope) & (r.up[0].slope == r.up[1].slope) & (low == up)
         found.append(taken.where(~straight, nothing).float())
     return torch.cat(found, 1)
@@ -87,6 +90,7 @@ def _mix(lines: tuple[Line, Line], weight: Tensor) -> tuple[Tensor, Tensor | Non
     first, second = lines
     if first is second:
         return first.slope, first.offset
+    # `lerp` starts from the nearer end: from one end alone, between 1 and 1e20, the sum could leave both behind
     slope = torch.lerp(first.slope, second.slope, weight)
     if first.offset is None and second.offset is None:
         return slope, None

@@ -84,6 +84,7 @@ class Step:
 
     def linear(self, *values: Tensor) -> Tensor:
         """Its linear part, where it is affine."""
+        # constants that are known up to rounding take part with their middles; `Straight` pays for the rest
         part = operator(self.node.op).linear_part
         operands = part(self._filled(values, _middle), [known is None for known in self.operands]) if part else None
         if operands is None:
@@ -123,6 +124,7 @@ class Step:
 
     def gathered(self, rows: Tensor, shape: tuple[int, ...]) -> Tensor:
         """Rows on an operand that was spread to the value's shape, (n, *value), to rows on itself, (n, *shape)."""
+        # where an operand was broadcast one of its entries is read at several places, and their rows on it add up
         wide = [k + 1 for k, size in enumerate(self._aligned(shape)) if size == 1 and self.shape[k] != 1]
         whole: Tensor = rows.sum(wide, keepdim=True) if wide else rows
         return whole.reshape(len(rows), *shape)
@@ -132,6 +134,7 @@ class Step:
         node, activation = self.node, as_activation(self.node)
         if node.op == "Clip":
             least, most = node.attributes["min"], node.attributes["max"]
+            # linear on each side of both kinks, so that its planes are exact where neither lies inside
             kinked: Tensor = (low < most) & (up > least) & ((low < least) | (up > most))
             return kinked
         if activation is not None:
@@ -148,6 +151,7 @@ class Step:
 
     def _pulled(self, function: Callable[..., Tensor], rows: Tensor) -> tuple[Tensor, ...]:
         """The vector-Jacobian product of a linear function of what it reads."""
+        # the derivative of a linear function is the same at every point: ones will do
         lead = (len(rows),) * self.batched
         pull = _pull(function, *(rows.new_ones(*lead, *shape) for shape in self.shapes))
         found: tuple[Tensor, ...] = pull(rows) if self.batched else torch.func.vmap(pull)(rows)
@@ -173,6 +177,7 @@ def steps_of(
     for node in graph.nodes:
         if node.output not in graph.dependent:
             operands = [known[name] for name in node.inputs]
+            # exact where the node only moves entries; else an interval, over the reals as well: we round, too
             known[node.output] = through(node, operands, graph.dependent, semantics)
             continue
         reads = tuple((place, name) for place, name in enumerate(node.inputs) if name in graph.dependent)
@@ -189,6 +194,7 @@ def steps_of(
         )
         if step.affine:
             zeros = [torch.zeros(1, *shape, dtype=torch.float64, device=device) for shape in step.shapes]
+            # one for all boxes, as an affine function's value at zero does not depend on them
             step = replace(step, offset=step.mapped(step.computed, zeros))
         steps.append(step)
     return steps, known
@@ -211,10 +217,12 @@ def _each(interval: Interval, shape: tuple[int, ...]) -> Interval:
 def _is_affine(node: Node, operands: Sequence[Interval | None], graph: Graph) -> bool:
     """Is it affine in what depends on the input, with constants that are known well enough?"""
     part = operator(node.op, node.name).linear_part
+    # identity, not equality: an exact constant is one tensor twice, an interval stays one, however narrow
     rough = any(known is not None and known[0] is not known[1] for known in operands)
     if part is None or (rough and node.op not in _BY_OPERANDS):
         return False
     inputs = [
+        # `linear_part` looks at shapes here, and a value of a box does not exist yet
         torch.empty(graph.shapes[name], device="meta") if known is None else known[0]
         for name, known in zip(node.inputs, operands, strict=True)
     ]
@@ -256,11 +264,14 @@ class Straight:
         self._offset = step.offset
         reaches = [reach_of(value) for value in values]
         terms = step.mapped(partial(step.terms, reach_of), reaches)
+        # a term is rounded by the node itself and by the row's way back through it
         count += 2 * step.roundings()
         slack = 4 * gamma(count, FLOAT64) * terms + count * SMALLEST64
         if any(known is not None and known[0] is not known[1] for known in step.operands):
+            # `computed` and `linear` take the middle of such a constant; it may lie as far away as its interval reaches
             slack = slack + (terms - step.mapped(partial(step.terms, _least), reaches)).clamp(min=0)
         slack = slack if executed is None else slack + executed
+        # infinite slack loses everything; a comparison with NaN is false, and loses it, too
         self.slack = slack.where(_in_range(terms, reaches), torch.inf)
 
     def back(self, rows: Tensor, box: Tensor) -> Back:
@@ -316,15 +327,18 @@ class Bent:
         result, known = results
         self.step, self._picked = step, values[0][0] if step.node.op == "MaxPool" else None
         if self._picked is not None:
+            # planes in the entry that is picked, whose range is that of the value
             operands, planes = [result], _pooled(step, values[0], result)
         else:
             operands = step.spread(values) if step.node.op in RULES else []
             planes = planes_of(step.node, operands, result, known)
+        # before planes are folded: what constants add to the offsets has been rounded as well
         terms = planes.size(operands)
         slack = 4 * gamma(count, FLOAT64) * terms + count * SMALLEST64
         slack = slack if executed is None else slack + executed
         self.slack = slack.where(_in_range(terms, [reach_of(value) for value in values]), torch.inf)
         places = [place for place, _ in step.reads]
+        # rows are handed to what depends on the input only
         self.planes = planes.folded(operands, places) if operands and self._picked is None else planes
         self._lines = self.planes.mixed(*self.planes.start)
 
@@ -335,6 +349,7 @@ class Bent:
             rows, box: see above.
             lines: the planes for each row; by default those that nobody improved.
         """
+        # one plane for each entry, by the row's sign: any of the valid ones is sound
         low, up = lines or (plane.take(box) for plane in self._lines)
         pos, neg = rows.clamp(min=0), rows.clamp(max=0)
         level = flat(pos * low.offset + neg * up.offset)

@@ -96,6 +96,7 @@ class CompiledBound(CrownBound):
         self.threads = threads or torch.get_num_threads()
         self._net = self._packed()
         self._rooms: dict[int, list[state.Scratch]] = {}
+        # each neuron, and an item besides, has a row that goes through all weights at most
         weights = sum(layer.weight.numel() for layer in self._layer)
         self._work = float(weights * (self._neurons + 1))  # of a box, about
         self._always, self._asked = always, 0.0
@@ -115,11 +116,13 @@ class CompiledBound(CrownBound):
         loops = self._loops()
         if loops is None:
             return self._by_torch(question, boxes, opened, inherited)
+        # the last column, where there is one, is not for the loops
         inherited, most = inherited[:, : 2 * self._neurons], inherited[:, 2 * self._neurons :]
         box, polytope = opened.nonzero(as_tuple=True)
         asked = state.Asked(
             lower=_array(boxes.lower),
             upper=_array(boxes.upper),
+            # items stand box by box, as `nonzero` lists them: those of a box are a range
             first=np.concatenate([[0], np.cumsum(opened.sum(1).numpy())]),
             polytope=polytope.numpy(),
             a=_array(question.a),
@@ -135,6 +138,7 @@ class CompiledBound(CrownBound):
             loops.bound(self._net, asked, found, left, effort, room, (begin, end), stop)
 
         self._all(len(boxes), question.b.shape[1], part)
+        # changed in place below, and a part of what the search handed in
         most = most.clone()
         closed = self._split(loops, asked, found, left, most)
         choices = splits = None
@@ -158,6 +162,7 @@ class CompiledBound(CrownBound):
         items = to_split(found, left, box, undecided, most)
         if not len(items):
             return []
+        # one for each thread, found by the room that the thread has
         rooms = {id(room): state.tree_room(self._net, n_rows, split.few) for room in self._rooms_for(n_rows)}
         parts = []
         for begin in range(0, len(items), TOGETHER):
@@ -244,6 +249,7 @@ class CompiledBound(CrownBound):
             for begin, end in parts:
                 part(begin, end, room, stop)
 
+        # compiled code holds no lock of Python's: threads are enough
         futures = [_LOOPS.pool(self.threads).submit(work, room) for room in self._rooms_for(n_rows)]
         left: set[Future[None]] = set(futures)
         try:
@@ -251,9 +257,11 @@ class CompiledBound(CrownBound):
                 left = wait(left, timeout=_LOOK_S).not_done
                 require_time(self.over)
         finally:
+            # also where time is over: the threads write into arrays that the next call uses again
             stop[0] = 1
             wait(futures)
         for future in futures:
+            # raises what a thread raised
             future.result()
 
     def _rooms_for(self, n_rows: int) -> list[state.Scratch]:
@@ -270,7 +278,9 @@ class CompiledBound(CrownBound):
         width = np.array([layers[0].weight.shape[1], *(len(layer.bias) for layer in layers)], np.int64)
         starts = [np.concatenate([[0], np.cumsum(sizes)]) for sizes in (width[1:] * width[:-1], width[1:])]
         kinds = np.zeros(len(width), np.int64)
+        # what the loops do not know is bounded by torch, see `_loops`
         kinds[: len(activations)] = [state.KINDS.get(a.kind, -1) for a in activations]
+        # negative: executions are not spoken of, and not even the smallest float32 is paid
         errors = [-1.0] * len(activations)
         if self.semantics == "float32":
             errors = [_least_error(a.kind, a.alpha) for a in activations]
@@ -308,11 +318,13 @@ class _Loops:
         """The module of them; None while they are compiled, which this begins where asked to, or is to ``wait``."""
         if self._warm:
             return self._module
+        # imported here: to load Numba takes longer than the bounds of a few boxes
         if self._module is None:
             from birdnn.bounds.compiled import loops
 
             self._module = loops
             self.found = self.on_disk()
+        # what is on disk is only read; nobody would be faster without it
         wait = wait or self.found
         if self._compiling is None and (wait or compile_them):
             self._compiling = threading.Thread(target=self._warm_up, name="compiling bounds", daemon=True)
@@ -387,6 +399,7 @@ def _parts(boxes: int, threads: int) -> list[tuple[int, int]]:
 
 
 def _array(tensor: Tensor) -> state.Floats:
+    # another layout or type would be another signature, and half a minute of compiling
     return np.ascontiguousarray(tensor.numpy(), np.float64)
 
 

@@ -43,6 +43,7 @@ leaves out one that violates by less than rounding loses a counterexample until 
 @compiled
 def proved(lower: float, closed: bool, apart: float, room: float) -> bool:
     """See `Question.excluded`."""
+    # so written that NaN proves nothing
     if not abs(lower) < np.inf:
         return False
     lower -= apart
@@ -62,17 +63,20 @@ def find_left(net: Net, asked: Asked, found: Found, left: Left, i: int, sound: b
     fill(left.opened[i], False)
     for item in range(asked.first[i], asked.first[i + 1]):
         polytope = asked.polytope[item]
+        # the bound has been lowered already where a certificate is wanted (`_keep_apart`)
         left.closed[item] = proved(found.lower[item], asked.closed[polytope], 0.0, 0.0)
         if not left.closed[item]:
             still = left.opened[i, polytope] = True
             score = min(score, found.lower[item])
             _clip(asked, found, i, item, s)
             for d in range(len(lower)):
+                # the hull: a point that one open polytope needs stays, whatever others have cut
                 lower[d], upper[d] = min(lower[d], s.cut[LOWER, d]), max(upper[d], s.cut[UPPER, d])
     left.score[i] = score
     if len(left.used):
         _find_used(asked, found, left, i, s)
     if still:
+        # after the hull is known: an edge that clipping has shortened counts as long as it is now
         left.edge[i] = _edge(net, asked, left, i, sound, s)
         left.suspicious[i] = _is_suspicious(net, asked, found, left, i, s)
 
@@ -106,8 +110,10 @@ def _cuts(lower: Floats, upper: Floats, planes: Floats, minimum: Floats, s: Scra
         for d in range(len(lower)):
             size += abs(planes[p, d]) * (upper[d] - lower[d])
         for d in range(len(lower)):
+            # some last places of the corners, for the terms of the new face
             slope, slack = planes[p, d], 1e-15 * max(abs(lower[d]), abs(upper[d]))
             reach = (_ROOM * size - minimum[p]) / abs(slope) if slope != 0 else np.inf
+            # NaN as well as what is too far
             if not reach < np.inf:
                 continue
             if slope > 0 and lower[d] + reach + slack < s.cut[UPPER, d]:
@@ -129,6 +135,7 @@ def _find_used(asked: Asked, found: Found, left: Left, i: int, s: Scratch) -> No
                     best = p
             used[best] = True
             continue
+        # once more: `s.by` has the planes of the item that was looked at last
         _clip(asked, found, i, item, s)
         for d in range(asked.lower.shape[1]):
             if left.lower[i, d] > asked.lower[i, d]:
@@ -140,6 +147,7 @@ def _find_used(asked: Asked, found: Found, left: Left, i: int, s: Scratch) -> No
 @compiled
 def _edge(net: Net, asked: Asked, left: Left, i: int, sound: bool, s: Scratch) -> int:
     """The edge on which the bounds of the open rows depend most, of those that have a midpoint."""
+    # room of rows that are bounded already
     flow, more, layers = s.rows[0, 0], s.rows[0, 1], net.shape.shape[1] - 1
     for j in range(net.shape[WIDTH, layers]):
         flow[j] = 0.0
@@ -154,10 +162,12 @@ def _edge(net: Net, asked: Asked, left: Left, i: int, sound: bool, s: Scratch) -
             spread(net, k, flow, more)
             flow, more = more, flow
     else:
+        # all inputs alike: the longest edge is cut
         fill(flow, 1.0)
     best, most = 0, -1.0
     for d in range(len(asked.lower[i])):
         width = left.upper[i, d] - left.lower[i, d]
+        # an edge without a midpoint would give the same box again, for ever
         if not (np.nextafter(left.lower[i, d], np.inf) < left.upper[i, d] and width < np.inf):
             continue
         score = max(1e-300, flow[d] if flow[d] >= 0 else 1.0) * width  # NaN weighs as much as one
@@ -195,6 +205,7 @@ def _is_suspicious(net: Net, asked: Asked, found: Found, left: Left, i: int, s: 
         x = s.rows[0, 0]
         for d in range(len(asked.lower[i])):
             if candidate == 0:
+                # the corner where the plane is least: if a bound is nearly attained anywhere, then there
                 positive = found.plane[asked.first[i], last, d] > 0
                 x[d] = asked.lower[i, d] if positive else asked.upper[i, d]
             else:
@@ -214,6 +225,7 @@ def _is_near(net: Net, asked: Asked, left: Left, i: int, s: Scratch) -> bool:
             largest = max(largest, abs(z[j]))
             if k < layers - 1:
                 z[j] = activation_value(net.shape[KIND, k], net.activation[ALPHA, k], z[j])
+        # the third block is what the first two make of the point, not what its own rows say
         subtract(net, k, z)
         h, z = z, h
     for item in range(asked.first[i], asked.first[i + 1]):
@@ -225,6 +237,7 @@ def _is_near(net: Net, asked: Asked, left: Left, i: int, s: Scratch) -> bool:
             for j in range(net.shape[WIDTH, layers]):
                 value += asked.a[polytope, r, j] * h[j]
             margin = max(margin, value)
+        # so written that NaN is near
         if not margin > _NEAR * largest:
             return True
     return False

@@ -51,8 +51,10 @@ def is_on_disk(function: Any) -> bool:
 def _digest() -> str:
     """Of all that goes into compiled code."""
     found = hashlib.sha256()
+    # all files: an entrance has the code of everything that it calls in it, whichever file that is in
     for file in sorted(Path(__file__).parent.glob("*.py")):
         found.update(file.read_bytes())
+    # Numba freezes global constants into the code, and these are in another folder
     numbers = {name: value for name, value in vars(rounding).items() if isinstance(value, int | float)}
     found.update(repr(sorted(numbers.items())).encode())
     return found.hexdigest()[:16]

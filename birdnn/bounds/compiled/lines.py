@@ -99,6 +99,7 @@ def _leaky(lower: float, upper: float, alpha: float, lines: Floats) -> None:
         chord, offset = (upper - alpha * lower) / (upper - lower), (alpha - 1) * lower * upper / (upper - lower)
         small, large = alpha, 1.0
     else:
+        # NaN would pass for inactive: whoever proves with these lines has seen that bounds are finite (`_inner_bounds`)
         chord = small = large = 1.0 if lower >= 0 else alpha
         offset = 0.0
     if alpha <= 1:
@@ -120,6 +121,7 @@ def _elu(lower: float, upper: float, alpha: float, lines: Floats) -> None:
         lines[LOW], lines[LOW_OFFSET], lines[LOW2], lines[LOW2_OFFSET] = 0.0, floor, 0.0, floor
         slope, offset = 0.0, max(at_l, at_u)
     else:
+        # as in `birdnn.bounds.rules`, so that the checker's default slope lies in the middle
         near, far = lower + 0.25 * (upper - lower), lower + 0.75 * (upper - lower)
         lines[LOW] = slope_of(ELU, alpha, near)
         lines[LOW_OFFSET] = activation_value(ELU, alpha, near) - lines[LOW] * near
@@ -132,6 +134,7 @@ def _elu(lower: float, upper: float, alpha: float, lines: Floats) -> None:
 def _chord(kind: int, alpha: float, lower: float, upper: float) -> tuple[float, float]:
     """The line through both ends; a constant above both where the interval is a point or nearly so."""
     at_l, at_u = activation_value(kind, alpha, lower), activation_value(kind, alpha, upper)
+    # between closer ends the slope would be mostly rounding; so written that NaN, too, ends here
     if not upper - lower > 1e-9:
         return 0.0, max(at_l, at_u)
     slope = (at_u - at_l) / (upper - lower)
@@ -145,6 +148,7 @@ def _s_shaped(kind: int, lower: float, upper: float, lines: Floats) -> None:
     for place in range(2):
         slope, offset = _upper_tangent(kind, lower, upper, 0.25 if place == 0 else 0.75)
         lines[UP + 2 * place], lines[UP_OFFSET + 2 * place] = slope, offset
+        # the lower side is the upper side of the function turned about its middle
         slope, offset = _upper_tangent(kind, -upper, -lower, 0.25 if place == 0 else 0.75)
         lines[LOW + 2 * place], lines[LOW_OFFSET + 2 * place] = slope, twin - offset
 
@@ -175,8 +179,10 @@ def _upper_tangent(kind: int, lower: float, upper: float, weight: float) -> tupl
                 right = middle
             else:
                 left = middle
+        # the right end clears at every step, so that any number of steps is sound
         least = right
     point = least + weight * (far - least)
+    # between two points that clear every one does, but the test may round otherwise: `far` has passed it
     if not (concave or _clears(kind, point, lower)):
         point = far
     slope = slope_of(kind, 0.0, point)

@@ -62,6 +62,7 @@ def find_model(net: Net, a: Floats, b: Floats, low: Floats, up: Floats, s: Scrat
         some = 0
         for j in range(net.shape[WIDTH, k + 1]):
             below = not last and up[first + j] <= 0
+            # what an inactive ReLU makes is zero, and no later row meets it
             if below and alpha == 0:
                 continue
             s.needed[some] = j
@@ -71,6 +72,7 @@ def find_model(net: Net, a: Floats, b: Floats, low: Floats, up: Floats, s: Scrat
                 for c in range(1 + inputs + used):
                     then[j, c] *= alpha
             elif not last and low[first + j] < 0:
+                # the activation is a variable of its own from here on; its pre-activation is kept to replace it
                 copy(then[j], t.rows[used], then.shape[1])
                 fill(then[j], 0.0)
                 then[j, 1 + inputs + used] = 1.0
@@ -117,6 +119,7 @@ def _model_bound(inputs: int, used: int, s: Scratch, t: Tree) -> float:
         weight = s.combined[MULTIPLIER, r]
         for c in range(1 + inputs + used):
             row[c] += weight * t.goal[r, c]
+    # backwards: what is put in an activation's place reads the inputs and earlier activations only
     for u in range(used - 1, -1, -1):
         value, side = row[1 + inputs + u], node[SIDE, u]
         line[ARRIVED, u] = value
@@ -127,6 +130,7 @@ def _model_bound(inputs: int, used: int, s: Scratch, t: Tree) -> float:
             row[0] += value * line[OFFSET, u]
         else:
             line[SLOPE, u] = line[STEEP, u] + node[LINE_WEIGHT, u] * (1 - line[STEEP, u])
+        # on its side ``side * z`` is not negative, so that taking a multiple of it away leaves a lower bound
         value = value * line[SLOPE, u] - side * node[BETA, u]
         if value != 0:
             for c in range(1 + inputs + u):
@@ -134,6 +138,7 @@ def _model_bound(inputs: int, used: int, s: Scratch, t: Tree) -> float:
     least = row[0]
     point[0] = 1.0
     for i in range(1, 1 + inputs):
+        # where the bound is attained: `climb` takes its derivatives there
         point[i] = s.place[CENTRE, i - 1] - np.sign(row[i]) * s.place[RADIUS, i - 1]
         least += row[i] * point[i]
     for u in range(used):
@@ -162,6 +167,7 @@ def climb(inputs: int, used: int, steps: int, all_of_it: bool, s: Scratch, t: Tr
     best, size = -np.inf, _SIZE
     for step in range(steps + 1):
         lower = _model_bound(inputs, used, s, t)
+        # also where the first one is minus infinity or NaN: something has to be at hand
         if step == 0 or lower > best:
             best = lower
             copy(node[BETA], node[BEST_BETA], used)
@@ -170,20 +176,24 @@ def climb(inputs: int, used: int, steps: int, all_of_it: bool, s: Scratch, t: Tr
         spread, norm = 0.0, 0.0
         for i in range(inputs):
             spread += abs(t.goal[rows, 1 + i]) * s.place[RADIUS, i]
+        # enough for a proof that leaves room for rounding; more is of no use
         if best > AIM * spread or step == steps:
             break
         for u in range(used):
             gradient = -node[SIDE, u] * line[Z, u]
+            # a multiplier at zero that would fall stays, and takes no part in the length of the step
             if gradient > 0 or node[BETA, u] > 0:
                 norm += gradient * gradient
         for u in range(used):
             gradient = -node[SIDE, u] * line[Z, u]
             if norm > 0 and (gradient > 0 or node[BETA, u] > 0):
+                # a little more than the proof needs, as if the bound were linear
                 node[BETA, u] = max(0.0, node[BETA, u] + (2 * AIM * spread - lower) / norm * gradient)
             elif all_of_it and node[SIDE, u] == 0 and line[ARRIVED, u] > 0:
                 moved = node[LINE_WEIGHT, u] + size * np.sign(line[Z, u])
                 node[LINE_WEIGHT, u] = min(max(moved, 0.0), 1.0)
         if all_of_it and rows > 1:
+            # half as far as slopes, as in the reference
             _weigh(1 + inputs + used, size / 2, s, t)
         size *= _DECAY
     copy(node[BEST_BETA], node[BETA], used)
@@ -221,6 +231,7 @@ def _attained(inputs: int, used: int, s: Scratch, t: Tree) -> float:
         z = 0.0
         for c in range(1 + inputs + u):
             z += t.rows[u, c] * point[c]
+        # with the activation itself, not its line: what is left below zero is no line's fault
         point[1 + inputs + u] = z if z > 0 else t.line[STEEP, u] * z
         value -= node[SIDE, u] * node[BETA, u] * z
     for r in range(rows):
@@ -254,9 +265,11 @@ def choose_neuron(inputs: int, used: int, tried: int, s: Scratch, t: Tree) -> tu
                 worst = u
         if not error[worst] > 0:
             break
+        # not the same one again
         error[worst] = 0.0
         gain = 1.0
         for negative in range(2):
+            # both sides are tried from the same multipliers: `climb` leaves those that it found
             node[SIDE, worst] = -1.0 if negative == 0 else 1.0
             bound = climb(inputs, used, _TRIAL, False, s, t)
             copy(before, node[BETA], used)
@@ -264,4 +277,5 @@ def choose_neuron(inputs: int, used: int, tried: int, s: Scratch, t: Tree) -> tu
         node[SIDE, worst] = 0.0
         if gain > best:
             chosen, best = worst, gain
+    # the geometric mean of what the two sides gain stands for one more level of the tree
     return chosen, float(max(0.0, -lower) / math.sqrt(best)) if chosen >= 0 else 0.0

@@ -60,6 +60,7 @@ def _bends(kind: int, alpha: float) -> int:
 def _slope_range(kind: int, alpha: float, lower: float, upper: float) -> tuple[float, float]:
     """See `birdnn.bounds.rules.slope_range`."""
     if kind in (RELU, LEAKY_RELU):
+        # exact: nothing is computed of these two slopes, and nothing is rounded outward below
         steep = 0.0 if kind == RELU else alpha
         left = 1.0 if lower >= 0 else steep
         right = steep if upper <= 0 else 1.0
@@ -67,6 +68,7 @@ def _slope_range(kind: int, alpha: float, lower: float, upper: float) -> tuple[f
     if kind == ELU:
         left = 1.0 if lower >= 0 else slope_of(kind, alpha, lower)
         right = slope_of(kind, alpha, upper) if upper <= 0 else 1.0
+        # at zero the slope jumps, from alpha to one: the left one is at no end
         middle = alpha if lower < 0 < upper else left
     else:
         left, right = slope_of(kind, alpha, lower), slope_of(kind, alpha, upper)
@@ -80,6 +82,7 @@ def _slants(net: Net, k: int, low: Floats, up: Floats, j: int) -> tuple[float, f
     """Least and greatest slopes that bound difference ``j`` of layer ``k`` from below, then from above."""
     kind, alpha = net.shape[KIND, k], net.activation[ALPHA, k]
     a = net.shape[ROW, k] + j
+    # of one network and its slopes there is no B: this is ``a`` again
     b = a + own(net, k) - net.shape[PAIR, k]
     bends = _bends(kind, alpha)
     if bends == 0:
@@ -115,14 +118,17 @@ def find_gap_lines(net: Net, k: int, low: Floats, up: Floats, s: Scratch) -> Non
         d = net.shape[ROW, k] + own(net, k) + j
         lower, upper, lines = low[d], up[d], s.neuron[:8, d]
         least, most, lowest, steepest = _slants(net, k, low, up, j)
+        # of a negative difference the greatest multiple is lowest, of a positive one the least
         lines[LOW], lines[LOW_OFFSET] = _through(most, least, lower, upper)
         lines[UP], lines[UP_OFFSET] = _through(lowest, steepest, lower, upper)
         size = max(abs(lower), abs(upper))
+        # a known multiple is a line through zero: what its slope is rounded by is paid with the row (`find_slack`)
         if not (least == most and lowest == steepest and least == lowest):
             slope = 1 + max(abs(least), abs(most), abs(lowest), abs(steepest))
             computed = (LINE_ROUNDINGS + 2 * wide) * FLOAT64 * 2 * slope * (1 + size)
             lines[LOW_OFFSET] -= computed
             lines[UP_OFFSET] += computed
+        # one line on each side: the same twice leaves the ascent nothing to choose
         lines[LOW2], lines[LOW2_OFFSET] = lines[LOW], lines[LOW_OFFSET]
         lines[UP2], lines[UP2_OFFSET] = lines[UP], lines[UP_OFFSET]
         s.neuron[START, d], s.neuron[LARGE, d] = 0.0, size
@@ -143,11 +149,13 @@ def find_gap_reach(net: Net, k: int, low: Floats, up: Floats, s: Scratch) -> Non
 def agree(net: Net, k: int, low: Floats, up: Floats) -> None:
     """Let three blocks of layer ``k`` tighten each other: d is b - a, b is a + d, a is b - d."""
     n = net.shape[PAIR, k]
+    # a network and its slopes: no third block that would follow from the other two
     if own(net, k) == n:
         return
     for j in range(n):
         a = net.shape[ROW, k] + j
         b, d = a + n, a + 2 * n
+        # one after the other: what is tightened here tightens what follows
         low[d], up[d] = max(low[d], _below(low[b] - up[a])), min(up[d], -_below(low[a] - up[b]))
         low[b], up[b] = max(low[b], _below(low[a] + low[d])), min(up[b], -_below(-up[a] - up[d]))
         low[a], up[a] = max(low[a], _below(low[b] - up[d])), min(up[a], -_below(low[d] - up[b]))
@@ -163,6 +171,7 @@ def _below(value: float) -> float:
 def subtract(net: Net, k: int, h: Floats) -> None:
     """Put the differences behind activation ``k`` at a point where they belong, in place."""
     n = net.shape[PAIR, k]
+    # slopes at a point are not asked for: only differences belong to an input
     if own(net, k) > n:
         for j in range(n):
             h[2 * n + j] = h[n + j] - h[j]

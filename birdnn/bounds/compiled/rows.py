@@ -65,6 +65,7 @@ def _between(one: float, other: float, weight: float) -> float:
 def choose_lines(net: Net, k: int, s: Scratch) -> None:
     """The lines that the weights of a layer choose, packed; see `birdnn.bounds.slopes`."""
     n = s.neuron
+    # z errs by `slack`, and a line passes that on by its slope: away from the function on either side
     for j in range(net.shape[ROW, k], net.shape[ROW, k + 1]):
         slope = _between(n[LOW, j], n[LOW2, j], n[LOW_WEIGHT, j])
         offset = _between(n[LOW_OFFSET, j], n[LOW2_OFFSET, j], n[LOW_WEIGHT, j])
@@ -93,6 +94,7 @@ def make_storable(net: Net, k: int, s: Scratch) -> None:
         return  # its slopes are multiples of 2**-12
     n = s.neuron
     for j in range(net.shape[ROW, k], net.shape[ROW, k + 1]):
+        # of a LeakyReLU only what the slack was multiplied with: its line goes through zero, see above
         far = s.slack[j] if kind == LEAKY_RELU else n[LARGE, j] + s.slack[j]
         if is_free(kind, alpha, LOW):
             rounded = float(np.float32(n[BELOW, j]))
@@ -110,12 +112,14 @@ def push_back(net: Net, k: int, count: int, s: Scratch) -> None:
 
     What the first of them is on each activation stays in ``s.neuron``.
     """
+    # two buffers in turn: nothing is allocated
     rows, more = s.rows[0], s.rows[1]
     for layer in range(k, -1, -1):
         n, m, first = net.shape[WIDTH, layer + 1], net.shape[WIDTH, layer], net.shape[ROW, layer]
         lines = s.neuron[:, first : first + n]
         bias = net.bias[BIAS, first : first + n]
         for i in range(n):
+            # of the first row only: it is the one whose slopes are optimised and recorded
             lines[PASSED, i] = rows[0, i]
         for r in range(count):
             row = rows[r]
@@ -162,9 +166,11 @@ def _multiply_block(net: Net, k: int, count: int, rows: Floats, out: Floats, s: 
     begin, end, left, right = block
     active, used = s.active, 0
     for i in range(begin, end):
+        # a neuron that is inactive on the box has passed nothing on, in any row
         if s.neuron[BELOW, first + i] != 0 or s.neuron[ABOVE, first + i] != 0:
             active[used] = i
             used += 1
+    # each entry of the result is read and written once for four rows of the matrix
     fours = used - used % 4
     for p in range(0, fours, 4):
         i0, i1, i2, i3 = active[p], active[p + 1], active[p + 2], active[p + 3]
@@ -191,11 +197,13 @@ def least(net: Net, row: Floats, constant: float, s: Scratch) -> float:
     for j in range(net.shape[WIDTH, 0]):
         total += row[j] * s.place[CENTRE, j] - abs(row[j]) * s.place[RADIUS, j]
     total -= net.lost
+    # so written that NaN, too, becomes minus infinity
     return total if abs(total) < np.inf else -np.inf
 
 
 @compiled
 def push_forward(net: Net, k: int, h: Floats, z: Floats) -> None:
+    # an affine map at a point: it guides steps and looks for counterexamples, and pays for no rounding
     n, m, at = net.shape[WIDTH, k + 1], net.shape[WIDTH, k], net.shape[AT, k]
     for i in range(n):
         weight = net.matrix[WEIGHT, at + i * m : at + (i + 1) * m]
@@ -212,7 +220,7 @@ def find_slack(net: Net, k: int, s: Scratch) -> bool:
     most = 0.0
     for j in range(m):
         most = max(most, s.place[REACH, j])
-    elsewhere = net.linear and k == net.shape.shape[1] - 2  # see `_start`
+    elsewhere = net.linear and k == net.shape.shape[1] - 2  # there it is part of the rows, see `start` in `step.py`
     factor = net.layer[FACTOR, k] + (0.0 if elsewhere else net.layer[EXECUTED, k])
     sound = net.layer[PEAK, k] * max(1.0, most) < net.layer[LARGEST, k]
     for i in range(n):
@@ -221,6 +229,7 @@ def find_slack(net: Net, k: int, s: Scratch) -> bool:
         for j in range(m):
             total += terms[j] * s.place[REACH, j]
         s.slack[first + i] = factor * total + net.layer[SMALLEST_SUM, k] * (1 + most)
+        # so written that NaN is not sound
         sound = sound and total < net.layer[LARGEST, k] and s.slack[first + i] < np.inf
     return bool(sound)
 

@@ -96,6 +96,7 @@ def close(net: Net, asked: Asked, found: Found, s: Scratch, t: Tree, out: Closed
         low, up = found.known[box, :neurons], found.known[box, neurons:]
         place(asked, box, s)
         sound = True
+        # lines and slacks are made anew: the loops bounded other boxes of the batch since
         for k in range(layers - 1):
             sound = find_slack(net, k, s) and sound
             find_lines(net, k, low, up, s)
@@ -118,18 +119,21 @@ def _search(net: Net, leaf: Leaf, s: Scratch, t: Tree, out: Closed, i: int, step
     """Tree ``i``: the bound of its worst leaf; minus infinity where it has too many nodes, or a leaf stays open."""
     inputs, rows, node = net.shape[WIDTH, 0], len(leaf.b), t.node
     for u in range(leaf.undecided):
+        # the root of the tree: nothing is split, all lines are default ones
         node[SIDE, u] = node[BETA, u] = 0.0
         node[LINE_WEIGHT, u] = s.neuron[START, t.which[u]]
     for r in range(rows):
         s.combined[MULTIPLIER, r] = 1.0 / rows
     depth, nodes, leaves, worst = 0, 0, 0, np.inf
     while nodes + depth < out.neuron.shape[1]:  # each side that waits will be a leaf at least
+        # the model decides where to look, `_leaf_bound` whether it is proved
         lower = climb(inputs, leaf.undecided, steps, True, s, t)
         sure = _leaf_bound(net, leaf, depth, s, t, out, i, leaves) if lower > 0 else -np.inf
         if sure > 0:
             worst = min(worst, sure)
             out.neuron[i, nodes] = LEAF
             nodes, leaves = nodes + 1, leaves + 1
+            # up, until a node's second side waits
             while depth > 0 and t.path[1, depth - 1] == 1:
                 depth -= 1
                 node[SIDE, t.path[0, depth]] = 0.0
@@ -138,16 +142,19 @@ def _search(net: Net, leaf: Leaf, s: Scratch, t: Tree, out: Closed, i: int, step
                 copy(t.which, out.which[i], leaf.undecided)
                 return worst
             t.path[1, depth - 1] = 1
+            # the second side begins where the first one did, with what served the node above
             copy(t.kept[0, depth - 1], node[BETA], leaf.undecided)
             copy(t.kept[1, depth - 1], node[LINE_WEIGHT], leaf.undecided)
             copy(t.weights[depth - 1], s.combined[MULTIPLIER], rows)
             node[SIDE, t.path[0, depth - 1]] = 1.0
             continue
         u, levels = choose_neuron(inputs, leaf.undecided, tried, s, t)
+        # entries that are left, but for one leaf of each side that waits
         waiting = out.neuron.shape[1] - nodes - depth
         if u < 0 or levels > _HOPE * math.log2(waiting):
             break
         out.neuron[i, nodes] = t.which[u]
+        # before it is kept: neither side has a multiplier yet
         node[BETA, u] = 0.0
         copy(node[BETA], t.kept[0, depth], leaf.undecided)
         copy(node[LINE_WEIGHT], t.kept[1, depth], leaf.undecided)
@@ -169,6 +176,7 @@ def _leaf_bound(net: Net, leaf: Leaf, depth: int, s: Scratch, t: Tree, out: Clos
     copy(s.combined[MULTIPLIER], out.multipliers[i, number], len(leaf.b))
     for d in range(depth):
         u = t.path[0, d]
+        # rounded before the bound is made, so that the leaf holds for what the certificate says
         t.node[BETA, u] = out.beta[i, number, d] = _short(t.node[BETA, u])
     sure, parts = -np.inf, 1.0
     while not sure > 0 and parts <= _FINEST:
@@ -177,6 +185,7 @@ def _leaf_bound(net: Net, leaf: Leaf, depth: int, s: Scratch, t: Tree, out: Clos
     n = s.neuron
     for u in range(leaf.undecided):
         j = t.which[u]
+        # the default line goes by the end that is further from zero: so near a draw the checker may take the other one
         middle = abs(leaf.low[j] + leaf.up[j]) <= _CLEAR * (leaf.up[j] - leaf.low[j])
         default = n[LOW_WEIGHT, j] == n[START, j] and not middle
         chosen = t.node[SIDE, u] == 0 and n[PASSED, j] > 0 and not default
@@ -192,6 +201,7 @@ def _rounded_bound(net: Net, leaf: Leaf, depth: int, parts: float, s: Scratch, t
     for k in range(net.shape.shape[1] - 2):
         choose_lines(net, k, s)
         make_storable(net, k, s)
+    # last: sides take the place of whatever lines were chosen
     for d in range(depth):
         _take_side(net, leaf, t.path[0, d], s, t)
     start(net, leaf.a, leaf.b, s, 0)

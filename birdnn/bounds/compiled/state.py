@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
+# plain numbers, not an enumeration: the compiler freezes them into the code
 RELU, LEAKY_RELU, ELU, SIGMOID, TANH = range(5)
 KINDS = {"relu": RELU, "leaky_relu": LEAKY_RELU, "elu": ELU, "sigmoid": SIGMOID, "tanh": TANH}
 """Kind of an activation -> its number."""

@@ -85,8 +85,10 @@ def bound(net: Net, asked: Asked, found: Found, left: Left, effort: Effort, s: S
     for i in range(part[0], part[1]):
         if stop[0]:
             return
+        # the results' own copy is tightened in place: `inherited` stays what it was
         copy(asked.inherited[i], found.known[i], 2 * neurons)
         place(asked, i, s)
+        # once for all items of the box: these bounds do not depend on the rows
         sound = _inner_bounds(net, found.known[i, :neurons], found.known[i, neurons:], s, stop)
         for item in range(asked.first[i], asked.first[i + 1]):
             if sound:
@@ -128,6 +130,7 @@ def sensitivity(net: Net, open_rows: Floats, inherited: Floats, s: Scratch, out:
         copy(open_rows[i], flow, net.shape[WIDTH, layers])
         for k in range(layers - 1, -1, -1):
             if k < layers - 1:
+                # lines of the inherited bounds, whatever they are: nothing is proved here
                 find_lines(net, k, inherited[i, :neurons], inherited[i, neurons:], s)
                 find_gap_lines(net, k, inherited[i, :neurons], inherited[i, neurons:], s)
                 steepest(net, k, flow, s)
@@ -176,11 +179,13 @@ def _first_layer(net: Net, low: Floats, up: Floats, s: Scratch) -> None:
     n, m = net.shape[WIDTH, 1], net.shape[WIDTH, 0]
     for i in range(n):
         weight = net.matrix[WEIGHT, i * m : (i + 1) * m]
+        # on a box the first map is bounded exactly, all neurons alike
         middle, spread = net.bias[BIAS, i], s.slack[i] + net.lost
         for j in range(m):
             middle += weight[j] * s.place[CENTRE, j]
         for j in range(m):
             spread += abs(weight[j]) * s.place[RADIUS, j]
+        # what `max` and `min` make of NaN depends on the order of their arguments
         if abs(middle) < np.inf and spread < np.inf:
             low[i] = max(low[i], middle - spread)
             up[i] = min(up[i], middle + spread)
@@ -192,7 +197,7 @@ def _needed(net: Net, k: int, low: Floats, up: Floats, s: Scratch, begin: int, e
     first, kind, count = net.shape[ROW, k], net.shape[KIND, k], 0
     for j in range(begin, end):
         lower, upper = low[first + j], up[first + j]
-        until = 0.0 if kind in (RELU, LEAKY_RELU, ELU) else upper  # see `birdnn.bounds.crown.bent`
+        until = 0.0 if kind in (RELU, LEAKY_RELU, ELU) else upper  # see `birdnn.bounds.rules.bent`
         if lower < until and (upper > 0 or kind not in (RELU, LEAKY_RELU)):
             s.needed[count] = j
             count += 1
@@ -220,8 +225,10 @@ def _tighten(net: Net, k: int, count: int, low: Floats, up: Floats, s: Scratch, 
     """Bound the first ``count`` of the neurons that are needed: two rows each, a few neurons together."""
     m, at, first = net.shape[WIDTH, k], net.shape[AT, k], net.shape[ROW, k]
     for begin in range(0, count, BLOCK // 2):
+        # within a box, too: time may be over long before a wide layer is
         if stop[0]:
             return
+        # two rows for each neuron, and `BLOCK` rows of room
         together = min(BLOCK // 2, count - begin)
         for r in range(together):
             j = s.needed[begin + r]
@@ -246,6 +253,7 @@ def _bound_item(net: Net, asked: Asked, found: Found, effort: Effort, s: Scratch
     n_rows, layers, n_inputs = len(b), net.shape.shape[1] - 1, net.shape[WIDTH, 0]
     last = found.plane.shape[1] - 1
     for k in range(layers - 1):
+        # the item before has left its own choices
         default_lines(net, k, s)
     best, chosen = -np.inf, 0
     for begin in range(0, n_rows, BLOCK):
@@ -261,12 +269,14 @@ def _bound_item(net: Net, asked: Asked, found: Found, effort: Effort, s: Scratch
             found.minimum[item, begin + r] = minimum
             if minimum > best:
                 best, chosen = minimum, begin + r
+    # with one row its plane is the last one already
     if n_rows > 1:
         copy(found.plane[item, chosen], found.plane[item, last], n_inputs)
     fill(s.combined[MULTIPLIER], 0.0)
     s.combined[MULTIPLIER, chosen] = 1.0
     if len(found.multipliers):
         copy(s.combined[MULTIPLIER], found.multipliers[item], n_rows)
+        # default lines, as the single rows have: `_ascend` puts down others where these are better
         fill(found.slopes[item], np.nan)
     found.lower[item] = best
     apart = effort.apart if len(found.multipliers) else 0.0
@@ -281,9 +291,11 @@ def start(net: Net, a: Floats, b: Floats, s: Scratch, place: int) -> None:
     layers = net.shape.shape[1] - 1
     k = layers - 1
     n, m, at, first = net.shape[WIDTH, k + 1], net.shape[WIDTH, k], net.shape[AT, k], net.shape[ROW, k]
+    # the other buffer is free until rows are pushed
     row, error = s.rows[0, place], s.rows[1, 0]
     for j in range(m):
         row[j] = error[j] = 0.0
+    # sums of more rows than `SUM_ROUNDINGS` has room for are paid for as many times
     constant, many = 0.0, max(1.0, len(b) / COUNTED_ROWS)
     for r in range(len(b)):
         if not s.combined[MULTIPLIER, r] >= 0:
@@ -296,6 +308,7 @@ def start(net: Net, a: Floats, b: Floats, s: Scratch, place: int) -> None:
         for r in range(len(b)):
             value += s.combined[MULTIPLIER, r] * a[r, i]
             size += s.combined[MULTIPLIER, r] * abs(a[r, i])
+        # an output that no row reads may have infinite slack, and zero times that is NaN
         if size == 0:
             continue
         constant += value * net.bias[BIAS, first + i] - many * size * s.slack[first + i]
@@ -336,6 +349,7 @@ def _ascend(net: Net, asked: Asked, found: Found, effort: Effort, s: Scratch, it
             if record:
                 copy(s.combined[MULTIPLIER], found.multipliers[item], len(b))
                 _slopes_used(net, s, found.slopes[item])
+        # by the last three steps: by the last two it cost twice as many boxes
         if step > 2 and found.lower[item] + effort.hope * (found.lower[item] - older) < 0:
             return
         older, before, now = before, now, found.lower[item]
@@ -346,6 +360,7 @@ def _ascend(net: Net, asked: Asked, found: Found, effort: Effort, s: Scratch, it
             return
         h, z = s.rows[0, 0], s.rows[1, 0]
         for j in range(n_inputs):
+            # the derivative of a minimum is that where it is attained (Danskin): one pass forward gives all of them
             h[j] = s.place[CENTRE, j] - np.sign(s.place[PLANE, j]) * s.place[RADIUS, j]
         for k in range(layers):
             push_forward(net, k, h, z)
@@ -353,6 +368,7 @@ def _ascend(net: Net, asked: Asked, found: Found, effort: Effort, s: Scratch, it
                 _move(net, k, z, s, size)
                 h, z = z, h
         if len(b) > 1:
+            # half the step of slopes, as in the reference
             _weigh(a, b, z, s, size / 2)
         size *= effort.decay
 
@@ -367,6 +383,7 @@ def _move(net: Net, k: int, z: Floats, s: Scratch, size: float) -> None:
         if row < 0:
             z[i] = value * n[ABOVE, j] + n[ABOVE_OFFSET, j]
             gap = (n[UP2, j] - n[UP, j]) * value + n[UP2_OFFSET, j] - n[UP_OFFSET, j]
+            # down, as a negative row wants the upper line low
             n[UP_WEIGHT, j] = coarse(n[UP_WEIGHT, j] - size * np.sign(gap))
             continue
         z[i] = value * n[BELOW, j] + n[BELOW_OFFSET, j]

@@ -25,6 +25,7 @@ _FEWER = 0.85
 def splittable(activations: Sequence[Activation]) -> bool:
     """Are all activations two lines that meet at zero, the steeper one of slope 1 on the right?"""
     return bool(activations) and all(
+        # a kink at zero, where the tree splits; lines on either side then need no choice
         activation_function(activation.kind)[1].straight == "both sides" and 0 <= activation.alpha < 1
         for activation in activations
     )
@@ -46,6 +47,7 @@ def to_split(found: Found, left: Left, box: Integers, undecided: Integers, most:
         undecided: neurons of each box.
         most: how many may be, of each box.
     """
+    # a tree that is found leaves nothing of its box: other polytopes would have to be closed by another one
     alone = (left.opened.sum(1) == 1) & (undecided <= most) & (undecided >= _FEWEST)
     items: Integers = np.nonzero(~left.closed & np.isfinite(found.lower) & alone[box])[0]
     return items
@@ -54,6 +56,7 @@ def to_split(found: Found, left: Left, box: Integers, undecided: Integers, most:
 def put_off(trees: Closed, undecided: Integers, most: Floats) -> None:
     """Where a tree was given up, the next one below waits for fewer undecided neurons: ``most`` of each box."""
     given_up = trees.box[trees.size == 0]
+    # the halves inherit it: right below the same tree would most likely be given up again
     most[given_up] = _FEWER * undecided[given_up]
 
 
@@ -77,11 +80,13 @@ def as_splits(parts: Sequence[Closed], neurons: int) -> NeuronSplits | None:
 def _of_part(part: Closed, neurons: int) -> tuple[np.ndarray, ...]:
     closed = np.nonzero(part.size)[0]
     size = part.size[closed]
+    # a tree in which every split has two sides has one leaf more than splits
     each, number = np.arange(part.neuron.shape[1]), (size + 1) // 2
     entries, leaves = each < size[:, None], each < number[:, None]
     few = np.arange(part.which.shape[1])
     which = np.repeat(part.which[closed], number, 0)
     item, undecided = np.nonzero(few < np.repeat(part.undecided[closed], number)[:, None])
+    # by the model's few undecided neurons on this side, by all hidden neurons on the other
     slopes = np.full((len(which), neurons), np.nan, np.float32)
     slopes[item, which[item, undecided]] = part.slope[closed][leaves][item, undecided]
     return (
