@@ -72,6 +72,7 @@ def boxes_on_plane(region: StoredRegion, at: npt.NDArray[np.float64], axes: tupl
     Returns:
         Lower and upper bound along the first axis, then along the second: (boxes, 4).
     """
+    # Along the two axes of the plane every box counts; along the others it must hold the plane.
     fixed = np.ones(len(at), dtype=bool)
     fixed[list(axes)] = False
     found = [
@@ -88,12 +89,14 @@ def _meets(box: Box, at: npt.NDArray[np.float64], fixed: npt.NDArray[np.bool_]) 
 
 
 def _boxes(region: StoredRegion, at: npt.NDArray[np.float64], fixed: npt.NDArray[np.bool_]) -> Iterator[Box]:
-    """Leaves and slabs; what lies beside the plane is not descended into."""
+    """The leaves and slabs of a tree; what lies beside the plane through ``at`` is not descended into."""
     tree = region.proof
     waiting: dict[int, Box] = {0: (region.lower, region.upper)}
+    # Faces are sorted by node, and the columns of cuts leave out the leaves.
     first_face = np.searchsorted(tree.face_node, np.arange(len(tree.axis) + 1))
     cuts = np.cumsum(tree.axis != LEAF) - 1
     for node, axis in enumerate(tree.axis):
+        # Beside the plane, or below a split neuron.
         if node not in waiting:
             continue
         low, high = waiting.pop(node)
@@ -101,6 +104,7 @@ def _boxes(region: StoredRegion, at: npt.NDArray[np.float64], fixed: npt.NDArray
         for face in range(first_face[node], first_face[node + 1]):
             place, side = divmod(int(tree.face[face]), 2)
             slab = low.copy(), high.copy()
+            # The slab ends where the box now begins: one number for both, so that no gap is drawn.
             slab[1 - side][place] = (low, high)[side][place] = tree.face_at[face]
             yield slab
         if axis >= len(low):  # a leaf; or a box that neurons split further, each part with this whole box
@@ -110,19 +114,24 @@ def _boxes(region: StoredRegion, at: npt.NDArray[np.float64], fixed: npt.NDArray
             half = low.copy(), high.copy()
             half[1 - side][axis] = tree.cut[cuts[node]]
             if _meets(half, at, fixed):
+                # Children of cut number j (docs/certificate.md, "The tree").
                 waiting[2 * int(cuts[node]) + 1 + side] = half
 
 
 def _region(data: Any, n_inputs: int, version: int) -> StoredRegion:
     place = "<u4" if version > 2 else "<u2"
+    # Outward, as the root of the tree is.
     lower = np.array([round_down(exact_number(text)) for text in data["lower"]])
     upper = np.array([round_up(exact_number(text)) for text in data["upper"]])
     columns = {name: _column(data[name], kind or place) for name, kind in _COLUMNS.items()}
     faces = {name: _column(data["faces"][name], kind or place) for name, kind in _FACES.items()}
     items = {name: _column(data["items"][name], kind or place) for name, kind in _ITEMS.items()}
+    # Versions 1 and 4 split no neuron.
     items["beta"] = _column(data["items"]["beta"], "<f4") if "beta" in data["items"] else np.empty(0, "<f4")
     cut = columns["axis"] != np.iinfo(place).max
+    # One mark of leaves in memory, whatever the width in the file.
     columns["axis"] = np.where(cut, columns["axis"].astype(np.uint32), np.uint32(LEAF))
+    # No more than what reading by index needs: whether it proves anything is for the checker to say.
     sound = (
         len(lower) == len(upper) == n_inputs
         and len(cut) == 2 * cut.sum() + 1

@@ -65,7 +65,9 @@ def certificate_bytes(
     """
     proofs = [both for entry in certified for both in _proofs(entry)]
     graph = not chain or any(entry.prop.relational for entry in certified)
+    # A chain may have been looked at as a graph as well; such a proof has the neurons and lines of version 3.
     graph = graph or any(proof.of_graph for _, proof in proofs)
+    # The oldest version that can say it: whoever knows no later one can check the others still.
     version = GRAPH if graph else SPLIT if any(_splits(region, proof) for region, proof in proofs) else PLAIN
     data = {
         "format": "birdnn certificate",
@@ -120,12 +122,15 @@ def _proof(entry: Certified, over: Over, version: int) -> dict[str, Any]:
         # where nobody could tell whether the input violates over the reals, that is not stated
         exactly = verdict.witness.exactly is True
         return {"property": about, "verdict": "violated", "input": _input(verdict.witness), "exactly": exactly}
+    # Without records there is a verdict, but nothing to write.
     if len(verdict.proofs) != len(prop.regions):
         raise ValueError(f"the proof of {prop.name} was not recorded")
     regions = []
     for region, proved in zip(prop.regions, verdict.proofs, strict=True):
+        # Columns of millions of nodes take seconds.
         require_time(over)
         regions.append(_region(region, proved, version))
+    # No other version has the key, and the checker refuses keys that it does not know.
     shared = {"shared": entry.shared} if version == PAIR else {}
     proof = {"property": about, "verdict": "proved", **shared, "regions": regions}
     return proof if verdict.executed is None else {**proof, "executed": _input(verdict.executed)}
@@ -141,6 +146,7 @@ def _region(region: Region, proof: RegionProof, version: int) -> dict[str, Any]:
     intervals = {"intervals": known} if version == GRAPH else {}
     place = "<u4" if version >= GRAPH else "<u2"  # of inputs and neurons
     return {
+        # The proof covers both the range of the property and the number that an execution is run at.
         "lower": [_number(min(value, *_run(region, i))) for i, value in enumerate(region.exact_lower)],
         "upper": [_number(max(value, *_run(region, i))) for i, value in enumerate(region.exact_upper)],
         "unsafe": [
@@ -155,6 +161,7 @@ def _region(region: Region, proof: RegionProof, version: int) -> dict[str, Any]:
             for polytope in region.unsafe
         ],
         **intervals,
+        # A leaf is the largest number of the type that the version has for axes.
         "axis": _column(np.where(proof.axis == LEAF, np.iinfo(place).max, proof.axis), place),
         "cut": _column(proof.cut, "<f8"),
         "faces": {

@@ -1,8 +1,9 @@
 """The independent checker: proves a certificate's statements again from the files alone.
 
 Nothing of birdnn is imported but the errors; the format and why an accepted file is a proof are in docs/certificate.md.
-The modules read in this order: `files`, `statement` (VNN-LIB), `network` (ONNX), `lines`, `floats`, `certificate`,
-`tree`, `exact`; then `graphs`, and `pairs` for statements about two networks.
+The modules read in this order: `files`, `statement` (VNN-LIB), `layers`, `onnxfile` and `network` (ONNX), `rounding`,
+`lines`, `certificate`, `tree`, `floats`, `exact`, `judge`; then `graphs`, and `pairs` (statements about two networks).
+`parts` shares a large tree among processes, `apart` compares two networks without a certificate.
 """
 
 from __future__ import annotations

@@ -17,6 +17,7 @@ from birdnn.certify.check.parts import Part
 from birdnn.certify.check.parts import accepted as part_accepted
 from birdnn.errors import BirdnnError
 
+# As `BirdnnError.exit_status` is; nobody may take it for a verdict.
 _DEFECT = 5
 
 
@@ -65,7 +66,9 @@ def main(arguments: list[str] | None = None) -> int:
         )
     given.net = nets
     try:
+        # The certificate decides first; how far the networks are apart is said only where it was accepted.
         return (_judged(given) if given.certificate is not None else 0) or _compared(given)
+    # Parts read this line by its beginning, see `parts.Others.left`.
     except Rejected as error:
         print(f"rejected: {error.reason}")
         return 1
@@ -87,6 +90,7 @@ def _nets(said: list[str]) -> str | dict[str, str] | None:
     found = dict[str, str]()
     for text in said:
         name, equals, path = text.partition("=")
+        # A file may have an equals sign in its name.
         if not (equals and path and name.isidentifier()) or Path(text).exists():
             return text if len(said) == 1 else None
         found[name] = path
@@ -95,6 +99,7 @@ def _nets(said: list[str]) -> str | dict[str, str] | None:
 
 def _positive(said: str) -> float:
     number = float(said)
+    # Written so that NaN fails.
     if not (0 < number < float("inf")):
         raise argparse.ArgumentTypeError(f"a positive finite number is expected, not {said}")
     return number
@@ -118,6 +123,7 @@ def _judged(given: argparse.Namespace) -> int:
         print(part_accepted(accepted.sha256))
         return 0
     unrun = accepted.unrun()
+    # A counterexample of an execution is not confirmed without the run, and this program runs nothing.
     if broken := [answer for answer in unrun if answer.verdict == "violated"]:
         exact = "does" if all(answer.exactly for answer in broken) else "does not"
         print(

@@ -45,9 +45,11 @@ def _different(one: Chain, other: Chain) -> str:
     if len(one.layers) != len(other.layers):
         return f"they have {len(one.layers)} and {len(other.layers)} layers"
     for number, (mine, its) in enumerate(zip(one.layers, other.layers, strict=True), 1):
+        # Only behind the last activation a constant stays a constant.
         last = number == len(one.layers)
         if (mine.activation, mine.limited) != (its.activation, its.limited):
             return f"layer {number} has other activations"
+        # Exact numbers, so that equal means equal; shapes first, as NumPy would repeat one of them.
         if mine.weight.shape != its.weight.shape or bool((mine.weight != its.weight).any()):
             return f"layer {number} has other weights"
         if not last and bool((mine.bias != its.bias).any()):

@@ -23,6 +23,7 @@ from birdnn.certify.check.rounding import rounded
 from birdnn.certify.check.statement import Row
 from birdnn.errors import FormatError
 
+# In memory; in files of versions 1 and 2 it is 2**16 - 1.
 LEAF = 2**32 - 1
 VERSIONS = (1, 2, 3, 4)
 """Of the format: neurons are split in the second and third, the network is a graph in the third; the fourth speaks
@@ -123,6 +124,7 @@ def read_certificate(file: File) -> Certificate:
     if not isinstance(data, dict) or data.get("format") != "birdnn certificate":
         raise Rejected("the file does not call itself a birdnn certificate")
     version = data.get("version")
+    # ``True`` and 1.0 are equal to 1.
     if type(version) is not int or version not in VERSIONS:
         raise Rejected(f"version {short(version)} of the format is not known, only 1 to {VERSIONS[-1]}")
     named = "networks" if version == PAIRS else "network"
@@ -132,6 +134,7 @@ def read_certificate(file: File) -> Certificate:
     assumptions, proofs = head["assumptions"], head["proofs"]
     if head["semantics"] not in ("real", "float32"):
         raise Rejected(f"semantics {short(head['semantics'])} is neither real nor float32")
+    # Whether these are the right ones only the judge can tell, who knows the network.
     if not isinstance(assumptions, dict) or not all(isinstance(value, float) for value in assumptions.values()):
         raise Rejected("assumptions must name an error for each activation")
     if not isinstance(proofs, list) or not all(isinstance(proof, dict) for proof in proofs):
@@ -158,6 +161,7 @@ def proof_of(certificate: Certificate, sha256: str) -> dict[str, Any]:
     Raises:
         Rejected: there is none, or more than one.
     """
+    # Every proof is looked at, asked for or not: a file that is wrong anywhere is no certificate.
     found = []
     for proof in certificate.proofs:
         last, optional = ("input", "exactly") if proof.get("verdict") == "violated" else ("regions", "executed")
@@ -180,6 +184,7 @@ def proof_of(certificate: Certificate, sha256: str) -> dict[str, Any]:
 def read_input(proof: dict[str, Any], key: str, n_inputs: int, where: str) -> tuple[Fraction, ...]:
     """An input at which the property is violated, under ``key``: exact values of single-precision numbers."""
     values = _numbers(proof[key], n_inputs, f"{where}: {key}")
+    # In this order: a number beyond the largest would become infinity, which is no fraction.
     if any(abs(value) > _LARGEST or Fraction(float(np.float32(float(value)))) != value for value in values):
         raise Rejected(f"{where}: {key} holds numbers that are not of single precision")
     return values
@@ -217,11 +222,14 @@ class _Reader:
         lower, upper = (_numbers(head[side], n_inputs, f"{self.where}: {side}") for side in ("lower", "upper"))
         self._require(all(low <= high for low, high in zip(lower, upper, strict=True)), "its box is empty")
         self._require(isinstance(head["unsafe"], list), "unsafe must be a list of polytopes")
+        # By powers of two, which is exact: rows of any size can be kept in float64 then.
         scaled = [[row.scaled() for row in self._polytope(rows)] for rows in head["unsafe"]]
         polytopes = tuple(tuple(row for row, _ in rows) for rows in scaled)
         forms = FORMS if self.version == PAIRS else 1
+        # An item about two networks has a multiplier for each row in each form; the forms of a row are scaled alike.
         powers = [np.array([power for _, power in rows] * forms, dtype=np.int64) for rows in scaled]
         axis, cut = self._column(head["axis"], "axis", self._place), self._column(head["cut"], "cut", "<f8")
+        # One mark for all versions, so that nobody behind this line needs to know the width of a column.
         axis[axis == np.iinfo(self._place).max] = LEAF
         tree = self._tree(axis, cut)
         return Region(
@@ -249,6 +257,7 @@ class _Reader:
             isinstance(data, list) and all(type(place) is int and place in known for place in data),
             "intervals must be a list of numbers of activations",
         )
+        # One spelling of a certificate for one proof, here and in all that is sorted.
         self._require(data == sorted(set(data)), "intervals are not sorted, or one stands there twice")
         return frozenset(data)
 
@@ -272,19 +281,23 @@ class _Reader:
             values = np.frombuffer(content, dtype=dtype)
         except (ValueError, TypeError, binascii.Error) as error:
             raise Rejected(f"{self.where}: column {name} cannot be decoded: {error}") from None
+        # Bits that base64 drops may hold anything, and another reader may refuse them.
         self._require(base64.b64encode(content).decode() == fields["data"], f"column {name} has loose bits at its end")
         if values.dtype.kind == "f":
             self._require(np.isfinite(values).all(), f"column {name} holds NaN or infinity")
+            # Single precision is exact in double.
             return values.astype(np.float64)
         return values.astype(np.intp)
 
     def _tree(self, axis: NDArray[Any], cut: NDArray[Any]) -> dict[str, Any]:
         node = np.nonzero(axis != LEAF)[0]
+        # With the check of parents below this makes it a tree: every node but the first has one parent, before it.
         self._require(len(axis) == 2 * len(node) + 1, f"{len(node)} cuts do not make {len(axis)} nodes")
         self._require(len(cut) == len(node), f"{len(cut)} places for {len(node)} cuts")
         inputs, hidden = self.network.n_inputs, sum(size for _, size in self.network.hidden)
         known = inputs + hidden if self.version in _SPLITTING else inputs
         self._require((axis[node] < known).all(), "a cut's axis is none of the inputs, nor a neuron")
+        # The children of cut number j are nodes 2j + 1 and 2j + 2: parents follow from the numbers alone.
         rank = np.cumsum(axis != LEAF) - 1
         self._require((node < 2 * rank[node] + 1).all(), "a node stands before its parent")
         parent = np.concatenate([np.zeros(1, np.intp), np.repeat(node, 2)])
@@ -320,6 +333,8 @@ class _Reader:
         self._require(starts[-1] == len(multiplier), "the multipliers are not one for each row")
         self._require(slope_start[-1] == len(neuron) == len(slope), "the slopes are not as many as the items say")
         self._require((multiplier >= 0).all(), "a multiplier is negative")
+        # By running sums, as an item whose polytope has no rows has no multipliers; `reduceat` would take the next
+        # one's. Without a positive one a plane of zeros would "close" a polytope of strict rows.
         positive = np.concatenate([[0], np.cumsum(multiplier > 0)])
         self._require((positive[starts[1:]] > positive[starts[:-1]]).all(), "the multipliers of an item are all 0")
         self._slopes(np.repeat(np.arange(len(counts)), counts), neuron, slope)
@@ -328,6 +343,7 @@ class _Reader:
         self._require((beta >= 0).all(), "a multiplier of a side is negative")
         power = np.concatenate([np.empty(0, np.int64), *(powers[number] for number in polytope)])
         multiplier, scale = _of_scaled_rows(multiplier, power, starts)
+        # A plane times a power of two says the same, if all of its multipliers are scaled.
         beta = np.ldexp(beta, -np.repeat(scale, np.diff(beta_start)))
         return {
             "sizes": sizes, "item_node": node, "item_polytope": polytope,
@@ -336,6 +352,7 @@ class _Reader:
         }  # fmt: skip
 
     def _slopes(self, item: NDArray[np.intp], neuron: NDArray[np.intp], slope: Floats) -> None:
+        # Windows and differences have no slope that could be chosen.
         none = np.inf, -np.inf  # no slope is in this range
         known = [(none if activation is None else slope_range(activation), n) for activation, n in self.network.hidden]
         ranges = np.repeat(np.array([range_ for range_, _ in known]).reshape(-1, 2), [n for _, n in known], axis=0)
@@ -378,9 +395,12 @@ def _of_scaled_rows(
     """
     if len(starts) == 1:
         return multiplier, np.empty(0, np.int64)
+    # By exponents, as the product with the power of two may lie beyond float64.
     mantissa, exponent = np.frexp(multiplier)
     exponent = np.where(mantissa > 0, exponent + power, np.iinfo(np.int64).min // 2)
+    # No segment is empty here: every item has a positive multiplier.
     most = np.maximum.reduceat(exponent, starts[:-1])
+    # 2**-2000 is zero in float64, and an exponent that stays an int of C.
     below = np.maximum(exponent - np.repeat(most, np.diff(starts)), -2000)
     return np.ldexp(mantissa, below), most
 
@@ -407,6 +427,7 @@ def _about(data: Any, where: str, keys: Sequence[str]) -> dict[str, Any]:
 def _numbers(data: Any, count: int, where: str) -> tuple[Fraction, ...]:
     if not isinstance(data, list) or len(data) != count:
         raise Rejected(f"{where} must be a list of {count} numbers")
+    # Lengths first: the time to read a number grows faster than its length.
     texts = [text if isinstance(text, str) and len(text) < _LONGEST else "" for text in data]
     if not all(_NUMBER.fullmatch(text) for text in texts):
         raise Rejected(f"{where} holds something that is no exact number")
@@ -417,6 +438,7 @@ def _numbers(data: Any, count: int, where: str) -> tuple[Fraction, ...]:
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    # `json` keeps the last one of two, other readers the first.
     found = dict(pairs)
     if len(found) < len(pairs):
         raise ValueError(f"a key stands twice among {short([key for key, _ in pairs])}")

@@ -21,6 +21,8 @@ from birdnn.certify.check.rounding import rounded
 from birdnn.certify.check.statement import Row
 from birdnn.certify.check.tree import Corners, Index, Items, Rows
 
+# Bits behind the point of the grids that numbers are put on: sums on a common grid are integers, and stay short. Slopes
+# may be rounded either way, all others only to the safe side.
 _SLOPE_BITS = 53
 _OFFSET_BITS = 140
 _SLACK_BITS = 200
@@ -28,6 +30,8 @@ _SIZE_BITS = 60
 _MORE_BITS = 40
 _LONGEST = 300
 PRECISION = 160
+# Evaluation has no tree that could be refined: a counterexample whose ball touches the bound would be lost, so that far
+# more bits are spent on it.
 _EVALUATION_PRECISION = 1024
 _FAR = 1000
 """Farther from zero smooth activations are known well enough without being computed."""
@@ -84,15 +88,21 @@ class ExactEngine:
         self.layers = []
         for layer in chain.layers:
             weight = layer.weight
+            # A weight whose denominator is a power of two fits exactly; quotients, and what is longer than it is worth,
+            # are cut off, and what they lose is paid as slack.
             longest = max((value.denominator.bit_length() for value in weight.reshape(-1)), default=1)
             bits = min(longest + _MORE_BITS, _LONGEST)
             whole = [[fmpz(_floor(value, bits)) for value in row] for row in weight]
+            # Measured against what was really kept, so that nothing depends on how the cut-off rounds.
             lost = np.abs(
                 weight - np.array([[Fraction(int(v), 1 << bits) for v in row] for row in whole], dtype=object)
             )
             slack_weight, slack_bias = lost, layer.bias * 0
             linear: tuple[Any, ...] = ()
             if single and layer is chain.layers[-1] and chain.ends_in_relu:
+                # On the grid of the weights, as `planes` subtracts one's rows from the other's. Behind a ReLU h is not
+                # negative, so that this error is itself a function of h; elsewhere only |h| is bounded, and it is
+                # slack.
                 linear = _ceilings(layer.error_weight, bits), [_up(value) for value in layer.error_bias]
             elif single:
                 slack_weight, slack_bias = slack_weight + layer.error_weight, slack_bias + layer.error_bias
@@ -117,6 +127,7 @@ class ExactPass:
     def enter(self, k: int, h: Floats) -> None:
         """Begin layer ``k``, whose inputs do not exceed ``h`` (boxes, in)."""
         layer = self.engine.layers[k]
+        # Rounded up here, and the weights of the slack above: a bound of an error must never shrink.
         size = _ceilings([[_fraction(value) for value in box] for box in h], _SIZE_BITS)
         whole = (size * layer.slack_weight).tolist()
         scale = fmpz(1) << (_SLACK_BITS + _SIZE_BITS)
@@ -128,6 +139,8 @@ class ExactPass:
         """Lower and upper bounds of pre-activations of layer ``k``, one for each entry of ``box`` and ``neuron``."""
         layer = self.engine.layers[k]
         found = []
+        # The upper bound is the lower bound of the negated row: one code path, one direction of rounding. The slack is
+        # subtracted both times.
         for sign in (1, -1):
             rows = [[sign * value for value in layer.rows[j]] for j in neuron]
             constant = [sign * layer.bias[j] - self.slack[k][i][j] for i, j in zip(box, neuron, strict=True)]
@@ -143,11 +156,13 @@ class ExactPass:
         self.lines.append([[self._line(k, i, j, low[i, j], high[i, j]) for j in width] for i in range(len(l))])
 
     def _slopes(self, k: int, l: Floats, u: Floats) -> tuple[Floats, Floats]:
-        """Of the default lines below and above."""
+        """Slopes of the default lines below and above, (boxes, neurons) each."""
         return default_slopes(self.engine.activations[k], l, u)
 
     def _line(self, k: int, i: int, j: int, low: float, high: float) -> _Line:
         """The lines of slopes ``low`` and ``high``, both put on a grid."""
+        # With ``z = weight @ h + bias + e`` and ``|e| <= slack``, a line ``s z + t`` is ``s (weight @ h) + (s bias +
+        # t)``, moved by ``|s| slack`` to its safe side.
         layer, error = self.engine.layers[k], self.bounds[k][2]
         bias, slack, wide = layer.bias[j], self.slack[k][i][j], number_of(error[i, j])
 
@@ -155,6 +170,7 @@ class ExactPass:
             whole = (number_of(slope) * _SLOPE_SCALE).floor()
             s = fmpq(whole, _SLOPE_SCALE)
             offset, room = self._extremes(k, i, j, s)[side] + s * bias, abs(s) * slack + wide
+            # The lower one is a floor, written as a ceiling.
             return whole, _ceiling(offset + room) if side else -_ceiling(room - offset)
 
         return *line(0, low), *line(1, high)
@@ -173,12 +189,14 @@ class ExactPass:
         rows, sizes, constants = [], [], []
         for box, polytope, multipliers in zip(items.box, items.polytope, items.multipliers, strict=True):
             exact = self.rows.exact[polytope]
+            # What follows pads polytopes of fewer rows.
             weight = [number_of(value) for value in multipliers[: len(exact)]]
             sums = [
                 sum((w * rational(row.coefficients[o]) for w, row in zip(weight, exact, strict=True)), fmpq(0))
                 for o in range(len(last.bias))
             ]
             constant = -sum((w * rational(row.bound) for w, row in zip(weight, exact, strict=True)), fmpq(0))
+            # Of rows that are combined the errors add up, whatever their signs: absolute values are combined, too.
             size = [
                 sum((w * abs(rational(row.coefficients[o])) for w, row in zip(weight, exact, strict=True)), fmpq(0))
                 for o in range(len(last.bias))
@@ -207,9 +225,12 @@ class ExactPass:
             act, (l, u, _) = self.engine.activations[k], self.bounds[k]
             mine = np.nonzero(item == n)[0]
             if len(mine):
+                # A copy: the default lines belong to all items of the box.
                 lines[k] = list(lines[k])
             for at in mine:
                 j = int(neuron[at])
+                # Where the activation is linear a stored slope is ignored, as the float64 engine does: its own line is
+                # exact.
                 if bent(act, l[i : i + 1, j], u[i : i + 1, j])[0]:
                     lines[k][j] = self._line(k, i, j, slope[at], slope[at])
         return lines
@@ -224,6 +245,8 @@ class ExactPass:
             for row, mine in zip(rows, lines, strict=True):
                 total, new = fmpz(0), []
                 for value, (low, low_offset, up, up_offset) in zip(row, mine[m], strict=True):
+                    # A positive coefficient needs a bound from below, a negative one from above. At zero both give
+                    # zero.
                     if value > 0:
                         new.append(value * low)
                         total += value * low_offset
@@ -235,6 +258,7 @@ class ExactPass:
             if items is not None and items.sides:
                 self._towards(m, items, planes.scale, passed, more, bits)
             rows = _times(passed, layer.weight)
+            # The grid gets finer by each factor, so that nothing is ever rounded on the way.
             bits += _SLOPE_BITS + layer.bits
             constant = [a + b for a, b in zip(constant, more, strict=True)]
         return _Planes(rows, bits, constant, planes.scale)
@@ -247,6 +271,7 @@ class ExactPass:
         for item, j, side, at, beta in zip(sides.item, sides.neuron, sides.side, sides.at, sides.beta, strict=True):
             whole = (number_of(beta) * _SLOPE_SCALE).floor()  # any number that is not negative will do
             rows[item][j] -= int(side) * (whole * scale << bits)
+            # z is known up to the slack only, and what is subtracted must not be negative for any z of an execution.
             distance = int(side) * (layer.bias[j] - number_of(at)) + self.slack[m][items.box[item]][j]
             constant[item] -= fmpq(whole, _SLOPE_SCALE) * scale * distance
 
@@ -271,8 +296,10 @@ def extremes(act: Activation, l: fmpq, u: fmpq, s: fmpq) -> tuple[fmpq, fmpq]:
     zero = fmpq(0)
     if act.kind in ("relu", "leaky_relu"):
         alpha = number_of(act.alpha)
+        # Piecewise linear: extreme at an end or at the kink, whatever the slopes.
         found = [(z if z > 0 else alpha * z) - s * z for z in (l, u)] + ([zero] if l < 0 < u else [])
         return min(found), max(found)
+    # The identity there; a ball would have a radius, and lose what rests on the last bit.
     if act.kind == "elu" and l >= 0:
         ends = [z - s * z for z in (l, u)]
         return min(ends), max(ends)
@@ -280,7 +307,10 @@ def extremes(act: Activation, l: fmpq, u: fmpq, s: fmpq) -> tuple[fmpq, fmpq]:
         balls = [function(act, arb(z)) - arb(s) * arb(z) for z in (l, u)]
         low, high = min(ball_end(ball, -1) for ball in balls), max(ball_end(ball, 1) for ball in balls)
         if act.kind == "elu":
+            # Convex for alpha between 0 and 1, the only ones that are read: the maximum is at an end.
             return min(low, *_tangent(act, l, u, s, -1)), high
+        # Convex below zero, concave above: only on its own side may an extreme lie inside. Zero itself, where both
+        # sides meet, is an end of what a tangent looks at.
         if l < 0:
             low = min(low, *_tangent(act, l, min(u, zero), s, -1))
         if u > 0:
@@ -290,8 +320,10 @@ def extremes(act: Activation, l: fmpq, u: fmpq, s: fmpq) -> tuple[fmpq, fmpq]:
 
 def _tangent(act: Activation, l: fmpq, u: fmpq, s: fmpq, side: int) -> list[fmpq]:
     """What a tangent at some d leaves of ``activation(z) - s z`` at both ends, on a side where it is a bound."""
+    # Float64 is good enough for a point of contact: a tangent at any other is a bound as well, only a worse one.
     near = float(touching(act, *(np.array([float(value)]) for value in (l, u, s)))[0])
     d = min(max(number_of(near), l), u)
+    # At the kink every slope between alpha and 1 supports the function; the asked one is the best.
     slope = min(max(s, number_of(act.alpha)), fmpq(1)) if act.kind == "elu" and d == 0 else None
     steep = _derivative(act, arb(d)) if slope is None else arb(slope)
     touch = function(act, arb(d)) - arb(s) * arb(d)
@@ -331,6 +363,7 @@ def evaluate(chain: Chain, x: Sequence[Fraction]) -> list[Any]:
     h: list[Any] = list(x)
     with ctx.workprec(_EVALUATION_PRECISION):
         for layer in chain.layers:
+            # All of a layer are balls, or none is.
             smooth = any(isinstance(value, arb) for value in h)
             rows = [[_ball(v) for v in row] for row in layer.weight] if smooth else layer.weight
             bias = [_ball(v) for v in layer.bias] if smooth else layer.bias
@@ -352,6 +385,7 @@ def leaky(z: Any, alpha: float) -> Any:
 def certainly_holds(row: Row, y: Sequence[Any]) -> bool:
     """Does ``y`` lie in the row's half-space, whatever its balls hold?"""
     with ctx.workprec(_EVALUATION_PRECISION):
+        # Of a ball only what holds for all its numbers is True: an unclear counterexample is none.
         if y and isinstance(y[0], arb):
             total = sum((_ball(c) * v for c, v in zip(row.coefficients, y, strict=True)), arb(0)) - _ball(row.bound)
             return bool(total < 0 if row.strict else total <= 0)
@@ -385,6 +419,7 @@ def _ball(value: Fraction) -> arb:
 
 def ball_end(ball: arb, side: int) -> fmpq:
     """The upper (``side`` 1) or lower end of a ball."""
+    # Arithmetic failed, which is a defect and no verdict.
     if not ball.is_finite():
         raise ArithmeticError("a ball without bounds")
     return (ball.upper() if side > 0 else ball.lower()).fmpq()
@@ -413,6 +448,7 @@ def _common(values: Sequence[fmpq]) -> fmpz:
     """The least common multiple of all denominators."""
     scale = fmpz(1)
     for value in values:
+        # Those of the numbers of a property need not be powers of two.
         scale = scale * value.q // scale.gcd(value.q)
     return scale
 

@@ -50,6 +50,7 @@ def read(path: str | Path, limit: int | None = None) -> File:
         if place.exists() and not place.is_file():  # to open a pipe would wait for somebody who writes to it
             raise FormatError(str(path), "", "cannot be read: not a regular file")
         with place.open("rb") as file:
+            # One byte more tells that there is more.
             stored = file.read(limit + 1)
     except (OSError, ValueError) as error:
         raise FormatError(str(path), "", f"cannot be read: {getattr(error, 'strerror', None) or error}") from None
@@ -63,6 +64,7 @@ def read(path: str | Path, limit: int | None = None) -> File:
 
 def unpacked(stored: bytes, path: str, limit: int) -> bytes:
     """One gzip member, never more than one byte beyond the limit: what unpacks to more is no certificate."""
+    # 31: gzip with its header and checksum, and nothing else that zlib could read.
     machine = zlib.decompressobj(wbits=31)
     try:
         data = machine.decompress(stored, limit + 1)
@@ -70,6 +72,7 @@ def unpacked(stored: bytes, path: str, limit: int) -> bytes:
         raise FormatError(path, "", f"damaged gzip archive: {error}") from None
     if len(data) > limit:
         raise FormatError(path, "", f"unpacks to more than {limit} bytes")
+    # Readers differ on what follows the first member: some add it, some leave it out.
     if not machine.eof or machine.unused_data:
         raise FormatError(path, "", "damaged gzip archive: truncated, or something follows it")
     return data

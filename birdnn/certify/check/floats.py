@@ -55,13 +55,19 @@ class FloatEngine:
 
     def __init__(self, chain: Chain, single: bool) -> None:
         widest = max(max(layer.weight.shape) for layer in chain.layers)
+        # N of docs/certificate.md: the terms of the longest sum and what else is done to one number on a way through
+        # all layers; twice what is needed.
         self.gamma = 2 * (widest + 4 * len(chain.layers) + 40) * 2.0**-53
         self.activations = [layer.activation for layer in chain.layers if layer.activation is not None]
         self.layers = []
         self.last_error: tuple[Floats, Floats] | None = None
         for layer in chain.layers:
             weight, bias = near(layer.weight), near(layer.bias)
+            # Rounding is paid in the layer where it arises, as slack. A weight that was rounded to zero may meet h of
+            # any size below `HUGE`: the constants pay for these, and keep infinity times zero from being NaN.
             slack_weight, slack_bias = self.gamma * np.abs(weight) + 2.0**-1000, self.gamma * np.abs(bias) + TINY
+            # Behind a ReLU h is not negative, so that an execution's error is a linear function of it: `planes`
+            # subtracts that, which is far less than a bound over the box where rows cancel.
             if single and layer is chain.layers[-1] and chain.ends_in_relu:
                 self.last_error = up(layer.error_weight), up(layer.error_bias)
             elif single:
@@ -86,9 +92,12 @@ class FloatPass:
     def enter(self, k: int, h: Floats) -> None:
         """Begin layer ``k``, whose inputs do not exceed ``h`` (boxes, in)."""
         layer = self.engine.layers[k]
+        # Written so that NaN becomes infinity: nothing is known there.
         h = np.where(h <= HUGE, h, np.inf)
         slack = (h @ layer.slack_weight.T + layer.slack_bias) * (1 + 2.0**-40)
         self.height.append((h @ layer.size.T + np.abs(layer.bias) + slack) * (1 + 2.0**-40))
+        # Beyond `HUGE` underflow of rows is no longer paid by `UNDERFLOW`; a sigmoid would make such a number small
+        # again, so that it has to be caught here.
         self.slack.append(np.where(self.height[-1] <= HUGE, slack, np.inf))
 
     def neurons(
@@ -102,6 +111,7 @@ class FloatPass:
         for start in range(0, len(box), _ROWS_AT_ONCE):
             part = slice(start, start + _ROWS_AT_ONCE)
             i, j = box[part], neuron[part]
+            # The upper bound is the lower one of the negated row; the slack is subtracted from both.
             rows = np.stack([layer.weight[j], -layer.weight[j]])
             constant = np.stack([layer.bias[j], -layer.bias[j]]) - self.slack[k][i, j]
             for m in range(k - 1, -1, -1):
@@ -115,6 +125,7 @@ class FloatPass:
     ) -> tuple[Floats, Floats]:
         """`neurons` of the first layer, whose rows are the same for all boxes."""
         layer, (lower, upper) = self.engine.layers[0], corners
+        # A minimum over a box errs by gamma times what the row meets: the corners move outward by that.
         wide = self.engine.gamma * np.maximum(np.abs(lower), np.abs(upper)) + TINY
         negative = np.minimum(layer.weight, 0.0)
         positive = layer.weight - negative
@@ -148,6 +159,7 @@ class FloatPass:
         self, offset: Floats, slope: Floats, bias: Floats, slack: Floats, error: Floats, side: float
     ) -> Floats:
         """The offset of a line as a function of ``weight @ h``, moved to the safe side (up where ``side`` is 1)."""
+        # The slack is that of z, which the slope multiplies; ``error`` is that of the activation itself.
         wide = np.abs(slope) * slack + error + self.engine.gamma * np.abs(offset) + TINY
         out: Floats = offset + slope * bias + side * wide
         return out
@@ -157,10 +169,12 @@ class FloatPass:
         a, b = self.rows.a[items.polytope], self.rows.b[items.polytope]
         gamma, slack = self.engine.gamma + 2 * b.shape[1] * 2.0**-53, self.slack[-1][items.box]  # rows are added up too
         rows = np.einsum("ir,iro->io", items.multipliers, a)
+        # Errors do not cancel where rows do: absolute values are combined.
         wide = np.einsum("ir,iro->io", items.multipliers, np.abs(a)) * (1 + 2.0**-40)
         bound = np.einsum("ir,ir->i", items.multipliers, b)
         constant = rows @ self.engine.layers[-1].bias - bound
         constant -= np.einsum("io,io->i", wide, slack + gamma * self.height[-1][items.box])
+        # Bounds were rounded when they were stored, and are added up with as many roundings as rows.
         constant -= gamma * np.einsum("ir,ir->i", items.multipliers, np.abs(b))
         rows = rows @ self.engine.layers[-1].weight
         if self.engine.last_error is not None:  # of an execution: a linear function of inputs that are not negative
@@ -182,6 +196,7 @@ class FloatPass:
         wide = self.slack[m][box, sides.neuron] + errs
         signed = sides.side * sides.beta
         rows, constant = np.zeros((len(items.box), len(self.engine.layers[m].bias))), np.zeros(len(items.box))
+        # Unbuffered: a neuron may be split at several places above one item, of which ``-=`` would count one.
         np.subtract.at(rows, (sides.item, sides.neuron), signed)
         np.subtract.at(constant, sides.item, signed * (bias - sides.at) + sides.beta * wide)
         return rows, constant
@@ -194,6 +209,7 @@ class FloatPass:
             return lines
         act, box = self.engine.activations[m], items.box[item]
         l, u, error = (side[box, neuron] for side in self.bounds[m])
+        # Where the activation is linear its own line stays: a stored slope would only be worse.
         keep = bent(act, l, u)
         item, neuron, slope = item[keep], neuron[keep], slope[keep]
         l, u, error = l[keep], u[keep], error[keep]
@@ -211,6 +227,7 @@ class FloatPass:
 
         ``more`` is added to the rows between activation and weights, and to the constants.
         """
+        # Positive coefficients take the line below, negative ones the line above. NaN stays NaN, and proves nothing.
         negative = np.minimum(rows, 0.0)
         positive = rows - negative
         constant = constant + np.einsum("srn,rn->sr", positive, lines.low_offset)
@@ -233,4 +250,5 @@ class FloatPass:
         least = np.einsum("srn,rn->sr", rows - negative, lower - wide)
         least += np.einsum("srn,rn->sr", negative, upper + wide)
         least += constant
+        # Products of a row that underflow were counted nowhere else; this one number is more than all of them.
         return np.where(np.isfinite(least), least - UNDERFLOW, -np.inf)

@@ -163,6 +163,8 @@ def _one_thread() -> AbstractContextManager[object]:
         from threadpoolctl import threadpool_limits
     except ImportError:
         return nullcontext()
+    # Where the checker is installed alone this package may be missing; processes that it starts are told by their
+    # environment.
     limits: AbstractContextManager[object] = threadpool_limits(limits=1, user_api="blas")
     return limits
 
@@ -177,10 +179,12 @@ def _shared(
 ) -> Accepted:
     """One part, or all parts by as many processes as are worth it."""
     if part is not None:
+        # A process that was given a part must not start others.
         return _checked(net, props, certificate_file, settings, seen, part)
     count = processes(certificate_file, settings.arithmetic)
     with Others(net, props, certificate_file, settings.options(), count) as others:
         accepted = _checked(net, props, certificate_file, settings, seen, Part(0, count))
+        # A process that died or was killed costs time, and never lets anything pass.
         for undone in others.left():
             _checked(net, props, certificate_file, settings, seen, undone)
     return accepted
@@ -189,9 +193,10 @@ def _shared(
 def _checked(
     net: Net, props: Sequence[str | Path], certificate_file: File, settings: Settings, seen: Seen, part: Part
 ) -> Accepted:
-    """A part of `check`."""
+    """Check one part of the trees, in this process, and all that is not in trees."""
     found = read_certificate(certificate_file)
     subject = Networks(net, found) if isinstance(net, Mapping) else _Network(net, found)
+    # Of hashes: a property that is named twice is one.
     answers, asked = [], set()
     for path in props:
         prop_file = files.read(path)
@@ -221,6 +226,7 @@ class _Network:
 
     def __init__(self, net: str | Path, certificate: Certificate) -> None:
         file = files.read(net)
+        # First, as such a certificate would be taken for one about its first network.
         if certificate.version == PAIRS:
             raise Rejected(f"the certificate is for networks {sorted(certificate.networks)}: name the file of each")
         if certificate.network_sha256 != file.sha256:
@@ -251,6 +257,8 @@ def _check_assumptions(certificate: Certificate, network: Chain | Graph) -> None
     if certificate.semantics == "float32":
         if not network.single:
             raise Rejected("semantics float32 speaks about single precision; this network computes in double precision")
+        # No more and no less: what is stated is what the checker counts with, and nothing is assumed that is not
+        # needed.
         needed = {kind: ASSUMED_ERROR[kind] for kind in kinds(network) if kind in ASSUMED_ERROR}
     if certificate.assumptions != needed:
         raise Rejected(f"the certificate assumes {certificate.assumptions}; this checker assumes {needed}")
@@ -325,7 +333,7 @@ class _Engines:
 
 @dataclass(frozen=True)
 class _Task:
-    """One proof."""
+    """One proof, and how it is to be checked."""
 
     engines: _Engines | PairEngines
     certificate: Certificate
@@ -342,9 +350,11 @@ class _Task:
                 f"{self.where}: what is proved in version 3 of the format is true of the reals, not of float32"
             )
         regions = read_regions(self.proof, self.certificate.version, self.engines.network, self.where)
+        # First, as the trees take long, and might prove something else.
         cover(statement, regions, self.where)
         leaves = sum(int((region.axis == LEAF).sum()) for region in regions)
         sample = self.settings.sample
+        # A sample is never all that is checked.
         if self.settings.arithmetic == "float64" or sample is not None:
             self._walk(self.engines.float64, regions, [None] * len(regions), 256)
         sampled = 0
@@ -385,6 +395,7 @@ class _Task:
             return [None] * len(regions), len(leaves)
         count = min(sample, len(leaves))
         wanted = [np.zeros(len(region.axis), dtype=np.bool_) for region in regions]
+        # A leaf is proved with all that is above it, where bounds are tightened and faces moved.
         for n in np.random.default_rng(self.settings.seed).choice(len(leaves), count, replace=False):
             i, node = leaves[n]
             cuts = np.nonzero(regions[i].axis != LEAF)[0]
@@ -397,6 +408,7 @@ class _Task:
         """Is the counterexample one? Whether it violates exactly is said, not required: a runtime may have its say."""
         stated = states_exactly(self.proof, self.certificate.semantics, self.where)
         x, exactly = self._input("input", statement)
+        # Found but not stated is fine; stated but not found is a false statement.
         if stated and not exactly:
             raise Rejected(f"{self.where}: the input does not violate the property in exact arithmetic")
         return Answer(path, "violated", input=x, exactly=exactly, stated=stated)
@@ -406,6 +418,7 @@ class _Task:
         if self.certificate.semantics != "real":
             raise Rejected(f"{self.where}: a proof about execution, and an execution that violates")
         x, exactly = self._input("executed", statement)
+        # An execution may violate what is true of the reals; if the reals do as well, the proof beside it is wrong.
         if exactly:
             raise Rejected(f"{self.where}: the input violates in exact arithmetic what is said to be proved")
         return replace(proved, input=x, exactly=False)
@@ -416,6 +429,8 @@ class _Task:
         variables = self.engines.variables(x)
         pairs: dict[tuple[Fraction, ...], list[Pair]] = {}
         for pair in statement.pairs:
+            # An input may stand for another point in each branch, whose range decides which; evaluation is dear, so
+            # that branches of one point share it.
             if (point := pair.meant(variables)) is not None:
                 pairs.setdefault(point, []).append(pair)
         if not pairs:
@@ -436,15 +451,18 @@ def cover(statement: Statement, regions: Sequence[Region], where: str) -> None:
     Raises:
         Rejected: a branch of the property is not.
     """
+    # A row and its multiples are the same half-space; `implies` compares coefficients as they stand.
     unsafe = [[[row.normal() for row in rows] for rows in region.polytopes] for region in regions]
     for number, pair in enumerate(statement.pairs):
         fitting = [i for i, region in enumerate(regions) if _inside(pair, region)]
+        # One region and one polytope of it must hold the branch as a whole: halves in two regions are not put together.
         if not any(_implied(pair.rows, rows) for i in fitting for rows in unsafe[i]):
             what = "its outputs are in no polytope" if fitting else "its box is in no region"
             raise Rejected(f"{where}: branch {number} of the property is not covered: {what}")
 
 
 def _inside(pair: Pair, region: Region) -> bool:
+    # Whether a bound excludes its own value does not matter: the region is closed, and may be larger.
     above = all(low >= other for (low, _), other in zip(pair.lower, region.lower, strict=True))
     return above and all(high <= other for (high, _), other in zip(pair.upper, region.upper, strict=True))
 

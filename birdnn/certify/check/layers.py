@@ -112,6 +112,7 @@ class Fold:
     """
 
     def __init__(self, size: int) -> None:
+        # Diagonals until they have to be more: a matrix of fractions has as many numbers as its size squared.
         self.a, self.c = exact(np.ones(size)), exact(np.zeros(size))
         self.m_a, self.m_c = self.a, self.c
         self.flushed = self.c + TINY  # of what is read
@@ -122,6 +123,7 @@ class Fold:
         size = _magnitude(by)
         self.a, self.m_a = _rows_times(by, self.a), _rows_times(size, self.m_a)
         self.c, self.m_c = by * self.c, size * self.m_c
+        # What was flushed before grows with the factor; the constant and the product may be flushed as well.
         self.flushed = size * (self.flushed + TINY) + 2 * TINY
         self._done(roundings, max(size))
 
@@ -137,10 +139,12 @@ class Fold:
         self.a, self.m_a = _matrix_times(weight, self.a), _matrix_times(size, self.m_a)
         self.c, self.m_c = weight.dot(self.c), size.dot(self.m_c)
         self.flushed = size.dot(self.flushed + TINY) + 2 * terms * TINY
+        # n products and n - 1 sums in any order, but n roundings on the way of any one term.
         self._done(terms, max(size.sum(axis=1)))
 
     def _done(self, roundings: int, gain: Fraction) -> None:
         self.roundings += roundings
+        # Factors below 1 do not make up for larger ones: which are merged first the runtime chooses.
         self.steps, self.gain = self.steps + 1, self.gain * max(Fraction(1), gain)
         rows = self.m_a if self.m_a.ndim == 1 else self.m_a.sum(axis=1)
         self.peak = max(self.peak, *(rows + self.m_c + self.flushed))
@@ -148,12 +152,15 @@ class Fold:
     def layer(self, activation: Activation | None, *, limited: bool = False) -> Layer:
         """The map as a layer, with gamma = D u / (1 - D u); underflow may itself be enlarged on its way, by below 2."""
         spoilt = self.roundings * UNIT
+        # The formula holds below one only; from a quarter on, an error so large that it proves nothing.
         gamma = spoilt / (1 - spoilt) if spoilt < Fraction(1, 4) else Fraction(1 << 126)
         merged = (self.steps + 1) * (self.roundings + 1) ** 2 * ceil(self.gain) * TINY
         weight, sizes = _dense(self.a), _dense(self.m_a)
         error_weight = gamma * sizes
+        # Where no constant stands, none can be flushed.
         error_weight[sizes > 0] += merged
         error_bias = gamma * self.m_c + 2 * self.flushed + merged
+        # Twice, as an error of gamma, below a third, comes on top; the gain bounds what merged constants make.
         return Layer(weight, self.c, error_weight, error_bias, max(2 * self.peak, self.gain), activation, limited)
 
 

@@ -31,6 +31,7 @@ _BISECTIONS = 40
 def bent(act: Activation, l: Floats, u: Floats) -> Flags:
     """Where the activation is not linear on ``l .. u``; NaN counts as not linear."""
     if act.kind in ("relu", "leaky_relu"):
+        # Not ``(l < 0) & (u > 0)``: of NaN that would say linear.
         return ~((l >= 0) | (u <= 0))
     if act.kind == "elu":
         return ~(l >= 0)
@@ -49,6 +50,7 @@ def execution_error(act: Activation, l: Floats) -> Floats:
     if act.kind == "relu":
         return np.zeros_like(l)
     if act.kind == "leaky_relu":
+        # The product of alpha and z is one more rounding: twice its size, and room for underflow.
         share = 2.0**-23 if abs(act.alpha) >= 2.0**-126 else 1.0  # a smaller alpha may be flushed to zero
         return abs(act.alpha) * np.maximum(-l, 0) * share + 2.0**-120
     return np.full_like(l, ASSUMED_ERROR[act.kind])
@@ -59,6 +61,7 @@ def magnitude(act: Activation, l: Floats, u: Floats, error: Floats) -> Floats:
     if act.kind in ("relu", "leaky_relu"):
         largest = np.maximum(np.maximum(u, 0), abs(act.alpha) * np.maximum(-l, 0))
     elif act.kind == "elu":
+        # Below zero ELU lies above -alpha.
         largest = np.maximum(np.maximum(u, 0), act.alpha)
     else:
         largest = np.ones_like(l)
@@ -68,19 +71,22 @@ def magnitude(act: Activation, l: Floats, u: Floats, error: Floats) -> Floats:
 def default_slopes(act: Activation, l: Floats, u: Floats) -> tuple[Floats, Floats]:
     """Slopes of the line below and of the line above."""
     if act.kind in ("relu", "leaky_relu"):
+        # The format fixes these: where an item stores no slope, prover and checker must mean the same line.
         flat, loose = np.where(l >= 0, 1.0, act.alpha), bent(act, l, u)
         one = np.where(loose, np.where(u > -l, 1.0, act.alpha), flat)
         chord = np.where(loose, (u - act.alpha * l) / np.where(loose, u - l, 1.0), flat)
+        # Convex: the chord lies above. With an alpha above 1 it is concave, and both change places.
         return (one, chord) if act.alpha <= 1 else (chord, one)
     if act.kind == "elu":
         quarters = [_derivative(act, l + share * (u - l)) for share in (0.25, 0.75)]
         loose = bent(act, l, u)
         return np.where(loose, (quarters[0] + quarters[1]) / 2, 1.0), np.where(loose, _chord(act, l, u), 1.0)
+    # The line below is that above the mirrored function.
     return _slope_above(act, -u, -l), _slope_above(act, l, u)
 
 
 def default_slopes_in_graphs(act: Activation, l: Floats, u: Floats) -> tuple[Floats, Floats]:
-    """The same in certificates of version 3: no slope so near to zero that rounding alone would choose it."""
+    """`default_slopes` in certificates of version 3: no slope so near to zero that rounding alone would choose it."""
     constant = np.maximum(np.abs(l), np.abs(u)) < NEARLY_ZERO
     low, high = default_slopes(act, l, u)
     return np.where(constant, 0.0, low), np.where(constant, 0.0, high)
@@ -107,6 +113,7 @@ def offsets_of_any(act: Activation, l: Floats, u: Floats, s: Floats) -> tuple[Fl
 
     That is the minimum and the maximum of ``activation(z) - s z``, to the safe side of rounding.
     """
+    # What remains inside is at most one extreme on each side, which a kink or a tangent bounds.
     ends = [_gap(act, z, s) for z in (l, u)]
     if act.kind in ("relu", "leaky_relu"):
         kink = np.where(bent(act, l, u), 0.0, ends[0][0]), np.where(bent(act, l, u), 0.0, ends[0][1])
@@ -114,8 +121,11 @@ def offsets_of_any(act: Activation, l: Floats, u: Floats, s: Floats) -> tuple[Fl
     low = np.minimum.reduce([end[0] for end in ends])
     high = np.maximum.reduce([end[1] for end in ends])
     if act.kind == "elu":
+        # Convex: the maximum is at an end, where ``high`` has it.
         low = np.minimum(low, _tangent_bound(act, l, u, s, -1.0))
     elif act.kind in ("tanh", "sigmoid"):
+        # A tangent bounds the function only on the side of zero where it is convex or concave; zero, where both sides
+        # meet, is then one of the ends that it is looked at.
         above, below = u > 0, l < 0
         concave = _tangent_bound(act, np.maximum(l, 0), np.maximum(u, 0), s, 1.0)
         convex = _tangent_bound(act, np.minimum(l, 0), np.minimum(u, 0), s, -1.0)
@@ -131,14 +141,17 @@ def touching(act: Activation, l: Floats, u: Floats, s: Floats) -> Floats:
             point = np.where(s >= act.alpha, 0.0, np.log(s / act.alpha))
         else:
             root = np.sqrt(np.maximum(1 - (4 * s if act.kind == "sigmoid" else s), 0))
+            # The derivative of tanh is ``1 - tanh(z)**2``, that of a sigmoid a quarter of this at ``z / 2``.
             point = np.arctanh(root) * (2 if act.kind == "sigmoid" else 1)
             point = np.where(l + u < 0, -point, point)
+    # No slope in the range of the derivative, no point: any will do.
     return np.clip(np.where(np.isnan(point), l, point), l, u)
 
 
 def _gap(act: Activation, z: Floats, s: Floats) -> tuple[Floats, Floats]:
     """``activation(z) - s z``, rounded down and up."""
     f, line = value(act, z), s * z
+    # Of both terms before they cancel: their difference may be much smaller than its error.
     wide = LIBM * (np.abs(f) + np.abs(line)) + 2.0**-900
     return f - line - wide, f - line + wide
 
@@ -164,6 +177,7 @@ def _tangent_bound(act: Activation, l: Floats, u: Floats, s: Floats, side: float
 
 
 def _sigmoid(z: Floats) -> Floats:
+    # Of the negative absolute value: it never overflows, and small values keep their relative precision.
     small = np.exp(-np.abs(z))
     out: Floats = np.where(z >= 0, 1.0, small) / (1 + small)
     return out
@@ -173,12 +187,14 @@ def _derivative(act: Activation, z: Floats) -> Floats:
     """The activation's derivative, to within `LIBM` of itself."""
     if act.kind == "elu":
         return np.where(z > 0, 1.0, act.alpha * np.exp(np.minimum(z, 0)))
+    # Not ``1 - tanh(z)**2``, which cancels: the promise of `LIBM` is relative.
     twice = 2 * z if act.kind == "tanh" else z
     out: Floats = (4.0 if act.kind == "tanh" else 1.0) * _sigmoid(twice) * _sigmoid(-twice)
     return out
 
 
 def _chord(act: Activation, l: Floats, u: Floats) -> Floats:
+    # Of a shorter interval the rise is mostly rounding; any slope in the range proves what it proves.
     wide = u - l > 1e-9
     rise = (value(act, u) - value(act, l)) / np.where(wide, u - l, 1.0)
     return np.clip(np.where(wide, rise, 0.0), *slope_range(act))
@@ -195,6 +211,7 @@ def _slope_above(act: Activation, l: Floats, u: Floats) -> Floats:
     near = np.minimum(np.maximum(l, 0.0), far)
     left, right = near, far
     open_ = ~clears(near)
+    # The smallest point whose tangent clears the one at l; 40 halvings find it more closely than matters.
     for _ in range(_BISECTIONS if open_.any() else 0):
         middle = (left + right) / 2
         good = clears(middle)

@@ -64,6 +64,7 @@ class _Reader(FileReader):
     def _spend(self, entries: int, work: int) -> None:
         """Count what would be computed, before it is."""
         self.depth += 1
+        # Fractions get longer with each operation that was folded into them, and slower.
         self.entries, self.work = self.entries + entries, self.work + work * self.depth
         if self.entries > MAX_ENTRIES or self.work > MAX_WORK:
             raise FormatError(self.path, "", "is too large for this checker, which computes with exact numbers")
@@ -71,6 +72,7 @@ class _Reader(FileReader):
     def _node(self, node: onnx.NodeProto) -> None:
         attributes = self.known_node(node, SUPPORTED)
         op, inputs = node.op_type, list(node.input)
+        # A second name of a constant is a constant, not a value of the chain.
         if op == "Constant" or (op == "Identity" and inputs[0] in self.constants):
             self.name_constant(node, attributes)
             return
@@ -95,6 +97,7 @@ class _Reader(FileReader):
 
     def _activate(self, node: onnx.NodeProto, attributes: dict[str, Any]) -> None:
         self._require_first(node)
+        # Also where no limit is given, as the operator then ends at the largest number.
         limited = node.op_type == "Clip" and self.limits(node, attributes)[1] < np.inf
         self._add_layer(self.activation(node, attributes), limited=limited)
 
@@ -108,6 +111,7 @@ class _Reader(FileReader):
 
     def _add_layer(self, activation: Activation | None, *, limited: bool = False) -> None:
         size = prod(self.shape)
+        # A diagonal is made a matrix here: it is counted before it is made.
         entries = size * (self._columns() if self.fold.a.ndim == 2 else size)
         self._spend(entries, entries)
         self.layers.append(self.fold.layer(activation, limited=limited))
@@ -120,6 +124,8 @@ class _Reader(FileReader):
         weight = weight if attributes.get("transB", 0) else weight.T
         if self.shape != (1, weight.shape[1]):
             raise self.fail(node, f"weights {weight.shape} do not fit a value of shape {self.shape}")
+        # Over the reals any factor would do, as in graphs; in single precision each is one more rounding, and a runtime
+        # chooses where.
         if attributes.get("alpha", 1.0) != 1 or attributes.get("beta", 1.0) != 1:
             raise self.fail(node, "this checker reads Gemm with alpha and beta of 1 only")
         self._matrix(weight)
@@ -131,6 +137,8 @@ class _Reader(FileReader):
         left = node.input[0] == self.current
         weight = self.floats(node, int(left))
         shape, terms = self.shape, weight.shape[0 if left else 1] if weight.ndim == 2 else -1
+        # From the left the value may be a row or a list, from the right a column or a list; a batch of several is
+        # refused by its size.
         fits = shape[-1:] == (terms,) if left else shape[-2:] == (terms, 1) or shape == (terms,)
         if not fits or prod(shape) != terms:
             raise self.fail(node, f"weights of shape {weight.shape} do not fit a value of shape {shape}")
@@ -160,11 +168,13 @@ class _Reader(FileReader):
             self.fold.shift(other)
         elif op == "Sub":
             if not first:
+                # A change of sign is exact.
                 self.fold.scale(exact(-np.ones(len(other))), 0)
             self.fold.shift(-other if first else other)
         elif op == "Mul":
             self.fold.scale(other, 1)
         elif first and all(abs(value) >= TINY for value in other):  # a smaller one may be flushed to zero
+            # Some runtimes multiply by the reciprocal: two roundings.
             self.fold.scale(1 / other, 2)
         else:
             raise self.fail(node, "division by the value, or by less than 2**-126")

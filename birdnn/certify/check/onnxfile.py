@@ -81,6 +81,8 @@ def model_in(file: File) -> onnx.ModelProto:
         size = model.ByteSize()
     except (DecodeError, EncodeError, ValueError) as error:
         raise FormatError(file.path, "", f"not an ONNX file: {error}") from None
+    # Protobuf keeps fields that it does not know, and a newer runtime may know them: whether any were there shows in
+    # the size.
     model.DiscardUnknownFields()
     if model.ByteSize() != size:
         raise FormatError(file.path, "", "this checker does not read fields that ONNX does not define")
@@ -100,6 +102,7 @@ class FileReader:
         self.path, self.graph = path, model.graph
         self.require_known(model, "the model")
         self.require_known(model.graph, "the graph")
+        # Two names of one domain.
         sets = {("" if entry.domain == "ai.onnx" else entry.domain, entry.version) for entry in model.opset_import}
         versions = sorted(version for domain, version in sets if not domain)
         twice = len({domain for domain, _ in sets}) != len(sets)
@@ -119,14 +122,17 @@ class FileReader:
     def begin(self) -> tuple[str, tuple[int, ...]]:
         """Read what stands before the nodes: the input's name and shape, for a batch of one."""
         graph = self.graph
+        # Before anything is looked up by name: of two with the same name readers take the first or the last.
         self._require_names("initialiser", [tensor.name for tensor in graph.initializer])
         self._require_names("input", [value.name for value in graph.input])
         self._require_names("value", [name for node in graph.node for name in node.output])
         self._require_names("node", [node.name for node in graph.node if node.name])
         for tensor in graph.initializer:
             self.constants[tensor.name] = self._array(tensor, f"initialiser {short(tensor.name)}")
+        # Later formats need not list initialisers among the inputs.
         if self.format == 3:
             self.require_runnable()
+        # What is listed as an input and has an initialiser is a default, taken for a constant here.
         inputs = [value for value in graph.input if value.name not in self.constants]
         if len(inputs) != 1 or len(graph.output) != 1:
             raise FormatError(self.path, "", "this checker reads networks with one input and one output")
@@ -198,6 +204,7 @@ class FileReader:
         if len(tensor.dims) > MAX_RANK:
             raise FormatError(self.path, place, f"this checker reads constants of at most {MAX_RANK} axes")
         self.require_known(tensor, place, field, "raw_data")
+        # Both would be values twice, of which readers take one; none is a tensor without entries, or one left out.
         if bool(getattr(tensor, field)) == bool(tensor.raw_data):
             raise FormatError(self.path, place, "holds nothing, or its values twice")
         try:
@@ -223,6 +230,7 @@ class FileReader:
 
     def _attributes(self, node: onnx.NodeProto) -> dict[str, Any]:
         """The attributes of a node, which has what the operator's schema asks for and nothing else."""
+        # The schema in this version of the operator set, as another one may know other attributes and defaults.
         schema = onnx.defs.get_schema(node.op_type, self.opset)
         if not schema.min_input <= len(node.input) <= schema.max_input:
             raise self.fail(node, f"takes {schema.min_input} to {schema.max_input} inputs, not {len(node.input)}")
@@ -238,8 +246,10 @@ class FileReader:
                 raise self.fail(node, f"attribute {name!r} is of another type than the operator's")
             self.require_known(attribute, f"node {short(node.name)}, attribute {name!r}", field)
             value = found[name] = onnx.helper.get_attribute_value(attribute)
+            # Some runtimes ask whether a flag is 1, others whether it is not 0.
             if name in _FLAGS and value not in (0, 1):
                 raise self.fail(node, f"attribute {name!r} is {value}, which runtimes take differently: 0 or 1")
+            # A Clip may end at infinity.
             if isinstance(value, float) and not np.isfinite(value) and (node.op_type != "Clip" or np.isnan(value)):
                 raise self.fail(node, f"attribute {name!r} is no number")
         return found
@@ -285,6 +295,7 @@ class FileReader:
             axis = attributes.get("axis", 1)
             if not (-len(shape) if self.opset >= 11 else 0) <= axis <= len(shape):
                 raise self.fail(node, f"axis {axis} is outside shape {shape}")
+            # Not modulo: an axis may also be the rank, where all is flattened into the first.
             axis = axis + len(shape) if axis < 0 else axis
             return prod(shape[:axis]), prod(shape[axis:])
         if node.op_type == "Reshape":
@@ -313,6 +324,7 @@ class FileReader:
         )
         if not fits or attributes.get("allowzero", 0):
             raise self.fail(node, f"target shape {short(target)} does not fit {shape}")
+        # Zero copies the size of the value, unless `allowzero` says otherwise, which is refused above.
         sizes = [shape[i] if size == 0 else size for i, size in enumerate(target)]
         if -1 in sizes:
             sizes[sizes.index(-1)] = total // prod(size for size in sizes if size != -1)
@@ -336,7 +348,9 @@ class FileReader:
                 what = "Clip of float32 from 0 to infinity, or to the largest number"
                 raise self.fail(node, f"this checker reads {what} only, not {(low, high)}")
         elif kind in ("leaky_relu", "elu"):
+            # Attributes are of single precision, the default too: 0.01 is not what is executed.
             alpha = float(attributes.get("alpha", np.float32(0.01) if kind == "leaky_relu" else 1.0))
+        # ELU is convex for these alone, which its lines rest on.
         if not np.isfinite(alpha) or (kind == "elu" and not 0 <= alpha <= 1):
             raise self.fail(node, f"this checker does not read alpha {alpha}")
         return Activation(kind, alpha)
@@ -344,6 +358,7 @@ class FileReader:
     def limits(self, node: onnx.NodeProto, attributes: dict[str, Any]) -> tuple[float, float]:
         """Between which numbers a Clip leaves its value as it is."""
         if self.opset < 11:
+            # The defaults of the operator before opset 11; later ones say the same by leaving an input out.
             return float(attributes.get("min", -LARGEST)), float(attributes.get("max", LARGEST))
         given = [index < len(node.input) and bool(node.input[index]) for index in (1, 2)]
         sides = [self.floats(node, i + 1) if there else None for i, there in enumerate(given)]

@@ -20,6 +20,7 @@ from birdnn.certify.check.certificate import LEAF
 from birdnn.certify.check.files import File, Rejected
 from birdnn.certify.check.lines import Flags
 
+# For each part: enough that dealing them out by size makes parts that take about equally long.
 _SUBTREES = 64
 _WORTHWHILE = {"float64": 250_000, "exact": 50_000}
 """Bytes of a certificate whose check in one process takes so long that others are worth their start."""
@@ -47,12 +48,14 @@ def nodes_of(axis: NDArray[Any], part: Part) -> Flags:
     begin, end = 0, 1
     while begin < end:
         cuts = begin + np.nonzero(axis[begin:end] != LEAF)[0]
+        # The first level that is wide enough; what is above is checked by everybody, and is little.
         if not trees and end - begin >= _SUBTREES * part.of:
             trees = end - begin
             tree[begin:end] = np.arange(trees)
         tree[end : end + 2 * len(cuts)] = np.repeat(tree[cuts], 2)
         begin, end = end, end + 2 * len(cuts)
     owner = np.empty(trees + 1, dtype=np.intp)
+    # The largest first, in turn. Stable, as every process must deal them out in the same way.
     owner[np.argsort(-np.bincount(tree[tree >= 0], minlength=trees), kind="stable")] = np.arange(trees) % part.of
     owner[-1] = part.number  # what is above the trees, or a tree too narrow to be shared, is everybody's
     mine: Flags = owner[tree] == part.number
@@ -63,6 +66,7 @@ def processes(certificate: File, arithmetic: str) -> int:
     """How many are worth it: one for each core that may be used, of a large certificate."""
     if len(certificate.data) < _WORTHWHILE[arithmetic]:
         return 1
+    # Whoever limits the threads of this process means its cores.
     said = os.environ.get("OMP_NUM_THREADS", "")
     if said.isdecimal() and int(said) > 0:
         return int(said)
@@ -86,6 +90,7 @@ class Others:
         nets = [f"{name}={path}" for name, path in net.items()] if isinstance(net, Mapping) else [str(net)]
         wanted = [*(f"--net={each}" for each in nets), *(f"--prop={prop}" for prop in props), *options]
         self._commands = [
+            # Behind ``--`` a name that begins with a dash is a file all the same.
             [sys.executable, "-m", "birdnn.certify.check", *wanted, f"--part={number}/{count}", "--", certificate.path]
             for number in range(1, count)
         ]
@@ -93,6 +98,7 @@ class Others:
     def __enter__(self) -> Others:
         package = str(Path(__file__).parents[3])  # of this very checker, wherever it was imported from
         places = os.pathsep.join([package, *filter(None, [os.environ.get("PYTHONPATH")])])
+        # Their products are small, and the cores are shared out already.
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": places}
         pipe, nothing = subprocess.PIPE, subprocess.DEVNULL
         for command in self._commands:
@@ -117,8 +123,10 @@ class Others:
         found = []
         for number, process in enumerate(self._running, 1):
             said = process.communicate()[0].strip()
+            # The status alone could be that of a Python that failed.
             if process.returncode == 1 and said.startswith("rejected: "):
                 raise Rejected(said.removeprefix("rejected: "))
+            # The hash is of the bytes that it read itself: another file under this name proves nothing about ours.
             if process.returncode != 0 or said != accepted(self.certificate.sha256):
                 found.append(Part(number, len(self._running) + 1))
         return found

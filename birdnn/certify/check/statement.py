@@ -43,7 +43,9 @@ _TOKEN = re.compile(
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE]([+-]?[0-9]{1,3}))?")
 _VARIABLE = re.compile(r"[XY]_(0|[1-9][0-9]{0,6})")
 _IGNORED = frozenset({"set-logic", "set-info", "set-option", "check-sat", "get-model", "get-value", "exit", "echo"})
+# The formula is read by recursion, which must not exhaust the stack of Python.
 _DEEPEST = 100
+# More than single precision needs; a longer one is a short text for a number of any length.
 _LARGEST_EXPONENT = 400
 _LONGEST = 1 << 14
 """Most bits of a numerator or denominator."""
@@ -73,6 +75,7 @@ class Row:
         if not largest:
             return self, 0
         power = largest.numerator.bit_length() - largest.denominator.bit_length()
+        # Bit lengths say it but for one.
         power -= largest < Fraction(2) ** power
         scale = Fraction(2) ** -power
         return Row(tuple(value * scale for value in self.coefficients), self.bound * scale, self.strict), power
@@ -119,11 +122,14 @@ class Pair:
             return value
         beyond = value >= high  # else below
         away = value - high if beyond else low - value
+        # The neighbour of the largest number is infinity, which is no other number.
         with np.errstate(over="ignore"):
             other = float(np.nextafter(np.float32(float(value)), np.float32(-np.inf if beyond else np.inf)))
         excluded = strict_low if beyond else strict_high
         if np.isfinite(other):
             across = low - Fraction(other) if beyond else Fraction(other) - high
+            # A range that holds a number of single precision is run there; only where it holds none, its nearest
+            # neighbour stands in.
             if across < away or (across == 0 and not excluded):
                 return None  # the other number is nearer, or lies within the range
         if away > NEAR:
@@ -175,12 +181,14 @@ class Linear:
     def plus(self, other: Linear, scale: int) -> Linear:
         total = dict(self.factors)
         for name, value in other.factors.items():
+            # In every step: a long chain of products could double the digits in each.
             total[name] = _short(total.get(name, Fraction(0)) + scale * value)
             if not total[name]:
                 del total[name]
         return Linear(total, _short(self.constant + scale * other.constant))
 
     def times(self, scale: Fraction) -> Linear:
+        # A variable with factor zero is no variable: it must not make a row of a bound.
         factors = {n: _short(scale * v) for n, v in self.factors.items() if scale}
         return Linear(factors, _short(scale * self.constant))
 
@@ -226,6 +234,7 @@ class Reader:
         last, closed = "", False
         for command in self._commands():
             head = command[0] if command and isinstance(command[0], str) else ""
+            # Some readers stop there and others read on, so that both may mean different properties.
             if last == "exit" or (closed and head not in _IGNORED):
                 raise self.uncertain("what follows (exit), or is stated after (check-sat)")
             if head in ("declare-const", "declare-fun"):
@@ -240,6 +249,7 @@ class Reader:
         )
         if not n_inputs or not n_outputs or sum(name[0] == "X" for name in self.declared) != n_inputs:
             raise self.fail("variables that are not X_0, X_1, ... and some of Y_0, Y_1, ...")
+        # All assertions hold at once.
         branches = self._formula(["and", *asserted])
         relational = any(relates(linear) for branch in branches for linear, _ in branch)
         columns = [f"Y_{i}" for i in range(n_outputs)] + [f"X_{i}" for i in range(n_inputs) if relational]
@@ -268,6 +278,8 @@ class Reader:
         stack: list[list[Tree]] = [commands]
         for match in self._tokens().finditer(text):
             token, comment = match["token"], match["comment"] or ""
+            # A separator that another reader takes for the end of a line would end the comment there, and what follows
+            # would be said.
             if match["bad"] or not comment.replace("\t", " ").isprintable():
                 what = f"the character {match['bad']!a}" if match["bad"] else "control characters in a comment"
                 raise self.uncertain(f"{what} (line {text.count(chr(10), 0, match.start()) + 1})")
@@ -308,7 +320,9 @@ class Reader:
             factors = [self._formula(part) for part in parts]
             count = 1
             for factor in factors:
+                # Counted before it is multiplied out; the product itself could have any number of digits.
                 count = min(count * len(factor), MAX_PAIRS + 1)
+            # Each atom of a factor stands in as many branches as the others have choices.
             self._limit(count, sum(count // len(factor) * sum(map(len, factor)) for factor in factors if count))
             return [tuple(chain.from_iterable(choice)) for choice in product(*factors)]
         return [self._comparison(head, [self._linear(part) for part in parts])]
@@ -333,6 +347,7 @@ class Reader:
             if tree in self.declared:
                 return Linear({tree: Fraction(1)}, Fraction(0))
             number = _NUMBER.fullmatch(tree)
+            # Neither may Python be asked to read a number of a million digits.
             if not number or len(tree) > 1000 or abs(int(number[2] or 0)) > _LARGEST_EXPONENT:
                 raise self.fail(f"{start(tree)} as a number or variable")
             return Linear({}, Fraction(tree))
@@ -350,6 +365,7 @@ class Reader:
     def _combined(self, head: str, left: Linear, right: Linear) -> Linear:
         if head in ("+", "-"):
             return left.plus(right, 1 if head == "+" else -1)
+        # So that the factor, if there is one, stands at the right.
         if head == "*" and not left.factors:
             left, right = right, left
         if right.factors or (head == "/" and not right.constant):
@@ -366,10 +382,12 @@ class Reader:
         lower: dict[int, tuple[Fraction, bool]] = {}
         upper: dict[int, tuple[Fraction, bool]] = {}
         rows: dict[Row, None] = {}
+        # Before they are made: what a text may ask for is limited, not only its length.
         self._count(n_inputs)
         for linear, strict in branch:
             factors, constant = linear.factors, linear.constant
             if not factors:
+                # No variable is left: a comparison of numbers, which is true everywhere or nowhere.
                 if constant > 0 or (strict and constant == 0):
                     return None
             elif relates(linear) or next(iter(factors))[0] == "Y":
@@ -378,15 +396,18 @@ class Reader:
                 rows[Row(values, -constant, strict).normal()] = None
             else:
                 ((name, factor),) = factors.items()
+                # ``factor x + constant <= 0``: dividing by a negative factor turns the relation round.
                 index, value = int(name[2:]), -constant / factor
                 if factor > 0:
                     upper[index] = min(upper.get(index, (value, False)), (value, False), key=_first)
+                    # Of two equal bounds the strict one counts, in whichever order they come.
                     upper[index] = _tighter(upper[index], value, strict)
                 else:
                     lower[index] = max(lower.get(index, (value, False)), (value, False), key=_first)
                     lower[index] = _tighter(lower[index], value, strict)
         sides = [lower.get(i) for i in range(n_inputs)], [upper.get(i) for i in range(n_inputs)]
         pairs = [(low, high) for low, high in zip(*sides, strict=True) if low is not None and high is not None]
+        # A branch that holds nowhere needs no proof; first, as it may well leave other inputs without bounds.
         if any(low[0] > high[0] or (low[0] == high[0] and (low[1] or high[1])) for low, high in pairs):
             return None
         if len(pairs) < n_inputs:

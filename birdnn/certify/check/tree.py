@@ -153,6 +153,7 @@ class Walk:
         stack = [
             Batch(np.zeros(1, int), lower[None], upper[None], -root, root, np.ones((1, len(region.polytopes)), bool))
         ]
+        # Nothing is unsafe here, so that there is nothing to prove.
         if not region.polytopes:
             return
         with np.errstate(all="ignore"):  # infinities and NaN prove nothing, silently
@@ -177,6 +178,7 @@ class Walk:
         while len(batch.node) < most and stack:
             batch = stack.pop().join(batch)
         if len(batch.node) > most:
+            # The rest goes back below, so that what was made last is still looked at first.
             stack.append(batch.take(slice(None, -most)))
             batch = batch.take(slice(-most, None))
         return batch
@@ -190,6 +192,8 @@ class Walk:
         items, index = self._items(batch)
         planes = pass_.planes(items)
         least = pass_.minimum(planes, np.arange(len(index)), (batch.lower[items.box], batch.upper[items.box]))
+        # On a polytope with a closed row a plane that is zero may touch an unsafe output. NaN compares as False and
+        # closes nothing.
         closed = (least > 0) | (self.rows.strict[items.polytope] & (least >= 0))
         batch.open[items.box[closed], items.polytope[closed]] = False
         moved = self._faces(batch, pass_, planes, items)
@@ -199,11 +203,14 @@ class Walk:
         """Bounds of all hidden neurons, in place, and the pass that knows them."""
         pass_, corners = self.engine.start(self.rows, len(batch.node)), (batch.lower, batch.upper)
         h = np.maximum(np.abs(batch.lower), np.abs(batch.upper))
+        # The root counts as its own parent in that array.
         anew = (batch.node == 0) | ~self._split(self.region.parent[batch.node])  # the box of a parent has its bounds
         chain = self.network
         if not isinstance(chain, Chain) or not isinstance(pass_, Pass):
             raise TypeError("a walk of layers needs a chain of them, and an engine for it")
         for k, layer in enumerate(chain.layers):
+            # Once is enough: the box of the root, which makes a batch of its own, contains all others. Beyond the
+            # largest number an execution is no longer near the function that is bounded, and a Clip is no ReLU.
             far = (self.single or layer.limited) and batch.node[0] == 0
             if far and not _stays_below(layer.peak, float(h[0].max()), LARGEST):
                 raise Rejected(f"{self.where}: a number of single precision could overflow in layer {k}")
@@ -220,14 +227,17 @@ class Walk:
 
     def _bound(self, pass_: Pass, k: int, act: Activation, known: Corners, anew: Flags, corners: Corners) -> None:
         """Tighten in place what is ``known`` of the neurons of layer ``k``, on the boxes that are ``anew``."""
+        # Bounds of the first layer are wanted whole, as they are those of exact rows; behind it a linear neuron has
+        # nothing to gain. The format fixes which (docs/certificate.md, "Tighten").
         wanted = np.ones_like(known[0], dtype=bool) if k == 0 else bent(act, *known)
         self._tighten(pass_, k, wanted & anew[:, None], known, corners)
 
     def _tighten(self, pass_: Pass, k: int, wanted: Flags, known: Corners, corners: Corners) -> None:
-        """The same of those neurons that are ``wanted``, (boxes, neurons)."""
+        """Tighten, in place, what is ``known`` of those neurons that are ``wanted``, (boxes, neurons)."""
         box, neuron = np.nonzero(wanted)
         if len(box):
             (l, u), (low, high) = known, pass_.neurons(k, box, neuron, corners)
+            # Inherited bounds hold as well. NaN is handed on by these two, and counts as unknown everywhere.
             l[box, neuron], u[box, neuron] = np.maximum(l[box, neuron], low), np.minimum(u[box, neuron], high)
 
     def _magnitude(self, k: int, act: Activation, l: Floats, u: Floats, error: Floats) -> Floats:
@@ -239,11 +249,13 @@ class Walk:
         region = self.region
         box, index = ranges(region.item_node, batch.node)
         polytope = region.item_polytope[index]
+        # What a checker with tighter bounds has closed already, the certificate may still have items for.
         keep = batch.open[box, polytope]
         box, index, polytope = box[keep], index[keep], polytope[keep]
         sizes = region.sizes[polytope]
         column = np.arange(self.rows.a.shape[1])
         inside = column < sizes[:, None]
+        # Zero is a place that exists; what stands there is not taken.
         place = np.where(inside, region.multiplier_start[index][:, None] + column, 0)
         multipliers = np.where(inside, region.multiplier[place], 0.0) if len(index) else np.zeros(inside.shape)
         item, at = spread(region.slope_start[index], region.slope_start[index + 1])
@@ -257,13 +269,16 @@ class Walk:
     def _sides(self, node: Index, index: Index) -> tuple[Sides, ...]:
         """Of the items of these numbers, at these nodes; nothing where no neuron is split above any of them."""
         region, found = self.region, []
+        # All items at once go up by one node in each turn, and leave when nothing is split above.
         item = np.nonzero(region.sides[node])[0]
         child = node[item]
         while len(item):  # upwards, as long as there is a neuron above
             parent = region.parent[child]
             split = self._split(parent)
             i, at = item[split], parent[split]
+            # Children above a cut have even numbers, `2j + 2`.
             side = np.where(child[split] % 2 == 0, 1.0, -1.0)
+            # An item lists its multipliers from the root on: as many come before this one as neurons are split above.
             beta = region.beta[region.beta_start[index[i]] + region.sides[at]]
             found.append((i, region.axis[at] - self.network.n_inputs, side, region.cut[region.rank[at]], beta))
             more = region.sides[parent] > 0
@@ -274,6 +289,7 @@ class Walk:
         sides = []
         for span in self.spans:
             at = (neuron >= span.start) & (neuron < span.stop)
+            # Neurons are numbered over all hidden layers in the file, and within their layer in an engine.
             own = i[at], neuron[at] - span.start, side[at], place[at], beta[at]
             sides.append(Sides(*own, region.sides[node][i[at]]))
         return tuple(sides)
@@ -288,12 +304,14 @@ class Walk:
         """The corners that remain when the faces have moved."""
         region = self.region
         box, index = ranges(region.face_node, batch.node)
+        # A node that is closed has no children; where its faces move to does not matter.
         keep = batch.open[box].any(1)
         box, index = box[keep], index[keep]
         lower, upper = batch.lower.copy(), batch.upper.copy()
         if not len(box):
             return lower, upper
         axis, side, at = region.face[index] // 2, region.face[index] % 2, region.face_at[index]
+        # From the box before any face moved: slabs may overlap at corners, but leave nothing uncovered between them.
         low, high = batch.lower[box], batch.upper[box]
         each = np.arange(len(box))
         inside = (low[each, axis] <= at) & (at <= high[each, axis])
@@ -304,6 +322,7 @@ class Walk:
         polytope = items.polytope[which]
         least = pass_.minimum(planes, which, (low[face], high[face]))
         clear = (least > 0) | (self.rows.strict[polytope] & (least >= 0))
+        # The first one is for the message alone: what is clear has a plane. Any item may clear its polytope.
         has_plane, is_clear = (np.zeros((len(box), batch.open.shape[1]), dtype=bool) for _ in range(2))
         has_plane[face, polytope] = True
         is_clear[face[clear], polytope[clear]] = True
@@ -323,9 +342,11 @@ class Walk:
         axis = region.axis[node[left]]
         self._require(axis != LEAF, node[left], "a polytope is left open")
         cut, split = region.cut[region.rank[node[left]]], self._split(node[left])
+        # A neuron is no axis of the box; any will do, as it is not looked at.
         edge = np.where(split, 0, axis)
         inside = np.asarray((lower[left, edge] < cut) & (cut < upper[left, edge]))
         self._require(inside | split, node[left], "a cut outside of its box")
+        # These are copies, so that the two halves may be cut in place.
         both = np.repeat(left, 2)
         first = 2 * region.rank[node[left]] + 1
         numbers = np.stack([first, first + 1], 1).reshape(-1)
@@ -334,6 +355,7 @@ class Walk:
             ((children.lower, children.upper), np.nonzero(~split)[0], axis),
             ((children.l, children.u), np.nonzero(split)[0], axis - self.network.n_inputs),
         ):
+            # Both halves are closed and share the cut: together they are all of the parent.
             below, above, at = 2 * which, 2 * which + 1, at[which]
             corners[1][below, at] = np.minimum(corners[1][below, at], cut[which])
             corners[0][above, at] = np.maximum(corners[0][above, at], cut[which])
@@ -345,6 +367,7 @@ class Walk:
 
 
 def _stays_below(peak: Fraction, h: float, limit: int) -> bool:
+    # Exactly: a product in float64 could be rounded to below the limit.
     return bool(np.isfinite(h)) and peak * Fraction(max(1.0, h)) < limit
 
 
@@ -355,6 +378,7 @@ def padded(polytopes: tuple[tuple[Row, ...], ...], n_outputs: int) -> Rows:
     for i, rows in enumerate(polytopes):
         for j, row in enumerate(rows):
             a[i, j], b[i, j] = [_float(value) for value in row.coefficients], _float(row.bound)
+    # One closed row is enough for its border to be unsafe.
     strict = np.array([bool(rows) and all(row.strict for row in rows) for rows in polytopes], dtype=bool)
     return Rows(a, b, strict, polytopes)
 
@@ -363,6 +387,7 @@ def _float(value: Fraction) -> float:
     try:
         return float(value)
     except OverflowError:
+        # NaN proves nothing, which is right for what float64 cannot hold.
         return np.nan
 
 

@@ -112,8 +112,10 @@ class GraphExactPass:
                         a, b = ends[source][column]
                         least += weight * (a if weight > 0 else b)
                         most += weight * (b if weight > 0 else a)
+                        # Only what a normalisation divides by is not known exactly.
                         size += abs(weight) * max(abs(a), abs(b)) if sums.unsure else 0
                 slack[i].append(size * sums.unsure)
+                # Ends of intervals are float64 numbers, as bounds in the tree are: outward.
                 low[i, o], up[i, o] = _down(least - slack[i][o]), _above(most + slack[i][o])
         self.low.append(low)
         self.up.append(up)
@@ -123,6 +125,7 @@ class GraphExactPass:
         found = np.empty((2, len(box)))
         for n, (i, j) in enumerate(zip(box.tolist(), entry.tolist(), strict=True)):
             for side, sign in enumerate((1, -1)):
+                # The upper bound is the lower one of the negated entry.
                 plane = self._back(number, {j: fmpq(sign)}, _ZERO, i, self._default)
                 found[side, n] = sign * _least(*plane, corners[0][i], corners[1][i])
         return found[0], found[1]
@@ -135,6 +138,7 @@ class GraphExactPass:
         if isinstance(node, Pool):
             self.picked[k] = [[_pick(window, l[i], u[i]) for window in node.windows] for i in boxes]
             inside = node.windows >= 0
+            # Of any entry that is largest the bounds are the largest bounds.
             low, up = (np.where(inside, side[:, node.windows], -np.inf).max(2) for side in (l, u))
         elif isinstance(node, Bend):
             act, width = node.activation, range(l.shape[1])
@@ -166,6 +170,7 @@ class GraphExactPass:
                 multiplier = number_of(weight)
                 constant -= multiplier * rational(each.bound)
                 _add(row, ((o, multiplier * rational(value)) for o, value in enumerate(each.coefficients)))
+            # A function, as most items change a few lines of many.
             own = self._own(items, n, box)
             found.append(self._back(len(self.low) - 1, row, constant, box, own, self._sides(items, n)))
         return found
@@ -180,6 +185,7 @@ class GraphExactPass:
                 continue
             for at in np.nonzero(item == n)[0]:
                 j = int(neuron[at])
+                # In graphs a stored slope counts wherever it is named, also where the activation is linear.
                 chosen[k, j] = _line(node.activation, (number_of(l[box, j]), number_of(u[box, j])), slope[at])
 
         def lines(k: int, i: int, j: int) -> tuple[Line, Line]:
@@ -195,6 +201,8 @@ class GraphExactPass:
             for at in np.nonzero(sides.item == n)[0]:
                 beta = number_of(sides.beta[at]) * int(sides.side[at])
                 _add(row, [(int(sides.neuron[at]), -beta)])
+                # ``- beta side (z - cut)`` is a row on z itself and a constant: z needs no slack here, as it is not
+                # taken apart.
                 constant += beta * number_of(sides.at[at])
             found[k] = row, constant
         return found
@@ -208,13 +216,15 @@ class GraphExactPass:
         lines: Any,
         sides: dict[int, Plane] | None = None,
     ) -> Plane:
-        """From a row on a value of box ``i`` to one on the input, and its constant."""
+        """From a row on value ``number`` of box ``i`` to one on the input, and its constant; ``sides`` add to both."""
         waiting = {number: row}
+        # In the order of the file every reader of a value comes after it, so that all rows on it have arrived.
         for k in range(number - 1, -1, -1):
             here, node = waiting.pop(k + 1, {}), self.engine.graph.nodes[k]
             if isinstance(node, Affine):
                 sums, slack = self.engine.sums[k], self.slack[k][i]
                 for o, value in here.items():
+                    # The slack counts against the plane whatever the sign.
                     constant += value * sums.offset[o] - abs(value) * slack[o]
                 for source, rows in sums.sources:
                     into = waiting.setdefault(source, {})
@@ -225,6 +235,7 @@ class GraphExactPass:
             if isinstance(node, Pool):
                 for o, value in here.items():
                     place, top = self.picked[k][i][o]
+                    # Below always the picked entry; above it as well where no other can exceed it, else a constant.
                     if value > 0 or top is None:
                         _add(into, [(place, value)])
                     else:
@@ -266,6 +277,7 @@ def _pick(window: Index, l: Floats, u: Floats) -> tuple[int, fmpq | None]:
     places = window[window >= 0]
     best = int(places[l[places].argmax()])
     others = places[places != best]
+    # NaN is not settled.
     settled = (u[others] <= l[best]).all()
     return best, None if settled else number_of(u[places].max())
 
@@ -274,6 +286,7 @@ def _end(act: Activation, z: float, side: int) -> float:
     """The activation at ``z``, rounded down (``side`` -1) or up."""
     exact = number_of(z)
     if act.kind in ("relu", "leaky_relu"):
+        # Without a ball: rational, so that a bound of zero stays zero.
         value = exact if exact > 0 else number_of(act.alpha) * exact
     else:
         with ctx.workprec(PRECISION):
@@ -315,6 +328,7 @@ def evaluate(graph: Graph, x: Sequence[Fraction]) -> list[Any]:
 
 def _sum(node: Affine, values: Sequence[Sequence[Any]]) -> list[Any]:
     smooth = node.unsure or any(isinstance(value, arb) for source, _ in node.sources for value in values[source])
+    # Relative to the constant as it is kept; twice covers that it was relative to the true one.
     unsure = arb(0, float(2 * UNSURE)) if node.unsure else None
     total = [_ball(value) if smooth else value for value in node.offset]
     for source, each in node.sources:

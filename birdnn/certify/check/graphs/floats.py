@@ -56,6 +56,7 @@ class GraphFloatEngine:
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
+        # N of docs/certificate.md: the longest sum, and what else is done to a number on its way; twice what is needed.
         self.gamma = 2 * (graph.terms + 4 * len(graph.nodes) + 40) * 2.0**-53
         self.at_once = max(1, _ENTRIES // sum(graph.sizes))
         self.straight = {k: _straight(node) for k, node in enumerate(graph.nodes) if isinstance(node, Affine)}
@@ -84,7 +85,7 @@ class GraphFloatPass:
     Attributes:
         low, up: intervals of the values, (boxes, entries).
         slack: of affine nodes, how far a value may seem to lie from the exact one.
-        lines: of the others; ``picked``, the places that windows pick; ``reach``, what a bend reads at most.
+        lines: of the others; ``picked``, the places that windows pick; ``bounds``, those of what such a node reads.
     """
 
     def __init__(self, engine: GraphFloatEngine, rows: Rows) -> None:
@@ -111,11 +112,14 @@ class GraphFloatPass:
         radius = np.zeros_like(middle)
         for source, matrix, size, _ in node.sources:
             low, up = self.low[source].T, self.up[source].T
+            # By middle and radius, as two sparse products are enough then. Halves first: the sum of both ends could
+            # overflow.
             middle = middle + matrix @ (low / 2 + up / 2)
             radius = radius + size @ (up / 2 - low / 2)
             far = np.maximum(np.abs(low), np.abs(up))
             # halves of the least numbers are lost, and met by weights of any size
             reach = reach + size @ np.where(far <= HUGE, far + 2.0**-1000, np.inf)
+        # Also what is read: beyond `HUGE` rows that underflow are no longer paid by `UNDERFLOW`. NaN becomes infinity.
         slack = np.where(reach <= HUGE, self.engine.gamma * _MORE * reach + TINY, np.inf)
         self.slack[k] = slack.T
         self._append((middle - radius - slack).T, (middle + radius + slack).T)
@@ -128,6 +132,7 @@ class GraphFloatPass:
         for start in range(0, len(box), step):
             i, j = box[start : start + step], entry[start : start + step]
             rows = np.zeros((size, 2 * len(i)))
+            # Each entry, and each negated for its upper bound.
             rows[j, np.arange(len(i))] = 1.0
             rows[j, len(i) + np.arange(len(i))] = -1.0
             both = np.concatenate([i, i])
@@ -152,9 +157,10 @@ class GraphFloatPass:
             self._append(ends[0] - wide[0], ends[1] + wide[1])
 
     def _around(self, act: Activation, l: Floats, u: Floats, low: Floats, high: Floats) -> _Lines:
-        """The lines of such slopes, moved to the safe side of what a row and what it meets are rounded by."""
+        """Lines of slopes ``low`` and ``high``, on the safe side of what rows and what they meet are rounded by."""
         below, above = offsets_of_any(act, l, u, low)[0], offsets_of_any(act, l, u, high)[1]
         reach, gamma = np.maximum(np.abs(l), np.abs(u)), self.engine.gamma
+        # A slope times a row is rounded: the line pays by what it meets.
         reach = np.where(reach <= HUGE, reach, np.inf)
         sides = []
         for slope, offset in ((low, below), (high, above)):
@@ -168,6 +174,7 @@ class GraphFloatPass:
         # an entry of which nothing is known is picked before a place that holds none
         best = np.where(inside, np.maximum(low, -np.finfo(np.float64).max), -np.inf).argmax(2)[:, :, None]
         most, top = np.take_along_axis(low, best, 2)[:, :, 0], up.max(2)
+        # Of several entries with the largest bound only the picked one is left out.
         others = up.copy()
         np.put_along_axis(others, best, -np.inf, 2)
         settled = others.max(2) <= most
@@ -181,6 +188,7 @@ class GraphFloatPass:
         self._append(most, top)
 
     def _append(self, low: Floats, up: Floats) -> None:
+        # NaN is no bound.
         self.low.append(np.where(np.isfinite(low), low, -np.inf))
         self.up.append(np.where(np.isfinite(up), up, np.inf))
 
@@ -198,6 +206,7 @@ class GraphFloatPass:
         a, b = self.rows.a[polytope], self.rows.b[polytope]
         gamma = self.engine.gamma + 2 * b.shape[1] * 2.0**-53  # rows are added up too
         rows = np.einsum("ir,iro->oi", multipliers, a)
+        # Errors do not cancel where rows do.
         wide = np.einsum("ir,iro->io", multipliers, np.abs(a)) * _MORE
         reach = np.maximum(np.abs(self.low[-1]), np.abs(self.up[-1]))
         reach = np.where(reach <= HUGE, reach, np.inf)[box]
@@ -214,6 +223,7 @@ class GraphFloatPass:
     def _choose(self, k: int, lines: _Lines, items: Items, place: int, part: Index) -> None:
         """An item's own slopes in place of the default ones, in place."""
         item, neuron, slope = items.slopes[place]
+        # Parts are ranges of items.
         mine = (item >= part[0]) & (item <= part[-1])
         item, neuron, slope = item[mine] - part[0], neuron[mine], slope[mine]
         node = self.engine.graph.nodes[k]
@@ -235,6 +245,7 @@ class GraphFloatPass:
         # an item's sums of these have so many terms more, each off by v times its size
         wide = self.engine.gamma * (1 + sides.count[mine]) * np.where(reach <= HUGE, 2 * reach, np.inf) + TINY
         rows, constant = np.zeros((self.bounds[k][0].shape[1], len(part))), np.zeros(len(part))
+        # Unbuffered: a neuron may be split at several places above one item.
         np.subtract.at(rows, (neuron, item), side * beta)
         np.add.at(constant, item, side * beta * at - beta * wide * _MORE)
         return rows, constant
@@ -263,6 +274,7 @@ class GraphFloatPass:
         for k in range(number - 1, -1, -1):
             here, node = waiting.pop(k + 1, None), self.engine.graph.nodes[k]
             if isinstance(node, Affine):
+                # Nothing that is asked for depends on it.
                 if here is None:
                     continue
                 straight = self.engine.straight[k]
@@ -273,6 +285,7 @@ class GraphFloatPass:
             if here is not None:
                 constant, moved = self._through(k, here, constant, box, lines[k], box if owner is None else owner)
                 _hand(waiting, node.source, moved)
+            # A split neuron counts also where no row reads its activation.
             if towards and k in towards:
                 constant = constant + towards[k][1]
                 _hand(waiting, node.source, towards[k][0])
@@ -290,6 +303,7 @@ class GraphFloatPass:
         if k not in self.picked:
             return constant, passed
         moved = np.zeros((self.bounds[k][0].shape[1], rows.shape[1]))
+        # Several windows may have picked the same entry.
         np.add.at(moved, (self.picked[k][box].T, np.arange(rows.shape[1])), passed)
         return constant, moved
 
@@ -302,6 +316,7 @@ class GraphFloatPass:
         negative = np.minimum(rows, 0.0)
         least = np.einsum("rn,rn->r", rows - negative, lower - wide) + np.einsum("rn,rn->r", negative, upper + wide)
         least = least + constant
+        # More than all products that underflow; NaN proves nothing.
         return np.where(np.isfinite(least), least - UNDERFLOW, -np.inf)
 
 
@@ -312,6 +327,7 @@ def _hand(waiting: dict[int, Floats], source: int, rows: Floats) -> None:
 
 def _met(values: Floats, rows: Floats, owner: Sequence[int] | Index) -> Floats:
     """The products of rows, (entries, n), with values of their owners, (owners, entries)."""
+    # One box, which all rows share: a matrix product, and no copies of its lines.
     if len(values) == 1:
         single: Floats = values[0] @ rows
         return single

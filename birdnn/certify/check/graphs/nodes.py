@@ -127,12 +127,15 @@ class Graph:
         These are functions of single entries of one value, whose ends are as good as its own, and affine functions of
         independent intervals: of the input, and of what only gives its entries another place.
         """
+        # ``apart``: values whose entries move independently of each other, of which interval arithmetic loses nothing.
         found, apart = set[int](), {0}
         for k, node in enumerate(self.nodes):
             if isinstance(node, Bend):
                 found.add(k + 1)
             elif isinstance(node, Affine) and len(node.sources) == 1 and node.sources[0][0] in apart:
                 found.add(k + 1)
+                # An affine function of such a value is met exactly by its interval; its entries depend on each other
+                # then, unless they were only moved.
                 if _moves(node.sources[0][1]):
                     apart.add(k + 1)
         return frozenset(found)
@@ -140,6 +143,7 @@ class Graph:
     @cached_property
     def terms(self) -> int:
         """Most terms of a sum: of a row of a node's maps, of a column of all that read a value, of all of a value."""
+        # The minimum over a box, and the product of a row with a value, are sums over all entries.
         most = max(self.sizes)
         columns = [np.zeros(size, np.intp) for size in self.sizes]
         for node in self.nodes:
@@ -147,6 +151,7 @@ class Graph:
                 rows = np.zeros(len(node.offset), np.intp)
                 for source, each in node.sources:
                     np.add.at(rows, each.row, 1)
+                    # Rows of all readers of a value are added up, so that each entry counts all that it is read by.
                     np.add.at(columns[source], each.column, 1)
                 most = max(most, int(rows.max(initial=0)))
             elif isinstance(node, Bend):
@@ -168,6 +173,7 @@ def beside_inputs(graph: Graph) -> Graph:
     n, m = graph.n_inputs, graph.n_outputs
     outputs = np.concatenate([np.arange(m), np.full(n, -1)])
     inputs = np.concatenate([np.full(m, -1), np.arange(n)])
+    # Value 0 is the input; the last value has the number of the last node and one.
     sources = (len(graph.nodes), selection(outputs, m)), (0, selection(inputs, n))
     both = Affine(sources, np.array([Fraction(0)] * (m + n), dtype=object))
     return Graph((*graph.nodes, both), (*graph.sizes, m + n), graph.single)
@@ -182,5 +188,6 @@ def selection(places: Index, columns: int) -> Map:
 
 def sums(terms: Index, which: Index, table: Exact, columns: int) -> Map:
     """Each row a sum: entries ``table[which]`` on the places ``terms``, (rows, terms) both; none where that is -1."""
+    # By rows, as `Map` promises: float64 reads them as the segments of a sparse matrix.
     row, place = np.nonzero(terms >= 0)
     return Map((len(terms), columns), row, terms[row, place], which[row, place], table)

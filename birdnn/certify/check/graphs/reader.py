@@ -95,6 +95,7 @@ class _Reader(FileReader):
             self.name_constant(node, attributes)
             return
         unknown = [name for name in inputs if name not in self.values and name not in self.constants]
+        # Nodes stand in order; what only a later one makes is not there yet.
         if unknown:
             raise self.fail(node, f"reads {short(unknown[0])}, which no node before it makes")
         made = self._made(node, attributes)
@@ -129,6 +130,7 @@ class _Reader(FileReader):
     def _monotone(self, node: onnx.NodeProto, attributes: dict[str, Any]) -> Any:
         activation = self.activation(node, attributes)
         if activation.alpha < 0:
+            # Intervals are taken from both ends, which only a monotone activation allows.
             raise self.fail(node, f"this checker does not read alpha {activation.alpha} in a graph")
         return activation
 
@@ -149,6 +151,7 @@ class _Reader(FileReader):
         windows = made.windows.size if isinstance(made, Pool) else 0
         self.entries += prod(shape) + windows + sum(len(each.row) + sum(each.shape) for each in maps)
         self._require_small(node, self.entries, MAX_ENTRIES)
+        # Float64 keeps all others to a relative error, and nothing else is paid for constants of graphs.
         tiny = any(0 < abs(value) < _SMALLEST for each in maps for value in each.table)
         if tiny:
             raise self.fail(node, "this checker does not read constants that small")
@@ -181,6 +184,7 @@ class _Reader(FileReader):
         shape = self._broadcast(node, shapes)
         if op == "Sum" and self.opset < 8 and any(other != shape for other in shapes):
             raise self.fail(node, f"operands of shapes {short(shapes)}, which this operator set does not repeat")
+        # Before arrays of that size are made, here and elsewhere.
         self._require_small(node, prod(shape) * len(shapes), MAX_ENTRIES)
         offset = exact(np.zeros(prod(shape)))
         sources = []
@@ -237,6 +241,7 @@ class _Reader(FileReader):
         unsure: bool = False,
     ) -> _Value:
         """Sums of entries of a value, each times a number of a table: ``terms`` and ``which``, (entries, terms)."""
+        # A zero is no term: it would count in the length of sums, and fill maps.
         terms = np.where((table != 0)[which], terms, -1) if len(table) else terms
         offset = exact(np.zeros(len(terms))) if offset is None else offset
         each = sums(terms, which, table, prod(value.shape))
@@ -385,6 +390,7 @@ class _Reader(FileReader):
         shape, kernel = value.shape, tuple(attributes.get("kernel_shape", ()))
         if len(shape) < 3 or shape[0] != 1:
             raise self.fail(node, f"a value of shape {shape} has no windows")
+        # Without dilations a window would lie in the padding alone, which has no largest entry and no mean.
         if any(pad >= size for pad, size in zip(attributes.get("pads", ()), (*kernel, *kernel), strict=False)):
             raise self.fail(node, "pads that are as large as its windows")
         windows, out = self._windows(node, attributes, shape[2:], kernel)
@@ -436,6 +442,7 @@ class _Reader(FileReader):
             raise self.fail(node, "this checker reads normalisation by given numbers, one for each channel, only")
         channels, positions = shape[1], prod(shape[2:])
         scale, bias, mean, variance = (self._by_channel(node, i, channels, 1) for i in range(1, 5))
+        # The default of the operator, in single precision as attributes are.
         under = variance + Fraction(attributes.get("epsilon", float(np.float32(1e-5))))
         if min(under) <= 0:
             raise self.fail(node, "a variance that is not positive")
@@ -443,6 +450,7 @@ class _Reader(FileReader):
         which = np.broadcast_to(np.arange(channels)[:, None], flat.shape).reshape(-1)
         one = np.array([Fraction(1)], dtype=object)
         terms = np.arange(flat.size)[:, None]
+        # Two nodes: the mean is exact, and only the factor is unsure.
         around = self._affine(node, value, terms, np.zeros_like(terms), one, shape, -mean[which])
         table = scale * np.array([_inverse_root(v) for v in under], dtype=object)
         return self._affine(node, around, terms, which[:, None], table, shape, bias[which], unsure=True)

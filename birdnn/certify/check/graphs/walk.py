@@ -58,6 +58,7 @@ class GraphWalk(Walk):
         if not isinstance(pass_, GraphPass):
             raise TypeError(f"{type(self.engine).__name__} is no engine for graphs")
         pass_.begin(corners)
+        # The format says which neurons are bounded by planes, so that prover and checker know the same.
         planes = self.region.sides[batch.node] == 0
         spans = iter(enumerate(self.spans))
         for k, node in enumerate(self._graph.nodes):
@@ -65,14 +66,17 @@ class GraphWalk(Walk):
                 pass_.affine(k)
                 continue
             place, span = next(spans)
+            # Views: what is tightened here is what children inherit.
             l, u = batch.l[:, span], batch.u[:, span]
             np.maximum(l, pass_.interval(node.source)[0], out=l)
             np.minimum(u, pass_.interval(node.source)[1], out=u)
+            # Planes are what costs time; here they would tell hardly more than the intervals do.
             if node.source not in self._graph.plain and place not in self.region.intervals:
                 box, entry = np.nonzero(_open(node, l, u) & planes[:, None])
                 if len(box):
                     low, up = pass_.neurons(node.source, box, entry, corners)
                     l[box, entry], u[box, entry] = np.maximum(l[box, entry], low), np.minimum(u[box, entry], up)
+            # Once, at the root, which contains all others; NaN does not pass.
             if isinstance(node, Bend) and node.limited and batch.node[0] == 0 and not (u < LARGEST).all():
                 raise Rejected(f"{self.where}: a Clip could end at the largest number of single precision, node {k}")
             pass_.relax(k, l, u)
@@ -81,4 +85,5 @@ class GraphWalk(Walk):
 
 def _open(node: Bend | Pool, l: Floats, u: Floats) -> Flags:
     """Of which entries the lines of a node depend on the bounds."""
+    # Not ``l < u``: NaN must count as open.
     return bent(node.activation, l, u) if isinstance(node, Bend) else ~(l >= u)

@@ -39,6 +39,7 @@ class Pair(Chain):
         found: list[tuple[Activation | None, int]] = []
         for k, layer in enumerate(self.layers[:-1]):
             n = len(layer.bias)
+            # Differences are counted as a hidden layer without an activation: nobody chooses their slopes.
             found += [(layer.activation, n)] if k < self.shared else [(layer.activation, n - n // 3), (None, n // 3)]
         return tuple(found)
 
@@ -49,6 +50,7 @@ def at_variables(chain: Chain, reads: Sequence[int], n_variables: int) -> Chain:
     shape = len(first.bias), n_variables
     weight, error = exact(np.zeros(shape)), exact(np.zeros(shape))
     for i, variable in enumerate(reads):
+        # Several inputs may be one variable: their columns add up.
         weight[:, variable] += first.weight[:, i]
         error[:, variable] += first.error_weight[:, i]
     layers = replace(first, weight=weight, error_weight=error), *chain.layers[1:]
@@ -78,6 +80,7 @@ def joined(one: Chain, other: Chain, shared: int, path: str, where: str) -> Pair
     """
     if reason := _apart(one, other):
         raise FormatError(path, "", f"this checker does not follow their difference: {reason}")
+    # At least the last layer has blocks: rows ask for both networks' outputs.
     if not 0 <= shared < len(one.layers) or alike(one, other) < shared:
         raise Rejected(f"{where}: the first {shared} layers are not the same in both networks, or there is none behind")
     layers = [
@@ -103,6 +106,8 @@ def _apart(one: Chain, other: Chain) -> str:
 
 def _joined(one: Layer, other: Layer, *, first: bool) -> Layer:
     """Of two layers; in the ``first`` that differs all blocks read the same."""
+    # Exactly: the difference of two weights that are nearly equal is what the proof rests on, and float64 would lose
+    # it.
     apart = other.weight - one.weight
     if first:
         weight = np.concatenate([one.weight, other.weight, apart])
@@ -139,6 +144,7 @@ def in_forms(polytopes: Sequence[Sequence[Row]]) -> tuple[tuple[Row, ...], ...]:
 def _form(row: Row, form: int) -> Row:
     n = len(row.coefficients) // 2
     f, g = row.coefficients[:n], row.coefficients[n:]
+    # The same number in three ways: over a box each has another bound, and an item may mix them.
     nothing = tuple(0 * value for value in f)
     total = tuple(a + b for a, b in zip(f, g, strict=True))
     blocks = (f, g, nothing), (total, nothing, g), (nothing, total, tuple(-value for value in f))

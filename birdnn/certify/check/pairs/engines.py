@@ -37,6 +37,7 @@ class Networks:
             raise Rejected("what is proved in version 4 of the format is true of the reals, and assumes nothing")
         if sorted(certificate.networks) != sorted(stored):
             raise Rejected(f"the certificate is for networks {sorted(certificate.networks)}, not {sorted(stored)}")
+        # Names are the query's, but the file is told by its hash.
         for name, file in stored.items():
             if file.sha256 != certificate.networks[name]:
                 told = f"with sha256 {certificate.networks[name]}, not {file.sha256}"
@@ -56,6 +57,7 @@ class Networks:
             raise MismatchError(f"{prop.path} is about no network {unknown[0]!r}")
         first, second = query.networks
         chains = self._of(first, prop.path), self._of(second, prop.path)
+        # With a file of its own it has to be the same: the query says so.
         if second.equal and alike(*chains) < len(chains[0].layers):
             raise MismatchError(f"{prop.path}: {second.name} is equal to {second.equal} there, and the files are not")
         ways = zip(chains, query.reads, strict=True)
@@ -64,6 +66,7 @@ class Networks:
         return query.statement, PairEngines(query, own, proof, (path, prop.path), where)
 
     def _of(self, net: Declared, path: str) -> Chain:
+        # A network that is said to be equal to another needs no file of its own.
         chain = self.chains.get(net.name) or self.chains.get(net.equal)
         if chain is None:
             raise MismatchError(f"{path} is about a network {net.name!r}: name its file too")
@@ -97,6 +100,7 @@ class PairEngines:
     @cached_property
     def network(self) -> Pair:
         """Both networks and their difference."""
+        # Only here: a counterexample of such a query asks for no joint chain.
         if self.query.statement.relational:
             told = "proofs of queries that relate inputs by more than equality"
             raise FormatError(self.prop, "", f"this checker does not read {told}")

@@ -50,6 +50,7 @@ class PairExactPass(ExactPass):
             return super()._slopes(k, l, u)
         act, own = self.engine.activations[k], l.shape[1] // 3 * 2
         slanted = slants(act, l, u)
+        # `relax` goes through the layers in order and asks for slopes first; the offsets need the same multiples.
         self._slants.append(slanted)
         usual, apart = slopes_of_networks(act, l[:, :own], u[:, :own]), default_slopes(slanted, l[:, own:], u[:, own:])
         low, high = (np.concatenate(both, 1) for both in zip(usual, apart, strict=True))
@@ -64,6 +65,7 @@ class PairExactPass(ExactPass):
             tuple(number_of(side[i, j - own]) for side in both) for both in (slanted.below, slanted.above)
         )
         ends = number_of(l[i, j]), number_of(u[i, j])
+        # A concave function of d below, a convex one above: extreme at an end.
         below = min((low_m if d > 0 else low_M) * d - s * d for d in ends)
         return below, max((up_M if d > 0 else up_m) * d - s * d for d in ends)
 
@@ -72,6 +74,7 @@ def evaluate(chains: Sequence[Chain], x: Sequence[Fraction], *, beside: bool = F
     """The exact outputs of both networks at the variables, one's behind the other's, and these where they are asked for
     ``beside`` the outputs: fractions, or balls."""
     found = [value for chain in chains for value in evaluate_one(chain, x)] + (list(x) if beside else [])
+    # All or none, as `certainly_holds` looks at the first only.
     if any(isinstance(value, arb) for value in found):
         with ctx.workprec(_EVALUATION_PRECISION):
             return [value if isinstance(value, arb) else arb(rational(value)) for value in found]

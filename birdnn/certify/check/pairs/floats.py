@@ -38,6 +38,7 @@ class PairFloatPass(FloatPass):
         if k < self.engine.shared:
             return super()._around(k, l, u)
         act, own = self.engine.activations[k], l.shape[1] // 3 * 2
+        # Two blocks of three are neurons of networks, with the lines that these have.
         networks = l[:, :own], u[:, :own]
         low, high = slopes_of_networks(act, *networks)
         usual = low, offsets_of_networks(act, *networks, low)[0], high, offsets_of_networks(act, *networks, high)[1]

@@ -46,11 +46,13 @@ def slants(act: Activation, l: Floats, u: Floats) -> Slants:
     """The multiples, for bounds of the three blocks, (boxes, 3 neurons)."""
     n = l.shape[1] // 3
     of_first, of_second = (_slopes(act, l[:, part], u[:, part]) for part in (slice(n), slice(n, 2 * n)))
+    # Convex up to an alpha of 1, concave above: then the bounds of z and z + d change places.
     return Slants(of_first, of_second) if act.alpha <= 1 else Slants(of_second, of_first)
 
 
 def _slopes(act: Activation, l: Floats, u: Floats) -> tuple[Floats, Floats]:
     """Least and greatest slope of ReLU or LeakyReLU on ``l .. u``; NaN counts as all numbers."""
+    # Neither comparison holds for NaN: then the slope may be either.
     right = np.where(u <= 0, act.alpha, 1.0)
     return np.where(l >= 0, 1.0, np.minimum(act.alpha, right)), np.where(l >= 0, 1.0, np.maximum(act.alpha, right))
 
@@ -64,6 +66,7 @@ def default_slopes(slanted: Slants, l: Floats, u: Floats) -> tuple[Floats, Float
 def _through(left: Floats, right: Floats, l: Floats, u: Floats) -> Floats:
     """The slope of the line through ``left * l`` and ``right * u``, where these are on both sides of zero."""
     mixed = (l < 0) & (u > 0) & (left != right)
+    # Any number that is not zero, where the quotient is not taken.
     width = np.where(mixed, u - l, 1.0)
     chord: Floats = np.where(mixed, (right * u - left * l) / width, np.where(l >= 0, right, left))
     return chord
@@ -78,8 +81,10 @@ def offsets(slanted: Slants, l: Floats, u: Floats, low: Floats, high: Floats) ->
     below, above = [], []
     for end in (l, u):
         lower, upper = np.where(end > 0, low_m, low_M) * end, np.where(end > 0, up_M, up_m) * end
+        # Concave below, convex above: the worst of a line is at one of the ends.
         below.append(lower - low * end - _wide(lower, low * end))
         above.append(upper - high * end + _wide(upper, high * end))
+    # Exactly zero, and no rounding: else a known multiple would lose a hair in each layer.
     straight = _is_multiple(low_M, low_m, low, l, u), _is_multiple(up_m, up_M, high, l, u)
     return np.where(straight[0], 0.0, np.minimum(*below)), np.where(straight[1], 0.0, np.maximum(*above))
 
@@ -105,9 +110,11 @@ def agree(l: Floats, u: Floats) -> None:
     """Let the bounds of the three blocks tighten each other, in place: d is b - a, b is a + d, a is b - d."""
     n = l.shape[1] // 3
     a, b, d = (slice(i * n, (i + 1) * n) for i in range(3))
+    # The order is the format's: each uses what the one before has found.
     for one, first, second in ((d, (b, 1), (a, -1)), (b, (a, 1), (d, 1)), (a, (b, 1), (d, -1))):
         ends = [(l[:, part], u[:, part]) if sign > 0 else (-u[:, part], -l[:, part]) for part, sign in (first, second)]
         low, high = ends[0][0] + ends[1][0], ends[0][1] + ends[1][1]
+        # Not `maximum`: infinity minus infinity is NaN, which says nothing and must not replace what is known.
         l[:, one] = np.fmax(l[:, one], low - _room(low))
         u[:, one] = np.fmin(u[:, one], high + _room(high))
 

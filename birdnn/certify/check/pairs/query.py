@@ -86,10 +86,12 @@ def read_query(file: File) -> Query:
 
 
 class _Reader(Reader):
-    """Attributes:
-    tensors: of each declared one its kind, X or Y, its shape, and the number of its first entry among those of its
-        kind in all networks.
-    variable: of each input, see `Query.reads`.
+    """Reads one query.
+
+    Attributes:
+        tensors: of each declared one its kind, X or Y, its shape, and the number of its first entry among those of its
+            kind in all networks.
+        variable: of each input, see `Query.reads`.
     """
 
     def __init__(self, file: File) -> None:
@@ -105,6 +107,8 @@ class _Reader(Reader):
             raise self.fail(f"queries about {len(self.networks)} networks, only about two")
         first, second = self.networks
         n_inputs, n_outputs = first.n_inputs + second.n_inputs, first.n_outputs + second.n_outputs
+        # Read twice: first with a variable for each input, to see which are equal wherever the formula holds, then with
+        # the variables.
         self.variable = list(range(n_inputs))
         self.variable = self._equal([atom for tree in asserted for atom in self._certain(tree)])
         branches = self._formula(["and", *asserted])
@@ -112,6 +116,7 @@ class _Reader(Reader):
         relational = any(relates(linear) for branch in branches for linear, _ in branch)
         if relational:
             columns += [f"X_{i}" for i in range(n_variables)]
+            # Executions have no other numbers, and a variable that is only compared with another has no bounds.
             branches = [(*branch, *_single(n_variables)) for branch in branches]
         pairs = [pair for branch in branches if (pair := self._pair(branch, n_variables, columns)) is not None]
         if not pairs:
@@ -166,6 +171,7 @@ class _Reader(Reader):
         if not 0 < size <= _MAX_ENTRIES:
             raise self.fail(f"an {said} of shape {list(shape)}")
         self._new(str(name), list(self.tensors))
+        # This network is not in the list yet: what stands there is before it.
         n = sum(net.n_inputs if kind == "X" else net.n_outputs for net in self.networks)
         self.tensors[str(name)] = kind, shape, n
         return size
@@ -179,6 +185,7 @@ class _Reader(Reader):
         if isinstance(tree, list) and tree[:1] == ["and"]:
             for part in tree[1:]:
                 yield from self._certain(part)
+        # What only one branch of an `or` says does not hold everywhere.
         elif isinstance(tree, list) and tree and tree[0] != "or":
             yield from self._comparison(tree[0], [self._linear(part) for part in tree[1:]])
 
@@ -194,6 +201,7 @@ class _Reader(Reader):
 
         for low, high in below:
             if (high, low) in below:
+                # The first input leads, so that variables are numbered as their first inputs come.
                 one, other = sorted((of(low), of(high)))
                 leader[other] = one
         numbers = dict[int, int]()
@@ -211,6 +219,7 @@ class _Reader(Reader):
 
     def _linear(self, tree: Tree) -> Linear:
         if not isinstance(tree, str):
+            # VNN-LIB 2.0 has none; the reader of version 1.0 would take it.
             if tree[:1] == ["/"]:
                 raise self.fail("division")
             return super()._linear(tree)
@@ -223,6 +232,7 @@ class _Reader(Reader):
             raise self.fail(f"{start(tree)}, which is no entry of an input or an output")
         index = first
         for depth, at in enumerate(place):
+            # Row by row, as tensors are stored.
             index += at * prod(shape[depth + 1 :])
         index = self.variable[index] if kind == "X" else index
         return Linear({f"{kind}_{index}": Fraction(1)}, Fraction(0))
@@ -242,6 +252,7 @@ def _places(text: str) -> tuple[int, ...]:
 
 def _ordered(linear: Linear) -> tuple[int, int] | None:
     """``(i, j)`` where ``linear <= 0`` says that input i is at most input j."""
+    # Anything more is a relation that no variable can stand for.
     if linear.constant or len(linear.factors) != 2 or any(name[0] != "X" for name in linear.factors):
         return None
     (one, a), (other, b) = linear.factors.items()

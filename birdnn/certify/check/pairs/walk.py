@@ -28,17 +28,21 @@ class PairWalk(Walk):
         return padded(in_forms(self.region.polytopes), len(self._pair.layers[-1].bias))
 
     def _bound(self, pass_: Pass, k: int, act: Activation, known: Corners, anew: Flags, corners: Corners) -> None:
+        # The first layer reads the inputs themselves: all of its blocks are bounded at once, in exact rows.
         if k < self._pair.shared or k == 0:
             super()._bound(pass_, k, act, known, anew, corners)
             if k >= self._pair.shared:
                 agree(*known)
             return
         wanted = bent(act, *known) & anew[:, None]
+        # The last of three blocks.
         apart = slice(-known[0].shape[1] // 3, None)
         wanted[:, apart] = False
         self._tighten(pass_, k, wanted, known, corners)
+        # First both networks, whose bounds decide which differences are known multiples.
         agree(*known)
         wanted = np.zeros_like(wanted)
+        # A known multiple needs no bounds for its line, but finite ones for its size.
         bounded = np.isfinite(known[0][:, apart]) & np.isfinite(known[1][:, apart])
         wanted[:, apart] = ~(slants(act, *known).known & bounded) & anew[:, None]
         self._tighten(pass_, k, wanted, known, corners)
