@@ -27,6 +27,7 @@ from birdnn.sample import evaluate, uniform
 from birdnn.sample.draw import BATCH
 from birdnn.sample.pieces import evaluated
 
+# farther than neighbours: those of points that have to change are left out (`_has_to_change`)
 _AWAY = 3.0, 10.0, 30.0
 """Surroundings of points reach so many times as far as their neighbours."""
 
@@ -56,10 +57,12 @@ def places(case: Case, before: Network, *, final: bool) -> list[InputSource]:
         lower, upper = case.corners
         where = f"the domain ({case.domain.source})"
         found.append(InputSource(where=where, ground="domain", draw=lambda count, g: uniform(lower, upper, count, g)))
+        # such a domain is only where the regions are: nobody said that the network is not used beyond them
         if case.files.domain == "property" and case.data is None:
             found += _beyond(case)
     if case.data is not None:
         found.append(_stored(case.data, "data"))
+    # a guess at where behaviour counts is made only where neither domain nor data says it
     found = found or list(_at_hand(case, before))
     return [*found, _stored(case.test, "test")] if final and case.test is not None else found
 
@@ -81,6 +84,7 @@ def _at_hand(case: Case, before: Network) -> Iterator[InputSource]:
         where = f"surroundings of {told} of {names}, {reach}"
         yield InputSource(where=where, ground="surroundings", draw=lambda count, g: _around(x, radius, count, g))
         pairs = _apart(listed, before)
+        # none between a single point and itself, nor where all points change to one answer
         if len(pairs):
             where = f"the hull of {told} of {names}, between two"
             yield InputSource(where=where, ground="hull", draw=lambda count, g: _between(x, pairs, count, g))
@@ -100,6 +104,7 @@ def _beyond(case: Case) -> Iterator[InputSource]:
 
 
 def _hull(case: Case) -> tuple[Tensor, Tensor] | None:
+    # of points there is another hull, on lines between two of them
     regions = [s.prop for s in case.stated]
     if not regions:
         return None
@@ -117,6 +122,7 @@ def _points(subject: Subject) -> Tensor:
 
 def _around(x: Tensor, radius: float, count: int, generator: torch.Generator) -> Tensor:
     """Uniform around random points; farther where inputs are larger than 1."""
+    # float64 until the end, so that a radius near float32's steps at the centre is rounded once
     centre = x[torch.randint(len(x), (count,), generator=generator)].double()
     away = radius * torch.tensor(_AWAY, dtype=torch.float64)[torch.randint(len(_AWAY), (count,), generator=generator)]
     scale = x.double().abs().amax(0).clamp(min=1.0)
@@ -132,6 +138,7 @@ def _apart(listed: Sequence[Subject], before: Network) -> Tensor:
         regions = zip(subject.prop.regions, wrong, strict=True)
         # points of one wish share their unsafe sets; one that stays is apart from any
         groups += [id(region.unsafe) if changes else object() for region, changes in regions]
+    # the pairs are the place, not a sample of it: every candidate, whatever the seed, is compared on the same lines
     generator = torch.Generator().manual_seed(0)
     first, second = torch.randint(len(groups), (2, _PAIRS), generator=generator)
     apart = torch.tensor([groups[i] != groups[j] for i, j in zip(first.tolist(), second.tolist(), strict=True)])
@@ -148,7 +155,9 @@ def _between(x: Tensor, pairs: Tensor, count: int, generator: torch.Generator) -
 def _wrong(subject: Subject, before: Network) -> Tensor:
     """Which points of a file have another answer than the one wished for, (points,) bool."""
     y = evaluate(before, _points(subject))
+    # one by one: each point has unsafe sets of its own
     margins = [region.margin(y[i : i + 1]) for i, region in enumerate(subject.prop.regions)]
+    # not `<= 0`: an output that is NaN is no right answer
     return ~(torch.cat(margins) > 0)
 
 
@@ -182,8 +191,10 @@ class Yardstick:
 
         On the first ones only, where `over` says that time is.
         """
+        # fewer where inputs have many values; a file gives all of its inputs, whatever the number
         x = place.draw(max(1, min(count, _MOST_VALUES // self.before.n_inputs)), generator)
         y, z = both(self.before, after, x, over)
+        # where time ran out, outputs are those of the first inputs only
         x = x[: len(y)]
         fine = ~violating(self.case.subjects, x, y) & ~self._has_to_change(x)
         right = None if place.right is None else place.right[: len(y)]
@@ -195,10 +206,12 @@ class Yardstick:
                 "right_before": int((decided == right).sum()),
                 "right_after": int((now == right).sum()),
             }
+            # what the original gets wrong may change: to keep it is no virtue
             fine &= decided == right
         if not bool(fine.any()):
             return None
         y, z = y[fine], z[fine]
+        # from here on of what is to be kept alone; the labels above count all inputs of the file
         agreement, either = self._agreement(y, z)
         same = fidelity(y, z, "none")
         return KeptAt(
@@ -220,8 +233,10 @@ class Yardstick:
             return None, None
 
         def by(rule: Decision) -> float:
+            # `or` for the type only: neither rule is "none" here
             return fidelity(before, after, rule).decision_agreement or 0.0
 
+        # somebody vouches for the rule: the other one's figure would count changes that nobody cares about
         if case.rule_by in ("option", "suite"):
             return by(case.decision), None
         either = by("argmin"), by("argmax")  # a rule that was read from properties may be the wrong one
@@ -237,6 +252,7 @@ class Yardstick:
             listed = {point.tobytes() for point in points.numpy()}
             return torch.tensor([one.tobytes() in listed for one in x.contiguous().numpy()])
         each = max(1, _MOST_VALUES // len(points))
+        # in pieces: all distances at once are what does not fit into memory
         for start in range(0, len(x), each):
             distance = torch.cdist(x[start : start + each], points, p=float("inf"))
             near[start : start + each] = (distance <= radii).any(1)
@@ -245,11 +261,16 @@ class Yardstick:
 
 def chosen_by(found: Sequence[KeptAt], drawdown: float) -> Kept:
     """What the choice between candidates goes by: the worst of what was found."""
+    # what lies beyond the regions is no place to choose by; `n=0` says that nothing was measured
     if all(one.ground == "beyond" for one in found):
         return Kept(decision_agreement=None, mae=0.0, size=0.0, drawdown=drawdown, n=0)
+    # as a share of the outputs' size, which differs between places and is what limits are given in
     moved = max((one for one in found if one.ground != "beyond"), key=lambda one: one.mae / max(one.size, 1e-30))
     shares = [
-        1.0 if _good_beyond(one) else one.decision_agreement for one in found if one.decision_agreement is not None
+        # enough is enough there: no candidate is to win by it that keeps less where behaviour counts
+        1.0 if _good_beyond(one) else one.decision_agreement
+        for one in found
+        if one.decision_agreement is not None
     ]
     return Kept(
         decision_agreement=min(shares, default=None),
@@ -265,6 +286,7 @@ def kept_word(found: Sequence[KeptAt], request: RepairRequest) -> KeptWord:
     if all(one.ground == "beyond" for one in found):
         return "not measured"
     good = all(suffices(one, request, LEAST) for one in found if one.ground != "beyond")
+    # of decisions alone: how far outputs move there is not judged, as nobody said that it matters
     beyond = all(_good_beyond(one) for one in found if one.ground == "beyond" and one.decision_agreement is not None)
     return "kept" if good and beyond else "badly kept"
 
@@ -300,6 +322,8 @@ def violating(subjects: Sequence[Subject], x: Tensor, y: Tensor) -> Tensor:
 
 def both(before: Network, after: Network, x: Tensor, over: Over = never) -> tuple[Tensor, Tensor]:
     """Outputs of two networks at points (n, inputs), or at the first ones of them: (m, outputs) each."""
+    # batches of the processor's size on any device: `over` is asked between two of them
     first = evaluated(before, x, over, most=BATCH["cpu"])
     second = evaluated(after, x[: len(first)], over, most=BATCH["cpu"])
+    # the time may be over earlier in the second network than in the first
     return first[: len(second)], second

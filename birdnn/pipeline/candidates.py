@@ -73,15 +73,19 @@ class Candidates:
     repair_set: dict[str, Tensor] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
     ties: tuple[Tied, ...] = ()
+    # what `best` keeps
     _kept: Kept | None = None
+    # of all candidates of all methods: what violates one network is a hard input for the next method too
     _points: dict[str, Tensor] = field(default_factory=dict)
     _undecided: dict[str, Boxes] = field(default_factory=dict)
 
     def search(self, stages: Sequence[Stage]) -> Attempt | None:
         """Go through the stages; the best candidate."""
+        # the last resort is no choice: where one method was asked for, nothing is compared with what it proves
         methods = [stage for stage in stages if not stage.last_resort]
         self.stopped = "everything was tried" if len(methods) > 1 else "the method has no more candidates"
         for number, stage in enumerate(stages):
+            # what a tie costs (`birdnn.repair.tie`) is not worth paying where something is proved without one
             if stage.last_resort and self._proved():
                 continue
             self.clock.watch.update(Progress(phase=f"preparing {stage.name}"))
@@ -91,6 +95,7 @@ class Candidates:
                 if number == len(stages) - 1 and self.best is None:
                     raise
                 continue
+            # no break yet: below it is told whether the clock or the user ended it
             except OutOfTime:
                 repairer = None
             if repairer is not None:
@@ -101,8 +106,10 @@ class Candidates:
             if self.clock.over():
                 self.stopped = "interrupted" if self.clock.watch.stopped() else "the time limit"
                 break
+            # no break: a last resort that follows is passed over above, as something is proved
             if self._proved() and len(methods) == 1:
                 self.stopped = "proved"
+            # other methods could be preferred only for what they keep, which nobody can tell
             elif self._proved() and not self._measured():
                 self.stopped = "proved; behaviour could not be measured, so that no other candidate could be preferred"
                 break
@@ -113,26 +120,32 @@ class Candidates:
 
     def _stage(self, stage: Stage, repairer: Repairer, share: float) -> bool:
         """Candidates of one method until one is proved, or passed over; false where a share of the limit ended it."""
+        # a repairer remembers what it learnt: after its first candidate the last one's evidence is all that is new
         evidence, last = Evidence(points=dict(self._points), undecided=dict(self._undecided)), ""
         for number in range(stage.rounds):
             left_s = self.clock.left_of(share) if share < 1 else math.inf
+            # a spent share still allows one candidate where there is none: something has to lie on the disk
             if self.clock.over() or (left_s <= 0 and self.best is not None):
                 return False
             attempt, tried = self._candidate(stage, repairer, evidence, number, left_s)
             self.tried.append(tried)
+            # passed over without a verdict: there is no evidence from which the method could propose something else
             if attempt is None:
                 return True
             if self.best is None or self._better(attempt, tried.kept):
                 self.best, self._kept = attempt, tried.kept
                 self.repair_set, self.remarks = repairer.negatives(), repairer.remarks()
                 self.ties = repairer.ties()
+                # at once: the next candidate is written over the draft, and a killed command leaves the best attempt
                 attempt.loaded = replace(attempt.loaded, path=self.folder.keep_draft())
+            # a method that proposes the same bytes again knows no way to be closer
             again = number > 0 and attempt.loaded.net.sha256 == last
             if self._rank(attempt)[0] or (attempt.too_far and again):
                 return True
             last = attempt.loaded.net.sha256
             evidence = attempt.evidence()
             self._undecided = evidence.undecided
+            # violating inputs add up; open boxes are those of one network, so that the last ones replace those before
             for name, points in evidence.points.items():
                 self._points[name] = torch.cat([self._points.get(name, points[:0]), points])
         return True
@@ -144,11 +157,14 @@ class Candidates:
         begun, shares = time.monotonic(), self.settings.shares
         net = repairer.propose(evidence, timeout_s=shares.training * self.clock.left_s(), watch=self.clock.watch)
         self.clock.book("repair", begun)
+        # read back before anything is judged: writing rounds to the file's type, and a proof is to speak about the file
         loaded = load_network(self.folder.write_draft(net))
         compared = self.compare(loaded, self.clock.search.part(shares.comparing))
+        # before the proof, which is dear, and with one seed for all, so that candidates are compared on the same inputs
         kept = compared.kept(self.settings.selection_points, seed=self.request.seed)
         attempt = self._too_far(loaded) if self._worth(kept) else None
         if attempt is not None and not attempt.too_far:
+            # boxes and work limit a proof rather than seconds, so that a seed repeats the run on a busy machine
             growth = min(stage.growth, self.settings.slice_growth**number)
             # more is left to candidates that are easier to prove; chains with few inputs end early where it is hopeless
             shared = self.request.as_many or self.slow
@@ -157,8 +173,10 @@ class Candidates:
                 boxes=growth * self.settings.slice_boxes,
                 work=growth * self.settings.slice_work,
                 seconds=max(min(left_s, most), _LEAST_S),
+                # another attack on each: what one seed's attack misses on every candidate another one's may find
                 seed=self.request.seed + len(self.tried) + 1,
                 semantics=self.semantics,
+                # what is hopeless ends early: the method then asks for more margin, which is easier to prove
                 give_up=True,
                 record=self.record,
                 attack=self.settings.attack,
@@ -190,8 +208,10 @@ class Candidates:
 
     def _worth(self, kept: Kept) -> bool:
         """Can a candidate that keeps so much be the better one?"""
+        # whatever it keeps: a best one that is too far from the original is none
         if self._kept is None or (self.best is not None and self.best.too_far):
             return True
+        # its rank is not known yet; only what keeps too little cannot win, for that is asked first
         if self.request.as_many and self._measured() and not self._proved():
             return suffices(kept, self.request, LEAST) or not suffices(self._kept, self.request, LEAST)
         return not self._proved() or self._key(kept) > self._key(self._kept)
@@ -226,9 +246,11 @@ class Candidates:
             return self.best.too_far
         if self.request.as_many and self._measured():
             enough = [suffices(each, self.request, LEAST) for each in (kept, self._kept)]
+            # before any count of proofs: a network that always gives one answer is easily proved
             if enough[0] != enough[1]:
                 return enough[0]
         ranks = self._rank(new), self._rank(self.best)
+        # of two that are not proved an equal rank does not replace the best
         if ranks[0] != ranks[1] or not ranks[0][0]:
             return ranks[0] > ranks[1]
         return self._key(kept) > self._key(self._kept)
@@ -245,9 +267,11 @@ class Candidates:
         closeness = (-kept.mae,) if kept.n else ()
         agreement = (kept.decision_agreement,) if kept.n and kept.decision_agreement is not None else ()
         pair = (*agreement, *closeness) if self.request.prefer == "decisions" else (*closeness, *agreement)
+        # drawdown first whatever the user prefers: new violations are harm, changed decisions a price
         return (-kept.drawdown, *pair)
 
     def _enough(self) -> bool:
         """Does the best candidate keep what the user asked for? Not, where that was not measured."""
         kept = self._kept
+        # `AIM`, stricter than `LEAST`: as long as there are methods left it is worth asking for more than will do
         return kept is not None and kept.drawdown == 0 and suffices(kept, self.request, AIM)

@@ -69,6 +69,7 @@ class Case:
     files: CaseFiles
     loaded: Loaded
     subjects: tuple[Subject, ...]
+    # beside `domain`, which is for the record: these are computed with
     corners: tuple[Tensor, Tensor] | None
     domain: Domain | None
     decision: Decision

@@ -80,12 +80,14 @@ def certify(
         OutOfTime: there was no time to write it.
     """
     begun = time.monotonic()
+    # recorded proofs of every region, or a counterexample: half a proof is none to a checker
     found = [entry for entry in decided if _certifiable(entry)]
     if any(_sees_a_graph(entry) for entry in found):  # one file has one form, and each is proved again as it was proved
         found = [entry for entry in found if _sees_a_graph(entry) or not isinstance(entry.verdict, Proved)]
     if not found:
         return None
     watch.update(Progress(phase=f"writing {out.name}"))
+    # it names the network's file by the name that this will have once the result is in place
     data = certificate_bytes(
         loaded.path.with_name(named or loaded.path.name),
         loaded.net.sha256,
@@ -96,6 +98,7 @@ def certify(
         chain=is_chain(loaded.net),
         over=over,
     )
+    # compressed here, where `over` can end it, not by whoever writes: that of a large proof takes long
     place = write(out, compressed(data, over) if out.name.lower().endswith(".gz") else data)
     del data  # the checker reads it again, and large proofs are large
     return checked(loaded.path, found, place, out, begun, watch, over)
@@ -128,7 +131,9 @@ def checked(
         begun: when somebody began to write it, monotonic.
         watch, over: see `certify`.
     """
+    # read back, so that the hash is that of the file as it lies there
     stored = place.read_bytes()  # compressed, where the name says so
+    # writing ends here: of both times only the second is the checker's
     ready = time.monotonic()
     answer, detail = _checked(nets, [entry.path for entry in found], place, watch, over)
     return CertificateFile(
@@ -152,6 +157,7 @@ def unproved(verdict: Verdict) -> Verdict:
     """What is left of a verdict that checker or engines contradict: a proof is none, a run stays what it is."""
     if not isinstance(verdict, Proved):
         return verdict
+    # never `Violated`: that a proof is not believed is no counterexample
     return Unknown(reason="rejected", boxes=verdict.boxes, arithmetic=verdict.arithmetic)
 
 
@@ -178,8 +184,10 @@ def _checked(
 ) -> tuple[CheckAnswer, str]:
     """The checker's answer, and what it checked or why not."""
     try:
+        # in float64 with rounding accounted for; whoever wants exact arithmetic has `birdnn check`
         accepted = check(net, props, certificate, seen=follow(watch, over))
         return "accepted", accepted.line() + (UNRUN if accepted.unrun() else "")
+    # before `Rejected`, of which it is a kind: what readers may take in two ways contradicts no proof
     except Uncertain as error:
         return "not checked", error.reason
     except Rejected as error:

@@ -21,13 +21,16 @@ from birdnn.spec import Property
 
 def obstacle(first: Network, second: Network, prop: Property) -> str:
     """Why a proof that follows the difference of two networks cannot become a certificate; empty where it can."""
+    # asked before anything is written: what the checker refuses would count as a contradiction
     layers, _ = joint_chain(first, second)
     others = {layer.kind for layer in layers if isinstance(layer, Activation)}.difference(FOLLOWED)
     if others:
         return f"the checker follows differences behind ReLU and LeakyReLU only, not {', '.join(sorted(others))}"
+    # c_A y_A + c_B y_B is (c_A + c_B) y_A + c_B (y_B - y_A): the checker bounds outputs and differences
     rows = [row.normal().coefficients for region in prop.regions for each in region.unsafe for row in each.rows]
     n = prop.n_outputs // 2
     sums = [one + other for row in rows for one, other in zip(row[:n], row[n:], strict=True)]
+    # compared as exact rationals: a sum that float64 rounds would be another row
     if any(float(total) != total for total in sums):
         return "sums of its coefficients are none that float64 holds"
     return ""

@@ -24,6 +24,7 @@ def follow(watch: Watch, over: Callable[[], bool] = lambda: False) -> Callable[[
     """What the checker tells its news to: passes them on, and raises `Stopped` where someone wants an end."""
 
     def seen(phase: str, done: int, total: int) -> None:
+        # an exception, as the checker knows neither watches nor clocks and has to be left from the inside
         if watch.stopped() or over():
             raise Stopped
         watch.update(Progress(phase=f"checking {phase}", done=done / total, detail=f"{done:,} of {total:,} nodes"))
@@ -51,9 +52,11 @@ def check_files(
     replayed: tuple[bool | None, ...] = ()
     try:
         accepted = check(net, props, certificate, settings, follow(watch or Unwatched()))
+        # inside the `try`: a counterexample that does not run as stated makes the certificate a rejected one
         replayed = tuple(None if answer.input is None else _replay(net, answer) for answer in accepted.answers)
         said = accepted.line() + _replay_remark(accepted, replayed)
     except Rejected as error:
+        # None again, also where the checker accepted and only the run did not
         accepted, said = None, error.reason
     answers = zip(accepted.answers, replayed, strict=True) if accepted else ()
     nets = net if isinstance(net, Mapping) else {}
@@ -89,6 +92,7 @@ def _replay(net: Path | Mapping[str, Path], answer: Answer) -> bool:
     Raises:
         Rejected: it does not.
     """
+    # the checker has none of onnxruntime, which is the point of it; this run is ours
     x = np.array(answer.input, dtype=np.float32)
     if not (_violated(net, answer, x) if isinstance(net, Path) else _violated_by_two(net, answer, x)):
         where = f"proof of {Path(answer.path).name}"
@@ -99,6 +103,7 @@ def _replay(net: Path | Mapping[str, Path], answer: Answer) -> bool:
 def _violated(net: Path, answer: Answer, x: npt.NDArray[np.float32]) -> bool:
     y = OnnxReplay(read_bytes(net, NETWORK_BYTES))(x)
     prop = read_property(answer.path, relating=True)
+    # tolerance zero, by exact numbers: an input that violates by a rounding of ours would be none
     return prop.fitted(len(x), len(y)).violated(x.tolist(), y.tolist())
 
 
@@ -113,6 +118,7 @@ def _violated_by_two(nets: Mapping[str, Path], answer: Answer, x: npt.NDArray[np
         begin += len(reads)
         path = nets.get(net.name) or nets[net.equal]
         y += OnnxReplay(read_bytes(path, NETWORK_BYTES))(own).reshape(-1).tolist()
+        # an input that both networks read is one variable, and stands twice in the certificate's input
         variables |= dict(zip(reads, own.tolist(), strict=True))
     return relation.prop.violated([variables[i] for i in range(len(variables))], y)
 

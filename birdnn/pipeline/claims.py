@@ -20,6 +20,7 @@ def semantics_of(net: Network, asked: Semantics | None, props: Sequence[Property
     Raises:
         MismatchError: asked for float32, of a network in another type or with weights that are integers.
     """
+    # a network of another type, or with weights that are integers, has no float32 execution to speak about
     if asked == "float32":
         require_float32(net)
     if asked is not None:
@@ -76,6 +77,7 @@ def assumptions(net: Network, semantics: Semantics) -> dict[str, float]:
     """Activation -> absolute error that is assumed of the runtime's function, for those that the network has."""
     if semantics == "real":
         return {}
+    # of constants nothing is assumed: they were computed once
     functions = (operator(node.op).function for node in net.nodes if node.output in net.graph.dependent)
     return {
         function.kind: function.float32_error

@@ -35,6 +35,7 @@ class Deadline:
     def part(self, share: float) -> Deadline:
         """The end of a part of the stage that may take this share of what is left."""
         left = self.left_s()
+        # infinity times a share of zero would be NaN, which no clock ever reaches
         until = self.until if math.isinf(left) else self.now() + share * left
         return Deadline(until=until, stopped=self.stopped, now=self.now)
 
@@ -51,6 +52,7 @@ class Deadline:
         begun = self.now()
         done = once()
         each = (self.now() - begun) / max(1, done)
+        # `left_s` anew: the two measurements have taken some of it
         return max(1, min(count, int(self.left_s() / max(times * each, 1e-9))))
 
 
@@ -58,6 +60,7 @@ def limit_of(timeout_s: float | None, began: float | None = None) -> float:
     """What is left of a limit that counts since ``began``, on the monotonic clock; since now where nobody says it."""
     if timeout_s is None:
         return math.inf
+    # never negative: a limit that loading has spent ends the command at once
     return timeout_s if began is None else max(0.0, timeout_s - (time.monotonic() - began))
 
 
@@ -115,6 +118,7 @@ class Clock:
 
     def stage(self, share: float) -> Deadline:
         """The end of a stage that begins now, and may take this share of all that is left."""
+        # not of the search: what is kept from that is kept for stages
         return self.end.part(share)
 
     def left_of(self, share: float) -> float:

@@ -65,6 +65,7 @@ class Inquiry:
 
     def judge(self) -> Judge:
         """Decides with tolerance 0 whether points violate."""
+        # `source` has the file's own numbers: by them it is told whether a point violates over the reals
         net = self.loaded.net
         return Judge(net.with_values({}).float(), self.prop, self.loaded.replays, source=net)
 
@@ -91,6 +92,7 @@ def require_engines(names: Sequence[str]) -> None:
 
 def cross_checked(inquiry: Inquiry, names: Sequence[str], own_s: float) -> tuple[EngineAnswer, ...]:
     """Our own answer, which took ``own_s`` seconds, then that of each engine."""
+    # ours first: whether somebody contradicts our proof is asked of the first answer
     answers = [_ours(inquiry.verdict, own_s)]
     for name in names:
         inquiry.watch.update(Progress(phase=f"asking {name} about {inquiry.prop.name}"))
@@ -117,9 +119,11 @@ def disagreement(name: str, answers: Sequence[EngineAnswer], semantics: Semantic
         semantics: what our own proof speaks about; those of other engines speak about the reals.
     """
     words = {answer.answer for answer in answers}
+    # a proof over the reals does not deny that a run violates by rounding: see `Witness.contradicts`
     spoken: set[Semantics] = {semantics if a.engine == OURS else "real" for a in answers if a.answer == "proved"}
     found = [a.witness for a in answers if a.answer == "violated" and a.witness is not None]
     clash = any(witness.contradicts(proof) for witness in found for proof in spoken)
+    # the other contradiction: one engine has a point that violates, and another cannot reproduce it
     if not clash and not {"violated", "not_reproduced"} <= words:
         return ""
     told = ", ".join(f"{a.engine} {a.version} says {a.answer} ({a.arithmetic})".replace("  ", " ") for a in answers)
@@ -132,6 +136,7 @@ def contradicting(answers: Sequence[EngineAnswer]) -> Witness | None:
     if not answers or answers[0].answer != "proved":
         return None
     found = [answer.witness for answer in answers if answer.answer == "violated" and answer.witness is not None]
+    # one that violates over the reals too contradicts proofs of either kind
     return min(found, key=lambda witness: witness.exactly is False, default=None)
 
 
@@ -173,6 +178,7 @@ def decided_by(
 def _asked(inquiry: Inquiry, name: str) -> Reply:
     """An engine's answer, whatever becomes of the engine."""
     if inquiry.watch.stopped():
+        # no proof, no violation: nothing that could contradict anybody
         return Reply(answer="interrupted", arithmetic="")
     if inquiry.timeout_s <= 0:
         return Reply(answer="timeout", arithmetic="", detail="not begun: no time was left")
@@ -203,6 +209,7 @@ def _of_verdict(verdict: Verdict) -> Reply:
             return Reply(answer="proved", arithmetic=verdict.arithmetic, detail=f"{verdict.boxes:,} boxes")
         case Violated():
             return Reply(answer="violated", arithmetic=verdict.arithmetic, witness=verdict.witness)
+        # apart from other reasons: what ran out of time has not given up by itself
         case Unknown(reason="timeout"):
             return Reply(answer="timeout", arithmetic=verdict.arithmetic, detail=f"{verdict.boxes:,} boxes")
         case Unknown(reason="interrupted"):
@@ -216,13 +223,16 @@ def _onnxruntime(inquiry: Inquiry) -> Reply:
     if isinstance(inquiry.verdict, Violated):
         witness = judge.replayed(torch.tensor(inquiry.verdict.witness.x, dtype=torch.float32))
         return Reply(answer="not_reproduced" if witness is None else "violated", arithmetic=_REPLAYED, witness=witness)
+    # other points than a search with the same seed draws
     generator = torch.Generator().manual_seed(inquiry.seed + _STREAM)
     parts, n, until = from_property(inquiry.prop, POINTS, generator), 0, time.monotonic() + inquiry.timeout_s
     for region, points in zip(inquiry.prop.regions, parts, strict=True):
+        # in pieces, as each point is a run of the file: between two of them the clock is asked
         for some in torch.split(points, 500):
             if time.monotonic() > until or inquiry.watch.stopped():
                 return Reply(answer="no_violation", arithmetic=_REPLAYED, detail=f"{n:,} points, then time was up")
             n += len(some)
+            # float64 margins may be a rounding off: whether a point violates is decided exactly, by the judge
             close = some[region.margin(_outputs(inquiry.loaded, some)) <= 0]
             if (witness := judge.strongest_of(close)) is not None:
                 return Reply(answer="violated", arithmetic=_REPLAYED, witness=witness)
@@ -237,6 +247,7 @@ def _outputs(loaded: Loaded, points: Tensor) -> Tensor:
 
 def _auto_lirpa(inquiry: Inquiry) -> Reply:
     """Our branch and bound on its bounds, without any attack: what it proves or finds is their doing."""
+    # an attack of ours would find what the engine is then credited with
     settings = SearchSettings(timeout_s=inquiry.timeout_s, seed=inquiry.seed, attack=_NO_ATTACK, batch=_BATCH)
     return _of_verdict(decided_by("auto_lirpa", inquiry.loaded, inquiry.prop, settings, inquiry.watch))
 
@@ -246,12 +257,14 @@ def _marabou(inquiry: Inquiry) -> Reply:
     said = ask_marabou(
         model_bytes(inquiry.loaded), inquiry.prop, timeout_s=inquiry.timeout_s, stopped=inquiry.watch.stopped
     )
+    # Marabou computes in float64 with tolerances: what it calls a solution is none before it has been replayed
     words: Mapping[str, EngineWord] = {"unsat": "proved", "sat": "near_miss"}
     answer: EngineWord = words.get(said.answer, said.answer)  # type: ignore[arg-type]
     found = Reply(answer=answer, arithmetic=marabou.ARITHMETIC, detail=said.detail)
     if said.answer != "sat":
         return found
     judge, x = inquiry.judge(), torch.tensor([said.x], dtype=torch.float64)
+    # its point is float64: what is run are float32 points close to it that lie in the region
     points = [point for region in inquiry.prop.regions for point in judge.snap(region, x)]
     # a property may have several regions: the one that Marabou means is where its point moves least
     points.sort(key=lambda point: float((point.double() - x[0]).abs().max()))

@@ -90,6 +90,7 @@ def verify_files(
     """
     require_engines(settings.crosscheck)
 
+    # a closure, as it is called once `keeper` and `helpers` below are there
     def verified(loaded: Loaded, prop: Property, limits: SearchSettings, watching: Watch) -> Verdict:
         if prop.vacuous:
             return Proved(boxes=0, arithmetic=VACUOUS)
@@ -97,6 +98,7 @@ def verify_files(
 
     if settings.ray is not None and settings.bound != "own":
         raise EngineError("ray", f"proofs by bounds of {settings.bound} stay on this machine: choose bounds of our own")
+    # before anything is read: a folder that cannot be written to is told at once
     keeper = keeper_in(settings.resume, (net_path, *prop_paths))
     run = _Verification(net_path, prop_paths, settings, watch or Unwatched(), began)
     with helpers_at(settings.ray) as helpers:
@@ -120,6 +122,7 @@ def falsify_files(
 
 def clock_for(settings: VerifySettings, limit: float, watch: Watch) -> Clock:
     """So many seconds: a proof is half of what was asked for where its certificate is not written and checked."""
+    # 120 s at most, as a repair keeps
     reserve = 0.0 if settings.certificate is None else _CERTIFYING * min(limit, _LONG_S)
     return Clock(timeout_s=limit, reserve_s=reserve, watch=watch)
 
@@ -150,6 +153,7 @@ def _as_given(net: Network, verdict: Verdict) -> Verdict:
     """The verdict with what the file gives at its counterexample, where that is a label."""
     if not net.graph.label or not isinstance(verdict, Violated):
         return verdict
+    # only now: searches and the judge work on the values, of which a label says too little
     given = label(verdict.witness.y, net.graph.label)
     return replace(verdict, witness=replace(verdict.witness, y=(float(given),)))
 
@@ -171,15 +175,19 @@ class _Verification:
         watch: Watch,
         began: float | None,
     ) -> None:
+        # before files are read: reading counts
         limit = limit_of(settings.timeout_s, began)
         self.clock = clock_for(settings, limit, watch)
         self.watch = watch
         watch.update(Progress(phase=f"reading {net_path.name}"))
         self.loaded = load_network(net_path)
         self.device = device_for(settings.device, self.loaded.net)
+        # refused at once: whoever asks for a certificate does not want to learn after an hour that there can be none
         if settings.certificate is not None and (told := certifying.obstacle(self.loaded, settings.units)):
             raise MismatchError(f"{net_path}: no certificate, {told}")
+        # two files may have one name in different folders, and verdicts are told by it
         named = told_apart([self._read(path, settings.units) for path in prop_paths])
+        # semantics are given here always, so that this only checks: over the reals unless told otherwise
         self.semantics = semantics_of(self.loaded.net, semantics_for(named.props, settings.semantics))
         if any(prop.relational for prop in named.props) and (self.semantics != "real" or settings.bound != "own"):
             told = "over the reals, by bounds of our own"
@@ -207,12 +215,15 @@ class _Verification:
         )
         certificate, late = None, ""
         try:
+            # after all verdicts: one file holds all proofs
             certificate = self.certificate(verdicts)
         except OutOfTime:
             late = certifying.unwritten(self.settings.certificate or Path())
         told = [disagreement(v.name, v.engines, self.semantics) for v in verdicts]
+        # of the verdicts as they were, before a rejection below makes proofs unknown
         beside = [] if certificate is None else certifying.beside_graphs(self.decided(verdicts), certificate)
         if certificate is not None and certificate.answer == "rejected":
+            # neither is believed: the checker shares no code with the prover, and nobody knows here which of them errs
             told.append(certificate.disagreement)
             # a file that was given twice is stated once
             stated = {v.sha256 for v in verdicts if v.name in certificate.properties}
@@ -264,19 +275,24 @@ class _Verification:
             certifying.Decided(prop=question.prop, path=answer.path, verdict=answer.verdict)
             for question, answer in zip(self.questions, verdicts, strict=True)
         ]
+        # a certificate names properties by their hash: no two proofs of the same one
         return list({entry.prop.sha256: entry for entry in decided}.values())
 
     def answer(self, question: _LoadedProperty, decide: Decide) -> PropertyVerdict:
         """One property's verdict."""
         begun, prop = time.monotonic(), question.prop
+        # every question has a verdict, those too for which no time is left
         verdict: Verdict | None = self.refusal()
         if verdict is None:
             self.watch.update(Progress(phase=f"looking for a counterexample to {prop.name}"))
+            # all that is left, not a share of it: what an easy property leaves the next one has
             limits = search_settings(self.settings, self.semantics, self.clock.left_s(), self.device)
+            # replays stay those of the file: they judge by the inputs themselves, which the changed network hands on
             loaded = replace(self.loaded, net=net_for(self.loaded.net, prop, recorded=limits.record))
             verdict = _as_given(self.loaded.net, decide(loaded, prop, limits, self.watch))
         spent = time.monotonic() - begun
         engines = self.others(prop, verdict, spent)
+        # what an engine found when it ran the network stands beside a proof over the reals, as a finding of ours would
         if isinstance(verdict, Proved) and verdict.executed is None and (met := contradicting(engines)) is not None:
             verdict = verdict if met.contradicts(self.semantics) else replace(verdict, executed=met)
         return PropertyVerdict(
@@ -303,6 +319,7 @@ class _Verification:
 
     def others(self, prop: Property, verdict: Verdict, spent: float) -> tuple[EngineAnswer, ...]:
         """What the engines say that the user wants asked as well."""
+        # no engine is given rows on inputs, and of what is vacuous there is nothing to ask
         if not self.settings.crosscheck or prop.vacuous or prop.relational:
             return ()
         inquiry = Inquiry(

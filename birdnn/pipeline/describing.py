@@ -20,6 +20,7 @@ _SHOWN = 4  # names in a note
 
 def quantities(loaded: Loaded) -> tuple[tuple[ScaledQuantity, ...], tuple[ScaledQuantity, ...]]:
     """What the inputs and the outputs mean: from the suite, else the scaling of an NNet file; empty without either."""
+    # before the header: it has names and units, which no NNet file has
     if loaded.known is not None:
         return of_suite(loaded.known[0])
     if loaded.nnet is None or loaded.nnet.scaling is None:
@@ -34,6 +35,7 @@ def quantities(loaded: Loaded) -> tuple[tuple[ScaledQuantity, ...], tuple[Scaled
 def of_suite(suite: Suite) -> tuple[tuple[ScaledQuantity, ...], tuple[ScaledQuantity, ...]]:
     """What a suite says about inputs and outputs."""
     inputs, outputs = (
+        # exact numbers: pages make raw values of exact limits with them
         tuple(
             ScaledQuantity(name=q.name, text=q.text, unit=q.unit, mean=Fraction(q.mean), range=Fraction(q.range))
             for q in side
@@ -71,6 +73,7 @@ def described(
             name=subject.prop.name,
             text=subject.text,
             before=before[subject.prop.name].guarantee,
+            # None, not "unknown": of what was not looked at again nobody tried to know anything
             after=after[subject.prop.name].guarantee if subject.prop.name in after else None,
             sampled=sampled.get(subject.prop.name),
         )
@@ -82,6 +85,7 @@ def described(
 def remarks(case: Case, before: Mapping[str, Answer], best: Attempt | None, *, as_many: bool) -> Iterator[str]:
     """What the verdicts of the named properties do not tell; ``best`` is None where no network was written."""
     others = [s.prop.name for s in case.applicable]
+    # said where nothing was written too: it is about the original
     broken = [name for name in others if before[name].guarantee == "violated"]
     if broken:
         yield f"Applicable, not named and violated on the original: {', '.join(broken)}; --suite repairs all."

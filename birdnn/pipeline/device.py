@@ -48,6 +48,7 @@ def device_for(asked: AskedDevice, net: Network | None) -> Device:
 
 def unusable() -> str:
     """Why no graphics device can be used here; empty where one can."""
+    # its products are sums over slices of the numbers, whose error no bound accounts for (docs/soundness.md)
     if os.environ.get(_EMULATED, "0") not in ("", "0"):
         return f"{_EMULATED} is set, and rounding of emulated float64 is covered by no bound: unset it"
     if torch.version.cuda is None:

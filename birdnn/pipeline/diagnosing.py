@@ -36,6 +36,7 @@ def examine(watch: Watch | None = None, *, tried: bool = False) -> DoctorOutcome
     watch = watch or Unwatched()
     states = [_own(), *(_of_engine(engine) for engine in ENGINES), _compiler(), _flint(), _cuda()]
     if tried:
+        # what is known not to be usable is not asked: it would only fail a second time
         for place, state in enumerate(states):
             if state.usable is None:
                 watch.update(Progress(phase=f"asking {state.name}"))
@@ -71,6 +72,7 @@ def _flint() -> EngineState:
 def _found(name: str, role: str, package: str, module: str, install: str = "") -> EngineState:
     """A package that is installed and whose module Python finds, or how to get it."""
     version = _version(package)
+    # both: a package may be recorded as installed and its module be gone, which the note below says
     if version is not None and find_spec(module) is not None:
         return EngineState(name=name, role=role, version=version, usable=None, note=UNTRIED, install="")
     note = "" if version is None else f"version {version} is installed, and Python finds no module {module}"
@@ -109,6 +111,7 @@ def _built_for() -> str | None:
     found = find_spec("torch")
     if found is None or found.origin is None:
         return ""
+    # read, not imported: torch takes seconds to load, and `doctor` says without it what is there
     text = (Path(found.origin).parent / "version.py").read_text(encoding="utf-8")
     named = re.search(r"^cuda\b.*= *['\"]([\w.]+)['\"]", text, re.MULTILINE)
     return named[1] if named else None
@@ -117,6 +120,7 @@ def _built_for() -> str | None:
 def _devices() -> tuple[str, ...]:
     """Names of the devices that CUDA's driver knows; it honours CUDA_VISIBLE_DEVICES."""
     try:
+        # the driver itself, as torch would have to be loaded to be asked
         driver = ctypes.CDLL(_DRIVER)
     except OSError:
         return ()

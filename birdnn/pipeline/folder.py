@@ -79,6 +79,7 @@ class ResultFolder:
         domains = (asked.domain,) if isinstance(asked.domain, Path) else ()
         examples = (path for path in (asked.data, asked.test) if path is not None)
         inputs = (asked.net, *asked.props, *asked.keep, *asked.points, *domains, *suites, *examples)
+        # all that some outcome may write: which one it is going to be nobody knows yet
         names = {path.name for path in (self.draft, *self._results(), self.page)}
         require_folder(self.path, names, inputs)
 
@@ -92,8 +93,11 @@ class ResultFolder:
             OutputError: it cannot be made, or another repair is at work there. One that is raised inside, because
                 something cannot be written, leaves nothing of this repair and says what else is there.
         """
+        # inner ones first, in which order they are removed
         made = [folder for folder in (self.path, *self.path.parents) if not folder.exists()]
+        # the lock is held from before the first look at what lies there until everything has been written or discarded
         handle, together = self._locked(), Together()
+        # tells an earlier repair's attempt, which stays, from ours, which goes
         older = self.attempt.stat().st_mtime_ns if self.attempt.exists() else None
         try:
             for path in (*self._results(), self.page):
@@ -106,6 +110,7 @@ class ResultFolder:
                     self.attempt.unlink()
             raise OutputError(error.path, f"{error.problem}; {self._left()}") from None
         finally:
+            # harmless after `commit`, which leaves nothing to discard
             together.discard()
             with suppress(OSError):
                 self.draft.unlink(missing_ok=True)
@@ -128,9 +133,12 @@ class ResultFolder:
             raise OutputError(str(self.path), f"cannot be used: {error.strerror or error}") from None
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # whoever held the lock may have removed the folder on its way out: then this descriptor is of another one
             free = self.path.exists() and os.path.samestat(os.fstat(handle), self.path.stat())
+        # before `OSError`, of which it is a kind
         except BlockingIOError:
             free = False
+        # better two repairs at once on such a system than none
         except OSError:  # a file system without locks
             free = True
         if not free:
@@ -160,11 +168,14 @@ class ResultFolder:
         Raises:
             OutputError: it cannot be moved, or the input is there.
         """
+        # asked again at each write: the input may be called NAME.attempt.onnx, and links may have changed meanwhile
         self._require_no_input(self.attempt)
         try:
+            # with a repaired network there they speak about that, and stay until this repair has a result
             if self.attempt.exists() and not self.network.exists():
                 for old in (self.report, self.page, self.certificate):
                     old.unlink(missing_ok=True)  # it speaks of the attempt that is replaced now
+            # a rename: whoever is killed here leaves the old attempt or the new one, whole
             self.draft.replace(self.attempt)
         except OSError as error:
             raise unwritable(self.attempt, error) from None
@@ -182,8 +193,10 @@ class ResultFolder:
         """
         word = "repaired" if repaired else "attempt"
         final = self.network if repaired else self.attempt
+        # moved with the others, so that no network is called repaired beside a report that says otherwise
         together.take(final, self.attempt)
         if network_kind(self.request.net) == "nnet":
+            # made from the file that was judged, not from the network in memory
             together.add(self._called(word, "onnx"), read_nnet(self.attempt).onnx_bytes())
         return final
 
@@ -195,6 +208,7 @@ class ResultFolder:
         """
         for path in (*self._results(), self.page):
             self._require_no_input(path)
+        # what is written anew may be among them: `commit` moves the old ones aside first, then the new ones in
         together.drop(self.page, *self._results())
         together.commit()
 
@@ -204,6 +218,7 @@ class ResultFolder:
 
     def _results(self) -> tuple[Path, ...]:
         """Everything that one repair or another may leave, but for the page."""
+        # an NNet file has an ONNX copy beside it
         kinds = dict.fromkeys((network_kind(self.request.net), "onnx"))
         networks = (self._called(word, kind) for word in ("repaired", "attempt") for kind in kinds)
         return (*networks, self.certificate, self.report)

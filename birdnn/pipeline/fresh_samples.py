@@ -58,22 +58,28 @@ def sample_afresh(
     device: Device = "cpu",
 ) -> FreshSamples:
     """Draw ``samples`` uniform points of each proved property's input set, or as many as the deadline allows."""
+    # a copy in float32, by torch: another path than the prover's float64 and the replay's onnxruntime
     net = loaded.net.with_values({}).float().to(device)
     bounds: dict[str, PacBound] = {}
     contradicted: dict[str, Witness] = {}
+    # small enough for the deadline to be asked often: nothing inside a batch looks at a clock
     batch = drawable(min(BATCH[device], piece_of(net)), net.n_inputs)
     for index, prop in enumerate(proved):
         of = f" ({index + 1} of {len(proved)})" if len(proved) > 1 else ""
         tally = Tally(net, prop, UNIFORM.draws(prop, seeded(seed, _STREAM, index, device=device)))
+        # equal shares; what one leaves the others have
         part = deadline.part(1 / (len(proved) - index))
         while tally.n < samples and not part.over():
+            # at the first batch beyond each multiple, without a counter
             if tally.n % _NEWS_EVERY < batch:
                 news = f"{tally.n:,} of {samples:,} points"
                 phase = f"sampling {prop.name} after its proof{of}"
                 watch.update(Progress(phase=phase, done=tally.n / samples, detail=news))
             tally.add(min(batch, samples - tally.n))
+        # of no draw there is nothing to state
         if not tally.n:
             continue
+        # by the number of proved properties, not of those for which there was time: it was fixed before the first draw
         delta = shared(DELTA, len(proved))
         bounds[prop.name] = PacBound(
             measure=UNIFORM.name,
@@ -82,6 +88,7 @@ def sample_afresh(
             n=tally.n,
             violations=tally.violations,
         )
+        # float32 in torch may be a rounding off where the margin is nearly zero: a run of the file decides
         witness = replayed(loaded, prop, tally.worst)
         if witness is not None:
             contradicted[prop.name] = witness

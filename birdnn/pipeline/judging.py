@@ -71,12 +71,14 @@ class Attempt:
 
     def rank(self, wanted: list[str]) -> tuple[bool, int, int]:
         """Greater is better: all proved, then few violated, then many proved."""
+        # judging ends at the first violation, so that what was not looked at counts as badly as what is violated
         words = [self.guarantee(name) if name in self.answers else "not looked at" for name in wanted]
         bad = words.count("violated") + words.count("not looked at")
         return all(w == "proved" for w in words), -bad, words.count("proved")
 
     def rank_by_count(self, wanted: list[str], kept: list[str]) -> tuple[bool, int, int]:
         """Greater is better: all proved, then many proved of those to be kept, then many proved of all."""
+        # violations do not count here: of as many as possible one that is violated loses nothing for the others
         proved = {name for name in wanted if self.guarantee(name) == "proved"}
         return len(proved) == len(wanted), len(proved.intersection(kept)), len(proved)
 
@@ -85,6 +87,7 @@ class Attempt:
         found = Evidence(too_far=self.too_far)
         for name, answer in self.answers.items():
             if isinstance(answer.verdict, Violated):
+                # a replayed witness alone: what only the bound could not exclude is no violation to learn from
                 found.points[name] = torch.tensor([answer.verdict.witness.x])
             elif isinstance(answer.verdict, Unknown) and answer.verdict.undecided is not None:
                 found.undecided[name] = answer.verdict.undecided
@@ -118,6 +121,7 @@ def decide(loaded: Loaded, subject: Subject, clock: Clock, effort: Effort, *, ch
     """Verify one property; ``cheap`` only looks for a counterexample."""
     begun = clock.now()
     limits = SearchSettings(
+        # to the end of the search, which leaves what is kept for measuring and writing
         timeout_s=min(effort.seconds, clock.left_s()),
         max_boxes=effort.boxes,
         max_work=effort.work,
@@ -130,6 +134,7 @@ def decide(loaded: Loaded, subject: Subject, clock: Clock, effort: Effort, *, ch
     )
     found: Verdict
     if cheap:
+        # no keeper: an attack has no frontier to go on from
         found = falsify(loaded.net, subject.prop, settings=limits, replays=loaded.replays, watch=clock.watch)
     else:
         found = verify(
@@ -155,6 +160,7 @@ def decide_all(
     attempt = Attempt(loaded=loaded)
     if as_many:
         return _each(attempt, subjects, clock, effort)
+    # a candidate that an attack refutes must not cost the proofs of the properties before that one
     for cheap in (True, False):
         for subject in subjects:
             if clock.over():
@@ -172,13 +178,16 @@ def _each(attempt: Attempt, subjects: Sequence[Subject], clock: Clock, effort: E
     What is hopeless costs what is easy no time, and a hundred properties no hundred times the work of one.
     """
     until = clock.now() + effort.seconds
+    # twice over all: what a glance decides needs nothing more, and says which ones share the rest
     for share in (_GLANCE, 1.0):
         waiting = [s for s in subjects if attempt.guarantee(s.prop.name) == "unknown"]
         for number, subject in enumerate(waiting):
             if clock.over():
                 return attempt
+            # up to `FULL` properties have the whole effort each, more of them together as much as `FULL`
             part = share * min(1.0, FULL / len(waiting))
             left = max(0.0, min(until - clock.now(), clock.left_s()))
+            # in the first round `_LEAST_S` for each all the same: so that no property stays without any look
             if share == 1 and left == 0:
                 return attempt
             seconds = max(_LEAST_S, share * left / (len(waiting) - number))
@@ -189,6 +198,7 @@ def _each(attempt: Attempt, subjects: Sequence[Subject], clock: Clock, effort: E
 
 def counterexamples(loaded: Loaded, prop: Property, first: Witness, points: Tensor) -> tuple[Witness, ...]:
     """A few replayed witnesses, ``first`` among them."""
+    # the copy: a judge evaluates in float32, and must not change the network that is judged
     judge = Judge(loaded.net.with_values({}).float(), prop, loaded.replays, source=loaded.net)
     found = [first]
     for region in prop.regions:
@@ -197,6 +207,7 @@ def counterexamples(loaded: Loaded, prop: Property, first: Witness, points: Tens
             if len(found) == _SHOWN_COUNTEREXAMPLES:
                 return tuple(found)
             witness = judge.replayed(point)
+            # as float32 a point may be one that is there already
             if witness is not None and witness.x not in {w.x for w in found}:
                 found.append(witness)
     return tuple(found)
@@ -219,6 +230,7 @@ class Hunter:
 
     def __call__(self, net: Network, region: Region, generator: torch.Generator, thorough: bool) -> Tensor:
         effort = hunt_for(net, len(region.unsafe), self.regions, self.hard if thorough else self.light)
+        # a copy moves; the caller's network stays where it is, and what comes back is on the CPU again
         if self.device != "cpu":
             net = net.with_values({}).to(self.device)
         return attack(net, region, settings=effort, generator=generator, thorough=True, stopped=self.stopped).cpu()

@@ -42,6 +42,7 @@ class FolderKeeper:
         path = self._path(name)
         if not path.exists():
             return None
+        # a file of another question raises here: to go on from it would prove something else
         with reading(path):
             return unpacked(name, path.read_bytes(), regions)
 
@@ -55,9 +56,11 @@ class FolderKeeper:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             write_bytes(self._path(name), packed(name, frontier))
+        # packing takes the memory once more, and a search that has hours behind it must not end for its safety copy
         except (OutputError, OSError, MemoryError) as error:
             self.failure = f"what the search reached could not be kept: {str(error) or 'memory ran out'}"
         ended = self._now()
+        # a file that takes long is written more rarely: at most a twentieth of the time goes into keeping
         self._next = ended + max(EVERY_S, _SHARE * (ended - begun))
 
     def done(self, name: str) -> None:

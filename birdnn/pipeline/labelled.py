@@ -58,6 +58,7 @@ def load_classifier(path: Path, chosen: Mapping[str, Sequence[str]], asked: Aske
     """
     loaded = load_network(path)
     device = device_for(asked, loaded.net)
+    # before blocks are looked for, whose messages would not say what is wrong
     if loaded.net.n_outputs < 2:
         raise MismatchError(f"{path}: one output is no classifier; a score for each class is expected")
     blocks = require_blocks(loaded.net, chosen)
@@ -73,6 +74,7 @@ def load_examples(
         FormatError: the file is unusable.
     """
     found = read_labelled(path, net)
+    # the greatest score decides: a classifier has no rule that could be said otherwise
     right = evaluate(net, found.x).argmax(1) == found.y
     record = Examples(
         role=role, path=str(path.resolve()), sha256=found.sha256, n=len(found), failing=int((~right).sum())
@@ -104,6 +106,7 @@ def require_apart(files: Sequence[Examples]) -> None:
     options = {"repair": "--data", "validation": "--val", "test": "--test"}
     seen: dict[str, Examples] = {}
     for file in files:
+        # by content: a copy under another name would tell as little
         if (other := seen.setdefault(file.sha256, file)) is not file:
             told = f"has the same examples as {options[other.role]} {other.path}"
             needed = "give each role examples of its own, or its figures say nothing"
@@ -147,10 +150,12 @@ def judged(
     """
     device = next(iter(classifier.net.values().values())).device
     x, y = examples.x.to(device), examples.y.to(device)
+    # of the values as they are: nobody says here how inputs were scaled
     radius = float(x.max() - x.min()) * _RADIUS if asked.radius is None else asked.radius
 
     def news(name: str, done: int, most: int) -> bool:
         watch.update(Progress(phase="judging blocks", done=done / most, detail=name))
+        # False ends the trials
         return not (watch.stopped() if over is None else over())
 
     settings = SpectrumSettings(formula=asked.formula, examples=asked.examples, radius=radius, top=top)

@@ -51,6 +51,7 @@ def load_network(path: Path) -> Loaded:
         FormatError: the file is unusable.
         DisagreementError: torch and onnxruntime differ on it.
     """
+    # read once: scaling and header of an NNet file are needed besides its network
     nnet = read_nnet(path) if network_kind(path) == "nnet" else None
     net = read_network(path) if nnet is None else nnet.network
     replays = (_replay(net, _onnx_bytes(path)),) if nnet is None else nnet_replays(nnet)
@@ -81,6 +82,7 @@ class NumpyReplay:
 
 def nnet_replays(nnet: NNet) -> tuple[Replay, ...]:
     """Two engines, on our ONNX export and directly: what violates must do so on both."""
+    # the export alone would not do: a mistake of it would be one of the network and of its judge
     return OnnxReplay(nnet.onnx_bytes()), NumpyReplay(nnet)
 
 
@@ -98,6 +100,7 @@ def model_bytes(loaded: Loaded) -> bytes:
 def _onnx_bytes(path: Path) -> bytes:
     """The file's bytes, unpacked, external data embedded: a runtime that reads bytes has no folder to look into."""
     data = read_bytes(path, NETWORK_BYTES)
+    # the file's own bytes where nothing lies beside it: what is run is what the user has, to the byte
     model = onnx.ModelProto.FromString(data)
     return model.SerializeToString() if embed_external(model, path, NETWORK_BYTES) else data
 
@@ -119,6 +122,7 @@ def load_property(
         prop = _fitted(prop, loaded.net)
     except MismatchError as error:
         raise MismatchError(f"{path}: {error.problem} ({loaded.path.name})") from None
+    # after it fits: scaling needs a mean and a range for each of its inputs
     prop = prop if units == "normalised" else prop.scaled(scaling_of(loaded))
     return replace(prop, notes=(*prop.notes, *_run_beside(prop)))
 
@@ -126,6 +130,7 @@ def load_property(
 def _fitted(prop: Property, net: Network) -> Property:
     """The property of all outputs of a network, or of the values behind the label that it gives."""
     taken = net.graph.label
+    # the file has one output, the label; a property of it becomes one of the values behind
     if taken:
         return of_values(prop.fitted(net.n_inputs, 1), net.n_outputs, taken)
     return prop.fitted(net.n_inputs, net.n_outputs)
@@ -136,6 +141,7 @@ def _run_beside(prop: Property) -> tuple[str, ...]:
     near: dict[int, Region] = {}
     far: dict[int, Region] = {}
     for region in prop.regions:
+        # the first region of each input is told of, the others are counted
         near |= {index: region for index in region.nearest if index not in near}
         if region.unrunnable is not None:
             far.setdefault(region.unrunnable, region)
@@ -165,6 +171,7 @@ def scaling_of(loaded: Loaded) -> Scaling:
         MismatchError: neither says it.
         FormatError: the header of an NNet file is too odd to say it.
     """
+    # the file's own before the suite's; where neither is there the file's reader says what is missing
     if loaded.nnet is not None and (loaded.nnet.scaling is not None or loaded.known is None):
         return loaded.nnet.require_scaling()
     if loaded.known is not None:
@@ -179,6 +186,7 @@ def statement(prop: Property) -> str:
     """One line that says what a property is about: its file's first comment, or the shape of its formula."""
     for line in prop.text.splitlines():
         comment = line.strip().lstrip("; \t").strip()
+        # a line of dashes is no sentence
         if line.lstrip().startswith(";") and any(letter.isalpha() for letter in comment):
             return comment
     regions, unsafe = len(prop.regions), sum(len(region.unsafe) for region in prop.regions)

@@ -55,6 +55,7 @@ def localize_files(
     started, watch, settings = time.monotonic(), watch or Unwatched(), settings or LocalizeSettings()
     watch.update(Progress(phase=f"reading {request.net.name}"))
     case = read_case(CaseFiles.of(request), relating=True)
+    # asked for the exception: a number that is too large is refused before the first sample is drawn
     _top(request, case.loaded.net)
     return LocalizeOutcome(
         request=request,
@@ -103,10 +104,12 @@ def localised(
     net = case.loaded.net.with_values({}).float()
     request = LocalizeRequest(net=case.loaded.path, seed=seed)
     for left, subject in zip(range(len(subjects), 0, -1), subjects, strict=True):
+        # each part of the time is counted anew, so that what one property leaves the later ones have
         if not isinstance(subject, Points):  # of single points there is no region to draw others from
             watch.update(Progress(phase=f"localising {subject.prop.name}"))
             try:
                 yield _PropertyLocaliser(net, subject, request, settings, deadline.part(1 / left).over).answer()
+            # the next one may be cheap, and its part of the time is its own
             except OutOfTime:
                 continue
 
@@ -132,6 +135,7 @@ def responsible(
             continue
         sets = question.sample_set(found.positives), question.sample_set(found.negatives)
         for entry in localize(net, *sets, over=over).ranking():
+            # not a sum: a neuron behind one violation is as responsible as one that is a little behind each
             value[entry.neuron] = max(value.get(entry.neuron, 0.0), entry.value)
     if not value:
         told = "; ".join(notes)
@@ -207,6 +211,7 @@ class _PropertyLocaliser:
         # another stream than the one that was ranked by, also for the next seed
         generator = torch.Generator().manual_seed((self.request.seed + 1) * _HELD_OUT)
         fresh = self.look(generator)
+        # a ranking that is checked on what it was made of is always right
         unseen = [_without(new, old) for new, old in zip(fresh.negatives, seen.negatives, strict=True)]
         if not any(map(len, unseen)) or not any(map(len, fresh.positives)):
             return ()
@@ -226,9 +231,12 @@ class _PropertyLocaliser:
         points = from_property(self.prop, drawable(self.settings.samples, self.prop.n_inputs), generator)
         for region, x in zip(self.prop.regions, points, strict=True):
             margin = region.margin_at(x, evaluate(self.net, x, over=self.over))
+            # NaN is in neither set: such an input satisfies nothing and says nothing about why
             positives.append(x[margin > 0])
+            # an attack ends often at one corner: alike points would count as so many violations
             negatives.append(distinct(x[margin <= 0]))
         uniform = sum(map(len, negatives))
+        # uniform points are preferred: what an attack finds is not spread as violations are
         if uniform >= self.settings.enough:
             return _Samples(positives, negatives, uniform, "sampling")
         more = [self.hunted(region, generator) for region in self.prop.regions]
@@ -240,6 +248,7 @@ class _PropertyLocaliser:
         effort = hunt_for(self.net, len(region.unsafe), len(self.prop.regions), self.settings.hunt)
         net = net_for(self.net, self.prop)
         points = attack(net, region, settings=effort, generator=generator, thorough=True, stopped=self.over).cpu()
+        # an attack that was stopped has found less than it would: nothing is localised by half of it
         require_time(self.over)
         return points[region.margin_at(points, evaluate(self.net, points)) <= 0]
 
@@ -260,6 +269,7 @@ class _PropertyLocaliser:
 
     def some(self, xs: list[Tensor], generator: torch.Generator) -> list[tuple[Region, Tensor]]:
         """At most `held_out` of the points, each with its region."""
+        # the same share of each region, so that the check weighs regions as the sample does
         share = min(1.0, self.settings.held_out / max(1, sum(map(len, xs))))
         chosen = [x[torch.randperm(len(x), generator=generator)[: -int(-len(x) * share // 1)]] for x in xs]
         return [(region, x) for region, x in zip(self.prop.regions, chosen, strict=True) if len(x)]
@@ -269,5 +279,6 @@ def _without(new: Tensor, old: Tensor) -> Tensor:
     """The rows of ``new`` that are not among those of ``old``."""
     if not len(new) or not len(old):
         return new
+    # rows compared as wholes: equal rows get one number
     label = torch.unique(torch.cat([new, old]), dim=0, return_inverse=True)[1]
     return new[~torch.isin(label[: len(new)], label[len(new) :])]

@@ -22,6 +22,7 @@ def localize_block_files(request: BlockLocalizeRequest, *, watch: Watch | None =
     watch.update(Progress(phase=f"reading {request.net.name}"))
     classifier = load_classifier(request.net, request.chosen, request.device)
     examples, record, _ = load_examples(request.data, classifier.net, "repair")
+    # before blocks are judged, which takes minutes: spectra need examples of both kinds
     require_failing(record)
     found = judged(classifier, examples, request, seed=request.seed, watch=watch, top=request.top)
     return BlockLocalizeOutcome(

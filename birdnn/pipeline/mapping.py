@@ -33,6 +33,7 @@ from birdnn.spec import Property, Region
 Covers = Mapping[str, Sequence[StoredRegion]]
 """sha256 of a network's file -> the trees of a proof about it."""
 
+# odd, so that the middle of the line is one of them
 POSITIONS = 401
 
 
@@ -46,6 +47,7 @@ def advisory_map(
     scene: Scene, plane: Plane, *, marks: Sequence[Witness] = (), covers: Covers | None = None
 ) -> AdvisoryMap:
     """What the networks of a scene decide over a plane; of ``marks`` those that lie in it."""
+    # once for all networks of the scene, which are compared cell by cell
     x, asked = grid(scene, plane)
     varying = {plane.x.quantity.input, plane.y.quantity.input}
     regions = () if scene.prop is None else scene.prop.regions
@@ -104,6 +106,7 @@ def _map_panel(
     inside = unsafe = np.zeros(len(x), dtype=bool)
     if scene.prop is not None:
         inside, unsafe = (mask.numpy() & asked for mask in unsafe_where(scene.prop, x, y))
+    # by content: the same file under another name has the same proof
     trees = covers.get(loaded.net.sha256)
     return MapPanel(
         title=title,
@@ -121,9 +124,11 @@ def _boxes(trees: Sequence[StoredRegion], plane: Plane) -> Floats:
     """Where proved boxes meet the plane, shown units, (boxes, 4)."""
     x, y = plane.x.quantity, plane.y.quantity
     found = [boxes_on_plane(tree, np.array(plane.at), (x.input, y.input)) for tree in trees]
+    # the empty one, as there may be no region
     boxes: Floats = np.concatenate([*found, np.empty((0, 4))])
     ranges, means = np.array([x.range, x.range, y.range, y.range]), np.array([x.mean, x.mean, y.mean, y.mean])
     boxes = boxes * ranges + means
+    # what lies outside of the picture would only make the record large
     seen = (boxes[:, 0] <= plane.x.upper) & (boxes[:, 1] >= plane.x.lower)
     seen &= (boxes[:, 2] <= plane.y.upper) & (boxes[:, 3] >= plane.y.lower)
     kept: Floats = boxes[seen]
@@ -145,13 +150,17 @@ def margin_line(
     runs = [_run(region, start, end) for region in prop.regions]
     holding = [i for i, region in enumerate(prop.regions) if mark is not None and region.contains(mark.x)]
     met = [i for i, run in enumerate(runs) if run is not None]
+    # a line may meet no region at all: it is drawn all the same, with the margin of the first one
     number = next(iter(holding + met), 0)
     positions = np.linspace(0.0, 1.0, POSITIONS)
     at = None if mark is None else _position(np.array(mark.x), start, end)
     if at is not None:
+        # a curve through 401 points may miss the dip at the counterexample, which is to be seen
         positions = np.unique(np.append(positions, at))
+    # float32, as networks take them
     points = torch.from_numpy(start + positions[:, None] * (end - start)).float()
     if at is not None and mark is not None:
+        # the very input: computed from its place on the line it would be a rounding off, and might not violate
         points[int(np.searchsorted(positions, at))] = torch.tensor(mark.x)
     run = runs[number]
     return MarginLine(
@@ -185,6 +194,7 @@ def _run(region: Region, start: Floats, end: Floats) -> tuple[float, float] | No
             if not low <= a <= high:
                 return None
             continue
+        # d may be negative
         near, far = sorted(((low - a) / d, (high - a) / d))
         first, last = max(first, near), min(last, far)
     return (float(first), float(last)) if first <= last else None
@@ -194,11 +204,13 @@ def _position(x: Floats, start: Floats, end: Floats) -> float | None:
     """Where ``x`` lies on the line; None where beside it, by more than float32 rounds."""
     way = end - start
     at = float((x - start) @ way / (way @ way))
+    # relative to the values, as float32 rounds
     near = np.abs(start + at * way - x) <= 1e-6 * (1 + np.abs(x))
     return at if near.all() and 0 <= at <= 1 else None
 
 
 def _line_panel(region: Region, loaded: Loaded, title: PanelTitle, x: Tensor, name: str) -> LinePanel:
+    # float64 rows on float32 outputs: margins near zero are what such pictures are looked at for
     margins = region.margin(evaluate(float_network(loaded), x).double()).numpy()
     if not np.isfinite(margins).all():
         raise MismatchError(f"the margin of {name} is not a number everywhere on the line: nothing can be drawn")
@@ -212,12 +224,14 @@ def line_through(scene: Scene, region: Region, at: Floats) -> tuple[Floats, Floa
     """
     lower, upper = region.lower.numpy(), region.upper.numpy()
     way = at - (lower + (upper - lower) / 2)
+    # `not ... >`: of a region that is a point both are zero, and NaN goes this way too
     if not np.abs(way).max() > 1e-9 * np.abs(upper - lower).max():
         way = np.where(np.arange(len(way)) == (upper - lower).argmax(), upper - lower, 0.0)
     if not way.any():
         raise MismatchError("the region is a single point: say the line's ends with --from and --to")
     low, high = _reach(at, way, lower, upper)
     low, high = low - 0.25 * (high - low), high + 0.25 * (high - low)
+    # the quarter beyond ends where inputs mean nothing any more
     if scene.domain is not None:
         within = _reach(at, way, *(side.numpy() for side in scene.domain))
         low, high = max(low, within[0]), min(high, within[1])
@@ -228,4 +242,5 @@ def _reach(at: Floats, way: Floats, lower: Floats, upper: Floats) -> tuple[float
     """How far ``at + t way`` stays in a box that holds ``at``: the least and the greatest t."""
     moving = way != 0
     ends = np.sort(np.stack([lower[moving] - at[moving], upper[moving] - at[moving]]) / way[moving], axis=0)
+    # zero belongs to it whatever rounding says: `at` is held by the box
     return min(0.0, float(ends[0].max())), max(0.0, float(ends[1].min()))

@@ -53,6 +53,7 @@ class Measured:
 
     def without_proof(self) -> Measured:
         """The same, as counted on points: where the proof that made a rate certain is not believed."""
+        # the counts stay: points were run, whatever becomes of the proof
         rates = {name: getattr(self, name) for name in ("efficacy", "generalisation")}
         return replace(self, **{name: rate and replace(rate, by_proof=False) for name, rate in rates.items()})
 
@@ -91,11 +92,14 @@ class Comparison:
         shares = len(self.case.subjects) + 1
         for number, subject in enumerate(self.case.subjects):
             prop, part = subject.prop, self.deadline.part(1 / (shares - number))
+            # less than half of the time: the held-out points of the same property come after
             points = self._region(prop, generator, part.part(0.4))
             drawn.append(drawdown(prop.name, points.margin_before, points.margin_after))
+            # of drawdown and fidelity alike: what violated before is to change
             kept = points.margin_before > 0
             repaired = distinct(repair_set.get(prop.name, points.x[:0]))
             repaired_margin = union_margin(prop, repaired, evaluate(self.after, repaired))
+            # points have no region to hold inputs out of: their neighbours are what a repair generalises to
             if prop.name in violated and not isinstance(subject, Points):
                 if bool(kept.any()):
                     regions[prop.name] = fidelity(points.before[kept], points.after[kept], self.case.decision)
@@ -103,8 +107,10 @@ class Comparison:
                 held_out.append(healed(points.margin_before, points.margin_after, by_proof=prop.name in proved))
             if prop.name in violated and prop.name in repair_set:
                 healing.append(_all_healed(repaired_margin, by_proof=prop.name in proved))
+            # of proved properties alone: only there is a violating point more than a figure
             if prop.name in proved:
                 x, margin = torch.cat([points.x, repaired]), torch.cat([points.margin_after, repaired_margin])
+                # all points that were looked at anyway, repaired ones too: each of them could contradict the proof
                 witness = self._counterexample(prop, x, margin)
                 if witness is not None:
                     contradicted[prop.name] = witness
@@ -124,21 +130,25 @@ class Comparison:
 
     def _counterexample(self, prop: Property, x: Tensor, margin: Tensor) -> Witness | None:
         """The first of the worst points that violates when replayed on the repaired file."""
+        # NaN too: it is no satisfied property
         suspicious = ~(margin > 0)
         if not bool(suspicious.any()):
             return None
+        # each replay is a run of the file: the worst ones are those that rounding explains least
         worst = margin[suspicious].nan_to_num(nan=-torch.inf).argsort()[:_REPLAYED]
         judge = Judge(self.after, prop, self.replays, source=self.source)
         return judge.strongest_of(x[suspicious][worst])
 
     def kept(self, count: int, *, seed: int) -> Kept:
         """What the choice between candidates goes by, on ``count`` inputs of each place and a part in each region."""
+        # a seed of its own: with that of the metrics the choice would look at what they are measured on
         generator = torch.Generator().manual_seed(seed)
         each, subjects = max(1, count // _SELECTED_PART), self.case.subjects
         parts = [self.deadline.part(1 / (len(subjects) + 1 - number)) for number in range(len(subjects))]
         regions = [self._drawn(s.prop, each, generator, part) for s, part in zip(subjects, parts, strict=True)]
         names = [s.prop.name for s in self.case.subjects]
         drawn = [drawdown(n, p.margin_before, p.margin_after) for n, p in zip(names, regions, strict=True)]
+        # None: no point satisfied the property before, so that none can be lost
         worst = max((d.share for d in drawn if d.share is not None), default=0.0)
         return chosen_by(self._behaviour(count, generator, final=False), worst)
 
@@ -151,6 +161,7 @@ class Comparison:
 
     def _behaviour(self, count: int, generator: torch.Generator, *, final: bool) -> tuple[KeptAt, ...]:
         """At each place where something can be compared."""
+        # anew for each candidate: cheap, as it evaluates the listed points only
         yardstick = Yardstick.of(self.case, self.before)
         less = min(count, self.settings.selection_points)  # more says little where nobody declared a domain
         found, here = [], places(self.case, self.before, final=final)
@@ -173,30 +184,36 @@ class Comparison:
 
     def _affordable(self, count: int, deadline: Deadline) -> int:
         """How many points both networks can be evaluated at in time."""
+        # as many as are evaluated between two looks at a clock anyway
         few = min(count, BATCH["cpu"], piece_of(self.before))
 
         def once() -> int:
             evaluate(self.before, torch.zeros(few, self.before.n_inputs))
             return few
 
+        # not fewer than were evaluated to find out
         return max(few, deadline.affordable(drawable(count, self.before.n_inputs), once, times=_COSTS))
 
     def _held_out(self, prop: Property, points: Compared, generator: torch.Generator, deadline: Deadline) -> Compared:
         """Fresh points: uniform ones, and where violations are rare also what an attack of another seed finds."""
+        # points of the region count as held out too: nothing was trained or chosen by them
         missing = self.settings.held_out_points - len(points.x)
         if missing > 0 and not deadline.over():
             points = points.and_more(self._drawn(prop, missing, generator, deadline.part(0.5)))
+        # uniform points alone would say nothing about healing where hardly one of them violates
         if float((points.margin_before <= 0).double().mean()) < _RARE:
             xs = [prop.regions[0].lower[None, :].float()[:0]] * len(prop.regions)
             for i, region in enumerate(prop.regions):
                 if deadline.over():
                     break
+                # alike ones would count one violation many times
                 xs[i] = distinct(self.resample(self.before, region, generator, True))
             points = points.and_more(self._points(prop, xs, deadline.over))
         return points
 
     def _neighbours(self, prop: Property, radius: float) -> Neighbours:
         """Fresh inputs around points: a proof about the points says nothing about them."""
+        # the same stream for each file of points: its figures do not depend on which others were named
         generator = torch.Generator().manual_seed((self.seed + 1) * _FRESH)
         centres = torch.stack([region.lower for region in prop.regions])
         lower, upper = centres - radius, centres + radius
@@ -242,6 +259,7 @@ def points_of(before: Network, after: Network, prop: Property, xs: Sequence[Tens
         xs: (n, inputs) for each region.
         over: is the time over?
     """
+    # all regions in one evaluation, which is faster than many small ones; taken apart below
     x = torch.cat(list(xs))
     ys = both(before, after, x, over)
     x, sizes, n = x[: len(ys[0])], [], len(ys[0])
@@ -258,6 +276,7 @@ def points_of(before: Network, after: Network, prop: Property, xs: Sequence[Tens
 def _all_healed(margin: Tensor, *, by_proof: bool) -> Rate:
     """Of points that all violated, how many no longer do."""
     hits = int((margin > 0).sum())
+    # where a point contradicts the proof its rate is a count, not a certainty
     return Rate(hits=hits, n=len(margin), by_proof=by_proof and hits == len(margin))
 
 
@@ -265,6 +284,7 @@ def _over_the_domain(behaviour: Sequence[KeptAt], decision: Decision) -> Fidelit
     """The figures of the declared domain."""
     for one in behaviour:
         if one.ground == "domain":
+            # a figure by both rules is no fidelity: nobody said that outputs decide at all
             agreement = None if decision == "none" else one.decision_agreement
             return Fidelity(decision_agreement=agreement, mae=one.mae, n=one.n)
     return None
@@ -274,5 +294,6 @@ def _sum(rates: Sequence[Rate]) -> Rate | None:
     """All points of several properties together; by proof only if each is."""
     if not rates or not (n := sum(rate.n for rate in rates)):
         return None
+    # a rate of no points is by no proof, and must not make that of the others uncertain
     counted = [rate for rate in rates if rate.n]
     return Rate(hits=sum(r.hits for r in rates), n=n, by_proof=all(r.by_proof for r in counted))

@@ -35,6 +35,7 @@ def front_of(case: Case) -> Network:
     What such an operator reads has gradients where it has none any more, and is affine in the last weights.
     """
     regions = tuple(region for subject in case.subjects for region in subject.prop.regions)
+    # one property of all regions: the tail goes only where none of them needs it
     together = replace(case.subjects[0].prop, regions=regions)
     return without_tail(case.loaded.net, together, "real")
 
@@ -52,6 +53,7 @@ def with_method(request: RepairRequest, net: Network, front: Network) -> RepairR
             raise MismatchError(f"{word} {said!r} is unknown; known: {', '.join(get_args(known))}")
     if not 0 <= request.alpha <= 1:
         raise MismatchError(f"alpha {request.alpha:g} is no share: give a number from 0 to 1")
+    # here, before any search, so that a number that the network has not is refused at once
     if request.ranks_neurons:
         return replace(request, top=top_of(net, request.top))
     if request.method == "finetune":
@@ -99,14 +101,17 @@ def stages(
 
     def finetune() -> Repairer:
         match request.optimiser:
+            # no ranking: they change a whole layer, whichever neurons are responsible
             case "lp" | "bias" as optimiser:
                 return LastLayer(task, replace(settings.linear, biases_only=optimiser == "bias"))
             case optimiser:
+                # when the stage begins, not before: other stages need no localisation
                 ranking = responsible(case, broken, seed=request.seed, settings=settings.localize, over=task.over)
                 said = replace(settings.finetune, optimiser=optimiser, top=request.top, alpha=request.alpha)
                 return Finetune(task, said, ranking)
 
     def tied(name: str, how: RetrainSettings, rounds: int) -> Stage:
+        # a stage of its own, which `Candidates.search` passes over once something is proved without ties
         tying = replace(how, ties=True)
         return Stage(name=f"{name}, ties allowed", make=lambda: retrain(tying), rounds=rounds, last_resort=True)
 
@@ -114,13 +119,16 @@ def stages(
     rounds = settings.rounds_before_ties if ties else settings.rounds
     early = settings.early_rounds
     bounded = [Stage(name="retrain, all layers", make=lambda: AllLayers(task, settings.all_layers), rounds=early)]
+    # where few inputs vary boxes are cut by inputs, and no training on bounds is needed to prove them
     bounded = bounded if _by_signs(task) else []
     last = Stage(name="retrain", make=lambda: retrain(settings.retrain), rounds=rounds)
     resort = [tied("retrain", settings.retrain, settings.rounds)] if ties else []
+    # the method that was named, and no other; training on bounds is a way to retrain
     if request.method == "retrain":
         return [*bounded, last, *resort]
     if request.method == "finetune":
         return [Stage(name=request.method_name, make=finetune, rounds=settings.rounds)]
+    # first, as it moves outputs least
     linear = Stage(name="finetune:lp", make=lambda: LastLayer(task, settings.linear), rounds=early)
     name, how = "retrain, output layer", settings.output_layer
     local = Stage(name=name, make=lambda: retrain(how), rounds=min(early, rounds))
@@ -129,6 +137,7 @@ def stages(
         begin = [*bounded, replace(linear, rounds=1)]
     found = [*begin, local, last, *([tied(name, how, early)] if ties else []), *resort]
     # a candidate of another method is cheaper to prove than one of this that takes so much
+    # the last stage alone may go on without a limit of its own: nothing cheaper follows
     return [*(replace(stage, growth=settings.early_growth) for stage in found[:-1]), found[-1]]
 
 

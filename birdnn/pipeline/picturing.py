@@ -49,9 +49,11 @@ def repair_pictures(
     lines: list[MarginLine] = []
     for subject in case.subjects:
         found = witnesses.get(subject.prop.name, ())
+        # witnesses are of the original: a property that is not violated there has nothing to show
         if not found or isinstance(subject, Points) or case.loaded.net.n_inputs > _MOST_INPUTS:
             continue
         scene = scene_of(case.loaded, best.loaded, subject.prop, subject.text, case.loaded.known, case.decision)
+        # a domain that the user declared is not in suite or header, where `scene_of` looks
         scene = scene if scene.domain is not None else replace(scene, domain=case.corners)
         region = next((r for r in subject.prop.regions if r.contains(found[0].x)), None)
         if region is not None and not over():
@@ -70,6 +72,7 @@ def _maps(scene: Scene, best: Attempt, region: Region, found: Sequence[Witness],
     if answer is not None and isinstance(answer.verdict, Proved) and answer.verdict.proofs:
         covers[best.loaded.net.sha256] = covers_of(scene.prop, answer.verdict.proofs)
     drawn: list[AdvisoryMap] = []
+    # the wide view first: where a repair matters is seen in it, and the closer one is drawn if it shows nothing
     for framing in (Framing(), Framing(view="violations")):
         try:
             plane = plane_of(scene, axes, found[0].x, "counterexample", framing)

@@ -192,11 +192,15 @@ def most_influential(scene: Scene, region: Region) -> tuple[Quantity, Quantity] 
     varying = int((widths > 0).sum())
     if varying < 2:
         return None
+    # one seed for all: the axes of a picture are no random choice
     x = from_region(region, _PROBES, torch.Generator().manual_seed(0)).requires_grad_()
     margin = region.margin(float_network(scene.before)(x))
+    # unused where the margin does not depend on the inputs at all: then the widest inputs are taken
     (slope,) = torch.autograd.grad(margin.sum(), x, allow_unused=True)
     effect = (slope.abs().mean(0) if slope is not None else torch.zeros_like(widths)) * widths
+    # NaN would make the order depend on where it stands
     ranked = sorted(range(len(widths)), key=lambda i: (-float(effect[i].nan_to_num()), -float(widths[i])))
+    # in the order of the inputs: which one matters more may change from network to network, axes should not
     first, second = sorted([i for i in ranked if widths[i] > 0][:2])
     return scene.quantities[first], scene.quantities[second]
 
@@ -213,10 +217,12 @@ def unsafe_where(prop: Property, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     """
     inside, unsafe = (torch.zeros(len(x), dtype=torch.bool) for _ in range(2))
     for region in prop.regions:
+        # not its exact corners: cells are float32, and strict ends are outside
         lower, upper = region.float32_box()
         here = ((x >= lower) & (x <= upper)).all(1)
         bad = torch.zeros_like(here)
         for polytope in region.unsafe:
+            # row by row, not by a margin, which does not know strict rows from others
             gap = y.double() @ polytope.a.T - polytope.b
             bad |= torch.where(polytope.strict, gap < 0, gap <= 0).all(1)
         inside |= here
@@ -230,11 +236,13 @@ def grid(scene: Scene, plane: Plane) -> tuple[Tensor, npt.NDArray[np.bool_]]:
     These are all but in an encounter, where the corners of the picture lie outside of the domain.
     """
     left, right, bottom, top = plane.extent
+    # middles: a cell stands for what is around its point, and the corners of a domain would be half outside
     across = left + (np.arange(plane.columns) + 0.5) / plane.columns * (right - left)
     up = bottom + (np.arange(plane.rows) + 0.5) / plane.rows * (top - bottom)
     u, v = (side.ravel() for side in np.meshgrid(across, up))
     asked = np.ones(len(u), dtype=bool)
     if plane.geometry == "encounter":
+        # a picture from above, the ownship at the origin: distance and bearing of each cell
         u, v = np.hypot(u, v), np.arctan2(v, u)
         for axis, values in ((plane.x, u), (plane.y, v)):
             low, high = scene.shown_domain(axis.quantity) or (axis.lower, axis.upper)
@@ -244,6 +252,7 @@ def grid(scene: Scene, plane: Plane) -> tuple[Tensor, npt.NDArray[np.bool_]]:
 
 def _points(at: tuple[float, ...], axes: tuple[Quantity, Quantity], u: Floats, v: Floats) -> Tensor:
     """Points of the plane through ``at`` with shown values ``u`` and ``v``, (n, inputs) float32."""
+    # float64 until it is complete: shown units are made into network units before float32 rounds
     x = np.tile(np.array(at), (len(u), 1))
     for quantity, values in zip(axes, (u, v), strict=True):
         x[:, quantity.input] = (values - quantity.mean) / quantity.range
@@ -272,12 +281,14 @@ def plane_of(
     x, y = axes
     if x == y:
         raise MismatchError(f"--x and --y are both {x.name}: a map needs two different inputs")
+    # before the ranges: what does not fit the inputs is refused, whatever they are
     geometry = _geometry(scene, axes, framing.geometry)
     view = framing.view or ("domain" if scene.domain is not None else "region")
     x_range, y_range = framing.x_range, framing.y_range
     if x_range is None or y_range is None:
         chosen = _ranges(scene, axes, at, view)
         x_range, y_range = x_range or chosen[0], y_range or chosen[1]
+    # one given range is enough to say so: the other one is only what was left open
     if framing.x_range or framing.y_range:
         view = "given"
     for quantity, (low, high), option in ((x, x_range, "--x-range"), (y, y_range, "--y-range")):
@@ -302,6 +313,7 @@ def plane_of(
 
 
 def _geometry(scene: Scene, axes: tuple[Quantity, Quantity], asked: Geometry | None) -> Geometry:
+    # in this order: a bearing against a distance is no view from above
     fits = scene.encounter is not None and scene.encounter[:2] == axes
     if asked == "encounter" and not fits:
         needed = "a network of a suite that names an encounter"
@@ -328,6 +340,7 @@ def _ranges(scene: Scene, axes: tuple[Quantity, Quantity], at: tuple[float, ...]
 def _region_ranges(prop: Property, axes: tuple[Quantity, Quantity], at: tuple[float, ...]) -> tuple[Range, Range]:
     """Around the regions that the plane meets, else around all of them."""
     varying = {quantity.input for quantity in axes}
+    # regions that the plane misses would make what is in it small
     met = [region for region in prop.regions if meets(region, at, varying)]
     corners = hull(replace(prop, regions=tuple(met)) if met else prop)
     first, second = ((q.shown(float(corners[0][q.input])), q.shown(float(corners[1][q.input]))) for q in axes)
@@ -350,7 +363,9 @@ def _violations(
     """Ranges around what violates in the plane: closer and closer, until it fills the picture."""
     net, limits = float_network(scene.before), around
     middle = torch.tensor([at], dtype=torch.float32)
+    # a counterexample that the grid is too coarse to hit is kept in sight
     here = bool(unsafe_where(prop, middle, evaluate(net, middle))[1])
+    # a range of no width has nothing to zoom into, and is refused by `plane_of`
     for _ in range(_ZOOMS if all(low < high for low, high in around) else 0):
         steps = [np.linspace(low, high, 121) for low, high in around]
         u, v = (side.ravel() for side in np.meshgrid(*steps))
@@ -361,6 +376,7 @@ def _violations(
         narrow = []
         for quantity, values, (low, high), (least, most) in zip(axes, (u, v), around, limits, strict=True):
             seen = np.append(values[bad], [quantity.shown(at[quantity.input])] if here else [])
+            # some room, at least two cells of the grid, as the violations may end anywhere between two points
             room = max(0.6 * (seen.max() - seen.min()), (high - low) / 60)
             narrow.append((max(least, seen.min() - room), min(most, seen.max() + room)))
         wide = [(b - a) / (high - low) for (a, b), (low, high) in zip(narrow, around, strict=True)]
@@ -374,9 +390,11 @@ def _extent(geometry: Geometry, x: Range, y: Range) -> tuple[float, float, float
     """The picture's corners; in an encounter the box around the sector that the ranges span."""
     if geometry == "plain":
         return (*x, *y)
+    # the sector is farthest to a side where it crosses an axis, else at its corners
     turns = [*y, *(k * math.pi / 2 for k in range(-4, 5) if y[0] < k * math.pi / 2 < y[1])]
     points = [(r * math.cos(turn), r * math.sin(turn)) for r in (max(0.0, x[0]), x[1]) for turn in turns]
     across, up = ((min(side), max(side)) for side in zip(*points, strict=True))
+    # a narrow sector would be a strip in which nothing is seen
     least = _FLATTEST * max(across[1] - across[0], up[1] - up[0])
     return (*_widened(across, least), *_widened(up, least))
 

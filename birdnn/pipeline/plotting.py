@@ -119,6 +119,7 @@ class _Plotting:
                 "only networks of the same size are drawn side by side"
             )
         if known is not None:
+            # the suite that was named says the scaling too, where the file has none
             before = replace(before, known=known)
             self.notes.append(f"Inputs, outputs and units are those of {known[1].name} in suite {known[0].name}.")
         prop = None if request.prop is None else load_property(request.prop, before, request.units)
@@ -126,6 +127,7 @@ class _Plotting:
         self.scene = scene_of(before, after, prop, "" if prop is None else self._worded(known, prop), known, decision)
 
     def _worded(self, known: Known | None, prop: Property) -> str:
+        # whether it is the suite's property is told by what it says, not by its file's name
         found = recognised(known, [prop])
         self.notes += found.notes
         return found.worded(known, 0, statement(prop))
@@ -163,6 +165,7 @@ class _Plotting:
         ]
         if named[0] is not None and named[1] is not None:
             return named[0], named[1]
+        # an encounter has its usual view; else what the property depends on most, else the first two inputs
         offered = None if scene.encounter is None else scene.encounter[:2]
         if offered is None and scene.prop is not None:
             offered = most_influential(scene, scene.prop.regions[0])
@@ -172,6 +175,7 @@ class _Plotting:
                 self.notes.append(f"Drawn over {first.name} and {second.name}: --x and --y choose others.")
             return first, second
         said = named[0] or named[1]
+        # one axis was named: the other is the best of the offered ones that is not the same
         other = next(q for q in (first, second, *scene.quantities) if q != said)
         return (said, other) if named[0] is not None else (other, said)  # type: ignore[return-value]
 
@@ -193,8 +197,10 @@ class _Plotting:
             raise MismatchError(
                 f"--at counterexample: {_ROUNDS} rounds of attack found none; say middle, or NAME=VALUE"
             )
+        # float64, of float32 values: marks are recognised by equality
         at = np.array(self._middle(varying) if witness is None else witness.x)
         for index, value in values.items():
+            # as the network takes it, so that the title says what was computed
             at[index] = np.float32(value)
         source: Source = "given" if values else "middle" if witness is None else "counterexample"
         return tuple(float(v) for v in at), source, witness
@@ -205,6 +211,7 @@ class _Plotting:
         try:
             value = float(number)
         except ValueError:
+            # refused below with infinity and NaN, which `float` reads as well
             value = float("nan")
         if not np.isfinite(value):
             raise MismatchError(f"--at {text}: a number is expected after the sign, as in {quantity.name}=0.5")
@@ -216,6 +223,7 @@ class _Plotting:
             return None
         self.watch.update(Progress(phase=f"looking for a counterexample of {scene.prop.name}"))
         limits = SearchSettings(timeout_s=_ATTACK_S, seed=self.request.seed)
+        # the original first: what a repair removed is to be seen; of the repaired one only what is left
         for loaded in (scene.before, *(() if scene.after is None else (scene.after,))):
             verdict = falsify(
                 loaded.net, scene.prop, settings=limits, replays=loaded.replays, watch=self.watch, rounds=_ROUNDS
@@ -231,6 +239,7 @@ class _Plotting:
         if scene.prop is not None:
             region = scene.prop.regions[0]
             lower, upper = region.float32_box()
+            # not (lower + upper) / 2, whose sum may overflow; rounded into the box, where its ends are no float32
             middle = (region.lower + (region.upper - region.lower) / 2).float()
             return [float(v) for v in torch.minimum(torch.maximum(middle, lower), upper)]
         if scene.domain is None:
@@ -275,6 +284,7 @@ class _Plotting:
             return {}
         stored = read_proof(path, prop)
         nets = [loaded for loaded in (self.scene.before, self.scene.after) if loaded is not None]
+        # boxes of another network's proof would be drawn over a network for which they prove nothing
         if stored.net_sha256 not in {loaded.net.sha256 for loaded in nets}:
             names = " or ".join(loaded.path.name for loaded in nets)
             raise FormatError(str(path), "", f"speaks about another network (sha256 {stored.net_sha256}) than {names}")
@@ -293,6 +303,7 @@ class _Plotting:
         if (request.start is None) != (request.end is None):
             raise MismatchError("a line has two ends: give both --from and --to, or neither")
         if request.start is not None and request.end is not None:
+            # the ends say it all: no counterexample is looked for
             return margin_line(scene, prop, self._point(request.start, "--from"), self._point(request.end, "--to"))
         along = None if request.along is None else input_called(request.along, scene.quantities, "--along")
         at, _, witness = self._base(set())
@@ -302,6 +313,7 @@ class _Plotting:
             return margin_line(scene, prop, start, end, mark=witness)
         start, end = np.array(at), np.array(at)
         low, high = scene.shown_domain(along) or self._region_range(prop, along)
+        # after the domain: a range that was given replaces it
         if request.x_range is not None:
             low, high = request.x_range
         if not low < high:
@@ -320,6 +332,7 @@ class _Plotting:
             raise MismatchError(
                 f"{option} has {len(values)} numbers; the network has {len(quantities)} inputs: {names}"
             )
+        # as float32, so that an end that is typed in is an input that can be run
         return np.array([float(np.float32(q.network(v))) for q, v in zip(quantities, values, strict=True)])
 
     def outcome(self, drawn: AdvisoryMap | MarginLine) -> PlotOutcome:

@@ -35,14 +35,17 @@ def load_points(path: Path, loaded: Loaded, decision: Decision, tolerance: float
     """
     names = [] if loaded.known is None else [quantity.name for quantity in loaded.known[0].outputs]
     points = read_points(path, loaded.net.n_inputs, loaded.net.n_outputs, names)
+    # asked of the whole file before any row is made into a region
     if points.decided and decision == "none":
         raise MismatchError(f"{path}: which output decides? Say --decision argmin or --decision argmax")
     scaling = scaling_of(loaded) if units == "raw" else None
     regions: dict[tuple[Fraction, ...], Region] = {}
     asked: dict[tuple[Fraction, ...], tuple[int, object]] = {}
+    # once for each output, not for each of many points; that two points have one wish is told by it, too
     sides = [_undecided(wanted, decision, loaded.net.n_outputs) for wanted in range(loaded.net.n_outputs)]
     for point in points.points:
         x = _input(point, scaling, path)
+        # by the float32 input, for two rows that differ in the file may reach the network as the same
         line, answer = asked.setdefault(x, (point.line, _wish(point)))
         if answer != _wish(point):
             problem = f"asks for another answer than line {line} at the same input (as float32)"
@@ -76,6 +79,7 @@ def _input(point: Point, scaling: Scaling | None, path: Path) -> tuple[Fraction,
         x = tuple((value - mean) / extent for value, mean, extent in parts)
         if any(abs(value) > LARGEST for value in x):
             raise FormatError(str(path), f"line {point.line}", "an input is beyond float32 in the network's units")
+    # the file's decimal is not what a float32 network is run at
     return tuple(Fraction(float(np.float32(float(value)))) for value in x)
 
 
@@ -87,6 +91,7 @@ def _undecided(wanted: int, decision: Decision, n_outputs: int) -> tuple[Polytop
         if other != wanted:
             row = [Fraction(0)] * n_outputs
             row[other], row[wanted] = Fraction(sign), Fraction(-sign)
+            # not strict, so that a tie is unsafe
             found.append(Polytope(rows=(Row(tuple(row), Fraction(0)),), n_outputs=n_outputs))
     return tuple(found)
 
@@ -100,10 +105,12 @@ def _away(point: Point, points: Points, common: float | None, scaling: Scaling |
     y = point.y
     if scaling is not None:
         y = tuple((value - scaling.output_mean) / scaling.output_range for value in y)
+        # a distance: it scales, and is not shifted
         tolerance = tolerance / scaling.output_range
     found = []
     for index, value in enumerate(y):
         for sign in (1, -1):
             row = tuple(Fraction(sign * (index == other)) for other in range(len(y)))
+            # strict: an output that is exactly as far away as allowed is safe
             found.append(Polytope(rows=(Row(row, sign * value - tolerance, strict=True),), n_outputs=len(y)))
     return tuple(found)

@@ -71,6 +71,7 @@ def require_comparable(case: Case, request: RepairRequest) -> None:
 def _incomparable(net: Network) -> str:
     """Why the change of such a network cannot be bounded; empty where it can."""
     try:
+        # of the network and itself, as there is no candidate yet: refused before the work, not after it
         followed_difference(net, net)
     except NotAChain as error:
         return error.reason
@@ -123,6 +124,7 @@ class Closeness:
             most: how far outputs may be from the original's, network units.
             over: does it have to end?
         """
+        # the same to both sides of each output: B - A, and A - B
         enough = torch.full((self.case.loaded.net.n_outputs, 2), most, dtype=torch.float64)
         return self._proved(after.net, enough, self.settings.boxes, over)
 
@@ -142,9 +144,11 @@ class Closeness:
         least, greatest, x = found
         if known is None:
             largest = max(float(greatest.amax()), -float(least.amin()), 0.0)
+            # a bound close to the largest change takes boxes without end, and says little more than twice as much
             enough = torch.stack([greatest, -least], 1).clamp(min=_AT_LEAST * largest) * self.settings.looser
             known = self._proved(after.net, enough, self.settings.boxes, over)
         difference = known.difference
+        # infinite where nothing is proved: whoever computes with it finds that nothing is kept
         unknown = torch.full_like(least, torch.inf)
         lower, upper = (-unknown, unknown) if difference is None else (difference.lower, difference.upper)
         return Preservation(
@@ -156,6 +160,7 @@ class Closeness:
             upper=tuple(upper.cpu().tolist()),
             arithmetic=ARITHMETIC["real"],
             method=known.method,
+            # bounds that are not as low as was asked hold all the same, and are told; `complete` says that they are not
             boxes=0 if difference is None else difference.boxes,
             seconds=known.seconds,
             complete=difference is not None and difference.complete,
@@ -168,7 +173,9 @@ class Closeness:
         x = torch.tensor([found.x], dtype=torch.float64)
         x = torch.minimum(torch.maximum(x, self.corners[0]), self.corners[1])  # float32 may not have the domain's ends
         with torch.no_grad():
+            # float64 beside bounds over the reals: a run in float32 would contradict a true proof by its rounding
             old, new = (net.with_values({}).double().cpu()(x)[0] for net in (self.case.loaded.net, after.net))
+        # relative: where outputs are large, so is what float64 loses of their difference
         slack = _ROUNDING * (old.abs() + new.abs())
         change = new - old
         lower, upper = (torch.tensor(side, dtype=torch.float64) for side in (found.lower, found.upper))
@@ -184,6 +191,7 @@ class Closeness:
     def _constants(self, after: Loaded, lower: Tensor, upper: Tensor) -> bool:
         """Does the checker find, where bounds leave nothing else, that outputs differ by constants within them?"""
         before, largest = self.case.loaded, float(torch.maximum(upper.abs(), lower.abs()).amax())
+        # exact arithmetic takes long, and is asked only where the bounds leave room for nothing but constants
         if before.nnet is not None or not bool((upper - lower <= _SAME * largest).all()):
             return False
         try:
@@ -206,17 +214,21 @@ class Closeness:
             bound = followed_difference(before, after)
         except NotAChain as error:  # each network by itself would say next to nothing
             return Bounded(difference=None, method=f"none: {error.reason}", seconds=0.0)
+        # exact corners, not their float32 points: the bound is to hold at every real input of the domain
         boxes = Boxes(*(side[None] for side in self.corners))
         most, batch = min(most_boxes, boxes_within(self.settings.work, before, bound)), batch_for(before, "cpu")
         told: Callable[[int, float], None] = lambda done, largest: self.watch.update(  # noqa: E731
             Progress(phase="bounding the change", done=min(1.0, done / most), detail=f"at most {largest:.3g}")
         )
         self.watch.update(Progress(phase="bounding the change"))
+        # the whole domain in one box first: a bound, if a loose one, is there whatever comes of the rest
         found = bounded_difference(bound, boxes, enough, batch=batch, most_boxes=1, over=over)
         if found is not None and not found.complete:
             generator, limit = torch.Generator().manual_seed(self.seed), self.settings.hopeless * most
+            # of a change of weights mostly out of reach: a few dives cost less than 200,000 boxes to learn that
             if boxes_needed(bound, boxes, enough, generator, most=limit, over=over) <= limit:
                 more = bounded_difference(bound, boxes, enough, batch=batch, most_boxes=most, over=over, news=told)
+                # None: the time was over before even the first bound was made again
                 found = found if more is None else more
         return Bounded(difference=found, method=bound.name, seconds=time.monotonic() - begun)
 
@@ -228,17 +240,20 @@ class Closeness:
         case, n = self.case, self.case.loaded.net.n_inputs
         nets = tuple(net.with_values({}).float().cpu() for net in (case.loaded.net, after.net))
         generator = torch.Generator().manual_seed(self.seed + 0xFA2)
+        # of no outputs: the region is made for its float32 points, which draws are rounded into
         box = _difference_region(self.corners, (), case.loaded.net.n_outputs).float32_box()
         x, change = self._changes(nets, self._drawn(generator).clamp(*box), over)
         if not len(x):
             return None
         order = change.abs().amax(0).argsort(descending=True)[:_SEARCHED].tolist()
+        # of an output that moves nowhere in the sample an attack would look for a slope that is not there
         changed = [output for output in order if float(change[:, output].abs().amax())] or order[:1]
         joint = side_by_side([Part(net=net, reads=tuple(range(n))) for net in nets], n)
         region = _difference_region(self.corners, changed, case.loaded.net.n_outputs)
         more, its = self._changes(nets, distinct(hunt(joint, region, generator, True)).clamp(*box), over)
         x, change = torch.cat([x, more]), torch.cat([change, its])
         best = [change[:, output].argsort() for output in order]
+        # the extremes of each output in both directions, replayed: float32 in torch chose them, runs of the files count
         picked = distinct(x[torch.cat([part for ranks in best for part in (ranks[:_REPLAYED], ranks[-_REPLAYED:])])])
         old, new = (_run(loaded, picked) for loaded in (case.loaded, after))
         moved = new - old
@@ -247,6 +262,7 @@ class Closeness:
     def _drawn(self, generator: torch.Generator) -> Tensor:
         """Uniform inputs of the domain, (n, inputs): fewer where inputs, or the network, are large."""
         net = self.case.loaded.net
+        # at least so many, for a share of inputs needs a number behind it
         worth = max(_FEW, int(self.settings.work / max(1, multiplications(net))))
         return uniform(*self.corners, drawable(min(self.settings.points, worth), net.n_inputs), generator)
 
@@ -257,6 +273,7 @@ class Closeness:
         """
         y, z = both(nets[0], nets[1], x, over)
         change = z.double() - y.double()
+        # infinite or no number: such an input would be the largest change there is, and mean nothing
         fine = change.isfinite().all(1)
         return x[: len(change)][fine], change[fine]
 
@@ -265,7 +282,9 @@ class Closeness:
         known = lower.isfinite().any() | upper.isfinite().any()
         if self.case.decision == "none" or len(lower) < 2 or not bool(known):
             return None
+        # other inputs than those by which the change was found, so that the share is one of fresh draws
         x = self._drawn(torch.Generator().manual_seed(self.seed + 0xDEC))
+        # float64, with what it may be off by added below: the proved change is one over the reals
         y = evaluated(self.case.loaded.net.with_values({}).double().cpu(), x.double(), over, most=BATCH["cpu"])
         kept = surely_kept(y, lower, upper, self.case.decision)
         return Rate(hits=int(kept.sum()), n=len(kept))
@@ -292,11 +311,13 @@ def surely_kept(y: Tensor, lower: Tensor, upper: Tensor, decision: Decision) -> 
         decision: which output decides.
     """
     if decision == "argmax":
+        # the greatest is the least of what is negated, and a change's ends change places
         y, lower, upper = -y, -upper, -lower
     first = decisions(y, "argmin")
     if first is None:
         return torch.zeros(len(y), dtype=torch.bool)
     own = torch.nn.functional.one_hot(first, y.shape[1]).bool()
+    # the decided output at its largest against each rival at its least: the bounds of both are not known to go together
     worst = y.gather(1, first[:, None]) + upper[first][:, None] + _ROUNDING * y.abs().amax(1, keepdim=True)
     # what is infinite on both sides is no number, and keeps nothing
     return ((y + lower > worst) | own).all(1) & upper[first].isfinite()

@@ -53,22 +53,28 @@ def read_case(
     if known is not None:
         loaded = replace(loaded, known=known)  # the suite that was named also says the scaling
     decision = files.decision or (known[0].decision if known is not None else "none")
+    # before names are told apart: what is the same property needs no second name
     named, twice = _once([*_named(files, loaded, relating), *_points(files, loaded, decision)])
     named, renamed = _told_apart(named, taken)
     found = recognised(known, [subject.prop for subject in named])
     named = [replace(s, text=found.worded(known, place, s.text)) for place, s in enumerate(named)]
     subjects: list[Subject] = [*named]
+    # behind what was named, so that a name that a file has taken is not the suite's any more
     if known is not None:
         subjects += _applicable(known[0], found.missing, named, asked=files.suite is not None)
     asked = [subject for subject in subjects if isinstance(subject, Asked)]
+    # properties to keep alone are no reason to change a network
     if not aimless and not any(subject.role in ("goal", "suite") for subject in asked):
         raise MismatchError("nothing says what to repair: name a property, points, or a suite that knows the network")
     semantics = semantics_of(loaded.net, files.semantics, [subject.prop for subject in subjects])
     for subject in subjects:
         subject.prop.require_sizes(loaded.net.n_inputs, loaded.net.n_outputs)
         require_semantics(subject.prop, semantics)
+    # once all properties are known: what nobody says is read from them
     decision, rule_by = _rule(files, decision, [] if aimless else subjects)
+    # after roles are known: a domain by properties is that of what is repaired
     corners, source = _domain(files, loaded, asked)
+    # last, for the file may have decisions, and needs the rule for them
     data, test = (_inputs(option, files, loaded, decision) for option in ("data", "test"))
     match = None if known is None else _match(known, subjects, by_name=by_name)
     of_suite, remarks = _of_suite(match), (*twice, *renamed, *found.notes)
@@ -120,6 +126,7 @@ def known_network(loaded: Loaded, suite_name: str | None, as_name: str | None) -
         FormatError: the suite cannot be read.
         MismatchError: it has no such entry, or does not know the network.
     """
+    # recognised by content when the network was read
     if suite_name is None:
         return loaded.known
     suite = Suite.load(suite_name)
@@ -154,6 +161,7 @@ def _once(subjects: Sequence[Asked]) -> tuple[list[Asked], tuple[str, ...]]:
     """Without those that say what an earlier one says, and a sentence about each."""
     found: dict[object, Asked] = {}
     notes = []
+    # points and properties are never the same subject, whatever they say
     spans = [(type(s), *(tuple(side.tolist()) for side in hull(s.prop))) for s in subjects]
     for subject, span in zip(subjects, spans, strict=True):
         # what spans another box says something else; a great many points are slow to bring into normal form
@@ -215,6 +223,7 @@ def _domain(files: CaseFiles, loaded: Loaded, subjects: Sequence[Asked]) -> tupl
         goals = [s.prop for s in subjects if s.role == "goal"] or [s.prop for s in subjects if s.role == "suite"]
         if not goals:
             raise MismatchError("--domain property: no property was named that could be the domain")
+        # what is to be kept is not the domain: it may be about other inputs
         lower, upper = zip(*(hull(prop) for prop in goals), strict=True)
         names = ", ".join(prop.name for prop in goals)
         return (torch.stack(lower).amin(0), torch.stack(upper).amax(0)), f"the input regions of {names}"
@@ -261,6 +270,7 @@ def _rule(files: CaseFiles, told: Decision, subjects: Sequence[Subject]) -> tupl
     """Which output decides, and who says so: what was told, else what the properties compare."""
     if files.decision is not None or told != "none":
         return told, "suite" if files.decision is None else "option"
+    # not points: their unsafe sets are made from the rule, and would only repeat it
     derived = derived_rule([subject.prop for subject in subjects if not isinstance(subject, Points)])
     return derived, "nobody" if derived == "none" else "property"
 

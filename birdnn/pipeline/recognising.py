@@ -45,9 +45,11 @@ def recognised(known: Known | None, props: Sequence[Property]) -> Recognised:
         return Recognised(names=("",) * len(props))
     suite, entry = known
     stated = {name: suite.property(name) for name in entry.applicable}
+    # by normal form, not by text: bounds in another order, or in another version of VNN-LIB, say the same
     meanings = {name: meaning_of(prop) for name, prop in stated.items()}
     names, notes, rounded = [], [], {}
     for prop in props:
+        # up to rounding, since a file in raw units or with fewer digits is still meant to be the suite's property
         name, off = _closest(meaning_of(prop), meanings, _stem(prop))
         names.append(name)
         if off:
@@ -58,6 +60,7 @@ def recognised(known: Known | None, props: Sequence[Property]) -> Recognised:
         who = f"{', '.join(rounded)} {'is' if len(rounded) == 1 else 'are'}"
         largest = max(rounded.values())
         notes.append(f"Up to the rounding of numbers (by at most {largest:.1g}) {who} as suite {suite.name} states it.")
+    # by name: what the suite states under two names stays here under the one that was not chosen
     missing = {name: prop for name, prop in stated.items() if name not in names}
     return Recognised(names=tuple(names), missing=missing, notes=tuple(notes))
 
@@ -117,10 +120,12 @@ def told_apart(props: Iterable[Property], taken: Iterable[str] = ()) -> Named:
         props: in the order in which they were asked about; the first keeps its name.
         taken: names that mean something else.
     """
+    # "" is no content: a taken name is never the same property
     used: dict[str, str] = dict.fromkeys(taken, "")
     found, notes = [], []
     for prop in props:
         name, number = prop.name, 1
+        # the first free number, for a file may be called "a (2)" itself
         while name in used and used[name] != _content(prop):
             number += 1
             name = f"{prop.name} ({number})"

@@ -78,6 +78,7 @@ class JointReplay:
 
     def __call__(self, x: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Outputs at one point: (variables,) -> (outputs,)."""
+        # each file by itself: nobody outside of us has both as one network
         return np.concatenate([replay(x[list(reads)]).reshape(-1) for replay, reads in self.parts])
 
 
@@ -147,6 +148,7 @@ class _Related:
         watch: Watch,
         began: float | None,
     ) -> None:
+        # refused, not ignored: a user would believe that it was done
         given = [name for name in _ALONE if getattr(settings, name)]
         if given or settings.bound != "own" or settings.units != "normalised":
             told = f"--{given[0]}" if given else "--bound" if settings.bound != "own" else "--units"
@@ -154,6 +156,7 @@ class _Related:
         self.clock = clock_for(settings, limit_of(settings.timeout_s, began), watch)
         self.settings, self.watch = settings, watch
         watch.update(Progress(phase=f"reading {', '.join(path.name for path in nets.values())}"))
+        # before networks are read, which take longer
         relations = [(path, _relation(path)) for path in prop_paths]
         self.nets = {name: load_network(path) for name, path in nets.items()}
         self.device = device_for(settings.device, next(iter(self.nets.values())).net)
@@ -175,6 +178,7 @@ class _Related:
         if label := next((file for file in files if file.net.graph.label), None):
             raise MismatchError(f"{label.path}: gives a label, and queries about several networks compare numbers")
         parts = tuple(Part(net=file.net, reads=reads) for file, reads in zip(files, relation.reads, strict=True))
+        # an NNet file has two engines, an ONNX file one: as many as all of them have
         replays = zip(*(file.replays for file in files), strict=False)
         both = [JointReplay(tuple(zip(engines, relation.reads, strict=True))) for engines in replays]
         joint = side_by_side(parts, relation.prop.n_inputs, sha256=relation.prop.sha256)
@@ -229,9 +233,11 @@ class _Related:
         for posed, answer in zip(self.posed, verdicts, strict=True):
             if isinstance(answer.verdict, Unknown):
                 continue
+            # told one by one: others of the same command may have their certificate all the same
             if why := self._uncertified(posed, answer.verdict):
                 told.append(f"No certificate speaks about {answer.name}: {why}.")
                 continue
+            # by content: a query that was named twice has one proof
             found[answer.sha256] = Decided(
                 prop=posed.prop, path=answer.path, verdict=answer.verdict, shared=posed.shared or 0
             )
@@ -283,7 +289,9 @@ class _Related:
 
         Where that is in vain some slope may have the wrong sign, and so may pairs that an attack finds.
         """
+        # before the proof, which a violation would make go on until its boxes are spent
         found = falsify(loaded.net, prop, settings=limits, replays=loaded.replays, watch=self.watch, rounds=1)
+        # one that violates by rounding alone refutes no statement over the reals
         if isinstance(found, Violated) and found.witness.exactly is not False:
             return found
         boxes, bound = 0, _slope_bound(slope, limits)
@@ -315,8 +323,10 @@ class _Related:
     def _decided(self, posed: _Posed, *, proving: bool) -> Verdict:
         prop = posed.prop
         limits = search_settings(self.settings, self.semantics, self.clock.left_s(), self.device)
+        # the checker follows differences only: anything else would be recorded for nobody
         limits = replace(limits, record=limits.record and posed.shared is not None)
         loaded = replace(posed.loaded, net=net_for(posed.loaded.net, prop))
+        # before what is vacuous, for which the falsifier has an answer of its own
         if not proving:
             return falsified(loaded, prop, limits, self.watch)
         if prop.vacuous:
@@ -325,6 +335,7 @@ class _Related:
             verdict = self._by_slope(posed.slope, loaded, prop, limits)
             if not isinstance(verdict, Unknown) or self.watch.stopped() or self.clock.left_s() <= 0:
                 return verdict
+            # the slopes have taken some of what was left when these limits were made
             limits = replace(limits, timeout_s=self.clock.left_s())
         return verify(loaded.net, prop, settings=limits, replays=loaded.replays, watch=self.watch, bound=posed.make)
 
@@ -379,6 +390,7 @@ def _bounds(parts: Sequence[Part], prop: Property, semantics: Semantics) -> tupl
         why = f"{len(parts)} networks are bounded each by itself"
     elif prop.relational:
         why = "inputs are related by more than equality, so that each network was bounded by itself"
+    # the bound adds coefficients of both networks in float64: sums that round would be another query
     elif not _exact(prop):
         why = "it has coefficients that float64 does not hold, so that each network was bounded by itself"
     else:

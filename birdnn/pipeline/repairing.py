@@ -172,6 +172,7 @@ class _Repair:
         violated = any(words[s.prop.name] == "violated" for s in self.asked)
         if best is None:
             return self._outcome("violated" if violated else "sampled", None, None)
+        # before anything is measured: a counterexample found here changes what is said of everything else
         survived = survivors(best, self.asked, self.clock, self._effort_before(), self.clock.timeout_s)
         if not violated and not change(self.case.loaded.net.initialisers(), best.loaded.net.initialisers()):
             return self._untouched(best)
@@ -188,6 +189,7 @@ class _Repair:
         except OutOfTime:
             self.late.append(unwritten(self.folder.certificate))
         if self.certificate is not None and self.certificate.answer == "rejected":
+            # what is to be stored has changed with it: result and name follow from the answers
             self._doubt(best.answers, self.certificate)
             result, repaired = self._result(best, measured, survived), False
         if self.disagreements:  # nothing is healed by a proof that is contradicted
@@ -210,6 +212,7 @@ class _Repair:
         after = {s.prop.name: best.guarantee(s.prop.name) for s in self.asked}
         before: dict[str, Guarantee] = {name: answer.guarantee for name, answer in self.before.items()}
         won = any(word == "proved" and before[name] != "proved" for name, word in after.items())
+        # `regressions` counts proofs only: from undecided to violated is a loss as well
         newly = any(word == "violated" and before[name] != "violated" for name, word in after.items())
         lost = newly or bool(regressions(before, after))
         return self.request.as_many and won and not lost
@@ -288,6 +291,7 @@ class _Repair:
             # one that was not asked about and is violated anyway: only its satisfying points are protected
             must = isinstance(subject, Asked) or was == "proved"
             goals.append(Goal(prop=subject.prop, repair=must, violated=was != "proved"))
+        # the hunt's effort falls with the number of regions, of a great many with its square
         regions = sum(len(goal.prop.regions) for goal in goals)
         return RepairTask(
             net=self.case.loaded.net,
@@ -327,6 +331,7 @@ class _Repair:
             if isinstance(was.verdict, Violated) and (found := self._violated_still(best.loaded, subject, was.verdict)):
                 best.answers[name] = found
             elif not self.clock.over():
+                # what was not proved before is not made worse by not being proved now: only violations are looked for
                 cheap = was.guarantee != "proved"
                 best.answers[name] = decide(best.loaded, subject, self.clock, self._effort_before(), cheap=cheap)
 
@@ -479,6 +484,7 @@ class _Repair:
         if all(word == "proved" for word in words):
             return "proved"
         rates = (measured.efficacy, measured.generalisation)
+        # without a proof one unhealed point is enough: the network still does what it was to be healed of
         unhealed = any(rate is not None and rate.hits < rate.n for rate in rates)
         unseen = any(best.guarantee(s.prop.name) == "unknown" and s.prop.name not in survived for s in self.asked)
         return "violated" if unhealed or unseen or "violated" in words else "sampled"

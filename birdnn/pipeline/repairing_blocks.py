@@ -102,6 +102,7 @@ class _BlockRepair:
     ) -> None:
         self.clock = Clock(timeout_s=math.inf if request.timeout_s is None else request.timeout_s, watch=watch)
         self.request, self.asked, self.watch = request, asked, watch
+        # before the folder is touched, as nothing can come of it
         if network_kind(request.net) != "onnx":
             raise MismatchError(f"{request.net}: blocks are repaired in ONNX files; an NNet file cannot hold them")
         self.folder = ResultFolder(request)
@@ -113,8 +114,10 @@ class _BlockRepair:
         self.files = [self._file(asked.data, "repair"), self._file(asked.val, "validation")]
         if asked.test is not None:
             self.files.append(self._file(asked.test, "test"))
+        # of what is learnt from alone: nothing need be wrong in the other files
         require_failing(self.files[0].record)
         require_apart([file.record for file in self.files])
+        # before blocks are judged, which takes minutes
         self.named, self.able = named_block(self.classifier, asked.block)
         base = settings or BlockSettings()
         self.settings = replace(base, training=replace(base.training, epochs=asked.epochs))
@@ -146,6 +149,7 @@ class _BlockRepair:
         blocks = {block.name: block for block in self.classifier.blocks}
         if self.named is not None:
             return self.named, "named by --repair-block"
+        # ranks of the whole ranking, so that the user can find them in it
         ranked = {e.name: rank for rank, e in enumerate(found.ranking(), 1) if e.name in self.able}
         if not ranked:
             return blocks[self.able[0]], "the first that may be replaced: the command ended before blocks were judged"
@@ -155,6 +159,7 @@ class _BlockRepair:
             told += f" that may be replaced, rank {ranked[first]}"
         if not others or self.clock.over():
             return blocks[first], told
+        # of all that are tried, the first too: a score alone says nothing
         scores = {name: repairer.promise(blocks[name]) for name in (first, *others)}
         best = max(scores, key=lambda name: scores[name])
         right = {name: f"{100 * score.accuracy:.1f} %" for name, score in scores.items()}
@@ -173,9 +178,12 @@ class _BlockRepair:
         best, epochs = None, 0
         for candidate in repairer.search(block):
             epochs = max(epochs, candidate.epochs)
+            # strictly: of equal candidates the earlier one costs no second writing
             if candidate.score > (start if best is None else best.score):
                 best = candidate
+                # at once, so that an interruption leaves it on the disk
                 self._keep(self._bytes(candidate))
+        # nothing was better: the original's values are told, with the time that it took
         kept = best or BlockCandidate(method="blocks", values={}, score=start, epochs=epochs)
         new = (tensors for _, tensors in kept.replaced.values())
         free = sum(value.numel() for tensors in (kept.values, *new) for value in tensors.values())
@@ -196,6 +204,7 @@ class _BlockRepair:
             )
             yield "layer", f"weights of {layer}", repairer.weights("layer", block.entry, names)
             yield "network", "all weights", repairer.whole("network")
+            # only here, when "network" has been booked: a generator goes on once its caller has measured
             longer = self._epochs_of_equal_time()
             yield "network longer", "all weights, as long as blocks took", repairer.whole("longer", epochs=longer)
             imitating = repairer.whole("imitation", imitate=True)
@@ -205,6 +214,7 @@ class _BlockRepair:
         for name, changes, candidate in ways():
             free = sum(value.numel() for value in candidate.values.values())
             self._book(name, changes, free, candidate, begun)
+            # anew for each way, what was measured and written left out
             begun = time.monotonic()
             if self.clock.over():
                 break
@@ -238,8 +248,10 @@ class _BlockRepair:
         """Measure a candidate as its file is read back."""
         data = self._bytes(candidate)
         out = self.folder.network if name == "blocks" else self.folder.compared(name)
+        # the repair lies in the folder as its best attempt already
         if name != "blocks":
             self.together.add(out, data)
+        # from the bytes that are written: figures are those of the file
         net = self._read(data)
         answers = [evaluate(net, file.examples.x) for file in self.files]
         kept = kept_of(self.files[1].before, answers[1], "argmax")
@@ -351,6 +363,7 @@ class _BlockRepair:
     def _held_out(self) -> Rate | None:
         """Of the test examples that were wrong, those that are right now."""
         test = next((file for file in self.files if file.record.role == "test"), None)
+        # of no wrong examples there is no share that could be healed
         if test is None or not self.methods or not test.record.failing:
             return None
         return Rate(hits=self.methods[0].accuracy["test"].repaired, n=test.record.failing)
@@ -360,6 +373,7 @@ class _BlockRepair:
         repaired = outcome.result == "sampled"
         before = read_network(self.request.net).initialisers()
         after = read_network(self.folder.attempt).initialisers()
+        # a block of another architecture has initialisers that the original does not know
         common = {name: value for name, value in before.items() if name in after}
         return replace(
             outcome,

@@ -67,6 +67,7 @@ def report_files(where: Path, *, author: str | None = None, reviewer: str | None
         FormatError: there is no `repair.json`, it is damaged, of another version, or of another command.
     """
     path = record_at(where)
+    # the hash of the very bytes that were read
     outcome, digest = read_outcome(path)
     files = list(_files(outcome, path, digest))
     certificate = _certificate(files)
@@ -78,6 +79,7 @@ def report_files(where: Path, *, author: str | None = None, reviewer: str | None
 
 def _today() -> str:
     """The day, or that of SOURCE_DATE_EPOCH, by which builds are repeated to the byte."""
+    # https://reproducible-builds.org/specs/source-date-epoch
     said = os.environ.get("SOURCE_DATE_EPOCH", "")
     when = int(said) if said.isdecimal() else datetime.now(UTC).timestamp()
     try:
@@ -119,6 +121,7 @@ def read_outcome(path: Path) -> tuple[AnyRepair, str]:
     except (json.JSONDecodeError, RecursionError) as error:
         place = f"line {error.lineno}" if isinstance(error, json.JSONDecodeError) else ""
         raise FormatError(str(path), place, "not JSON, or cut off: repeat the repair that wrote it") from None
+    # before pydantic: of another command's result it would name the first key that is missing, not what the file is
     _require_repair(path, content)
     try:
         return cast(AnyRepair, record_from(RepairOutcome, content)), hashlib.sha256(data).hexdigest()
@@ -143,12 +146,14 @@ def _require_repair(path: Path, content: Any) -> None:
     if not isinstance(content, dict) or content.get("tool") != "birdnn":
         raise FormatError(str(path), "", f"not a result of birdnn; {expected}")
     version = content.get("schema_version")
+    # True equals 1
     if version != VERSION or isinstance(version, bool):
         mine = f"this birdnn ({installed_version()}) reads {VERSION}"
         told = f"schema version {version!r}, {mine}; use the birdnn that wrote it"
         raise FormatError(str(path), "key schema_version", told)
     if content.get("kind") == "safety report":
         raise FormatError(str(path), "", f"a safety report already; {expected}")
+    # what every repair has; other commands' results are recognised by the command that they name
     if "rounds" not in content and isinstance(content.get("command"), str):
         try:
             words = shlex.split(content["command"])
@@ -182,12 +187,14 @@ def _files(outcome: AnyRepair, record: Path, digest: str) -> Iterator[EvidenceFi
 def _found(role: FileRole, name: str, path: str, digest: str, record: Path) -> EvidenceFile:
     """Where it was, or beside `repair.json` where the folder has been moved."""
     best: tuple[FileState, Path, str | None] = ("missing", Path(path), None)
+    # once where both are the same place
     for place in dict.fromkeys((Path(path), record.parent / Path(path).name)):
         have = _digests(place)
         if digest in have:
             best = ("as recorded", place, digest)
             break
         if have and best[0] == "missing":
+            # the search goes on: beside the record may lie the right one
             best = ("differs", place, have[0])
     state, place, found = best
     return EvidenceFile(role=role, name=name, path=str(place), recorded_sha256=digest, found_sha256=found, state=state)
@@ -222,6 +229,7 @@ def _certificate(files: Sequence[EvidenceFile]) -> Certificate | None:
         return None
     try:
         return read_certificate(read(path))
+    # a page without it rather than no page: that the file cannot be read is told by its hash or by `birdnn check`
     except (Rejected, InputError):
         return None
 
@@ -274,6 +282,7 @@ def _completed(
             outcome = replace(outcome, properties=tuple(full))
             added.append(f"What these properties say: from the certificate. {', '.join(lacking)}.")
     if outcome.change and not any(entry.largest for entry in outcome.change.values()) and (moved := _moved(files)):
+        # only what the record names: the networks may differ in more than it says was changed
         told = {name: moved[name].largest if name in moved else () for name in outcome.change}
         more = {name: replace(entry, largest=told[name]) for name, entry in outcome.change.items()}
         outcome = replace(outcome, change=more)
@@ -291,6 +300,7 @@ def _regions(certificate: Certificate) -> dict[str, tuple[StatedRegion, ...]]:
         try:
             about = proof["property"]["sha256"]
             found[about] = tuple(_region(region) for region in proof.get("regions", ()))
+        # the property is left as it was: what is not understood is not guessed
         except (KeyError, TypeError, ValueError, ArithmeticError):  # a fraction's are kinds of it
             continue
     return found

@@ -15,6 +15,7 @@ from birdnn.records import GraphChange, InitialiserChange, ScaledQuantity
 
 def quantities_of(suite: str) -> tuple[tuple[ScaledQuantity, ...], tuple[ScaledQuantity, ...]] | None:
     """What the inputs and the outputs mean by a suite that is installed; None where there is none of that name."""
+    # bundled ones alone: a name in a record must not become a path that is read
     return of_suite(Suite.load(suite)) if suite in BUNDLED else None
 
 
@@ -22,6 +23,7 @@ def changed(before: Path, after: Path) -> dict[str, InitialiserChange]:
     """How the initialisers of two networks differ; nothing where that cannot be told."""
     try:
         return change(read_network(before).initialisers(), read_network(after).initialisers())
+    # KeyError: the networks have other initialisers, so that no change of values can be told
     except (BirdnnError, KeyError):
         return {}
 

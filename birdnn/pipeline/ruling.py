@@ -21,6 +21,7 @@ from birdnn.spec import Polytope, Property, Row
 
 def derived_rule(props: Sequence[Property]) -> Decision:
     """The rule for which the properties speak; ``"none"`` where none does, or they contradict each other."""
+    # one voice is enough, and one against it too much: it is a guess that fidelity is judged by
     said = {rule for prop in props for rule in _rules(prop)}
     return said.pop() if len(said) == 1 else "none"
 
@@ -34,9 +35,11 @@ def _rules(prop: Property) -> Iterator[Decision]:
             if any(_compared(row) is not None for polytope in polytopes for row in polytope.rows):
                 yield "argmax"
             continue
+        # one row alone compares two outputs, and says nothing of who wins over all
         for polytope in polytopes:
             if len(polytope.rows) > 1 and (sign := _star(polytope.rows)):
                 yield "argmin" if sign > 0 else "argmax"
+        # one by one: together they ban all but one winner, so that the signs mean the other rule
         if sign := _star(_single(polytopes)):
             yield "argmax" if sign > 0 else "argmin"
 
@@ -48,6 +51,7 @@ def _single(polytopes: Iterable[Polytope]) -> list[Row]:
 def _compared(row: Row) -> tuple[int, int] | None:
     """``(i, j)`` where the row says ``Y_i <= Y_j`` up to a constant, else None."""
     named = [index for index, coefficient in enumerate(row.coefficients) if coefficient]
+    # 2 Y_0 <= Y_1 compares no outputs; a constant does not matter
     if len(named) != 2 or sum(row.coefficients) != 0:
         return None
     i, j = named
@@ -58,6 +62,7 @@ def _star(rows: Sequence[Row]) -> int:
     """1 where each row says that one output is at most another one, different ones; -1: at least; 0: neither."""
     pairs = [_compared(row) for row in rows]
     known = {pair for pair in pairs if pair is not None}
+    # as a set: the same row twice is one comparison
     if None in pairs or len(known) < 2:
         return 0
     if len({i for i, _ in known}) == 1:

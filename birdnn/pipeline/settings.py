@@ -79,6 +79,7 @@ class PreservingSettings:
     points: int = 100_000
     boxes: int = 200_000
     work: float = 1e12
+    # an estimate, by a few dives: what seems a little too large is tried all the same
     hopeless: float = 1.5
     looser: float = 2.0
 
@@ -136,6 +137,7 @@ class RepairSettings:
     reserve_share: float = 0.15
     reserve_s: float = 120.0
     page_share: float = 0.06
+    # `page_share` of a short limit is less than drawing takes
     page_least_s: float = 8.0
     page_s: float = 20.0
     shares: Shares = field(default_factory=Shares)

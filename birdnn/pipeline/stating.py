@@ -37,6 +37,7 @@ def state_rule(request: RuleRequest) -> Property:
         InputError: a file cannot be read, the rule cannot, or nobody says between which values an input lies.
     """
     loaded, names = _named(request)
+    # before the domain: of two mistakes that in the rule is told first
     unsafe = _unsafe(request, names)
     scaling = scaling_of(loaded) if request.units == "raw" else None
     domain, within = _domain(request.domain, loaded, names, scaling)
@@ -49,6 +50,7 @@ def state_rule(request: RuleRequest) -> Property:
         within=within,
         text=_words(request, within),
     )
+    # at the end, by the code that scales a property's file: a rule in raw units cannot differ from one
     return made if scaling is None else made.scaled(scaling)
 
 
@@ -63,6 +65,7 @@ def state_relation(request: RelationRequest) -> tuple[str, int]:
     given = [
         name for name in ("same_decision", "rising", "falling", "steepness", "symmetric") if getattr(request, name)
     ]
+    # to these `within` is a tolerance; alone it is a relation of its own
     tolerant = given in (["symmetric"], ["rising"], ["falling"])
     if len(given) + (request.within is not None and not tolerant) != 1:
         raise SpecError("say one relation: within, same-decision, rising, falling, steepness or symmetric")
@@ -103,6 +106,7 @@ def _named(request: RuleRequest | RelationRequest) -> tuple[Loaded, Names]:
 def _box_of(request: RelationRequest, loaded: Loaded, names: Names) -> list[tuple[Fraction, Fraction]]:
     """Between which values each input lies."""
     domain, _ = _domain(request.domain, loaded, names, None)
+    # any output: a property has to say something of one, and only its box is wanted
     nothing = compare("<=", Term({("Y", 0): Fraction(1)}, Fraction(0)), Term({}, Fraction(0)), 0)
     made = rule_property("domain", when=And(()), domain=domain, unsafe=nothing, names=names, within="", text="")
     if len(made.regions) != 1:
@@ -142,6 +146,7 @@ def _unsafe(request: RuleRequest, names: Names) -> Formula:
         case (str() as never, None):
             return parse_rule(never, names)
         case (None, str() as always):
+            # a property file says what is unsafe
             return negated(parse_rule(always, names))
     raise SpecError("say what must never come out, or what must always: one of never and always")
 
@@ -159,6 +164,7 @@ def _domain(
     if isinstance(given, Mapping) or (isinstance(given, str) and any(sign in given for sign in "<>=[")):
         return _conditions(given, names, "domain"), _said(given)
     if given is None:
+        # in network units, which are made into those of the rule below
         corners, whose = declared_domain(loaded)
     else:
         corners, whose = fitting_domain(given, loaded), Path(given).name
@@ -169,6 +175,7 @@ def _domain(
         for index, value in enumerate(corner.tolist()):
             end = Fraction(value)
             if scaling is not None:
+                # exact: scaled back in the end, it is the very number that the domain says
                 end = end * scaling.input_ranges[index] + scaling.input_means[index]
             parts.append(compare(relation, Term({("X", index): Fraction(1)}, Fraction(0)), Term({}, end), 1))
     return And(tuple(parts)), whose
@@ -199,9 +206,11 @@ def restated(prop: Property, version: Version, shapes: tuple[Sequence[int], Sequ
     """
     text = property_text(prop, version, shapes=shapes)
     try:
+        # by the reader, not by how the writer works: both would have to be wrong in the same way
         again = parse_property(text, name=prop.name)
     except FormatError as error:
         raise SpecError(f"property {prop.name!r} cannot be said in VNN-LIB {version}: {error.problem}") from None
+    # exactly, not up to rounding
     if meaning_of(again) != meaning_of(prop):
         raise SpecError(f"property {prop.name!r} would say something else in VNN-LIB {version}")
     return text

@@ -54,13 +54,16 @@ def survivors(attempt: Attempt, subjects: Sequence[Subject], clock: Clock, effor
         The names of those that survived: every input region was attacked in full at least once, within the limits.
     """
     names = [subject.prop.name for subject in subjects]
+    # the result is "violated" anyway: a short look at the others will do
     rounds = 1 if any(attempt.guarantee(name) == "violated" for name in names) else FALSIFIER_ROUNDS
     todo = [subject for subject in subjects if attempt.guarantee(subject.prop.name) == "unknown"]
     found: set[str] = set()
     for place, subject in enumerate(todo):
+        # a user who wants an end still gets a word that can be trusted, in seconds
         if clock.watch.stopped():
             seconds = min(AFTER_STOP_S, ALL_AFTER_STOP_S / len(todo))
         else:
+            # of the whole limit: the search, whose end `left_s` of the clock knows, is over
             left_s = limit_s - clock.wall_s()
             seconds = left_s if math.isinf(left_s) else max(0.0, left_s) * LIMIT_SHARE / (len(todo) - place)
         clock.watch.update(Progress(phase=f"attacking {subject.prop.name}, which is not proved"))
@@ -73,6 +76,7 @@ def survivors(attempt: Attempt, subjects: Sequence[Subject], clock: Clock, effor
             continue
         if verdict.tried:
             found.add(subject.prop.name)
+        # the proof's reason, where there is one, says more than that an attack found nothing
         kept = verdict if answer is None else answer.verdict
         attempt.answers[subject.prop.name] = Answer(verdict=kept, verify_s=spent)
     return found
@@ -81,9 +85,11 @@ def survivors(attempt: Attempt, subjects: Sequence[Subject], clock: Clock, effor
 def _attacked(loaded: Loaded, subject: Subject, effort: Effort, clock: Clock, rounds: int) -> Violated | Unknown:
     """The attacks of `falsify`, with its default seed: it is asked next. `tried` is empty where none was finished."""
     watch = _Deaf(clock.watch) if clock.watch.stopped() else clock.watch
+    # no boxes: `falsify` has rounds, and seconds
     limits = SearchSettings(
         timeout_s=effort.seconds, semantics=effort.semantics, attack=effort.attack, device=effort.device
     )
+    # of single points there is nothing to attack: a second round would run the same inputs
     same_again = all(region.is_point for region in subject.prop.regions)
     return falsify(
         loaded.net,

@@ -43,8 +43,10 @@ def _engine(name: str) -> tuple[bool, str, str]:
     try:
         require_engines([name])
         with _small_question() as (loaded, prop):
+            # no verdict of ours, so that onnxruntime has points to run and no counterexample
             unknown = Unknown(reason="not_found", boxes=0)
             inquiry = Inquiry(loaded=loaded, prop=prop, verdict=unknown, timeout_s=_LIMIT_S, seed=0, watch=Unwatched())
+            # behind our own answer
             answer = cross_checked(inquiry, [name], 0.0)[1]
     except EngineError as error:
         return False, error.problem.partition("; to get it")[0], hint
@@ -56,6 +58,7 @@ def _engine(name: str) -> tuple[bool, str, str]:
 @contextmanager
 def _small_question() -> Iterator[tuple[Loaded, Property]]:
     """``relu(x)`` stays below 2 on 0..1."""
+    # -y <= -2: an output of at least 2 is unsafe
     row = Row((Fraction(-1),), Fraction(-2))
     region = Region(
         exact_lower=(Fraction(0),), exact_upper=(Fraction(1),), unsafe=(Polytope(rows=(row,), n_outputs=1),)
@@ -79,6 +82,7 @@ def _flint() -> tuple[bool, str, str]:
         flint = import_module("flint")
     except ImportError as error:
         return False, f"cannot be imported here: {error}", hint
+    # computed, not only imported
     third = flint.fmpq(1, 3)
     right = third + third + third == 1
     return right, "adds three thirds right" if right else "three thirds are not one", hint
