@@ -26,11 +26,12 @@ def network_kind(path: str | Path) -> str:
     """``"onnx"`` or ``"nnet"``: by extension (``.gz`` ignored), and by content where the extension says neither.
 
     Raises:
-        FormatError: the file is missing or empty, or its extension is unknown and its content is not text.
+        FormatError: the file is missing or empty, or its extension is unknown and it does not begin as NNet files do.
     """
     kind = stem_and_kind(path)[1]
     if kind in {"onnx", "nnet"}:
         return kind
+    # NNet files begin with a comment, ONNX files with a field of protobuf
     head = read_bytes(path, NETWORK_BYTES)[:2]
     if head == b"//":
         return "nnet"

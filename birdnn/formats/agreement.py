@@ -15,12 +15,12 @@ from birdnn.network import Network
 from birdnn.operators import apply
 from birdnn.runtime import Session
 
-_SLACK = 512
+_SLACK = 512  # units in the last place, see `require_agreement`
 _N_PROBES, _N_PROBES_OF_LARGE, _LARGE = 4, 2, 1 << 20
 
 
 def require_agreement(net: Network, data: bytes, dtype: torch.dtype) -> None:
-    """Refuse a network that we read otherwise than onnxruntime does, on seeded inputs, one at a time and as a batch.
+    """Refuse a network that we read otherwise than onnxruntime does, on seeded inputs: one by one there, a batch here.
 
     Both run in the file's data type, so they may differ by rounding: each entry of a value carries an error of some
     units in the last place of the largest number that was summed on the way. 512 units of the largest value anywhere in
@@ -37,6 +37,7 @@ def require_agreement(net: Network, data: bytes, dtype: torch.dtype) -> None:
     """
     session = _session(data, net.source)
     x = probes(net, dtype)
+    # one at a time, and ours as a batch: samples that are mixed in our reading would show
     theirs = [_run(session, net, row.numpy()) for row in x]
     if theirs[0].size != net.n_outputs:
         raise FormatError(net.source, "", f"onnxruntime gives {theirs[0].size} outputs, our reading {net.n_outputs}")
@@ -47,11 +48,13 @@ def require_agreement(net: Network, data: bytes, dtype: torch.dtype) -> None:
     except RuntimeError as error:
         raise FormatError(net.source, "", f"the network cannot be evaluated: {_first_line(error)}") from None
     expected = np.stack([out.ravel() for out in theirs]).astype(np.float64)
+    # only where both have none: elsewhere NaN has to fail the comparison
     undefined = np.isnan(ours) & np.isnan(expected)  # a root or logarithm of what is negative
     if undefined.all():
         raise FormatError(net.source, "", "its outputs are no numbers on all inputs that were tried")
     with np.errstate(invalid="ignore"):  # infinity less infinity differs by more than is allowed
         difference = np.where(undefined, 0.0, np.abs(ours - expected))
+    # written so that NaN fails
     if not (difference <= allowed).all():
         worst = f"{float(difference.max()):.3g} apart, {float(allowed.min()):.3g} allowed"
         raise FormatError(net.source, "", f"our reading and onnxruntime differ: outputs are {worst}{_hint(data)}")
@@ -60,6 +63,7 @@ def require_agreement(net: Network, data: bytes, dtype: torch.dtype) -> None:
 def probes(net: Network, dtype: torch.dtype) -> Tensor:
     """Seeded inputs on which a network is compared with others: (n, n_inputs), the same at each call."""
     generator = torch.Generator().manual_seed(0)
+    # each probe is evaluated three times: in torch, in float64 and by onnxruntime
     size = sum(math.prod(shape) for shape in net.graph.shapes.values())
     count = _N_PROBES if size < _LARGE else _N_PROBES_OF_LARGE
     return torch.randn((count, net.n_inputs), generator=generator).to(dtype)
@@ -96,9 +100,10 @@ def require_label(net: Network, data: bytes, dtype: torch.dtype) -> None:
     session, x = _session(data, net.source), probes(net, dtype)
     with torch.no_grad():
         values, room = net(x).double(), allowed_error(net, x)[:, 0]
+    # whose value is within rounding of the greatest may be the label in onnxruntime
     for row, y, least in zip(x, values, values.amax(1) - room, strict=True):
         given = _run(session, net, row.numpy())
-        place = int(given[0]) if given.size == 1 else -1
+        place = int(given[0]) if given.size == 1 else -1  # several values are no label
         if not (0 <= place < len(y) and y[place] >= least):
             raise FormatError(net.source, "", f"our reading and onnxruntime differ: its label is {given.tolist()[:8]}")
 

@@ -53,11 +53,12 @@ def _bytes(message: onnx.NodeProto | onnx.TensorProto | onnx.ModelProto) -> byte
 
 
 def _nodes(nodes: Iterable[onnx.NodeProto]) -> dict[tuple[str, ...], onnx.NodeProto]:
+    # not by names, which are optional and may stand twice
     return {tuple(node.output): node for node in nodes}
 
 
 def _named(node: onnx.NodeProto) -> GraphNode:
-    """Its name, or that of what it makes, as in a partition into blocks; its operator."""
+    """A node's name, or that of what it makes, as in a partition into blocks, with its operator."""
     return GraphNode(node.name or next((name for name in node.output if name), node.op_type), node.op_type)
 
 
@@ -70,6 +71,7 @@ def _rest(model: onnx.ModelProto, apart: Iterable[str]) -> bytes:
     rest = onnx.ModelProto.FromString(_bytes(model))
     del rest.graph.node[:]
     del rest.graph.initializer[:]
+    # IR version 3 lists initialisers among the inputs, and they come and go with them
     for entries in (rest.graph.input, rest.graph.value_info):
         for place in reversed([i for i, entry in enumerate(entries) if entry.name in set(apart)]):
             del entries[place]

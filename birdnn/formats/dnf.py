@@ -23,6 +23,7 @@ MAX_ROW_ENTRIES = 4_000_000
 MAX_EXPONENT = 4000
 """Largest exponent of a number in a formula, either way: what no output reaches may still be asked about."""
 
+# room for a number of exponent `MAX_EXPONENT`, which has some 13,300 bits
 _MAX_BITS = 1 << 14
 _ZERO = Fraction(0)
 
@@ -41,6 +42,7 @@ class Term:
         factors = dict(self.factors)
         for key, value in other.factors.items():
             factors[key] = factors.get(key, Fraction(0)) + scale * value
+        # a variable that cancels out has to go: with a factor of zero a comparison would relate what it does not
         kept = {key: value for key, value in factors.items() if value}
         return Term(kept, self.constant + scale * other.constant)
 
@@ -110,6 +112,7 @@ def negated(formula: Formula) -> Formula:
     """What holds where a formula does not."""
     match formula:
         case Atom(term=term, strict=strict, line=line):
+            # not (t <= 0) is -t < 0: strictness turns as well
             return Atom(term.times(Fraction(-1)), not strict, line)
         case And(parts=parts):
             return Or(tuple(map(negated, parts)))
@@ -164,12 +167,14 @@ def build_regions(
     """
     branches = _Multiplier(n_outputs, path, n_inputs if relational else 0).branches(formula)
     n_outputs += n_inputs if relational else 0
+    # the box that all branches of a robustness property share, of thousands of bounds, is made once and copied
     common = _common(branches)
     boxes: dict[frozenset[Limit], list[tuple[Row, ...]]] = {}
     for limits, rows in branches:
         boxes.setdefault(frozenset(limits) - common, []).append(rows)
     if len(boxes) * n_inputs > MAX_BOX_ENTRIES:
         raise FormatError(path, "", f"{len(boxes)} input boxes of {n_inputs} inputs are too many")
+    # counted before any region takes memory
     entries = sum(len(rows) for _, rows in branches) * n_outputs
     if entries > MAX_ROW_ENTRIES:
         raise FormatError(path, "", f"constraints on outputs with {entries} coefficients are too many")
@@ -194,10 +199,11 @@ def _regions(
             try:
                 box = _tightened(start, limits)
             except _Empty as error:
-                empty = empty or error
+                empty = empty or error  # the first one, told where no branch is left
                 continue
             corners = _corners(box, n_inputs, path)
             key = tuple((value.numerator, value.denominator, strict) for value, strict in corners)
+            # a dict as an ordered set: the same polytope may come from several branches
             merged.setdefault(key, (corners, {}))[1].update(dict.fromkeys(alternatives))
     except _Empty as error:
         empty = error
@@ -232,6 +238,7 @@ def _corners(box: Box, n_inputs: int, path: str) -> Corners:
 
 def _tightened(box: Box, limits: Iterable[Limit]) -> Box:
     box = dict(box)
+    # as in the text, so that an error names the line at which the box became empty
     for limit in sorted(limits, key=lambda limit: limit.bound.line):
         key, new = (limit.index, limit.upper), limit.bound
         old = box.get(key)
@@ -284,11 +291,14 @@ class _Multiplier:
 
     def _all(self, factors: list[list[Branch]]) -> list[Branch]:
         single = [factor[0] for factor in factors if len(factor) == 1]
+        # a part without branches is false; it stands here, where it leaves the product without any choice
         several = [factor for factor in factors if len(factor) != 1]
         count = 1
         for factor in several:
             count *= len(factor)
+            # before the product is made: twenty alternatives of two are a million branches
             self._limit(count)
+        # parts without alternatives are joined once and not for each choice
         limits = tuple(limit for branch in single for limit in branch[0])
         rows = tuple(row for branch in single for row in branch[1])
         found = []
@@ -307,6 +317,7 @@ class _Multiplier:
         if not kinds:
             holds = constant < 0 if atom.strict else constant <= 0
             return [((), ())] if holds else []
+        # a comparison of one input stays a bound where inputs are related, too: boxes are what is searched
         if kinds == {"Y"} or (self.n_inputs and len(atom.term.factors) > 1):
             factors, width = atom.term.factors, self.n_outputs + self.n_inputs
             self.entries += width

@@ -65,7 +65,7 @@ class Draft:
         return self.constant(np.full(shape, value))
 
     def shape(self, name: str) -> Shape:
-        """Of a value of the file, or of this draft."""
+        """The shape of a value of the file or of this draft."""
         return self._shapes[name] if name in self._shapes else self._site.shapes[name]
 
     def reshaped(self, name: str, shape: Shape) -> str:
@@ -79,6 +79,7 @@ class Draft:
         name = self.reshaped(name, own)
         if own == shape:
             return name
+        # an addition broadcasts, and every bound knows additions: no operator is needed for repetition
         nothing = tuple(1 if a == b else b for a, b in zip(own, shape, strict=True))
         return self.put("Add", name, self.filled(0.0, nothing))
 
@@ -87,6 +88,7 @@ class Draft:
         rank = len(self.shape(name))
         perm = (*(i for i in range(rank) if i != axis), axis)
         back = tuple(perm.index(i) for i in range(rank))
+        # a product of matrices sums over the last axis
         moved = name if axis == rank - 1 else self.put("Transpose", name, perm=perm)
         mapped = self.put("MatMul", moved, self.constant(matrix))
         return mapped if axis == rank - 1 else self.put("Transpose", mapped, perm=back)
@@ -97,6 +99,8 @@ class Draft:
             raise self._site.fail(f"has {len(self._outputs)} outputs, not {len(values)}")
         names: dict[str, str] = {}
         for value, output in zip(values, self._outputs, strict=True):
+            # names are given to nodes: an input that is handed on, or a value that has a name already, gets a node of
+            # its own
             if output and (value in names or all(node.output != value for node in self._nodes)):
                 value = self.put("Identity", value)
             if output:
@@ -113,6 +117,7 @@ class Draft:
 
     def _new(self, kind: str, shape: Shape) -> str:
         self._require_few(shape)
+        # named after what the node makes, so that messages lead to the file
         name = unused(f"{next((output for output in self._outputs if output), '')}__{kind}", self._taken)
         self._taken.add(name)
         self._shapes[name] = shape

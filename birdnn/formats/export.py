@@ -28,6 +28,7 @@ def to_onnx_bytes(net: Network) -> bytes:
     dtype = next((value.dtype for value in initialisers.values()), np.dtype(np.float32))
     nodes = []
     for name, value in net.values().items():
+        # constants stay nodes, so that the same initialisers are read back
         if name not in initialisers:
             constant = numpy_helper.from_array(value.detach().cpu().numpy(), name)
             nodes.append(helper.make_node("Constant", [], [name], value=constant))
@@ -46,6 +47,7 @@ def to_onnx_bytes(net: Network) -> bytes:
         )
     infos = []
     for name, shape in ((net.input_name, net.input_shape), (net.output_name, net.output_shape)):
+        # a fixed first axis where samples cannot be told apart along it
         sizes: list[int | str | None] = ["batch", *shape[1:]] if net.graph.batched else list(shape)
         infos.append(helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(dtype), sizes))
     return model_bytes(helper.make_graph(nodes, "birdnn", infos[:1], infos[1:], tensors))
@@ -70,6 +72,7 @@ def onnx_attributes(node: Node) -> dict[str, Any]:
     """The attributes of a node as ONNX writes them; what it takes as inputs is not among them."""
     row = operator(node.op, node.name)
     found = {key: _plain(node.attributes[key]) for key in (*row.attributes, *row.numbers)}
+    # pads are written out, so that rounding up gives the same overshoot again
     if any(node.attributes.get("overshoot", ())):
         found["ceil_mode"] = 1
     return found

@@ -21,7 +21,7 @@ NETWORK_BYTES = 1 << 30
 """Of the largest network that is read, compressed or not."""
 
 _GZIP_MAGIC = b"\x1f\x8b"
-_PIECE = 1 << 22
+_PIECE = 1 << 22  # compressed between two looks at the clock
 UNFINISHED = ".part"
 _INPUT_KINDS = ("onnx", "nnet", "vnnlib", "toml", "npz")
 
@@ -36,7 +36,7 @@ def stem_and_kind(path: str | Path) -> tuple[str, str]:
 
 
 def sha256(data: bytes) -> str:
-    """Hex digest."""
+    """The sha256 of these bytes, in hexadecimal digits."""
     return hashlib.sha256(data).hexdigest()
 
 
@@ -50,9 +50,12 @@ def read_stored(path: str | Path, limit: int) -> bytes:
     try:
         if not source.exists():
             raise FormatError(place, "", "no such file")
+        # a pipe or a device might be waited for, or read without end
         if not source.is_file():
             raise FormatError(place, "", "not a regular file")
         with source.open("rb") as file:
+            # one byte more than allowed shows that there are more: a size that is asked for beforehand may have
+            # changed since
             data = file.read(limit + 1)
     except (OSError, ValueError) as error:  # ValueError: a NUL byte in the name
         raise FormatError(place, "", f"cannot be read: {getattr(error, 'strerror', None) or error}") from None
@@ -69,10 +72,12 @@ def decompressed(data: bytes, path: str | Path, limit: int) -> bytes:
     Raises:
         FormatError: a truncated or damaged archive, an empty one, or one of more than `limit` bytes.
     """
+    # by content and not by name: who renames a file changes nothing of what it is
     if not data.startswith(_GZIP_MAGIC):
         return data
     try:
         with gzip.GzipFile(fileobj=io.BytesIO(data)) as archive:
+            # never all of it at once: some kilobytes may unpack to gigabytes
             unpacked = archive.read(limit + 1)
     except (OSError, EOFError, zlib.error) as error:
         raise FormatError(str(path), "", f"damaged gzip archive: {error}") from None
@@ -98,6 +103,8 @@ def compressed(data: bytes, over: Over = never) -> bytes:
     Raises:
         OutOfTime: it was ``over`` between two pieces.
     """
+    # wbits asks for a gzip header without time and name: Python's own `gzip` would write the time into it, and the
+    # same certificate would have another sha256 tomorrow
     packer = zlib.compressobj(9, zlib.DEFLATED, wbits=16 + zlib.MAX_WBITS)
     parts = []
     for begin in range(0, len(data), _PIECE):
@@ -150,6 +157,7 @@ def staged(target: Path, data: bytes) -> tuple[Path, int]:
         OutputError: it cannot be written; nothing is left of it.
     """
     if target.name.lower().endswith(".gz"):
+        # who has a time limit to keep has compressed before, in pieces
         data = data if data.startswith(_GZIP_MAGIC) else compressed(data)
     try:
         remove_abandoned(target)
@@ -157,10 +165,14 @@ def staged(target: Path, data: bytes) -> tuple[Path, int]:
     except (OSError, ValueError) as error:
         raise unwritable(target, error) from None
     try:
+        # a second descriptor, since `fdopen` closes the one it is given: the lock lives as long as any of them
         with os.fdopen(os.dup(handle), "wb") as file:
             file.write(data)
             file.flush()
+            # before the file is moved: else the machine may go down with the new name on an empty file
             os.fsync(file.fileno())
+        # `mkstemp` lets nobody else read; results get what any new file has. The mask can be asked for only by
+        # setting it
         mask = os.umask(0)
         os.umask(mask)
         Path(temporary).chmod(0o666 & ~mask)
@@ -188,8 +200,10 @@ def remove_abandoned(target: Path) -> None:
     """Remove temporary files of `target` whose writer is gone: a living one holds a lock."""
     for left in target.parent.glob(f".{glob.escape(target.name)}.????????{UNFINISHED}"):
         with suppress(OSError):
+            # whatever else bears such a name: a link is not followed, a pipe not waited for
             handle = os.open(left, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)
             try:
+                # raises while a writer lives, so that its file stays
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 left.unlink()
             finally:
@@ -226,6 +240,7 @@ def require_writable(outputs: Iterable[Path | None], inputs: Iterable[Path]) -> 
             raise OutputError(
                 str(path), f"a result is not written to a .{kind} file, which is an input's name; say .json"
             )
+        # only making a file tells: permissions say nothing of a file system that is read-only or full
         _probe(path)
         taken.append(path)
 
@@ -244,6 +259,7 @@ def require_folder(folder: Path, names: Iterable[str], inputs: Iterable[Path]) -
             raise OutputError(str(path), "the input is never overwritten; name another folder")
         if os.path.lexists(path) and not path.is_file():
             raise OutputError(str(path), "is no regular file; name another folder")
+    # the nearest place that exists: a folder has to be makeable there
     above = next(place for place in (folder, *folder.parents) if os.path.lexists(place))
     if not above.is_dir():
         raise OutputError(str(folder), f"cannot be made: {above} is no folder")
@@ -275,6 +291,7 @@ def _probe(path: Path) -> None:
 
 def same_file(first: Path, second: Path) -> bool:
     try:
+        # by path first, since one of them need not exist yet; then by inode, since hard links have several paths
         return first.resolve() == second.resolve() or first.samefile(second)
     except (OSError, ValueError, RuntimeError):  # one of them does not exist, or cannot; a loop of links
         return False

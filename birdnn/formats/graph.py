@@ -84,6 +84,7 @@ class Lowering:
         """
         outputs = [name for name in proto.output if name]
         name = proto.name or (outputs[0] if outputs else proto.op_type)
+        # a custom domain may call anything Relu
         if proto.domain not in ("", "ai.onnx") or all(
             proto.op_type not in table for table in (OPERATORS, REWRITTEN, FOLDED, INTEGERS)
         ):
@@ -98,6 +99,7 @@ class Lowering:
         missing = [part for part in site.inputs if part and part not in self.shapes]
         if missing:
             raise site.fail(f"reads {missing[0]!r}, which nothing made before")
+        # said here, before onnxruntime is asked, which crashes on some operators without their inputs
         if not site.has(0):
             raise site.fail("has no input")
         before = len(self.nodes)
@@ -107,6 +109,8 @@ class Lowering:
             else:
                 inputs, lowered = lower(site)
                 self._append(site, Node(site.op, name, inputs, outputs[0], MappingProxyType(lowered)))
+        # a constant that a rule looked at and that no node reads has become an attribute: if a repair moved it, the
+        # node that is proved would no longer be that of the file
         read = {part for node in self.nodes[before:] for part in node.inputs}
         self.fixed |= {part for part in site.inputs if part in self.known} - read
 
@@ -115,6 +119,7 @@ class Lowering:
         dtype = next((self.dtypes[name] for name in site.inputs if name in self.dtypes), None)
         if dtype is None:
             raise site.fail("reads nothing that holds floating-point numbers")
+        # also names of the file that come later are taken: nothing of ours may stand for one of them
         draft = Draft(site, torch.empty(0, dtype=dtype).numpy().dtype, outputs, {*self.named, *self.shapes})
         nodes = draft.finished(REWRITTEN[site.op](site, draft))
         for name, array in draft.constants.items():
@@ -124,6 +129,7 @@ class Lowering:
 
     def _fold(self, site: Site, output: str) -> bool:
         """Compute a node of constant integers at once: shape arithmetic that exporters leave in the graph."""
+        # sizes are known even where values depend on the input, so this comes before any question about constants
         if site.op == "Shape":
             whole = site.shape()
             part = slice(integer_attribute(site, "start", 0), integer_attribute(site, "end", len(whole)))
@@ -143,6 +149,7 @@ class Lowering:
         elif site.op == "CastLike":
             value = self._cast_like(site)
             self.dtypes[output] = self.dtypes[site.inputs[1]]
+        # floating-point constants that nodes compute are left to nodes: a repair may change what these read
         elif all(name in self.known and self.known[name].dtype.kind in "iub" for name in site.inputs if name):
             value = _integer_result(site)
             if value.dtype.kind == "f":
@@ -163,6 +170,7 @@ class Lowering:
             raise site.fail(HALF if kind in _CASTS else f"to data type {kind} is not supported")
         with np.errstate(over="ignore", invalid="ignore"):
             value = self.known[name].astype(_CASTS[kind])
+        # a cast cuts fractions off; of what lies beyond the type each machine makes something else
         whole = np.trunc(self.known[name].astype(np.float64))
         if not np.isfinite(value).all() or (value.dtype.kind in "iu" and not (value == whole).all()):
             raise site.fail(f"{name!r} holds numbers beyond the range of the type that it is turned into")
@@ -176,6 +184,7 @@ class Lowering:
         return self.known[constant].astype(torch.empty(0, dtype=self.dtypes[like]).numpy().dtype)
 
     def _append(self, site: Site, node: Node) -> None:
+        # before the questions below, whose answers would not say what can be done
         bad = [name for name in node.inputs if self.dtypes.get(name) == torch.float16]
         if bad:
             raise site.fail(f"reads {bad[0]!r}: {HALF}")
@@ -203,8 +212,10 @@ class Lowering:
         sizes = [math.prod(self.shapes[name]) for name in names]
         self.input_name, self.shapes[whole], self.dtypes[whole] = whole, (1, sum(sizes)), self.dtypes[names[0]]
         self.dependent.add(whole)
+        # not strict: `accumulate` ends with the size of the whole, at which no part begins
         for name, start, size in zip(names, accumulate(sizes, initial=0), sizes, strict=False):
             if name in self.dependent:
+                # an input that is flat already is the slice itself, under its own name
                 part = name if self.shapes[name] == (1, size) else unused(f"{name}__flat", {*self.named, *self.shapes})
                 self._put("Slice", name, (whole,), part, slices=((1, start, start + size, 1),))
                 if part != name:
@@ -242,6 +253,7 @@ class Lowering:
         shapes = {**self.shapes, **wanted}
         nodes = []
         for node in self.nodes:
+            # both sides begin with the batch's axis of one, so that the rest holds one sample and no two are mixed
             if node.output in self.dependent and "shape" in node.attributes:
                 shape = {"shape": (-1, *node.attributes["shape"][1:])}
                 node = Node(node.op, node.name, node.inputs, node.output, MappingProxyType(shape))
@@ -251,6 +263,7 @@ class Lowering:
         return tuple(nodes)
 
     def _takes_batch(self, node: Node, shapes: Mapping[str, Shape]) -> bool:
+        # shapes would fit, and the samples of a batch would be normalised together
         if OPERATORS[node.op].joint and node.attributes["axis"] == 0:
             return False
         inputs = [shapes[name] for name in node.inputs]
@@ -284,6 +297,7 @@ def _integer_result(site: Site) -> Array:
         raise site.fail("is not supported on integers")
     inputs, attributes = lower(site)
     tensors = [torch.from_numpy(np.ascontiguousarray(site.known[name])) for name in inputs]
+    # before memory is taken for it
     if math.prod(_shape_of(site, Node(site.op, site.name, inputs, "", attributes), site.shapes)) > MAX_VALUES:
         raise site.fail("its value is too large")
     try:

@@ -34,7 +34,7 @@ class Inputs:
 
     Attributes:
         path: as given.
-        sha256: of the file.
+        sha256: of the content, unpacked where it is gzip.
         x: (n, inputs) float32.
         y: (n,) int64, the outputs that ought to decide; None where the file does not say it.
     """
@@ -67,6 +67,7 @@ def read_inputs(path: str | Path, net: Network, names: Sequence[str] = ()) -> In
     x, y = _npz(place, data, net) if kind == "npz" else _csv(place, data, net, names)
     if not len(x):
         raise FormatError(place, "", f"holds no input; {WANTED}")
+    # what overflows becomes infinite, and is refused below with its row
     with np.errstate(over="ignore"):
         values = np.ascontiguousarray(x, dtype=np.float32)
     finite = np.isfinite(values).all(1)
@@ -101,6 +102,7 @@ def _csv(
     if missing := [name for name in wanted if header.count(name) != 1]:
         raise FormatError(place, "line 1", f"column {missing[0]!r} has to be there once; {WANTED}")
     places = [header.index(name) for name in wanted]
+    # float64, so that overflow is noticed once and in one place, behind both formats
     x, y = np.empty((len(table) - 1, net.n_inputs)), np.empty(len(table) - 1, dtype=np.int64)
     decided = header.index("decision") if "decision" in header else None
     known = {name.casefold(): index for index, name in enumerate(names)}
@@ -114,7 +116,7 @@ def _csv(
 
 
 def _number(place: str, line: int, cell: str) -> float:
-    """Of an input: beyond float64 it is infinite, and refused with what float32 cannot hold."""
+    """A number of an input: beyond float64 it is infinite, and refused with what float32 cannot hold."""
     exact = parse_number(cell)
     if exact is None:
         raise FormatError(place, f"line {line}", f"holds {cell[:40]!r}; {FORM} is expected")

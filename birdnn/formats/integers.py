@@ -22,7 +22,7 @@ Rule = Callable[[Site, Sequence[Any]], Any]
 
 
 def _divided(site: Site, arrays: Sequence[Array]) -> Any:
-    """Towards zero, as in C."""
+    """Quotients, rounded towards zero as in C."""
     a, b = _pair(site, _fitting(site, arrays))
     return _nonzero(site, (np.abs(a) // np.abs(_but_zero(b)) * np.sign(a) * np.sign(b)).astype(a.dtype), b)
 
@@ -30,6 +30,7 @@ def _divided(site: Site, arrays: Sequence[Array]) -> Any:
 def _remainder(site: Site, arrays: Sequence[Array]) -> Any:
     a, b = _pair(site, _fitting(site, arrays))
     rule = np.fmod if integer_attribute(site, "fmod", 0) else np.mod
+    # by ones where the divisor is zero, so that NumPy stays silent, and refused afterwards
     return _nonzero(site, rule(a, _but_zero(b)), b)
 
 
@@ -76,11 +77,13 @@ def _reduced(function: Callable[..., Any]) -> Rule:
     """Over some axes, which an attribute holds in older files and an input in newer ones."""
 
     def rule(site: Site, arrays: Sequence[Any]) -> Any:
+        # axes became an input of ReduceSum first, of the others with opset 18
         axes = site.integers("axes", 1, since=13 if site.op == "ReduceSum" else 18)
         if not axes and flag_attribute(site, "noop_with_empty_axes", 0):
             return arrays[0]
         over = tuple(site.axis(axis) for axis in axes) if axes else None
         keepdims = flag_attribute(site, "keepdims", 1)
+        # NumPy sums narrow integers in wider ones; the runtime wraps around in their own type
         return function(arrays[0], axis=over, keepdims=keepdims).astype(arrays[0].dtype)
 
     return rule
@@ -96,6 +99,7 @@ def _range(site: Site, arrays: Sequence[Any]) -> Any:
     if len(arrays) != 3 or any(array.size != 1 for array in arrays):
         raise site.fail("takes three numbers")
     start, limit, step = (int(array.reshape(())) for array in arrays)
+    # Python's range knows its length without making anything
     if step == 0 or len(range(start, limit, step)) > MAX_VALUES:
         raise site.fail(f"of step {step} is empty or too long")
     return np.arange(start, limit, step, dtype=arrays[0].dtype)

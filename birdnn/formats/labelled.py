@@ -73,6 +73,7 @@ def _inputs(place: str, x: NDArray[np.generic], net: Network) -> Tensor:
     if x.shape[1:] != shape:
         wanted = ", ".join(map(str, ("n", *shape)))
         raise FormatError(place, "x", f"its shape is {x.shape}; the network takes images of shape ({wanted})")
+    # float64 beyond float32 becomes infinite, and is refused with the example's number
     with np.errstate(over="ignore"):
         values = np.ascontiguousarray(x, dtype=np.float32)
     finite = np.isfinite(values).all(axis=tuple(range(1, values.ndim)))
@@ -84,6 +85,7 @@ def _inputs(place: str, x: NDArray[np.generic], net: Network) -> Tensor:
 def _labels(place: str, y: NDArray[np.generic], net: Network) -> Tensor:
     if y.ndim != 1 or y.dtype.kind not in "iu":
         raise FormatError(place, "y", f"class indices, integers of shape (n,), are expected, not {y.dtype} {y.shape}")
+    # it would wrap around below, and the message would name another class
     if y.dtype == np.uint64 and y.size and y.max() > np.iinfo(np.int64).max:
         raise FormatError(place, "y", f"class {y.max()}; the network has classes 0 to {net.n_outputs - 1}")
     labels = y.astype(np.int64)

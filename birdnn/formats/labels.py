@@ -55,6 +55,7 @@ def label_of(graph: onnx.GraphProto) -> Label | None:
 def _keeps(node: onnx.NodeProto) -> bool:
     """Does a node behind a label give the same number?"""
     kinds = [attribute.i for attribute in node.attribute if attribute.name == "to"]
+    # a narrow type may make another number of a label: BOOL makes 1 of all but the first
     return node.op_type in _BEHIND or (node.op_type == "Cast" and bool(kinds) and kinds[0] in _WIDE)
 
 
@@ -63,5 +64,6 @@ def giving(model: onnx.ModelProto, value: str) -> onnx.ModelProto:
     made = onnx.ModelProto()
     made.CopyFrom(model)
     del made.graph.output[:]
+    # without a type, which the file need not say of a value within; `ports` takes it for one that may be real
     made.graph.output.append(onnx.ValueInfoProto(name=value))
     return made

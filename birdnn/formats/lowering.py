@@ -171,6 +171,7 @@ def _gemm(site: Site) -> Lowered:
 
 def _clip(site: Site) -> Lowered:
     """A limit that is left out is the largest number of the type: of an attribute's, or of the value's own."""
+    # before opset 11 limits are attributes, which are float32 whatever the value is
     largest = math.inf if site.opset >= 11 and site.double else LARGEST_FLOAT32
     bounds = {"min": -largest, "max": largest}
     for index, key in enumerate(("min", "max"), start=1):
@@ -188,6 +189,7 @@ def _clip(site: Site) -> Lowered:
 
 def _flatten(site: Site) -> Lowered:
     shape, axis = site.shape(), integer_attribute(site, "axis", 1)
+    # this operator alone may divide a shape behind its last axis
     axis = axis if axis == len(shape) else site.axis(axis)
     return operands(site, 1), {"shape": (math.prod(shape[:axis]), math.prod(shape[axis:]))}
 
@@ -199,6 +201,7 @@ def _reshape(site: Site) -> Lowered:
     if not flag_attribute(site, "allowzero", 0):
         if any(size == 0 and index >= len(shape) for index, size in enumerate(target)):
             raise site.fail(f"target shape {target} copies an axis that its input lacks")
+        # before -1 is resolved, which takes what the copied axes leave
         target = [shape[index] if size == 0 else size for index, size in enumerate(target)]
     if target.count(-1) > 1 or any(size < -1 for size in target):
         raise site.fail(f"target shape {target} makes no sense")
@@ -258,6 +261,7 @@ def _slice(site: Site) -> Lowered:
         raise site.fail("starts, ends, axes and steps do not fit each other")
     slices = []
     for start, end, axis, step in zip(starts, ends, map(site.axis, axes), steps, strict=True):
+        # backwards to before the first entry: Python counts a negative end from the back and has only None for it
         stop = None if step < 0 and end < -shape[axis] else end
         resolved = slice(start, stop, step).indices(shape[axis])
         if len(range(*resolved)) == 0:
@@ -272,6 +276,7 @@ def _batch_normalization(site: Site) -> Lowered:
         raise site.fail("only spatial inference mode is supported")
     if len(site.shape()) < 2:
         raise site.fail("takes values with a channel axis")
+    # attributes are float32, and so is the default: where a variance is zero the difference shows
     return operands(site, 5), {"epsilon": real_attribute(site, "epsilon", float(np.float32(1e-5)))}
 
 
@@ -288,8 +293,10 @@ def _window(site: Site, kernel: Sequence[int]) -> dict[str, Any]:
         raise site.fail("kernel, strides, dilations or pads out of range")
     reach = [(size - 1) * dilation + 1 for size, dilation in zip(kernel, dilations, strict=True)]
     if mode in (b"SAME_UPPER", b"SAME_LOWER"):
+        # the output has size / stride entries, rounded up; pads make up what that takes
         counts = [-(-size // stride) for size, stride in zip(spatial, strides, strict=True)]
         total = [max((n - 1) * s + r - x, 0) for n, s, r, x in zip(counts, strides, reach, spatial, strict=True)]
+        # of an odd number of pads the names say where the one more goes
         small, large = [t // 2 for t in total], [t - t // 2 for t in total]
         pads = [*small, *large] if mode == b"SAME_UPPER" else [*large, *small]
     elif mode == b"VALID":
@@ -297,6 +304,7 @@ def _window(site: Site, kernel: Sequence[int]) -> dict[str, Any]:
     elif mode != b"NOTSET":
         raise site.fail(f"auto_pad {mode!r} is unknown")
     overshoot = [0] * 2 * rank
+    # overshoot stays apart from pads: an average that counts its pads does not count these
     if flag_attribute(site, "ceil_mode", 0) and mode == b"NOTSET":
         for axis in range(rank):
             padded = spatial[axis] + pads[axis] + pads[axis + rank]
@@ -318,12 +326,12 @@ def _conv(site: Site) -> Lowered:
     if tuple(kernel) != weight[2:] or len(weight) != len(site.shape()):
         raise site.fail(f"weight of shape {list(weight)} does not fit kernel {kernel}")
     window = _window(site, kernel)
-    del window["overshoot"]
+    del window["overshoot"]  # convolutions have no ceil_mode
     return names, {**window, "group": integer_attribute(site, "group", 1)}
 
 
 def _conv_transpose(site: Site) -> Lowered:
-    """With pads that cut; automatic ones and those of a wanted ``output_shape`` follow from it."""
+    """Pads cut here; automatic ones, and those that make a wanted ``output_shape``, are worked out."""
     names, weight, spatial = operands(site, 2, 3), site.shape(1), site.shape()[2:]
     rank = len(spatial)
     kernel = integers_attribute(site, "kernel_shape", list(weight[2:])) or []
@@ -343,6 +351,7 @@ def _conv_transpose(site: Site) -> Lowered:
     steps = lists["strides"] + lists["dilations"]
     if min(steps) < 1 or min(*pads, *more) < 0 or max(*steps, *pads, *more) > MAX_VALUES:
         raise site.fail("strides, dilations, pads or output_padding out of range")
+    # sizes before pads cut them
     whole = [
         (size - 1) * stride + (k - 1) * dilation + 1 + extra
         for size, stride, k, dilation, extra in zip(
@@ -358,6 +367,7 @@ def _conv_transpose(site: Site) -> Lowered:
     if mode in (b"SAME_UPPER", b"SAME_LOWER") and wanted is None:
         sizes = zip(spatial, lists["strides"], whole, strict=True)
         wanted = [min(size * stride, most) for size, stride, most in sizes]
+    # an output_shape wins over pads, see the specification; only the last axes of it are spatial
     if wanted is not None:
         if len(wanted) not in (rank, rank + 2):
             raise site.fail(f"output_shape {wanted} does not fit {rank} spatial axes")
@@ -432,10 +442,12 @@ def dequantized(site: Site) -> Array:
         axis = site.axis(integer_attribute(site, "axis", 1))
         if scale.size != value.shape[axis]:
             raise site.fail(f"{scale.size} scales do not fit axis {axis}")
+        # along their axis, whatever axes come behind it
         column = (-1, *(1,) * (value.ndim - axis - 1))
         scale, zero = scale.reshape(column), zero.reshape(column)
     else:
         scale, zero = scale.reshape(()), zero.reshape(())
+    # wider first: the difference of two bytes is no byte
     found: Array = (value.astype(np.int32) - zero.astype(np.int32)).astype(np.float32) * scale
     if not np.isfinite(found).all():
         raise site.fail("makes numbers that are not finite")

@@ -28,6 +28,7 @@ def cumsum(site: Site, draft: Draft) -> Sequence[str]:
     size = site.shape()[axis]
     if size**2 > MAX_VALUES:
         raise site.fail(f"sums {size} entries, more than are supported")
+    # row: an entry before, column: a sum; on and above the diagonal stand the entries up to each
     matrix = np.triu(np.ones((size, size)), integer_attribute(site, "exclusive", 0))
     return (draft.along(site.inputs[0], axis, matrix.T if integer_attribute(site, "reverse", 0) else matrix),)
 
@@ -58,6 +59,8 @@ def einsum(site: Site, draft: Draft) -> Sequence[str]:
         return math.prod(sizes[c] for c in letters)
 
     outer = [sizes[c] for c in shared]
+    # where the second factor is a plain matrix the axes of the first stay apart, so that the foremost may be the
+    # batch
     rows = [sizes[c] for c in left] if not shared and left else [size_of(left)]
     a = _moved(draft, names[0], first, [*shared, *left, *summed], (*outer, *rows, size_of(summed)))
     b = _moved(draft, names[1], second, [*shared, *summed, *right], (*outer, size_of(summed), size_of(right)))
@@ -73,8 +76,10 @@ def _equation(site: Site, count: int) -> tuple[list[str], str]:
     read, arrow, made = said.partition("->")
     parts = read.split(",")
     if not arrow:
+        # left out: letters that occur once, in alphabetical order
         made = "".join(sorted(c for c in set(read) - {","} if read.count(c) == 1))
     letters = [*parts, made]
+    # the letter in front is for texts of no letters, which Python does not call alphabetic; ellipses end here
     if len(parts) != count or any(set(part) - set(read) or not f"a{part}".isalpha() for part in letters):
         raise site.fail(f"equation {said!r} is not one of letters, for each of {count} values")
     if any(len(set(part)) < len(part) for part in letters):
@@ -133,9 +138,11 @@ def resize(site: Site, draft: Draft) -> Sequence[str]:
         if mode == "linear":
             if before * after > MAX_VALUES or after > _LONGEST:
                 raise site.fail(f"interpolates {before} entries to {after}, more than are supported")
+            # exactly: a weight that float32 might round is refused, see `_interpolation`
             exact = [_place(site, Fraction(i), before, after, scales[axis]) for i in range(after)]
             x = draft.along(x, axis, _interpolation(site, exact, before))
         else:
+            # in float32, as the runtime counts: between two entries its rounding decides which one is the nearest
             rounded = np.arange(after, dtype=np.float32)
             indices = _nearest(site, _place(site, rounded, before, after, np.float32(scales[axis])), before)
             x = draft.put("Gather", x, axis=axis, indices=indices, index_shape=(after,))
@@ -177,8 +184,10 @@ def _scales(site: Site) -> tuple[list[Fraction], list[int]]:
     scales, sizes = [Fraction(1)] * len(shape), list(shape)
     for axis, number in zip(map(site.axis, axes), told.tolist(), strict=True):
         if given[0] is not None:
+            # the size is a product in float32, which may round up to the next whole number
             scales[axis], sizes[axis] = Fraction(number), math.floor(np.float32(number) * np.float32(shape[axis]))
         else:
+            # the scale that the runtime derives is rounded to float32
             scales[axis], sizes[axis] = Fraction(float(np.float32(number) / np.float32(shape[axis]))), int(number)
     if min(sizes) < 1 or math.prod(sizes) > MAX_VALUES:
         raise site.fail(f"makes a value of shape {sizes}, which is empty or larger than {MAX_VALUES} entries")
@@ -190,7 +199,7 @@ def _scales(site: Site) -> tuple[list[Fraction], list[int]]:
 def _place(site: Site, index: Any, before: int, after: int, scale: Any) -> Any:
     """Where entries lie among those before: one, exactly, or an array of float32, rounded as the runtime rounds it."""
     kind = "asymmetric" if _is_old(site) else _word(site, "coordinate_transformation_mode", "half_pixel")
-    half = type(scale)(0.5)
+    half = type(scale)(0.5)  # of a scale's own kind: exact, or float32
     if kind == "half_pixel" or (kind == "pytorch_half_pixel" and after > 1):
         return (index + half) / scale - half
     if kind == "pytorch_half_pixel" or (kind == "align_corners" and after == 1):
@@ -222,12 +231,13 @@ def _nearest(site: Site, places: npt.NDArray[np.float32], before: int) -> tuple[
 def _interpolation(site: Site, places: Sequence[Fraction], before: int) -> npt.NDArray[np.float64]:
     matrix = np.zeros((before, len(places)))
     for column, place in enumerate(places):
-        place = min(max(place, Fraction(0)), Fraction(before - 1))
+        place = min(max(place, Fraction(0)), Fraction(before - 1))  # beyond an end the end counts
         low = math.floor(place)
         share = place - low
         if _FINEST % share.denominator:
             told = "in float32 it is another one; scales such as 2 or 4 with half pixels have weights that are exact"
             raise site.fail(f"interpolates with the weight {share}: {told}")
+        # both are multiples of a 2,048th, so that neither is rounded here
         matrix[low, column] += float(1 - share)
         if share:
             matrix[low + 1, column] += float(share)

@@ -73,6 +73,7 @@ class _Normal(_Table):
     distribution: Literal["normal"]
     mean: FiniteFloat
     sd: Annotated[PositiveFloat, FiniteFloat]
+    # pydantic does not look at defaults: these stand for no limit, which no file can say otherwise
     lower: FiniteFloat = -math.inf
     upper: FiniteFloat = math.inf
 
@@ -83,6 +84,7 @@ class _Normal(_Table):
         return self
 
     def marginal(self) -> Marginal:
+        # SciPy wants the ends in standard deviations from the mean
         ends = ((self.lower - self.mean) / self.sd, (self.upper - self.mean) / self.sd)
         return Continuous(stats.truncnorm(*ends, loc=self.mean, scale=self.sd))
 
@@ -169,6 +171,8 @@ def _csv(path: str, data: bytes, n_inputs: int) -> npt.NDArray[np.float64]:
         if not line.strip() or line.lstrip().startswith("#"):
             continue
         cells = line.split(",")
+        # in front of all samples only, and without any number: nan is one here, so that such a line is an error and
+        # no heading
         if not (rows or heading) and not any(_is_number(cell) for cell in cells):
             heading = True
             continue
@@ -211,4 +215,4 @@ def _npz(path: str, data: bytes, n_inputs: int) -> npt.NDArray[np.float64]:
     bad = ~np.isfinite(x).all(axis=1)
     if bad.any():
         raise FormatError(path, f"row {int(bad.argmax())}", "holds NaN or infinity; mend or leave out the row")
-    return x.astype(np.float64)
+    return x.astype(np.float64)  # also of integers and float32

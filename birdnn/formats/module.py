@@ -38,6 +38,7 @@ def network_from_module(module: nn.Module, input_shape: Sequence[int]) -> Networ
     """
     if not input_shape or min(input_shape) < 1:
         raise MismatchError(f"input_shape is {tuple(input_shape)}; the sizes of one sample are expected: (1, 28, 28)")
+    # a copy, as mode and device of the module are the user's
     still = copy.deepcopy(module).eval().cpu()
     net = network_from_onnx(_exported(still, tuple(input_shape)))
     _require_same(net, still)
@@ -54,6 +55,7 @@ def module_with_values(module: nn.Module, net: Network) -> nn.Module:
         DisagreementError: the copy and the network give different outputs.
     """
     changed = copy.deepcopy(module)
+    # what two layers share has two names, and the exporter keeps one of them
     parameters = dict(changed.named_parameters(remove_duplicate=False))
     initialisers = net.initialisers()
     with torch.no_grad():
@@ -62,6 +64,7 @@ def module_with_values(module: nn.Module, net: Network) -> nn.Module:
             if own is None or own.shape != value.shape:
                 shape = "no parameter of that name" if own is None else f"one of shape {tuple(own.shape)}"
                 raise MismatchError(f"the network's {name!r} has shape {tuple(value.shape)}, the module {shape}")
+            # in place: another tensor would no longer be shared
             own.copy_(value)
     _require_same(net, copy.deepcopy(changed).eval().cpu())
     return changed
@@ -142,6 +145,7 @@ def _require_same(net: Network, module: nn.Module) -> None:
     shaped = x.reshape(len(x), *net.input_shape[1:])
     with torch.no_grad():
         ours = net(x).double()
+        # samples that influence each other in the module give other outputs one by one
         together = [_flat(module(shaped)), torch.cat([_flat(module(row[None])) for row in shaped])]
     for found in together:
         if found.shape != ours.shape:

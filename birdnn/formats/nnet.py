@@ -83,6 +83,7 @@ class NNet:
 
         A second implementation for replay: NumPy on the file's own numbers, neither torch nor onnxruntime.
         """
+        # float32 throughout: in float64 it would be another execution than the one that is replayed
         value = np.asarray(x, dtype=np.float32)
         for index, (weight, bias) in enumerate(self.layers):
             value = value @ weight.astype(np.float32).T + bias.astype(np.float32)
@@ -150,6 +151,7 @@ def read_nnet(path: str | Path) -> NNet:
     header = _read_header(lines)
     sizes = header.sizes
     layers = tuple(_read_layer(lines, n_in, n_out) for n_in, n_out in pairwise(sizes))
+    # more numbers than the sizes ask for: the header was misread, or the file is damaged
     if (left := lines.rest()) is not None:
         raise lines.fail(left, "the file goes on after the last bias")
     network = network_from_onnx(layers_to_onnx(layers), path=path, digest=sha256(stored))
@@ -170,7 +172,7 @@ def write_nnet(net: Network, original: str | Path, out: str | Path) -> None:
     """
     lines = _Lines.of(decompressed(read_stored(original, MAX_BYTES), original, MAX_BYTES), str(original))
     sizes = _read_header(lines).sizes
-    text = [line.rstrip(" \t\r") for line in lines.lines[: lines.next]]
+    text = [line.rstrip(" \t\r") for line in lines.lines[: lines.next]]  # the header as it stands
     values = net.initialisers()
     if len(values) != 2 * (len(sizes) - 1):
         raise MismatchError(f"{original} has {len(sizes) - 1} layers; the network has {len(values)} initialisers")
@@ -207,7 +209,7 @@ class _Lines:
             self.next += 1
 
     def rest(self) -> int | None:
-        """Number of the next line that holds something, None at the end."""
+        """Go to the next line that holds something; its number counted from 1, None at the end."""
         while self.next < len(self.lines):
             line = self.text(self.next)
             if line and not line.startswith("//"):
@@ -246,6 +248,7 @@ class _Lines:
             return self.fail(number, f"{what}: {count} numbers are expected, not {len(words)}")
         values = [parse_number(word) for word in words]
         for word, value in zip(words, values, strict=True):
+            # of what float64 cannot hold no box can be made
             if value is None or not math.isfinite(round_up(abs(value))):
                 return self.fail(number, f"{what}: {word[:40]!r} is no number we can read")
         return tuple(value for value in values if value is not None)
@@ -256,10 +259,11 @@ class _Lines:
         values = []
         for word in words:
             try:
+                # 1_000 is a number to Python and to nobody else
                 value = float(word) if "_" not in word else math.nan
             except ValueError:
                 value = math.nan
-            if not abs(value) <= _LARGEST:
+            if not abs(value) <= _LARGEST:  # refuses NaN as well
                 raise self.fail(number, f"{what}: {word[:40]!r} is no finite float32")
             values.append(value)
         return values
@@ -298,6 +302,7 @@ def _read_header(lines: _Lines) -> _Header:
         lines.words("flag", 1)
     n_in = sizes[0]
     lower, upper = lines.exact("input minima", n_in), lines.exact("input maxima", n_in)
+    # the last entry of each is for all outputs together
     means, ranges = lines.exact("means", n_in + 1), lines.exact("ranges", n_in + 1)
     ends = None if isinstance(lower, FormatError) or isinstance(upper, FormatError) else (lower, upper)
     if ends is not None and any(low > high for low, high in zip(*ends, strict=True)):
@@ -320,10 +325,12 @@ def _flag_is_empty(lines: _Lines, sizes: list[int]) -> bool:
     while lines.rest() is not None:
         left, lines.next = left + 1, lines.next + 1
     lines.next = begin
+    # four more lines of the header, then a row of weights and a bias for each neuron
     return left == 4 + 2 * sum(sizes[1:])
 
 
 def _read_layer(lines: _Lines, n_in: int, n_out: int) -> Layer:
+    # before lists of a declared size are made
     if len(lines.lines) - lines.next < 2 * n_out:
         raise lines.fail(len(lines.lines), f"the file ends before the {n_out} weight rows and biases of a layer")
     weight = [lines.floats("weights", n_in) for _ in range(n_out)]
@@ -333,6 +340,7 @@ def _read_layer(lines: _Lines, n_in: int, n_out: int) -> Layer:
 
 def _compare_with_numpy(nnet: NNet) -> None:
     """Refuse a network whose torch form computes something else than NumPy on the file's numbers."""
+    # other inputs than those that onnxruntime was asked for, whose seed is 0
     probes = torch.randn((4, nnet.network.n_inputs), generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
         ours = nnet.network(probes).numpy()
@@ -340,6 +348,7 @@ def _compare_with_numpy(nnet: NNet) -> None:
     with np.errstate(all="ignore"):
         direct = nnet.evaluate(probes.numpy())
         for weight, bias in nnet.layers:
+            # with all signs alike: no partial sum, in whatever order, is larger
             values = np.abs(values) @ np.abs(weight.T) + np.abs(bias)
             largest = max(largest, float(values.max()))
     if not np.abs(ours - direct).max() <= 512 * np.finfo(np.float32).eps * largest:

@@ -18,7 +18,9 @@ from birdnn.errors import FormatError
 MAX_BYTES = 1 << 32
 """Largest array that is read, unpacked."""
 
+# NumPy reads a header as a Python literal, at a cost that grows with its length
 _MAX_HEADER = 1 << 16
+# version 3 is for names of fields beyond Latin-1, and arrays of numbers have no fields
 _HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
 
 
@@ -49,6 +51,7 @@ class Npz:
             names = tuple(name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy"))
         except Exception as error:
             raise FormatError(place, "", f"no .npz file, or one cut short ({error}); wanted is {wanted}") from error
+        # of two members of one name zipfile takes the last; another reader may not
         if len(set(names)) < len(names):
             raise FormatError(place, "", f"holds two arrays of one name; wanted is {wanted}")
         return cls(place, wanted, names, archive)
@@ -62,6 +65,7 @@ class Npz:
         """
         try:
             info = self._archive.getinfo(f"{name}.npy")
+            # what the archive declares holds: zipfile unpacks no more than that
             if info.file_size > MAX_BYTES:
                 raise self._fail(f"array {name!r} has more than {MAX_BYTES:,} bytes")
             with self._archive.open(info) as file:
@@ -78,12 +82,15 @@ class Npz:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # NumPy wonders who wrote such a header; so do we, below
             shape, in_columns, dtype = _HEADERS[version](file, max_header_size=_MAX_HEADER)
+        # unpickling runs what the file says
         if dtype.hasobject:
             raise self._fail(f"holds Python objects, which are never loaded; wanted is {self.wanted}")
         left, count = size - file.tell(), math.prod(shape)
+        # entries of no size would let a few bytes declare any shape
         if dtype.itemsize * count != left or not dtype.itemsize:
             told = f"shape {shape} of {dtype} needs {dtype.itemsize * count:,} bytes; the file holds {left:,}"
             raise self._fail(f"array {name!r} is damaged: its {told}")
+        # memory that may be written to, which torch wants of what it shares
         values = np.frombuffer(bytearray(file.read(left)), dtype=dtype)
         return values.reshape(shape, order="F" if in_columns else "C")
 

@@ -115,9 +115,11 @@ def network_from_onnx(data: bytes, *, path: str | Path = "", digest: str = "", c
     """
     model = parsed(data, str(path))
     if embed_external(model, path, NETWORK_BYTES):
+        # onnxruntime gets these bytes below, and no folder to look for the rest in
         data = serialised(model, str(path))
     label = label_of(model.graph)
     if label is not None:
+        # from here on the network is what ArgMax reads; the label itself is compared in the end
         model = giving(model, label.values)
     ends = ports(model.graph, str(path))
     lowering, output = _lower(inlined(model, str(path)), ends, str(path))
@@ -129,6 +131,7 @@ def network_from_onnx(data: bytes, *, path: str | Path = "", digest: str = "", c
     used = {name for node in nodes for name in node.inputs if name in lowering.known}
     ordered = [name for name in lowering.known if name in used]
     stored = used.intersection(tensor.name for tensor in model.graph.initializer)
+    # what a node keeps as an attribute would not change with the initialiser
     free = used - lowering.fixed
     repairable = _repairable(nodes, lowering, stored & free, free.intersection(_constants(model.graph)))
     initialisers = stored | repairable
@@ -152,6 +155,8 @@ def network_from_onnx(data: bytes, *, path: str | Path = "", digest: str = "", c
         notes=(*_notes(ends, lowering.shapes), *_quantised(sorted(lowering.quantised)), *_labelled(label)),
     )
     if check:
+        # also by the values, not by the label alone: a label hides what is misread as long as the greatest stays in
+        # front
         require_agreement(net, data if label is None else serialised(model, str(path)), lowering.dtypes[output])
         if label is not None:
             require_label(net, data, lowering.dtypes[output])
@@ -163,6 +168,7 @@ def parsed(data: bytes, path: str) -> onnx.ModelProto:
         model = onnx.load_model_from_string(data)
     except (DecodeError, ValueError) as error:
         raise FormatError(path, "", f"not an ONNX file: {error}") from None
+    # protobuf takes bytes of another kind for fields that it does not know
     if not model.HasField("graph") or not model.graph.node:
         raise FormatError(path, "", "not an ONNX file: it holds no graph")
     inside = (text for function in model.functions for text in _named(function.node))
@@ -203,10 +209,12 @@ def _lower(model: onnx.ModelProto, ends: Ports, path: str) -> tuple[Lowering, st
     types = {value.name: _input_type(value, path) for value in ends.inputs}
     if len({dtype for _, dtype in types.values()}) > 1:
         raise FormatError(path, "", "its inputs have different data types")
+    # what no output needs may hold anything: NaN, types and operators that we do not know
     nodes = needed(graph, ends.outputs, path)
     read = {*ends.outputs, *(name for node in nodes for name in node.input)}
     known = {tensor.name: read_tensor(tensor, path) for tensor in graph.initializer if tensor.name in read}
     for node in nodes:
+        # at once, wherever they stand: some exporters put them behind their readers
         if node.op_type == "Constant":
             known[node.output[0]] = _constant(node, path)
     lowering = Lowering(
@@ -234,6 +242,7 @@ def _lower(model: onnx.ModelProto, ends: Ports, path: str) -> tuple[Lowering, st
         raise FormatError(path, f"output {missing[0]!r}", "is made by no node")
     if not lowering.dependent.intersection(ends.outputs):
         raise FormatError(path, f"output {ends.outputs[0]!r}", "does not depend on the input")
+    # a network has one input and one output elsewhere; several of either become one, counted as the file lists them
     if len(ends.outputs) == 1:
         return lowering, ends.outputs[0]
     return lowering, lowering.join_outputs(ends.outputs, unused("outputs", lowering.named))
@@ -261,6 +270,7 @@ def _input_type(value: onnx.ValueInfoProto, path: str) -> tuple[tuple[int, ...],
     shape = []
     for axis, dim in enumerate(tensor.shape.dim):
         size = dim.dim_value if dim.HasField("dim_value") else -1
+        # everything is read for one sample first; `Lowering.batched` says whether it holds for many
         if axis == 0 and size < 0:
             size = 1  # a batch of any size; some exporters write -1
         if axis == 0 and size == 0:
@@ -290,7 +300,7 @@ def _constant(node: onnx.NodeProto, path: str) -> Array:
         tensor.name = node.output[0]
         return read_tensor(tensor, path, "constant")
     real = attribute.name.startswith("value_float")
-    array: Array = np.array(read_attribute(attribute), dtype=np.float32 if real else np.int64)
+    array: Array = np.array(read_attribute(attribute), dtype=np.float32 if real else np.int64)  # attributes are float32
     if real and not np.isfinite(array).all():
         raise FormatError(path, place, "holds NaN or infinity")
     return array
@@ -371,6 +381,8 @@ class _Sources:
             elif maker is not None and operator(maker.op).is_layout:
                 wanted.append(maker.inputs[0])
             elif maker is not None and maker.op in _TERMWISE:
+                # of the same shape: a factor that many entries share has no number for each, and moving it would move
+                # them all
                 parts = maker.inputs[: _TERMWISE[maker.op]]
                 wanted += [part for part in parts if tuple(self.shapes[part]) == tuple(self.shapes[name])]
         return found
@@ -389,6 +401,7 @@ def _repairable(
     sources = _Sources(makers, lowering.shapes, initialisers | constants)
     fixed = {node.output: [name for name in node.inputs if name not in dependent] for node in nodes}
     layers = [fixed[node.output] for node in nodes if operator(node.op).weighted and node.output in dependent]
+    # no layer has its weights in Constant nodes, so these are the exporter's own numbers
     if not any(sources(name) & constants for names in layers for name in names):
         sources = replace(sources, names=initialisers)
     weighted: set[str] = set()  # dependent values behind a weighted layer
@@ -406,8 +419,10 @@ def _repairable(
         if node.op == "Add" and any(name in biasable for name in node.inputs):
             takes = True
         if node.op == "BatchNormalization" and behind:
+            # scale and shift alone: mean and variance were measured on data, and are not trained
             chosen |= sources(node.inputs[1]) | sources(node.inputs[2])
             found -= sources(node.inputs[1]) | sources(node.inputs[2])
+        # one use of another kind is enough to refuse: what also serves preprocessing is preprocessing
         (chosen if takes else refused).update(found)
         if layer or behind:
             weighted.add(node.output)

@@ -27,6 +27,7 @@ def read_chosen(said: Iterable[str]) -> dict[str, tuple[str, ...]]:
     """
     found: dict[str, tuple[str, ...]] = {}
     for text in said:
+        # a node may end in .toml, too
         entries = _file(text) if text.lower().endswith(".toml") and "=" not in text else dict([_pair(text)])
         for name, nodes in entries.items():
             if name in found:

@@ -48,7 +48,7 @@ class Point:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Points:
-    """A file of points; `name` is the file's stem, `sha256` of the content."""
+    """A file of points; `name` is the file's stem, `sha256` of its content, unpacked where it is gzip."""
 
     name: str
     path: str
@@ -86,7 +86,7 @@ def read_points(path: str | Path, n_inputs: int, n_outputs: int, names: Sequence
         for row in rows:
             if row:
                 points.append(table.point(row, rows.line_num))
-            if len(points) > MAX_POINTS:
+            if len(points) > MAX_POINTS:  # while reading: no more are made than are allowed
                 raise FormatError(str(path), f"line {rows.line_num}", f"more than {MAX_POINTS:,} points")
     except csv.Error as error:
         raise FormatError(str(path), f"line {rows.line_num}", f"not CSV: {error}") from None
@@ -145,8 +145,10 @@ class _Table:
 
     def decision(self, cell: str, line: int) -> int:
         """The index of an output, given as such or by name."""
+        # first, since a suite may call an output by a number
         if cell.casefold() in self.names:
             return self.names.index(cell.casefold())
+        # `isdigit` alone lets superscripts pass, which `int` does not read
         if cell.isascii() and cell.isdigit() and len(cell) < 10 and int(cell) < self.n_outputs:
             return int(cell)
         known = f" or one of {', '.join(self.names)}" if self.names else ""

@@ -20,6 +20,7 @@ from birdnn.formats.lowering import unused
 from birdnn.formats.rewriting import READ
 from birdnn.formats.tensors import read_attributes
 
+# 7 is the first whose operators broadcast as NumPy does
 OPSETS = range(7, onnx.defs.onnx_opset_version() + 1)
 """Versions of the operator set that are read."""
 
@@ -34,7 +35,7 @@ _NO_NUMBERS = frozenset(
 """Data types of outputs that are left out: labels, indices, masks."""
 _MORE_OUTPUTS = frozenset({"Dropout", "LayerNormalization", "MaxPool"})
 """Operators whose first output does not depend on which of the others there are; that of BatchNormalization does."""
-_MAX_NODES = 1 << 17
+_MAX_NODES = 1 << 17  # calls of calls multiply: a small file may stand for more nodes than memory holds
 
 
 def opset(model: onnx.ModelProto, path: str) -> int:
@@ -68,6 +69,7 @@ def inlined(model: onnx.ModelProto, path: str) -> onnx.ModelProto:
             key = (node.domain, node.op_type, node.overload)
             if key in above:
                 raise FormatError(path, f"function {node.op_type!r}", "calls itself")
+            # counted once and not at each call, of which there may be exponentially many
             if key in calls and key not in sizes:
                 sizes[key] = size(calls[key], (*above, key))
             total += sizes.get(key, 1)
@@ -113,6 +115,8 @@ def ports(graph: onnx.GraphProto, path: str) -> Ports:
         FormatError: there are none, or one stands twice.
     """
     initialisers = {tensor.name for tensor in graph.initializer}
+    # an input with an initialiser is a constant here: IR version 3 lists all of them, and later ones let callers give
+    # others
     inputs = tuple(value for value in graph.input if value.name not in initialisers)
     real = [value for value in graph.output if _may_be_real(value)]
     left_out = tuple(value.name for value in graph.output if not _may_be_real(value))
@@ -131,6 +135,7 @@ def ports(graph: onnx.GraphProto, path: str) -> Ports:
 
 def _may_be_real(value: onnx.ValueInfoProto) -> bool:
     kind = value.type.WhichOneof("value")
+    # a value without a type may be one; what it is shows when nodes are lowered
     return kind is None or (kind == "tensor_type" and value.type.tensor_type.elem_type not in _NO_NUMBERS)
 
 
@@ -147,11 +152,13 @@ def needed(graph: onnx.GraphProto, outputs: Sequence[str], path: str) -> list[on
     nodes = [part for node in graph.node for part in _plain(node, taken, path)]
     makers = {name: place for place, node in enumerate(nodes) for name in node.output if name}
     wanted, reached = list(outputs), set[int]()
+    # no recursion: Python's ends after a thousand nodes in a row
     while wanted:
         place = makers.get(wanted.pop())
         if place is not None and place not in reached:
             reached.add(place)
             wanted += nodes[place].input
+    # asked of these alone: a dead branch may hold any operator
     for place in sorted(reached):
         if nodes[place].domain not in DEFAULT:
             raise UnsupportedOpError(path, f"{nodes[place].domain}.{nodes[place].op_type}", nodes[place].name, READ)
@@ -165,12 +172,14 @@ def _without(node: onnx.NodeProto, read: Container[str]) -> onnx.NodeProto:
         return node
     bare = onnx.NodeProto()
     bare.CopyFrom(node)
+    # from the end only, since outputs are known by their places
     while len(bare.output) > 1 and bare.output[-1] not in read:
         del bare.output[-1]
     return bare
 
 
 def _sorted(nodes: list[onnx.NodeProto], makers: Mapping[str, int], reached: set[int], path: str) -> list[int]:
+    # sets: who reads two outputs of one node waits for it once
     reads = {place: {makers[name] for name in nodes[place].input if name in makers} for place in reached}
     readers: dict[int, list[int]] = {place: [] for place in reached}
     for place, sources in reads.items():
@@ -178,6 +187,7 @@ def _sorted(nodes: list[onnx.NodeProto], makers: Mapping[str, int], reached: set
             readers[source].append(place)
     open_, found = {place: len(sources) for place, sources in reads.items()}, list[int]()
     ready = [place for place, count in open_.items() if not count]
+    # of the nodes whose inputs are made the first one in the file, so that a sorted file stays as it is
     heapify(ready)
     while ready:
         place = heappop(ready)

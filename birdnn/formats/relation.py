@@ -100,9 +100,10 @@ def relation(query: Query, *, text: str, path: str = "", digest: str = "") -> Re
 
 
 def _atoms(formula: Formula) -> Iterator[Atom]:
-    """What holds wherever the formula does."""
+    """The comparisons that hold wherever the formula does."""
     if isinstance(formula, Atom):
         yield formula
+    # not into an Or: what one of its branches says need not hold in another
     elif isinstance(formula, And):
         for part in formula.parts:
             yield from _atoms(part)
@@ -118,6 +119,7 @@ def _variables(query: Query) -> list[int]:
             index = leader[index]
         return index
 
+    # equal where each is at most the other. The least number leads, so that variables count in the order of inputs
     for low, high in below:
         if (high, low) in below:
             one, other = sorted((of(low), of(high)))
@@ -142,6 +144,7 @@ def _renamed(formula: Formula, variable: list[int]) -> Formula:
     if isinstance(formula, Atom):
         return replace(formula, term=_term(formula.term, variable))
     parts = [_renamed(part, variable) for part in formula.parts]
+    # a true part makes the whole of an Or true: without it the formula would say more
     if isinstance(formula, Or):
         return Or(tuple(parts))
     return And(tuple(part for part in parts if not (isinstance(part, Atom) and _trivial(part))))
@@ -164,6 +167,7 @@ def _bounded(formula: Formula) -> Formula:
     atoms = [a for a in _atoms(formula) if a.term.factors and all(kind == "X" for kind, _ in a.term.factors)]
     ends: dict[tuple[int, bool], Fraction] = {}  # (variable, is it the upper end?)
     stated = set[tuple[int, bool]]()
+    # each round reads the ends of the one before alone, so that the order of comparisons changes nothing
     for _ in range(_ROUNDS):
         before = dict(ends)
         for atom in atoms:
@@ -179,6 +183,8 @@ def _bounded(formula: Formula) -> Formula:
                     stated.add(side)
         if ends == before:
             break
+    # never strict, even where they follow from strict comparisons: these stay rows, so that a box may be too large
+    # and nothing is lost. A side that the text bounds itself is left as it is
     added = [
         Atom(Term({("X", index): Fraction(1 if upper else -1)}, -value if upper else value), False, 0)
         for (index, upper), value in sorted(ends.items())
@@ -192,6 +198,7 @@ def _implied(atom: Atom, index: int, ends: Mapping[tuple[int, bool], Fraction]) 
     rest = atom.term.constant
     for (_, other), factor in atom.term.factors.items():
         if other != index:
+            # the others at those ends that leave this one the most room
             end = ends.get((other, factor < 0))
             if end is None:
                 return None

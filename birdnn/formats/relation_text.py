@@ -39,6 +39,7 @@ def decision_query(box: Box, n_outputs: int, decides: Literal["least", "greatest
     for i in range(n_outputs):
         others = [j for j in range(n_outputs) if j != i]
         first = " ".join(f"({before} Y_f[{i}] Y_f[{j}])" for j in others)
+        # f may be tied, g has to prefer another output strictly: ties are set aside
         cases += [f"(and {first} ({beyond} Y_g[{j}] Y_g[{i}]))" for j in others]
     return _query(
         f"the output that is {decides} in f is so in g", box, n_outputs, [*_same(range(len(box))), _any(cases)]
@@ -71,7 +72,7 @@ def monotone_query(
 
 
 def steepness_query(box: Box, n_outputs: int, input: int, output: int, most: float) -> str:
-    """Along one input an output changes by at most so many times as much.
+    """Along one input an output changes by at most ``most`` times as much.
 
     Raises:
         SpecError: a range is empty, there is no such input or output, or ``most`` is negative.
@@ -121,6 +122,7 @@ def _exchanged(given: Mapping[int, int], size: int, what: str) -> list[int]:
 
 def _query(said: str, box: Box, n_outputs: int, assertions: Sequence[str], *, equal: bool = False) -> str:
     lines = [f"; {said}", "(vnnlib-version <2.0>)"]
+    # equal-to makes two runs of one network of them, isomorphic-to two networks of the same layers
     for name, like in (("f", ""), ("g", " (equal-to f)" if equal else " (isomorphic-to f)")):
         inputs, outputs = f"(declare-input X_{name} real [{len(box)}])", f"(declare-output Y_{name} real [{n_outputs}])"
         lines.append(f"(declare-network {name}{like} {inputs} {outputs})")
@@ -149,6 +151,7 @@ def _any(cases: Iterable[str]) -> str:
 def _number(value: Fraction | float) -> str:
     """A decimal that says it exactly; a float is the shortest decimal that it is written as."""
     exact = Fraction(repr(value)) if isinstance(value, float) else Fraction(value)
+    # 17 digits identify a float64; they are taken where they say the number exactly
     text = format(exact.numerator / exact.denominator, ".17g")
     if "e" in text or Fraction(text) != exact:  # the standard's numbers have no exponents
         text = _decimal(exact)
@@ -156,7 +159,8 @@ def _number(value: Fraction | float) -> str:
 
 
 def _decimal(value: Fraction) -> str:
-    """All digits of a number whose denominator is a power of two or ten."""
+    """All digits of a number whose denominator divides a power of ten."""
+    # the least float64, 2^-1074, has 1,074 decimals
     for digits in range(1100):
         scaled = value * 10**digits
         if scaled.denominator == 1:

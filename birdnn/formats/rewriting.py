@@ -62,6 +62,7 @@ def _sum(site: Site, draft: Draft) -> Sequence[str]:
 
 
 def _abs(site: Site, draft: Draft) -> Sequence[str]:
+    # exact: below zero its slope is -1. A chain with it is still a chain
     return (draft.put("LeakyRelu", operands(site, 1)[0], alpha=-1.0),)
 
 
@@ -71,9 +72,11 @@ def _extreme(site: Site, draft: Draft) -> Sequence[str]:
     def of_two(a: str, b: str) -> str:
         value, limit = (b, a) if a in site.known else (a, b)
         single = limit in site.known and value not in site.known and site.known[limit].size == 1
+        # a limit of more axes would give the value more axes, which a Clip does not
         if not single or len(draft.shape(limit)) > len(draft.shape(value)):
             return draft.put(site.op, a, b)
         number = float(site.known[limit].reshape(()))
+        # a ReLU rather than a Clip from zero: chains of ReLUs have the fastest bounds
         if number == 0:
             turned = value if site.op == "Max" else _negative(draft, value)
             active = draft.put("Relu", turned)
@@ -109,6 +112,7 @@ def _selu(site: Site, draft: Draft) -> Sequence[str]:
     return (draft.put("Mul", draft.put("Elu", operands(site, 1)[0], alpha=alpha), draft.constant(gamma)),)
 
 
+# the float32 numbers of the specification, to the last digit
 _SELU = {"alpha": 1.67326319217681884765625, "gamma": 1.05070102214813232421875}
 
 
@@ -138,7 +142,7 @@ _MOST_EXPONENT = 8
 
 
 def _softmax(site: Site, draft: Draft) -> Sequence[str]:
-    """Before opset 13 of all axes from one on together."""
+    """Softmax or LogSoftmax; before opset 13 over all axes from ``axis`` on together."""
     shape, names = site.shape(), operands(site, 1)
     if site.opset >= 13:
         return (draft.put(site.op, *names, axis=site.axis(integer_attribute(site, "axis", -1))),)
@@ -157,8 +161,10 @@ def _pad(site: Site, draft: Draft) -> Sequence[str]:
     if mode not in (b"constant", b"reflect", b"edge", b"wrap"):
         raise site.fail(f"mode {mode!r} is unknown")
     value = _padding(site)
+    # axis by axis: the corners of a reflection are reflections of what was reflected before
     for axis, begin, end in zip(axes, pads[: len(axes)], pads[len(axes) :], strict=True):
         size = draft.shape(x)[axis]
+        # negative pads cut; what they leave is padded
         kept = (-min(begin, 0), size + min(end, 0))
         if kept[0] >= kept[1]:
             raise site.fail(f"leaves nothing of axis {axis}")
@@ -206,6 +212,7 @@ def _split(site: Site, draft: Draft) -> Sequence[str]:
     if sizes is None:
         if integer_attribute(site, "num_outputs", count) != count:
             raise site.fail(f"has {count} outputs")
+        # rounded up: the last part may be smaller
         part = -(-size // count)
         sizes = [part] * (count - 1) + [size - part * (count - 1)]
     if len(sizes) != count or sum(sizes) != size or min(sizes) < 1:
@@ -231,6 +238,7 @@ def _tile(site: Site, draft: Draft) -> Sequence[str]:
     x, before = site.inputs[0], shape
     for axis, count in enumerate(repeats):
         if count > 1:
+            # the whole axis is repeated and not its entries, so the new axis stands in front of it
             x = draft.reshaped(x, (*before[:axis], 1, *before[axis:]))
             x = draft.expanded(x, (*before[:axis], count, *before[axis:]))
             before = (*before[:axis], count * before[axis], *before[axis + 1 :])
@@ -250,7 +258,7 @@ def _where(site: Site, draft: Draft) -> Sequence[str]:
     for name, mask in zip(names, (condition, ~condition), strict=True):
         if name in site.known:
             _broadcast(site, mask.shape, site.known[name].shape)
-            parts.append(draft.constant(np.where(mask, site.known[name], 0)))
+            parts.append(draft.constant(np.where(mask, site.known[name], 0)))  # masked once, here
         else:
             parts.append(draft.put("Mul", name, draft.constant(mask)))
     return (draft.put("Add", *parts),)
@@ -263,6 +271,7 @@ def _reduced_axes(site: Site, since: int) -> tuple[int, ...]:
     if not axes:
         nothing = axes is not None or site.opset >= since
         axes = [] if nothing and flag_attribute(site, "noop_with_empty_axes", 0) else list(range(len(site.shape())))
+    # the same axis may be named from the front and from the back
     found = tuple(sorted({site.axis(axis) for axis in axes}))
     if len(found) != len(axes):
         raise site.fail(f"axes {axes} repeat")
@@ -270,7 +279,7 @@ def _reduced_axes(site: Site, since: int) -> tuple[int, ...]:
 
 
 def _kept(site: Site, axes: tuple[int, ...]) -> Shape:
-    """The shape of what is left."""
+    """The shape of the value of a node that reduces over these axes."""
     kept = flag_attribute(site, "keepdims", 1)
     return tuple(1 if i in axes else size for i, size in enumerate(site.shape()) if kept or i not in axes)
 
@@ -285,10 +294,11 @@ def _reduce_sum(site: Site, draft: Draft) -> Sequence[str]:
 
 
 def _reduce_mean(site: Site, draft: Draft) -> Sequence[str]:
-    """Over all spatial axes it is a pooling."""
+    """A mean; over all spatial axes it is a pooling."""
     axes, shape, x = _reduced_axes(site, 18), site.shape(), site.inputs[0]
     if not axes:
         return (x,)
+    # newer exporters write this where older ones wrote the pooling
     if len(shape) > 2 and axes == tuple(range(2, len(shape))):
         pooled = draft.put("GlobalAveragePool", x)
         return (pooled if flag_attribute(site, "keepdims", 1) else draft.put("Flatten", pooled, shape=shape[:2]),)
@@ -303,6 +313,7 @@ def _reduce_extreme(site: Site, draft: Draft) -> Sequence[str]:
     if not axes:
         return (site.inputs[0],)
     x = site.inputs[0] if site.op == "ReduceMax" else _negative(draft, site.inputs[0])
+    # the reduced axes go last, where they become one, under one window of a pooling
     perm = (*(axis for axis in range(len(shape)) if axis not in axes), *axes)
     if perm != tuple(range(len(shape))):
         x = draft.put("Transpose", x, perm=perm)
@@ -367,6 +378,7 @@ def _gather_nd(site: Site, draft: Draft) -> Sequence[str]:
     sizes = np.array(shape[:depth])
     if ((rows < -sizes) | (rows >= sizes)).any():
         raise site.fail("gathers outside its input")
+    # negative indices count from the back
     flat = np.ravel_multi_index(tuple((rows % sizes).T), shape[:depth])
     whole = draft.reshaped(site.inputs[0], (math.prod(shape[:depth]), *shape[depth:]))
     picked = tuple(int(index) for index in flat)
@@ -398,6 +410,7 @@ def _space_to_depth(site: Site, draft: Draft) -> Sequence[str]:
 
 def _group_normalization(site: Site, draft: Draft) -> Sequence[str]:
     """Of each channel, or of each of several groups of channels, over all places."""
+    # until opset 21 GroupNormalization had a scale for each group: the shape of the scale below refuses those
     (x, scale, shift), shape = operands(site, 3), site.shape()
     groups = integer_attribute(site, "num_groups", 0) if site.op == "GroupNormalization" else shape[1]
     epsilon = real_attribute(site, "epsilon", float(np.float32(1e-5)))
@@ -405,6 +418,7 @@ def _group_normalization(site: Site, draft: Draft) -> Sequence[str]:
         raise site.fail(f"its groups, scales or epsilon do not fit a value of shape {list(shape)}")
     flat = draft.reshaped(x, (shape[0], groups, math.prod(shape[1:]) // groups))
     one = draft.constant(1)
+    # scaled by one: the file's scale is one number for a channel, which has many entries along the normalised axis
     even = draft.reshaped(draft.put("LayerNormalization", flat, one, axis=2, epsilon=epsilon), shape)
     column = (shape[1], *(1,) * (len(shape) - 2))
     scaled = draft.put("Mul", even, draft.reshaped(scale, column))

@@ -106,7 +106,7 @@ class _Rule:
             raise SpecError(f"a rule of {len(self.text):,} characters is too long: at most {MAX_LENGTH:,}")
         found = list(_TOKEN.finditer(self.text))
         self.tokens = [(kind, each[kind], each.start(kind)) for each in found if (kind := each.lastgroup)]
-        self.tokens.append(("end", "", len(self.text)))
+        self.tokens.append(("end", "", len(self.text)))  # so that the next token can always be looked at
 
     def whole(self) -> Formula:
         formula = self.either()
@@ -163,6 +163,7 @@ class _Rule:
         return self.take(*words)
 
     def one(self) -> Formula:
+        # counted here, since Python's own limit on recursion would not say where in the text it was met
         self.depth += 1
         if self.depth > MAX_DEPTH:
             self.fail(f"more than {MAX_DEPTH} parentheses or nots in each other")
@@ -215,6 +216,7 @@ class _Rule:
         if not others:
             self.place = begin
             self.fail("the network has one output only, which is always the largest and the smallest")
+        # at least every other output, so that a tie makes both the largest
         formula = And(tuple(compare(relation, term, Term({other: Fraction(1)}, Fraction(0)), 1) for other in others))
         return negated(formula) if inverted else formula
 
@@ -263,6 +265,7 @@ class _Rule:
         kind, text, begin = self.tokens[self.place - 1]
         if kind != "number" or begin + len(text) != self.tokens[self.place][2]:
             return False
+        # 0x1 is a hexadecimal number to others, and nobody writes 0 times x1
         if text == "0":
             self.fail("expected an operator behind 0")
         return True
@@ -324,6 +327,7 @@ def _require_inside(when: Formula, domain: Formula, names: Names, within: str) -
     Raises:
         SpecError: one has none.
     """
+    # one by one: among others an empty case would be dropped without a word
     for part in when.parts if isinstance(when, Or) else (when,):
         try:
             build_regions(And((domain, part)), names.n_inputs, names.n_outputs, "")
@@ -347,6 +351,7 @@ def rule_property(
         SpecError: `when` speaks about outputs, `unsafe` relates an input with something else, or no input is left.
     """
     for what, said in (("when", when), ("domain", domain)):
+        # a condition of outputs would ask less of the network than the words say
         if outputs := sorted(f"y{index}" for kind, index in variables(said) if kind == "Y"):
             told = f"{what} speaks about inputs; {', '.join(outputs)} belongs to what must never or always come out"
             raise SpecError(told)

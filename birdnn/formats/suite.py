@@ -56,6 +56,7 @@ Exact = Annotated[Decimal, AfterValidator(_in_range)]
 
 
 class _Table(BaseModel):
+    # a misspelled key is an error and not a default
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
 
 
@@ -279,6 +280,7 @@ def content_key(net: Network) -> str | None:
         layers = net.chain()
     except NotAChain:
         return None
+    # float32, though layers are folded in float64: an NNet file of nine digits and its ONNX twin are one network
     digest = hashlib.sha256()
     for layer in layers:
         if isinstance(layer, Affine):
@@ -323,5 +325,6 @@ def _corners(domain: Domain) -> tuple[Tensor, Tensor]:
 def _rounded(value: Decimal, towards: float) -> float:
     """The nearest float64 that does not lie on the wrong side of `value`."""
     nearest = float(value)
+    # compared exactly: a decimal as a float is what has just been rounded
     beyond = Fraction(nearest) >= Fraction(value) if towards > 0 else Fraction(nearest) <= Fraction(value)
     return nearest if beyond else math.nextafter(nearest, towards)

@@ -40,6 +40,7 @@ def bytes_with_nodes(original: str | Path, values: Mapping[str, Tensor], replace
     """
     model = parsed(read_bytes(original, NETWORK_BYTES), str(original))
     embed_external(model, original, NETWORK_BYTES)
+    # also what an old node reads: its numbers may lie in Constant nodes, and their data type is that of the new ones
     olds = (node for node in model.graph.node if replaced.keys() & set(node.output))
     lift_constants(model, {*values, *(name for node in olds for name in node.input)})
     tensors = {tensor.name: tensor for tensor in model.graph.initializer}
@@ -65,13 +66,16 @@ def _replace(
     for name in (*tensors, *(node.output for node in nodes[:-1])):
         if name in taken:
             raise MismatchError(f"{path} has a value {name!r} already, which a new one would be called")
+    # the first input is the value that comes in
     orphans = [name for name in old.input[1:] if name]
     after = [_proto(node, old.name if node is nodes[-1] else f"{old.name}__{i}") for i, node in enumerate(nodes)]
+    # copies: what is deleted from a protobuf list is gone with it
     later = [onnx.NodeProto.FromString(node.SerializeToString()) for node in graph.node[place + 1 :]]
     del graph.node[place:]
     graph.node.extend([*after, *later])
     dtype = next(t.data_type for t in graph.initializer if t.name in orphans)
     kind = helper.tensor_dtype_to_np_dtype(dtype)
+    # another node, or an output, may read a weight of the old one as well
     read = {name for node in graph.node for name in node.input} | {value.name for value in graph.output}
     declared = {value.name for value in graph.input}
     for name in orphans:

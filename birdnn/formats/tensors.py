@@ -17,6 +17,7 @@ from birdnn.errors import FormatError, MismatchError
 Array = NDArray[np.generic]
 
 _WRITTEN: Mapping[int, str] = {TensorProto.FLOAT: "float_data", TensorProto.DOUBLE: "double_data"}
+# where ONNX keeps values that are no raw bytes: half, narrow and truth values share a list of int32
 _FIELDS: Mapping[int, str] = {
     **_WRITTEN,
     TensorProto.FLOAT16: "int32_data",
@@ -58,9 +59,11 @@ def read_tensor(tensor: TensorProto, path: str, kind: str = "initialiser") -> Ar
     if stored != count:
         raise FormatError(path, place, f"dimensions {list(tensor.dims)} need {count} values; the file holds {stored}")
     try:
+        # a copy: what `to_array` gives shares read-only memory with the message
         array: Array = np.array(numpy_helper.to_array(tensor))
     except (ValueError, TypeError, OverflowError) as error:
         raise FormatError(path, place, f"cannot be read: {error}") from None
+    # NaN compares false with everything, so that it would prove anything
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         raise FormatError(path, place, "holds NaN or infinity")
     return array
@@ -98,6 +101,7 @@ def read_attributes(node: onnx.NodeProto, path: str, place: str) -> dict[str, An
         value = read_tensor(attribute.t, path, f"{place}, attribute") if tensor else read_attribute(attribute)
         if name in found:
             raise FormatError(path, place, f"attribute {name!r} is given twice")
+        # one that refers to a function's argument has no value outside of the function
         if value is None or attribute.ref_attr_name:
             raise FormatError(path, place, f"attribute {name!r} is of a kind we do not know")
         found[name] = value
@@ -115,13 +119,17 @@ def put_tensor(tensor: TensorProto, values: Array) -> bool:
     dtype = onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type)
     if tuple(tensor.dims) != values.shape:
         raise MismatchError(f"initialiser {tensor.name!r} has shape {tuple(tensor.dims)}, not {values.shape}")
+    # what is beyond the range becomes infinite here and is refused below
     with np.errstate(over="ignore"):
+        # `ascontiguousarray` gives an axis to what has none
         new = np.ascontiguousarray(values, dtype=dtype).reshape(values.shape)
     if not np.isfinite(new).all():
         raise MismatchError(f"initialiser {tensor.name!r} would hold NaN or infinity")
+    # bits and not values, for -0.0 equals 0.0: what did not change has to keep its bytes
     if new.tobytes() == np.ascontiguousarray(numpy_helper.to_array(tensor)).tobytes():
         return False
     if tensor.HasField("raw_data"):
+        # little-endian in the file whatever the machine is
         tensor.raw_data = new.astype(dtype.newbyteorder("<")).tobytes()
         return True
     field = getattr(tensor, _WRITTEN[tensor.data_type])
@@ -133,6 +141,7 @@ def put_tensor(tensor: TensorProto, values: Array) -> bool:
 def lift_constants(model: onnx.ModelProto, names: Container[str]) -> None:
     """Turn the ``Constant`` nodes that make some values into initialisers of the same names, in place."""
     graph = model.graph
+    # from the end, so that a deletion moves no place that is still to come
     for place in reversed(range(len(graph.node))):
         node = graph.node[place]
         if node.op_type != "Constant" or node.domain not in ("", "ai.onnx") or node.output[0] not in names:
@@ -163,6 +172,7 @@ def embed_external(model: onnx.ModelProto, path: str | Path, limit: int) -> bool
         if tensor.data_location == TensorProto.EXTERNAL:
             found = True
             data = _external_bytes(tensor, path, limit)
+            # the limit is on all tensors together: each might be a piece of the same large file
             limit -= len(data)
             tensor.raw_data = data
             del tensor.external_data[:]
@@ -177,6 +187,7 @@ def _external_bytes(tensor: TensorProto, path: str | Path, limit: int) -> bytes:
     folder, shown = Path(path).parent.resolve(), repr(location[:_SHOWN])
     offset, length = (_size(entries.get(key, default), key, path, place) for key, default in _SIZES)
     try:
+        # links are followed before the comparison: one inside the folder may lead out of it
         target = (folder / location).resolve()
         if not location or not target.is_relative_to(folder):
             raise FormatError(str(path), place, f"external data {shown} lies outside the folder of the file")
@@ -199,7 +210,8 @@ def _external_bytes(tensor: TensorProto, path: str | Path, limit: int) -> bytes:
 
 
 def _size(text: str, key: str, path: str | Path, place: str) -> int:
-    """An entry that counts bytes."""
+    """An entry of external data that counts bytes; -1 where a length means the rest of the file."""
+    # digits are counted before `int`, whose time grows with the square of their number
     if not (text == "-1" and key == "length") and not (text.isascii() and text.isdigit() and len(text) < 20):
         raise FormatError(str(path), place, f"external data: {key} {text[:_SHOWN]!r} is no number of bytes")
     return int(text)

@@ -59,8 +59,11 @@ class Together:
         moved: list[tuple[Path, Path]] = []
         taken, at = set(self._new.values()), Path()
         try:
+            # away first, the file that tells of the others before all: while some are old and some new none tells of
+            # them
             for at in dict.fromkeys((*reversed(self._new), *self._gone)):
                 if os.path.lexists(at) and at not in taken:
+                    # named as an unfinished file is: where a kill leaves it, the next to write `at` removes it
                     hidden = at.with_name(f".{at.name}.{uuid.uuid4().hex[:8]}{UNFINISHED}")
                     at.rename(hidden)
                     aside.append((at, hidden))
@@ -68,6 +71,7 @@ class Together:
                 source.rename(at)
                 moved.append((at, source))
         except BaseException as error:
+            # back in the opposite order, since one may lie where another came from
             for was, now in ((source, path) for path, source in reversed(moved)):
                 with suppress(OSError):
                     now.rename(was)
@@ -78,6 +82,7 @@ class Together:
             if isinstance(error, OSError):
                 raise unwritable(at, error) from None
             raise
+        # the new names first have to be on the disk, then what they replace may go
         for folder in {path.parent for path in self._new}:
             _settle(folder)
         self._release()
@@ -118,7 +123,7 @@ def all_or_none() -> Iterator[Together]:
 
 
 def _settle(folder: Path) -> None:
-    """The names of a folder's files onto the disk, where the system can."""
+    """Put the names of a folder's files onto the disk, where the system can."""
     with suppress(OSError):
         handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
         try:

@@ -25,8 +25,10 @@ MAX_DEPTH = 20
 MAX_PARTS = 20
 """Most parts of a dotted key; the library's time grows with their square."""
 
+# possessive (`*+`): no text makes a search go back over what it has read
 _PART = r"""(?:"[^"\n]*+"|'[^'\n]*+'|[A-Za-z0-9_-]++)[ \t]*+"""
 _LONG_KEY = re.compile(rf"(?<![A-Za-z0-9_-])(?:{_PART}\.[ \t]*+){{{MAX_PARTS}}}")
+# a decimal digit has less than four bits
 _INTEGER_BITS = 4 * MAX_DIGITS
 
 T = TypeVar("T", bound=BaseModel)
@@ -60,6 +62,7 @@ def read_toml(path: str | Path) -> dict[str, Any]:
         text = read_bytes(path, MAX_BYTES).decode("utf-8")
     except UnicodeDecodeError as error:
         raise FormatError(str(path), f"byte {error.start}", "not UTF-8 text") from error
+    # before the library reads it, whose time is what this limits
     if long := _LONG_KEY.search(text):
         raise FormatError(str(path), _line(text, long.start()), f"a key of more than {MAX_PARTS} parts")
     try:
@@ -91,6 +94,7 @@ class _Absurd(Exception):
 
 def _decimal(text: str) -> Decimal:
     plain = text.replace("_", "")
+    # both are TOML: the model that wants a finite number names the key
     if plain.lstrip("+-") not in ("inf", "nan") and parse_number(plain) is None:
         raise _Absurd(text)
     return Decimal(plain)
@@ -102,7 +106,7 @@ def _line(text: str, place: int) -> str:
 
 def _values(tables: dict[str, Any]) -> Iterator[tuple[str, Any, int]]:
     """Every value, with the first-level key that it is under and how deep it lies there."""
-    waiting = [(key, value, 1) for key, value in tables.items()]
+    waiting = [(key, value, 1) for key, value in tables.items()]  # no recursion: depth is what is counted
     while waiting:
         key, value, depth = waiting.pop()
         yield key, value, depth

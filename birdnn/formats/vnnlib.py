@@ -51,9 +51,11 @@ MAX_DEPTH = 100
 MAX_TOKENS = 1 << 23
 """Most words of a text; a property of 300,000 inputs has a third of it."""
 
+# a carriage return alone ends a line, and with it a comment: readers that differ here read other assertions
 _TOKEN = re.compile(
     r"[ \t\f]+|;[^\r\n]*|(?P<line>\r\n?|\n)|(?P<token>[()]|\"[^\"]*\"|\|[^|]*\||[^\s()\";|]+)|(?P<bad>.)"
 )
+# no leading zeros: X_00 would be a second name of X_0; nine digits, so that `int` is cheap
 _VARIABLE = re.compile(r"([XY])((?:_(?:0|[1-9][0-9]{0,8})){1,8})")
 _IGNORED = frozenset(
     {"set-logic", "set-info", "set-option", "check-sat", "get-model", "get-value", "exit", "echo", "vnnlib-version"}
@@ -206,7 +208,7 @@ def _tokens(text: str, source: Source) -> Iterator[Token]:
             line += 1
         elif match["token"]:
             yield Token(match["token"], line)
-            line += match["token"].count("\n")
+            line += match["token"].count("\n")  # a quoted text may go over lines
         elif match["bad"]:
             raise source.fail(line, f"unexpected character {match['bad']!r}")
 
@@ -265,6 +267,7 @@ def _read_commands(commands: Iterable[Group], source: Source) -> tuple[_Sizes, F
     last, asked = "", False
     for command in commands:
         head = _head(command)
+        # what stands behind would belong to another question
         if last == "exit" or (asked and head not in _IGNORED):
             raise source.fail(command.line, f"{head[:40]!r} comes after ({'exit' if last == 'exit' else 'check-sat'})")
         last, asked = head, asked or head == "check-sat"
@@ -276,6 +279,7 @@ def _read_commands(commands: Iterable[Group], source: Source) -> tuple[_Sizes, F
             pending.append(command)
         elif head not in _IGNORED:
             raise source.fail(command.line, f"command {head[:40]!r} is not known")
+    # assertions wait until here: which input a name with several indices is depends on all declarations
     numbered, sizes = _numbered(declared, source)
     reader = _Reader(source, numbered)
     asserted.extend(reader.formula(command.parts[1]) for command in pending)
@@ -317,6 +321,7 @@ def _numbered(declared: Mapping[str, int], source: Source) -> tuple[dict[str, Va
         else:
             places = [index for (index,) in indices]
             for name, place in zip(names, places, strict=True):
+                # no gap among inputs: one that is not declared has no bounds. Of outputs some may be left out
                 if kind == "X" and place >= len(names):
                     problem = f"{name} is declared, but only {len(names)} variables {kind}_i are"
                     raise source.fail(declared[name], problem)
@@ -334,6 +339,7 @@ def _require_in_order(
         if index not in expected:
             told = "names with several indices must be declared in their order, from 0 on and none left out"
             raise source.fail(declared[name], f"which variable {name} is cannot be told: {told}")
+        # one more at any axis, with zeros behind it: nobody declares how long axes are
         expected = {(*index[:i], index[i] + 1, *(0,) * (len(index) - i - 1)) for i in range(len(index))}
 
 
@@ -357,6 +363,7 @@ class _Reader:
         if len(rest) < 2:
             raise self.source.fail(part.line, f"{head!r} takes at least two terms")
         terms = [self.term(inner) for inner in rest]
+        # a chain is each of its links
         return And(tuple(compare(head, left, right, part.line) for left, right in pairwise(terms)))
 
     def _connected(self, head: str, parts: list[Formula], line: int) -> Formula:
@@ -380,6 +387,7 @@ class _Reader:
         total = terms[0]
         for term in terms[1:]:
             total = self._combine(head, total, term, line)
+            # after each step: every product adds the digits of both of its factors
             if total.is_absurd():
                 raise self.source.fail(line, "its numbers grow too long")
         return total

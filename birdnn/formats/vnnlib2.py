@@ -61,7 +61,7 @@ class Tensor:
 
     def index(self, indices: Sequence[int]) -> int:
         """Position in C order, among the tensors of its kind."""
-        return self.first + reduce(
+        return self.first + reduce(  # Horner's scheme
             lambda flat, pair: flat * pair[1] + pair[0], zip(indices, self.shape, strict=True), 0
         )
 
@@ -86,17 +86,17 @@ class Query:
 
     @property
     def element(self) -> Element:
-        """Of all of its tensors."""
+        """The element type of all of its tensors."""
         return self.networks[0].input.element
 
     @property
     def n_inputs(self) -> int:
-        """Of all networks."""
+        """Inputs of all networks together."""
         return sum(net.input.size for net in self.networks)
 
     @property
     def n_outputs(self) -> int:
-        """Of all networks."""
+        """Outputs of all networks together."""
         return sum(net.output.size for net in self.networks)
 
 
@@ -174,6 +174,7 @@ class _Walker:
         line = _line(node)
         if kind == "NotEqual":
             left, right = self.term(node.lhs, line), self.term(node.rhs, line)
+            # a region is convex, and what differs is not: one branch for each side
             return Or((compare("<", left, right, line), compare(">", left, right, line)))
         if kind not in _RELATIONS:
             raise self.fail(line, f"{kind} is not supported")
@@ -207,6 +208,7 @@ class _Walker:
                 close = np.float32(float(number))
         except OverflowError:
             close = np.float32(math.inf)
+        # the rounding of float32 leads to infinity there, at which nothing can be bounded
         if not np.isfinite(close):
             raise self.fail(line, "a number is beyond the range of float32")
         # float64 lies between: beside a tie it may have led to the neighbour of the nearest
@@ -241,7 +243,7 @@ class _Walker:
 
 def _line(node: Any) -> int:
     """Line of the first leaf below a node, 0 where the package gives none."""
-    stack = [node]
+    stack = [node]  # comparisons have no line, their leaves do
     while stack:
         top = stack.pop()
         line = getattr(top, "line", 0)

@@ -111,10 +111,12 @@ class _Writer:
         factors = list(terms.values())
         if bound == 0 and sorted(factors) == [-1, 1]:
             return f"({sign} {' '.join(self.name(*key) for key in sorted(terms, key=lambda key: -terms[key]))})"
+        # -y <= b as y >= -b
         if factors == [-1]:
             return f"({_TURNED[sign]} {self.name(*next(iter(terms)))} {self.number(-bound)})"
         if self.typed:
             numbers = [*terms.values(), bound]
+            # times a positive number, so that the comparison keeps its direction
             scale = 1 if all(map(_decimal, numbers)) else math.lcm(*(number.denominator for number in numbers))
             terms, bound = {key: factor * scale for key, factor in terms.items()}, bound * scale
         return f"({sign} {self.sum(terms)} {self.number(bound)})"
@@ -126,6 +128,7 @@ class _Writer:
             for key, factor in terms.items()
         ]
         if not parts:
+            # a row of no outputs, said of one of them times zero
             return f"(* 0.0 {self.name('Y', 0)})" if self.typed else "0"
         return f"(+ {' '.join(parts)})" if len(parts) > 1 else parts[0]
 
@@ -142,7 +145,7 @@ def _terms(row: Row) -> dict[tuple[str, int], Fraction]:
 
 
 def _decimal(value: Fraction) -> str:
-    """A decimal of at most 60 places; empty where none says the number."""
+    """A decimal of fewer than 60 places; empty where none says the number."""
     sign, size = ("-" if value < 0 else ""), abs(value)
     if size.denominator == 1:
         return f"{sign}{size.numerator}"
