@@ -42,6 +42,7 @@ class Cut:
             return None
         sides = []
         for polytope in region.unsafe:
+            # a polytope without rows of inputs alone speaks about the whole box
             alone = (polytope.a[:, : prop.named_outputs] == 0).all(1)
             if not bool(alone.any()):
                 return None
@@ -70,11 +71,13 @@ def sifted(draw: Callable[[int], Tensor], count: int, at_once: int, name: str) -
     Raises:
         InputError: less than `LEAST_SHARE` of them count.
     """
+    # a draw of nothing has the shape and place of the result, also where no point is wanted
     parts, tried, kept = [draw(0)], 0, 0
     while kept < count:
         size = max(count - kept, at_once)
         parts.append(draw(size))
         tried, kept = tried + size, kept + len(parts[-1])
+        # judged late enough that a thousandth is more than a hundred points, and no accident
         if tried >= 8 * TRIED and kept < LEAST_SHARE * tried:
             raise InputError(
                 f"{name}: of {tried:,} points of its boxes {kept:,} lie in the half-spaces that its inputs have to be "

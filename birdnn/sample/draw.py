@@ -29,6 +29,7 @@ SMALL = 1 << 20
 
 def uniform(lower: Tensor, upper: Tensor, count: int, generator: torch.Generator) -> Tensor:
     """``count`` uniform float32 points between two corners of shape (inputs,): (count, inputs)."""
+    # float64: draws in float32 are multiples of 2**-24, far apart beside zero, where float32 has many numbers
     draw = torch.rand(count, len(lower), generator=generator, dtype=torch.float64)
     return (lower.cpu() + draw * (upper - lower).cpu()).float()
 
@@ -49,6 +50,7 @@ def from_region(region: Region, count: int, generator: torch.Generator, cut: Cut
         return lower[None] if cut is None else lower[None][cut.holds(lower[None])]
 
     def drawn(size: int) -> Tensor:
+        # rounding to float32 may have left the exact box
         x = torch.minimum(torch.maximum(uniform(region.lower, region.upper, size, generator), lower), upper)
         return x if cut is None else x[cut.holds(x)]
 
@@ -71,6 +73,7 @@ def from_boxes(boxes: Boxes, count: int, generator: torch.Generator) -> Tensor:
 def shares(prop: Property, count: int) -> list[int]:
     """How many of ``count`` points go to each region: in proportion to volume over the inputs that vary, at least 1."""
     widths = torch.stack([region.upper - region.lower for region in prop.regions])
+    # an input that is fixed everywhere would make each volume zero
     varying = widths.amax(0) > 0
     volumes = widths[:, varying].prod(1)
     if not bool(volumes.sum() > 0):

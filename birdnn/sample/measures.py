@@ -99,6 +99,7 @@ class Continuous:
         return torch.from_numpy(np.clip(values, lower, upper)).to(u)
 
     def _tails(self, lower: float, upper: float) -> tuple[Any, tuple[float, float]]:
+        # probabilities near 1 differ in their last digits only; those of the other tail keep all of theirs
         if self.frozen.cdf(lower) > 0.5:
             return self.frozen.isf, (float(self.frozen.sf(lower)), float(self.frozen.sf(upper)))
         return self.frozen.ppf, (float(self.frozen.cdf(lower)), float(self.frozen.cdf(upper)))
@@ -158,6 +159,7 @@ class Product:
                 f"the measure ({self.name}) gives the input region of {prop.name} probability 0; give one that "
                 "reaches it: compare its ranges, and --measure-units, with the region's bounds"
             )
+        # by the largest, so that the one that matters does not underflow
         weights = np.exp(logarithms - logarithms.max())
         return Cube(prop=prop, boxes=tuple(boxes), weights=tuple((weights / weights.sum()).tolist()))
 
@@ -239,6 +241,7 @@ class Cube:
         if len(self.boxes) == 1:
             x = self.boxes[0].points(u)
             return x, self.boxes[0].counts(x)
+        # without the last edge, which rounding may leave below 1: the last box takes what is beyond the others
         edges = torch.tensor(self.weights, dtype=u.dtype, device=u.device).cumsum(0)
         which = torch.bucketize(u[:, 0].contiguous(), edges[:-1], right=True)
         x = u.new_zeros(len(u), self.prop.n_inputs, dtype=torch.float32)
@@ -249,6 +252,7 @@ class Cube:
                 continue
             x[mine] = points = box.points(u[mine, 1:])
             counts[mine] = box.counts(points)
+            # the point is the first region's: counted in both, an overlap would have twice its probability
             for earlier in self.boxes[:index]:
                 counts[mine] &= ~earlier.holds(points)
         return x, counts
@@ -272,7 +276,7 @@ class CubeDraws:
         return sifted(self._drawn, count, drawable(TRIED, prop.n_inputs) if self.cube.cut else 1, prop.name)
 
     def _drawn(self, size: int) -> Tensor:
-        """Those that count of so many points."""
+        """So many points of the cube, without those that do not count, (m, inputs)."""
         shape = (size, self.cube.dimensions)
         x, counts = self.cube.points(
             torch.rand(shape, generator=self.generator, dtype=torch.float64, device=self.generator.device)
@@ -308,6 +312,7 @@ class Samples:
                 f"none of the {len(self.x):,} samples lies inside the input region of {prop.name}; give samples of "
                 "inputs for which the property speaks, and --measure-units raw where they are not in network units"
             )
+        # a generator of its own on the CPU: the seed gives the same order on each device
         order = torch.randperm(len(x), generator=torch.Generator().manual_seed(generator.initial_seed()))
         return SampleDraws(x[order].to(generator.device))
 

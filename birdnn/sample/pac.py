@@ -71,6 +71,7 @@ def zero_violation_epsilon(n: int, delta: float) -> float:
     require_share("delta", delta)
     if n < 1:
         return 1.0
+    # below 1, which `zero_violation_samples` refuses; rounding is mended by exact steps from there
     epsilon = min(-math.expm1(math.log(delta) / n), math.nextafter(1.0, 0.0))
     while epsilon < 1 and zero_violation_samples(epsilon, delta) > n:
         epsilon = math.nextafter(epsilon, 1.0)
@@ -83,6 +84,7 @@ def upper_limit(violations: int, n: int, delta: float) -> float:
     """Clopper-Pearson's upper limit of the probability, one-sided, confidence ``1 - delta``."""
     if violations == 0:
         return zero_violation_epsilon(n, delta)
+    # isf, for 1 - delta would round a small delta away
     return 1.0 if violations == n else float(stats.beta.isf(delta, violations + 1, n - violations))
 
 
@@ -106,6 +108,7 @@ def log_evidence(violations: int, n: int, epsilon: float) -> float:
     same at ``u = 0``.
     """
     k, rest = violations, n - violations
+    # logarithms: with many draws the evidence is beyond float64
     survived = -rest * math.log1p(-epsilon)
     with np.errstate(divide="ignore"):  # far above the bound the integral underflows: no evidence at all
         spread = (
@@ -133,6 +136,7 @@ def anytime_upper(violations: int, n: int, delta: float) -> float:
             above = middle
         else:
             below = middle
+    # the end that was reached, not the middle: a limit must not be too low
     return math.exp(above)
 
 

@@ -38,19 +38,23 @@ def _count(net: Network) -> int:
         if node.output not in net.graph.dependent:
             continue
         constant = [net.shape_of(name) for name in node.inputs if name not in net.graph.dependent]
+        # each output entry takes one kernel of its group
         if node.op == "Conv" and constant:
             total += net.size_of(node.output) * math.prod(constant[0][1:])
+        # here each input entry is spread by one
         elif node.op == "ConvTranspose" and constant:
             total += net.size_of(node.inputs[0]) * math.prod(constant[0][1:])
         elif node.op in ("Gemm", "MatMul") and not constant:
             total += net.size_of(node.output) * net.graph.shapes[node.inputs[0]][-1]
         else:
+            # a matrix: each of its weights once; elementwise functions: each entry
             total += max([net.size_of(node.output), *map(math.prod, constant)])
     return total
 
 
 def piece_of(net: nn.Module) -> int:
     """How many points are evaluated between two looks at a clock."""
+    # of other modules nobody knows what they cost
     return max(1, int(_PIECE / multiplications(net))) if isinstance(net, Network) else 1 << 16
 
 

@@ -45,7 +45,7 @@ def scenario_samples(epsilon: float, delta: float, n_variables: int) -> int:
 
 
 def scenario_epsilon(n: int, delta: float, n_variables: int) -> float:
-    """The least float64 epsilon for which n samples suffice; at least 1 where none does."""
+    """An epsilon for which n samples suffice, the least one but for the last digits; at least 1 where none does."""
     epsilon = 2 / max(1, n) * (n_variables - math.log(delta))
     while epsilon < 1 and scenario_samples(epsilon, delta, n_variables) > n:
         epsilon = math.nextafter(epsilon, math.inf)
@@ -76,6 +76,7 @@ def closest_affine(x: Array, margin: Array, lower: Array, upper: Array) -> Affin
     Raises:
         BirdnnError: HiGHS finds no solution.
     """
+    # inputs and margins in 0 .. 1, as HiGHS has tolerances that are absolute
     width = upper - lower
     z = np.divide(x - lower, width, out=np.zeros_like(x), where=width > 0)
     scale = max(float(np.ptp(margin)), np.finfo(np.float64).tiny)
@@ -86,9 +87,11 @@ def closest_affine(x: Array, margin: Array, lower: Array, upper: Array) -> Affin
         distance = target - z @ solution[:-2] - solution[-2]
         worst = np.concatenate([distance.argsort()[:_MORE], distance.argsort()[-_MORE:]])
         beyond = worst[np.abs(distance[worst]) > solution[-1] + _TOLERANCE]
+        # one that is there and still violated is so within the solver's tolerance: added again, it would be so for ever
         if not len(fresh := np.setdiff1d(beyond, active)):
             break
         active = np.union1d(active, fresh)
+    # back to the units of inputs and margins; the error is then measured, not taken from the solver
     slope = np.divide(solution[:-2], width, out=np.zeros_like(width), where=width > 0) * scale
     constant = float(solution[-2] * scale + margin.min() - slope @ lower)
     return Affine(coefficients=slope, constant=constant, error=float(np.abs(margin - x @ slope - constant).max()))

@@ -78,12 +78,14 @@ def violation_probability(
         watch.update(Progress(phase=phase, detail=f"level {swarm.level + 1}"))
         swarm.climb()
     counted = _counting_share(cube, generator)
+    # given that the point counts: the cube holds more than the input set
     found = [float(p) / counted for p in torch.where(swarm.arrived, swarm.log_p.exp(), 0.0)]
     mean = sum(found) / len(found)
     event = RareEvent(
         measure=measure,
         estimate=mean,
         repetitions=tuple(found),
+        # the delta method: an error of p by dp is one of log10 p by dp / (p ln 10)
         log10_se=_relative_error(found) / math.log(10) if mean > 0 and len(found) > 1 else None,
         particles=settings.particles,
         evaluations=swarm.evaluations,
@@ -97,7 +99,7 @@ def _relative_error(found: Sequence[float]) -> float:
 
 
 def _height(net: Network, cube: Cube, u: Tensor) -> Tensor:
-    """0 and above: a violation (NaN is one); minus infinity for a point that does not count."""
+    """How near points (n, dimensions) are to a violation: from 0 on one (NaN, too); -inf for what does not count."""
     x, counts = cube.points(u)
     margin = union_margin(cube.prop, x, run(net, x))
     return torch.where(counts, (-margin).nan_to_num(nan=math.inf, posinf=math.inf, neginf=-math.inf), -math.inf)
@@ -134,6 +136,7 @@ class _Swarm:
 
     def begin(self, repetition: int) -> None:
         """A repetition's first level."""
+        # all heights, for the level; of the points only those that may be kept, as memory would not hold all
         heights, pool, pool_heights = [], self.u[0, :0], self.height[0, :0]
         for begin in range(0, self.settings.first, _CHUNK):
             u = self._random(min(_CHUNK, self.settings.first - begin), self.u.shape[2])
@@ -164,6 +167,7 @@ class _Swarm:
         share = self.settings.survivors if self.level > 1 else self.settings.seeds / self.settings.first
         level = _next_levels(heights, max(1, round(share * heights.shape[1])))
         self.lost[which] = (level == math.inf).cpu()
+        # the share that is there, which is more than was asked for where many are equally high
         self.log_p[which] += (heights >= level[:, None]).double().mean(1).log().cpu()
         self.arrived[which] = (level == 0).cpu()
         self.violating = torch.cat([self.violating, pool[pool_heights >= 0]])
@@ -174,6 +178,7 @@ class _Swarm:
     def _refill(self, which: Tensor, pool: Tensor, pool_heights: Tensor, level: Tensor) -> None:
         """Draw every particle anew from the survivors, then move all."""
         ranked, order = pool_heights.sort(dim=1, descending=True)
+        # fewer than the pool holds where the level is above a plateau
         survivors = (ranked >= level[:, None]).sum(1)
         chosen = (self._random(len(which), self.settings.particles) * survivors[:, None]).long()
         parents = order.gather(1, chosen)
@@ -182,6 +187,7 @@ class _Swarm:
         for _ in range(self.settings.moves):
             proposed = self._proposal(u)
             there = self.height_of(proposed.flatten(0, 1)).reshape(height.shape)
+            # the target is uniform above the level and steps are symmetric, so that Metropolis-Hastings asks no more
             accepted = there >= level[:, None]
             u, height = torch.where(accepted[..., None], proposed, u), torch.where(accepted, there, height)
             self.evaluations += accepted.numel()
@@ -193,6 +199,7 @@ class _Swarm:
         spread = self._random(*u.shape[:2], 1) * math.log(s.narrowest / s.widest)
         normal = torch.randn(u.shape, generator=self.generator, dtype=u.dtype, device=u.device)
         step = s.widest * spread.exp() * normal * (self._random(*u.shape) < 0.5)
+        # reflected: clamped, particles would pile up on the faces, and be no uniform sample any more
         folded = (u + step).remainder(2.0)
         return torch.where(folded > 1.0, 2.0 - folded, folded)
 
@@ -206,6 +213,7 @@ def _next_levels(heights: Tensor, kept: int) -> Tensor:
     Where more than half of a row reaches that height the level is the next one above it, so that a plateau cannot hold
     the climb up.
     """
+    # at most 0, where violations begin: nobody asks for higher levels
     quantile = heights.topk(kept, dim=1).values[:, -1].clamp(max=0.0)
     higher = torch.where(heights > quantile[:, None], heights, math.inf).amin(1)
     crowded = ((heights >= quantile[:, None]).double().mean(1) > 0.5) & (quantile < 0)

@@ -65,6 +65,7 @@ class Tally:
         begun = time.perf_counter()
         x = self.draws.take(count)
         margin = union_margin(self.prop, x, run(self.net, x))
+        # not `margin <= 0`: NaN counts as a violation
         bad = ~(margin > 0)
         found = int(bad.sum())
         if found:

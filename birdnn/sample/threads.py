@@ -28,6 +28,7 @@ def one_thread_each(function: Callable[[S], T], parts: Sequence[S]) -> list[T]:
         return [function(part) for part in parts]
     pool = ThreadPoolExecutor(threads, "birdnn", initializer=torch.set_num_threads, initargs=(1,))
     try:
+        # map gives results in the order of the parts, and raises what the first one raised
         return list(pool.map(function, parts))
     finally:
         pool.shutdown(cancel_futures=True)

@@ -117,6 +117,7 @@ def attack(
         settings=settings,
         generator=generator,
         hints=None if hints is None else [hints.expand(len(region.unsafe), *hints.shape)],
+        # whatever torch calls unsafe ends it: who calls this judges the points himself
         accepts=None if thorough else lambda region, points: True,
         stopped=stopped,
     )
@@ -160,7 +161,7 @@ def _device(net: nn.Module) -> torch.device:
 
 
 def _joined(none: Tensor, parts: Sequence[Found]) -> Found:
-    """All parts; without any, no point."""
+    """All parts as one; without any, no point. ``none``: an empty (0, inputs) tensor in the right place and type."""
     points, margin = ([getattr(part, name) for part in parts] for name in ("points", "margin"))
     return Found(torch.cat([none, *points]), torch.cat([none[:, 0].double(), *margin]))
 
@@ -182,15 +183,18 @@ class _Plan:
 
 
 def _plan(evaluations: int, free: int, n_inputs: int) -> _Plan:
-    """For a box of which so many edges have a width."""
+    """How an effort is spent on a box of which ``free`` edges have a width."""
     if not free:
         return _Plan(1, 0, 0, 0, 0)
+    # one at least, for the middle
     samples, scattered = max(1, int(_SAMPLED * evaluations)), int(_SCATTERED * evaluations)
     if free > _FEW_INPUTS:
         samples, scattered = min(samples, _SAMPLES_OF_MANY), 0
+    # generations and their size grow alike with the effort: by its root
     generations = min(scattered, round(_GENERATIONS * math.sqrt(evaluations / AttackSettings().evaluations)))
     population = scattered // max(1, generations)
     gradients = (evaluations - samples - generations * population) // _GRADIENT
+    # and so do, with what is left, the steps of a descent and the number of descents
     steps = min(_MOST_STEPS, math.ceil(0.75 * math.sqrt(max(0, gradients))))
     return _Plan(drawable(samples, n_inputs), generations, population, gradients // max(1, steps), steps)
 
@@ -219,10 +223,12 @@ class _Targets:
 
     def margin(self, y: Tensor) -> Tensor:
         """The largest ``a @ y - b`` of outputs (t, k, outputs): (t, k), float64; infinite where one is NaN."""
+        # in float64, so that nothing but the network itself has rounded
         return _known(torch.baddbmm(-self.b[:, None], y.double(), self.a.mT).amax(2))
 
     def clamp(self, x: Tensor) -> Tensor:
         """Points (t, k, inputs) in the boxes."""
+        # a box may be wider than any float32: steps of an infinite width are NaN
         return torch.minimum(torch.maximum(x.nan_to_num(), self.lower[:, None]), self.upper[:, None])
 
 
@@ -234,6 +240,7 @@ def _together(
     plans = [_plan(settings.evaluations, int((upper > lower).sum()), len(upper)) for lower, upper in boxes]
     pairs = [(place, p) for place, region in enumerate(regions) for p in range(len(region.unsafe))]
     for plan in sorted(set(plans), key=lambda plan: plan.widest):
+        # pairs of one plan have points alike in number: the network evaluates them in one batch
         of_plan = [pair for pair in pairs if plans[pair[0]] == plan]
         rows = max([1, *(regions[place].unsafe[p].a.numel() for place, p in of_plan)])
         size = max(1, _ENTRIES // (plan.widest * (regions[0].n_inputs + rows)))
@@ -262,6 +269,7 @@ def _rows(polytopes: Sequence[Polytope]) -> tuple[Tensor, Tensor]:
     for i, polytope in enumerate(polytopes):
         if polytope.rows:
             pick = torch.arange(most).clamp(max=len(polytope.rows) - 1)
+            # at its bound a strict row is not violated: one float64 lower, and the margin is above zero there
             below = polytope.b.where(~polytope.strict, polytope.b.nextafter(torch.tensor(-torch.inf).double()))
             a[i], b[i] = polytope.a[pick], below[pick]
     return a, b
@@ -281,6 +289,7 @@ class _Hunt:
         self.net, self.targets, self.plan, self.generator = net, targets, targets.plan, generator
         self.accepts, self.stopped = accepts, stopped
         self.width = targets.upper - targets.lower
+        # 5e-324 is the least float64 above zero: what is exactly at the bound of a closed row is shown, too
         self.asked = torch.full_like(targets.b[:, 0], 5e-324)  # a margin has to be below it
         self.accepted = False
         self.parts: list[tuple[Tensor, Tensor, Tensor]] = []  # numbers of targets, their points, margins
@@ -291,15 +300,17 @@ class _Hunt:
         margin = self._margin(points)
         if not self._over(points, margin):
             points, margin = self._scattered(points, margin)
+        # as many as descents may begin at, not only as many as are handed out
         points, margin = _best(points, margin, max(_KEPT, self.plan.starts))
         self._keep(points[:, :_KEPT], margin[:, :_KEPT])
         if not (self.accepted or self.stopped()):
             self._descend_all(points)
 
     def found(self) -> Iterator[tuple[int, Found]]:
-        """What was reached in each region."""
+        """The number of each region that has targets here, and what was reached in it."""
         which, points, margin = (torch.cat(column) for column in zip(*self.parts, strict=True))
         place = self.targets.place.to(which.device)[which]
+        # one pass over the points of all regions, of which there may be thousands
         order = place.argsort(stable=True)
         counts = place.bincount().tolist()
         parts = zip(torch.split(points[order], counts), torch.split(margin[order], counts), strict=True)
@@ -324,6 +335,7 @@ class _Hunt:
 
     def _draw(self, count: int) -> Tensor:
         """Uniform numbers in 0..1, (t, count, inputs)."""
+        # on the CPU, so that a seed gives the same points on every device
         return torch.rand(len(self.width), count, self.width.shape[1], generator=self.generator).to(self.width.device)
 
     # --- population
@@ -338,6 +350,7 @@ class _Hunt:
             parents = points.take_along_dim(parent.to(points.device)[..., None], 1)
             children = self.targets.clamp(parents + spread * self.width[:, None] * self._mutation(parents))
             of_children = self._margin(children)
+            # parents stay in the contest, so that what came closest is never lost
             points, margin = torch.cat([points, children], 1), torch.cat([margin, of_children], 1)
             if self._over(children, of_children):
                 break
@@ -357,6 +370,7 @@ class _Hunt:
         hints = self.targets.hints
         while left > 0 and not self.accepted and not self.stopped():
             count = min(count, left, _MOST_STARTS)
+            # half from what came closest, the rest elsewhere: the former may all lie in one valley with no way out
             best = points[:, used : used + math.ceil(count / 2)]
             proposed = hints[:, : count - best.shape[1]]
             drawn = count - best.shape[1] - proposed.shape[1]
@@ -367,6 +381,7 @@ class _Hunt:
 
     def _descend(self, x: Tensor) -> None:
         """Descents from (t, k, inputs), of all kinds; their best and last points are kept."""
+        # of each four two take the sign along the worst row, one along all that lack something, one the gradient
         kind = torch.arange(x.shape[1], device=x.device) % 4
         summed, by_sign = kind == 1, (kind != 3)[:, None]
         best, best_margin, momentum = x, torch.full_like(x[..., 0], torch.inf).double(), torch.zeros_like(x)
@@ -376,11 +391,14 @@ class _Hunt:
             best, best_margin = torch.where(better[..., None], x, best), torch.where(better, margin, best_margin)
             if self._over(x, margin):
                 break
+            # divided by its size, as in the paper, or one steep place would outweigh all steps before and after it
             momentum = _MOMENTUM * momentum + gradient / gradient.abs().mean(-1, keepdim=True).clamp(min=1e-30)
+            # the gradient in units of the box, its largest entry 1: that input moves by the whole step
             scaled = momentum * self.width[:, None]
             scaled = scaled / scaled.abs().amax(-1, keepdim=True).clamp(min=1e-30)
             x = self.targets.clamp(x - step * self.width[:, None] * torch.where(by_sign, momentum.sign(), scaled))
         else:
+            # where the last step led nobody has looked yet
             margin = self._margin(x)
             self._over(x, margin)
             best, best_margin = torch.cat([best, x], 1), torch.cat([best_margin, margin], 1)
@@ -393,12 +411,14 @@ class _Hunt:
         flat = x.flatten(0, 1)
         margins: list[Tensor] = []
         gradients: list[Tensor] = []
+        # smaller pieces than of evaluations: the clock is looked at as often
         for part in torch.split(every, max(1, piece_of(self.net) // _GRADIENT)):
             if margins and self.stopped():
                 break
             for margin, gradient in in_memory(lambda i: self._slope_of(flat[i], which[i], summed[i]), part):
                 margins.append(margin)
                 gradients.append(gradient)
+        # where nobody looked the margin is infinite, and never among the best
         margin, gradient = _filled(margins, len(flat), torch.inf), _filled(gradients, len(flat), 0.0)
         return margin.reshape(x.shape[:2]), gradient.reshape(x.shape)
 
@@ -409,6 +429,7 @@ class _Hunt:
         a = self.targets.a[which]
         rows = torch.linalg.vecdot(a, y.detach().double()[:, None]) - self.targets.b[which]
         worst = nn.functional.one_hot(rows.nan_to_num(nan=torch.inf).argmax(1), rows.shape[1])
+        # where no row lacks anything any more the worst one leads further inside
         weights = torch.where(summed[:, None] & (rows > 0), 1.0, worst.to(rows))
         pull = torch.linalg.vecdot(weights[:, None], a.mT).to(y)
         if not y.requires_grad:  # the outputs do not depend on the inputs
@@ -431,7 +452,7 @@ class _Hunt:
         return self.targets.margin(y.reshape(*x.shape[:2], -1))
 
     def _over(self, x: Tensor, margin: Tensor) -> bool:
-        """Is there reason to end? What is unsafe is kept, or shown to whoever can replay."""
+        """Keep what is unsafe of points (t, k, inputs), or show it to whoever can replay. Is there reason to end?"""
         if self.accepts is None:
             unsafe = margin <= 0
             which, points = self._targets_of(x)[unsafe.flatten()], x[unsafe]
@@ -445,6 +466,7 @@ class _Hunt:
         worst = margin.amin(1)
         for target in worst.where(worst < self.asked, torch.inf).argsort()[:_SHOWN].tolist():
             if worst[target] < self.asked[target] and not self.accepted:
+                # a replay that disagrees would disagree a hair further, too, and each one is a run of the file
                 self.asked[target] = 2 * worst[target]
                 order = margin[target].argsort()[:_SHOWN]
                 points = x[target][order[margin[target][order] <= 0]]
@@ -455,7 +477,7 @@ class _Hunt:
 
 
 def _geometric(first: float, last: float, count: int) -> list[float]:
-    """So many numbers from the first to the last."""
+    """So many numbers from the first to the last, each the same multiple of the one before."""
     ratio = (last / first) ** (1 / max(1, count - 1))
     return [first * ratio**i for i in range(count)]
 
@@ -472,6 +494,6 @@ def _known(margin: Tensor) -> Tensor:
 
 
 def _filled(parts: Sequence[Tensor], length: int, value: float) -> Tensor:
-    """The parts one behind the other, and so many more entries that there are as many as asked for."""
+    """The parts one behind the other, and behind them entries of one value, (length, ...) in all."""
     known = torch.cat([*parts])
     return torch.cat([known, known.new_full((length - len(known), *known.shape[1:]), value)])

@@ -54,8 +54,10 @@ class Balls:
         array = np.atleast_1d(np.asarray(given, dtype=np.float64))
         if not np.isfinite(array).all():
             raise NotEvaluated("a number that is not finite")
+        # a float64 is an integer of at most 53 bits over a power of two
         fraction, exponent = np.frexp(array)
         whole = np.ldexp(fraction, 53).astype(np.int64)
+        # zero has no size of its own, and must not decide over the common power
         low = np.where(whole != 0, exponent - 53, 0)
         least = int(low[whole != 0].min()) if (whole != 0).any() else 0
         shift = np.where(whole != 0, low - least, 0)
@@ -97,14 +99,17 @@ class Balls:
         """The same with shorter integers: without zeros at their ends, and rounded where they are very long."""
         if not self.mid.size:
             return self
+        # one pass tells how many zeros all share and how long the longest is
         bits = int(np.bitwise_or.reduce(np.abs(self.mid), axis=None))  # that any of them has
         zeros = (bits & -bits).bit_length() - 1
+        # only exact ones: a radius would have to end in as many zeros
         if self.rad is None and zeros > 0:
             return Balls(self.mid >> zeros, None, self.exponent + zeros).shortened()
         longest = bits.bit_length()
         if longest <= _LONGEST:
             return self
         drop = longest - _LONGEST // 2
+        # shifts round down: one unit for what the middle loses, one for the radius
         return Balls(self.mid >> drop, (self.radius() >> drop) + 2, self.exponent + drop)
 
     def fraction(self, index: int) -> tuple[Fraction, Fraction]:
@@ -138,6 +143,7 @@ def product(function: Callable[[Whole, Whole], Whole], one: Balls, other: Balls)
     if one.rad is None and other.rad is None:
         return Balls(mid, None, exponent).shortened()
     a, b = one.radius(), other.radius()
+    # |x y - m n| <= |m| s + r |n| + r s; as no coefficient is negative, the function keeps such an order
     rad = function(np.abs(one.mid), b) + function(a, np.abs(other.mid)) + function(a, b)
     return Balls(mid, rad, exponent).shortened()
 
@@ -153,12 +159,14 @@ def quotient(one: Balls, other: Balls) -> Balls:
     size, spread = np.abs(other.mid), other.radius()
     if not all((size > spread).flat):
         raise NotEvaluated("division by what may be zero")
+    # a divisor of many bits takes as many from the quotient
     bits = PRECISION + max((value.bit_length() for value in other.mid.flat), default=0)
     mid = one.mid << bits
     exponent = one.exponent - other.exponent - bits
     if one.rad is None and other.rad is None and not any((mid % other.mid).flat):
         return Balls(mid // other.mid, None, exponent).shortened()
     mid = mid // other.mid
+    # 1 for the middle, which was rounded down; 2 for that once more, and for this division
     rad = ((one.radius() << bits) + (np.abs(mid) + 1) * spread) // (size - spread) + 2
     return Balls(mid, rad, exponent).shortened()
 
@@ -171,10 +179,12 @@ def inverse_root(one: Balls) -> Balls:
     """
     if one.rad is not None or any(value <= 0 for value in one.mid.flat):
         raise NotEvaluated("the root of a number that is not exact, or not positive")
+    # half of the exponent has to be whole
     even = one.at(one.exponent - one.exponent % 2)
     bits = PRECISION + max((value.bit_length() for value in even.mid.flat), default=0)
     floor = np.empty_like(even.mid)
     floor.flat[:] = [math.isqrt((1 << 2 * bits) // value) for value in even.mid.flat]  # 2**bits / sqrt, rounded down
+    # the floor of a root of a floor is the floor of the root: one unit holds what is missing
     return Balls(floor, np.ones_like(floor), -bits - even.exponent // 2)
 
 

@@ -33,9 +33,11 @@ def make_bound(net: Network, settings: SearchSettings) -> MarginBound:
     of_graphs = over_reals or net.graph.batched  # a runtime's merged constants are followed in batches only
     if settings.many_inputs and of_graphs:
         bound = graph()
+        # graphs are recorded over the reals only, and not with each operator: else a chain is tried, which may be
         if bound.record == settings.record:
             return bound
     try:
+        # matrix products of a library are faster for large networks, and graphics devices have no loops
         if device.type == "cpu" and small and available():
             return CompiledBound(net, settings.crown, settings.semantics, settings.record)
         return CrownBound(net, device, settings.crown, settings.semantics, settings.record)

@@ -36,6 +36,7 @@ def cut(bound: MarginBound, step: Step, smallest: Tensor, recorder: Recorder | N
     """
     on_input = step.left.edge < len(smallest)
     tiny = (step.remains.boxes.widths() <= smallest).all(1) | ~step.remains.boxes.divisible().any(1)
+    # a box that is divided by a neuron gets no smaller, and yet nearer to a proof
     tiny &= on_input
     small = [step.remains.boxes[tiny]] if bool(tiny.any()) else []
     # hardest last: the stack's end is taken first, and hard boxes are where counterexamples are

@@ -36,6 +36,7 @@ def without_tail(net: Network, prop: Property, semantics: Semantics) -> Network:
         if not (operator(node.op).moves == "shape" or _is_tail(net, node, rows)):
             break
         name = node.inputs[0]
+        # a reshape goes together with the softmax before it; by itself it is no reason for another network
         cut = cut if operator(node.op).moves == "shape" else name
     if cut == net.output_name or cut == net.input_name:
         return net
@@ -65,12 +66,15 @@ def _is_tail(net: Network, node: Node, rows: list[Row]) -> bool:
     if node.op not in (_BY_ORDER, _BY_DIFFERENCE):
         return False
     shape = net.graph.shapes[node.output]
+    # a softmax over some of the outputs orders these only
     if math.prod(shape) != shape[node.attributes["axis"]] or node.inputs[0] not in net.graph.dependent:
         return False
     return all(_same(row, by_order=node.op == _BY_ORDER) for row in rows)
 
 
 def _same(row: Row, *, by_order: bool) -> bool:
-    """Does a row hold of numbers exactly where it holds of their softmax, or of its logarithm?"""
+    """Does a row hold of numbers exactly where it holds of their softmax (by order), or of its logarithm?"""
+    # a logarithm of softmax subtracts one number from all, which cancels where coefficients sum to zero;
+    # order alone tells two outputs apart, and no distance between them
     given = [coefficient for coefficient in row.coefficients if coefficient]
     return not sum(given) and (not by_order or (len(given) == 2 and not row.bound))

@@ -35,6 +35,7 @@ def covered(
     question = Question.of(region.unsafe, n_outputs, bound.device)
     stack, smallest = [root_of(bound, region)], smallest_edges(settings, region).to(bound.device)
     if isinstance(bound, CrownBound):
+        # within a step, too: one box of a wide network takes seconds
         bound.over = lambda: watch.stopped() or time.monotonic() - started > settings.timeout_s
 
     def limit() -> UnknownReason | None:
@@ -53,6 +54,7 @@ def covered(
             try:
                 step = examine(bound, question, batch)
             except OutOfTime:
+                # the batch stays open, and the next look at the limits ends the loop
                 stack.append(batch)
                 continue
             boxes += len(batch)

@@ -26,7 +26,7 @@ from birdnn.verify.treesize import boxes_below
 from birdnn.verify.work import Work, edges, halve
 
 _STEPS = 2  # while boxes are wide, cutting pays more than optimising
-_MAX_BOXES, _MAX_BYTES = 200_000, 1 << 31
+_MAX_BOXES, _MAX_BYTES = 200_000, 1 << 31  # none is ever dropped: the bound is the largest of all boxes
 _DIVES = 48
 _CPU = torch.device("cpu")
 
@@ -117,8 +117,10 @@ def bounded_difference(
     room = min(_MAX_BOXES, _MAX_BYTES // max(1, state.work.bytes // len(state.work)))
     while not over() and enough_time() and examined < most_boxes and len(state.work) < room:
         gap = (state.upper - state.enough).amax(1)
+        # an edge without a midpoint would give the same box again, for ever
         gap[~state.work.boxes.divisible().any(1)] = -torch.inf
         which = gap.topk(min(batch, len(gap))).indices
+        # a box whose bounds are enough does not raise the maximum that is asked for
         which = which[gap[which] > 0]
         if not len(which):
             break
@@ -154,8 +156,9 @@ def boxes_needed(
 
 
 def _question(bound: MarginBound, enough: Tensor) -> Question:
-    """Is the difference within what is enough? What is above zero is not open."""
+    """Is the difference within what is enough, (outputs, 2)? An item is closed once its bound is above zero."""
     asked = questions(len(enough), bound.device)
+    # so that an item counts as closed, and is left alone, once its bound is enough
     return Question(asked.a, -enough.reshape(-1, 1).to(asked.a), asked.closed)
 
 
@@ -203,7 +206,9 @@ class _Tightening:
         """Boxes with what was learned about them, and their bounds: of what is open only, no greater than known."""
         result = self.bound.bound(self.question, work.boxes, work.opened, work.inherited)
         here, upper = (result.box, result.polytope), known.clone()
+        # lower is a bound of A - B + enough (`_question`); `below` pays for the rounding of the subtraction
         found = -below(result.lower - self.enough[result.polytope])
+        # what holds on a box holds on its halves: optimising anew may end higher
         upper[here] = torch.minimum(known[here], found)
         return Work(work.boxes, upper > self.enough, result.inherited, work.node), upper
 
@@ -211,6 +216,7 @@ class _Tightening:
         """Both halves of some boxes, all first ones first, with their bounds."""
         parents = self.work[which]
         cut = halve(self.bound, parents, edges(self.bound, self.question, parents))
+        # both halves start from what is proved of the whole
         return self.examined(cut, self.upper[which].repeat(2, 1))
 
     def cut(self, which: Tensor) -> None:

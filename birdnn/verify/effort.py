@@ -35,6 +35,7 @@ def batch_for(net: Network, device: str, polytopes: int = 1, bound: MarginBound 
     """How many boxes to examine together: many, but a step must not outlast a time limit by much."""
     work = box_work(net) if bound is None else work_of_box(net, bound)
     if device != "cpu":
+        # a graphics device is idle until thousands of boxes fill it
         return max(1, min(1 << 14, int(_DEVICE_STEP / work), 16 * _ITEMS // polytopes))
     return max(1, min(256, int(_STEP / work), _ITEMS // polytopes))
 
@@ -42,6 +43,7 @@ def batch_for(net: Network, device: str, polytopes: int = 1, bound: MarginBound 
 def work_of_box(net: Network, bound: MarginBound) -> float:
     """About how many multiplications the bounds of one box take, by a method."""
     if bound.name == "interval":
+        # both ends of each value
         return 2.0 * multiplications(net)
     if isinstance(bound, GraphBound) and bound.n_inputs > FEW_INPUTS:  # the first box bounds neurons, later ones do not
         return 16.0 * (bound.settings.steps + 1) * multiplications(net)
@@ -50,6 +52,7 @@ def work_of_box(net: Network, bound: MarginBound) -> float:
 
 def box_work(net: Network) -> float:
     """About how many multiplications the bounds of one box take, by backward propagation to each neuron."""
+    # each neuron's row passes all weights before it, here: all weights, which is too many by half or so
     weights = sum(value.numel() for value in net.values().values())
     rows = sum(net.size_of(node.output) for node in net.nodes if node.output in net.graph.dependent)
     return float(max(1, weights * rows))
@@ -57,6 +60,7 @@ def box_work(net: Network) -> float:
 
 def boxes_within(work: float, net: Network, bound: MarginBound) -> float:
     """How many boxes so many multiplications are worth, however fast or busy the machine is."""
+    # one at least: no box at all would decide nothing, however much time there is
     return max(1.0, work / work_of_box(net, bound))
 
 

@@ -101,15 +101,18 @@ class OverReals:
         return values[net.output_name].each(lambda part: part.reshape(-1))
 
     def _by_intervals(self, x: Sequence[Fraction] | Sequence[float]) -> Balls:
+        # a fraction need not be a float64: the interval of the point holds it
         ends = [[round_down(Fraction(value)) for value in x]], [[round_up(Fraction(value)) for value in x]]
         lower, upper = (torch.tensor(end, dtype=torch.float64) for end in ends)
         with torch.no_grad():
             low, high = (end[0] for end in propagate(self._net, lower, upper))
+        # the middle of both ends, exactly: their sum over twice as fine a power of two
         a, b = aligned([Balls.of(low), Balls.of(high)])
         return Balls(a.mid + b.mid, b.mid - a.mid, a.exponent - 1)
 
 
 def _inside(polytope: Polytope, outputs: Balls) -> bool | None:
+    # a conjunction: one row that surely fails decides it, whatever is not known of the others
     answers = [_holds(row, outputs) for row in polytope.rows]
     return False if False in answers else None if None in answers else True
 
@@ -122,6 +125,7 @@ def _holds(row: Row, outputs: Balls) -> bool | None:
             mid, rad = outputs.fraction(index)
             middle += coefficient * mid
             spread += abs(coefficient) * rad
+    # a comparison is settled only where both ends of the ball are on one side
     low, high = middle - spread - row.bound, middle + spread - row.bound
     if high < 0 or (high == 0 and not row.strict):
         return True
@@ -135,6 +139,7 @@ def moved(node: Node, inputs: list[Balls], shapes: list[tuple[int, ...]]) -> Bal
     """An operator that only moves entries, done to their numbers; `shapes` also where balls have an axis too many."""
     if not operator(node.op).moves:
         raise NotEvaluated(f"operator {node.op}")
+    # torch moves the numbers of entries, and these pick integers of any length: no rule of moving is written twice
     numbers, start = [], 0
     for part, shape in zip(inputs, shapes, strict=True):
         numbers.append(torch.arange(start, start + part.mid.size).reshape(shape))
@@ -176,6 +181,7 @@ def _windows(shape: tuple[int, ...], kernel: Sequence[int], attributes: Mapping[
     Padding has number `_PADDING`, what ``ceil_mode`` adds to it `_BEYOND`.
     """
     rank = len(kernel)
+    # of one sample: a point is evaluated at a time
     numbers = np.arange(math.prod(shape), dtype=np.int64).reshape(shape)[0]
     for pads, number in ((attributes["pads"], _PADDING), (attributes.get("overshoot", (0, 0) * rank), _BEYOND)):
         sides = [(0, 0), *((pads[axis], pads[axis + rank]) for axis in range(rank))]
@@ -245,6 +251,7 @@ def _convolved(inputs: list[Balls], windows: _Index, groups: int) -> Balls:
 
 def _average_pool(inputs: list[Balls], attributes: Mapping[str, Any]) -> Balls:
     x, windows = inputs[0], _pooled(inputs[0], attributes)
+    # ONNX divides by padding where it is told to, never by what `ceil_mode` adds
     counted = windows >= (_PADDING if attributes["count_include_pad"] else 0)
 
     def summed(values: Whole) -> Any:
@@ -279,7 +286,7 @@ def _max_pool(inputs: list[Balls], attributes: Mapping[str, Any]) -> Balls:
 
 
 def _of_two(function: Callable[[Whole, Whole], Whole]) -> Rule:
-    """A function that never decreases with either of two values, and chooses among them."""
+    """The rule of a function that chooses one of two values, and never decreases with either."""
 
     def rule(inputs: list[Balls], attributes: Mapping[str, Any]) -> Balls:
         a, b = aligned(inputs)
@@ -295,6 +302,7 @@ def _compared(holds: Callable[[Whole], Whole]) -> Rule:
     """One where the difference of two numbers is such, zero where not; where it may be either nothing is known."""
 
     def rule(inputs: list[Balls], attributes: Mapping[str, Any]) -> Balls:
+        # a difference of the same sign at both ends of its ball has it all over
         answers = [holds(end) for end in add(inputs[0], negative(inputs[1])).ends()]
         if (answers[0] != answers[1]).any():
             raise NotEvaluated("a comparison of numbers that are too close")
@@ -305,6 +313,7 @@ def _compared(holds: Callable[[Whole], Whole]) -> Rule:
 
 def _where(inputs: list[Balls], attributes: Mapping[str, Any]) -> Balls:
     condition, one, other = inputs[0], *aligned(inputs[1:])
+    # either branch might be the one taken
     if condition.rad is not None:
         raise NotEvaluated("a condition that is not exact")
     holds = condition.mid != 0
@@ -340,6 +349,7 @@ def _clip(inputs: list[Balls], attributes: Mapping[str, Any]) -> Balls:
 def _leaky(inputs: list[Balls], attributes: Mapping[str, Any]) -> Balls:
     x, alpha = inputs[0], _scalar(attributes["alpha"])
     slope = alpha.mid.item()
+    # `increasing` evaluates the ends alone, which says nothing of a function that turns
     if slope < 0 and x.rad is not None:
         raise NotEvaluated("a function that first falls, at numbers that are not exact")
     # over a power of two that holds both slopes, 1 and alpha
@@ -357,7 +367,7 @@ def _sign(inputs: list[Balls], attributes: Mapping[str, Any]) -> Balls:
 
 
 def _to_whole(function: Callable[[Whole, int], Whole]) -> Rule:
-    """A rounding to whole numbers, of integers over a power of two with so many bits behind the point."""
+    """The rule of a rounding to whole numbers, by a function of integers and of how many bits are behind the point."""
 
     def rule(inputs: list[Balls], attributes: Mapping[str, Any]) -> Balls:
         x = inputs[0].at(min(inputs[0].exponent, -1))
@@ -367,7 +377,7 @@ def _to_whole(function: Callable[[Whole, int], Whole]) -> Rule:
 
 
 def _nearest(values: Whole, bits: int) -> Whole:
-    """Halves go to the even one."""
+    """The nearest whole numbers of integers over ``2**bits``; halves go to the even one."""
     whole, half = values >> bits, 1 << (bits - 1)
     rest = values - (whole << bits)
     up: Whole = ((rest > half) | ((rest == half) & (whole & 1 == 1))).astype(object)
@@ -386,7 +396,7 @@ def _hard_swish(inputs: list[Balls], attributes: Mapping[str, Any]) -> Balls:
 
 
 def _layer_normalised(inputs: list[Balls], attributes: Mapping[str, Any]) -> Balls:
-    """Only the spread is not exact, where the input is."""
+    """By the root of the variance over some last axes, the only part that is not exact where the input is."""
     x, scale, *shift = inputs
     axes = tuple(range(attributes["axis"], len(x.shape)))
     count = _scalar(math.prod(x.shape[axis] for axis in axes))
@@ -396,13 +406,14 @@ def _layer_normalised(inputs: list[Balls], attributes: Mapping[str, Any]) -> Bal
 
     centred = add(x, negative(mean(x)))
     spread = add(mean(_times(centred, centred)), _scalar(attributes["epsilon"]))
+    # not `inverse_root`, which takes exact numbers only: an inexact input has an inexact spread
     root = _of_each(lambda z: z.rsqrt())([spread], attributes)
     out = _times(_times(centred, root), scale)
     return add(out, shift[0]) if shift else out
 
 
 def _along(function: Callable[[list[Any]], list[Any]]) -> Rule:
-    """A function of the reals along the axis of a row of numbers, by Arb."""
+    """The rule of a function of rows of numbers along an axis, each an Arb ball."""
 
     def rule(inputs: list[Balls], attributes: Mapping[str, Any]) -> Balls:
         from flint import arb, ctx  # takes long to load, and few networks need it
@@ -412,6 +423,7 @@ def _along(function: Callable[[list[Any]], list[Any]]) -> Rule:
         mid, rad = np.empty(x.mid.size, dtype=object), np.empty(x.mid.size, dtype=object)
         length, radii = x.shape[-1], x.radius().reshape(-1)
         numbers = list(zip(x.mid.reshape(-1), radii, strict=True))
+        # 64 bits more than are kept, so that what Arb rounds on the way does not widen the result
         with ctx.workprec(PRECISION + 64):
             for start in range(0, len(numbers), length):
                 row = [arb((m, x.exponent), (r, x.exponent)) for m, r in numbers[start : start + length]]
@@ -443,10 +455,12 @@ def _rounded(ball: Any) -> tuple[int, int]:
     parts = []
     for part in (ball.mid(), ball.rad()):
         man, exponent = (int(value) for value in part.man_exp())
+        # over the power of two that all results share
         shift = exponent + PRECISION + 1
         if man.bit_length() + shift > _LONG:
             raise NotEvaluated("a number that is very large")
         parts.append(man << shift if shift >= 0 else man >> min(-shift, man.bit_length() + 1))
+    # one unit for what the shift took from the middle, one for the radius
     return parts[0], parts[1] + 2
 
 
@@ -454,6 +468,7 @@ _LONG = 4096  # bits of a function's value, more than any float64 needs
 
 
 def _shares(row: list[Any]) -> list[Any]:
+    # any entry would do; near the largest nothing overflows, and a wrong guess costs bits, not truth
     top = max(row, key=lambda z: float(z.mid()))
     parts = [(z - top).exp() for z in row]
     total = sum(parts[1:], parts[0])
@@ -485,7 +500,7 @@ def _softplus(z: Any) -> Any:
 
 
 def _smooth(function: Callable[[Any], Any], low: int, high: int) -> Rule:
-    """A function of the reals to ``low .. high``, by Arb."""
+    """The rule of an entrywise function of the reals to ``low .. high``, by Arb."""
 
     def rule(inputs: list[Balls], attributes: Mapping[str, Any]) -> Balls:
         from flint import arb, ctx  # takes long to load, and few networks need it
@@ -503,6 +518,7 @@ def _smooth(function: Callable[[Any], Any], low: int, high: int) -> Rule:
 
 def _fixed(ball: Any, low: int, high: int) -> tuple[int, int]:
     """A ball within ``low .. high``, over ``2**-(PRECISION + 1)``."""
+    # the range of the function is known, whatever Arb makes of a large ball
     if not ball.is_finite():
         return (low + high) << PRECISION, (high - low) << PRECISION
     parts = []
@@ -520,6 +536,7 @@ def _elu(inputs: list[Balls], attributes: Mapping[str, Any]) -> Balls:
     x, alpha = inputs[0], _scalar(attributes["alpha"])
     if alpha.mid.item() < 0 and x.rad is not None:
         raise NotEvaluated("a function that first falls, at numbers that are not exact")
+    # in two parts that both never decrease; expm1 of a large x, which nobody needs, is not taken
     above = increasing(x, lambda values: np.maximum(values, 0), x.exponent)
     below = increasing(x, lambda values: np.minimum(values, 0), x.exponent)
     falls = _smooth(lambda z: z.expm1(), -1, 0)([below], attributes)

@@ -32,14 +32,17 @@ def falsify(
     polytopes = sum(len(suspect.region.unsafe) for suspect in suspects)
     first = first_of(net, polytopes, settings.attack, settings.device)
     harder = islice(rounds_of(net, polytopes, settings.attack, settings.device), rounds)
+    # the first one is short, as before a search, and counts as no round
     for done, effort in enumerate(chain([first], harder) if suspects else ()):
         witness = search.attack(suspects, effort)
         if witness is not None:
             return Violated(witness=witness, boxes=0)
         reason = search.limit_reached()
         if reason is not None:
+            # neither the first attack nor the one that the limit has ended is a whole round
             tried = _tried(done - 1, len(suspects), len(prop.regions))
             return search.falsified(Unknown(reason=reason, boxes=0, tried=tried))
+        # a whole round has looked for one that violates over the reals, too: a run that does is enough
         if search.executed is not None and done:
             return search.falsified(Unknown(reason="not_found", boxes=0))
     return Unknown(reason="not_found", boxes=0, tried=_tried(rounds, len(suspects), len(prop.regions)))

@@ -90,6 +90,7 @@ class Frontier:
     over_reals: tuple[float, ...]
 
 
+# a setting that decides the tree and is missing here would have other boxes taken for closed ones
 _DECIDING = "batch", "smallest_width", "semantics", "record", "give_up", "seed", "device", "attack", "crown"
 _NUMBERS = "place", "boxes", "boxes_before", "batch", "attacks", "enough_boxes", "next_prognosis"
 
@@ -105,6 +106,7 @@ def name_of(net: Network, prop: Property, settings: SearchSettings, bound: str) 
         for r in prop.regions
     ]
     deciding = [repr(getattr(settings, name)) for name in _DECIDING]
+    # another version may round or draw otherwise, and grow another tree
     packages = [metadata.version(name) for name in ("torch", "numpy")]
     told = repr((VERSION, net.sha256, weights_sha256(net), regions, deciding, bound, packages))
     return hashlib.sha256(told.encode()).hexdigest()[:32]
@@ -126,6 +128,7 @@ def packed(name: str, frontier: Frontier) -> bytes:
     told = {
         "version": VERSION,
         "name": name,
+        # JSON as Python writes and reads it has infinity, which `enough_boxes` mostly is
         "numbers": {number: getattr(frontier, number) for number in _NUMBERS},
         "rounds": [*frontier.rounds],
         "parts": [len(frontier.stack), len(frontier.gave_up), len(frontier.proofs)],
@@ -134,6 +137,7 @@ def packed(name: str, frontier: Frontier) -> bytes:
         "over_reals": frontier.over_reals,
     }
     arrays["told"] = np.frombuffer(json.dumps(told).encode(), np.uint8)
+    # no pickles, neither written nor read: a file from elsewhere must not run anything
     file = io.BytesIO()
     np.savez(file, allow_pickle=False, **arrays)
     return file.getvalue()
@@ -149,6 +153,7 @@ def unpacked(name: str, data: bytes, regions: Sequence[Region]) -> Frontier:
     with np.load(io.BytesIO(data), allow_pickle=False) as archive:
         arrays = {key: archive[key] for key in archive.files}
     told = json.loads(arrays["told"].tobytes())
+    # the name is in the file as well: a file may have been renamed or copied
     if told["version"] != VERSION or told["name"] != name:
         raise ValueError("it was written for another network, property or setting, or by another version")
     works, smalls, proofs = told["parts"]

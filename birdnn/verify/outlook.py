@@ -45,6 +45,7 @@ class Outlook:
         """Is it time for an estimate, after so many boxes? Once half of what the last one said is done, it is."""
         now = self.now()
         if self._left is not None and boxes - self._at > self._left / 2:
+            # half of the way to the next estimate is enough, but never before the first one may be told
             return now >= min(self._next, self._started + FIRST_S + (self._next - self._started) / 2)
         return now >= self._next
 
@@ -58,6 +59,7 @@ class Outlook:
         now = self.now()
         self._at, self._left = boxes, left
         seconds = self.left_s(boxes) or 0.0
+        # rarer in a long search, though at most a minute apart, and more often again towards the expected end
         pause = min(now - self._started, _LONGEST_S, max(FIRST_S, seconds / 4))
         self._next = now + max((now - begun) / SHARE, pause)
 
@@ -72,6 +74,7 @@ class Outlook:
         if self._left is None:
             return self._finished / self.regions if self._finished else None
         here = boxes - self._before
+        # whoever outlived an estimate is counted as done here, and `_NEARLY` keeps it from reading as finished
         share = here / (here + left) if left is not None else 1.0
         return min(_NEARLY, (self._finished + share) / self.regions)
 

@@ -34,6 +34,7 @@ class Part:
 
     def open(self, tasks: Sequence[Task]) -> None:
         """These are the open boxes now."""
+        # in place: the loop of the search holds this very list
         self.stack[:], self.rounds[:] = [task.work for task in tasks], [task.round for task in tasks]
 
     def tasks(self) -> list[Task]:

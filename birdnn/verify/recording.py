@@ -76,6 +76,7 @@ class Recorder:
             Our numbers of all its nodes, shape (other.nodes,).
         """
         new = other.nodes - len(own)
+        # its roots have numbers here already; whatever was made below them follows the last one of ours
         numbers = np.concatenate([own.cpu().numpy(), self.nodes + np.arange(new)])
         self.nodes += new
         for kind, kept in self._kept().items():
@@ -96,6 +97,7 @@ class Recorder:
         multipliers, slopes, sides = _choices(result.choices, item, plane)
         self._keep_items(work.node[result.box[item]], result.polytope[item], multipliers, slopes, sides)
         at = torch.stack([left.boxes.lower, left.boxes.upper], 2)  # (m, inputs, sides)
+        # a face that has not moved is the parent's, and is not written down
         moved = torch.stack([left.boxes.lower > before.lower, left.boxes.upper < before.upper], 2)
         row, axis, side = moved.nonzero(as_tuple=True)
         self._keep(self._faces, _numpy(step.remains.node[row], 2 * axis + side, at[row, axis, side]))
@@ -116,6 +118,7 @@ class Recorder:
         ways: list[tuple[int, ...]] = []
         cuts: list[tuple[int, int, int, int]] = []
         for root in work.node[result.box[splits.item]].tolist():
+            # entries are in preorder, so that a stack of what is still to come meets each node in its turn
             open_: list[tuple[int, tuple[int, ...]]] = [(root, ())]
             while open_:
                 node, way = open_.pop()
@@ -146,6 +149,7 @@ class Recorder:
         """
         m, inputs = len(parents), parents.boxes.lower.shape[1]
         first = halves.boxes[:m]
+        # the first half differs from its box in the upper face of the edge that was cut, and in nothing else
         axis = (first.upper < parents.boxes.upper).to(torch.int64).argmax(1)
         at = first.upper.gather(1, axis[:, None])[:, 0].where(edge < inputs, 0.0)
         axis = axis.where(edge < inputs, edge)
@@ -166,6 +170,7 @@ class Recorder:
         order = _level_by_level(children)
         rank = np.empty(self.nodes, np.int64)
         rank[order] = np.arange(self.nodes)
+        # places of leaves are never read
         axes, places = np.full(self.nodes, LEAF, np.uint32), np.empty(self.nodes)
         axes[rank[node]], places[rank[node]] = axis, at
         kept = {**self._moved(rank), **self._chosen(rank, axes)}
@@ -197,6 +202,7 @@ class Recorder:
         return {
             "item_node": rank[node][order].astype(np.uint32),
             "item_polytope": polytope[order].astype(np.uint16),
+            # multiples of 2**-12 (docs/soundness.md), which float32 holds exactly
             "multiplier": multiplier[order][kept].astype(np.float32),
             "slopes": count[order].astype(np.uint32),
             "neuron": neuron[place].astype(np.uint32),
@@ -212,8 +218,10 @@ def _of_own_rows(multiplier: npt.NDArray[np.float64], own: npt.NDArray[np.int64]
     """
     forms, rows = multiplier.shape[1:]
     at = np.arange(rows)
+    # the last row has the sum of what it and its copies in the padding got
     rest = (multiplier * (at >= own[:, None] - 1)[:, None]).sum(2, keepdims=True)
     multiplier = np.where((at == own[:, None] - 1)[:, None], rest, multiplier)
+    # the format has a place for each form, also for one that was not asked for
     missing = 0 if forms == 1 else FORMS - forms
     return np.concatenate([multiplier, np.zeros((len(own), missing, rows))], 1)
 
@@ -234,6 +242,7 @@ def _from_the_root(
         sides: how many each has; ``split``, of which neurons, of all items one after the other.
     """
     cuts = np.nonzero(axes != LEAF)[0]
+    # level by level the children of the k-th cut are the nodes 2 k + 1 and 2 k + 2
     parent = np.concatenate([np.zeros(1, np.int64), np.repeat(cuts, 2)])
     item = np.nonzero(sides)[0]
     child, found = node[item], []
@@ -248,6 +257,7 @@ def _from_the_root(
     order = np.lexsort((above, item))  # a node stands behind those above it
     owner = np.repeat(np.arange(len(sides)), sides)
     stands = np.lexsort((split, owner))
+    # one number for each pair of item and neuron, so that pairs sort and compare as numbers
     most = 1 + max(int(split.max()), int(neuron.max()))
     wanted = item[order] * most + neuron[order]
     known = owner[stands] * most + split[stands]
@@ -258,7 +268,7 @@ def _from_the_root(
 
 
 def _reordered(count: npt.NDArray[np.int64], order: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """Where the entries of items in another order stand; item ``i`` has ``count[i]`` of them."""
+    """Places of all entries once items stand in another order; item ``i`` has ``count[i]`` of them, side by side."""
     start, size = np.cumsum(count) - count, count[order]
     return np.repeat(start[order] - (np.cumsum(size) - size), size) + np.arange(size.sum())
 
@@ -267,6 +277,7 @@ def _choices(choices: Choices, item: Tensor, plane: Tensor) -> tuple[Tensor, Ten
     """Multipliers, slopes and multipliers of sides of some planes: (n, rows), (n, neurons) and (n, neurons)."""
     multipliers, slopes = choices.multipliers[item], choices.slopes[item]
     rows = multipliers.shape[1]
+    # the planes of single rows come first; with one row there is the combination alone, whose slopes were optimised
     single = plane < rows if rows > 1 else torch.zeros_like(plane, dtype=torch.bool)
     alone = torch.nn.functional.one_hot(plane.clamp(max=rows - 1), rows).to(multipliers)
     sides = torch.full_like(slopes, torch.nan)

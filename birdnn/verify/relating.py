@@ -54,6 +54,7 @@ class _Carrier:
     def _below(self, lowest: torch.Tensor) -> torch.Tensor:
         """Numbers of the network's type that are at most as large."""
         kind = next((value.dtype for value in self.net.values().values() if value.is_floating_point()), torch.float32)
+        # a number above an input would have relu cut the input off, and the property speak about another one
         rounded = lowest.to(kind)
         return torch.where(rounded.double() > lowest, rounded.nextafter(rounded.new_tensor(-math.inf)), rounded)
 
@@ -90,6 +91,7 @@ class _Carrier:
         both = self._add("Concat", (self._flat(node.inputs[0]), carried), size + n, {"axis": int(self.graph.batched)})
         after = self._add(node.op, (both,), size + n, node.attributes)
         flat = self._sliced(after, 0, size)
+        # under the name that the activation had, so that whatever reads it stays as it is
         self._named("Reshape", (flat,), node.output, self.shapes[node.output])
         return self._sliced(after, size, size + n)
 
@@ -128,7 +130,7 @@ class _Carrier:
 
 
 def _bends(node: Node) -> bool:
-    """Is a node an elementwise function of the inputs that is not affine?"""
+    """Is a node an activation: elementwise, and not affine?"""
     from birdnn.chain import as_activation
 
     return as_activation(node) is not None

@@ -36,6 +36,7 @@ class RayHelpers:
 
     def begin(self, errand: Errand) -> None:
         """See `Helpers.begin`."""
+        # a new name each time: processes keep the explorer of the last errand that they saw
         self._name, self._region = uuid.uuid4().hex, errand.region
         self._errand = self._cluster.put(errand)
 
@@ -88,6 +89,7 @@ def explored(name: str, errand: Sequence[Any], work: Arrays, times: int) -> dict
     piece = _EXPLORERS[name].explore(Task(work_of(_owned(work)), times))
     return {
         "boxes": piece.boxes,
+        # one array of each kind instead of hundreds of small ones to send
         "left": [arrays_of(Work.concatenate([*piece.left]))] if piece.left else [],
         "small": [(boxes.lower.numpy(), boxes.upper.numpy()) for boxes in piece.small],
         "points": piece.points.numpy(),

@@ -144,7 +144,7 @@ class Search:
         settings = replace(settings, many_inputs=varies_in_many(prop))
         self.prop, self.settings, self.watch = prop, settings, watch
         self.net = net.with_values({}).to(device=torch.device(settings.device), dtype=torch.float32)
-        self.source = net
+        self.source = net  # with the numbers of its file: bounds are of these, attacks run the copy above
         self.judge = Judge(self.net, prop, replays, source=net)
         self.executed: Witness | None = None  # violates when run, not over the reals, which are spoken of
         self.over_reals: tuple[float, ...] = ()  # the other way round
@@ -288,6 +288,7 @@ class Search:
         found, over_reals = self.judge.first_over_reals(region, points)
         if over_reals and not self.over_reals:
             self.over_reals, self.enough_boxes = over_reals, min(self.enough_boxes, 2 * self.boxes + _RUNS)
+        # a run beside a decimal (`Region.nearest`) says nothing of the decimal while nobody can tell what holds there
         told = found is not None and (found.exactly is not None or not region.nearest)
         if found is None or (told and found.exactly is not False):
             return found
@@ -328,7 +329,7 @@ class Search:
         return None
 
     def _part(self, bound: MarginBound, place: int, region: Region) -> Part:
-        """The search of a region, at its beginning."""
+        """The search of a region before its first batch: its whole box is open."""
         recorder = Recorder(region) if self.settings.record and bound.record else None
         return Part(
             place=place,
@@ -374,7 +375,7 @@ class Search:
             step, stuck = self.exact.close(part, step, first=self.boxes - part.boxes_before == len(batch))
             halves, small = cut(bound, step, smallest, part.recorder)
             self.gave_up += [*small, *stuck]
-            stack += halves
+            stack += halves  # in place: it is the list of the part
             self._tell(bound, question, stack)
             reason = self._hopeless(bound, question, stack)
             if reason is not None:
@@ -431,6 +432,7 @@ class Search:
                 if witness is None and len(piece.points):
                     witness = self.witness(part.region, piece.points)
         except EngineError:
+            # what came home before is kept: another run goes on from there
             part.open(crew.tasks)
             self._keep(part)
             raise
@@ -445,7 +447,7 @@ class Search:
         """Which limit will not do, by an estimate; boxes say when it is made, so that a seed repeats a run."""
         if not self.settings.give_up or not stack or self.boxes < self.next_prognosis or self.limit_reached(stack):
             return None
-        self.next_prognosis *= 4
+        self.next_prognosis *= 4  # before it is made: one that fails is not tried again at once
         left = self._estimate(bound, question, stack, math.inf)
         if left is None:
             return self.limit_reached(stack)
@@ -488,7 +490,7 @@ class Search:
         except (MemoryError, RuntimeError) as error:
             if self.batch == 1 or not out_of_memory(error):
                 raise
-            self.batch = max(1, min(self.batch, len(batch)) // 2)
+            self.batch = max(1, min(self.batch, len(batch)) // 2)  # the batch at hand may have been a smaller one
             stack.append(batch)
             return None
         self.pace.took(len(batch), time.monotonic() - begun)
@@ -524,7 +526,7 @@ class Search:
         self.granted = _HOPELESS if self.next_prognosis > _FIRST_PROGNOSIS else 1.0
         self.executed, self.over_reals = found.executed, found.over_reals
         self.recorded = 0 if found.recorder is None else found.recorder.bytes
-        self.generator.set_state(found.drawn)
+        self.generator.set_state(found.drawn)  # later attacks draw what they would have drawn
         return Part(
             place=found.place,
             region=self.prop.regions[found.place],
@@ -559,7 +561,7 @@ class Search:
         self.keeper.write(self.name, frontier)
 
     def _undecided(self, reason: UnknownReason, stack: list[Work]) -> Unknown:
-        boxes = [w.boxes for w in reversed(stack)]
+        boxes = [w.boxes for w in reversed(stack)]  # what would come next, the hardest, first
         return Unknown(
             reason=reason,
             boxes=self.boxes,

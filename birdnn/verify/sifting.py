@@ -72,6 +72,7 @@ def suspects(
             speaks = "float32"
         elif sum(len(suspect.region.unsafe) for suspect in found) <= MANY:
             return found
+    # intervals cost next to nothing; where they leave little, dearer bounds are not asked for
     if box_work(net) * len(found) > AT_ONCE:
         found = left_open(IntervalBound(net, torch.device(device), speaks), found, together, stopped)
         if sum(len(suspect.region.unsafe) for suspect in found) <= MANY:
@@ -102,6 +103,7 @@ def left_open(bound: MarginBound, suspects: Sequence[Suspect], together: int, st
 def _left_of(bound: MarginBound, suspects: Sequence[Suspect]) -> list[Suspect]:
     polytopes = tuple(p for suspect in suspects for p in suspect.region.unsafe)
     own = torch.tensor([i for i, suspect in enumerate(suspects) for _ in suspect.region.unsafe])
+    # each box is asked about the polytopes of its own region only, though all stand in one question
     opened = (own[None] == torch.arange(len(suspects))[:, None]).to(bound.device)
     question = Question.of(polytopes, polytopes[0].n_outputs, bound.device)
     lower, upper = (
@@ -112,6 +114,7 @@ def _left_of(bound: MarginBound, suspects: Sequence[Suspect]) -> list[Suspect]:
     result = look(question, Boxes(lower, upper), opened, bound.root(len(suspects)))
     left = ~question.excluded(result.lower, result.polytope)
     box, plane = result.box[left], result.plane[left, -1]
+    # where the last plane is least: an end of each input that it depends on, the middle of the others
     corners = torch.where(plane > 0, lower[box], upper[box]).where(plane != 0, (lower + (upper - lower) / 2)[box])
     kept: list[list[tuple[int, Tensor]]] = [[] for _ in suspects]
     for polytope, place, corner in zip(result.polytope[left].tolist(), box.tolist(), corners.cpu(), strict=True):

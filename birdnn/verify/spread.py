@@ -136,6 +136,7 @@ class Explorer:
         region, net = errand.region, errand.net
         self._question = Question.of(region.unsafe, net.n_outputs, bound.device)
         self._smallest = smallest_edges(errand.settings, region).to(bound.device)
+        # float32, as it is run: what is unsafe there is worth sending home
         copy = net.with_values({}).to(device=bound.device, dtype=torch.float32)
         self._suspects = Suspects(copy, source=net if errand.settings.semantics == "real" else None)
 
@@ -144,10 +145,12 @@ class Explorer:
         begun, errand = time.process_time(), self.errand
         work, budget = task.work, errand.budget << min(task.round, _DOUBLED)
         recorder = Recorder(errand.region, nodes=len(work)) if errand.record else None
+        # numbered from 0: what is free in the whole tree only the crew knows
         stack = [replace(work, node=torch.arange(len(work), device=work.node.device))]
         small: list[Boxes] = []
         points = [torch.empty(0, work.boxes.lower.shape[1])]
         boxes, size = 0, errand.batch
+        # in boxes, not seconds: whoever does the task, however slowly, makes the same piece
         while stack and boxes < budget:
             batch = take(stack, size)
             try:
@@ -227,13 +230,16 @@ class Crew:
             numbers = task.work.node
             if recorder is not None and found.recorder is not None:
                 numbers = recorder.add(found.recorder, numbers)
+            # from numbers within the piece to those of the whole tree
             left = [replace(work, node=numbers[work.node]) for work in found.left] if recorder else [*found.left]
             self._waiting += [Task(work, task.round + 1) for work in dealt_again(left, self._errand.batch)]
+            # before the piece is looked at: a replay takes a while, and a helper would wait for it
             self._submit()
             yield found
 
     def _submit(self) -> None:
         """Keep every helper busy; the last task comes first, so that few boxes are open at any time."""
+        # counted anew each time: nodes come and go
         room = _AHEAD * self._helpers.count() - len(self._running)
         while room > 0 and self._waiting:
             task = self._waiting.pop()
@@ -243,11 +249,16 @@ class Crew:
             room -= 1
 
     def _lost(self, key: int, task: Task, why: str) -> None:
-        """Have it done again, by somebody else."""
+        """Have a task done again, by somebody else.
+
+        Raises:
+            EngineError: it was lost too often.
+        """
         self._losses[key] = self._losses.get(key, 0) + 1
         if self._losses[key] >= _LOSSES:
             told = f"the same task was lost {_LOSSES} times, in the end because {why}; nothing is decided"
             raise EngineError("ray", told)
+        # under the same key: a result that comes after all counts, and the second one is dropped
         self._helpers.submit(key, task)
 
 

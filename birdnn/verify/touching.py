@@ -99,9 +99,12 @@ class Touching:
             corners = [side[place].tolist() for side in (step.remains.boxes.lower, step.remains.boxes.upper)]
             spare = self.spare(region, corners[0], corners[1], polytopes)
             kept[place] = spare is None or spare > room
+            # only what decides nothing is charged: an attempt that closes a box spares all of its halves
             self._left -= self._cost if kept[place] else 0
         self.closed += int((~kept).sum())
+        # a tree with a leaf that no certificate can close is of no use
         part.recorder = None if self.closed else part.recorder
+        # where exact forms are still made, halves may be closed by them: they are worth a cut
         stuck = near & kept
         if bool(stuck.any()) and (self._forms is None or self._left <= 0):
             stuck[stuck.clone()] = self._margins(region, step, stuck).abs() <= _LAST_BITS * (1 + size)
@@ -151,14 +154,16 @@ class Touching:
     def _methods(
         self, lower: Sequence[float], upper: Sequence[float], box: Sequence[tuple[Ends, Ends]]
     ) -> Iterator[Callable[[Row], Fraction | None]]:
-        """Ways to tell by how much a row is out of reach; None where it may be within."""
+        """Functions that tell by how much a row is out of reach, None where it may be within; the cheapest first."""
         corners = [torch.tensor([side], dtype=torch.float64) for side in (lower, upper)]
         with torch.no_grad():
             ends = propagate(self._double, corners[0], corners[1], self._semantics, self._merged)
         low, high = (end[0].tolist() for end in ends)
+        # the cheapest first; rows are asked of the next one only where this one fails
         yield lambda row: _spare_of_ends(row, low, high)
         if self._forms is None:
             return
+        # neither is the tighter one: an interval knows that a ReLU is not negative, a slope how values belong together
         for relaxed in (False, True):
             output = self._forms.outputs(box, relaxed)
             yield lambda row, output=output: _spare_of_form(row, output, box)  # type: ignore[misc]
@@ -177,6 +182,7 @@ def _implied(polytope: Polytope) -> tuple[Row, ...]:
     if len(polytope.rows) < 2:
         return polytope.rows
     rows = [row.normal() for row in polytope.rows]
+    # scaled alike by `normal`, or a row in large units would drown the others
     coefficients = tuple(sum(column, Fraction(0)) for column in zip(*(row.coefficients for row in rows), strict=True))
     total = Row(coefficients, sum((row.bound for row in rows), Fraction(0)), any(row.strict for row in rows))
     return (*polytope.rows, total)
@@ -186,6 +192,7 @@ def _ends(region: Region, index: int, low: float, high: float) -> tuple[Ends, En
     """The ends of an input's range in a box, within the region's."""
     exact = region.exact_lower[index], region.exact_upper[index]
     below, above = max(exact[0], Fraction(low)), min(exact[1], Fraction(high))
+    # only at the region's own side: a side that a cut of the box made belongs to it
     strict = region.strict_lower[index] and below == exact[0], region.strict_upper[index] and above == exact[1]
     return (below, strict[0]), (above, strict[1])
 
@@ -201,7 +208,7 @@ def _spare_of_ends(row: Row, low: Sequence[float], high: Sequence[float]) -> Fra
 
 
 def _without(step: Step, kept: Tensor) -> Step:
-    """The step with some of its open boxes."""
+    """The step with those of its open boxes only that are ``kept``, (boxes,) bool."""
     left = step.left
     names = ("parent", "boxes", "opened", "score", "edge", "suspicious")
     left = replace(left, **{name: getattr(left, name)[kept] for name in names})
@@ -265,10 +272,12 @@ class _Forms:
         if node.op in _CURVED:
             return _Form((), self._rule(node, [box.range(part) for part in parts]))
         affine = [bool(part.columns) for part in parts]
+        # a value that depends on the input may have no columns any more, when it was made an interval
         moving = [name in self._net.graph.dependent or name == self._net.input_name for name in node.inputs]
         linear = operator(node.op).moves or node.op in _SUMS or (node.op in _PRODUCTS and sum(moving) == 1)
         if linear or (node.op in _LINEAR_IN_FIRST and sum(moving) == 1 and moving[0]):
             nothing = [_zeros(part.rest) if moves else part.rest for part, moves in zip(parts, moving, strict=True)]
+            # what is affine in the inputs adds its constant to each column, and the constant is taken off again
             shift = negative(self._rule(node, nothing))
             columns = []
             for j in range(box.n_inputs):
@@ -276,6 +285,7 @@ class _Forms:
                 columns.append(add(self._rule(node, inputs), shift))
             if all(column.rad is None for column in columns):
                 return _Form(tuple(columns), self._rule(node, [part.rest for part in parts]))
+            # a slope was rounded, by a quotient or for its length: no form may have it, and an interval remains
             return _Form((), self._rule(node, [box.range(part) for part in parts]))
         raise NotEvaluated(f"operator {node.op} on a box")
 
@@ -285,6 +295,7 @@ class _Box:
 
     def __init__(self, box: Sequence[tuple[Ends, Ends]]) -> None:
         self.n_inputs = len(box)
+        # ends may be decimals, over which no power of two is a denominator
         self.over = math.lcm(*(end[0].denominator for ends in box for end in ends))
         self.low, self.high = ([int(ends[side][0] * self.over) for ends in box] for side in (0, 1))
 
@@ -299,6 +310,7 @@ class _Box:
 
     def dyadic(self, low: Whole, high: Whole, exponent: int) -> tuple[Whole, Whole, int]:
         """The same over a power of two alone, rounded outward."""
+        # the power of two in the denominator costs nothing; only the odd part of it rounds
         power = (self.over & -self.over).bit_length() - 1
         odd = self.over >> power
         if odd == 1:
@@ -325,6 +337,7 @@ def _relu(form: _Form, box: _Box, relaxed: bool) -> _Form:
     low, high, exponent = box.ends(form)
     steps = 1 << _STEPS
     width = np.maximum(high - low, 1)
+    # any slope from 0 to 1 is sound; a whole number of 256ths keeps integers short
     between = (2 * steps * np.maximum(high, 0) + width) // (2 * width) if relaxed else np.zeros_like(low)
     slope = np.where(low >= 0, steps, np.where(high <= 0, 0, between))
     low, high, exponent = box.dyadic(low, high, exponent)
@@ -345,6 +358,7 @@ def _spare_of_form(row: Row, output: _Form, box: Sequence[tuple[Ends, Ends]]) ->
     attained = True
     for column, (low, high) in zip(output.exact_columns(), box, strict=bool(output.columns)):
         slope = sum((c * column.fraction(index)[0] for index, c in used), Fraction(0))
+        # the least value is attained at this end alone; a point there is no input if the property excludes it
         end, excluded = low if slope > 0 else high
         least += slope * end
         attained &= not (slope and excluded)

@@ -19,6 +19,7 @@ from birdnn.verify.bounding import make_bound, root_of
 from birdnn.verify.settings import SearchSettings
 from birdnn.verify.work import Work, examine, halve
 
+# a box at that depth stands for 2**120 of them, whatever is below
 MAX_DEPTH = 120
 
 
@@ -42,6 +43,7 @@ def boxes_below(
     for _ in range(MAX_DEPTH):
         if over():
             return None
+        # descents that have ended count no more; those that go on stand for twice as many boxes on each level
         total += weight * len(current)
         step = examine(bound, question, current)
         count = len(step.remains)

@@ -13,6 +13,7 @@ from birdnn.records import Replay, Witness
 from birdnn.spec import Property, Region
 from birdnn.verify.exactly import OverReals
 
+# points that engines run one by one, and those that torch evaluates in float64 in one pass
 _REPLAYS_PER_CALL, _EVALUATED_PER_CALL = 8, 512
 
 
@@ -117,6 +118,7 @@ class Judge(Suspects):
         better = self.strongest_of(close)
         if better is not None and better.exactly is not False:
             return better, ()
+        # the worst one only: exact evaluation takes long, and the others are no better
         exact = (tuple(point.tolist()) for point in close[:1])
         return witness, next((point for point in exact if self._over_reals.violates(self._prop, point)), ())
 
@@ -140,6 +142,7 @@ class Judge(Suspects):
         x = point.cpu().numpy().astype(np.float32)
         values = tuple(float(v) for v in x)
         outputs = [tuple(float(v) for v in replay(x)) for replay in self._replays]
+        # NaN and infinity violate nothing, and one engine that disagrees is a reason for doubt
         if not all(np.isfinite(y).all() and self._prop.violated(values, y) for y in outputs):
             return None
         return Witness(

@@ -87,6 +87,7 @@ def left_of(bound: MarginBound, question: Question, work: Work, result: BoundRes
     # planes that leave nothing together prove something, but none of them alone: rare, and the halves will tell
     clipped = clipped.where(~clipped.empty(), whole)
 
+    # joined, not intersected: a point stays that any of the open polytopes may hold
     index = box[:, None].expand(-1, clipped.lower.shape[1])
     hull_lower = torch.full_like(work.boxes.lower, torch.inf).scatter_reduce(0, index, clipped.lower, "amin")
     hull_upper = torch.full_like(work.boxes.upper, -torch.inf).scatter_reduce(0, index, clipped.upper, "amax")
@@ -110,10 +111,12 @@ def _used(work: Work, result: BoundResult, closed: Tensor, parent: Tensor, remai
     used = best.bool() & closed[:, None]
     before = work.boxes[parent]
     moved = torch.stack([remains.lower > before.lower, remains.upper < before.upper], 2)  # (m, inputs, sides)
+    # from a box of the batch to its row among those that stay open
     place = torch.full((len(work),), -1, device=parent.device)
     place[parent] = torch.arange(len(parent), device=place.device)
     items = (~closed).nonzero()[:, 0]
     lower, upper = work.boxes[result.box[items]].cuts(result.plane[items], result.plane_minimum[items])
+    # of all planes of an item the one that cuts off most is the one that moved the face
     best = torch.stack([lower.argmax(1), upper.argmin(1)], 2)  # (items, inputs, sides)
     i, axis, side = moved[place[result.box[items]]].nonzero(as_tuple=True)
     used[items[i], best[i, axis, side]] = True
@@ -122,6 +125,7 @@ def _used(work: Work, result: BoundResult, closed: Tensor, parent: Tensor, remai
 
 def edges(bound: MarginBound, question: Question, work: Work) -> Tensor:
     """The edge of each box on which the bounds of its open rows depend most, shape (n,)."""
+    # where nothing is known of any edge, or none matters, the widest one is cut
     sensitivity = bound.sensitivity(question, work.opened, work.inherited).nan_to_num(nan=1.0).clamp(min=1e-300)
     score = sensitivity * work.boxes.widths()
     # an edge without a midpoint would give the same box again, for ever
@@ -132,9 +136,11 @@ def halve(bound: MarginBound, work: Work, edge: Tensor) -> Work:
     """Divide each box at its ``edge``, or by its neuron (`Left.edge`); all first halves come first, then the others."""
     inputs = work.boxes.lower.shape[1]
     on_input = edge < inputs
+    # a neuron is no edge: where boxes are divided by one, these halves are thrown away below
     halves = work.boxes.bisect(edge.clamp(max=inputs - 1))
     inherited = work.inherited.repeat(2, 1)
     if isinstance(bound, SplitsNeurons) and not bool(on_input.all()):
+        # both sides of a neuron keep the whole box: its sign there is what they inherit
         whole = Boxes(work.boxes.lower.repeat(2, 1), work.boxes.upper.repeat(2, 1))
         halves = halves.where(on_input.repeat(2), whole)
         inherited = bound.split(work.inherited, torch.where(on_input, -1, edge - inputs))
@@ -145,6 +151,7 @@ def candidates(batch: Work, step: Step) -> Tensor:
     """Points of suspicious boxes: where the bounds are attained, and the centres of what is left of them."""
     which = step.left.suspicious
     parent, left = step.left.parent[which], step.left.boxes[which]
+    # items stand box by box: the first one of each, and its last plane, the combination of all rows
     plane = step.result.plane[torch.searchsorted(step.result.box, parent), -1]
     corner = torch.where(plane > 0, batch.boxes.lower[parent], batch.boxes.upper[parent])
     return torch.cat([corner, left.centres()])
