@@ -111,11 +111,13 @@ class BlockLocalisation:
     def __post_init__(self) -> None:
         ranks = {block.name: rank for rank, block in enumerate(self.ranking(), 1)}
         ranked = tuple(replace(block, rank=ranks.get(block.name)) for block in self.blocks)
+        # A frozen record sets its own field once; who makes the blocks need not know all of them to rank each.
         object.__setattr__(self, "blocks", ranked)
 
     def ranking(self) -> tuple[SuspiciousBlock, ...]:
         """Those with a suspiciousness, the greatest first; among equals those closer to the input first."""
         rated = [block for block in self.blocks if block.suspiciousness is not None]
+        # Stable: blocks come in the order from input to output. Negated, for `reverse` would turn equals round.
         return tuple(sorted(rated, key=lambda block: -(block.suspiciousness or 0.0)))
 
 
@@ -319,5 +321,7 @@ class BlockRepair:
     def __post_init__(self) -> None:
         roles = {entry.role for entry in self.examples}
         for counted in (self.before, *(method.accuracy for method in self.methods)):
+            # Checked here, for reports look up each role without asking: a damaged file is told by the reader, with its
+            # place.
             if lacking := roles - counted.keys():
                 raise ValueError(f"no accuracy on the {min(lacking)} examples")

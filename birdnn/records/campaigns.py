@@ -140,4 +140,5 @@ class CampaignOutcome:
         if within or self.figures.wrong or any(entry.contradictions for entry in self.against):
             return "contradicted"
         unanswered = any(not row.answer for row in self.rows)
+        # A contradiction goes before both: it is news also of a campaign that is not over.
         return "incomplete" if unanswered or self.broken else "complete"

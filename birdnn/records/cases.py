@@ -33,5 +33,6 @@ class CaseFiles:
     @classmethod
     def of(cls, request: Any, **said: Any) -> CaseFiles:
         """What a command's request says of them: it calls each by the same name, and has those that it may say."""
+        # By name, so that a field that a request gains is read by all commands that have it, and forgotten by none.
         named = {entry.name: getattr(request, entry.name) for entry in fields(cls) if hasattr(request, entry.name)}
         return cls(**named | said)

@@ -140,9 +140,11 @@ class Apart:
         """The same, said in raw units too, where their scaling is known."""
         x_raw = size_raw = None
         if inputs:
+            # In exact arithmetic, rounded once: the raw point, scaled back, is that close to the one that was run.
             pairs = zip(self.x, inputs, strict=True)
             x_raw = tuple(float(Fraction(value) * side.range + side.mean) for value, side in pairs)
         if outputs:
+            # A difference: of the scaling only the range counts, the mean cancels.
             size_raw = float(Fraction(self.size) * outputs[self.output or 0].range)
         return replace(self, x_raw=x_raw, size_raw=size_raw)
 

@@ -21,6 +21,7 @@ EngineWord = Literal[
     "crash",
 ]
 
+# Of `--bound`: whose bounds a proof of ours rests on. `EngineWord` is about engines that are asked beside it.
 BoundName = Literal["own", "auto_lirpa"]
 
 

@@ -86,6 +86,7 @@ class StatedRegion:
     unsafe: Annotated[tuple[tuple[Row, ...], ...], Said("Outputs in all half-spaces of one list are unsafe.")]
 
     def __post_init__(self) -> None:
+        # Reports put names beside corners and coefficients by their place, and would fail on a damaged file.
         sizes = {len(row.coefficients) for rows in self.unsafe for row in rows}
         if len(self.lower) != len(self.upper) or len(sizes) > 1:
             raise ValueError("a region's corners, or its half-spaces, have different lengths")

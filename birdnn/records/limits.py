@@ -9,6 +9,7 @@ Over: TypeAlias = Callable[[], bool]
 """Has the work to end now? Asked between pieces of a second or less; what has been done by then is kept."""
 
 
+# Not of `birdnn.errors`: it never reaches a user, whoever set the limit catches it.
 class OutOfTime(Exception):
     """Raised where there is nothing to keep: whoever gave the time knows what to do without the result."""
 

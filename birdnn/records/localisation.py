@@ -123,6 +123,7 @@ class Localisation:
                 zip(layer.responsibility.tolist(), layer.positive.tolist(), layer.negative.tolist(), strict=True)
             )
         ]
+        # Stable, and neurons come from input to output; `reverse` would turn equals round.
         return tuple(sorted(found, key=lambda entry: -entry.value))
 
 
@@ -177,6 +178,7 @@ class InterventionCheck:
             k=k,
             top=top,
             random_mean=statistics.fmean(random),
+            # Of the sample: it asks for two draws at least.
             random_spread=statistics.stdev(random) if len(random) > 1 else 0.0,
             draws=len(random),
             broken=broken,

@@ -27,9 +27,11 @@ Source = Literal["counterexample", "middle", "given"]
 View = Literal["domain", "region", "violations", "given"]
 PanelTitle = Literal["before", "after", ""]
 
+# The largest number of the 16 bits that a cell has.
 NO_CELL = 65535
 """In a grid of decisions: outside of the domain, where nothing was asked."""
 
+# Either way: a damaged file may ask for no more than 32 MiB for a grid.
 MOST_CELLS = 4096
 
 
@@ -44,6 +46,8 @@ def unpacked(text: str, dtype: str, count: int) -> npt.NDArray[Any]:
     Raises:
         ValueError: the text holds something else.
     """
+    # The limit is what stops text of a few kilobytes that unpacks to gigabytes; one byte more tells too long from
+    # right.
     size = count * np.dtype(dtype).itemsize
     try:
         data = zlib.decompressobj().decompress(base64.b64decode(text, validate=True), size + 1)
@@ -65,9 +69,11 @@ class Grid:
 
     rows: Annotated[int, Said(least=1, most=MOST_CELLS)]
     columns: Annotated[int, Said(least=1, most=MOST_CELLS)]
+    # A byte order of its own: the same text on every machine.
     data: Annotated[str, Said("Unsigned 16-bit little-endian, compressed by zlib, base64.")]
 
     def __post_init__(self) -> None:
+        # Read once for its errors: what a file holds is told when it is read, not when it is drawn.
         self.array()
 
     @staticmethod
@@ -269,5 +275,6 @@ class MarginLine:
 
     def __post_init__(self) -> None:
         sizes = {len(side) for side in (self.start, self.end, self.inputs, self.shown_start, self.shown_end)}
+        # A negative index would name another input without an error.
         if len(sizes) > 1 or not (self.along is None or 0 <= self.along < len(self.inputs)):
             raise ValueError("the ends of a line do not fit its inputs")

@@ -31,6 +31,7 @@ class Needs:
 
 
 def _method(*names: str) -> Callable[[Said], bool]:
+    # Who says no method has the default, `auto`.
     return lambda said: said.get("method", "auto") in names
 
 
@@ -59,6 +60,7 @@ RULES: Mapping[str, Sequence[Needs]] = {
     "compare": [_SCOPE],
     "plot": [_SCOPE],
     "repair": [
+        # Before the rules of single methods: of a repair by blocks this is the reason, whichever option is meant.
         Needs(_OF_PROPERTIES, _method("auto", "retrain", "finetune"), "is no option of {method=blocks}"),
         Needs(["prefer"], _method("auto"), "is an option of {method=auto}"),
         Needs(["optimiser"], _method("finetune"), "is an option of {method=finetune}"),
@@ -84,6 +86,7 @@ def objection(command: str, said: Said, excused: Collection[str] = ()) -> tuple[
         said: its options.
         excused: those that were said for several commands at once: they count where they can.
     """
+    # By identity, not by truth: 0 and 0.0 were said.
     spoken = {name: value for name, value in said.items() if not (value is None or value is False or value in ((), []))}
     for rule in RULES.get(command, ()):
         for option in rule.options:
@@ -94,4 +97,5 @@ def objection(command: str, said: Said, excused: Collection[str] = ()) -> tuple[
 
 def worded(told: str, write: Callable[[str, str], str]) -> str:
     """The words of a rule, each option written by ``write(name, value)``; the value is empty where none is meant."""
+    # Not `str.format`: the shell writes `--method auto` and Python `method="auto"`, so a field has a value as well.
     return re.sub(r"\{(\w+)=?(\w*)\}", lambda found: write(found[1], found[2]), told)

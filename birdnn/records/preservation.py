@@ -75,6 +75,7 @@ class Preservation:
     ] = None
 
     def __post_init__(self) -> None:
+        # Zipped by those who read it; a damaged file must not lose an output silently.
         if len({len(side) for side in (self.found_lower, self.found_upper, self.lower, self.upper)}) > 1:
             raise ValueError("changes of one network's outputs are of different numbers of outputs")
 
@@ -86,4 +87,5 @@ class Preservation:
     @property
     def proved(self) -> float:
         """What no output's absolute change exceeds; infinite where that is not known."""
+        # Both sides: an output that only falls has its greatest change on the lower one.
         return max((abs(value) for value in (*self.lower, *self.upper)), default=0.0)

@@ -18,6 +18,7 @@ else:
 CheckAnswer = Literal["accepted", "rejected", "not checked"]
 """What the independent checker says of a certificate. Rejected: prover and checker disagree."""
 
+# The largest number of 32 bits: no network has so many inputs and neurons together.
 LEAF = 2**32 - 1
 """Stands for the axis of a node that was not cut."""
 

@@ -111,8 +111,11 @@ def publishes(
     pairs = [token.partition("=") for token in fields.split()]
 
     def declare(record: C) -> C:
+        # What a schema says of a record is what its docstring says to readers of code, without attributes: these stand
+        # at the fields.
         head = text or _SECTION.split(inspect.cleandoc(record.__doc__ or ""))[0]
         paths = {key: path or key for key, _, path in pairs}
+        # On the class, so that kinds of a record inherit its form.
         record.__published__ = Published(  # type: ignore[attr-defined]
             name, head, paths, told or {}, report, earlier, kinds
         )
@@ -135,14 +138,16 @@ def exact(value: Fraction) -> str:
     >>> exact(Fraction(-1, 8)), exact(Fraction(1, 3))
     ('-0.125', '1/3')
     """
+    # The division rounds where no short decimal does; whether it did is what the comparison below tells.
     with localcontext(prec=_DIGITS):
         decimal = Decimal(value.numerator) / Decimal(value.denominator)
         text = f"{decimal.normalize():f}"
+    # The length, too: `f` writes 1e-300 with three hundred zeros.
     return text if Fraction(decimal) == value and len(text) <= _DIGITS else str(value)
 
 
 def _number(text: str) -> Fraction:
-    """What `exact` wrote."""
+    """The number that `exact` wrote."""
     found = parse_exact(text)
     if found is None:
         raise ValueError(f"a number of at most {MAX_DIGITS} digits, or a quotient of two, is expected")
@@ -152,6 +157,7 @@ def _number(text: str) -> Fraction:
 EXACTLY = Written(ExactText, exact, _number)
 """How every `Fraction` is written."""
 
+# Quoted, to be copied into a shell as it stands.
 CommandLine: TypeAlias = Annotated[tuple[str, ...], Written(str, shlex.join, lambda line: tuple(shlex.split(line)))]
 """A command as typed, published as one line."""
 

@@ -25,6 +25,7 @@ class Range:
 
     def takes(self, value: float) -> bool:
         """Is the value one of them?"""
+        # Where there is no greatest, `most` is infinity, which it must not let pass: limits are finite numbers.
         if not math.isfinite(value):
             return False
         return self.least < value < self.most if self.inside else self.least <= value <= self.most
@@ -75,6 +76,7 @@ def out_of_range(command: str, said: Mapping[str, Any]) -> tuple[str, str] | Non
     """
     for option, value in said.items():
         known = range_of(command, option)
+        # True is an int to Python; a switch has no range.
         number = isinstance(value, (int, float)) and not isinstance(value, bool)
         if known is not None and number and not known.takes(value):
             return option, f"{known.words} is expected"

@@ -84,16 +84,22 @@ class RepairOutcome(Result):
     @staticmethod
     def read_back(values: dict[str, Any]) -> RepairOutcome:
         """From the published fields, of the kind that they say; of the request there is what they say."""
+        # The file does not name its kind; of a repair by examples `blocks` is never null.
         kind = PropertyRepair if values["blocks"] is None else ExampleRepair
+        # The form allows null for the other kind's sake. The reverse is let pass: earlier versions named semantics
+        # there.
         if kind is PropertyRepair and values["semantics"] is None:
             raise ValueError("semantics may be null for a repair by blocks only")
         if kind is ExampleRepair and values["properties"]:
             raise ValueError("a repair by blocks has no properties")
+        # `method_name` wrote both as one word.
         method, _, optimiser = values["method"].partition(":")
         said = {name: values[name] for name in _OF_THE_REQUEST}
+        # Null says that the method has no use for it: then the request keeps its default.
         said |= {name: values[name] for name in _WHERE_THEY_COUNT if values[name] not in (None, "")}
         said |= {"optimiser": optimiser} if optimiser else {}
         request = RepairRequest(net=Path(values["net"]), method=method, **said)
+        # What the other kind has is there as well, as empty, and is no field of this one.
         own = {entry.name: values[entry.name] for entry in fields(kind) if entry.name in values}
         return kind(result=values["outcome"], request=request, report=None, **own)
 
@@ -196,6 +202,7 @@ class PropertyRepair(RepairOutcome):
     ] = ()
 
     def __post_init__(self) -> None:
+        # Pages show them side by side in one table, by the inputs of the first.
         found = [w for prop in self.properties for w in (*prop.counterexamples, prop.remaining) if w is not None]
         if len({(len(witness.x), len(witness.y)) for witness in found}) > 1:
             raise ValueError("counterexamples of one network have different numbers of inputs or outputs")
@@ -243,6 +250,8 @@ class PropertyRepair(RepairOutcome):
     def proved(self) -> bool:
         """See `RepairOutcome.proved`."""
         done = self.result in ("proved", "nothing_to_repair")
+        # Each of the three by itself: a file that was edited, or a later finding, must not be called proved for its
+        # result.
         return done and not self.disagreement and all(prop.after == "proved" for prop in self.properties)
 
     def _not_proved(self) -> NotProvedError:

@@ -12,6 +12,7 @@ class Result:
         TypeError: it is asked whether it is true.
     """
 
+    # Without it instances of the records, which have slots, would have a `__dict__` all the same.
     __slots__ = ()
 
     def __bool__(self) -> bool:

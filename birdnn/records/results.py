@@ -78,8 +78,10 @@ def as_asked(
         min_agreement, max_mae: what the user says.
         least: share of decisions, and difference as a share of the size.
     """
+    # What the user says takes the place of the default, also where it asks for less.
     share = least[0] if min_agreement is None else min_agreement
     most = least[1] * size if max_mae is None else max_mae
+    # Outputs that are infinite have an infinite size, of which 5 % are infinite: any difference would be small enough.
     return (agreement is None or agreement >= share) and math.isfinite(mae) and mae <= most
 
 

@@ -46,6 +46,7 @@ class Replay(Protocol):
     def name(self) -> str:
         """See above."""
 
+    # One point, no batch: the shapes that a file declares may leave no room for one.
     def __call__(self, x: npt.NDArray[np.float32]) -> npt.NDArray[np.floating[Any]]:
         """Outputs, shape (outputs,), in the file's type, at the point ``x``, shape (inputs,)."""
 
@@ -80,6 +81,7 @@ class Witness:
 
         Runs round: one that violates says nothing about the reals where these do not violate at the same input.
         """
+        # None counts as a contradiction: where nobody could tell, a proof is not believed.
         return semantics == "float32" or self.exactly is not False
 
 
@@ -151,6 +153,7 @@ Verdict: TypeAlias = Proved | Violated | Unknown
 OutcomeWord = Literal["proved", "violated", "unknown"]
 CompetitionWord = Literal["unsat", "sat", "unknown", "timeout"]
 
+# One violation is a violation of all, and one that is undecided leaves all undecided.
 _WORST_FIRST: Sequence[CompetitionWord] = ("sat", "unknown", "timeout", "unsat")
 
 
@@ -312,6 +315,7 @@ class Drawdowns:
     @property
     def top(self) -> Drawdown | None:
         """The property that lost most; None where none was measured."""
+        # Without those of no points, whose share is null: nothing is no worst.
         return max((entry for entry in self.properties if entry.n), key=lambda entry: entry.share or 0.0, default=None)
 
     @property
@@ -344,4 +348,5 @@ class Rate:
         """``hits / n``, 1.0 by proof, or None where n is below 100."""
         if self.by_proof:
             return 1.0
+        # Of fewer points a percentage claims more than was seen; `hits` and `n` are told instead.
         return self.hits / self.n if self.n >= 100 else None

@@ -253,12 +253,14 @@ class VerifyOutcome(Result):
         """
         if not self.proved:
             told = [answer.told() for answer in self.verdicts if not answer.proved]
+            # The statuses of the command line, the weightiest first: contradiction, violation, undecided.
             status = 6 if self.disagreement else 1 if any(isinstance(a.verdict, Violated) for a in self.verdicts) else 3
             raise NotProvedError("; ".join([*filter(None, [self.disagreement]), *told]), status)
 
     @property
     def deciding(self) -> Verdict:
         """The verdict that speaks for all."""
+        # Made anew each time: so no report can hold a summary that its answers do not bear out.
         return worst([answer.verdict for answer in self.verdicts])
 
     @property
@@ -269,6 +271,7 @@ class VerifyOutcome(Result):
     @property
     def outcome(self) -> OutcomeWord:
         """The result in our word."""
+        # Two engines that contradict each other decide nothing, whatever ours says.
         return "unknown" if self.disagreement else outcome_word(self.deciding)
 
     @property
@@ -294,4 +297,5 @@ class VerifyOutcome(Result):
     @property
     def property_sha256(self) -> str | None:
         """Of the one property."""
+        # Of several there is none that speaks for all; each entry has its own.
         return self.verdicts[0].sha256 if len(self.verdicts) == 1 else None

@@ -1,4 +1,4 @@
-"""A campaign as the published model, as a summary for people, and as Markdown or CSV."""
+"""A campaign as a summary for people, and as Markdown or CSV."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ def quiet_line(outcome: CampaignOutcome) -> str:
     found = outcome.figures
     undone = sum(not row.answer for row in outcome.rows)
     parts = [f"{found.solved} of {found.n} solved"]
+    # A multiplication by False leaves the part out: zeros of what may go wrong are not told.
     parts += [f"{len(found.wrong)} against the known verdict"] * bool(found.wrong)
     parts += [f"{len(outcome.broken)} without a result"] * bool(outcome.broken)
     parts += [f"{undone} not run"] * bool(undone)
@@ -84,6 +85,8 @@ def _compared(outcome: CampaignOutcome) -> list[Figures]:
     """Ours, then for each other table theirs, with ours on the same instances where these are fewer."""
     shown = [outcome.figures]
     for entry in outcome.against:
+        # Sums over different instances cannot be compared: where the other table lacks some, ours is shown without them
+        # too.
         shown += [entry.ours] if entry.missing else []
         shown.append(entry.theirs)
     return shown
@@ -99,6 +102,7 @@ def _worth_saying(outcome: CampaignOutcome) -> list[tuple[str, str]]:
         missing = f"; it lacks {entry.missing} of our instances" if entry.missing else ""
         ratio = "" if entry.ratio is None else f", its time is {entry.ratio:.2g} times ours (geometric mean)"
         said.append((name, f"{entry.both} solved by both, faster on {entry.faster}{ratio}{missing}"))
+        # A blank name continues the row above; an empty text is left out below.
         said.append((" ", _named("solved by us alone", entry.only_ours)))
         said.append((" ", _named(f"by {entry.theirs.name} alone", entry.only_theirs)))
         said.append(("contradictions", _some(entry.contradictions)))
@@ -134,6 +138,7 @@ def rows_markdown(rows: Iterable[CampaignRow], name: Callable[[str], str] = str)
     """A line for each instance, the longest first; columns of the table that any row fills."""
     rows = sorted(rows, key=lambda row: -(row.seconds or 0.0))
     extra = [column for column in _WORTH_SHOWING if any(row.fields.get(column) for row in rows)]
+    # Tables of earlier campaigns lack columns of later ones.
     cells = ([name(r.name), r.answer, _seconds(r.seconds), *(r.fields.get(c, "") for c in extra)] for r in rows)
     return _markdown(["instance", "answer", "seconds", *extra], cells)
 
@@ -159,6 +164,7 @@ def bench_csv(outcome: CampaignOutcome) -> str:
     names = "name", "n", "solved", "wrong", "known", "par2_s", "median_s", "slowest_s", "slowest", "total_s"
     rows: list[Iterable[object]] = [names]
     for found in _compared(outcome):
+        # `wrong` holds names, of which a cell tells the number; `|` keeps it in its column.
         values = {name: getattr(found, name) for name in names} | {"wrong": len(found.wrong)}
         rows.append(f"{value:.3f}" if isinstance(value, float) else value for value in values.values())
     return csv_text(rows)

@@ -40,6 +40,7 @@ def blocks_table(found: BlockLocalisation, width: int) -> Table:
         table.add_column("to", overflow="fold")
         table.add_column("neurons", overflow="fold")
     ranking = found.ranking()
+    # Rank 0 stands for those that are not judged, which follow; it is shown as a dash.
     for rank, block in [*enumerate(ranking, 1), *((0, b) for b in found.blocks if b.suspiciousness is None)]:
         rated = block.suspiciousness is not None
         numbers = [f"{v:.2f}" for v in (block.forward, block.backward)] if rated else ["-", "-"]
@@ -55,6 +56,7 @@ def blocks_table(found: BlockLocalisation, width: int) -> Table:
 def _short(node: str) -> str:
     """``/layer1/conv1/Conv`` is called conv1 inside its block."""
     parts = [part for part in node.split("/") if part]
+    # Such paths are the exporter's (torch.onnx); other names have no parts to leave out.
     return parts[-2] if node.startswith("/") and len(parts) > 1 else node
 
 
@@ -101,6 +103,7 @@ def block_repair_summary(outcome: ExampleRepair, width: int = 80) -> RenderableT
     _told(facts, repair.localisation)
     for entry in repair.examples:
         add_fact(facts, ROLES[entry.role], f"{entry.path}: {entry.failing:,} of {entry.n:,} fail before")
+    # Places are empty where no network was made, and then there is nothing to hold against the original.
     if repair.places and repair.methods:
         kept, n = repair.methods[0], repair.before["validation"].n
         same = "" if kept.decision_agreement is None else f"{100 * kept.decision_agreement:.2f} % same decision, "
@@ -150,6 +153,7 @@ def _methods_table(repair: BlockRepair, width: int) -> Table:
         for name in ("repaired", "broken", "free values", "time"):
             table.add_column(name, justify="right")
     table.add_row("before", *(_cell(repair.before, role) for role in roles))
+    # The file that judges, as everywhere (`judging_role`): figures of the others had a say in the result.
     last = roles[-1]
     for place, entry in enumerate(repair.methods):
         cells = [f"{entry.name}" + ("" if entry.finished else " (cut short)")]

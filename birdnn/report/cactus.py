@@ -19,6 +19,7 @@ _STYLES = (
     ("#1b4f8a", "-", "o"), ("#c25b00", "--", "s"), ("#2e7d4f", "-.", "^"), ("#7a3e9d", ":", "D"), ("#444444", "-", "v"),
 )  # fmt: skip
 """Told apart without colour as well."""
+# A logarithmic axis has no zero; `SideBySide.ratio` counts seconds no lower, either.
 _LEAST_S = 1e-3
 
 
@@ -37,8 +38,10 @@ def cactus_picture(
     """
     figure = Figure(figsize=(7.0, 4.2), layout="constrained")
     axes = figure.subplots()
+    # Styles come round again after the fifth curve, which `strict` would refuse: they never end.
     for (name, seconds), (colour, line, marker) in zip(curves.items(), cycle(_STYLES), strict=False):
         shown = [max(value, _LEAST_S) for value in seconds]
+        # Hundreds of instances: a marker on each would hide the line and its dashes.
         every = max(1, len(shown) // 15)
         label = readable(f"{name} ({len(shown)} of {total})")
         axes.plot(

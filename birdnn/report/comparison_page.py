@@ -29,6 +29,7 @@ def compare_page(outcome: CompareOutcome) -> str:
 
 
 def _tone(outcome: CompareOutcome) -> str:
+    # Worse than undecided: an input shows that B breaks what A was proved to keep.
     if outcome.disagreement or outcome.lost:
         return "bad"
     not_well = any(prop.became in ("undecided", "violated in both") for prop in outcome.properties)
@@ -36,4 +37,5 @@ def _tone(outcome: CompareOutcome) -> str:
 
 
 def _index(outcome: CompareOutcome, entry: Apart) -> int:
+    # By identity: `index` would compare whole inputs, and take the first of two that are equal.
     return next(place for place, each in enumerate(outcome.apart) if each is entry)

@@ -27,6 +27,8 @@ _BECAME = {
 
 def headline(outcome: CompareOutcome) -> str:
     """The result in one sentence or two."""
+    # A difference found beyond a proved bound, or a point that violates what was proved: no figure below can be
+    # believed.
     if outcome.disagreement:
         return "What was found contradicts what was proved: trust neither, look."
     parts = []
@@ -42,6 +44,7 @@ def headline(outcome: CompareOutcome) -> str:
     words = [entry.became for entry in outcome.properties]
     if words:
         counts = [(words.count("lost"), "lost"), (words.count("gained"), "gained"), (words.count("kept"), "kept")]
+        # "none lost" is told, for that is what is asked; other zeros are not.
         said = [f"{count or 'none'} {word}" for count, word in counts if count or word == "lost"]
         open_ones = [entry.name for entry in outcome.properties if entry.became == "undecided"]
         said += [f"{len(open_ones)} undecided"] if open_ones else []
@@ -135,6 +138,7 @@ def _outputs(outcome: CompareOutcome, width: int) -> Table | None:
     if not outcome.likeness or not outcome.likeness[0].per_output:
         return None
     first, side = outcome.likeness[0], Side("Y", outcome.outputs)
+    # Only there: bounds of other places are about other inputs.
     bound = proved_in(outcome, first.place)
     found = {entry.output: entry for entry in found_in(outcome, first.place)}
     table = plain_table()
@@ -144,6 +148,7 @@ def _outputs(outcome: CompareOutcome, width: int) -> Table | None:
         table.add_column(name, justify="right")
     if outcome.outputs and width >= NARROW:
         table.add_column("found, raw", justify="right")
+    # Chosen by size, shown in the network's order: a row is looked for by its output's place.
     order = sorted(range(len(first.per_output)), key=lambda i: -(found[i].size if i in found else 0.0))
     for place in sorted(order[:_SHOWN]):
         upper = math.inf if bound is None else bound.upper[place]
@@ -190,6 +195,7 @@ def _changes(outcome: CompareOutcome) -> Table:
         table.add_row(str(entry.layer), Text(readable(entry.name)), *sizes)
     if (more := len(outcome.structure.changes) - _CHANGES) > 0:
         table.add_row("", f"{more:,} more, in the JSON")
+    # The sum is over all changes, those that the table leaves out among them.
     if len(outcome.structure.changes) > 1:
         s = outcome.structure
         share = percent((s.changed or 0) / max(1, s.compared))
@@ -212,6 +218,7 @@ def _arithmetic(outcome: CompareOutcome) -> dict[str, list[str]]:
     """What answers speak about -> which: ``prop_2 in A``, or ``prop_2`` where both do."""
     found: dict[str, list[str]] = {}
     for prop in outcome.properties:
+        # The two networks may be of different kinds, one a chain that is proved for float32, the other a graph.
         if prop.before_arithmetic == prop.after_arithmetic:
             found.setdefault(prop.before_arithmetic, []).append(prop.name)
             continue
@@ -249,6 +256,7 @@ def _measured(facts: Table, outcome: CompareOutcome) -> None:
     if (share := first.agreement) is not None:
         told = f"{percent(share.lower)} to {percent(share.upper)} ({share.confidence * 100:g} % confidence)"
         add_fact(facts, "same decision", f"{told}, {outcome.decision}")
+    # 0 to 0 where no point differed: no news beside the share of decisions.
     if (mean := first.mae) is not None and mean.upper > 0:
         add_fact(
             facts, "mean |B - A|", f"{mean.lower:.3g} to {mean.upper:.3g} ({mean.confidence * 100:g} % confidence)"
@@ -278,6 +286,7 @@ def _bound(facts: Table, outcome: CompareOutcome) -> None:
         engines = ", ".join(dict.fromkeys(name for entry in outcome.apart for name in entry.replayed_by))
         told = f"by search, run on the files by {engines}; a larger one may exist"
         add_fact(facts, "found", told if outcome.apart else "no point at which they differ")
+    # One method and one arithmetic for all places; what is spent is summed over them.
     for entry in outcome.proved_apart[:1]:
         boxes = sum(each.boxes for each in outcome.proved_apart)
         spent = seconds(sum(each.seconds for each in outcome.proved_apart))

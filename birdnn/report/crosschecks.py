@@ -1,4 +1,4 @@
-"""The verdict matrix, property by engine, and what ``doctor`` found, as tables and as published."""
+"""The verdict matrix, property by engine, as a table for the terminal."""
 
 from __future__ import annotations
 

@@ -23,6 +23,7 @@ def doctor_summary(outcome: DoctorOutcome, width: int = 80) -> RenderableType:
 
 
 def _state(state: EngineState) -> Text:
+    # Not asked, which is neither usable nor broken: engines are run with --try only, as loading them takes seconds.
     if state.usable is None:
         return Text("there", "green")
     if state.usable:

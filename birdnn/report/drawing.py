@@ -65,10 +65,13 @@ class Drawing:
     def svg(self) -> str:
         """An ``<svg>`` element to put into a page or a file: a title, a description, identifiers of its own."""
         text = self._saved("svg").decode("utf-8")
+        # Without the XML declaration and the DOCTYPE, which have no place inside of a page.
         body = text[text.index("<svg") :]
         # numbered as they come: Matplotlib names clips by coordinates whose last digits differ from run to run
         place = {name: str(number) for number, name in enumerate(_ID.findall(body))}
         body = _NAME.sub(lambda found: found[1] + place[found[2]], body)
+        # All pictures of a page share one space of identifiers: a clip of another picture would cut this one. By
+        # content, so that the same picture has the same bytes.
         key = hashlib.sha256(body.encode()).hexdigest()[:8]
         body = _NAME.sub(rf"\g<1>b{key}-\g<2>", body)
         head, rest = body.split(">", 1)
@@ -86,7 +89,9 @@ class Drawing:
 
     def _saved(self, kind: Kind) -> bytes:
         buffer = io.BytesIO()
+        # Once more: salt and kind of text are read when the file is made, not when the figure is.
         with matplotlib.rc_context(style()):
+            # A date, or Matplotlib's version, would make other bytes of the same data.
             dateless = {"Date": None, "Creator": None, "Format": None, "Type": None}
             metadata = dateless if kind == "svg" else {"Software": None, "Title": readable(self.title)}
             self.figure.savefig(buffer, format=kind, dpi=DPI, metadata=metadata, facecolor="white")
@@ -103,6 +108,7 @@ def plain_axes(axes: Axes) -> None:
 def group_thousands(axes: Axes) -> None:
     """``60,000`` instead of ``60000`` where an axis goes that far; called when its limits are set."""
     for axis in (axes.xaxis, axes.yaxis):
+        # By what is seen, not by the data: limits may be wider.
         low, high = axis.get_view_interval()
         if max(abs(low), abs(high)) >= 1000:
             axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))

@@ -62,8 +62,11 @@ def at_most(value: float) -> str:
     """An upper bound with three digits, rounded up: what is printed is stated."""
     if value <= 0 or value >= 1:
         return f"{value:g}"
+    # By steps of the third digit: `:.3g` rounds to nearest, and a bound that is printed lower than it is holds no
+    # longer.
     unit = 10.0 ** (math.floor(math.log10(value)) - 2)
     steps = round(value / unit)
+    # The text is compared, not the product: what counts is what is read.
     text = f"{steps * unit:.3g}"
     return text if float(text) >= value else f"{(steps + 1) * unit:.3g}"
 
@@ -98,6 +101,7 @@ def _statements(grid: Table, entry: PropertyEstimate) -> None:
         more = f" (of {len(entry.counterexample.x)})" if len(entry.counterexample.x) > _SHOWN_INPUTS else ""
         by = ran(entry.counterexample.replayed_by, entry.counterexample.exactly)
         by_splitting = entry.rare is not None and entry.rare.estimate
+        # Draws that violate speak about the measure. Where none did, it has to be said that this point was hunted for.
         found = "" if entry.violations else "found by splitting, " if by_splitting else "found by an attack, "
         add_fact(grid, "  violated at", f"{x}{more}; {found}{by}")
 
@@ -105,6 +109,7 @@ def _statements(grid: Table, entry: PropertyEstimate) -> None:
 def _rare_text(event: RareEvent) -> str:
     arrived = sum(p > 0 for p in event.repetitions)
     runs = f"{len(event.repetitions)} repetitions"
+    # A repetition that met no violation bounds nothing, and the mean of such is 0, which must not be read as a rate.
     if not arrived:
         return f"no violation found in {runs} ({event.measure}); that bounds nothing"
     spread = "" if event.log10_se is None else f", give or take a factor of {10**event.log10_se:.2f}"
@@ -116,6 +121,7 @@ def _rare_text(event: RareEvent) -> str:
 def _surrogate_text(surrogate: Surrogate, entry: PropertyEstimate) -> str:
     several = len(entry.surrogates) > 1
     where = f"region {surrogate.region + 1}, forbidden set {surrogate.polytope + 1}: " if several else ""
+    # Positive: then the margin is so on all but epsilon of the measure. Otherwise nothing follows.
     sign = "positive all over the region" if surrogate.lowest > 0 else "not positive all over the region"
     return (
         f"{where}least value {surrogate.lowest:.3g}, {sign}; below the margin on all but "

@@ -24,6 +24,7 @@ def fetch_summary(outcome: FetchOutcome) -> RenderableType:
     add_fact(facts, "from", outcome.origin if fetched else "")
     add_fact(facts, "whose", outcome.terms)
     add_fact(facts, "time", seconds(outcome.wall_s))
+    # What is there already is kept, so the same command goes on where it stopped.
     add_fact(facts, "next", outcome.example if outcome.complete else "the same command again")
     return Group(Text(_headline(outcome, fetched)), facts)
 

@@ -54,6 +54,7 @@ class Said:
 
 def said(report: PropertyRepair) -> Said:
     """What came of a repair by properties."""
+    # Before anything is counted: where evidence contradicts itself no figure of it can be trusted.
     if contradicted(report):
         told = (
             "two engines, a proof and a sample, or prover and checker contradict each other. "
@@ -62,6 +63,7 @@ def said(report: PropertyRepair) -> Said:
         return Said(word="Contradictory evidence", rest=told, tone="bad")
     word, tone = _word(report)
     reserves = still_violated(report), not_looked_at(report), report.regressions, lost_points(report)
+    # Green is only what leaves nothing to look at; a tone is never made better here.
     if tone == "good" and any(reserves):
         tone = "warn"
     return Said(word=word, rest=" ".join(_sentences(report)), tone=tone)
@@ -69,6 +71,7 @@ def said(report: PropertyRepair) -> Said:
 
 def said_of_examples(report: ExampleRepair) -> Said:
     """What came of a repair by labelled examples, told by those that judge it."""
+    # By the file, not by the result: an end by time or by the user leaves the same result, and no network.
     if report.out is None:
         until = "Up to its early end no" if report.interrupted or report.timed_out else "No"
         told = f"{until} candidate did better than the original on the validation examples. No network was written."
@@ -97,11 +100,12 @@ def kept_word(report: PropertyRepair) -> Literal["kept", "badly kept", "not meas
     if report.fidelity is None:
         return "not measured"
     share = report.fidelity.decision_agreement
+    # Of outputs alone nothing can be judged: that version did not store their size.
     return "kept" if share is None or share >= LEAST[0] else "badly kept"
 
 
 def behaviour_word(report: RepairOutcome) -> Literal["kept", "badly kept", "not measured"] | None:
-    """The same; None where nothing was changed, and for a repair by examples, whose accuracy is the measure."""
+    """`kept_word`; None where nothing was changed, and for a repair by examples, whose accuracy is the measure."""
     return kept_word(report) if isinstance(report, PropertyRepair) and report.out is not None else None
 
 
@@ -117,6 +121,7 @@ def not_looked_at(report: PropertyRepair) -> list[str]:
 
 def partly(report: PropertyRepair) -> bool:
     """Of as many properties as possible: is a network written that proves more of them, and loses none?"""
+    # The result is "violated" of a network that repairs some and not all; what it has won is in the properties.
     won = any(prop.after == "proved" and prop.before != "proved" for prop in report.properties)
     written = report.out is not None and not report.attempt
     return report.result == "violated" and written and won and not report.regressions
@@ -139,6 +144,7 @@ def behaviour_words(entry: KeptAt, report: PropertyRepair) -> str:
     moved += "" if share is None else f" ({percent(share)} of the outputs' size)"
     if entry.decision_agreement is None:
         return f"{moved} on {entry.where}"
+    # A rule that nobody stated is none: both figures are told, neither as the share of decisions kept.
     if report.decision == "none":
         both = f"{_both(entry)} on {entry.where}, {moved}"
         return f"decisions not measured, for nobody says which output decides: {both}"
@@ -152,17 +158,20 @@ def behaviour_words(entry: KeptAt, report: PropertyRepair) -> str:
 
 def change_words(found: Preservation, report: PropertyRepair) -> str:
     """How far an output can be from the original's: ``"0.0064 found, at most 0.0089 proved, ..."``."""
+    # Infinite where nothing is known: never useful.
     useful = found.proved <= _USEFUL * found.found
     most = rounded(found.proved, ROUND_CEILING)
     proved = f"at most {most} proved over the reals" if useful else "nothing near it proved"
     asked = report.request.max_difference
     told = "" if asked is None else f" ({asked:g} asked for)"
     exactly = "; the checker finds constants, exactly" if found.constants else ""
+    # The largest change lies between both: the found one is rounded down, the proved one up.
     return f"{rounded(found.found, ROUND_FLOOR)} found, {proved}{told}, anywhere in {found.where}{exactly}"
 
 
 def decided_words(found: Preservation) -> str:
-    """What that says of decisions; empty where nothing decides."""
+    """At how many inputs bounds of the change keep the decision; empty where nothing decides, or none is kept."""
+    # Bounds may be too wide to keep any decision for certain; 0 % would read as if all had changed.
     if found.decided is None or not found.decided.hits:
         return ""
     share = percent(found.decided.hits / max(1, found.decided.n))
@@ -170,7 +179,7 @@ def decided_words(found: Preservation) -> str:
 
 
 def right_words(entry: KeptAt) -> str:
-    """Of inputs whose right decision is known; empty without any."""
+    """How many inputs of a labelled file are decided right, before and now; empty where none has a label."""
     if not entry.labelled:
         return ""
     before, after = (percent(count / entry.labelled) for count in (entry.right_before, entry.right_after))
@@ -207,6 +216,7 @@ def _sentences(report: PropertyRepair) -> Iterator[str]:
     what = "property that was asked about is" if asked == 1 else "properties that were asked about are"
     already = " on the network as it is" if report.result == "nothing_to_repair" else ""
     yield f"{proved} of {asked} {what} proved{already}."
+    # Losses first: who reads one sentence more than the count reads these.
     yield from _about_others(report)
     yield from _about_regressions(report)
     if lost_points(report):
@@ -245,6 +255,7 @@ def _about_others(report: PropertyRepair) -> Iterator[str]:
 def _about_regressions(report: PropertyRepair) -> Iterator[str]:
     """What was proved before, by whether an input shows that it is lost."""
     now = {prop.name: prop.after for prop in report.properties} | {one.name: one.after for one in report.watched}
+    # Two kinds of loss: an input shows it, or only the proof is gone. To call the second violated would be untrue.
     violated = [name for name in report.regressions if now.get(name) == "violated"]
     if violated:
         yield f"Newly violated, proved before: {', '.join(violated)}."
@@ -265,6 +276,7 @@ def _about_behaviour(report: PropertyRepair) -> Iterator[str]:
     for one in found:
         if told := right_words(one):
             yield f"On {one.where}: {told}."
+    # What was asked for, at the place that the headline tells: beyond the regions it is less than elsewhere.
     if report.behaviour_kept == "badly kept" and found and told_of(report).ground == "beyond":
         least = percent(LEAST_BEYOND)
         yield f"Asked for there, where nobody said that it matters, is the same decision at {least} at least."
@@ -284,6 +296,7 @@ def told_of(report: PropertyRepair) -> KeptAt:
     """The place that is told of several: the worst of those that are badly kept, or else of those that matter."""
     bad = [one for one in report.behaviour if not well_kept(one, report)]
     mattering = bad or [one for one in report.behaviour if one.ground != "beyond"] or report.behaviour
+    # The fewest decisions; among equals the outputs that moved most for their size, which may be zero.
     return min(mattering, key=lambda one: (_share(one), -one.mae / max(one.size, 1e-30)))
 
 
@@ -308,4 +321,5 @@ def tied_words(report: PropertyRepair) -> str:
         else f"{outputs.name(tie.output)} is constant"
         for tie in report.ties
     ]
+    # An output may be tied for several properties, and is told once.
     return ", ".join(dict.fromkeys(told))

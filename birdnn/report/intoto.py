@@ -99,4 +99,5 @@ def _examples(repair: BlockRepair, by_role: Mapping[str, Sequence[EvidenceFile]]
 
 def _resource(entry: EvidenceFile) -> dict[str, Any]:
     """An in-toto ResourceDescriptor."""
+    # As recorded, not as found: the evidence is about these bytes. No path, which means nothing elsewhere.
     return {"name": Path(entry.path).name, "digest": {"sha256": entry.recorded_sha256}}

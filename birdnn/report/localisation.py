@@ -33,6 +33,7 @@ def localize_summary(outcome: LocalizeOutcome, width: int = 80) -> RenderableTyp
 
 def _answer(answer: PropertyLocalisation, outcome: LocalizeOutcome, width: int) -> list[RenderableType]:
     if not answer.layers:
+        # Why there is nothing to localise is the answer, and no error.
         return [Text(f"{readable(answer.name)}: {readable(answer.note)}.", "bold yellow")]
     title = Text(f"{readable(answer.name)}: the {len(answer.top)} most responsible of {answer.size:,} neurons", "bold")
     table = plain_table()
@@ -50,6 +51,7 @@ def _answer(answer: PropertyLocalisation, outcome: LocalizeOutcome, width: int) 
 
 
 def _samples(answer: PropertyLocalisation) -> str:
+    # Points of an attack are no sample of the region: their number says nothing of how often it is violated.
     if answer.found_by == "sampling":
         return f"{answer.positives:,} positive, {answer.distinct:,} negative, uniform"
     uniform = f"{answer.uniform:,} of {answer.samples:,} uniform ones negative"

@@ -51,6 +51,7 @@ def _size(value: float) -> str:
     return f"{value / 1e6:.2g} MB" if value >= 100_000 else f"{value / 1e3:.2g} kB"
 
 
+# "at least" and "at most" round to the safe side, for what a limit is said of; all others round to nearest.
 FORMS: dict[str, Callable[[Any], str]] = {
     "percent": percent,
     "count": lambda value: f"{value:,}",
@@ -84,6 +85,7 @@ class Figures:
         """
         value: Any = self.content
         for part in pointer.split("/"):
+            # RFC 6901, section 4: in this order, or `~01`, which means `~1`, would become a slash.
             part = part.replace("~1", "/").replace("~0", "~")
             value = value[int(part)] if isinstance(value, list) else value[part]
         return value
@@ -94,17 +96,20 @@ class Figures:
         shown = "–" if value is None else FORMS[form](value)
         if self.markdown:
             return Markup(markdown_text(shown))
+        # As JSON writes it: tests read it back and hold it against the file.
         exact = json.dumps(value)
+        # Markup.format escapes what it puts in: names of strangers are in pointers and values.
         return Markup('<data value="{}" data-pointer="{}">{}</data>').format(exact, "/" + pointer, shown)
 
 
 def pointed(name: str) -> str:
-    """A name as a part of a JSON pointer."""
+    """A name as one part of a JSON pointer (RFC 6901)."""
     return name.replace("~", "~0").replace("/", "~1")
 
 
 def markdown_text(value: object) -> str:
     """Text that Markdown shows as it is."""
+    # A line feed would end the row of a table, and could begin a heading of a stranger's.
     return _MARKDOWN.sub(r"\\\1", readable(str(value))).replace("\n", " ")
 
 
@@ -114,6 +119,7 @@ def _finalise(value: object) -> object:
 
 def _code(text: str) -> Markup:
     """A fenced block that its content cannot end."""
+    # CommonMark: a fence ends at a run of at least as many backticks.
     longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
     fence = "`" * max(3, longest + 1)
     return Markup(f"{fence}sh\n{text}\n{fence}")
@@ -121,8 +127,10 @@ def _code(text: str) -> Markup:
 
 def _wrapped(command: str) -> str:
     """A long command, broken between its options."""
+    # A line feed is inside of a quoted script, which would not survive being taken apart.
     if len(command) <= _LINE or "\n" in command:
         return command
+    # Words are quoted again, for `split` took their quotes away.
     parts: list[str] = []
     for word in map(shlex.quote, shlex.split(command)):
         parts = [*parts, word] if word.startswith("--") or not parts else [*parts[:-1], f"{parts[-1]} {word}"]
@@ -138,7 +146,9 @@ def environment(*, markdown: bool) -> Environment:
     """What renders the package's templates."""
     made = Environment(
         loader=PackageLoader("birdnn.report"),
+        # In Markdown `finalize` does it: what autoescape writes is HTML, and shows there.
         autoescape=not markdown,
+        # A name that is misspelt in a template is an error, not an empty cell of a safety report.
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -193,10 +203,12 @@ def _front(outcome: PropertyRepair) -> int | None:
 
 def html_page(report: SafetyReport) -> str:
     """One HTML file: style and pictures inside, no script, no network."""
+    # Not escaped: `Drawing` made them, and escaped the names that it put in.
     pictures = {name: Markup(svg) for name, svg in pictures_page.pictures(report.outcome).items()}
     return _rendered(report, "html", pictures=pictures)
 
 
 def markdown_page(report: SafetyReport) -> str:
     """The same as Markdown, without pictures."""
+    # Blocks that have nothing to say leave their empty lines.
     return re.sub(r"\n{3,}", "\n\n", _rendered(report, "md")).strip() + "\n"

@@ -42,6 +42,7 @@ def localisation_picture(outcome: LocalizeOutcome, kind: Kind) -> bytes:
         else:
             _map(figure, left, answer, outcome.request.form)
             _interventions(right, answer.checks)
+    # One legend for all properties: their marks are the same.
     explained = next((axes.get_legend_handles_labels() for axes in grid[:, 1] if axes.lines), None)
     if explained is not None:
         figure.legend(*explained, loc="outside lower right", ncols=3, fontsize=7, frameon=False)
@@ -70,6 +71,7 @@ def _map(figure: Figure, axes: Axes, found: PropertyLocalisation, form: Form) ->
     values = np.full((len(found.layers), columns), np.nan)  # layers that are narrower end earlier
     for row, layer in enumerate(found.layers):
         values[row, : len(layer.responsibility)] = layer.responsibility
+    # A fixed scale where there is one, so that pictures can be compared. All zero would leave no range to colour.
     most = 1.0 if form == "mean" else float(np.nanmax(values)) or 1.0
     image = axes.imshow(values, aspect="auto", cmap=_MAP, vmin=0.0, vmax=most, interpolation="nearest")
     axes.set_facecolor("0.9")
@@ -79,8 +81,10 @@ def _map(figure: Figure, axes: Axes, found: PropertyLocalisation, form: Form) ->
     axes.set_yticks(_ticks(len(found.layers)))
     axes.tick_params(labelsize=7)
     for entry in found.top:
+        # The lower part of cividis is dark.
         dark = entry.responsibility < 0.6 * most
         colour = "white" if dark else "black"
+        # In narrower cells a number has no room; a ring has.
         if columns <= _LABELLED:
             axes.text(entry.neuron, entry.layer, str(entry.rank), size=6.5, color=colour, ha="center", va="center")
         else:
@@ -91,6 +95,7 @@ def _map(figure: Figure, axes: Axes, found: PropertyLocalisation, form: Form) ->
 
 
 def _ticks(layers: int) -> range:
+    # At most twelve labels: more run into each other.
     return range(0, layers, math.ceil(layers / 12))
 
 

@@ -41,6 +41,7 @@ def _suspicion(axes: Axes, found: BlockLocalisation, blocks: list[SuspiciousBloc
         axes.text(share + 0.01, place, f"{share:.2f}" if rated else "not judged", va="center", size=8, color=INK)
     axes.set_yticks(places, [readable(block.name) for block in blocks])
     axes.set_xlim(0, 1.05 * max(1.0, max(shares)))
+    # From above: the input is on top.
     axes.set_ylim(len(blocks) - 0.5, -0.5)
     axes.set_xlabel("suspiciousness")
     axes.grid(visible=False, axis="y")

@@ -40,6 +40,7 @@ def margin_line(model: MarginLine) -> Drawing:
             label = readable(f"{panel.title}: {Path(panel.net).name}" if panel.title else Path(panel.net).name)
             axes.plot(places, panel.margins.array(), color=colour, ls=dashes, lw=1.8, label=label)
         for number, (low, high) in enumerate(model.region):
+            # Positions ascend, which interpolation needs; places descend where the line runs towards smaller values.
             start, end = np.interp([low, high], model.positions.array(), places)
             named = readable(f"input region of {model.property}") if not number else None
             axes.axvspan(start, end, color="#f3ead7", lw=0, zorder=0, label=named)
@@ -69,6 +70,7 @@ def _mark(axes: Axes, model: MarginLine, position: float, places: Floats) -> Non
     at = np.interp(position, model.positions.array(), places)
     height = np.interp(position, model.positions.array(), model.panels[0].margins.array())
     (drawn,) = axes.plot(at, height, "X", ms=9, mfc="white", mec=INK, mew=1.2, zorder=5, label="counterexample")
+    # A mark at either end is drawn whole.
     drawn.set_clip_on(False)
 
 
@@ -86,8 +88,10 @@ def _through(model: MarginLine) -> str:
 
 def _range(model: MarginLine) -> tuple[float, float]:
     """Of the margins shown, with room on either side; zero lies inside."""
+    # With zero: a picture without the threshold would not show how far from it the margins are.
     values = np.concatenate([panel.margins.array() for panel in model.panels] + [np.zeros(1)])
     low, high = float(values.min()), float(values.max())
+    # Margins that are all zero have no range of their own.
     room = 0.08 * (high - low) or 1.0
     return low - room, high + room
 

@@ -86,6 +86,7 @@ def _size(model: AdvisoryMap) -> tuple[float, float]:
 def _colours(model: AdvisoryMap) -> dict[int, tuple[float, float, float]]:
     """Output -> colour, for the outputs that decide somewhere; the same for a network's pictures, if they are few."""
     found = sorted({int(v) for panel in model.panels for v in np.unique(panel.decisions.array())} - {NO_CELL})
+    # By the output's place, not by what is found: a decision keeps its colour in all pictures of a network.
     if len(model.outputs) <= len(_FEW):
         return {index: to_rgb(_FEW[index]) for index in found if index < len(_FEW)}
     scale = colormaps["cividis"](np.linspace(1.0, 0.0, max(2, len(found))))
@@ -96,12 +97,14 @@ def _panel(axes: Axes, model: AdvisoryMap, panel: MapPanel, colours: dict[int, t
     decisions = panel.decisions.array()
     left, right, bottom, top = model.extent
     image = _image(decisions, panel.unsafe.array(), colours)
+    # An encounter is a place seen from above: the same distance either way.
     aspect: Literal["equal", "auto"] = "equal" if model.geometry == "encounter" else "auto"
     axes.imshow(image, extent=(left, right, bottom, top), origin="lower", aspect=aspect, interpolation="none")
     if panel.boxes is not None:
         lines = [line for box in panel.boxes.array() for line in outline(model, box)]
         axes.add_collection(LineCollection(lines, colors=INK, linewidths=0.45, alpha=0.75))
     for box in model.region:
+        # White below black: seen on light and on dark decisions.
         lines = list(outline(model, box))
         axes.add_collection(LineCollection(lines, colors="white", linewidths=3.2))
         axes.add_collection(LineCollection(lines, colors=INK, linewidths=1.5, linestyles=(0, (4, 2))))
@@ -134,8 +137,10 @@ def _image(
     fine = painted.repeat(_FINE, axis=0).repeat(_FINE, axis=1)
     bad = (unsafe > 0).repeat(_FINE, axis=0).repeat(_FINE, axis=1)
     rows, columns = np.indices(bad.shape)
+    # In pixels of this picture, so that as many lines cross a coarse grid as a fine one.
     period = max(6, round(max(bad.shape) / _HATCHES))
     hatch = (rows + columns) % period < period // 2
+    # Outside of the picture counts as violating: its border is no edge of the violation.
     edge = bad & ~ndimage.binary_erosion(bad, iterations=2, border_value=1)
     fine[bad & (hatch | edge)] = to_rgb(INK)
     return fine
@@ -148,10 +153,13 @@ def outline(model: AdvisoryMap, box: Sequence[float] | npt.NDArray[np.float64]) 
         yield np.array([(a, c), (b, c), (b, d), (a, d), (a, c)])
         return
     off = _ROUND * max(model.extent[1] - model.extent[0], model.extent[3] - model.extent[2])
+    # A chord of angle s is b s^2 / 8 from its arc at most; the outer radius b, which may be 0, is where that is most.
     step = min(_ARC, math.sqrt(8 * off / max(b, off)))  # a chord that long stays so close to its arc
     turn = np.linspace(c, d, max(2, math.ceil((d - c) / step) + 1))
     arcs = [np.stack([radius * np.cos(turn), radius * np.sin(turn)], axis=1) for radius in (a, b)]
     whole = d - c >= 2 * math.pi - 1e-3
+    # All around there are no two sides: they would be a line from the inner circle to the outer one, which is no
+    # border.
     if whole:
         yield from arcs
     else:
@@ -174,12 +182,14 @@ def _names(
         )
         free &= np.hypot(*away) > _ROOM_OF_MARK * max(free.shape)
     for index, colour in colours.items():
+        # How far each cell is from one that decides otherwise; the padding makes the picture's border one of these.
         room = ndimage.distance_transform_edt(np.pad((decisions == index) & free, 1))[1:-1, 1:-1]
         row, column = np.unravel_index(int(room.argmax()), room.shape)
         if room[row, column] < _LABELLED_CELLS:
             continue
         x = left + (column + 0.5) / room.shape[1] * (right - left)
         y = bottom + (row + 0.5) / room.shape[0] * (top - bottom)
+        # Luminance by the weights of Rec. 709, as eyes see it; the mean would take blue for light.
         dark = np.dot(colour, (0.2126, 0.7152, 0.0722)) < 0.45
         ink, halo = ("white", INK) if dark else (INK, "white")
         text = axes.text(
@@ -195,7 +205,7 @@ def _aircraft(heading: float) -> MarkerStyle:
 
 
 def _place(model: AdvisoryMap, mark: Mark) -> tuple[float, float]:
-    """Where in the picture."""
+    """Where in the picture a mark stands: of an encounter downrange and crossrange, else both inputs."""
     if model.geometry == "encounter":
         return mark.x * math.cos(mark.y), mark.x * math.sin(mark.y)
     return mark.x, mark.y
@@ -282,6 +292,7 @@ def _description(model: AdvisoryMap) -> str:
     panels = []
     for panel in model.panels:
         decisions = panel.decisions.array()
+        # All cells may lie outside of the domain; then nothing is shared out, and nothing divided by zero.
         inside = int((decisions != NO_CELL).sum()) or 1
         shares = {index: int((decisions == index).sum()) / inside for index in np.unique(decisions) if index != NO_CELL}
         told = ", ".join(

@@ -41,6 +41,7 @@ def _of_properties(outcome: PropertyRepair) -> dict[str, str]:
     }
     found |= {f"map/{place}": advisory_map_svg(entry) for place, entry in enumerate(outcome.maps)}
     found |= {f"line/{place}": margin_line_svg(entry) for place, entry in enumerate(outcome.lines)}
+    # The course of a single candidate is a row of dots.
     if len(outcome.tried) > 1:
         found["progress"] = progress_svg(outcome)
     return found

@@ -58,9 +58,11 @@ def progress(report: PropertyRepair) -> Drawing:
         )
         for label in panels[3].get_xticklabels():
             label.set_ha("right")
+            # Otherwise a turned label is aligned by its box, and ends beside its tick.
             label.set_rotation_mode("anchor")
         panels[3].set_xlim(-0.6, max(len(tried), 1) - 0.4)
         figure.suptitle(title, fontsize=9.5, x=0.01, ha="left")
+        # In the order of `_MARKS`, and only what is drawn.
         used = [word for word in _MARKS if word in _words(tried, names)]
         handles = [_handle(word) for word in used]
         figure.legend(handles=handles, loc="outside lower center", ncols=len(handles) or 1, fontsize=7.5, frameon=False)
@@ -69,6 +71,7 @@ def progress(report: PropertyRepair) -> Drawing:
 
 def _word(entry: Tried, name: str) -> str:
     """What became of a property on a candidate; the result of all where the report does not tell them apart."""
+    # Of one that was passed over no property was looked at, and a report need not have answers.
     if entry.result == "passed over" or not entry.answers:
         return entry.result
     return entry.answers.get(name, "not looked at")
@@ -95,7 +98,7 @@ def _answers(axes: Axes, tried: Sequence[Tried], names: list[str]) -> None:
 
 
 def _kept(axes: Axes, tried: Sequence[Tried]) -> None:
-    """The share of decisions that changed."""
+    """For each candidate the share of decisions that it changes."""
     axes.set_ylabel("decisions\nchanged", fontsize=7.5)
     lost = [None if entry.kept.decision_agreement is None else 1 - entry.kept.decision_agreement for entry in tried]
     _logarithmic(axes, tried, lost, lambda value: f"{100 * value:g} %")
@@ -116,6 +119,7 @@ def _logarithmic(axes: Axes, tried: Sequence[Tried], values: list[float | None],
         axes.text(0.5, 0.5, said, transform=axes.transAxes, ha="center", va="center", color=SOFT)
         axes.set_yticks([])
         return
+    # Below the least value also where that is a power of ten: a zero, drawn at the bottom, must not look like it.
     bottom = 10.0 ** math.floor(math.log10(min(above)) - 0.1)
     for place, (entry, value) in enumerate(zip(tried, values, strict=True)):
         if value is None:
@@ -133,6 +137,7 @@ def _decades(axis: Axis, text: Callable[[float], str]) -> None:
     first, last = math.floor(math.log10(low)), math.ceil(math.log10(high) + 0.1)
     scale = axis.axes.set_xscale if isinstance(axis, XAxis) else axis.axes.set_yscale
     scale("log")
+    # After the scale was set, which chooses limits of its own.
     axis.set_view_interval(10.0**first, 10.0**last, ignore=True)
     axis.set_major_locator(LogLocator(numticks=5))
     axis.set_major_formatter(FuncFormatter(lambda value, _: text(value)))
@@ -169,8 +174,10 @@ def _progress_description(report: PropertyRepair) -> str:
 
 def change(report: RepairOutcome) -> Drawing:
     """For each initialiser that a repair may change, from input to output: how many values differ, and how far."""
+    # A report of an earlier version names only those that changed.
     sizes = dict(report.initialisers) or {name: entry.size for name, entry in report.change.items()}
     names = list(sizes)
+    # Those that changed are what the picture is about; the title tells how many there are.
     if len(names) > _MOST_BARS:
         names = [name for name in names if name in report.change][:_MOST_BARS]
     moved = [name for name in names if name in report.change]

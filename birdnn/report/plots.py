@@ -17,6 +17,7 @@ def plot_summary(outcome: PlotOutcome, out: Path, drawing: Drawing) -> Renderabl
     """The title, what is seen, where it lies."""
     grid = facts_grid()
     drawn = outcome.drawn
+    # A map may be about no property.
     if drawn.text:
         add_fact(grid, drawn.property or "property", drawn.text)
     add_fact(grid, "seen", drawing.description)
@@ -27,7 +28,7 @@ def plot_summary(outcome: PlotOutcome, out: Path, drawing: Drawing) -> Renderabl
 
 
 def drawn_summary(out: Path, drawing: Drawing) -> RenderableType:
-    """The same of a picture of a repair."""
+    """The title of a picture of a repair, what is seen, where it lies."""
     grid = facts_grid()
     add_fact(grid, "seen", drawing.description)
     add_fact(grid, "picture", str(out.resolve()))

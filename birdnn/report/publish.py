@@ -61,6 +61,7 @@ def document(record: Any, **told: object) -> dict[str, Any]:
     published = _published(kind)
     if told.keys() != published.told.keys():
         raise TypeError(f"{published.name}: told are {', '.join(told)}, not {', '.join(published.told)}")
+    # First, so that whoever opens the file sees what it is; `pipeline.reporting` looks at both before anything else.
     head = {"schema_version": VERSION, "tool": "birdnn"} if published.report else {}
     found = {name: write(told[name] if find is None else find(record)) for name, find, write in _plan(kind)}
     return head | found
@@ -88,18 +89,22 @@ def record_from(record: type[R], content: Any) -> R:
         MisreadError: it has, and something in it stands for no value, or contradicts itself.
         TypeError: records of this type cannot be read back.
     """
+    # pydantic's ValidationError is a ValueError as well: outside of the `try`, for it names the place by itself.
     model = model_of(record).model_validate(content)
     try:
         found = _read_back(record, model)
+    # It knows its place, which the next clause would throw away.
     except MisreadError:
         raise
     except ValueError as error:
         raise MisreadError(str(error)) from None
+    # Kinds that share a form share its model: that of the other kind reads as well as the one that was asked for.
     if not isinstance(found, record):
         raise MisreadError(f"{record.__name__} is expected, and this is {type(found).__name__}")
     return found
 
 
+# By form, not by record as `cache` would: kinds of one form have one model, and a schema names it once.
 _MODELS: dict[type[Any], type[pydantic.BaseModel]] = {}
 
 
@@ -107,6 +112,7 @@ def model_of(record: type[Any]) -> type[pydantic.BaseModel]:
     """The published form of a type of records as a model, which knows its JSON Schema and reads what was written."""
     form = next(iter(_published(record).kinds), record)
     if form not in _MODELS:
+        # A part is built before the whole is known, so no record may hold one of its own type: that would never end.
         _MODELS[form] = _built(form)
     return _MODELS[form]
 
@@ -124,6 +130,7 @@ def _built(record: type[Any]) -> type[pydantic.BaseModel]:
         if said.absent is not REQUIRED:
             options |= {"default_factory": said.absent} if callable(said.absent) else {"default": said.absent}
         members[name] = (form, pydantic.Field(description=said.text or None, **options))
+    # A key that is misspelt by hand is told, instead of leaving the field at what it is where absent.
     config = pydantic.ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
     earlier: dict[str, Any] = {}
     if published.earlier is not None:
@@ -132,6 +139,7 @@ def _built(record: type[Any]) -> type[pydantic.BaseModel]:
 
 
 def _limits(said: Said, form: Any) -> dict[str, Any]:
+    # Of a number these are its limits, of anything else those of its length.
     names = ("ge", "le") if form in (int, float) else ("min_length", "max_length")
     return {name: limit for name, limit in zip(names, (said.least, said.most), strict=True) if limit is not None}
 
@@ -140,6 +148,8 @@ def _exact_text() -> Any:
     """The type of a number as text, for models."""
 
     def numbers_only(text: str) -> str:
+        # The pattern, which is all that a schema can say, sets no limit to the digits: as an exact number they cost
+        # time and memory that a file of a stranger must not choose.
         if parse_exact(text) is None:
             raise ValueError(f"a number of at most {MAX_DIGITS} digits, or a quotient of two, is expected")
         return text
@@ -171,6 +181,7 @@ def _field_hint(record: type, name: str) -> Any:
         return published.told[name]
     path = published.fields[name]
     hint = _hint(_owner(record, path), path)
+    # Every kind has the field, or what is published in its place is of its type: then null is none of its values.
     if all(_owner(kind, path) is kind for kind in published.kinds) or _empty(hint) is not None:
         return hint
     *inner, said = _metadata(hint) or (Said(),)  # what is said last is about the field, the rest about its type
@@ -187,8 +198,11 @@ def _empty(hint: Any) -> Any:
     """What a record that does not have a field of this type publishes in its place: what is empty, or else null."""
     hint = _bare(hint)
     kind = get_origin(hint) or hint
+    # A count of 0 is right of a kind that never counts, as `rounds` of a repair by examples. What could not be measured
+    # is typed with None, and published as null.
     if kind in (str, int, float, bool, tuple, Mapping):
         return {} if kind is Mapping else kind()
+    # A record all of whose fields have a default says by these that there is nothing, as `Drawdowns` does.
     whole = is_dataclass(kind) and all((e.default, e.default_factory) != (MISSING, MISSING) for e in fields(kind))
     return kind() if whole else None
 
@@ -211,6 +225,7 @@ def _hint(record: type, path: str) -> Any:
     """The type of what lies at a path in a record, with what is said about it."""
     name, _, rest = path.partition(".")
     member = getattr(record, name, None)
+    # A property has no annotation of its own in the class; what it returns is annotated at its function.
     if isinstance(member, property):
         found = get_type_hints(member.fget, include_extras=True)["return"]
     else:
@@ -227,6 +242,7 @@ def _bare(hint: Any) -> Any:
 
 
 def _written(hint: Any) -> Written | None:
+    # Here and not at each field: no Fraction may become a float on its way into a file.
     if hint is Fraction:
         return EXACTLY
     return next((part for part in _metadata(hint) if isinstance(part, Written)), None)
@@ -234,18 +250,21 @@ def _written(hint: Any) -> Written | None:
 
 def _model_hint(hint: Any) -> Any:
     """The type of what is written for a value of type `hint`."""
+    # Before the type is laid bare: how it is written stands in its metadata, and may be said of a tuple or a union.
     if (written := _written(hint)) is not None:
         return _model_hint(written.type)
     hint = _bare(hint)
     if hint is ExactText:
         return _exact_text()
     origin, arguments = get_origin(hint), get_args(hint)
+    # `int | None` is a UnionType; with something that typing made, as Annotated, it is a Union.
     if origin in (Union, types.UnionType):
         return Union[tuple(_described(part) for part in arguments)]  # noqa: UP007 - made of values
     if origin is tuple or (isinstance(origin, type) and issubclass(origin, Sequence)):
         several: Any = list[_model_hint(arguments[0])]  # type: ignore[misc]
         if origin is not tuple or arguments[-1] is Ellipsis:
             return several
+        # A tuple of fixed length: all published ones are of one type, so that the first argument speaks for each.
         return Annotated[several, pydantic.Field(min_length=len(arguments), max_length=len(arguments))]
     if isinstance(origin, type) and issubclass(origin, Mapping):
         return dict[arguments[0], _model_hint(arguments[1])]  # type: ignore[misc, valid-type]
@@ -255,7 +274,7 @@ def _model_hint(hint: Any) -> Any:
 
 
 def _described(hint: Any) -> Any:
-    """The same with what is said of it, where it is one of several."""
+    """`_model_hint` of one member of a union, with what is said of that member."""
     said = next((part.text for part in _metadata(hint) if isinstance(part, Said)), "")
     return Annotated[_model_hint(hint), pydantic.Field(description=said)] if said else _model_hint(hint)
 
@@ -277,8 +296,11 @@ def _writer(hint: Any) -> _ToJson:
         each = _writer(arguments[1])
         return lambda value: {str(key): each(part) for key, part in value.items()}
     if hint in (str, Path, ExactText):
+        # Linux names files by bytes; those that are no UTF-8 are lone surrogates here, and writing the report would
+        # fail.
         return lambda value: str(value).encode("utf-8", "backslashreplace").decode("utf-8")
     if hint is float:
+        # A whole number where a float is declared becomes 2.0: one field, one look, whatever its value.
         return float
     if hint in (int, bool) or origin is Literal:
         return lambda value: value
@@ -295,6 +317,7 @@ def _reader(hint: Any) -> _FromJson:
     hint = _bare(hint)
     origin, arguments = get_origin(hint), get_args(hint)
     if origin in (Union, types.UnionType):
+        # JSON does not say of which type a value was. Null tells itself apart, and so do kinds of one form.
         kinds = [part for part in arguments if part is not types.NoneType]
         if len(kinds) > 1 and len(set(map(model_of, kinds))) > 1:  # kinds of one form tell themselves apart
             raise TypeError(f"which of {', '.join(map(str, kinds))} a value is cannot be read")
@@ -308,6 +331,7 @@ def _reader(hint: Any) -> _FromJson:
         return lambda value: {key: _placed(key, each, part) for key, part in value.items()}
     if isinstance(hint, type) and is_dataclass(hint):
         return lambda model: _read_back(hint, model)
+    # Numbers, text and words are what the model made of them.
     return hint if hint is Path else lambda value: value
 
 
@@ -330,6 +354,7 @@ def _placed(place: str | int, read: _FromJson, value: Any) -> Any:
 
 def _read_back(record: type[Any], model: Any) -> Any:
     """A record from its model: from its fields, and of parts from those that are published of them."""
+    # Properties are no fields: what was written of them is left out, and the record makes it again.
     published, own = _published(record), {entry.name for entry in fields(record) if entry.init}
     whole = getattr(record, "read_back", None)
     values: dict[str, Any] = {}
@@ -339,6 +364,7 @@ def _read_back(record: type[Any], model: Any) -> Any:
         if name in published.told or (whole is None and head not in own):
             continue  # somebody else's words, or what the record makes itself
         value = _placed(name, _reader(_field_hint(record, name)), getattr(model, name))
+        # `seed=request.seed`: the part itself is not published, only some of its fields, from which it is made anew.
         if whole is None and rest:
             parts.setdefault(head, {})[rest] = value
         else:
@@ -355,6 +381,7 @@ def _union_writer(arguments: Sequence[Any]) -> _ToJson:
     if len(kinds) == 1:
         write = _writer(kinds[0])
         return lambda value: None if value is None else write(value)
+    # `document` goes by the type of the value, so that each kind is written in its own form.
     if all(is_dataclass(kind) for kind in kinds):
         return lambda value: None if value is None else document(value)
     raise TypeError(f"which of {', '.join(map(str, kinds))} a value is cannot be told")

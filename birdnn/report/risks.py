@@ -18,6 +18,7 @@ def risks(outcome: AnyRepair, files: Sequence[EvidenceFile], certificate: Certif
         found = _by_properties(outcome, files, certificate)
     else:
         found = [*_changed(files), *example_risks(outcome)]
+    # Stable: within a weight what is found first below stays first, and page one takes its lines from the head.
     return tuple(sorted(found, key=lambda risk: _ORDER.index(risk.weight)))
 
 
@@ -44,6 +45,7 @@ def _risk(weight: Weight, topic: str, text: str) -> Risk:
 def _stops(outcome: PropertyRepair, files: Sequence[EvidenceFile]) -> Iterator[Risk]:
     if outcome.disagreement:
         yield _risk("stop", "Engines disagree", outcome.disagreement)
+    # Also of a repair whose evidence is sound: it may be evidence about other files.
     yield from _changed(files)
     if outcome.certificate is not None and outcome.certificate.answer == "rejected":
         yield _risk("stop", "Certificate rejected", f"The independent checker: {outcome.certificate.detail}.")
@@ -54,6 +56,7 @@ def _changed(files: Sequence[EvidenceFile]) -> Iterator[Risk]:
         if entry.state == "differs":
             told = f"{entry.path} is not the file that the evidence is about: its sha256 is another one."
             yield _risk("stop", f"{entry.role.capitalize()} differs", told)
+        # Not a stop: what was proved stays proved of the file with that sha256, wherever it is.
         elif entry.state == "missing":
             told = f"{entry.path} was not found when this report was made; its recorded sha256 could not be confirmed."
             yield _risk("open", f"{entry.role.capitalize()} missing", told)
@@ -84,12 +87,14 @@ def _others(outcome: PropertyRepair) -> Iterator[Risk]:
     """Applicable properties that nobody asked for."""
     for entry in outcome.watched:
         now = entry.after or entry.before
+        # A proof of the original says nothing about the network after the repair.
         if now == "proved" and entry.after is not None:
             continue
         was = f"{entry.before} before, {entry.after or 'not verified again'} after"
         weight: Weight = "stop" if now == "violated" else "open"
         told = f"It applies to this network and was not asked for: {was}. {entry.text}"
         yield _risk(weight, f"{entry.name} {'not repaired' if now == 'violated' else 'not decided'}", told)
+    # An earlier version looked at none of them; later ones tell each by itself, above.
     if outcome.suite is not None and outcome.suite.not_named and not outcome.watched:
         names = ", ".join(outcome.suite.not_named)
         told = f"Suite {outcome.suite.name} names them for this network; they were not to be proved: {names}."
@@ -105,6 +110,7 @@ def _measured(outcome: PropertyRepair) -> Iterator[Risk]:
         if entry.share:
             told = f"Of {entry.n:,} sampled points that satisfied it before, {percent(entry.share)} violate it now."
             yield _risk("stop", f"{entry.name} newly violated", told)
+        # A share of nothing is no 0 %: the property could not lose anything, which is no merit.
         elif not entry.n:
             told = "No sampled point of its region satisfied it before: there was nothing to lose or to measure."
             yield _risk("note", f"Drawdown of {entry.name} not measured", told)
@@ -142,10 +148,12 @@ def _behaviour(outcome: PropertyRepair) -> Iterator[Risk]:
     if outcome.out is None or outcome.behaviour_kept is None:
         return
     badly = outcome.behaviour_kept == "badly kept"
+    # The word of the outcome decides whether, the figures of each place decide where.
     bad = [entry for entry in outcome.behaviour if badly and not well_kept(entry, outcome)]
     for entry in outcome.behaviour:
         told = right_words(entry)
         said = f"{behaviour_words(entry, outcome)}, n = {entry.n:,}{f'; {told}' if told else ''}."
+        # Badly kept, and no place falls short by today's limits: then none of them is excused.
         if entry in bad or (badly and not bad):
             yield _risk("stop", "Behaviour is badly kept", said)
         elif entry.ground == "beyond" and outcome.domain is not None:
@@ -177,8 +185,10 @@ def _certificate(
             )
             yield _risk("open", "No certificate", told)
         return
+    # A rejected one is a stop, and was told above.
     if stored.answer == "not checked":
         yield _risk("open", "Certificate not checked", f"{stored.checked}. Section 8 has the command that checks it.")
+    # Where the file differs or is missing, that has been said, and explains why there are no facts.
     if facts is None and not any(entry.role == "certificate" and entry.state != "as recorded" for entry in files):
         yield _risk("open", "Certificate unreadable", "It has the recorded sha256, but could not be read.")
     missing = [name for name in proved if name not in stored.properties]
@@ -207,6 +217,7 @@ def _assumptions(outcome: PropertyRepair, facts: CertificateFacts | None) -> Ite
     for name, error in (facts.assumptions if facts else {}).items():
         told = f"The runtime's {name} is assumed to err by at most {error:g}, beside one rounding."
         yield _risk("assumption", f"Function {name}", told)
+    # By the words of `records.ARITHMETIC`: a proof that says another arithmetic is not known to account for its own.
     loose = [p.name for p in outcome.properties if p.after == "proved" and "rounding accounted for" not in p.arithmetic]
     if loose:
         told = f"The proofs of {', '.join(loose)} do not account for the rounding of their own arithmetic."

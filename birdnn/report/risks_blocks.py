@@ -16,6 +16,7 @@ ROLES = {"repair": "repair", "validation": "validation", "test": "held-out"}
 
 def judging_role(repair: BlockRepair) -> str:
     """The file by which the repair is told: held-out examples, or those for validation where there are none."""
+    # They come in the order repair, validation, test, the last of which may be missing.
     return repair.examples[-1].role
 
 
@@ -74,6 +75,7 @@ def _counted(outcome: ExampleRepair) -> Iterator[Risk]:
 
 def _compared(repair: BlockRepair) -> Iterator[Risk]:
     """Another way to repair that does better where one may choose: on the validation examples."""
+    # Not on held-out examples: to choose a method by them would use them up.
     mine, others = repair.methods[0].accuracy["validation"], repair.methods[1:]
     best = max(others, key=lambda entry: entry.accuracy["validation"].right, default=None)
     if best is not None and (its := best.accuracy["validation"]).right > mine.right:

@@ -112,6 +112,7 @@ def safety_report(
     )
     if isinstance(outcome, PropertyRepair):
         report = _with_properties(report, outcome)
+    # Last: what is offered toward a standard depends on defects, files and properties of the report itself.
     return replace(report, mapping=mapping(report))
 
 
@@ -139,6 +140,7 @@ def _with_properties(report: SafetyReport, outcome: PropertyRepair) -> SafetyRep
 
 def _summary(outcome: AnyRepair, files: Sequence[EvidenceFile], found: Sequence[Risk]) -> Summary:
     verdict, word, rest, tone, explanation = _verdict(outcome, files)
+    # A page must not be green above a line that says stop.
     if tone == "good" and any(risk.weight == "stop" for risk in found):
         tone = "warn"
     return Summary(
@@ -165,6 +167,7 @@ def _scope(outcome: PropertyRepair) -> str:
     if not proved:
         return ""
     stored = outcome.certificate
+    # One that the checker did not accept covers nothing, whatever it speaks about.
     accepted = stored is not None and stored.answer == "accepted"
     covered = [name for name in proved if accepted and stored is not None and name in stored.properties]
     rest = [name for name in proved if name not in covered]
@@ -182,6 +185,7 @@ def _listed(names: Sequence[str]) -> str:
 def _verdict(outcome: AnyRepair, files: Sequence[EvidenceFile]) -> _Verdict:
     changed = dict.fromkeys(entry.role for entry in files if entry.state == "differs")
     match outcome:
+        # Contradictory evidence is the worse news: it stays so whichever files lie there.
         case PropertyRepair() if not changed or contradicted(outcome):
             return _by_properties(outcome)
         case ExampleRepair() if not changed:
@@ -247,11 +251,13 @@ def _command(purpose: str, *words: str) -> CommandToType:
 
 def _commands(outcome: PropertyRepair, files: Sequence[EvidenceFile]) -> tuple[CommandToType, ...]:
     """What an assessor types to see each claim about properties again."""
+    # Paths as found, for results are handed over in other folders; the recorded ones only where nothing was found.
     place = {(entry.role, entry.name): entry.path for entry in files}
     net, record = place["network before", "network before"], place["outcome", "repair.json"]
     props = {p.name: place.get(("property", p.name), p.path) for p in outcome.properties}
     units = ["--units", "raw"] if outcome.request.units == "raw" else []
     found = []
+    # onnxruntime reads neither NNet nor packed files.
     if any(p.counterexamples for p in outcome.properties) and net.endswith(".onnx"):
         script = _REPLAY.format(report=json.dumps(record), net=json.dumps(net))
         told = "Replay every counterexample through onnxruntime, without birdnn"
@@ -262,6 +268,7 @@ def _commands(outcome: PropertyRepair, files: Sequence[EvidenceFile]) -> tuple[C
             found.append(_command(told, "birdnn", "falsify", "--net", net, "--prop", props[prop.name], *units))
     judged = place.get(("network after", "network after"), net)
     if outcome.certificate is not None:
+        # Properties that it does not speak about would have it rejected: each that is given needs its proof.
         certified = [props[name] for name in outcome.certificate.properties if name in props]
         words = ["birdnn-check", "--net", judged, *_each("--prop", certified)]
         path = place.get(("certificate", "certificate"), outcome.certificate.path)

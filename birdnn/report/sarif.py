@@ -52,6 +52,7 @@ def _run(report: SafetyReport) -> dict[str, Any]:
         },
         "invocations": [
             {
+                # Of the tool, which ran to its end; what it found bad stands in the results.
                 "executionSuccessful": True,
                 "commandLine": shlex.join(outcome.request.command),
                 "toolExecutionNotifications": [
@@ -83,10 +84,12 @@ def _rules_of_properties(outcome: PropertyRepair, report: SafetyReport) -> tuple
     after = nets.get("network after", before)
     results: Objects = []
     for rule, prop in enumerate(outcome.properties):
+        # Where nothing was written both networks are one file, and the result below says it.
         if prop.before == "violated" and outcome.out is not None:
             results.append(_result(report.files[before], before, rule, prop) | _before(outcome, prop))
         results.append(_result(report.files[after], after, rule, prop) | _after(outcome, prop))
     rules = [_rule(prop) for prop in outcome.properties]
+    # A list of passes would be taken for success, and a proof alone is none.
     if (word := behaviour_word(outcome)) not in (None, "kept"):
         results.append(_behaviour(report, len(rules), nets["network after"], bad=word == "badly kept"))
         rules.append(_BEHAVIOUR)
@@ -134,6 +137,7 @@ def _result(file: EvidenceFile, place: int, rule: int, prop: PropertyOutcome) ->
         "ruleId": prop.name,
         "ruleIndex": rule,
         "locations": [{"physicalLocation": {"artifactLocation": {"uri": uri, "index": place}}}],
+        # By these a page of findings knows the same one again in a later run, wherever the files lie.
         "partialFingerprints": {"networkAndProperty/v1": f"{file.recorded_sha256}:{prop.sha256}"},
     }
 
@@ -141,6 +145,7 @@ def _result(file: EvidenceFile, place: int, rule: int, prop: PropertyOutcome) ->
 def _before(outcome: PropertyRepair, prop: PropertyOutcome) -> dict[str, Any]:
     """The original, which is violated and stays so."""
     x = list(prop.counterexamples[0].x) if prop.counterexamples else []
+    # An image would fill the page; repair.json has it.
     shown = f" by the input {x}" if 0 < len(x) <= 16 else ""
     found: dict[str, Any] = {
         "kind": "fail",

@@ -41,6 +41,7 @@ def _results(outcome: ExampleRepair, files: Sequence[EvidenceFile]) -> Iterator[
         counts = {"network before": repair.before[examples.role]}
         if outcome.out is not None:
             counts["network after"] = repair.methods[0].accuracy[examples.role]
+        # All files, for a location names its artifact by its place among them.
         for place, entry in enumerate(files):
             if entry.role in counts:
                 yield _result(rule, examples, entry, place, counts[entry.role])

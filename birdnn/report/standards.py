@@ -74,6 +74,7 @@ _BY_PROPERTIES: tuple[_Request[PropertyRepair], ...] = (
         "Equivalence of the inference model",
         "Proof about the file as stored, for executions in float32; counterexamples replayed by onnxruntime",
         "verdicts",
+        # Over the reals a proof speaks about no execution, so it is a part at most.
         lambda r, o: (_proved(r) and o.semantics == "float32", bool(r.defects) or _proved(r)),
     ),
     _Request(
@@ -121,6 +122,7 @@ _BY_PROPERTIES: tuple[_Request[PropertyRepair], ...] = (
 )
 
 
+# The same requests in the same order, also where there is nothing to offer: what is missing has to be seen.
 _BY_EXAMPLES: tuple[_Request[ExampleRepair], ...] = (
     _Request(
         _EASA,

@@ -28,6 +28,7 @@ def property_summary(told: ToldProperty) -> RenderableType:
         where = "where" if len(prop.regions) == 1 else f"region {place + 1}, where"
         for line in _box(region, inputs):
             add_fact(grid, where, line)
+            # Named on the first line alone.
             where = " "
         for line in _unsafe(region, outputs):
             add_fact(grid, "never", line)
@@ -55,6 +56,7 @@ def _box(region: Region, inputs: Side) -> Iterator[str]:
 
 
 def _range(name: str, low: Fraction, high: Fraction, strict: tuple[bool, bool]) -> str:
+    # Compared exactly: two ends that print alike may differ.
     if low == high:
         return f"{name} = {plain(number(low))}"
     signs = ["<" if each else "≤" for each in strict]

@@ -22,6 +22,7 @@ def facts_grid() -> Table:
     grid = Table.grid(padding=(0, 2))
     grid.add_column(style="dim", max_width=22, overflow="fold")
     grid.add_column(overflow="fold")
+    # Sets it off from the table above.
     grid.add_row("", "")
     return grid
 
@@ -44,6 +45,7 @@ def seconds(value: float) -> str:
         return f"{value:.2f} s"
     if value < 120:
         return f"{value:.1f} s"
+    # Rounded before it is divided: 179.7 s are 3 min 00 s, not 2 min 60 s.
     minutes, rest = divmod(round(value), 60)
     return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
 
@@ -54,5 +56,6 @@ def file_line(name: str, path: str, more: str = "") -> Text:
     if place.is_absolute() and place.is_relative_to(Path.cwd()):
         place = place.relative_to(Path.cwd())
     said = Text.assemble((f"{name:<18}", "dim"), readable(str(place)), f" ({more})" if more else "")
+    # A path that is broken or cut short cannot be copied from the terminal.
     said.no_wrap, said.overflow = True, "ignore"
     return said

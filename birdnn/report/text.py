@@ -77,11 +77,14 @@ def verify_summary(outcome: VerifyOutcome, width: int = 80) -> RenderableType:
         table.add_row(*cells, *([Text(_because(answer.verdict))] if width >= NARROW else []))
     grid = facts_grid()
     for answer in outcome.verdicts:
+        # Below the table, not in it: inputs are too wide for a column.
         if isinstance(answer.verdict, Violated):
             x = ", ".join(f"{v:.6g}" for v in answer.verdict.witness.x[:8])
             more = f" (of {len(answer.verdict.witness.x)})" if len(answer.verdict.witness.x) > 8 else ""
             add_fact(grid, f"input that breaks {answer.name}", f"{x}{more}")
             add_fact(grid, "where it does", HOLDS[answer.verdict.witness.exactly])
+    # Always, also where it is the usual one: without it nobody knows whether a proof speaks about the reals or about
+    # runs.
     _arithmetic(grid, [(v.name, v.verdict.arithmetic) for v in outcome.verdicts])
     add_fact(grid, "time in all", seconds(outcome.wall_s))
     add_notes(grid, outcome.notes)
@@ -177,6 +180,7 @@ def _measurements(grid: Table, outcome: PropertyRepair, *, verbose: bool) -> Non
     """Efficacy and generalisation, fidelity, drawdown, the change; what goes without saying only where it is asked."""
     add_fact(grid, "disagreement", outcome.disagreement)
     for name, rate in (("efficacy", outcome.efficacy), ("generalisation", outcome.generalisation)):
+        # A proof of all is what the first line says already; generalisation over regions means nothing for points.
         certain = rate is not None and rate.by_proof
         elsewhere = name == "generalisation" and rate is None and outcome.neighbours
         if verbose or not (certain or elsewhere):
@@ -214,6 +218,7 @@ def _behaviour(grid: Table, outcome: PropertyRepair) -> None:
 def _fresh_samples(grid: Table, properties: Sequence[PropertyOutcome | ApplicableOutcome]) -> None:
     """What fresh samples say beside the proofs."""
     drawn = [prop for prop in properties if prop.sampled is not None]
+    # A line for each number of draws, not for each property: most have the same, and the screen has 24 lines.
     for number in dict.fromkeys(prop.sampled.n for prop in drawn if prop.sampled):
         mine = [(p.name, p.sampled) for p in drawn if p.sampled and p.sampled.n == number]
         bad = ", ".join(f"{name}: {bound.violations:,}" for name, bound in mine if bound.violations)
@@ -225,12 +230,14 @@ def _fresh_samples(grid: Table, properties: Sequence[PropertyOutcome | Applicabl
 def _drawdown_text(lost: Drawdowns) -> str:
     top, entries = lost.top, lost.properties
     measured = [entry for entry in entries if entry.n]
+    # Nothing measured is not "none": a property that no point satisfied has nothing to lose.
     if top is None:
         return "n/a: no point satisfied a property before" if entries else "not measured"
     of = "1 property" if len(measured) == 1 else f"{len(measured)} properties"
     missing = ", ".join(entry.name for entry in entries if not entry.n)
     rest = f"; n/a for {missing}, which no point satisfied before" if missing else ""
     if not top.share:
+        # The fewest points of any, for that is how little the weakest of these statements rests on.
         return f"none: no newly violating point in {of}, n at least {min(entry.n for entry in measured):,}{rest}"
     return f"{percent(top.share)} of {top.n:,} points in {top.name}, the worst of {of}{rest}"
 
@@ -245,6 +252,7 @@ def _change_text(change: Mapping[str, InitialiserChange]) -> str:
 
 
 def _spent(grid: Table, outcome: PropertyRepair, *, verbose: bool) -> None:
+    # Nothing was tried, so there are no stages to tell apart.
     if not outcome.rounds:
         add_fact(grid, "time", seconds(outcome.wall_s))
         _arithmetic(grid, [(prop.name, prop.arithmetic) for prop in outcome.properties])
@@ -261,6 +269,7 @@ def _spent(grid: Table, outcome: PropertyRepair, *, verbose: bool) -> None:
 
 def _tried_text(entry: Tried) -> str:
     kept = entry.kept
+    # Its mean difference is 0 then, which would read as a candidate that changes nothing.
     if not kept.n:
         return f"{entry.method}: {entry.result}; behaviour not measured; {seconds(entry.seconds)}"
     same = "" if kept.decision_agreement is None else f"{percent(kept.decision_agreement)} same decision, "
@@ -282,6 +291,7 @@ def _others(grid: Table, outcome: PropertyRepair) -> None:
     if suite.by == "--as":
         add_fact(grid, "taken as", f"{suite.entry} of suite {suite.name} (--as)")
     names = ", ".join(suite.not_named)
+    # A note may name them with a reason; told twice it would look like two findings.
     if names and not any(names in note for note in outcome.notes):
         add_fact(grid, "also applicable", f"{names}: not asked for; --suite {suite.name} repairs and proves them too")
 

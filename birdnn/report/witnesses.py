@@ -36,6 +36,7 @@ def ran(replayed_by: Sequence[str], exactly: bool | None) -> str:
 def remark(name: str, verdict: Verdict) -> str:
     """What a verdict about the reals has to say of runs, or the other way round; empty where both agree."""
     match verdict:
+        # No disagreement, for both are right: one speaks about the reals, the other about a run that rounds.
         case Proved(executed=witness) if witness is not None:
             who = " and ".join(witness.replayed_by)
             return (
@@ -49,9 +50,12 @@ def remark(name: str, verdict: Verdict) -> str:
             )
         case Violated(witness=witness, undecided=reason) if witness.exactly is False:
             rest = f", where nothing is decided ({REASONS[reason]})" if reason not in (None, "not_found") else ""
+            # The search did decide over the reals then; only no run violates at that input.
             rest = "; another input violates there" if reason == "not_executed" else rest
             who = " and ".join(witness.replayed_by)
             return f"{name} is violated when {who} runs it; over the reals this input does not violate{rest}."
+        # Raised by an allocation (`birdnn.verify.search`), where no boxes are kept; the limit of the search keeps its
+        # open ones.
         case Unknown(reason="memory", undecided=None):
             return (
                 f"{name}: memory ran out, and smaller batches did not help: it takes a machine or a --device with more."

@@ -31,6 +31,7 @@ def rounded(value: float, how: str) -> str:
     """Three digits, rounded as `decimal` says: what is proved at most must not be said to be less."""
     if not math.isfinite(value):
         return str(value)
+    # From the float's exact value; `:.3g` rounds to nearest, whatever is meant.
     return f"{float(Context(prec=3, rounding=how).create_decimal_from_float(value)):g}"
 
 
@@ -39,6 +40,7 @@ def percent(share: float) -> str:
     if share in (0.0, 1.0):
         return f"{share:.0%}".replace("%", " %")
     digits = 2
+    # 99.999 % of a million points leave ten that differ: they must not be told as none.
     while digits < 8 and round(share * 100, digits) in (0.0, 100.0):
         digits += 1
     return f"{share * 100:.{digits}f} %"
@@ -46,6 +48,7 @@ def percent(share: float) -> str:
 
 def number(value: Fraction) -> float:
     """The nearest float64; the largest there is where the value lies beyond."""
+    # Bounds are exact numbers of any size, as 1e400 of a file; JSON has no infinity.
     try:
         return float(value)
     except OverflowError:
@@ -137,6 +140,7 @@ def _edge(inputs: Side, place: int, low: Fraction, high: Fraction) -> InputRange
 def snapped(lower: float, upper: float) -> tuple[float, float]:
     """Both to nine digits of the larger: files round normalised bounds, which leaves dust in raw units."""
     largest = max(abs(lower), abs(upper))
+    # Zeros have no logarithm.
     if not largest or largest > 1e300:
         return lower, upper
     digits = 8 - math.floor(math.log10(largest))
@@ -150,6 +154,8 @@ def unsafe_words(rows: Sequence[Row], outputs: Side) -> str:
     pairs = [_pair(row) for row in rows]
     known = [pair for pair in pairs if pair is not None]
     others = len(rows[0].coefficients) - 1
+    # One output against each other one. Of two outputs `a ≤ b` says it better, and a strict row among others that are
+    # not fits no single sign.
     if len(known) == len(rows) == others > 1 and len({row.strict for row in rows}) == 1:
         sign = "<" if rows[0].strict else "≤"
         least, most = {small for small, _ in known}, {large for _, large in known}
@@ -165,6 +171,7 @@ def unsafe_words(rows: Sequence[Row], outputs: Side) -> str:
 def _pair(row: Row) -> tuple[int, int] | None:
     """``(i, j)`` where the row says that output i is at most output j; else None."""
     values = {place: value for place, value in enumerate(row.coefficients) if value}
+    # `c a - c b <= 0` for any c > 0: the same half-space as `a <= b`, whichever factor a file writes.
     if len(values) != 2 or sum(values.values(), Fraction(0)) or row.bound:
         return None
     small, large = sorted(values, key=lambda place: -values[place])
@@ -179,6 +186,8 @@ def _row(row: Row, outputs: Side) -> str:
     bound = row.bound
     if len(values) == 1:
         ((place, factor),) = values.items()
+        # One output alone has one scaling, so its limit can be said in raw units; a sum of several mixes theirs and
+        # stays in network units, as below.
         limit = number(outputs.raw(place, bound / factor))
         turned = {"<": ">", "≤": "≥"}[sign] if factor < 0 else sign
         unit = outputs.unit(place)
