@@ -57,6 +57,7 @@ class _Search:
 
     def hunt(self, aim: Polytope, seen: Tensor) -> Tensor:
         """The best of the points that an attack finds, begun everywhere and close to the best that were seen."""
+        # what is sought as the only unsafe set: an attack looks for the least margin, which is the largest difference
         region = replace(self.region, unsafe=(aim,))
         hints = self.best(aim, seen, _STARTS).double()
         reach = self.near * (region.upper - region.lower)
@@ -94,6 +95,7 @@ def furthest_apart(
     for region in place.regions:
         lower, upper = region.float32_box()
         mine = seen[((seen >= lower) & (seen <= upper)).all(1)]
+        # kept beside what is found: the search may find nothing better than the samples have
         candidates.append(mine)
         if region.is_point or over():
             continue
@@ -109,6 +111,7 @@ def furthest_apart(
             if search.over():
                 break
             found = search.hunt(aim, mine)
+            # the corners of a region are rounded outward, and files are run at its float32 points only
             candidates.append(torch.minimum(torch.maximum(found, lower), upper))
     points = torch.cat(candidates)
     return tuple(_judged(pair, place, points, settings.replayed)) if len(points) else ()
@@ -126,6 +129,7 @@ def _aims(pair: Pair, seen: Tensor, most: int) -> Iterator[Polytope]:
     clear, new = depth(before, after, pair.case.decision)
     old = (sign * before).argmin(1)
     order = clear.argsort(descending=True).tolist()
+    # the clearest changes of decision first, each pair once
     for p, q in list(dict.fromkeys((int(old[i]), int(new[i])) for i in order))[:most]:
         # A prefers p to all others, B prefers q
         rows = [{p: sign, i: -sign} for i in range(m) if i != p]
@@ -144,6 +148,7 @@ def _judged(pair: Pair, place: Place, x: Tensor, replayed: int) -> Iterator[Apar
     before, after = pair.run(x)
     apart = (after - before).abs()
     for output in range(apart.shape[1]):
+        # several: a file may differ by rounding from the batch that ordered them
         best = apart[:, output].argsort(descending=True)[:replayed]
         found = [_replay(pair, place, point, output) for point in x[best]]
         yield from _largest(found)
@@ -173,6 +178,7 @@ def _replay(pair: Pair, place: Place, point: Tensor, output: int | None) -> Apar
     else:
         p, q = decided
         size = min(abs(before[q] - before[p]), abs(after[p] - after[q]))
+    # as the file was given it: float32 numbers, exactly
     return Apart(
         place=place.name,
         x=tuple(float(v) for v in x),

@@ -42,6 +42,7 @@ def proved_apart(
     found = bounded_difference(
         bound,
         boxes,
+        # of B - A, and of A - B
         torch.stack([enough, enough], 1),
         batch=batch,
         over=clock.over,

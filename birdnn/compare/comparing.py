@@ -118,6 +118,7 @@ class _Comparison:
             found = sampled(self.pair, place, self.settings, generator, self.clock)
             if found is not None:
                 self.samples[place.name] = found
+        # only when all are sampled: that is quick, and all figures rest on it
         for place in self.places:
             if place.name not in self.samples:
                 continue
@@ -143,6 +144,8 @@ class _Comparison:
                     entry = self.bounded(bound, place)
                     if entry is None:
                         continue
+                    # the domain comes first, and has more time: its bound may be the tighter one in a region, and holds
+                    # there
                     whole = entry if place.subject is None else whole
                     yield entry if whole is None or not self.inside(place) else lesser(entry, whole)
             except UnsupportedOpError as error:
@@ -158,10 +161,12 @@ class _Comparison:
         for entry in self.apart:
             if entry.place == place.name and entry.output is not None:
                 found[entry.output] = entry.size
+        # a proved bound cannot be below what was found: time spent on less than that is wasted
         enough = found * (1 + self.settings.complete) + self.settings.nothing * self.samples[place.name].largest
         seconds = self.pair.request.bound_s
         if len(self.places) > 1:
             seconds *= 0.5 if place is self.places[0] else 0.5 / (len(self.places) - 1)
+        # of a time limit only a share, so that properties are left time to be decided
         seconds = min(seconds, self.clock.left_s() * self.settings.time_share)
         batch = min(batch_for(net, "cpu") for net in self.pair.nets)
         return proved_apart(bound, place, enough, batch, self.clock, seconds)
@@ -173,6 +178,7 @@ class _Comparison:
 
     def beyond(self, bounds: tuple[ProvedApart, ...]) -> Iterator[str]:
         """Points found at which the difference, in float64, exceeds what was proved."""
+        # a bound holds over the reals: float32 outputs may exceed it by their rounding alone
         nets = [loaded.net.with_values({}).double() for loaded in (self.pair.before, self.pair.after)]
         upper = {bound.place: bound.upper for bound in bounds}
         for entry in self.apart:
@@ -198,6 +204,7 @@ class _Comparison:
             for (answer, loaded, net), bad, name in zip(sides, points, "AB", strict=True):
                 if answer != "proved" or not len(bad):
                     continue
+                # replayed on the file: a sample alone may violate by rounding
                 judge = Judge(net, subjects[prop.name], loaded.replays, source=loaded.net)
                 witness = judge.strongest_of(bad)
                 if witness is not None and witness.contradicts(self.pair.semantics):

@@ -43,6 +43,7 @@ def compared_properties(pair: Pair, clock: Clock) -> tuple[PropertyComparison, .
 
 
 def _decided(pair: Pair, loaded: Loaded, subject: Subject, clock: Clock, questions: int) -> Answer:
+    # of what is left, for the questions that are left: a quick answer leaves its time to the others
     seconds = clock.left_s() / questions if math.isfinite(clock.timeout_s) else math.inf
     effort = Effort(boxes=math.inf, seconds=seconds, seed=pair.request.seed, semantics=pair.semantics)
     return decide(loaded, subject, clock, effort)

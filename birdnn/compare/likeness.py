@@ -41,6 +41,7 @@ def depth(before: Tensor, after: Tensor, decision: Decision) -> tuple[Tensor, Te
     chosen = (sign * before).argmin(1, keepdim=True)
     losing = sign * (before - before.gather(1, chosen))
     winning = sign * (after.gather(1, chosen) - after)
+    # to prefer what A prefers is no change
     both = torch.minimum(losing, winning).scatter(1, chosen, -torch.inf)
     best = both.max(1)
     return best.values, best.indices
@@ -82,6 +83,7 @@ def sampled(
     found = _Collected()
     end = clock.wall_s() + clock.left_s() * settings.time_share
     for x in _chunks(pair, place, settings, generator):
+        # one chunk at least, while there is time at all: a share of an empty sample says nothing
         if found.before and (clock.over() or clock.wall_s() > end):
             break
         if clock.over():
@@ -118,6 +120,7 @@ def _add(found: _Collected, pair: Pair, place: Place, x: Tensor) -> None:
     found.after.append(after)
     found.apart.append(x[_furthest(before, after, pair.case.decision)])
     if place.subject is None:
+        # where A violates a repair has to change it: such points say nothing about what was kept
         found.fine.append(~violating(pair.case.subjects, x, before))
         return
     margins = [union_margin(place.subject.prop, x, y) for y in (before, after)]
@@ -133,6 +136,7 @@ def _furthest(before: Tensor, after: Tensor, decision: Decision) -> Tensor:
     apart = (after - before).abs()
     count = min(_KEPT, len(apart))
     wanted = apart.amax(0).topk(min(_KEPT, apart.shape[1])).indices
+    # of each output, and of all: one output may be far apart everywhere, and crowd out the others
     best = [apart[:, wanted].topk(min(4, count), dim=0).indices.flatten(), apart.amax(1).topk(count).indices]
     if decision != "none" and apart.shape[1] > 1:
         best.append(depth(before, after, decision)[0].topk(count).indices)
@@ -155,6 +159,7 @@ def _likeness(found: _Collected, decision: Decision, place: Place, confidence: f
     return Likeness(
         place=place.name,
         fidelity=measured,
+        # a share of counts, turned back into the count
         agreement=None if share is None else _of_share(round(share * measured.n), measured.n, confidence),
         mae=_of_mean(apart.mean(1), confidence),
         per_output=tuple(apart.mean(0).tolist()),
@@ -175,6 +180,7 @@ def _of_mean(values: Tensor, confidence: float) -> Confidence | None:
     if len(values) < _ENOUGH:
         return None
     mean = float(values.mean())
+    # the deviation is the sample's: hence only from `_ENOUGH` points on
     reach = float(stats.norm.isf((1 - confidence) / 2)) * float(values.std()) / len(values) ** 0.5
     return Confidence(lower=max(0.0, mean - reach), upper=mean + reach, confidence=confidence)
 

@@ -21,6 +21,7 @@ from birdnn.rounding import Semantics
 from birdnn.sample import evaluate
 from birdnn.spec import Region, Scaling
 
+# relative and absolute: headers hold decimals, rounded by whoever wrote them
 _SAME_SCALING = 1e-6
 DOMAIN = "domain"
 """The place that is no property's."""
@@ -94,8 +95,10 @@ def read_pair(request: CompareRequest) -> Pair:
         request=request,
         before=before,
         after=after,
+        # copies: `float` changes a network in place
         nets=(before.net.with_values({}).float(), after.net.with_values({}).float()),
         case=case,
+        # both are asked the same question; over the reals any network can be asked
         semantics="float32" if kinds == {"float32"} else "real",
         notes=_notes(request, case, before, after),
     )
@@ -143,6 +146,7 @@ def _require_same_units(case: Case, before: Loaded, after: Loaded) -> None:
 
 def _box(lower: Tensor, upper: Tensor) -> Region:
     """A region in which nothing is forbidden."""
+    # exact: every float64 is a fraction
     low, high = (tuple(Fraction(float(value)) for value in side) for side in (lower, upper))
     return Region(exact_lower=low, exact_upper=high, unsafe=())
 

@@ -41,9 +41,11 @@ def structure(before: Network, after: Network) -> Structure:
 
 
 def _matching(before: Network, after: Network) -> tuple[Matching, tuple[str, ...]]:
+    # told only where graphs differ, beside what is compared in their place
     said = _differences(before, after)
     if before.graph == after.graph and _types(before) == _types(after):
         return "graph", ()
+    # names and attributes are part of a graph, types of numbers are not
     if before.graph == after.graph:
         return "graph", ("The same graph, with numbers of other types: compared in float64.",)
     try:
@@ -108,11 +110,13 @@ def _layers(net: Network) -> Mapping[str, int]:
     found: dict[str, int] = {}
     number = 0
     for node in net.nodes:
+        # what only prepares constants is no layer; its constants count where their product is read
         if node.output not in net.graph.dependent:
             continue
         if operator(node.op).weighted:
             number += 1
         for name in net.origins(node.inputs):
+            # read by several layers it belongs to the first
             found.setdefault(name, number)
     return found
 

@@ -72,6 +72,7 @@ class AutoLirpaBound:
         # alpha-CROWN of 0.3 confuses the boxes of a batch where windows have slopes of their own
         self._optimise = 0 if any(node.op == "MaxPool" for node in net.nodes) else self.settings.optimise
         self._modules: dict[str, Any] = {}
+        # traced now: what it does not take is refused before any work
         self._module(self.settings.method)
 
     def root(self, boxes: int) -> Tensor:
@@ -99,18 +100,21 @@ class AutoLirpaBound:
     def _optimised(self, question: Question, boxes: Boxes, items: tuple[Tensor, Tensor], best: Tensor) -> Tensor:
         """Improve the bounds of what is still open, where the boxes are few."""
         box, polytope = items
+        # alpha-CROWN is dear: what plain bounds exclude is not asked again
         still = ~question.excluded(best, polytope)
         if not bool(still.any()) or len(boxes) > self._optimise:
             return best
         chosen, place = torch.unique(box[still], return_inverse=True)
         lower, _ = self._rows("CROWN-Optimized", question, boxes[chosen])
         best = best.clone()
+        # both are bounds, and the better one is not always the dearer
         best[still] = torch.maximum(best[still], lower[place, polytope[still]].amax(1))
         return best
 
     def _rows(self, method: BoundMethod, question: Question, boxes: Boxes) -> tuple[Tensor, Tensor]:
         """Lower bounds of all rows, (boxes, polytopes, rows), and their planes, (boxes, polytopes, rows, inputs)."""
         n, parts, rows = len(boxes), *question.b.shape
+        # a matrix of rows is folded into the last layer, and bounded tighter than outputs one by one
         c = question.a.flatten(0, 1).expand(n, -1, -1).contiguous()
         module = self._module(method)
         shape = (n, *self._shape)
@@ -120,6 +124,7 @@ class AutoLirpaBound:
         x = self._engine.BoundedTensor(boxes.centres().reshape(shape), perturbation)
         asked: dict[str, Any] = {}
         if method == "CROWN":
+            # of the other methods no coefficients are read: their planes stay zero, and cut nothing
             asked = {"return_A": True, "needed_A_dict": {module.output_name[0]: [module.input_name[0]]}}
         with _in_double():
             answer = module.compute_bounds(x=(x,), C=c, method=method, bound_upper=False, **asked)
@@ -146,6 +151,7 @@ class AutoLirpaBound:
             "optimize_bound_args": {"iteration": self.settings.iterations},
         }
         generator = torch.Generator().manual_seed(0)
+        # traced with one and tried with all three: what took a batch of one for a constant is found out
         points = torch.rand(3, *self._shape, generator=generator, dtype=torch.float64).to(self.device)
         try:
             with _in_double():

@@ -117,6 +117,7 @@ def load(engine: Engine, version: str) -> ModuleType:
         EngineError: it cannot be imported.
     """
     old = shimmed(engine, version)
+    # patched with the first import only: a second time would wrap what is wrapped already
     fresh = engine.module not in sys.modules
     try:
         with _undisturbed():
@@ -144,5 +145,6 @@ def _undisturbed() -> Iterator[None]:
             yield
     finally:
         root.handlers[:], root.level = handlers, level
+        # with a million levels an endless recursion of ours would crash the process instead of raising
         sys.setrecursionlimit(depth)
         logging.getLogger("auto_LiRPA.utils").disabled = True

@@ -94,6 +94,7 @@ def _run(worker: Path, folder: Path, limit_s: float, stopped: Callable[[], bool]
     with (folder / "question.json").open() as asked, said.open("w") as out, noise.open("w") as err:
         # -P: the script's folder must not come first on the path, for it holds an onnxruntime.py
         command = [sys.executable, "-P", "-W", "ignore", str(worker)]
+        # into files: a pipe that nobody reads fills up, and its writer waits for ever
         process = subprocess.Popen(command, stdin=asked, stdout=out, stderr=err, cwd=folder)
         try:
             while process.poll() is None:
@@ -103,6 +104,7 @@ def _run(worker: Path, folder: Path, limit_s: float, stopped: Callable[[], bool]
                     return MarabouAnswer(answer="timeout", detail="killed: it did not look at its clock")
                 time.sleep(_POLL_S)
         finally:
+            # harmless where it has ended; after an exception of ours nothing must go on computing
             process.kill()
             process.wait()
     return _read(said, noise, process.returncode)
@@ -113,6 +115,7 @@ def _read(said: Path, noise: Path, status: int) -> MarabouAnswer:
         found = json.loads(said.read_text(encoding="utf-8"))
         detail = f"{found['queries']} queries" + (f", {found['open']} boxes open" if found["open"] else "")
         return MarabouAnswer(answer=found["answer"], x=tuple(found.get("x", ())), detail=detail)
+    # whatever cannot be read is a crash: nothing that a dying process says may pass for a proof
     except (OSError, ValueError, KeyError, TypeError):
         words = noise.read_text(encoding="utf-8", errors="replace").strip().splitlines()
         last = f": {words[-1][:200]}" if words else ""

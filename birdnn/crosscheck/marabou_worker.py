@@ -36,6 +36,7 @@ class Query:
         ]
         i = max(range(len(shares)), key=shares.__getitem__)
         middle = self.lower[i] + (self.upper[i] - self.lower[i]) / 2
+        # an edge without a number in between would give the same box again, for ever
         if not self.lower[i] < middle < self.upper[i]:
             return []
         above, below = list(self.lower), list(self.upper)
@@ -49,6 +50,7 @@ class Query:
 
 def main() -> None:
     """Answer the question on stdin. Marabou's own words go to stderr."""
+    # Marabou prints from C++: its words go to descriptor 1, which from now on is stderr
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     question = json.load(sys.stdin)
@@ -67,6 +69,7 @@ def answer(question: dict[str, Any]) -> dict[str, Any]:
             polytope,
             question["slice_s"],
         )
+        # taken from the end: so the first region is asked first
         for region in reversed(question["regions"])
         for polytope in reversed(region["unsafe"])
     ]
@@ -80,6 +83,7 @@ def answer(question: dict[str, Any]) -> dict[str, Any]:
         word, x = ask(question["model"], query, min(left, query.slice_s))
         if word == "sat":
             return {"answer": "sat", "x": x, "queries": queries, "open": len(todo)}
+        # out of time at a box that cannot be cut it stays unknown, as after any word but unsat
         if word == "timeout" and (halves := query.halves()):
             todo += halves
         elif word != "unsat":
@@ -91,6 +95,7 @@ def ask(model: str, query: Query, seconds: float) -> tuple[str, list[float]]:
     """One query: the word and, for sat, the input."""
     from maraboupy import Marabou
 
+    # read anew: bounds and rows of the last query would stay in it
     net = Marabou.read_onnx(model)
     inputs = [int(v) for part in net.inputVars for v in part.flatten()]
     outputs = [int(v) for part in net.outputVars for v in part.flatten()]
@@ -101,12 +106,15 @@ def ask(model: str, query: Query, seconds: float) -> tuple[str, list[float]]:
         terms = [(variable, c) for variable, c in zip(outputs, row, strict=True) if c]
         if terms:
             net.addInequality([v for v, _ in terms], [c for _, c in terms], bound)
+        # 0 <= bound is false: the polytope is empty. Where it is true the row says nothing
         elif bound < 0:
             return "unsat", []
+    # it takes whole seconds
     options = Marabou.createOptions(verbosity=0, timeoutInSeconds=max(1, math.ceil(seconds)))
     word, values, _ = net.solve(verbose=False, options=options)
     if word == "sat":
         return "sat", [values[variable] for variable in inputs]
+    # a word that is not known here proves nothing
     return {"unsat": "unsat", "TIMEOUT": "timeout"}.get(word, "unknown"), []
 
 

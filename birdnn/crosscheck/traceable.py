@@ -67,6 +67,7 @@ class Traceable(nn.Module):
         graph = net.graph
         for node in net.nodes:
             if node.output not in graph.dependent:
+                # computed here, once: the engine sees constants, whatever made them
                 fixed = [self.values[name] for name in node.inputs]
                 self.values[node.output] = apply(node.op, fixed, node.attributes, node.name)
                 continue
@@ -89,6 +90,7 @@ class Traceable(nn.Module):
         said = node.attributes if node.op == "Gemm" else _PLAIN
         if weight is None or x in self.values or weight.dim() != 2 or said["transA"]:
             raise _refuse(node, "is not x times a constant matrix")
+        # factors go into the constants, so that the node is `x @ weight.T + bias` and nothing else
         weight = said["alpha"] * (weight if said["transB"] else weight.T)
         bias = weight.new_zeros(weight.shape[0])
         if len(node.inputs) > 2:
@@ -113,6 +115,7 @@ class Traceable(nn.Module):
             if name not in self.values:
                 continue
             value = self.values[name]
+            # an axis of one for the batch says nothing and is dropped
             if value.dim() == len(shape) and value.shape[0] == 1:
                 value = value[0]
             if value.dim() >= len(shape):
@@ -142,6 +145,7 @@ class Traceable(nn.Module):
             layers = net.chain()
         except NotAChain as error:
             raise EngineError(ENGINE, f"the graph has no batch axis and is no chain: {error.reason}") from None
+        # nothing of the graph is left: the chain has numbers of its own
         self.values, self.input_name, name = {}, "x", "x"
         for i, layer in enumerate(layers):
             name, before = f"layer_{i}", name

@@ -33,6 +33,7 @@ from birdnn.localize.trial import Covered, TrialSettings, covered
 from birdnn.network import Network
 from birdnn.records import BlockLocalisation, Formula, SuspiciousBlock, SuspiciousNeuron
 
+# failing examples, below which each has several neighbours
 _ENOUGH = 20
 
 
@@ -102,6 +103,7 @@ def localize_blocks(
         failing_x=seen.x[bad], failing_y=seen.y[bad], passing_x=seen.x[~bad], passing_y=seen.y[~bad]
     )
     found = symptoms(net, nodes, evidence, settings.formula)
+    # the same halves for all blocks, or luck of the draw would rank them
     halvings = torch.stack([_halves(bad, seen.origin, generator) for _ in range(settings.trial.halvings)])
     tried: dict[str, float] = {}
     for done, block in enumerate(rated):
@@ -137,6 +139,7 @@ def _gathered(
 ) -> _Seen:
     chosen = []
     for some in ((~right).nonzero()[:, 0], right.nonzero()[:, 0]):
+        # on the CPU: a seed draws the same examples on any device
         order = torch.randperm(len(some), generator=generator)[: settings.examples]
         chosen.append(some[order.to(some.device)])
     places = torch.cat(chosen)
@@ -144,9 +147,11 @@ def _gathered(
     if settings.radius > 0:
         times = max(1, math.ceil(_ENOUGH / len(chosen[0])))
         first, second = (origin[kind][: settings.near] for kind in (bad, ~bad))
+        # neighbours start anywhere around their example: the same one again has another
         beside = torch.cat([*[first] * times, second])
         labels, steps = ys[beside], settings.steps
         near = neighbours(net, xs[beside], labels, radius=settings.radius, generator=generator, steps=steps)
+        # a neighbour counts as what the network makes of it, whatever its origin is
         bad = torch.cat([bad, ~_right(net, near, labels)])
         xs, ys, origin = torch.cat([xs, near]), torch.cat([ys, labels]), torch.cat([origin, beside])
     return _Seen(xs, ys, bad, origin, len(chosen[0]), len(chosen[1]))
@@ -163,6 +168,7 @@ def _halves(failing: Tensor, origin: Tensor, generator: torch.Generator) -> Tens
     halves = torch.zeros_like(failing)
     for kind in (failing & divided, ~failing & divided):
         some = kind.nonzero()[:, 0]
+        # within each kind, so that no half is without failing examples, or passing ones, where there are two
         order = torch.randperm(len(some), generator=generator).to(some.device)
         halves[some[order[: len(some) // 2]]] = True
     return torch.where(divided, halves, halves[origin])

@@ -54,8 +54,10 @@ def check_interventions(
     alive = [Neuron(layer.value, index) for layer in found.layers for index in layer.alive.nonzero()[:, 0].tolist()]
 
     def violating(points: Points, fixed: Sequence[Neuron]) -> float:
+        # times 0, plus its mean: the neuron is a constant
         interventions = rescaled(net, {neuron: (0.0, means[neuron]) for neuron in fixed})
         ys = [evaluate(net, x, interventions=interventions, over=over) for _, x in points]
+        # not `<=`: NaN violates
         bad = [~(region.margin_at(x, y) > 0) for (region, x), y in zip(points, ys, strict=True)]
         return float(torch.cat(bad).double().mean())
 

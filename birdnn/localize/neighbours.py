@@ -32,13 +32,16 @@ def neighbours(
     if radius <= 0 or not len(x):
         return x.clone()
     low, high = float(x.min()), float(x.max())
+    # drawn at once and before batches: neighbours do not depend on how these are cut
     start = (torch.rand(x.shape, generator=generator) * 2 - 1).to(x) * radius
     parts = []
     for place, labels, moved in zip(*(torch.split(some, _BATCH) for some in (x, y, start)), strict=True):
         now = (place + moved).clamp(low, high)
         for _ in range(steps):
             now.requires_grad_(True)
+            # a sum: the slope of each example is its own
             (slope,) = torch.autograd.grad(cross_entropy(net(now), labels, reduction="sum"), now)
+            # 2.5 radii in all, as Madry et al.: the rim is within reach from anywhere, with steps left along it
             step = now.detach() + slope.sign() * (2.5 * radius / steps)
             now = torch.minimum(torch.maximum(step, place - radius), place + radius).clamp(low, high)
         parts.append(now.detach())

@@ -83,6 +83,7 @@ def _moments(net: Network, layers: tuple[HiddenLayer, ...], x: Tensor, over: Ove
     def outputs(part: Tensor) -> list[Tensor]:
         require_time(over)
         with torch.no_grad():
+            # sums of a hundred thousand float32 outputs would lose the small differences that are looked for
             return [value.double() for value in net.observe(part.to(device), names)]
 
     totals = [torch.zeros(layer.size, dtype=torch.float64, device=device) for layer in layers]
@@ -101,10 +102,12 @@ def _moments(net: Network, layers: tuple[HiddenLayer, ...], x: Tensor, over: Ove
 
 def _behaviour(layer: HiddenLayer, good: _Moments, bad: _Moments, form: Form) -> Behaviour:
     difference = (good.mean - bad.mean).abs()
+    # of both kinds together, weighted alike: within each, and between their means
     spread = ((good.variance + bad.variance) / 2 + difference.square() / 4).sqrt()
     # what float32 rounding leaves of a constant is no behaviour
     alive = spread > _ROUNDING * torch.maximum(good.largest, bad.largest)
     if form == "mean":
+        # `where` computes both sides: 0 / 0 of a neuron that never varies is kept from becoming NaN
         value = torch.where(alive, difference / (2 * spread).clamp(min=1e-300), 0.0)
     else:
         value = (good.total - bad.total).abs()

@@ -63,6 +63,7 @@ def suspiciousness(failing: Tensor, passing: Tensor, n_failing: int, n_passing: 
         return f / (f + p).clamp(min=_TINY)
     if formula == "ochiai":
         return f / (f + p).clamp(min=_TINY).sqrt()
+    # where all failing examples and no passing one cover it the denominator is 0: half an example in its place
     d = n_failing * f.square() / (p + 1 - f).clamp(min=1 / (2 * n_failing))
     return d / (1 + d)
 
@@ -88,6 +89,7 @@ def symptoms(net: Network, nodes: Sequence[Node], seen: SpectrumExamples, formul
     passing = _traces(net, nodes, seen.passing_x, seen.passing_y)
     found = []
     for node, bad, good in zip(nodes, failing, passing, strict=True):
+        # the passing mean for both kinds: what is usual is what passing examples do
         above = [(side.level > good.level.mean(0)).double().sum(0) for side in (bad, good)]
         below = [n - count for n, count in zip((n_failing, n_passing), above, strict=True)]
         either = [suspiciousness(f, p, n_failing, n_passing, formula) for f, p in (above, below)]
@@ -117,6 +119,7 @@ class _Trace:
 def _traces(net: Network, nodes: Sequence[Node], x: Tensor, y: Tensor) -> list[_Trace]:
     """What each convolution makes of each example, and the gradient of each example's loss by its weights."""
     largest = max(net.value(node.inputs[1]).numel() for node in nodes)
+    # each example has a gradient of its own, as large as the weights
     size = max(1, _BATCH_ENTRIES // largest)
     parts = [
         _trace(net, nodes, some, labels)
@@ -131,9 +134,11 @@ def _trace(net: Network, nodes: Sequence[Node], x: Tensor, y: Tensor) -> list[tu
     wanted = {node.output for node in nodes}
     for node in net.nodes:
         value = apply(node.op, [values[name] for name in node.inputs], node.attributes, node.name)
+        # from the first of them on: what precedes it needs no gradients kept
         if node.output in wanted and not value.requires_grad:
             value.requires_grad_(True)
         values[node.output] = value
+    # a sum: the slopes of each example are its own
     loss = functional.cross_entropy(values[net.output_name].flatten(1), y, reduction="sum")
     slopes = torch.autograd.grad(loss, [values[node.output] for node in nodes])
     return [
@@ -146,9 +151,11 @@ def _by_weights(node: Node, values: dict[str, Tensor], slope: Tensor) -> Tensor:
     """The gradient of each example's loss by the weights of a convolution: (n, channels, weights of one)."""
     x, weight, a = values[node.inputs[0]].detach(), values[node.inputs[1]], node.attributes
     half = len(a["pads"]) // 2
+    # torch pads from the last axis on, ONNX has all beginnings and then all ends
     flat = [a["pads"][axis + side * half] for axis in reversed(range(half)) for side in (0, 1)]
     patches = functional.unfold(functional.pad(x, flat), weight.shape[2:], a["dilations"], 0, a["strides"])
     n, groups = len(x), a["group"]
     patches = patches.reshape(n, groups, -1, patches.shape[2])
     rows = slope.flatten(2).reshape(n, groups, -1, patches.shape[3])
+    # for each example by itself, where autograd would sum over them
     return (rows @ patches.mT).reshape(n, weight.shape[0], -1)

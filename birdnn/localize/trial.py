@@ -28,6 +28,7 @@ from birdnn.blocks import Block
 from birdnn.network import Network
 from birdnn.tail import Tail
 
+# weights of a block whose steps are `TrialSettings.rate`
 _USUAL = 10_000
 
 
@@ -125,6 +126,7 @@ class _Seen:
 
 def _one(net: Network, block: Block, learn: _Seen, check: _Seen, settings: TrialSettings) -> tuple[Tensor, Tensor]:
     """Covered failing and passing examples of one half, at each step that counts."""
+    # copies of the weights: the next half, and the next block, begin at the original
     tail = Tail(net, block.entry, block.weights(net))
     sizes = [float(p.detach().square().mean().sqrt()) for p in tail.free]
     largest = max(sizes)  # a bias of zero has no size of its own
@@ -133,10 +135,12 @@ def _one(net: Network, block: Block, learn: _Seen, check: _Seen, settings: Trial
     groups = [{"params": [p], "lr": rate} for p, rate in zip(tail.free, rates, strict=True)]
     optimiser = torch.optim.Adam(groups, betas=(0.9, 0.9))
     bad = learn.failing
+    # half of the loss for each kind, however few failing examples there are
     weights = torch.where(bad, 0.5 / bad.sum(), 0.5 / (~bad).sum())
 
     def right() -> Tensor:
         with torch.no_grad():
+            # float64: small changes of many probabilities are summed
             chance: Tensor = tail(check.values).double().softmax(1).gather(1, check.y[:, None])[:, 0]
         return chance
 

@@ -42,6 +42,7 @@ def _pad(x: Tensor, pads: Sequence[int], value: float) -> Tensor:
     if not any(pads):
         return x
     rank = len(pads) // 2
+    # torch pads from the last axis on, ONNX has all beginnings and then all ends
     flat = [pads[axis + side * rank] for axis in reversed(range(rank)) for side in (0, 1)]
     return functional.pad(x, flat, value=value)
 
@@ -68,6 +69,7 @@ def conv_transpose(inputs: Inputs, attributes: Attributes) -> Tensor:
     pads, more = attributes["pads"], attributes["output_padding"]
     rank = len(more)
     whole = _pad(whole, [*(-pad for pad in pads[:rank]), *(m - p for m, p in zip(more, pads[rank:], strict=True))], 0.0)
+    # after the cut: entries that `output_padding` adds may be beyond any kernel, and have the bias alone
     return whole + inputs[2].reshape(-1, *(1,) * rank) if len(inputs) > 2 else whole
 
 
@@ -89,6 +91,7 @@ def batch_normalization(inputs: Inputs, attributes: Attributes) -> Tensor:
 
 def max_pool(inputs: Inputs, attributes: Attributes) -> Tensor:
     pads = [pad + extra for pad, extra in zip(attributes["pads"], attributes["overshoot"], strict=True)]
+    # so that a padded place is never the greatest
     x = _pad(inputs[0], pads, -math.inf)
     return _MAX_POOL[x.dim() - 2](
         x, attributes["kernel_shape"], stride=attributes["strides"], dilation=attributes["dilations"]
@@ -104,6 +107,7 @@ def _window_sums(x: Tensor, attributes: Attributes) -> Tensor:
 
 def average_pool(inputs: Inputs, attributes: Attributes) -> Tensor:
     x, pads, overshoot = inputs[0], attributes["pads"], attributes["overshoot"]
+    # what each window counts: padding where `count_include_pad` says so, what `ceil_mode` adds never
     counted = torch.ones((1, 1, *x.shape[2:]), dtype=x.dtype, device=x.device)
     counted = _pad(_pad(counted, pads, 1.0 if attributes["count_include_pad"] else 0.0), overshoot, 0.0)
     return _window_sums(_pad(_pad(x, pads, 0.0), overshoot, 0.0), attributes) / _window_sums(counted, attributes)
@@ -120,6 +124,7 @@ def concat(inputs: Inputs, attributes: Attributes) -> Tensor:
 def slice_(inputs: Inputs, attributes: Attributes) -> Tensor:
     x = inputs[0]
     for axis, start, stop, step in attributes["slices"]:
+        # slices of torch take no negative steps
         x = x.index_select(axis, torch.arange(start, stop, step, device=x.device))
     return x
 
@@ -171,6 +176,7 @@ tanh = _plain(torch.tanh)
 
 def elu(inputs: Inputs, attributes: Attributes) -> Tensor:
     x, alpha = inputs[0], attributes["alpha"]
+    # clamped: `where` computes both sides, and the gradient through an overflow is NaN
     return torch.where(x > 0, x, alpha * torch.expm1(torch.clamp(x, max=0.0)))
 
 
@@ -209,6 +215,7 @@ def power(inputs: Inputs, attributes: Attributes) -> Tensor:
 
 def softplus(inputs: Inputs, _: Attributes) -> Tensor:
     """torch's own is the identity above a threshold."""
+    # only of negative numbers is the exponential taken: none overflows
     return torch.relu(inputs[0]) + torch.log1p(torch.exp(-inputs[0].abs()))
 
 

@@ -20,10 +20,12 @@ LinearPart: TypeAlias = Callable[[Inputs, Depends], "list[Tensor] | None"]
 
 
 def constants_to_zero(inputs: Inputs, depends: Depends) -> list[Tensor] | None:
+    # of a sum the constant operands are the offset
     return [x if on_input else torch.zeros_like(x) for x, on_input in zip(inputs, depends, strict=True)]
 
 
 def exactly_one(inputs: Inputs, depends: Depends) -> list[Tensor] | None:
+    # linear in either factor, but not in both
     return list(inputs) if sum(depends) == 1 else None
 
 
@@ -38,6 +40,7 @@ def without_bias(inputs: Inputs, depends: Depends) -> list[Tensor] | None:
 def gemm(inputs: Inputs, depends: Depends) -> list[Tensor] | None:
     if sum(depends[:2]) != 1:
         return None
+    # an offset that depends on the input is linear itself; a constant one goes
     keep_offset = len(inputs) > 2 and depends[2]
     return list(inputs) if keep_offset else list(inputs[:2])
 
@@ -46,4 +49,5 @@ def batch_normalization(inputs: Inputs, depends: Depends) -> list[Tensor] | None
     if not depends[0] or any(depends[1:]):
         return None
     x, scale, shift, mean, variance = inputs
+    # (x - mean) * factor + shift without both offsets; the variance is part of the factor
     return [x, scale, torch.zeros_like(shift), torch.zeros_like(mean), variance]

@@ -28,6 +28,7 @@ def broadcast(first: Shape, second: Shape) -> Shape:
         ShapeProblem: they do not broadcast.
     """
     out = []
+    # from the last axis on; missing ones count as 1
     for a, b in zip_longest(reversed(first), reversed(second), fillvalue=1):
         _require(a == b or 1 in (a, b), "they do not broadcast")
         out.append(b if a == 1 else a)
@@ -54,6 +55,7 @@ def given(_: Sequence[Shape], attributes: Attributes) -> Shape:
 def matmul(shapes: Sequence[Shape], _: Attributes) -> Shape:
     a, b = shapes
     _require(len(a) > 0 and len(b) > 0, "a scalar cannot be multiplied as a matrix")
+    # a vector counts as one row, or one column, and the result lacks that axis
     left = a if len(a) > 1 else (1, *a)
     right = b if len(b) > 1 else (*b, 1)
     _require(left[-1] == right[-2], "inner sizes differ")
@@ -69,12 +71,14 @@ def gemm(shapes: Sequence[Shape], attributes: Attributes) -> Shape:
     _require(a[1] == b[0], "inner sizes differ")
     out = (a[0], b[1])
     if len(shapes) > 2:
+        # the summand may be repeated, the product never: that would be another shape
         _require(broadcast(out, shapes[2]) == out, "the summand does not fit the product")
     return out
 
 
 def _windows(spatial: Shape, kernel: Sequence[int], attributes: Attributes) -> Shape:
     rank = len(spatial)
+    # what `ceil_mode` adds; convolutions have none
     extra = attributes.get("overshoot", (0,) * 2 * rank)
     out = []
     for axis, size in enumerate(spatial):
@@ -100,6 +104,7 @@ def conv_transpose(shapes: Sequence[Shape], attributes: Attributes) -> Shape:
     _require(len(shapes) < 3 or shapes[2] == (weight[1] * group,), "the bias does not fit the weight")
     rank, out = len(x) - 2, []
     for axis, (size, kernel) in enumerate(zip(x[2:], weight[2:], strict=True)):
+        # the spread of all places of the kernel, before the cut
         whole = (size - 1) * attributes["strides"][axis] + (kernel - 1) * attributes["dilations"][axis] + 1
         cut = attributes["pads"][axis] + attributes["pads"][axis + rank]
         out.append(whole + attributes["output_padding"][axis] - cut)

@@ -105,6 +105,7 @@ class Operator:
 
 def _moving(compute: Forward, shape: ShapeRule, moves: Literal["shape", "order", "entries"], **more: Any) -> Operator:
     """A row of an operator that computes nothing."""
+    # moved entries are linear in what is moved
     part = more.pop("linear_part", linear.first_only)
     return Operator(
         forward=compute, shape=shape, moves=moves, linear_part=part, monotone=True, on_integers=True, **more
@@ -152,6 +153,7 @@ def _exponent(attributes: Attributes) -> Mapping[str, float]:
 
 def _clip_limits(attributes: Attributes) -> Mapping[str, float | None]:
     limits = {name: float(attributes[name]) for name in ("min", "max")}
+    # in a file a limit that is none is left out, not written as infinity
     return {name: None if math.isinf(value) else value for name, value in limits.items()}
 
 
@@ -405,6 +407,7 @@ def magnitude(op: str, inputs: Inputs, attributes: Attributes) -> Tensor:
     """
     row = operator(op)
     if row.sums is not None:
+        # of absolute values: with absolute constants the same operator adds the absolute terms
         return row.sums.magnitude(inputs, attributes)
     return _told(op, row.moves, row.forward)(inputs, attributes)
 
@@ -431,6 +434,7 @@ def roundings(op: str, shapes: Sequence[Sequence[int]], attributes: Attributes) 
 
 def _told(op: str, computes_nothing: object, value: T) -> T:
     """What holds of an operator that computes nothing; who computes has to say what it errs by."""
+    # a row that says nothing must not pass for one that computes nothing: bounds would lack its rounding
     if not computes_nothing:
         raise UnsupportedOpError("", op, "", tuple(sorted(operators_where(lambda row: row.sums is not None))))
     return value

@@ -47,6 +47,7 @@ def gemm_magnitude(inputs: Inputs, attributes: Attributes) -> Tensor:
 
 
 def gemm_peak(inputs: Inputs, attributes: Attributes) -> Tensor:
+    # before they are scaled down the sums are as large as with factors of one
     sizes = {key: abs(attributes[key]) for key in ("alpha", "beta")}
     # a factor below the smallest normal number may be flushed to zero, and much is lost with it
     scales = {key: math.inf if 0 < size < SMALLEST else max(1.0, size) for key, size in sizes.items()}
@@ -54,6 +55,7 @@ def gemm_peak(inputs: Inputs, attributes: Attributes) -> Tensor:
 
 
 def average_pool_peak(inputs: Inputs, attributes: Attributes) -> Tensor:
+    # the sum of a window, before it is divided by at most so many
     return forward.average_pool(inputs, attributes) * math.prod(attributes["kernel_shape"])
 
 
@@ -62,11 +64,13 @@ def global_average_pool_peak(inputs: Inputs, attributes: Attributes) -> Tensor:
 
 
 def div_peak(inputs: Inputs, attributes: Attributes) -> Tensor:
+    # what may be flushed to zero is a division by zero
     return forward.div(inputs, attributes).where(inputs[1].abs() >= SMALLEST, torch.inf)
 
 
 def batch_normalization_magnitude(inputs: Inputs, attributes: Attributes) -> Tensor:
     x, scale, shift, mean, variance = inputs
+    # the operator subtracts the mean, and |x| + |mean| is asked for
     return forward.batch_normalization([x, scale, shift, -mean, variance], attributes)
 
 

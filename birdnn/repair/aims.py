@@ -16,10 +16,12 @@ from birdnn.sample import distinct, evaluate, from_region
 from birdnn.sample.pieces import drawable
 from birdnn.spec import Polytope, Region
 
+# points that characterise one region; where regions share the effort, `_FEW` at least
 _CHARACTERISED = 8192
 _REGIONS = 16  # of one property; where they are more, each gets fewer points
 _FEW = 256
 _POOL_LIMIT = 1 << 13
+# of one call of `absorb`: so many at random, and half as many of the worst
 _LEARNT = 200
 _REACHED = 0.5
 
@@ -70,9 +72,12 @@ class Aim:
         y = evaluate(net, x)
         everything = SampleSet(x=x, y=y, margin=region.margin(y))
         positives = everything.where(everything.margin > 0)
+        # where everything violates, how far it does is the only scale at hand
         scale = positives.margin if len(positives) else everything.margin.abs()
+        # margins are infinite without polytopes, and outputs may overflow: neither says how large margins are here
         finite = scale[scale.isfinite()]
         median = float(finite.median()) if len(finite) else 0.0
+        # an output that is no number is in neither set: there is nothing to imitate, and no finite margin to reach
         negatives = x[everything.margin <= 0]
         aim = Aim(
             goal=goal,
@@ -103,6 +108,7 @@ class Aim:
         """At most ``count`` points of the pool: those closest to unsafe now, and a random half of the others."""
         if len(self.pool) <= count:
             return self.pool
+        # not the worst alone: a step that forgets what is mastered undoes what the last one did
         order = self.region.margin(evaluate(student, self.pool)).argsort()
         rest = order[count // 2 :]
         others = rest[torch.randperm(len(rest), generator=generator)[: count - count // 2]]
@@ -117,6 +123,8 @@ class Aim:
         if not self.goal.repair or not len(x):
             return []
         now, before = evaluate(student, x), evaluate(teacher, x)
+        # the projection is the nearest way out for any outputs, so that the student's own choose the row; the other
+        # pairings have chosen a model, but only for what was wrong
         wrong = self.region.margin(before) <= 0
         model = torch.where(wrong[:, None], self.targets(x, before, pairing), now) if pairing != "projection" else now
         found = []
@@ -138,9 +146,12 @@ class Aim:
             points = points[:0] if len(self.pool) else self.region.lower[None].float()
         margin = self.region.margin(evaluate(student, points.cpu()))
         order = margin.argsort()
+        # with twice the margin there is nothing to learn; NaN compares false, and no row can be asked of it
         order = order[margin[order] < 2 * self.margin]
         some = torch.randperm(len(order), generator=generator)[:_LEARNT]
+        # of indices: an input that is among the worst and drawn as well is learnt once
         chosen = distinct(torch.cat([order[: _LEARNT // 2], order[some]]))
+        # the oldest go first: they were hard for candidates that are long gone
         self.pool = torch.cat([self.pool, points.cpu()[chosen]])[-_POOL_LIMIT:]
 
     def close(self, student: Network) -> list[Polytope]:
@@ -161,6 +172,7 @@ class Aim:
         if not self.goal.repair or not len(self.pool):
             return -1.0
         worst = float(self.region.margin(evaluate(student, self.pool)).amin())
+        # NaN exceeds nothing, and so it lacks, and lacks everything
         if worst > self.least:
             return -1.0
         return (self.least - worst) / max(self.margin, 1e-30) if math.isfinite(worst) else math.inf

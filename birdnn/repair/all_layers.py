@@ -37,7 +37,10 @@ from birdnn.sample import evaluate, uniform
 from birdnn.sample.pieces import multiplications
 from birdnn.spec import Region
 
+# beside what is divided by and may be nothing
 _LEAST = 1e-12
+# factor on `weight` for each further candidate; logits that one typical gap makes in the loss on decisions; least size
+# of an initialiser, as a share of all values', for the rate of one that is all zero
 _MORE, _SHARP, _ASLEEP = 3.0, 6.0, 0.01
 _LOOSE, _NARROW = 2.0, 1 / 256
 """The loss on bounds above which intervals see next to nothing; boxes are narrower at first, at least so wide."""
@@ -103,6 +106,7 @@ class AllLayers:
         def over() -> bool:
             return self.task.over() or watch.stopped() or time.monotonic() > begun + timeout_s
 
+        # margins stay: what a proof did not reach is asked for by wider boxes and a greater weight
         learn(self.aims, evidence, self.trained.at(self.change), self.generator, harder=1.0, over=over)
         student = self.trained.at(self.change)
         steps = self._steps()
@@ -111,6 +115,7 @@ class AllLayers:
         bounds = Bounds(student)
         start, self.weight = self.share, self.weight * (_MORE if self.made else 1)
         self.share = target = min(1.0, self.share * (self.settings.harder if self.made else 1))
+        # a loss that large hardly falls by any step: begin where intervals still see something
         while not self.made and start > _NARROW and self._unproved(student, bounds, start).item() > _LOOSE:
             start /= 2
         self.made += 1
@@ -123,10 +128,12 @@ class AllLayers:
             )  # small steps come last in any case
             for group, rate in zip(optimiser.param_groups, rates, strict=True):
                 group["lr"] = rate * (1 + math.cos(math.pi * min(1.0, done))) / 2
+            # full width from two thirds of the steps on, so that the last ones train what the proof will ask
             share = start * (target / start) ** min(1.0, 1.5 * done)
             loss = self._moved(student) + self.weight * self._unproved(student, bounds, share)
             optimiser.zero_grad()
             torch.autograd.backward(loss)
+            # an overflow in one box would put NaN into all weights; the next step draws other boxes
             if all(p.grad is None or bool(p.grad.isfinite().all()) for p in student.parameters()):
                 optimiser.step()
         self._take(student)
@@ -149,6 +156,7 @@ class AllLayers:
     def _steps(self) -> int:
         """As many as the work allows: each evaluates its inputs, and its boxes at two ends, forwards and backwards."""
         s = self.settings
+        # thrice: a pass backwards costs about two forwards
         evaluations = 3 * (len(self.kept) * s.kept + (s.search + 3) * self._boxes())
         return max(1, min(s.steps, int(s.work / (evaluations * multiplications(self.teacher)))))
 
@@ -161,6 +169,8 @@ class AllLayers:
         for name in self.trained.names:
             value = student.value(name)
             value.requires_grad_(True)
+            # a step of Adam is as large as its rate, whatever the gradient: a rate for all would rewrite layers of
+            # small values
             size = float(value.detach().square().mean().sqrt())
             groups.append({"params": [value], "lr": self.settings.rate * max(size, least)})
         return torch.optim.Adam(groups)
@@ -169,6 +179,7 @@ class AllLayers:
         """Keep the change, cut off where a layer has moved farther than it may."""
         values = [student.value(name).detach().flatten() for name in self.trained.names]
         change = torch.cat(values).double().nan_to_num() - self.trained.original
+        # from the original: a limit on each candidate's own change would let several of them go anywhere
         reach = self.trained.reach(torch.zeros_like(change), change, self.task.max_change)
         self.held, self.change = reach < 1, reach * change
 
@@ -204,6 +215,7 @@ class AllLayers:
         total = torch.zeros(())
         for x in self.kept:
             first, second = torch.randint(len(x), (2, self.settings.kept), generator=self.generator)
+            # 0 in half of the cases: then it is the kept input itself
             between = (2 * torch.rand(len(first), 1, generator=self.generator) - 1).clamp(min=0)
             inputs = x[first] + between * (x[second] - x[first])
             with torch.no_grad():
@@ -212,6 +224,7 @@ class AllLayers:
             total = total + (now - before).square().mean() / before.square().mean().clamp(min=_LEAST)
             if decisions(before, self.task.decision) is not None:
                 sign = -1.0 if self.task.decision == "argmin" else 1.0
+                # sharpened logits: a change counts where the decision is close, and hardly where it is clear
                 old, new = ((sign * _SHARP / self.scale * z).log_softmax(1) for z in (before, now))
                 total = total + kl_div(new, old, reduction="batchmean", log_target=True)
         return total / len(self.kept)
@@ -221,10 +234,12 @@ class AllLayers:
     def _unproved(self, student: Network, bounds: Bounds, share: float) -> Tensor:
         """The loss on bounds of some regions."""
         count = self._boxes()
+        # one permutation, repeated: no region is drawn twice more often than another
         order = torch.randperm(len(self.asked), generator=self.generator).repeat(-(-count // len(self.asked)))
         together = Together.of([self.asked[i] for i in order[:count].tolist()])
         x = self._unsafe(student, together)
         half = share * (together.upper - together.lower) / 2
+        # moved inward, not cut: all boxes are as wide, and none asks for what lies outside its region
         middle = torch.minimum(torch.maximum(x, together.lower + half), together.upper - half)
         lower = bounds.rows(student, middle - half, middle + half, together)
         lacking = softplus((together.margin - together.best(lower)) / self.scale * 3).sum() / count
@@ -237,8 +252,10 @@ class AllLayers:
         known = [(place, pool) for place, pool in enumerate(together.pools) if len(pool)]
         for place, pool in known:
             if float(torch.rand((), generator=self.generator)) < 1 / 2:
+                # half of the searches begin where some candidate was unsafe: few steps from anywhere miss it
                 x[place] = pool[int(torch.randint(len(pool), (), generator=self.generator))]
         best, least = x, torch.full((len(x),), torch.inf)
+        # one evaluation more than steps: where the last step leads is judged too
         for step in range(self.settings.search + 1):
             x = x.detach().requires_grad_(True)
             margin = together.least(together.best(together.values(student(x))))
@@ -246,6 +263,7 @@ class AllLayers:
                 better = margin < least
                 best, least = torch.where(better[:, None], x, best), torch.where(better, margin, least)
             (slope,) = torch.autograd.grad(margin.sum(), x)
+            # shares that sum to more than 1: steps that sum to less leave corners out of reach
             moved = x.detach() - width * slope.sign() * (0.5 * 0.6**step)
             x = torch.minimum(torch.maximum(moved, together.lower), together.upper)
         return best.detach()
@@ -268,6 +286,7 @@ class Asked:
         sizes = torch.tensor([len(p.rows) for p in unsafe])
         return Asked(
             aim=aim,
+            # rounded: what is trained on claims nothing
             a=torch.cat([p.a for p in unsafe]).float(),
             b=torch.cat([p.b for p in unsafe]).float(),
             polytope=torch.arange(len(unsafe)).repeat_interleave(sizes),
@@ -353,8 +372,12 @@ class Bounds:
         names = (student.output_name,) if self._readout is None else self._readout.reads
         ends = propagate_to(student, names, lower, upper)
         low, high = (torch.cat(side, 1)[together.box] for side in zip(*ends, strict=True))
+        # the rows pass through the last affine map before absolute values are taken: an interval of each output by
+        # itself would let two outputs that move together be apart
         middle, radius = (low + high) / 2, (high - low) / 2
         if self._readout is None:
             return (together.a * middle - together.a.abs() * radius).sum(1) - together.b
+        # affine in the features, so that its value in the middle and its slope give the least over the intervals
+        # exactly
         value, slope = self._readout.directed(student, middle, together.a)
         return value - (slope.abs() * radius).sum(1) - together.b

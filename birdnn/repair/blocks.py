@@ -33,6 +33,7 @@ from birdnn.tail import Tail
 Replacement = tuple[tuple[Node, ...], Mapping[str, Tensor]]
 """Nodes that stand for one, and their initialisers."""
 
+# examples that show what a convolution reads and makes; as many are computed at once
 _CALIBRATION = 256
 
 
@@ -61,7 +62,7 @@ class BlockSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Data:
-    """What a repair learns from, on the network's device: inputs (n, inputs), classes, and original outputs."""
+    """What a repair learns from and is judged by, on the network's device: inputs (n, inputs), right classes (n,)."""
 
     x: Tensor
     y: Tensor
@@ -105,6 +106,7 @@ class Mixture(nn.Module):
         self.kinds = (ORIGINAL, *kinds_for(slot))
         self.operations = nn.ModuleList([Original(slot), *(Operation(kind, slot) for kind in self.kinds[1:])])
         start = torch.zeros(len(self.kinds))
+        # the network begins nearly as it was, and another operation has to earn its weight
         start[0] = head_start
         self.architecture = nn.Parameter(start)
 
@@ -147,6 +149,7 @@ class BlockRepairer:
         lesson, exam = self._lesson(start, imitate=imitate), self._exam(start)
         settings = self.settings.training
         if epochs is not None:
+            # whoever says how many compares at equal effort, which patience would cut short
             settings = replace(settings, epochs=epochs, patience=epochs)
         score, done = self._train(method, tail, lesson, exam, settings)
         return BlockCandidate(method=method, values=tail.values(), score=score, epochs=done)
@@ -188,8 +191,10 @@ class BlockRepairer:
             probation = replace(self.settings.training, epochs=self.settings.probation)
             score, epochs = self._train(f"blocks ({named})", tail, lesson, exam, probation)
             tried.append((score, epochs, architecture, tail))
+            # handed out before the next is trained: whoever ends the search has the best so far
             yield self._candidate(slots, architecture, tail, score, shares, epochs)
         if tried and not self._over:
+            # trained on from where its probation ended
             _, before, architecture, tail = max(tried, key=lambda entry: entry[0])
             score, epochs = self._train("blocks", tail, lesson, exam, self.settings.training)
             yield self._candidate(slots, architecture, tail, score, shares, before + epochs)
@@ -206,16 +211,20 @@ class BlockRepairer:
             x, wanted = self._around(slot)
             for operation in mixtures[slot.node.output].operations:
                 if isinstance(operation, Operation):
+                    # before anything is trained: whatever the shares, what follows reads numbers of the kind it knows
                     operation.calibrate(x, wanted)
         tail = Tail(self.net, block.entry, self._free(block, slots), mixtures)
         architecture = [mixture.architecture for mixture in mixtures.values()]
+        # by identity: `==` of parameters compares their entries
         ours = {id(parameter) for parameter in architecture}
         weights = [p for p in tail.parameters() if p.requires_grad and id(p) not in ours]
         by_weights = torch.optim.Adam(weights, lr=self.settings.training.rate)
+        # these betas as in DARTS
         by_architecture = torch.optim.Adam(architecture, lr=self.settings.architecture_rate, betas=(0.5, 0.999))
         generator = torch.Generator().manual_seed(self.seed)
         order = torch.randperm(len(lesson), generator=generator)
         cut = int(len(order) * self.settings.architecture_share)
+        # shares learn from examples that the weights have not seen, or they would prefer what learns by heart
         parts = [lesson.part(some) if len(some) else lesson for some in (order[cut:], order[:cut])]
         score = exam.score(tail)
         for number in range(self.settings.search_epochs):
@@ -238,12 +247,14 @@ class BlockRepairer:
 
         def turn(part: Lesson, optimiser: torch.optim.Optimizer, places: Tensor) -> None:
             some = part.part(places)
+            # of all parameters: `backward` gives gradients to both kinds, and only one of them steps now
             tail.zero_grad()
             weights = some.weights(s.failing_share)
             torch.autograd.backward(some.loss(tail(some.x), weights, s.keep))
             optimiser.step()
 
         steps = -(-len(parts[0]) // s.batch)
+        # as many batches of the architecture's examples as the weights take steps; smaller ones, since these are fewer
         batches = [torch.randperm(len(part), generator=generator).tensor_split(min(steps, len(part))) for part in parts]
         for step in range(steps):
             for part, places, optimiser in zip(parts, batches, optimisers, strict=True):
@@ -259,9 +270,11 @@ class BlockRepairer:
             if kind == ORIGINAL:
                 chosen[slot.node.output] = Original(slot).to(self.data.x)
                 continue
+            # a copy: several architectures may take the same operation
             operation = copy.deepcopy(mixture.operations[mixture.kinds.index(kind)])
             if not isinstance(operation, Operation):
                 raise TypeError(f"{kind} is no operation")
+            # its normalisation made a share of what a mixture made; alone it has to make what the original makes
             operation.calibrate(*self._around(slot))
             chosen[slot.node.output] = operation
         return Tail(self.net, block.entry, self._free(block, slots), chosen)
@@ -279,6 +292,7 @@ class BlockRepairer:
         for slot in slots:
             module = tail.slot(slot.node.output)
             if isinstance(module, Original):
+                # copies: the tail of the best goes on being trained, and a candidate that was handed out must not
                 values |= {name: value.clone() for name, value in module.values().items()}
             elif isinstance(module, Operation):
                 replaced[slot.node.output] = module.nodes()
@@ -316,6 +330,7 @@ class BlockRepairer:
         return score, done
 
     def _tell(self, what: str, done: int, most: int, score: Score) -> bool:
+        # remembered: the end of one training is the end of all
         self._over = self._over or not self.news(what, done, most, score)
         return not self._over
 
@@ -329,6 +344,7 @@ class BlockRepairer:
 
     def _around(self, slot: Slot) -> tuple[Tensor, Tensor]:
         """What a convolution reads and makes at some of the examples."""
+        # evenly spaced: examples may lie in the file in order of their class
         x = self.data.x[:: max(1, len(self.data.x) // _CALIBRATION)]
         return self._at(slot.node.inputs[0], x), self._at(slot.node.output, x)
 

@@ -102,6 +102,7 @@ class Finetune:
             raise MismatchError(f"{top} neurons are to be modified, {len(self.neurons)} were ranked")
         self.task, self.settings = task, settings
         self.generator = torch.Generator().manual_seed(task.seed)
+        # on the device, unlike `RepairTask.teacher`: each search evaluates thousands of candidates on it
         self.teacher = task.net.with_values({}).float().to(task.device).requires_grad_(False)
         self.outputs = ScaledOutputs(self.teacher, self.neurons)
         shares = settings.margin_share, settings.kept_margin_share
@@ -127,8 +128,10 @@ class Finetune:
                 break
             news = f"search {attempt + 1}, worst input lacks {lack:.2g} of its margin"
             watch.update(Progress(phase="modifying neurons", done=attempt / self.settings.searches, detail=news))
+            # another seed for each search: the last one's draws did not suffice
             self._searches += 1
             search = Search(
+                # r = -1 switches a neuron off, r = 1 doubles it
                 lower=-torch.ones_like(self.change).to(self.outputs.device),
                 upper=torch.ones_like(self.change).to(self.outputs.device),
                 start=self.change.to(self.outputs.device),
@@ -139,6 +142,7 @@ class Finetune:
             self.change = OPTIMISERS[self.settings.optimiser](self.fitness(student), search).cpu()
             student = self._applied(self.teacher)
             hunt(self.aims, student, self.task.resample, self.generator, over)
+        # from the original's own numbers: the teacher is float32, and the file need not be
         return self._applied(self.task.net)
 
     def negatives(self) -> dict[str, Tensor]:
@@ -190,5 +194,6 @@ class Finetune:
         right = torch.ones(len(x), dtype=torch.bool)
         for aim in self.aims:
             inside = ((x >= aim.region.lower) & (x <= aim.region.upper)).all(1)
+            # outside its region a property says nothing
             right &= ~inside | (aim.region.margin(y) > 0)
         return right

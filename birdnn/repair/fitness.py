@@ -22,6 +22,7 @@ from birdnn.neurons import Neuron
 from birdnn.records import Decision
 from birdnn.spec import Region
 
+# of the widest value, all particles together: 64 MiB of float32
 _ENTRIES_PER_PASS = 1 << 24
 
 
@@ -53,6 +54,7 @@ class ScaledOutputs:
     def _scale(self, changes: Tensor, value: str) -> Tensor:
         index, column = self._places[value]
         scale = torch.ones(len(changes), self.net.size_of(value), device=self.device)
+        # indexed addition does not accumulate: of a neuron that is named twice one change would be lost
         scale[:, index] += changes[:, column]
         return scale
 
@@ -116,6 +118,7 @@ class ModificationFitness:
         with torch.no_grad():
             self._before = torch.split(outputs.net(self._x), self._sizes)
         everything = torch.cat(self._before)
+        # differences count in multiples of the outputs' spread, whatever their units are
         self._scale = max(float((everything - everything.mean(0)).abs().mean()), 1e-30)
         self._bad = sum(self._sizes[: len(self.healed)])
         self._kept = sum(self._sizes) - self._bad
@@ -129,6 +132,7 @@ class ModificationFitness:
         violated, lacking, lost, moved = (torch.zeros(len(changes), device=self.outputs.device) for _ in range(4))
         for group, y in zip(self.healed, parts, strict=False):
             margin = group.region.margin(y.flatten(0, 1)).view(y.shape[:2])
+            # not `<=`: NaN violates
             violated += (~(margin > group.least)).sum(1)
             lacking += ((group.margin - margin).clamp(min=0) / group.margin).sum(1)
         for kept, y, before in zip(
@@ -136,8 +140,10 @@ class ModificationFitness:
         ):
             lost += (~self._same(kept, before, y)).sum(1)
             moved += (y - before).abs().mean(2).sum(1) / self._scale
+        # x / (x + n) stays below 1, so that `_tie` keeps the smooth term below what one point counts
         n_bad, n_kept = max(1, self._bad), max(1, self._kept)
         smooth = self._mixed(lacking / (lacking + n_bad), moved / (moved + n_kept))
+        # inf / inf is NaN: as bad as the smooth term gets, and no worse
         return self._mixed(violated / n_bad, lost / n_kept) + self._tie * torch.nan_to_num(smooth, nan=1.0)
 
     def _mixed(self, bad: Tensor, kept: Tensor) -> Tensor:

@@ -36,7 +36,7 @@ def aims_of(
 
     Args:
         task: whose goals.
-        teacher: the original, float32 on the CPU.
+        teacher: the original, float32.
         shares: margin to reach, as a share of the median margin of satisfying points: for a violated property that is
             to be repaired, and for any other.
         samples: uniform points in one draw from a property's regions: for a violated property, and for any other;
@@ -47,6 +47,7 @@ def aims_of(
         OutOfTime: the task is over.
     """
 
+    # from `_FULL` goals on all together get what so many would: effort does not grow with their number
     crowd = max(1.0, len(task.goals) / _FULL)
 
     def of(goal: Goal) -> list[Aim]:
@@ -86,6 +87,7 @@ def learn(
             boxes = evidence.undecided[aim.name]
             boxes = boxes[((boxes.lower >= aim.region.lower) & (boxes.upper <= aim.region.upper)).all(1)]
             if len(boxes):
+                # more margin often makes the next proof a tenth as long
                 aim.margin *= harder
                 aim.absorb(from_boxes(boxes, _EVIDENCE_POINTS, generator), student, generator)
 
@@ -94,6 +96,7 @@ def _around(points: Tensor, region: Region, generator: torch.Generator) -> Tenso
     """Inputs near some that nobody had found: a hunt that missed one has missed its neighbours."""
     if not len(points):
         return points
+    # several sizes: nobody knows how wide the unsafe set around a counterexample is
     reach = torch.tensor(_NEAR, dtype=torch.float64)[:, None] * (region.upper - region.lower) / 2
     middle = points.double()[:, None]
     boxes = Boxes(torch.maximum(middle - reach, region.lower), torch.minimum(middle + reach, region.upper))
@@ -110,6 +113,7 @@ def hunt(
     asked = [aim for aim in aims if aim.goal.repair]
     _look(asked, student, resample, generator, over, thorough=False)
     if lacking(asked, student) <= 0:
+        # what held before gets a light look only: the proof finds out what that misses
         _look([a for a in asked if a.goal.violated], student, resample, generator, over, thorough=True)
 
 
@@ -132,6 +136,7 @@ def compared(task: RepairTask, aims: Sequence[Aim], teacher: Network, student: N
 
     Of the user's data; else of the domain; of the regions where nobody knows the domain.
     """
+    # not the stream that a repair draws from: on inputs that it learnt from it looks better than it is
     generator = torch.Generator().manual_seed(task.seed + 1)
     if task.data is not None:
         x = some_of(task.data, _COMPARED_POINTS, generator)

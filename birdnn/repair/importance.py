@@ -25,6 +25,7 @@ def importance(y: Tensor, decision: Decision, *, scale: float, floor: float, pow
     if clear is None:
         return torch.ones_like(y)
     best = y.amin(1, keepdim=True) if decision == "argmin" else y.amax(1, keepdim=True)
+    # the best output itself is as far from losing as the second is from winning
     distance = (y - best).abs().maximum(clear[:, None])
     counts: Tensor = (distance / scale + floor) ** -power
     return counts

@@ -17,6 +17,7 @@ HELD = "The change was held where a layer had moved by {:g} times its size; --ma
 """What a user is told of `Trained.reach`."""
 
 _ENTRIES_PER_PASS = 1 << 24
+# values: the metric of `birdnn.repair.retrain` has as many rows and columns, 1 GiB in float32
 _MOST = 1 << 14
 
 
@@ -48,10 +49,12 @@ class Trained:
     def __init__(self, net: Network, limit: int = 0, *, names: tuple[str, ...] = ()) -> None:
         self.net = net
         self.names = names or _last_initialisers(net, limit)
+        # by identity: torch calls parameters by other names than ONNX, see `Network`
         self._keys = {name: key for name in self.names for key, value in _tensors(net) if value is net.value(name)}
         self._rest = {k: v.detach() for k, v in _tensors(net) if k not in self._keys.values()}
         self._shapes = [net.value(name).shape for name in self.names]
         self._sizes = [net.value(name).numel() for name in self.names]
+        # float64, so that original + change is rounded once, when it becomes a network
         self.original = torch.cat([net.value(name).detach().flatten() for name in self.names]).double()
 
     def __len__(self) -> int:
@@ -85,10 +88,12 @@ class Trained:
         for place in self._layers():
             limit = most * float(self.original[place].norm())
             a, b = start[place], towards[place]
+            # one that does not move stays where it is, beyond the limit or not, and must not hold the others
             if float((a + b).norm()) <= limit or not bool(b.any()):
                 continue
             # |a + t b| = limit
             bb, ab, rest = float(b @ b), float(a @ b), float(a @ a) - limit**2
+            # without a root the line misses the ball: as far as it comes closer, if at all
             share = min(share, max(0.0, (-ab + math.sqrt(max(0.0, ab * ab - bb * rest))) / bb))
         return share
 
@@ -97,6 +102,7 @@ class Trained:
         places, found = self._places(), list[list[Tensor]]([[]])
         for node in reversed(self.net.nodes):
             mine = [name for name in stored(self.net, node) if name in places]
+            # backwards, and in a node vectors first: a bias is met before the matrix that it stands behind
             for name in sorted(mine, key=lambda name: self.net.value(name).dim()):
                 found[-1].append(places.pop(name))
                 if self.net.value(name).dim() > 1:
@@ -121,6 +127,7 @@ class Trained:
             return torch.zeros(0, len(self))
         values = {self._keys[name]: value for name, value in self.values(change).items()}
         made = sum(self.net.size_of(node.output) for node in self.net.nodes)
+        # what takes the memory: the derivatives, or what the network makes on the way
         step = max(1, _ENTRIES_PER_PASS // max(len(self) * max(1, directions.shape[1]), made))
         parts = zip(torch.split(x, step), torch.split(directions, step), strict=True)
         with torch.no_grad():

@@ -24,7 +24,9 @@ from birdnn.later import later
 
 optimize = later("scipy.optimize")
 
+# what it weighs beside z, see `_least_distance`
 _SLACK = 1e-3
+# singular values below this share of the largest belong to equations that repeat others
 _INDEPENDENT = 1e-9
 _FIRMER = 10.0
 _MOST_TRIES = 30
@@ -58,12 +60,14 @@ class LeastChange:
         self._fixed = torch.zeros(len(metric), 0, dtype=torch.float64)  # orthonormal columns, in whitened coordinates
         start = self._whitened(torch.where(pull.isfinite().all(), pull, 0.0)[:, None])[:, 0]
         if reference is not None:
+            # z = L^T d, of the reference
             start = start + self._factor.T @ reference
         particular = torch.zeros_like(start)
         if equations is not None and len(equations[0]):
             left, size, right = torch.linalg.svd(self._whitened(equations[0].T).T, full_matrices=False)
             kept = size > _INDEPENDENT * size.amax()
             self._fixed = right[kept].T
+            # the shortest solution of the equations; whatever is added has to be orthogonal to `_fixed`
             particular = self._fixed @ ((left.T @ equations[1])[kept] / size[kept])
         self._start = particular + self._free(start[None])[0]
 
@@ -76,6 +80,7 @@ class LeastChange:
         rows, wanted = rows[finite], wanted[finite]
         z = self._start.clone()
         if len(rows):
+            # only the free part can answer; what the equations have fixed counts with its share
             whole = self._whitened(rows.T).T
             g = self._free(whole)
             z = z + torch.from_numpy(_least_distance(g.numpy(), (wanted - whole @ z).numpy()))
@@ -102,6 +107,7 @@ def _factor(metric: Tensor, ridge: float) -> Tensor:
         if not int(found.info):
             factor: Tensor = found.L
             return factor
+        # sums in float32 are positive semidefinite up to rounding only
         share *= _FIRMER
     return eye
 
@@ -117,6 +123,7 @@ def _weights(everything: Matrix, target: Matrix) -> Matrix:
 
 def _least_distance(g: Matrix, h: Matrix) -> Matrix:
     """The shortest z with ``g @ z >= h``, each row up to a slack that costs ``1 / _SLACK`` times as much as z."""
+    # rows and right-hand sides are brought to order one: small outputs would drown in the solver's tolerance
     scale = float(np.sqrt((g * g).sum(1).mean()))
     if not (h > 0).any() or scale == 0:
         return np.zeros(g.shape[1])
@@ -124,6 +131,7 @@ def _least_distance(g: Matrix, h: Matrix) -> Matrix:
     everything = np.concatenate([g.T / scale, _SLACK * np.eye(len(g)), h[None] / reach])
     target = np.zeros(len(everything))
     target[-1] = 1.0
+    # the last entry is 0 only where nothing satisfies the rows, and with slack something always does
     residual = everything @ _weights(everything, target) - target
     z: Matrix = -reach / scale * residual[: g.shape[1]] / residual[-1]
     return z

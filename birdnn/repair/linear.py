@@ -44,9 +44,12 @@ from birdnn.repair.protocol import Evidence, RepairTask
 from birdnn.repair.readout import Readout
 from birdnn.sample import evaluate, uniform
 
+# factor on the price of a change as such while it is beyond the limit, and where that ends
 _FIRMER, _FIRMEST = 2.0, 1.0
+# price of the range of a share where closeness is to be proved; factor on it after a proof out of reach
 _NARROW, _NARROWER = 64.0, 8.0
 _MOST_ALTERNATIVES = 3
+# of one output that moves; where several do, each has fewer, for a program has the columns of all
 _MOST_CONSTRAINTS, _MOST_POINTS, _MOST_TERMS = 20_000, 16_000, 16_000
 _MOST_UNKNOWNS = 1 << 14
 _FULL = 16  # regions, from which on each constrains a program by fewer inputs
@@ -103,6 +106,7 @@ class LastLayer:
         self.aims = aims_of(task, self.teacher, shares=shares, samples=samples, generator=self.generator)
         self.change = torch.zeros(len(self.trained), dtype=torch.float64)
         self.spread = 0.0 if math.isinf(task.max_difference) else _NARROW
+        # where nothing is decided all outputs count 1, whatever the power
         powers = settings.decision_powers[: 1 if task.decision == "none" else None]
         self.alternatives = [(outputs, power) for outputs in self._helpful() for power in powers]
         for outputs, _ in self.alternatives:
@@ -125,6 +129,7 @@ class LastLayer:
         learn(self.aims, evidence, student, self.generator, harder=self.settings.harder, over=over)
         hunt(self.aims, student, self.task.resample, self.generator, over)
         found = [(self._solved(way, until, watch, anew=evidence.too_far), way) for way in self.alternatives]
+        # ranked when all are solved, on the same hard inputs: those that one way met count for the others too
         self.change, way = min(found, key=lambda pair: self._rank(self.trained.at(pair[0])))
         self.alternatives = [way]
         return self.task.net.with_values(self.trained.values(self.change))
@@ -172,6 +177,7 @@ class LastLayer:
         change, student = self.change, self.trained.at(self.change)
         for step in range(self.settings.steps):
             lack = lacking(self.aims, student)
+            # after a candidate that was too far nothing lacks, and yet another program is due, at the higher price
             done = lack <= 0 and (step > 0 or not anew)
             if done or self.held.get(way, False) or watch.stopped() or time.monotonic() > until:
                 break
@@ -211,7 +217,9 @@ class LastLayer:
             return None
         lack, rows, wanted = (torch.cat(side) for side in zip(*parts, strict=True))
         moving = self.readout.moves[:, free].any(1).nonzero()[:, 0].tolist()
+        # lack is relative to the margin asked for, so that regions of different units compare
         hardest = lack.argsort(descending=True)[: int(_MOST_CONSTRAINTS / len(moving) ** 1.5)].sort().values
+        # a prefix is a sample: where they are many they lie in random order
         features, y, shares = (part[: _MOST_TERMS // len(moving)] for part in self._behaviour)
         weights = shares[:, None] * self._importance(y, power)
         terms = [self._output(outputs, output, free, features, weights[:, output]) for output in moving]
@@ -245,6 +253,7 @@ class LastLayer:
 
     def _output(self, outputs: tuple[int, ...], output: int, free: Tensor, features: Tensor, weights: Tensor) -> Output:
         """How an output moves where behaviour is measured."""
+        # features are the original's, so that these derivatives are the same in every program
         if (outputs, output) not in self._known:
             columns = self.readout.moves[output, free].nonzero()[:, 0]
             direction = torch.nn.functional.one_hot(torch.tensor([output]), self.readout.net.n_outputs)
@@ -270,6 +279,7 @@ class LastLayer:
             if not bool(helps.any()):
                 continue
             value = now @ polytope.a.T - polytope.b
+            # rows that no output of this way moves: what they reach they keep
             fixed = value.masked_fill(helps, -torch.inf).amax(1)
             asks = fixed < aim.margin
             row = value.masked_fill(~helps, -torch.inf).argmax(1)[asks]
@@ -286,6 +296,7 @@ class LastLayer:
             parts.append((uniform(*self.task.domain, self.settings.domain_points, self.generator), 1.0))
         inside = [aim.positives.x for aim in self.aims if aim.goal.violated]
         each = min(self.settings.region_points, _MOST_POINTS // max(1, len(inside)))
+        # all regions together count as much as the domain
         return [*parts, *((x[:each], 1.0 / len(inside)) for x in inside if len(x))]
 
     def _seen(self) -> tuple[Tensor, Tensor, Tensor]:

@@ -90,8 +90,10 @@ def _replaceable(net: Network, node: Node, weight: Tensor) -> bool:
         return False
     stride, dilation = set(node.attributes["strides"]), set(node.attributes["dilations"])
     before, after = (net.graph.shapes[name] for name in (node.inputs[0], node.output))
+    # rounded up: what padding by half of an odd kernel makes of a size
     same = [-(-size // node.attributes["strides"][0]) for size in before[2:]] == list(after[2:])
     even = set(node.attributes["pads"]) == {weight.shape[2] // 2}  # some exporters pad one side only
+    # operations pad by half of their own kernel: they read the same places only where the original does so
     return len(stride) == 1 and dilation == {1} and weight.shape[2] % 2 == 1 and same and even
 
 
@@ -118,6 +120,7 @@ class Operation(nn.Module):
         elif self.kind == "avgpool3x3":
             x = functional.avg_pool2d(x, 3, self.slot.stride, 1)
         for place, kernel in enumerate(self.kernels):
+            # the stride is taken once, by whatever comes first
             stride = 1 if pooled or place else self.slot.stride
             groups = x.shape[1] // kernel.shape[1]
             x = functional.conv2d(x, kernel, None, stride, self._padding(kernel), self._dilation, groups)
@@ -140,6 +143,7 @@ class Operation(nn.Module):
     @torch.no_grad()
     def calibrate(self, x: Tensor, wanted: Tensor) -> None:
         """Give the outputs at ``x`` the mean and spread of ``wanted`` (n, out, h, w), channel by channel."""
+        # the statistics of these inputs themselves: running ones would take many batches to get there
         raw = self.raw(x)
         running_mean, running_var = self._running()
         mean, variance = raw.mean((0, 2, 3)), raw.var((0, 2, 3), unbiased=False)
@@ -152,6 +156,7 @@ class Operation(nn.Module):
     def folded(self) -> list[Tensor]:
         """The kernels and last the bias, normalisation folded in by its running statistics."""
         mean, variance = self._running()
+        # float64, rounded once: the file has to compute what was trained
         factor = self.norm.weight.double() / (variance.double() + self.norm.eps).sqrt()
         *first, last = (kernel.detach() for kernel in self.kernels)
         bias = self.norm.bias.double() - mean.double() * factor
@@ -169,6 +174,7 @@ class Operation(nn.Module):
         channels = self.slot.channels[0]
         for place, kernel in enumerate(kernels):
             last = place == len(kernels) - 1
+            # normalisation stands behind the last kernel, and so does the bias
             names = [f"{end}__kernel_{place}", *([f"{end}__bias"] if last else [])]
             tensors |= dict(zip(names, (kernel, bias), strict=False))
             out = end if last else f"{end}__inner_{place}"
@@ -187,6 +193,7 @@ class Original(nn.Module):
         super().__init__()
         self.slot = slot
         self.weight = nn.Parameter(slot.weight.clone())
+        # a file whose convolution has no bias has no place for one that was trained
         self.bias = nn.Parameter(slot.bias.clone(), requires_grad=len(slot.node.inputs) > 2)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -209,6 +216,7 @@ def _conv_node(value: str, out: str, names: list[str], kernel: Tensor, stride: i
 def _pool_node(kind: str, value: str, out: str, stride: int) -> Node:
     if kind == "maxpool3x3":
         return Node("MaxPool", out, (value,), out, MappingProxyType(_frame(3, stride, 1)))
+    # as torch counts unless told otherwise; ONNX does not
     attributes = {**_frame(3, stride, 1), "count_include_pad": True}
     return Node("AveragePool", out, (value,), out, MappingProxyType(attributes))
 
@@ -240,6 +248,7 @@ def _dense(slot: Slot) -> Tensor:
 def _centred(slot: Slot, size: int) -> list[Tensor]:
     """The kernel with zeros around it, or its middle."""
     kernel = _dense(slot)
+    # a negative one cuts
     margin = (size - kernel.shape[2]) // 2
     return [functional.pad(kernel, (margin,) * 4)]
 
@@ -265,6 +274,7 @@ _KERNELS: Mapping[str, Callable[[Slot], list[Tensor]]] = {
     "separable3x3": _separable,
     "maxpool3x3": _summed,
     "avgpool3x3": _summed,
+    # ones, channel by channel: still a convolution, into which normalisation can be folded
     "skip": lambda slot: (
         [torch.ones(slot.channels[1], 1, 1, 1)] if slot.channels[0] == slot.channels[1] and slot.stride == 1
         else _summed(slot)

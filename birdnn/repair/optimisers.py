@@ -21,6 +21,7 @@ Fitness: TypeAlias = Callable[[Tensor], Tensor]
 
 _POPULATION = 20
 _INERTIA, _OWN, _SWARM = 0.6, 2.5, 0.8
+# of half of the box's mean width
 _SIGMA = 0.3
 
 
@@ -89,9 +90,11 @@ def pso(fitness: Fitness, search: Search) -> Tensor:
             return ranked(candidates)
 
     device = search.lower.device
+    # EvoX draws from torch's global generators, which others use as well
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), torch.no_grad():
         torch.manual_seed(search.seed)
         swarm = PSO(_POPULATION, search.lower, search.upper, w=_INERTIA, phi_p=_OWN, phi_g=_SWARM, device=device)
+        # before the first step, which evaluates the population as it stands
         swarm.pop[0] = search.start
         workflow = StdWorkflow(swarm, Ranking(), device=device)
         workflow.init_step()
@@ -105,6 +108,7 @@ def cmaes(fitness: Fitness, search: Search) -> Tensor:
     from cmaes import CMA
 
     ranked = _Ranked(fitness, search.start)
+    # the strategy draws around its mean, and need never ask for the mean itself
     ranked(search.start[None])
     # the package wants two dimensions at least; one that nothing reads harms nobody
     spare = max(0, 2 - len(search.start))

@@ -21,7 +21,9 @@ optimize, sparse = later("scipy.optimize"), later("scipy.sparse")
 Matrix: TypeAlias = npt.NDArray[np.float64]
 
 HOLD = 1e-4
+# of a unit that is missing, in multiples of what moving every output by one costs
 _PRICE = 100.0
+# of an unknown that moves nothing at any point
 _LEAST_SIZE = 1e-6
 
 
@@ -89,6 +91,8 @@ def least_absolute(
     for each in outputs:
         held[each.columns] += spread * total * np.ptp(each.features, axis=0)
     moved = [_as_columns(each, unknowns) for each in outputs]
+    # a column for each constraint, bounded by the price of missing it, and one for each absolute value, bounded by its
+    # weight on both sides; the multipliers of these equations are the change, up to its sign
     equations = sparse.hstack([sparse.csr_matrix(rows.T), *moved, sparse.identity(unknowns)], format="csc")
     limits = np.concatenate([*(each.weights for each in outputs), held])
     prices = np.stack([np.zeros(len(rows)), np.full(len(rows), _PRICE * total)], 1)
@@ -100,6 +104,7 @@ def least_absolute(
         method="highs",
         options={} if np.isinf(seconds) else {"time_limit": max(0.0, seconds)},
     )
+    # a program that its time limit ended is not solved, and its multipliers would be the change of nothing
     if found.status != 0 or not np.isfinite(found.eqlin.marginals).all():
         return None
     change: Matrix = -found.eqlin.marginals

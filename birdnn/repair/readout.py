@@ -54,7 +54,9 @@ class Readout:
         generator = torch.Generator().manual_seed(0)  # of features as no input makes them, none of which is zero
         probes = [torch.rand(1, self._width, generator=generator, dtype=torch.float64) + 1 for _ in range(2)]
         seen = [torch.stack([self._row(probe[0], row) for row in torch.eye(net.n_outputs)]) for probe in probes]
+        # two probes: by one of them a derivative may cancel to zero
         self.moves = (seen[0] != 0) | (seen[1] != 0)
+        # exactly: what does not read the features is the same number for both
         self.constant = (seen[0] == seen[1]).all(0)
         self.matrix = self._found_matrix(probes[0][0], seen[0])
 
@@ -88,6 +90,7 @@ class Readout:
         if not len(features):
             return features.new_empty(0, len(self) if columns is None else len(columns))
         wanted = directions.double().expand(len(features), -1)
+        # the usual case, without a derivative: `vmap` of a gradient loads a package of algebra with its first use
         if self.matrix is not None:
             return self._of_matrix(self.matrix, features, wanted, columns)
         parts, step = [], max(1, _ENTRIES // max(len(self), self._width))
@@ -105,6 +108,7 @@ class Readout:
         """
         if not len(features):
             return features.new_empty(0), features
+        # not detached: training goes through the last weights as well
         values = torch.cat([net.value(name).flatten() for name in self.names]).to(features)
 
         def along(one: Tensor, direction: Tensor) -> Tensor:
@@ -141,6 +145,7 @@ class Readout:
             return None
         if not bool((self.moves.sum(1) == len(features) + 1).all()) or not bool((self.moves.sum(0) == 1).all()):
             return None
+        # no two features of the probe are alike, so that equal numbers tell which weight reads which
         order = features.argsort()
         weight_at, bias_at = torch.empty(outputs, len(features), dtype=torch.int64), []
         for output in range(outputs):
@@ -152,6 +157,7 @@ class Readout:
             bias_at.append(int((self.moves[output] & self.constant).nonzero()[0, 0]))
         at, values = torch.tensor(bias_at), self._values()
         with torch.no_grad():
+            # where all features are zero the biases are left; anything else there is a constant that no value holds
             offset = self._outputs(values, torch.zeros_like(features))
         return (weight_at, at) if torch.equal(offset, values[at]) else None
 
@@ -166,6 +172,7 @@ class Readout:
         sizes = [self.net.size_of(name) for name in self.reads]
         for name, part in zip(self.reads, torch.split(features, sizes), strict=True):
             known[name] = part.reshape(self.net.shape_of(name))
+        # constants again: a weight may pass through a transposition before it is read
         for node in (*self._constants, *self._nodes):
             known[node.output] = apply(node.op, [known[name] for name in node.inputs], node.attributes, node.name)
         return known[self.net.output_name].reshape(self.net.n_outputs)
@@ -187,6 +194,7 @@ def _walked(net: Network) -> tuple[list[Node], tuple[str, ...], tuple[str, ...]]
         if node.output not in dependent:
             continue
         ends = node.output == net.output_name
+        # every reader has to be on the way and free of weights, or the value moves something else as well
         if not ends and not (readers[node.output] and through.issuperset(readers[node.output])):
             continue
         if not _affine(node, dependent):
@@ -201,6 +209,7 @@ def _walked(net: Network) -> tuple[list[Node], tuple[str, ...], tuple[str, ...]]
     made = {node.output for node in taken}
     reads = Counter(name for node in net.nodes for name in stored(net, node))
     inside = Counter(name for node in taken for name in stored(net, node))
+    # an initialiser that anything before the features reads would move them
     names = tuple(name for name in found if reads[name] == inside[name])
     read = dict.fromkeys(name for node in taken for name in node.inputs)
     return taken, tuple(name for name in read if name in dependent and name not in made), names
@@ -209,6 +218,7 @@ def _walked(net: Network) -> tuple[list[Node], tuple[str, ...], tuple[str, ...]]
 def _affine(node: Node, dependent: frozenset[str]) -> bool:
     rule = operator(node.op).linear_part
     live = [name in dependent for name in node.inputs]
+    # stand-ins: a rule looks at which operands depend on the input, not at their numbers
     return rule is not None and rule([torch.zeros(())] * len(live), live) is not None
 
 

@@ -34,9 +34,12 @@ from birdnn.sample import evaluate, uniform
 from birdnn.spec import Polytope
 
 _SCALE_POINTS = 1 << 14
+# shares of a step; of those that leave equally much lacking the longest is taken
 _LENGTHS = (1.0, 0.5, 0.25, 0.1)
 _FIRMER = 4.0
+# inputs between two looks at the clock
 _PART = 256
+# what an output counts for deciding anywhere at all, beside any importance
 _DECIDES = 1e6
 
 
@@ -98,6 +101,7 @@ class Retrain:
         self.scale = self._scale()
         self.ridge = settings.ridges[0]
         self._untried = settings.ridges
+        # made with the first step, for the time it takes: a candidate may need none
         self._metric: tuple[Tensor, Tensor] | None = None
         self._solver: LeastChange | None = None
         self.layer = self.trained.output_layer()
@@ -113,12 +117,13 @@ class Retrain:
         self._learn(evidence)
         self._tie(evidence)
         if self._untried:
-            # how far first order reaches differs from network to network: try both, keep what changes least
+            # how far first order reaches differs from network to network: try each, keep what changes least
             tried, start = [], self.change  # the original, or what the ties make of it
             for ridge in self._untried:
                 self.ridge, self.change, self._solver = ridge, start, None
                 tried.append((*self._improve(until, watch), ridge))
             self._untried = ()
+            # what lacks nothing first, then what changes least
             _, _, self.change, self.ridge = min(tried, key=lambda found: found[:2])
             self._solver = None
         else:
@@ -128,6 +133,7 @@ class Retrain:
     def _improve(self, until: float, watch: Watch) -> tuple[bool, float, Tensor]:
         """Step until nothing lacks: does something lack still, how much behaviour changed, the change."""
         self._hunt()
+        # a step beyond where first order holds makes things worse: the best so far is handed out, not the last
         lack, best = self._lack(self.change), self.change
         for step in range(self.settings.steps):
             if lack <= 0 or watch.stopped() or time.monotonic() > until:
@@ -193,6 +199,7 @@ class Retrain:
     def _build(self) -> tuple[Tensor, Tensor]:
         """The metric over domain and regions, and the pull of the corrected negatives."""
         size = len(self.trained)
+        # float32: what its rounding takes of definiteness, the ridge of `LeastChange` gives back
         metric, pull = torch.zeros(size, size), torch.zeros(size, dtype=torch.float64)
         lessons: list[tuple[Tensor, Aim | None, float]] = [
             (self._domain_points(self.settings.domain_points), None, 1.0)
@@ -209,7 +216,9 @@ class Retrain:
         y = evaluate(self.teacher, x)
         wanted = y if aim is None else aim.targets(x, y, self.settings.pairing)
         share = self._importance(y) * (weight / y.shape[1])
+        # in the rows themselves, so that their product is the sum of weight times J^T J
         root = share.sqrt() / self.scale
+        # at the original: the metric is made once, and all change is counted from there
         rows = self.trained.rows(torch.zeros_like(self.change), x, torch.diag_embed(root))
         metric.addmm_(rows.T, rows)
         pull += (rows.T @ ((wanted - y) * root).flatten()).double()
@@ -267,6 +276,7 @@ class Retrain:
         """Would a tie bind outputs that contend for the decision: in the domain, or where regions are all right?"""
         before, _ = compared(self.task, self.aims, self.teacher, self.teacher)
         places = [(before, self.settings.tied_decisions)]
+        # a domain is wide: what only competes within a region hardly shows in it
         places += [(aim.positives.y, self.settings.tied_in_regions) for aim in self.aims]
         rules, named = self._rules(), {tie.outputs for tie in ties}
         return any(contested(y, outputs, rule) > most for y, most in places for outputs in named for rule in rules)
@@ -316,6 +326,7 @@ class Retrain:
         student = self.trained.at(self.change)
         rows, wanted = [], []
         if self.layer is not None and self.tied:
+            # the equations keep a tied row constant; that it stays large enough is a demand like others
             constant, least = demands(_flat(self.tied), self.layer, len(self.trained))
             rows.append(constant)
             wanted.append(least)
@@ -325,6 +336,7 @@ class Retrain:
             for demand in aim.demands(points, student, self.teacher, self.settings.pairing):
                 jacobian = self.trained.rows(self.change, demand.x, demand.direction[:, None]).double()
                 rows.append(jacobian)
+                # linearised here, for a change that is counted from the original
                 wanted.append(demand.missing.double() + jacobian @ self.change)
         if not rows:
             return

@@ -16,8 +16,10 @@ from birdnn.records import Pairing, SampleSet
 from birdnn.spec import Region
 
 _SWEEPS = 8
+# finitely many sweeps end a little short of where they go
 _OVERSHOOT = 1.02
 _MAX_CHOICES = 64
+# relative, of outputs in float32
 _ROUNDING = 1e-6
 _PAIRS_PER_PASS = 1 << 24
 
@@ -35,6 +37,7 @@ def projected(region: Region, y: Tensor, margin: float) -> Tensor:
     if not polytopes or not bool(low.any()):
         return y
     start = y[low]
+    # where no choice leads out the outputs stay what they are
     best, distance = start, torch.full_like(start[:, 0], torch.inf)
     for choice in islice(product(*(range(len(p.rows)) for p in polytopes)), _MAX_CHOICES):
         a = torch.stack([p.a[row] for p, row in zip(polytopes, choice, strict=True)]).to(start)
@@ -72,14 +75,17 @@ def targets(region: Region, x: Tensor, y: Tensor, positives: SampleSet, pairing:
     Points that have the margin keep their outputs. Without any positive sample only the projection is possible.
     """
     goal = projected(region, y, margin)
+    # written to below, and `y` is the caller's
     goal = goal.clone() if goal is y else goal
     negative = region.margin(y) <= 0
     if pairing == "projection" or not len(positives) or not bool(negative.any()):
         return goal
     if pairing == "input":
+        # inputs count relative to how far they range; fixed ones differ by nothing and do not count
         width = (region.upper - region.lower).to(x).clamp(min=1e-12)
         partner = nearest(x[negative] / width, positives.x.to(x) / width)
     else:
         partner = nearest(y[negative], positives.y.to(y))
+    # the partner satisfies the property, but need not have the margin
     goal[negative] = projected(region, positives.y.to(y)[partner], margin)
     return goal

@@ -59,7 +59,9 @@ class Tie:
         values = y.double() @ polytope.a.T
         flattest = int((values.std(0, correction=0) / polytope.a.abs().amax(1).clamp(min=1e-300)).argmin())
         row, least = polytope.a[flattest], float(polytope.b[flattest]) + margin
+        # only an output that the row names can make it constant
         follower = int(importance.double().masked_fill(row == 0, torch.inf).argmin())
+        # where the row mostly lies: outputs move least, and it is safe
         return Tie(row, follower, max(least, float(values[:, flattest].median())), least)
 
 
@@ -87,6 +89,7 @@ def tied(ties: list[Tie], layer: OutputLayer, parameters: int) -> Tensor:
     """The change, (parameters,), after which each follower follows and nothing else has moved."""
     change = torch.zeros(parameters, dtype=torch.float64)
     weight, bias = layer.weight.clone(), layer.bias.clone()
+    # on the map as the ties before have left it; one that moves an output which an earlier row names unties that
     for tie in ties:
         k, share = tie.follower, tie.row[tie.follower]
         weight[k] -= (tie.row @ weight) / share

@@ -69,11 +69,13 @@ class Lesson:
         failing, n = int((~self.right).sum()), len(self)
         if not failing or failing == n or failing / n >= failing_share:
             return torch.ones(n, device=self.y.device)
+        # the sum stays n: the rate means the same whatever the mixture
         heavy, light = failing_share * n / failing, (1 - failing_share) * n / (n - failing)
         return torch.where(self.right, light, heavy)
 
     def loss(self, y: Tensor, weights: Tensor, keep: float) -> Tensor:
         """Of outputs (n, classes): wrong classes, and outputs that moved where the original is right."""
+        # logarithms on both sides: probabilities of a sure teacher are 0 in float32
         moved = kl_div(y.log_softmax(1), self.teacher.log_softmax(1), reduction="none", log_target=True).sum(1)
         wrong = cross_entropy(y, self.y, reduction="none")
         if self.imitate:
@@ -106,6 +108,7 @@ class Exam:
         """The model's, in evaluation mode; it is left in it."""
         y = outputs(model, self.x)
         loss = float(cross_entropy(y, self.y))
+        # NaN compares with nothing: a model that became NaN has to lose, not to stand beside
         return Score(int((y.argmax(1) == self.y).sum()), -loss if loss == loss else -torch.inf, len(self.y))
 
 
@@ -142,6 +145,7 @@ def train(
         return best
     batches = -(-len(lesson) // settings.batch)
     optimiser = torch.optim.Adam(parameters, lr=settings.rate)
+    # steps, not epochs: it is asked after each batch
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, settings.epochs * batches)
     weights = lesson.weights(settings.failing_share)
 
@@ -174,4 +178,5 @@ def _batches(n: int, size: int, generator: torch.Generator) -> Iterator[Tensor]:
 
 
 def _state(model: nn.Module) -> dict[str, Tensor]:
+    # deep: the dictionary holds the live tensors
     return copy.deepcopy(model.state_dict())
