@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from birdnn.spec import Property as Property
     from birdnn.spec import Region as Region
 
+# once more than above: a type checker follows imports alone, and imports that run would load torch with the package
 _HOME = {
     "BirdnnError": "errors",
     "CheckOutcome": "records",
@@ -125,4 +126,5 @@ class _Package(ModuleType):
             super().__setattr__(name, value)
 
 
+# whoever imports a submodule sets it on its package, and only the class of the package sees that
 sys.modules[__name__].__class__ = _Package

@@ -53,6 +53,7 @@ class Block:
         One that another block reads, too, as exporters leave it of equal tensors, is not its own: other values would
         change what that block computes, before this one as well as behind it.
         """
+        # by origins: a node may hand an initialiser on as another value, transposed for example
         mine = {node.output for node in self.nodes}
         others = set(net.origins(name for node in net.nodes if node.output not in mine for name in node.inputs))
         read = dict.fromkeys(name for node in self.nodes for name in node.inputs)
@@ -81,6 +82,7 @@ def partition(net: Network, chosen: Mapping[str, Sequence[str]] | None = None) -
     for place, unit in enumerate(units):
         before = owner.get(place - 1)
         user = owner.get(place)
+        # a block of the user's ends where the user says, whatever modules its units belong to
         begins = not blocks or user != before or (user is None and _begins(net, blocks[-1], unit))
         if begins:
             blocks.append(_Draft(user))
@@ -136,6 +138,7 @@ def _units(net: Network) -> list[_Unit]:
     made = {net.input_name: -1}
     constant = {node.output: node for node in net.nodes if node.output not in net.graph.dependent}
     found: list[_Unit] = []
+    # `latest`: where the last of all values made so far is read; a value with nothing older still wanted is a cut
     entry, start, latest = net.input_name, 0, last_use.get(net.input_name, -1)
     for place, node in enumerate(dependent):
         made[node.output] = place
@@ -152,6 +155,7 @@ def _constants(nodes: Sequence[Node], left: dict[str, Node]) -> tuple[Node, ...]
     found: list[Node] = []
     wanted = [name for node in nodes for name in node.inputs]
     while wanted:
+        # taken out: a constant that several units read lies in the first of them
         node = left.pop(wanted.pop(), None)
         if node is not None:
             found.append(node)
@@ -172,6 +176,7 @@ def _owners(units: Sequence[_Unit], chosen: Mapping[str, Sequence[str]]) -> dict
             known = ", ".join(unit.nodes[-1].name for unit in units[:6])
             raise MismatchError(f"block {block!r}: the network has no node {missing[0]!r}; it has {known}, ...")
         found = set().union(*(places[name] for name in names))
+        # with all between: what is left out in the middle would have a second way in or out
         for place in range(min(found), max(found) + 1):
             if owner.setdefault(place, block) != block:
                 told = f"node {units[place].nodes[-1].name!r} would be in both"
@@ -210,6 +215,7 @@ def _begins(net: Network, before: _Draft, unit: _Unit) -> bool:
     if before.user is not None:
         return True
     known, here = before.scope, _scope(unit)
+    # where one of the two has no name there is no module to compare: structure decides
     if known and here and here[: len(known)] != known:
         # a bare activation or pooling of the level above goes on with what it follows
         plain = not unit.joined and not unit.has(WEIGHTED)
@@ -234,6 +240,7 @@ def _turns(net: Network, unit: _Unit) -> bool:
     """Does it turn images into numbers, by a mean over all places or another layout?"""
     shapes = net.graph.shapes
     before, after = shapes[unit.entry], shapes[unit.exit]
+    # images of one pixel are numbers already
     if unit.joined or len(before) < 3 or math.prod(before[2:]) == 1:
         return False
     return len(after) < 3 or (math.prod(after[2:]) == 1 and unit.has({*_POOLING, "GlobalAveragePool", *_RESHAPING}))
@@ -248,6 +255,7 @@ def _merged(drafts: list[_Draft]) -> list[_Draft]:
     """Without weights a part is no block: it goes with what precedes it, unless a user wants it."""
     found: list[_Draft] = []
     for draft in drafts:
+        # either of the two: a first part without weights takes the next one in
         ours = draft.user is None and found and found[-1].user is None
         if ours and not (draft.weighted and found[-1].weighted):
             found[-1].units += draft.units
@@ -280,6 +288,7 @@ def _path(node: Node) -> tuple[str, ...]:
     """``/layer1/conv1/Conv`` -> layer1, conv1; else by an initialiser, ``layer1.conv1.weight``."""
     if node.name.startswith("/"):
         return tuple(part for part in node.name.split("/")[1:-1] if part)
+    # the first is what the layer reads, which another module has made
     for name in node.inputs[1:]:
         parts = name.split(".")
         if len(parts) > 1 and parts[-1] in ("weight", "bias"):
@@ -298,6 +307,7 @@ def _named(scope: tuple[str, ...]) -> str:
 
 
 def _finished(net: Network, drafts: Sequence[_Draft]) -> tuple[Block, ...]:
+    # a module that became several blocks can name none of them; users' names are taken first, and ours give way
     scopes = [_named(draft.scope) for draft in drafts]
     blocks: list[Block] = []
     taken: set[str] = {draft.user for draft in drafts if draft.user is not None}
@@ -308,6 +318,7 @@ def _finished(net: Network, drafts: Sequence[_Draft]) -> tuple[Block, ...]:
             name += "'"
         taken.add(name)
         parts = {node.output for unit in draft.units for node in (*unit.extra, *unit.nodes)}
+        # in the order of the network: constants were found backwards, from those that read them
         nodes = tuple(node for node in net.nodes if node.output in parts)
         blocks.append(Block(name, nodes, draft.units[0].entry, draft.units[-1].exit, by))
     return tuple(blocks)

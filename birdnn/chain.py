@@ -129,6 +129,7 @@ class _Affine:
 
     Attributes:
         basis, offset: shapes (k, *sample) for k entries of that output, and (1, *sample); of a constant its own shape.
+        absolute_basis, absolute_offset: the same of the map with the absolute values of all constants.
         roundings: so far.
         underflow, peak: see `Terms`.
     """
@@ -154,6 +155,7 @@ class _Folding:
 
     def __init__(self, graph: Graph, values: Mapping[str, Tensor]) -> None:
         self.graph = graph
+        # float64 holds each float32 exactly: times a basis of ones and zeros the first weights stay what they are
         self.fixed = {name: _constant(tensor.detach().double()) for name, tensor in values.items()}
         self.mergings = mergings(graph, values)
         self.device = next(iter(values.values())).device if values else None
@@ -207,6 +209,7 @@ class _Folding:
             bias=value.absolute_offset.flatten().clone(),
             roundings=value.roundings,
             underflow=value.underflow,
+            # the largest value on the way, whether a runtime merges constants or computes node by node
             peak=max(value.peak, merging.gain),
             merging=merging.lost,
         )
@@ -225,6 +228,7 @@ class _Folding:
         inputs = [self.fixed[name] for name in node.inputs]
         value = apply(node.op, [i.offset for i in inputs], node.attributes, node.name)
         row = operator(node.op, node.name)
+        # what only chooses among exact numbers gives an exact number, and starts anew
         if row.compares and not any(i.roundings for i in inputs):
             return _constant(value)
         if row.linear_part is None:
@@ -243,10 +247,12 @@ class _Folding:
         width = next(len(i.basis) for i in inputs if i.basis is not None)
         if width * math.prod(self.graph.shapes[node.output]) > MAX_DENSE_ENTRIES:
             raise NotAChain(f"node {node.name!r} needs a dense matrix above {MAX_DENSE_ENTRIES} entries")
+        # the operator goes over the basis with what it adds set to zero, and over the offset as it is
         linear = rule([i.offset if i.basis is None else i.basis for i in inputs], depends)
         absolute = rule([i.absolute_offset if i.absolute_basis is None else i.absolute_basis for i in inputs], depends)
         if linear is None or absolute is None:
             raise NotAChain(f"node {node.name!r} ({node.op}) is not affine in its inputs")
+        # the same map with the absolute values of all constants: what rounding errors grow with
         absolute_basis = self.evaluate(magnitude, node, absolute, depends)
         absolute_offset = self.evaluate(magnitude, node, [i.absolute_offset for i in inputs], depends)
         growth = _largest(absolute_basis.sum(0) + absolute_offset)
@@ -268,6 +274,7 @@ class _Folding:
         for k in range(len(inputs)):
             moved = [torch.ones_like(i.total) if k == j else i.total for j, i in enumerate(inputs)]
             gains.append(_largest(self.evaluate(magnitude, node, moved, depends)))
+        # an infinite gain of an input that errs by nothing would make NaN of the sum
         passed = sum(gain * i.underflow for gain, i in zip(gains, inputs, strict=True) if i.underflow)
         largest = max(_largest(i.total) for i in inputs)
         return passed + 4 * self.roundings(node, []) * (1 + sum(gains) + growth + largest)
@@ -291,6 +298,7 @@ class _Folding:
         axes = tuple(0 if on else None for on in depends[: len(inputs)])
 
         def together(parts: list[Tensor]) -> Tensor:
+            # the rows of the basis are a batch to a graph that has one; to any other each row is a sample
             if self.graph.batched or not any(depends):
                 return function(node.op, parts, node.attributes)
             mapped = torch.func.vmap(lambda *each: function(node.op, list(each), node.attributes), in_dims=axes)
@@ -300,6 +308,7 @@ class _Folding:
         rows = next((len(value) for value, axis in zip(inputs, axes, strict=True) if axis == 0), 1)
         if rows <= _ROWS:
             return together(inputs)
+        # filled in place: to put parts together in the end takes the memory of two matrices
         out = inputs[0].new_empty(0)
         for begin in range(0, rows, _ROWS):
             some = slice(begin, begin + _ROWS)
@@ -324,6 +333,8 @@ def _operator(op: str, inputs: list[Tensor], attributes: Mapping[str, object]) -
 
 def as_activation(node: Node) -> Activation | None:
     """The activation that a node computes, if it is one."""
+    # no float32 lies above such a limit, so that what is executed is a ReLU; over the reals it is one only below
+    # the limit, which `limited` keeps in mind
     if node.op == "Clip" and node.attributes["min"] == 0.0 and node.attributes["max"] >= LARGEST_FLOAT32:
         return Activation("relu", limited=math.isfinite(node.attributes["max"]))
     function = operator(node.op, node.name).function

@@ -20,11 +20,12 @@ FORM = f"a decimal of at most {MAX_DIGITS} characters with an exponent from -{MA
 """What is read, in words."""
 
 _NUMBER = re.compile(r"([+-]?)([0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE]([+-]?[0-9]+))?")
-_QUOTIENT = re.compile(r"([^/]+)/([0-9]*[1-9][0-9]*)")
+_QUOTIENT = re.compile(r"([^/]+)/([0-9]*[1-9][0-9]*)")  # a denominator other than 0
 
 
 def parse_number(text: str, largest: int = MAX_EXPONENT) -> Fraction | None:
     """An exact number, or None where `text` is none, or one that is too long or whose exponent is beyond `largest`."""
+    # before anything is matched or converted: int() refuses, or takes long over, an exponent of many digits
     if len(text) > MAX_DIGITS:
         return None
     match = _NUMBER.fullmatch(text)

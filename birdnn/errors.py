@@ -87,6 +87,7 @@ class UnsupportedOpError(FormatError):
         names = tuple(sorted(supported))
         problem = f"operator {op!r} is not supported{_WITHOUT.get(op, '')}; supported: {', '.join(names)}"
         super().__init__(path, f"node {node!r}", problem)
+        # pickle calls the class with its args, and those that `FormatError` has set are not of this signature
         self.args = (path, op, node, names)
         self.op, self.node, self.supported = op, node, names
 

@@ -29,6 +29,7 @@ class Node:
     output: str
     attributes: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
 
+    # a MappingProxyType cannot be pickled, and nodes travel between processes
     def __reduce__(self) -> tuple[Any, ...]:
         return _restore_node, (self.op, self.name, self.inputs, self.output, dict(self.attributes))
 

@@ -24,5 +24,6 @@ def keep_freed_memory() -> bool:
     """
     if sys.platform != "linux" or any(name in os.environ for name in _SAID):
         return False
+    # both: blocks above the second are the system's own mappings, which free() gives back whatever the first says
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # musl has none
     return mallopt is not None and all(mallopt(what, _KEPT) == 1 for what in (_TRIM_THRESHOLD, _MMAP_THRESHOLD))

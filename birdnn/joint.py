@@ -44,6 +44,7 @@ def side_by_side(parts: Sequence[Part], variables: int, *, sha256: str = "") -> 
 
 def of_variables(part: Part, variables: int) -> Network:
     """One of several networks as a function of the variables."""
+    # with its own names and hash; a Gather that moves nothing would only be more to bound
     if part.reads == tuple(range(variables)):
         return part.net
     return side_by_side([part], variables)
@@ -74,6 +75,7 @@ class _Joined:
         if part.reads != tuple(range(self.variables)):
             picked = {"axis": 1, "indices": part.reads, "index_shape": (net.n_inputs,)}
             name = self.add("Gather", [_INPUT], f"{prefix}read", (1, net.n_inputs), picked)
+        # names of the part -> names here: two parts may use the same ones, and be the same network
         own = {net.input_name: self._shaped(name, f"{prefix}input", net.input_shape)}
         for node in net.nodes:
             inputs = tuple(own.get(each, prefix + each) for each in node.inputs)
@@ -94,7 +96,7 @@ class _Joined:
     def _shaped(self, name: str, wish: str, shape: tuple[int, ...]) -> str:
         if self.shapes[name] == shape:
             return name
-        wanted = (-1, *shape[1:]) if self.batched else shape
+        wanted = (-1, *shape[1:]) if self.batched else shape  # the batch stays free
         return self.add("Reshape", [name], wish, shape, {"shape": wanted})
 
     def add(

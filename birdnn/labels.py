@@ -22,6 +22,7 @@ MAX_ENTRIES = 1 << 22
 def label(y: Sequence[float], taken: Taken) -> int:
     """The place of the greatest value."""
     places = range(len(y)) if taken == "first" else range(len(y) - 1, -1, -1)
+    # max() keeps the first of equal values that it meets
     return max(places, key=lambda place: y[place])
 
 
@@ -43,7 +44,9 @@ def _of_values(region: Region, prop: Property, size: int, taken: Taken) -> Regio
         if any(any(row.coefficients[1:]) for row in own):
             raise MismatchError(f"property {prop.name!r} relates the label that the network gives with inputs")
         rest = _zeros(prop.n_outputs - 1)
+        # no row of `own` has another coefficient, so that the zeros behind the label do not matter
         labels = (k for k in range(size) if all(row.holds((Fraction(k), *rest)) for row in own))
+        # together: a bad label is then compared with labels that are good everywhere, and with no other bad one
         unsafe.setdefault(others, set()).update(labels)
     width, polytopes = size + prop.n_outputs - 1, []
     for others, bad in unsafe.items():
@@ -63,6 +66,7 @@ def _before(k: int, j: int, width: int, taken: Taken) -> Row:
     """The value of class `k` comes before that of class `j`: ``y_j - y_k <= 0``, or below it."""
     coefficients = [Fraction(0)] * width
     coefficients[j], coefficients[k] = Fraction(1), Fraction(-1)
+    # against a class that wins where both are equal the value has to be greater, not only as great
     return Row(tuple(coefficients), Fraction(0), strict=(j < k) == (taken == "first"))
 
 

@@ -22,11 +22,11 @@ from typing import Any
 
 from birdnn.errors import BirdnnError, EngineError, out_of_memory
 
-_CONNECT_S = 3.0
-_ANSWER_S = 15.0
+_CONNECT_S = 3.0  # of a socket
+_ANSWER_S = 15.0  # of a cluster, to a process that loads Ray first
 _START_S = 60.0  # of a process on each node, which loads Python and nothing much
-_COUNT_S = 2.0
-_LOOK_S = 0.2
+_COUNT_S = 2.0  # so long a count of processors is believed
+_LOOK_S = 0.2  # between two looks whether the user has stopped
 _EXPECTED = "expected is the address of a running cluster, HOST:PORT as 'ray start --head' prints it, or auto"
 _PROBE = "import sys, ray; ray.init(address=sys.argv[1], log_to_driver=False, logging_level='CRITICAL')"
 
@@ -37,6 +37,7 @@ def fingerprint() -> str:
     package = Path(__file__).parent
     digest = hashlib.sha256()
     for path in sorted(package.rglob("*.py")):
+        # names too, and NUL between: no other division into files gives the same bytes
         digest.update(path.relative_to(package).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
     return f"{metadata.version('birdnn')} ({digest.hexdigest()[:12]})"
 
@@ -74,6 +75,7 @@ def _require_answer(address: str) -> None:
     host, _, port = address.rpartition(":")
     if "/" not in address and host and port.isdecimal():
         try:
+            # in seconds where nobody listens; the probe below would wait for its whole limit
             socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_S).close()
         except (OSError, OverflowError) as error:
             raise _unusable(address, str(error)) from None
@@ -103,6 +105,7 @@ class Cluster:
         import ray
 
         self._ray: Any = ray
+        # who calls decides whether a call that was lost runs again, and counts how often
         self._called = ray.remote(max_retries=0)(called)
         self._running: dict[Any, Any] = {}  # reference -> key
         self._counted = -_COUNT_S
@@ -118,6 +121,7 @@ class Cluster:
         by_node = self._ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy
         asked = {}
         for node, host in self._nodes().items():
+            # on this node and no other, also where all its processors are busy
             call = self._called.options(num_cpus=0, scheduling_strategy=by_node(node_id=node, soft=False))
             asked[call.remote(fingerprint(), fingerprint, ())] = node, host
         ready, late = self._ray.wait([*asked], num_returns=len(asked), timeout=_START_S)
@@ -126,6 +130,7 @@ class Cluster:
             found = self._result(reference)
             if isinstance(found, Lost):
                 silent[asked[reference]] = f"runs nothing of birdnn: {found}"
+        # asked again: a node that has left meanwhile need not answer
         there = self._nodes()
         for (node, host), why in silent.items():
             if node in there:
@@ -196,6 +201,7 @@ class Cluster:
             if out_of_memory(cause):
                 return Lost("memory ran out there")
             raise
+        # ahead of RayError, which it is too: without it nothing more can be asked, while a lost node is one of several
         except errors.LocalRayletDiedError:
             raise EngineError("ray", "the cluster's process on this machine has died; start it again") from None
         except errors.RayError as error:

@@ -82,6 +82,7 @@ def _unsafe(polytope: Polytope) -> Unsafe | None:
         elif not row.holds((Fraction(0),) * len(row.coefficients)):
             return None
     for (outputs, coefficients), (bound, closed) in tightest.items():
+        # two rows in opposite directions leave a strip between them, or nothing
         opposite = tightest.get((outputs, tuple(-value for value in coefficients)))
         if opposite is not None:
             width = bound + opposite[0]
@@ -90,7 +91,7 @@ def _unsafe(polytope: Polytope) -> Unsafe | None:
     return frozenset(HalfSpace(*direction, bound, not closed) for direction, (bound, closed) in tightest.items())
 
 
-_COMPARED = 256
+_COMPARED = 256  # polytopes; each is compared with each
 
 
 def _largest(polytopes: set[Unsafe]) -> frozenset[Unsafe]:
@@ -111,9 +112,11 @@ def rounding_between(first: Meaning, second: Meaning) -> float | None:
         return None
     if len(first.unsafe) != len(second.unsafe):
         return None
+    # both ways: two regions may lie near the same one of the other property, and leave another without a partner
     gaps = [_gap(*pair) for pair in ((first, second), (second, first))]
     if any(gap is None for gap in gaps):
         return None
+    # they differ, so that 0.0, exactly the same, would be wrong even where float64 rounds the difference to it
     return max(math.ulp(0.0), *(float(gap) for gap in gaps if gap is not None))
 
 
@@ -127,6 +130,7 @@ def _gap(one: Meaning, other: Meaning) -> Fraction | None:
     )
     largest = Fraction(0)
     for box, unsafe in one.unsafe:
+        # a first look in float64, twice as wide as what counts: exact arithmetic is for the few that pass
         near = ((corners - _corners(box)).abs() <= 2 * ROUNDING).all(1).nonzero().flatten().tolist()
         gaps = [_region_gap(box, unsafe, *theirs[index]) for index in near]
         found = min((gap for gap in gaps if gap is not None), default=None)
@@ -144,6 +148,7 @@ def _region_gap(box: Box, unsafe: frozenset[Unsafe], other: Box, theirs: frozens
     if box[2:] != other[2:] or len(unsafe) != len(theirs):
         return None
     gaps = [_distance((*box[0], *box[1]), (*other[0], *other[1]))]
+    # both ways, as in `rounding_between`; by kind first, or n polytopes would make n * n exact comparisons
     for one, many in ((unsafe, theirs), (theirs, unsafe)):
         kinds: dict[frozenset[tuple[tuple[int, ...], bool]], list[Unsafe]] = {}
         for polytope in many:

@@ -52,6 +52,7 @@ def mergings(graph: Graph, values: Mapping[str, Tensor]) -> dict[str, Merging]:
     like = next(iter(fixed.values()), torch.zeros(0, dtype=torch.float64))
     sizes = {name: value.abs() for name, value in fixed.items()}
     for name in graph.dependent | {graph.input_name}:
+        # the gain is what operations make of ones: an input of size x makes x times as much
         sizes[name] = like.new_ones(graph.shapes[name])
     for node in graph.nodes:
         inputs = [sizes[name] for name in node.inputs]
@@ -77,6 +78,7 @@ def _behind(node: Node, graph: Graph, found: Mapping[str, Merging], inputs: list
     count += sum(found[name].roundings for name in node.inputs)
     if not count and not all(live):  # a constant that comes in as it is may be merged as well
         count = 1
+    # nothing is rounded yet, or the node is not affine in what depends on the input: a segment begins behind it
     if not count or (any(live) and (rule is None or rule(inputs, live) is None)):
         return Merging()
     made = peak(node.op, inputs, node.attributes).nan_to_num(nan=torch.inf, posinf=torch.inf)

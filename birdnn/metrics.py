@@ -34,6 +34,7 @@ def fidelity(before: Tensor, after: Tensor, decision: Decision) -> Fidelity:
     """
     if before.shape != after.shape or not len(before):
         raise MismatchError(f"fidelity compares outputs point by point: {tuple(before.shape)}, {tuple(after.shape)}")
+    # means in float64: counts of millions have more digits than a float32
     old, new = decisions(before, decision), decisions(after, decision)
     agreement = None if old is None or new is None else float((old == new).double().mean())
     return Fidelity(decision_agreement=agreement, mae=float((before - after).abs().double().mean()), n=len(before))
@@ -46,12 +47,14 @@ def drawdown(name: str, before: Tensor, after: Tensor) -> Drawdown:
     """
     satisfied = before > 0
     n = int(satisfied.sum())
+    # not `after <= 0`, which is false for NaN
     lost = int((satisfied & ~(after > 0)).sum())
     return Drawdown(name=name, share=lost / n if n else None, n=n)
 
 
 def healed(before: Tensor, after: Tensor, *, by_proof: bool) -> Rate | None:
     """Of the points that violated, how many no longer do; signed margins (n,). None where none violated."""
+    # not `before <= 0`, which is false for NaN
     violating = ~(before > 0)
     n = int(violating.sum())
     if not n:

@@ -138,6 +138,7 @@ class Network(nn.Module):
                 found[name] = None
             elif name in makers and name not in seen:
                 seen.add(name)
+                # a stack: reversed, so that inputs are met in their order
                 wanted += makers[name].inputs[::-1]
         return tuple(found)
 
@@ -156,7 +157,7 @@ class Network(nn.Module):
                 raise MismatchError(f"initialiser {name!r} was given shape {shapes}")
         changed = {name: values[name].to(old) if name in values else old for name, old in current.items()}
         constants = {name: self.value(name) for name in self._constant_names}
-        digest = "" if values else self.sha256
+        digest = "" if values else self.sha256  # no longer what the file holds
         copy = Network(self.graph, changed, constants, source=self.source, sha256=digest, notes=self.notes)
         return copy.train(self.training)
 
@@ -193,6 +194,7 @@ class Network(nn.Module):
         if not len(x):
             return tuple(x.new_zeros(0, self.size_of(name)) for name in names)
 
+        # the shapes of such a graph are those of one sample, and have no axis for more
         def single(row: Tensor) -> tuple[Tensor, ...]:
             found = self._run(row.reshape(self.input_shape), values, interventions, names)
             return tuple(found[name].reshape(-1) for name in names)
@@ -247,6 +249,7 @@ def weights_sha256(net: Network) -> str:
 
     Neither the file, its path, its compression nor the data type it stores enters; the graph does not either.
     """
+    # one type and one order of bytes, whatever file, machine and device the values are on
     digest = hashlib.sha256()
     for name, tensor in sorted(net.initialisers().items()):
         digest.update(f"{name}\0{tuple(tensor.shape)}\0".encode())

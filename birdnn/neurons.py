@@ -69,6 +69,7 @@ def hidden_layers(net: Network) -> tuple[HiddenLayer, ...]:
     for node in net.nodes:
         if node.output not in net.graph.dependent:
             continue
+        # an activation before any weights, such as a clamp of the inputs, is preprocessing and has no neurons
         behind = any(name in weighted for name in node.inputs)
         row = operator(node.op)
         if behind or row.weighted:
@@ -88,6 +89,7 @@ def _is_output(net: Network, value: str) -> bool:
     """Is the value the network's output, up to its shape?"""
     if value == net.output_name:
         return True
+    # through reshapes: its entries are then the outputs themselves
     return any(value in node.inputs and _reshapes(node) and _is_output(net, node.output) for node in net.nodes)
 
 
@@ -110,11 +112,13 @@ def _readers(net: Network, value: str) -> tuple[Weights, ...] | None:
         if behind is None:
             return None
         found.extend(behind)
+    # the output is read from outside, too, by somebody who cannot be scaled
     return None if value == net.output_name else tuple(found)
 
 
 def _own(net: Network, node: Node, value: str) -> Weights | None:
     """The weights of a node that multiplies one matrix by one value."""
+    # a product of the value with itself has no weights
     if node.op not in ("Gemm", "MatMul") or list(node.inputs).count(value) != 1:
         return None
     place = node.inputs.index(value)
@@ -122,6 +126,8 @@ def _own(net: Network, node: Node, value: str) -> Weights | None:
     name, turned = _initialiser(net, node.inputs[1 - place] if place < 2 else "")
     if name not in net.repairable or net.value(name).dim() != 2:
         return None
+    # all entries in one row (or, on the other side, one column): entry i then meets slice i alone, along the axis that
+    # the product sums over, as the initialiser lies in the file
     if place == 0 and not node.attributes.get("transA") and shape[-1] == math.prod(shape):
         return Weights(name, int(bool(node.attributes.get("transB")) != turned))
     if place == 1 and not node.attributes.get("transB") and shape[0] == math.prod(shape):
@@ -134,6 +140,7 @@ def _initialiser(net: Network, name: str) -> tuple[str, bool]:
     makers = {node.output: node for node in net.nodes if node.output not in net.graph.dependent}
     readers = Counter(read for node in net.nodes for read in node.inputs)
     turned = False
+    # with a second reader, what is scaled for one neuron would change what the other computes
     while readers[name] == 1:
         maker = makers.get(name)
         if maker is None:
@@ -193,6 +200,7 @@ def with_scaled_outputs(net: Network, factors: Mapping[Neuron, float]) -> Networ
         for weights in layers[neuron.value].weights:
             name = weights.initialiser
             if name not in changed:
+                # once: factors of several neurons go into the same copy
                 changed[name] = net.value(name).detach().clone()
             changed[name].select(weights.axis, neuron.index).mul_(factor)
     return net.with_values(changed)

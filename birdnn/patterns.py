@@ -34,6 +34,7 @@ def matching(paths: Iterable[Path]) -> list[Path]:
 def named_network(text: str) -> tuple[str, Path]:
     """``NAME=FILE`` as a name and a file; a file alone, or one whose own name looks so, has no name."""
     name, equals, path = text.partition("=")
+    # a file may be called a=b.onnx
     if equals and path and name.isidentifier() and not Path(text).exists():
         return name, Path(path)
     return "", Path(text)

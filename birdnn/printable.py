@@ -14,7 +14,9 @@ from collections.abc import Iterable
 _ACTS = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 """Control characters, marks that change the direction of writing, and what UTF-8 cannot say; not the line feed."""
 
+# also behind apostrophes: a text that begins with one gets another, or `cell_text` would take away its own
 _FORMULA = re.compile("'*[=+\\-@\t\r\n]")
+# may begin with a sign, and is no formula all the same
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?|[+-]?(inf|nan)")
 
 

@@ -48,4 +48,5 @@ LARGEST_FLOAT32 = (2 - 2.0**-23) * 2.0**127
 def gamma(roundings: float, unit: float) -> float:
     """``n u / (1 - n u)``; infinity where that says nothing."""
     product = roundings * unit
+    # beyond 1 the quotient is negative, which would pass for no error at all
     return product / (1 - product) if product < 0.5 else math.inf

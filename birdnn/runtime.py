@@ -31,10 +31,11 @@ class Session:
     def __init__(self, model: bytes) -> None:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
-        options.log_severity_level = 4
+        options.log_severity_level = 4  # fatal alone: warnings would go to the stderr that progress is on
         self._session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
         inputs = self._session.get_inputs()
         self._shapes = {
+            # a symbolic size is one sample
             entry.name: tuple(size if isinstance(size, int) and size > 0 else 1 for size in entry.shape)
             for entry in inputs
         }

@@ -30,6 +30,7 @@ def round_down(value: Fraction) -> float:
         nearest = float(value)
     except OverflowError:
         return -math.inf if value < 0 else math.nextafter(math.inf, 0.0)
+    # Python compares a float and a Fraction exactly, and the nearest float is at most one step off
     return nearest if nearest <= value else math.nextafter(nearest, -math.inf)
 
 
@@ -54,6 +55,7 @@ class Row:
 
     def holds(self, y: Sequence[Fraction]) -> bool:
         """Does `y` lie in the half-space? Exact."""
+        # most coefficients are 0, and products of rationals are slow
         value = sum((c * v for c, v in zip(self.coefficients, y, strict=True) if c), Fraction(0))
         return value < self.bound if self.strict else value <= self.bound
 
@@ -63,6 +65,7 @@ class Row:
         if not largest or 1 <= largest < 2:
             return self
         power = largest.numerator.bit_length() - largest.denominator.bit_length()  # one too many, or right
+        # a power of two moves no digit: a coefficient that float64 holds is held exactly afterwards
         scale = Fraction(2) ** (-power if largest >= Fraction(2) ** power else 1 - power)
         return Row(tuple(c * scale for c in self.coefficients), self.bound * scale, self.strict)
 
@@ -171,6 +174,7 @@ class Region:
             gap, value = self._nearest(i)
             if 0 <= gap <= NEAR:
                 nearest[i] = value
+                # a proof has to cover the number that is run and the exact one that it stands for
                 lower[i], upper[i] = min(float(lower[i]), value), max(float(upper[i]), value)
             elif gap > NEAR:
                 far = i if far is None else far
@@ -185,6 +189,7 @@ class Region:
         after, before = self._ends(index)
         if after <= before:
             return Fraction(-1), after
+        # of two that are as near the lower; `nearest` remembers which, so that the same one stands for the number
         return min((low - _exact(before), before), (_exact(after) - high, after))
 
     def _ends(self, index: int) -> tuple[float, float]:
@@ -237,6 +242,7 @@ class Region:
             low, high = zip(*ends, strict=True)
             self._float32.append((torch.tensor(low, dtype=torch.float32), torch.tensor(high, dtype=torch.float32)))
         lower, upper = self._float32[0]
+        # copies: whoever clamps these corners must not change them for the next
         return lower.clone(), upper.clone()
 
     def contains(self, x: Sequence[float]) -> bool:
@@ -261,6 +267,7 @@ class Region:
     def _within(self, index: int, value: Fraction) -> Fraction:
         """The number of an input's range that is nearest to `value`, the middle where that bound is excluded."""
         low, high = self.exact_lower[index], self.exact_upper[index]
+        # the nearest number would be a bound, which does not belong to the range
         if self.strict_lower[index] or self.strict_upper[index]:
             return (low + high) / 2
         return min(max(value, low), high)
@@ -268,6 +275,7 @@ class Region:
 
 def _without_inner(lower: torch.Tensor, upper: torch.Tensor) -> list[int]:
     """Inputs whose range, (inputs,) float64 ends rounded outward, may hold no float32; few but for fixed ones."""
+    # for all inputs at once: rational arithmetic is for the few that may hold none
     single = lower.to(torch.float32)
     above = torch.where(single.double() > lower, single, single.nextafter(torch.tensor(math.inf)))
     exactly = (lower == upper) & (single.double() == lower)  # fixed at a float32
@@ -287,6 +295,7 @@ def _float32_at_least(value: Fraction, strict: bool) -> float:
         return exact > value if strict else exact >= value
 
     infinity, largest = np.float32(np.inf), np.finfo(np.float32).max
+    # rounded to nearest, on either side of `value` perhaps: steps of one float32 lead to the right one
     point = np.float32(min(max(round_down(value), -float(largest)), float(largest)))
     while point > -largest and inside(np.nextafter(point, -infinity)):
         point = np.nextafter(point, -infinity)
@@ -350,6 +359,7 @@ class Scaling:
     def _polytope(self, polytope: Polytope) -> Polytope:
         rows = []
         for row in polytope.rows:
+            # raw = range * y + mean with a positive range: divided by it a row keeps coefficients and direction
             bound = (row.bound - self.output_mean * sum(row.coefficients, Fraction(0))) / self.output_range
             rows.append(Row(row.coefficients, bound, row.strict))
         return Polytope(rows=tuple(rows), n_outputs=polytope.n_outputs)
@@ -406,6 +416,7 @@ class Property:
         Raises:
             MismatchError: the property speaks about other numbers of inputs or outputs.
         """
+        # a relational property is met by the network itself, and by the one that hands on its inputs behind its outputs
         if n_inputs != self.n_inputs or n_outputs not in (self.named_outputs, self.n_outputs):
             raise self._mismatch(n_inputs, n_outputs)
 
@@ -439,6 +450,7 @@ class Property:
         more = (Fraction(0),) * missing
 
         def padded(polytope: Polytope) -> Polytope:
+            # outputs that the text does not name lie between those that it names and the inputs
             cut = [(row.coefficients[:own], row.coefficients[own:], row) for row in polytope.rows]
             rows = tuple(replace(row, coefficients=(*first, *more, *last)) for first, last, row in cut)
             return Polytope(rows=rows, n_outputs=self.n_outputs + missing)
@@ -459,6 +471,7 @@ class Property:
         self.require_sizes(len(x), len(y))
         if not all(math.isfinite(value) for value in (*x, *y)):
             return False
+        # outputs of the network itself: what it would hand on is added
         values = (*y, *x) if self.relational and len(y) < self.n_outputs else y
         outputs = [Fraction(float(v)) for v in values]
         return any(

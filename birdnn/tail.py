@@ -48,6 +48,8 @@ class Tail(nn.Module):
         self._names = net.origins(sorted(read))
         for place, name in enumerate(self._names):
             self.register_buffer(f"value_{place}", net.value(name).detach(), persistent=False)
+        # computed in every pass: they may be made of values that are being trained; those of what precedes
+        # `start` lack an operand here, and are left out
         self._constant = tuple(n for n in net.nodes if n.output not in net.graph.dependent and n.output not in made)
         self._slots = {output: f"slot_{place}" for place, output in enumerate(slots)}
         for output, module in slots.items():

@@ -170,6 +170,7 @@ def repair(
     """
     listed = tuple(Path(file) for file in _several(points))
     said = checked("repair", options, points=listed)
+    # beside the result, not in a temporary folder: repair.json names these files, and they are needed to check it
     with Stored(Path(out)) as stored:
         path, paths = _files(stored, net, props, none=True)
         said["domain"] = _domain(stored, said.get("domain"))
@@ -303,6 +304,7 @@ def borrowed() -> Iterator[Stored]:
 
 def _several(given: Any) -> tuple[Any, ...]:
     """What was given, one by one; of a pattern the files that match."""
+    # a string is a sequence too, and one name
     listed = tuple(given) if isinstance(given, Sequence) and not isinstance(given, str) else (given,)
     return tuple(
         found for one in listed for found in (matching([Path(one)]) if isinstance(one, str | Path) else (one,))
@@ -316,6 +318,7 @@ def _files(
     given = _several(props)
     if not given and not none:
         raise MismatchError("nothing is asked: name at least one property")
+    # a module does not say how many inputs it takes; the first property does
     if given and isinstance(net, nn.Module):
         net = load_network(net, input_shape=(load_property(given[0]).n_inputs,))
     return stored.network(net), tuple(stored.property(prop) for prop in given)

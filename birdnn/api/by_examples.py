@@ -97,6 +97,7 @@ def repair_blocks(
         OutputError: the folder cannot be written, or holds something else under a name that is needed.
     """
     said = checked("repair_blocks", options)
+    # one call, two records: what only this method knows, and what all repairs share
     asked = {name: said.pop(name) for name in list(said) if name in _OF_THE_METHOD}
     with Stored(Path(out)) as stored:
         request = RepairRequest(

@@ -131,6 +131,7 @@ def box_property(
         regions=(region,),
         n_inputs=region.n_inputs,
         n_outputs=polytopes[0].n_outputs,
+        # a comment of VNN-LIB goes to the end of its line, so that the text has to be one line
         text=f"; {' '.join(text.split())}" if text else "",
     )
 
@@ -197,6 +198,7 @@ def save_property(prop: Property, file: File) -> None:
 def network_bytes(net: Network) -> bytes:
     """A network as an ONNX file: the one it was read from with the values of now, where that is still there."""
     with suppress(BirdnnError):
+        # where it is gone, damaged or another network by now, the network is written anew
         if net.source and network_kind(net.source) == "onnx" and read_network(net.source).graph == net.graph:
             return bytes_with_values(net, net.source)
     return to_onnx_bytes(net)
@@ -204,6 +206,7 @@ def network_bytes(net: Network) -> bytes:
 
 def _exact(what: str, values: ArrayLike, dimensions: int) -> np.ndarray[Any, np.dtype[np.object_]]:
     """Numbers as fractions, in an array of this many dimensions."""
+    # as objects: float64 would round what a string, a Decimal or a Fraction says
     found = np.array(values, dtype=object)
     if found.ndim != dimensions or not found.size:
         raise SpecError(f"{what}: an array of {dimensions} dimension(s) is expected, not one of shape {found.shape}")

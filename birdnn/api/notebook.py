@@ -82,4 +82,5 @@ def _note(text: str) -> str:
 
 
 def _text(text: str) -> str:
+    # names in files are strangers' text: neither markup nor characters that act
     return escape(readable(text))

@@ -268,6 +268,7 @@ def checked(kind: Kind, options: Mapping[str, Any], **arguments: Any) -> dict[st
         InputError: a value is out of its range, or an option would change nothing.
     """
     known = OPTIONS[kind].__annotations__
+    # pydantic would pass over a name that it does not know
     for name in options:
         if name not in known:
             raise TypeError(f"{kind}() has no option {name!r}; it has {', '.join(known)}")

@@ -92,6 +92,7 @@ class Stored:
         """A file of points, (points, ...), and of their right classes, (points,), where there are any."""
         data = io.BytesIO()
         arrays = {"x": np.asarray(x)} if y is None else {"x": np.asarray(x), "y": np.asarray(y)}
+        # NumPy stamps no time on the members: the same points are the same bytes, by which `_write` knows its file
         np.savez(data, allow_pickle=False, **arrays)
         return self._write(f"{name}.npz", data.getvalue())
 
@@ -101,9 +102,11 @@ class Stored:
             raise MismatchError(f"two different things in memory are called {name!r}; name one of them otherwise")
         if path not in self._written:
             if path.exists():
+                # of an earlier call, and not ours to remove
                 if path.is_file() and read_stored(path, NETWORK_BYTES) == data:
                     return path
                 raise OutputError(str(path), "is there already and says something else; name another folder")
+            # the innermost first, as `__exit__` removes them
             self._made += [folder for folder in (self.folder, *self.folder.parents) if not folder.exists()]
             try:
                 self.folder.mkdir(parents=True, exist_ok=True)

@@ -24,7 +24,7 @@ import psutil
 
 PROGRAM = (sys.executable, "-m", "birdnn.cli.worker")
 _TICK_S = 0.05
-_MEMORY_EVERY_S = 0.2
+_MEMORY_EVERY_S = 0.2  # each look asks the system about every known descendant
 _FAMILY_EVERY_S = 1.0
 """Looking for new descendants reads every process of the machine."""
 _TOLD_BYTES = 4000
@@ -70,6 +70,7 @@ class Child:
 
     def __init__(self, program: Sequence[str], arguments: Sequence[str], environment: Mapping[str, str]) -> None:
         self.began = time.monotonic()
+        # a file, not a pipe: a pipe that nobody empties would stop the child
         self._told: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed by __exit__
         self._process = subprocess.Popen(
             [*program, *arguments],
@@ -106,6 +107,7 @@ class Child:
     def wait(self, limits: Limits, stopped: Callable[[], bool]) -> Ending:
         """Until the child answers with a line that holds an exit status, ends, or has to be killed."""
         answer = b""
+        # an answer ends with its line feed; without one the child may still be writing it
         while not (self._gone() or (self._serves and answer.endswith(b"\n"))):
             reason = self._objection(limits, stopped)
             if reason is not None:
@@ -180,6 +182,7 @@ class Child:
         """Kill it and all it started; those who left its process group as well, as far as they are known."""
         if self._process.returncode is not None:
             return
+        # before the kill: afterwards they have another parent, and those outside the group would not be found
         family = self._family()
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGKILL)  # unreaped, so the group is still its own

@@ -65,6 +65,7 @@ def ended_elsewhere(
         folder=str(folder),
         limits=limits,
         threads=threads,
+        # that begins with the path of this machine's interpreter, which a node may have elsewhere
         program=None if program == PROGRAM else program,
     )
     found: object = None
@@ -87,6 +88,7 @@ def executed(errand: Errand) -> Result:
     """Run a command on this machine, on copies of its files."""
     here = machine()
     limits = errand.limits
+    # who called does not know this node: its share of the memory is as large as its share of the processors
     if limits.memory_gib is None and here.memory_gib is not None:
         limits = replace(limits, memory_gib=0.9 * here.memory_gib * min(1.0, errand.threads / here.cores))
     with tempfile.TemporaryDirectory(prefix="birdnn-") as scratch:
@@ -99,6 +101,7 @@ def executed(errand: Errand) -> Result:
             place.write_bytes(data)
             places[word] = str(place)
         words = [places.get(word, word.replace(errand.folder, str(out))) for word in errand.words]
+        # in a process of its own here, too: a limit can kill that, and Ray's worker goes on
         with Child(errand.program or PROGRAM, words, {"OMP_NUM_THREADS": str(errand.threads)}) as child:
             ending = child.wait(limits, lambda: False)  # who stops it raises KeyboardInterrupt here
         files = {str(p.relative_to(out)): p.read_bytes() for p in sorted(out.rglob("*")) if p.is_file()}

@@ -16,6 +16,7 @@ from birdnn.campaign.run import is_broken
 from birdnn.campaign.table import Row
 from birdnn.records import CampaignRow, Figures, SideBySide
 
+# below it clocks and rounded tables say nothing, and of 0 there is no logarithm
 _SHORTEST_S = 0.001
 _COMPETITION = "category", "onnx", "vnnlib", "prepare", "result", "time"
 """Columns of VNN-COMP's results, which have no header."""
@@ -128,6 +129,7 @@ def read_results(path: Path) -> dict[Names, Result]:
         result = Result(row[answer].lower(), _number(row[seconds]))
         if found.setdefault(name, result).answer != result.answer:
             unclear.add(name)  # two instances that only their folders tell apart
+        # the last row of an instance counts, as in our own tables
         found[name] = result
     return {name: result for name, result in found.items() if name not in unclear}
 
@@ -145,6 +147,7 @@ def _words(piece: str) -> list[str]:
 def side_by_side(kind: Kind, ours: Sequence[CampaignRow], name: str, theirs: Mapping[Names, Result]) -> SideBySide:
     """Both tables on the instances that both have."""
     names = Counter(match_name(row.name) for row in ours)
+    # a name that several of our instances have could be matched with the wrong one
     pairs = [
         (row, theirs[key]) for row in ours if row.answer and (key := match_name(row.name)) in theirs and names[key] == 1
     ]
@@ -172,6 +175,7 @@ def side_by_side(kind: Kind, ours: Sequence[CampaignRow], name: str, theirs: Map
         only_ours=tuple(row.name for row in mine if row.name in left - right),
         only_theirs=tuple(row.name for row in mine if row.name in right - left),
         faster=sum(a < b for a, b in timed),
+        # geometric: twice as fast once and twice as slow once are 1
         ratio=math.exp(mean(math.log(b / a) for a, b in timed)) if timed else None,
         contradictions=tuple(
             f"{a.name}: birdnn {a.answer}, {name} {b.answer}"

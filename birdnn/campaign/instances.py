@@ -110,6 +110,7 @@ def read_lines(path: Path, default: tuple[str, ...], header: Iterable[str]) -> L
     """
     data = read_bytes(path, MAX_BYTES)
     try:
+        # spreadsheets begin a file with a byte order mark
         text = data.decode("utf-8-sig")
         reader = csv.reader(io.StringIO(text, newline=""), strict=True)
         rows = [(reader.line_num, tuple(cell_text(cell).strip() for cell in row)) for row in reader]
@@ -188,6 +189,7 @@ def _instance(
         raise lines.fail(line, "the network and the property are expected, one of them is empty")
     folder = lines.path.resolve().parent
     limit = timeout_s if timeout_s is not None else _limit(lines, line, row)
+    # later: whether names need their folders shows only when all rows are read
     return lambda shorten: Instance(
         line=line,
         net=folder / net,
@@ -234,6 +236,7 @@ def _labelled(makers: Sequence[Callable[[Callable[[str], str]], Instance]]) -> l
         return Path(name).name
 
     short, long = [make(last) for make in makers], [make(str) for make in makers]
+    # as many pairs of short names as of instances: then no short name stands for two of them
     different = {(a.onnx, a.vnnlib, b.onnx, b.vnnlib) for a, b in zip(short, long, strict=True)}
     return short if len(different) == len({names[:2] for names in different}) else long
 
@@ -253,6 +256,7 @@ def read_known(path: Path) -> dict[tuple[str, str], str]:
     verdict = lines.required(*_KNOWN_COLUMNS)
     rows = [(row[net], row[prop], SAME_WORDS.get(row[verdict].lower(), "")) for _, row in lines.rows]
     short = _agreed((stem(one), stem(other), word) for one, other, word in rows)
+    # what short names leave open, names with folders may tell apart
     unclear = [row for row in rows if (stem(row[0]), stem(row[1])) not in short]
     return short | _agreed((_whole(one), _whole(other), word) for one, other, word in unclear)
 

@@ -202,6 +202,7 @@ def found_in(kind: Kind, ending: Ending, folder: Path) -> dict[str, object]:
     try:
         report = json.loads((folder / kind.report).read_text(encoding="utf-8"))
     except (OSError, ValueError):
+        # wrong use and bad input, see the exit statuses in `birdnn --help`: the user can put these right
         bad_input = ending.status in (2, 4)
         return {kind.answer: "error" if bad_input else "crash", "note": _last_words(ending)}
     return kind.found(report)

@@ -20,6 +20,7 @@ def stamp() -> dict[str, str]:
 
     The hash is empty where the package does not lie in its own working copy.
     """
+    # only of a working copy that is ours: a repository around site-packages would name its own commit
     commit = _git("rev-parse", "--short", "HEAD") if (SOURCE / ".git").exists() else ""
     dirty = commit and _git("status", "--porcelain", "--", ".", ":(exclude)benchmarks/*/results/*")
     return {"commit": f"{commit}+dirty" if dirty else commit, "date": datetime.now(UTC).date().isoformat()}

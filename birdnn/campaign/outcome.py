@@ -42,6 +42,7 @@ def campaign_files(
     began, watch = time.monotonic(), watch or Unwatched()
     others = {path: read_results(path) for path in against}
     with nullcontext() if campaign.ray is None else cluster_at(campaign.ray) as cluster:
+        # only a cluster that answers says how many processors it has
         if not campaign.jobs:
             campaign = replace(campaign, jobs=max(1, cluster.cpus() // campaign.threads if cluster else 1))
         rows, ran = run_campaign(campaign, watch, cluster)

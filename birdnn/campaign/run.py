@@ -125,6 +125,7 @@ def answers(row: Row, key: Mapping[str, str]) -> bool:
     A row without a version is of a time when every row was made with default options; what it does not say about
     itself is not held against it.
     """
+    # an older table had no such column, and was completed with empty fields
     old = not row["version"]
     if old and key["options"]:
         return False
@@ -133,6 +134,7 @@ def answers(row: Row, key: Mapping[str, str]) -> bool:
 
 def _same(one: str, other: str) -> bool:
     try:
+        # 116 and 116.0: not every version wrote numbers alike
         return one == other or float(one) == float(other)
     except ValueError:
         return False
@@ -146,6 +148,7 @@ def run_campaign(campaign: Campaign, watch: Watch, cluster: Cluster | None = Non
     Raises:
         FormatError, OutputError: the table is none of this kind of campaign, is in use, or cannot be written.
     """
+    # opening may complete an older table and put another file in its place; a lock is on the file, so it is taken anew
     with reserved(campaign.table) if campaign.table.exists() else ExitStack():
         table = open_table(campaign.kind, campaign.table)
     with reserved(campaign.table), _Runner(campaign, table, watch, cluster) as runner:
@@ -229,6 +232,7 @@ class _Runner:
     def stopped(self) -> bool:
         """Did the user ask to stop?"""
         if not self._stop.is_set():
+            # a watch is for one thread, and several ask here
             with self._asking:
                 if self._watch.stopped():
                     self._stop.set()
@@ -238,6 +242,7 @@ class _Runner:
         """One instance, on disk as a row; None where the user stopped it."""
         if self.stopped():
             return None
+        # stamped before it runs: what is committed meanwhile is not what ran
         campaign, kind, mark = self._campaign, self._campaign.kind, stamp()
         with tempfile.TemporaryDirectory(prefix="birdnn-") as scratch:
             folder = Path(scratch)
@@ -256,6 +261,7 @@ class _Runner:
         try:
             return self._table.add(row)
         except OSError as error:
+            # whatever ends from now on could not be recorded either, so that nothing more is begun
             self._stop.set()
             told = f"a row cannot be written: {error.strerror or error}; rows written so far are kept"
             raise OutputError(str(campaign.table), told) from None
@@ -284,6 +290,7 @@ class _Runner:
         with ExitStack() as stack:
             try:
                 child = self._idle.get_nowait()
+                # killed on the way out, unless it answers and can be asked again
                 stack.push(child)
             except queue.Empty:
                 child = stack.enter_context(Child(self._campaign.program, (), self._environment))
@@ -293,6 +300,6 @@ class _Runner:
             child.ask(words)
             ending = child.wait(limits, self.stopped)
             if ending.reason == "ended" and child.serves():
-                stack.pop_all()
+                stack.pop_all()  # left running, to be asked again
                 self._idle.put(child)
             return ending

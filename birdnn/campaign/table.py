@@ -50,6 +50,7 @@ class Table:
                 with reading(path):
                     self.rows = self._read(data)
                 now = csv_text([self.columns, *([row[name] for name in self.columns] for row in self.rows)]).encode()
+                # left as it is where nothing has to be completed: the file that others have open stays the table
                 if now != data:
                     write_bytes(path, now)
         except OSError as error:
@@ -75,6 +76,7 @@ class Table:
                 f"a table of other columns ({'; '.join(told)}) is not overwritten; name another file for the results"
             )
             raise FormatError(str(self.path), "line 1", problem)
+        # csv gives a row that is too long a key None, and one that is too short values None
         whole = [row for row in reader if None not in row and None not in row.values()]
         return [{name: cell_text(row.get(name, "")) for name in self.columns} for row in whole]
 
@@ -90,6 +92,7 @@ class Table:
         """
         text = {name: str(row[name]) for name in self.columns}
         data = csv_text([[text[name] for name in self.columns]]).encode()
+        # unbuffered: one write, which says how much of the row the disk took
         with self._alone(), self.path.open("a+b", buffering=0) as file:
             file.seek(0)
             end = file.read().rfind(b"\n") + 1
@@ -129,6 +132,7 @@ def reserved(path: Path) -> Iterator[None]:
         raise OutputError(str(path), f"cannot be opened as a table: {error.strerror or error}") from None
     with file:
         try:
+            # not to be waited for: the other campaign may take days
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             told = (

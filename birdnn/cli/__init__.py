@@ -33,6 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
         app(args=arguments, prog_name="birdnn")
     except ModuleNotFoundError as error:
+        # a module of ours that is missing is no package to be installed
         if (error.name or "").partition(".")[0] == "birdnn":
             raise
         print(f"birdnn: error: {_MISSING.format(error.name)}", file=sys.stderr)

@@ -49,6 +49,7 @@ def answer(options: argparse.Namespace, began: float) -> int:
     asked = options.as_executed or semantics == "float32"
     told = [not_float32(read_network(net)) for net in nets.values()] if asked else []
     refused = next(filter(None, told), "")
+    # the query itself is over float32: a proof over the reals would answer another one
     if refused and semantics == "float32":
         raise MismatchError(f"the query is over float32: {refused}, with a query over real")
     if options.as_executed and not refused:
@@ -139,7 +140,7 @@ def _assigned(query: Query, witness: Witness) -> list[tuple[Tensor, tuple[float,
 
 
 def _serialise(folder: Path, query: Query | None, witness: Witness) -> None:
-    """Each tensor as ``NAME.pb``, all of them or none."""
+    """Write each tensor as ``NAME.pb`` in a folder, which is made where it is missing."""
     named: list[tuple[str, tuple[int, ...], tuple[float, ...]]] = [("X", (-1,), witness.x), ("Y", (-1,), witness.y)]
     if query is not None:
         named = [(tensor.name, tensor.shape, values) for tensor, values in _assigned(query, witness)]

@@ -128,6 +128,7 @@ def _spare_busy_cores() -> None:
     except (AttributeError, OSError):  # not every system tells
         return
     if idle <= cores / 2:
+        # torch, which is not loaded yet, reads this once
         os.environ.setdefault("OMP_NUM_THREADS", str(max(1, min(int(idle), ours))))
 
 
@@ -155,6 +156,7 @@ def _root(
 
 def _configure(context: Any, said: Path | None) -> None:
     """Take options from a file, where one is named or lies here."""
+    # a worker runs one command after the other in this process
     USED.set(None)
     path = said or Path(NAME)
     if said is None and not path.is_file():

@@ -189,12 +189,14 @@ def _require_options(passed: tuple[str, ...], *, as_repairs: bool) -> None:
             raise typer.BadParameter(
                 "is decided by bench for each instance, or is an option of its own", param_hint=word
             )
+    # parsed as every process will parse them: a misspelt option is told once, and not in each row
     application = typer.Typer(add_completion=False)
     application.command(cls=Command)(repair if as_repairs else verify)
     needed = ["--net", "x", "--prop", "x"]
     try:
         typer.main.get_command(application).make_context("repair" if as_repairs else "verify", [*needed, *passed])
     except Exception as error:
+        # click's errors of usage, by the class that they share: which click typer uses depends on its version
         if isinstance(error, typer.BadParameter) or not isinstance(error, typer.BadParameter.__bases__):
             raise
         raise typer.BadParameter(str(error), param_hint="[-- OPTIONS]") from None  # no option, or one without its value

@@ -30,6 +30,7 @@ def campaign_of(options: BenchOptions, table: Path) -> tuple[Campaign, tuple[str
         (f"{unknown} of {len(instances)} instances have no known verdict.",) if known is not None and unknown else ()
     )
     semantics = [] if options.semantics is None else ["--semantics", options.semantics.value]
+    # said or not, the rows are the same, and `options` is what rows are recognised by
     if options.semantics is Semantics.REAL and not options.as_repairs:
         semantics = []  # the default of verify
     device = [] if options.device is Device.AUTO else ["--device", options.device.value]
@@ -77,6 +78,7 @@ def finish_bench(
         first_line(quiet_line(outcome))
     else:
         show(lambda width: bench_summary(outcome, width))
+    # the worst first: two answers of which one is wrong, then an interruption, our own faults, unusable files
     within = [f"{row.name}: {row.note}" for row in outcome.rows if row.answer == CONTRADICTION]
     contradictions = [
         *within,

@@ -44,6 +44,7 @@ def options_of(path: Path, root: Command) -> dict[str, Any]:
     said = _read(path)
     if not said:
         return {}
+    # what is not in a table is said for all commands that know it; a key that none knows is misspelt
     shared = {key: value for key, value in said.items() if not isinstance(value, dict)}
     commands = dict(_commands(root))
     everywhere = {name for command in commands.values() for name in _options(command)}
@@ -63,6 +64,7 @@ def options_of(path: Path, root: Command) -> dict[str, Any]:
         for key, value in mine.items():
             if not isinstance(value, dict):
                 _require(path, f"{name.replace(' ', '.')}.{key}", key, known, f"birdnn {name} has no such option")
+        # click nests the defaults of sub-commands in those of their command
         place = found
         for word in name.split()[:-1]:
             place = place.setdefault(word, {})
@@ -98,6 +100,7 @@ def _read(path: Path) -> Mapping[str, Any]:
 
 def _commands(group: Command, before: str = "") -> Iterator[tuple[str, Command]]:
     """``"verify"``, ``"plot map"``, ... with their commands."""
+    # by attribute and not by class: which click there is depends on typer
     for name, command in group.commands.items():
         if hasattr(command, "commands"):
             yield from _commands(command, f"{before}{name} ")
@@ -110,6 +113,7 @@ def _options(command: Command) -> dict[str, Parameter]:
     found: dict[str, Parameter] = {}
     for parameter in command.params:
         for option in (*parameter.opts, *parameter.secondary_opts):
+            # these are of one call, not of a folder
             if option.startswith("--") and option not in ("--help", "--json", "--quiet"):
                 found[option[2:]] = parameter
     return found

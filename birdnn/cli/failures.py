@@ -71,6 +71,7 @@ def command(options: type[Options]) -> Callable[[Callable[[Options], int]], Call
                     said = said or None  # several are said by their names, and one may be by its place
                     place = None if place is None else [str(place)]
                 values["net"] = _the_network(context, place, said)
+            # out here a wrong use is an error of click, which prints the usage and leaves with status 2
             require_in_range(body.__name__, values)
             raise typer.Exit(_status(lambda: body(options(**_expanded(values)))))
 
@@ -97,6 +98,7 @@ def _shown(hint: Any, panel: str | None) -> Any:
     if get_origin(hint) is not Annotated:
         return hint
     of, *said = get_args(hint)
+    # copies: commands share these objects, and each has panels of its own
     options = [copy.copy(part) if isinstance(part, OptionInfo) else part for part in said]
     for option in options:
         if isinstance(option, OptionInfo):
@@ -131,6 +133,7 @@ def _with_place_for_the_network(parameters: list[inspect.Parameter], hints: dict
 
 def _the_network(context: Any, placed: Any, said: Any) -> Any:
     """The network of the command line, or several; what a configuration file says of it counts least."""
+    # twice on the command line is a mistake; beside a file of options the place has the last word
     source = context.get_parameter_source("net")
     if placed is not None and said is not None and source is not None and source.name == "COMMANDLINE":
         both = " and ".join(str(each) for each in (*_each(placed), *_each(said)))
@@ -156,6 +159,7 @@ def _status(body: Callable[[], int]) -> int:
         return error.exit_status
     except KeyboardInterrupt:
         return interrupted()
+    # typer's own ways to end a command, which are Exceptions too
     except (typer.Exit, typer.BadParameter):
         raise
     except Exception as error:  # noqa: BLE001 - the last place that can still say something useful
@@ -175,6 +179,7 @@ def _no_memory() -> int:
 
 def refused_by_system(error: Exception) -> bool:
     """Did the system refuse a file by name: too long a name, no right to it, a full disk? Says so, if it did."""
+    # without a name it is nothing that the user could put right
     if not isinstance(error, OSError) or error.filename is None or error.strerror is None:
         return False
     complain(f"error: {os.fsdecode(error.filename)}: {error.strerror}")
@@ -198,6 +203,7 @@ def own_fault(error: Exception) -> int:
 def _saved_traceback() -> Path | None:
     try:
         handle, name = tempfile.mkstemp(prefix="birdnn-", suffix=".traceback.txt")
+        # arguments need not be UTF-8: names of files are bytes
         with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace") as file:
             file.write(f"{' '.join(sys.argv)}\n{traceback.format_exc()}")
     except OSError:

@@ -36,6 +36,7 @@ def finish_verify(outcome: VerifyOutcome, *, json: Path | None, counterexample: 
     Raises:
         DisagreementError: engines, or prover and checker, contradict each other. Everything is on disk by then.
     """
+    # before any file: a disk that is full must not cost the verdict
     first_line(outcome.verdict)
     with all_or_none() as files:
         if json is not None:
@@ -43,6 +44,7 @@ def finish_verify(outcome: VerifyOutcome, *, json: Path | None, counterexample: 
         if counterexample is not None and outcome.counterexample is not None:
             files.add(counterexample, counterexample_text(outcome.counterexample).encode())
     if counterexample is not None and outcome.counterexample is None and counterexample.exists():
+        # left there it would pass for the counterexample of this run
         counterexample.unlink()
         complain(f"removed {counterexample}: it was there before, and this run has no counterexample")
     if quiet:

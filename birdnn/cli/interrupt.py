@@ -23,6 +23,7 @@ class Interrupt:
         return self._asked.is_set()
 
     def __enter__(self) -> Self:
+        # elsewhere Python lets nobody set a handler
         if threading.current_thread() is threading.main_thread():
             self._before = signal.signal(signal.SIGINT, self._on_signal)
         return self
@@ -35,6 +36,7 @@ class Interrupt:
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         if self._asked.is_set():
+            # should anything hold KeyboardInterrupt back, the next one ends the process
             signal.signal(signal.SIGINT, signal.SIG_DFL)
             raise KeyboardInterrupt
         self._asked.set()  # nothing is printed here: the signal may have come in the middle of a print

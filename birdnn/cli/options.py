@@ -77,6 +77,7 @@ def networks(said: Sequence[str]) -> Path | dict[str, Path]:
 def _close_to(path: Path) -> str:
     """What lies there under nearly the same name, as a question."""
     try:
+        # difflib compares the name with each of them, slowly
         names = [entry.name for entry in path.parent.iterdir()][:10_000]
     except OSError:
         return ""
@@ -191,7 +192,7 @@ CrosscheckTimeout = Annotated[
 
 
 def engines(said: str | None) -> tuple[str, ...]:
-    """The engines of ``--crosscheck``, each once, in the order given. Loads torch."""
+    """The engines of ``--crosscheck``, each once, in the order given."""
     from birdnn.crosscheck.engines import NAMES
 
     names = tuple(dict.fromkeys(name.strip().lower() for name in (said or "").split(",")))
@@ -262,6 +263,7 @@ def require_each_counts(command: str, said: Mapping[str, Any]) -> None:
     """
     used = USED.get()
     held = {} if used is None else used[1].get(command, {})
+    # the file says options as they are typed, requests perhaps otherwise
     excused = [name for name in said if name in held or flag(name)[2:].replace("-", "_") in held]
     found = objection(command, said, excused)
     if found is not None:

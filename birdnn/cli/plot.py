@@ -349,6 +349,7 @@ def _numbers(said: str | None, option: str) -> tuple[float, ...] | None:
     try:
         values = tuple(float(part) for part in said.split(","))
     except ValueError:
+        # refused below, in the same words as infinity
         values = (math.nan,)
     if not all(map(math.isfinite, values)):
         raise typer.BadParameter(f"{said!r}: numbers separated by commas are expected", param_hint=option)

@@ -76,6 +76,7 @@ class LiveScreen:
 
     def __init__(self, where: Console) -> None:
         self._console = where
+        # the dots are no ASCII
         self._spinner = Spinner("dots" if where.encoding.lower().startswith("utf") else "line")
         self._news: _News | None = None
         self._begun = time.monotonic()
@@ -146,6 +147,7 @@ class PlainScreen:
     def __init__(self, where: Console) -> None:
         self._console = where
         self._start = time.monotonic()
+        # the first news are printed at once
         self._last = -PLAIN_EVERY_S
         self._phase = ""
 
@@ -193,12 +195,14 @@ class TerminalWatch(AbstractContextManager["TerminalWatch"]):
         if self._broken:
             return
         try:
+            # phases and details quote names of files, which are strangers' text
             self._screen.update(_OneLine(printable(news.phase), news.done, news.left_s, printable(news.detail)))
         except OSError:
             self._broken = True
 
     def stopped(self) -> bool:
         """Did the user press Ctrl-C?"""
+        # told here: the signal may have come in the middle of a print
         if self._interrupt.stopped() and not self._told:
             self._told = True
             complain("stopping at the next chance, keeping the best so far; Ctrl-C again leaves at once")

@@ -36,6 +36,7 @@ def finish_make(options: MakeOptions) -> int:
     if options.quiet:
         first_line(str(options.out))
     else:
+        # from the file: what is told is what it says to whoever reads it
         told = told_property(options.out, options.net, suite=options.suite, as_name=options.as_name)
         show(lambda width: property_summary(told))
     return 0

@@ -313,6 +313,7 @@ def _require_agreement(options: RepairOptions, request: Mapping[str, Any]) -> No
     """Refuse what would change nothing: what differs from what holds anyway was said."""
     from birdnn.records import RepairRequest
 
+    # what was said with the value of the default cannot be told from nothing, and changes nothing
     plain = {entry.name: entry.default for entry in fields(RepairRequest)}
     said = {name: value for name, value in request.items() if value != plain[name]}
     for name in ("prefer", "optimiser", "top", "alpha", "pairing"):  # None where nothing was said

@@ -47,6 +47,7 @@ def repair_by_blocks(options: ByExamples, said: dict[str, Any], *, json: Path | 
         missing = "--data" if options.data is None else "--val"
         raise typer.BadParameter(f"--method blocks learns from examples: give {missing} FILE.npz", param_hint=missing)
     for name in ("prop", "keep", "points", "suite", "domain", "crosscheck"):
+        # as the request names them: some options that may be repeated have a plural there
         if said.get(name) or said.get(f"{name}s"):
             told = "--method blocks learns from examples; repair first, then verify the repaired network"
             raise typer.BadParameter(told, param_hint=f"--{name}")

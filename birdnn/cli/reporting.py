@@ -70,6 +70,7 @@ def made(
     folder = (out or record.parent).resolve()
     names = [NAMES[name] for name in formats]
     require_folder(folder, names, inputs_of(report))
+    # all texts before the first file: a record that contradicts itself must leave none
     texts = written(report, formats)
     folder.mkdir(parents=True, exist_ok=True)
     with all_or_none() as files:

@@ -22,6 +22,7 @@ class _PrintableConsole(Console):
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterator[Segment]:
         for segment in super().render(renderable, options):
+            # what moves the cursor is rich's own here
             yield segment if segment.control else segment._replace(text=printable(segment.text, lines=True))
 
 
@@ -32,6 +33,7 @@ def console(*, stderr: bool) -> Console:
     """
     stream = sys.stderr if stderr else sys.stdout
     said = os.environ.get("COLUMNS", "")
+    # int() refuses thousands of digits
     told = min(max(int(said[:9]), 40), 1000) if said.isdecimal() else FILE_WIDTH
     width = None if stream.isatty() else told
     return _PrintableConsole(file=stream, width=width, highlight=False, markup=False, emoji=False, soft_wrap=False)

@@ -96,6 +96,7 @@ def verify(options: VerifyOptions) -> int:
     """
     asked = engines(options.crosscheck)
     limit = options.crosscheck_timeout
+    # the default cannot be told from what was not said
     said = {"crosscheck": asked, "crosscheck_timeout_s": None if limit == ENGINE_S else limit}
     require_each_counts("verify", said)
     if options.ray is not None and options.bound is not Bound.OWN:

@@ -68,6 +68,7 @@ def _failed(error: Exception) -> int:
     """What nobody foresaw; the exit status."""
     if out_of_memory(error):
         print("birdnn-vnnlib: memory ran out", file=sys.stderr)
+        # an answer as the standard has it, so that the status is 0
         print("unknown")
         return 0
     from birdnn.cli.failures import own_fault, refused_by_system

@@ -56,12 +56,14 @@ def main() -> None:
     """Run one command, or one after the other."""
     keep_freed_memory()
     commands: queue.SimpleQueue[list[str]] = queue.SimpleQueue()
+    # also beside a single command, which has to end with whoever started it, even in the middle of a computation
     threading.Thread(target=_listen, args=(commands,), daemon=True).start()
     if len(sys.argv) > 1:
         from birdnn import cli
 
         cli.main([*_BY_ITSELF, *sys.argv[1:]])
         return
+    # descriptors, not sys.stdout: what libraries in C print would stand among the answers
     answers = os.dup(1)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what commands print is for people
     importlib.import_module("birdnn.pipeline")  # seconds that are no command's

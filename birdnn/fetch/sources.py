@@ -99,7 +99,7 @@ def _unpacked(packed: bytes) -> bytes:
     """
     try:
         with gzip.GzipFile(fileobj=io.BytesIO(packed)) as archive:
-            return archive.read(MAX_BYTES)
+            return archive.read(MAX_BYTES)  # what is longer is cut, and then has another checksum
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise ValueError(f"a damaged gzip archive: {error}") from None
 
@@ -112,6 +112,7 @@ def _reason(error: OSError) -> str:
         if not isinstance(below, BaseException):
             break
         inner = below
+    # urllib3 begins with the object that failed, and ends with the reason
     words = str(inner).rpartition(": ")[2] if inner is not error else str(error)
     return words or type(inner).__name__
 
